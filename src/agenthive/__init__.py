@@ -1,0 +1,1 @@
+"""agenthive: durable orchestration of AI agents."""

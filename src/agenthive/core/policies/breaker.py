@@ -1,0 +1,73 @@
+"""The circuit breaker: stop calling what keeps failing.
+
+CLOSED -> OPEN after ``failure_threshold`` consecutive failures; OPEN -> HALF_OPEN when
+``recovery_timeout`` has passed; HALF_OPEN -> CLOSED on a success, -> OPEN on a failure. Pure: time
+comes in as microseconds. A 429 or an overloaded answer is not a failure (the limiter's business).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from agenthive.core.values import Micros, micros
+
+
+class BreakerState(StrEnum):
+    """What a breaker lets through."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When a breaker opens and for how long. ``recovery_timeout`` is in seconds."""
+
+    failure_threshold: int = 5
+    recovery_timeout: float = 60.0
+    half_open_max_calls: int = 1
+
+
+class Breaker(msgspec.Struct):
+    """The state of one breaker: shared by every call to one endpoint. ``until`` is a time (us)."""
+
+    policy: BreakerPolicy
+    state: BreakerState = BreakerState.CLOSED
+    failures: int = 0
+    until: Micros = 0
+    probes: int = 0
+
+    def allows(self, now: Micros) -> bool:
+        """Whether one more call may start now. Does not change anything."""
+        if self.state is BreakerState.CLOSED:
+            return True
+        if self.state is BreakerState.OPEN:
+            return now >= self.until
+        return self.probes < self.policy.half_open_max_calls
+
+    def started(self, now: Micros) -> None:
+        """A call that ``allows`` let through starts."""
+        if self.state is BreakerState.OPEN and now >= self.until:
+            self.state, self.probes = BreakerState.HALF_OPEN, 0
+        if self.state is BreakerState.HALF_OPEN:
+            self.probes += 1
+
+    def succeeded(self) -> None:
+        """A call came back well."""
+        self.state, self.failures, self.probes = BreakerState.CLOSED, 0, 0
+
+    def failed(self, now: Micros) -> None:
+        """A call failed in a way that says something about the endpoint."""
+        self.failures += 1
+        reopened = self.state is BreakerState.HALF_OPEN
+        if reopened or self.failures >= self.policy.failure_threshold:
+            self.state = BreakerState.OPEN
+            self.until = now + micros(self.policy.recovery_timeout)
+            self.probes = 0
+
+    def abandoned(self) -> None:
+        """A call ended without saying anything about the endpoint (cancelled, rate limited)."""
+        if self.state is BreakerState.HALF_OPEN and self.probes > 0:
+            self.probes -= 1

@@ -1,0 +1,184 @@
+"""The ports: what the core asks of the rooms around it, and the values that cross.
+
+Protocols with plain ``def ... -> Awaitable[T]``, so nothing here needs an event loop. A room that
+implements a port imports it from here and nothing else; `hive.py` introduces them to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from agenthive.core.spec import AgentSpec
+from agenthive.core.values import JSONObject, JSONValue, Micros, NanoUSD
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a model call used. Tokens are counts; ``cost`` is nano-dollars, None where unknown."""
+
+    model: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost: NanoUSD | None = None
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why an attempt did not succeed.
+
+    ``kind``: timeout, rate_limited, overloaded, unavailable, connection, refused, invalid_reply,
+    agent_error, cancelled, lost, breaker_open, unregistered, expression.
+    ``retriable``: trying again may help. ``retry_after``: seconds the other side asked for.
+    ``counts``: whether it says the endpoint is unwell (429 and overloaded do not).
+    """
+
+    kind: str
+    message: str
+    retriable: bool = True
+    retry_after: float | None = None
+    counts: bool = True
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt, as an agent sees it.
+
+    ``key`` is the idempotency key, the same for every attempt of one logical call.
+    ``dependencies`` maps the names of the tasks this one depends on to their results.
+    ``timeout`` is seconds, None without a bound; the runtime enforces it by cancelling.
+    """
+
+    run: str
+    task: str
+    attempt: int
+    key: str
+    agent: str
+    action: str
+    parameters: JSONObject
+    dependencies: JSONObject = {}
+    description: str = ""
+    timeout: float | None = None
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a call: a result (any JSON) or a fault, and what it used."""
+
+    result: JSONValue = None
+    fault: Fault | None = None
+    usage: Usage | None = None
+
+
+class Agent(Protocol):
+    """Somebody who does tasks. Must be safe to call many times at once.
+
+    ``perform`` never raises for a failure of the outside world: it returns a fault. Cancelling it
+    stops the call for real (connection closed, process group killed).
+    """
+
+    def perform(self, call: Call) -> Awaitable[Reply]:
+        """Do one attempt."""
+        ...
+
+    def close(self) -> Awaitable[None]:
+        """Let go of connections and processes. May be called twice."""
+        ...
+
+
+class Agents(Protocol):
+    """Where a runtime finds the agent for a spec."""
+
+    def find(self, spec: AgentSpec) -> Agent:
+        """The agent for ``spec``, made at first use. Raises AgentUnavailable if nobody has it."""
+        ...
+
+    def close(self) -> Awaitable[None]:
+        """Close every agent that was made."""
+        ...
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the journal: what one step wrote into one stream.
+
+    ``seq`` is the number of its first event within the stream, ``pos`` across the store; ``count``
+    events are in ``payload`` (a JSON array, kept as the exact UTF-8 bytes written). ``at`` is the
+    time of the last of them. ``hash`` chains the records of a stream.
+    """
+
+    stream: str
+    seq: int
+    count: int
+    at: Micros
+    type: str
+    payload: bytes
+    v: int = 1
+    rules: int = 1
+    actor: str = "engine"
+    cause: str = ""
+    pos: int = 0
+    prev: bytes = b""
+    hash: bytes = b""
+
+
+class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the list of runs shows: a projection, written in the transaction of its records."""
+
+    run: str
+    name: str
+    status: str
+    created: Micros
+    finished: Micros | None = None
+    total_tasks: int = 0
+    completed_tasks: int = 0
+    failed_tasks: int = 0
+    tenant: str = "default"
+    owner: str = "local"
+
+
+class Batch(msgspec.Struct, kw_only=True):
+    """All that one transaction writes: records in order, definitions, rows of the run list."""
+
+    records: list[Record] = []
+    definitions: list[tuple[str, bytes]] = []
+    runs: list[RunRow] = []
+
+
+class Store(Protocol):
+    """Where the journal lives. One writer; readers may be many.
+
+    ``append`` is all or nothing, in call order, and durable when its awaitable ends. It raises
+    StoreUnavailable when nothing was written (try again later) and StoreFailed when the outcome is
+    unknown (every later call raises it too).
+    """
+
+    def append(self, batch: Batch) -> Awaitable[None]:
+        """Write one batch in one transaction."""
+        ...
+
+    def read(self, stream: str, after: int = 0) -> AsyncIterator[Record]:
+        """Records of a stream whose events come after event number ``after``, oldest first."""
+        ...
+
+    def scan(self, after: int = 0, limit: int = 1000) -> Awaitable[Sequence[Record]]:
+        """Records of all streams with ``pos`` > ``after``, in the order they were committed."""
+        ...
+
+    def definition(self, digest: str) -> Awaitable[bytes | None]:
+        """The definition with that digest."""
+        ...
+
+    def runs(
+        self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
+    ) -> Awaitable[Sequence[RunRow]]:
+        """Rows of the run list, newest first."""
+        ...
+
+    def run(self, run: str, *, tenant: str = "default") -> Awaitable[RunRow | None]:
+        """The row of one run."""
+        ...
+
+    def close(self) -> Awaitable[None]:
+        """Write what is pending, then let go of the files."""
+        ...

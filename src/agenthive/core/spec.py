@@ -1,0 +1,116 @@
+"""What a workflow is, once it has been read and checked.
+
+`authoring` makes these from YAML, JSON or Python; the core runs them. Plain frozen values without
+behaviour: whoever makes one has checked it. Durations here are seconds, as people write them.
+Canonical JSON of a `WorkflowSpec` (sorted keys, defaults left out) is what a run is pinned to.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from agenthive.core.policies.breaker import BreakerPolicy
+from agenthive.core.policies.retry import RetryPolicy
+from agenthive.core.values import JSONObject, JSONValue
+
+
+class Effect(StrEnum):
+    """What calling a task's agent may do to the outside world (DESIGN: effects)."""
+
+    NONE = "none"
+    """A pure read: may be repeated freely."""
+    KEYED = "keyed"
+    """The other side honours our idempotency key."""
+    ANY = "any"
+    """Unknown: repeated only after a crash or by the retry policy, always under the same key."""
+    ONCE = "once"
+    """Never called again unless somebody decides."""
+
+
+class FailureStrategy(StrEnum):
+    """What the failure of a task means for the run."""
+
+    STOP = "stop_on_first_failure"
+    CONTINUE = "continue_on_failure"
+    PARTIAL = "partial_completion_allowed"
+
+
+class AgentSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who does tasks. ``timeout`` is seconds; secrets in ``authentication`` are references.
+
+    ``type`` is an agent kind (ai_agent, mcp_server, http_api, custom, ...). A secret reference is a
+    string of the form ``${env:NAME}``, ``${file:PATH}`` or ``${secret:NAME}``, never the secret.
+    """
+
+    name: str
+    type: str
+    endpoint: str
+    timeout: float | None = 30.0
+    authentication: JSONObject | None = None
+    retry: RetryPolicy | None = None
+    circuit_breaker: BreakerPolicy | None = None
+    max_concurrency: int | None = None
+    custom_params: JSONObject = {}
+
+
+class CompensationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a finished task is undone. Runs as a task of its own, named ``TASK#undo``."""
+
+    agent: str
+    action: str
+    parameters: JSONObject = {}
+    timeout: float | None = None
+    retry: RetryPolicy | None = None
+    effect: Effect = Effect.ANY
+
+
+class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One node of the graph. ``timeout`` and ``estimated_duration`` are seconds.
+
+    ``parameters`` may hold ``{{ expressions }}`` in its strings. ``timeout`` None means the agent's.
+    ``priority`` is 1 (last) to 10 (first).
+    """
+
+    name: str
+    agent: str
+    action: str
+    description: str = ""
+    parameters: JSONObject = {}
+    depends_on: tuple[str, ...] = ()
+    timeout: float | None = None
+    continue_on_failure: bool = False
+    retry: RetryPolicy | None = None
+    effect: Effect = Effect.ANY
+    priority: int = 5
+    estimated_duration: float | None = None
+    compensate: CompensationSpec | None = None
+
+
+class InputSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A declared input. ``type``: string, integer, number, boolean, array, object, secret or any."""
+
+    type: str = "any"
+    description: str = ""
+    required: bool = False
+    default: JSONValue = None
+
+
+class WorkflowSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A whole workflow. ``timeout`` (seconds) bounds the run; None means no bound.
+
+    ``dialect`` 0 is document C's defaults, 1 is the native ones; the defaults have been applied
+    already when this value exists, so it is only a record of what the author wrote.
+    """
+
+    name: str
+    agents: tuple[AgentSpec, ...] = ()
+    tasks: tuple[TaskSpec, ...] = ()
+    description: str = ""
+    version: str = "1.0.0"
+    dialect: int = 0
+    max_parallel: int = 1
+    failure_strategy: FailureStrategy = FailureStrategy.STOP
+    timeout: float | None = 300.0
+    inputs: dict[str, InputSpec] = {}

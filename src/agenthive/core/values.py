@@ -1,0 +1,27 @@
+"""The value types everything else is made of.
+
+Time is integer microseconds UTC, money is integer nano-dollars, data is JSON. Nothing here may
+know a clock or do I/O. Add a type here only if two rooms exchange it.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+JSONValue: TypeAlias = (
+    "None | bool | int | float | str | list[JSONValue] | dict[str, JSONValue]"
+)
+JSONObject: TypeAlias = "dict[str, JSONValue]"
+
+Micros: TypeAlias = int
+"""Microseconds: since the epoch (UTC) where it is a time, else a length of time."""
+
+NanoUSD: TypeAlias = int
+"""US dollars times 10**9."""
+
+SECOND: Final[Micros] = 1_000_000
+
+
+def micros(seconds: float) -> Micros:
+    """Seconds as whole microseconds, rounded half to even."""
+    return round(seconds * SECOND)
