@@ -72,7 +72,9 @@ class DefinitionError(AgentHiveError):
 class ConfigurationError(DefinitionError):
     """A definition was refused. ``problems`` holds one line for each thing that is wrong."""
 
-    def __init__(self, message: str = "", *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, message: str = "", *, hint: str = "", problems: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message, hint=hint)
         self.problems = problems or ((message,) if message else ())
 

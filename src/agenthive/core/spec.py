@@ -69,8 +69,8 @@ class CompensationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
 class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One node of the graph. ``timeout`` and ``estimated_duration`` are seconds.
 
-    ``parameters`` may hold ``{{ expressions }}`` in its strings. ``timeout`` None means the agent's.
-    ``priority`` is 1 (last) to 10 (first).
+    ``parameters`` may hold ``{{ expressions }}`` in its strings. ``timeout`` None means that of the
+    agent. ``priority`` is 1 (last) to 10 (first).
     """
 
     name: str
@@ -89,7 +89,10 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class InputSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A declared input. ``type``: string, integer, number, boolean, array, object, secret or any."""
+    """A declared input.
+
+    ``type``: string, integer, number, boolean, array, object, secret or any.
+    """
 
     type: str = "any"
     description: str = ""

@@ -1,0 +1,63 @@
+"""What a runtime carries out once the facts behind it are committed."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from agenthive.core.ports import Call
+from agenthive.core.spec import AgentSpec
+from agenthive.core.states import RunStatus
+from agenthive.core.values import Micros
+
+
+class Perform(msgspec.Struct, frozen=True):
+    """Make this call and report its reply.
+
+    ``timeout`` (microseconds) bounds it; when it passes, the call is cancelled and the reply is a
+    fault of kind ``timeout``.
+    """
+
+    call: Call
+    agent: AgentSpec
+    timeout: Micros | None
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Cancel this call and report that it was stopped, unless it has answered by then."""
+
+    run: str
+    task: str
+    attempt: int
+
+
+class Acknowledge(msgspec.Struct, frozen=True):
+    """What was asked for under this token is on disk: say so to whoever asked.
+
+    ``run`` is set when it is the acceptance of a new run.
+    """
+
+    token: int
+    run: str = ""
+
+
+class RunEnded(msgspec.Struct, frozen=True):
+    """The run is closed: tell whoever waits for it."""
+
+    run: str
+    status: RunStatus
+
+
+class RunParked(msgspec.Struct, frozen=True):
+    """Nothing of the run can move without somebody's help: tell whoever waits for it."""
+
+    run: str
+
+
+Action: TypeAlias = Perform | Stop | Acknowledge | RunEnded | RunParked
+
+
+def run_of(action: Action) -> str:
+    """The run an action is about."""
+    return action.call.run if isinstance(action, Perform) else action.run

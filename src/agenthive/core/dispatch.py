@@ -1,0 +1,170 @@
+"""The ready queue: which task goes next, once there is a slot for it.
+
+Late binding: a task waits here, not at an agent, and leaves only when its run, the hive and its
+agent's *lane* (one per distinct agent; it holds the agent's slots) all have room. Order: priority,
+then fair share between runs, then upward rank within the run, then age. Every operation costs
+O(log n). Pure: it is told what starts and ends, and knows no clock.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import Final
+
+UNLIMITED: Final = 1 << 62
+
+
+class Lane:
+    """The slots of one agent. ``closed`` while its breaker or its absence lets nothing through."""
+
+    __slots__ = ("capacity", "closed", "name", "used", "waiters")
+
+    def __init__(self, name: str, capacity: int = UNLIMITED) -> None:
+        self.name = name
+        self.capacity = capacity
+        self.used = 0
+        self.closed = False
+        self.waiters: dict[str, None] = {}
+
+    @property
+    def free(self) -> bool:
+        """Whether one more call may start."""
+        return not self.closed and self.used < self.capacity
+
+
+class Share:
+    """One run's part of the queue: a heap of ready tasks per lane, and what it has been given."""
+
+    __slots__ = ("capacity", "given", "heaps", "run", "turn", "used")
+
+    def __init__(self, run: str, capacity: int, given: int) -> None:
+        self.run = run
+        self.capacity = capacity
+        self.given = given
+        self.used = 0
+        self.turn = (0, 0)
+        """Priority and number of its valid entry among the turns; (0, 0) when it has none."""
+        self.heaps: dict[str, list[tuple[int, float, int, int]]] = {}
+
+
+class ReadyQueue:
+    """Ready tasks of all runs. ``capacity`` bounds the calls under way in the whole hive."""
+
+    def __init__(self, capacity: int = UNLIMITED) -> None:
+        self.capacity = capacity
+        self.used = 0
+        self._lanes: dict[str, Lane] = {}
+        self._shares: dict[str, Share] = {}
+        self._turns: list[tuple[int, int, int, str]] = []
+        self._age = 0
+        self._floor = 0
+
+    def lane(self, name: str, capacity: int | None = None) -> Lane:
+        """The lane of that name, made if need be."""
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(name, UNLIMITED if capacity is None else capacity)
+        return lane
+
+    def join(self, run: str, capacity: int) -> None:
+        """A run comes in; it gets no credit for the time before."""
+        self._shares[run] = Share(run, max(capacity, 1), self._floor)
+
+    def leave(self, run: str) -> None:
+        """A run goes, with all that it still had here."""
+        share = self._shares.pop(run, None)
+        if share is not None:
+            self.used -= share.used
+            self._pass_on(share)
+
+    def offer(self, run: str, task: int, lane: str, priority: int, rank: float) -> None:
+        """A task is ready."""
+        share = self._shares[run]
+        self._age += 1
+        heappush(share.heaps.setdefault(lane, []), (-priority, -rank, self._age, task))
+        self._queue(share)
+
+    def pick(self) -> tuple[str, int, str] | None:
+        """The (run, task, lane) to start now, taking its slots; None if nothing may start."""
+        while self._turns and self.used < self.capacity:
+            best, _, number, run = heappop(self._turns)
+            share = self._shares.get(run)
+            if share is None or share.turn != (best, number):
+                continue
+            share.turn = (0, 0)
+            lane = self._best_lane(share)
+            if lane is not None:
+                return self._take(share, lane)
+        return None
+
+    def release(self, run: str, lane: str) -> None:
+        """A call ended: its slots are free again."""
+        self.used -= 1
+        at = self._lanes[lane]
+        at.used -= 1
+        share = self._shares.get(run)
+        if share is None:
+            self.used += 1  # `leave` has given this slot back already
+        else:
+            share.used -= 1
+            self._queue(share)
+        self._wake_one(at)
+
+    def open(self, lane: str) -> None:
+        """Let calls through the lane again."""
+        at = self._lanes[lane]
+        at.closed = False
+        for _ in range(len(at.waiters)):
+            self._wake_one(at)
+
+    def close(self, lane: str) -> None:
+        """Let nothing through the lane until it is opened."""
+        self._lanes[lane].closed = True
+
+    def _queue(self, share: Share) -> None:
+        if share.used >= share.capacity:
+            return
+        best = min((heap[0][0] for heap in share.heaps.values() if heap), default=0)
+        if best < share.turn[0]:
+            self._age += 1
+            share.turn = (best, self._age)
+            heappush(self._turns, (best, share.given, self._age, share.run))
+
+    def _best_lane(self, share: Share) -> Lane | None:
+        best: Lane | None = None
+        for name, heap in share.heaps.items():
+            if not heap:
+                continue
+            lane = self._lanes[name]
+            if not lane.free:
+                lane.waiters[share.run] = None
+            elif best is None or heap[0] < share.heaps[best.name][0]:
+                best = lane
+        return best
+
+    def _take(self, share: Share, lane: Lane) -> tuple[str, int, str]:
+        task = heappop(share.heaps[lane.name])[3]
+        self._floor = max(self._floor, share.given)
+        share.given += 1
+        share.used += 1
+        lane.used += 1
+        self.used += 1
+        self._queue(share)
+        if not share.turn[0]:
+            self._pass_on(share)
+        return share.run, task, lane.name
+
+    def _pass_on(self, share: Share) -> None:
+        """This run cannot use the lanes it was woken for: let others have them."""
+        for name in share.heaps:
+            self._wake_one(self._lanes[name])
+
+    def _wake_one(self, lane: Lane) -> None:
+        """The longest-waiting run that still has something for this lane takes its turn."""
+        while lane.waiters and lane.free:
+            run = next(iter(lane.waiters))
+            del lane.waiters[run]
+            share = self._shares.get(run)
+            if share is not None and share.heaps.get(lane.name):
+                self._queue(share)
+                return

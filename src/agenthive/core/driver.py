@@ -1,0 +1,471 @@
+"""The one driver: decide, append, commit, then act. Sans I/O, used unchanged by every runtime.
+
+A runtime tells it facts (`submit`, `reply`, `cancel`, ...), asks it to `decide`, writes the batch
+that gives, tells it that the batch is `committed`, and carries out the actions it then gets.
+It never acts before the commit (but for calls declared ``effect: none``), never lets a reply count
+twice, and takes time and random numbers as arguments.
+
+Runtime loop:  facts -> decide(now) -> store.append(batch) -> committed(now) -> actions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+
+from agenthive.core import actions as act
+from agenthive.core import commands as cmd
+from agenthive.core import events as ev
+from agenthive.core.breakers import Breakers, endpoint_of
+from agenthive.core.dispatch import UNLIMITED, ReadyQueue
+from agenthive.core.graph import Graph
+from agenthive.core.keys import call_key
+from agenthive.core.live import Live
+from agenthive.core.machine import RULES, step
+from agenthive.core.ports import Batch, Call, Fault, Record, Reply
+from agenthive.core.run_state import RunState
+from agenthive.core.spec import Effect
+from agenthive.core.states import CLOSED, RunStatus, TaskState
+from agenthive.core.values import SECOND, Micros
+from agenthive.errors import Conflict, ExpressionError, RunNotFound
+
+STARTS_PER_TURN = 1000
+"""How many intents one transaction holds at most."""
+
+
+class Driver:
+    """All open runs of a hive.
+
+    ``max_runs`` bounds the runs that are under way, ``max_calls`` the calls under way at once.
+    """
+
+    def __init__(self, *, max_runs: int = UNLIMITED, max_calls: int = UNLIMITED) -> None:
+        self.runs: dict[str, Live] = {}
+        self.queue = ReadyQueue(max_calls)
+        self.breakers = Breakers(self.queue)
+        self.draining = False
+        self._max_runs = max_runs
+        self._active = 0
+        self._queued: dict[str, None] = {}
+        self._dirty: dict[str, Live] = {}
+        self._hive: list[ev.HiveEvent] = []
+        self._hive_committing: list[ev.HiveEvent] = []
+        self._hive_seq = 0
+        self._definitions: list[tuple[str, bytes]] = []
+        self._timers: list[tuple[Micros, str, int]] = []
+        self._eager: list[act.Perform] = []
+        self._after: list[act.Action] = []
+        self._committing: list[act.Action] = []
+        self._latest: Micros = 0
+        self._skew: Micros = 0
+
+    # Facts from outside.
+
+    def submit(
+        self, now: Micros, event: ev.RunSubmitted, graph: Graph, body: bytes, token: int
+    ) -> None:
+        """Accept a run; ``Acknowledge(token)`` follows once it is on disk.
+
+        ``body`` is the definition whose digest the event names. Raises Conflict if the run exists.
+        """
+        if event.run in self.runs:
+            raise Conflict(f"run {event.run} exists already")
+        now = self._clock(now)
+        live = self._join(event.run, RunState(graph))
+        self._definitions.append((event.definition, body))
+        self._hive.append(
+            ev.RunOpened(at=now, run=event.run, tenant=event.tenant, owner=event.owner)
+        )
+        self._apply(live, event, now)
+        self._queued[event.run] = None
+        self._after.append(act.Acknowledge(token, event.run))
+
+    def cancel(self, now: Micros, run: str, actor: str, reason: str, token: int) -> None:
+        """Cancel an open run. Raises RunNotFound if it is not open here."""
+        live = self.runs.get(run)
+        if live is None:
+            raise RunNotFound(f"no open run {run}")
+        now = self._clock(now)
+        if not live.state.cancelling and live.state.status is not RunStatus.COMPENSATING:
+            self._apply(live, ev.CancelRequested(at=now, actor=actor, reason=reason), now)
+            self._queued.pop(run, None)
+        self._after.append(act.Acknowledge(token))
+
+    def reply(
+        self, now: Micros, run: str, task: str, attempt: int, reply: Reply, draw: float
+    ) -> None:
+        """A call answered. ``draw`` in [0, 1) serves the retry's jitter."""
+        live = self.runs.get(run)
+        index = self._current(live, task, attempt)
+        if live is None:
+            return
+        now = self._clock(now)
+        if index is None:
+            self._late(live, now, task, attempt, reply)
+            return
+        self._heard(live, index, reply.fault, now)
+        self._apply(live, _outcome(now, task, attempt, reply, draw), now)
+
+    def stopped(self, now: Micros, run: str, task: str, attempt: int) -> None:
+        """A call was cancelled before it answered."""
+        live = self.runs.get(run)
+        index = self._current(live, task, attempt)
+        if live is None or index is None:
+            return
+        now = self._clock(now)
+        self._heard(live, index, _STOPPED, now)
+        self._apply(live, ev.TaskCancelled(at=now, task=task, attempt=attempt), now)
+
+    # Recovery.
+
+    def load_hive(self, records: Sequence[Record]) -> None:
+        """Take in the hive's own stream, oldest first, before any run."""
+        for record in records:
+            self._hive_seq = record.seq + record.count - 1
+            self._latest = max(self._latest, record.at)
+            for event in ev.decode_hive(record.payload):
+                self.breakers.remember(event)
+
+    def load(self, now: Micros, state: RunState, missing: dict[str, str]) -> None:
+        """Take over an open run from its replayed state.
+
+        ``missing`` maps names of agents nobody has to what to do about it. Calls that were under
+        way become lost ones, which are made again under their keys or end as unknown outcome.
+        """
+        live = self._join(state.run, state)
+        live.missing = missing
+        live.written = state.seq
+        live.accepted = True
+        self._latest = max(self._latest, state.last_at)
+        now = self._clock(now)
+        if state.status is RunStatus.QUEUED:
+            self._queued[state.run] = None
+            return
+        self._active += state.status not in _IDLE
+        self._apply(live, ev.RunResumed(at=now, away=now - state.last_at), now)
+        for index, kind in enumerate(list(state.state)):
+            self._reopen(live, index, kind, now)
+
+    def _reopen(self, live: Live, index: int, kind: TaskState, now: Micros) -> None:
+        """Bring back what a task's state needs outside the machine. Skips what moved meanwhile."""
+        state = live.state
+        key = state.graph.keys[index]
+        if state.state[index] is not kind:
+            return
+        if kind is TaskState.RUNNING:
+            self._apply(live, ev.TaskLost(at=now, task=key, attempt=state.attempts[index]), now)
+        elif kind is TaskState.READY:
+            self._obey(live, cmd.OfferTask(state.seq, index), now)
+        elif kind is TaskState.BACKING_OFF:
+            heappush(self._timers, (state.wake_at[index], state.run, index))
+        elif kind is TaskState.BLOCKED and live.agent(index).name not in live.missing:
+            self._apply(live, ev.TaskUnblocked(at=now, task=key), now)
+
+    # Deciding.
+
+    def decide(self, now: Micros) -> Batch | None:
+        """Let time pass, start what may start, and give what must be written; None if nothing.
+
+        Until `committed` is called for a batch, `decide` must not be called again.
+        """
+        now = self._clock(now)
+        self._tick(now)
+        if not self.draining:
+            self._start_runs(now)
+            self._start_tasks(now)
+        if not self._dirty and not self._hive:
+            return None
+        batch = Batch(definitions=self._definitions)
+        self._definitions = []
+        for live in self._dirty.values():
+            batch.records.append(live.record(RULES))
+            if live.row_changed():
+                batch.runs.append(live.row())
+            if live.state.status in CLOSED:
+                self.runs.pop(live.run, None)
+        self._dirty = {}
+        if self._hive:
+            batch.records.append(self._hive_record())
+        self._committing, self._after = self._after, []
+        return batch
+
+    def eager(self) -> list[act.Perform]:
+        """Calls that change nothing outside and need not wait for the commit of their intent."""
+        calls, self._eager = self._eager, []
+        return calls
+
+    def committed(self, now: Micros) -> list[act.Action]:
+        """The batch is on disk: what to carry out, in order."""
+        actions, self._committing = self._committing, []
+        self._hive_committing = []
+        for action in actions:
+            if isinstance(action, act.Acknowledge) and action.run in self.runs:
+                self.runs[action.run].accepted = True
+        return [action for action in actions if not self._overtaken(action, now)]
+
+    def withdraw(self, batch: Batch) -> list[int]:
+        """The store takes nothing now: drop what nobody has been promised yet.
+
+        Takes the runs that this batch would have accepted out of it and forgets them; gives the
+        tokens of those who wait for that. What is left must still be written.
+        """
+        asked = {
+            action.run: action.token
+            for action in self._committing
+            if isinstance(action, act.Acknowledge) and action.run
+        }
+        if not asked:
+            return []
+        self._committing = [a for a in self._committing if act.run_of(a) not in asked]
+        for run in asked:
+            self._forget(run)
+        batch.runs = [row for row in batch.runs if row.run not in asked]
+        batch.records = [r for r in batch.records if r.stream not in asked and r.stream != ev.HIVE]
+        self._hive_seq -= len(self._hive_committing)
+        kept = [e for e in self._hive_committing if getattr(e, "run", None) not in asked]
+        self._hive = kept + self._hive
+        if self._hive:
+            batch.records.append(self._hive_record())
+        return list(asked.values())
+
+    def _forget(self, run: str) -> None:
+        live = self.runs.pop(run, None)
+        if live is None:
+            return
+        self.queue.leave(run)
+        self._queued.pop(run, None)
+        self._dirty.pop(run, None)
+        self._active -= live.state.status not in _IDLE
+
+    def next_wake(self) -> Micros | None:
+        """When `decide` has something to do though nothing is reported (hive time)."""
+        times = [at for at in (self.breakers.next_wake(),) if at is not None]
+        if self._timers:
+            times.append(self._timers[0][0])
+        return min(times) - self._skew if times else None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way and nothing waits to be written."""
+        return not self._dirty and not self._hive and self.queue.used == 0
+
+    def _overtaken(self, action: act.Action, now: Micros) -> bool:
+        """A call that was stopped before it was made is not made at all."""
+        if not isinstance(action, act.Perform):
+            return False
+        call = action.call
+        live = self.runs.get(call.run)
+        if live is None or (call.task, call.attempt) not in live.stopping:
+            return False
+        self.stopped(now, call.run, call.task, call.attempt)
+        return True
+
+    def _clock(self, now: Micros) -> Micros:
+        """Hive time: goes on from where it was when the clock steps back."""
+        at = now + self._skew
+        if at < self._latest:
+            behind = self._latest - at
+            self._skew += behind
+            at = self._latest
+            self._hive.append(ev.ClockSteppedBack(at=at, by=behind))
+        self._latest = at
+        return at
+
+    def _tick(self, now: Micros) -> None:
+        self.breakers.tick(now)
+        while self._timers and self._timers[0][0] <= now:
+            _, run, index = heappop(self._timers)
+            live = self.runs.get(run)
+            if live is not None:
+                self._timer(live, index, now)
+
+    def _timer(self, live: Live, index: int, now: Micros) -> None:
+        state = live.state
+        if index < 0:
+            due = state.deadline is not None and state.deadline <= now
+            if (
+                due
+                and not state.stopping
+                and state.status in (RunStatus.RUNNING, RunStatus.WAITING)
+            ):
+                self._apply(live, ev.RunTimedOut(at=now), now)
+        elif state.state[index] is TaskState.BACKING_OFF and state.wake_at[index] <= now:
+            self._apply(live, ev.TaskWoke(at=now, task=state.graph.keys[index]), now)
+
+    def _start_runs(self, now: Micros) -> None:
+        while self._queued and self._active < self._max_runs:
+            run = next(iter(self._queued))
+            del self._queued[run]
+            self._apply(self.runs[run], ev.RunStarted(at=now), now)
+
+    def _start_tasks(self, now: Micros) -> None:
+        for _ in range(STARTS_PER_TURN):
+            picked = self.queue.pick()
+            if picked is None:
+                return
+            run, index, lane = picked
+            live = self.runs[run]
+            if live.state.state[index] is TaskState.READY:
+                self._start(live, index, now)
+            else:
+                self.queue.release(run, lane)
+
+    def _start(self, live: Live, index: int, now: Micros) -> None:
+        state = live.state
+        node = state.graph.nodes[index]
+        self.breakers.started(endpoint_of(node.agent), now)
+        intent = ev.TaskStarted(
+            at=now,
+            task=node.key,
+            attempt=state.attempts[index] + 1,
+            agent=node.agent.name,
+            key=call_key(state.run, node.key),
+        )
+        live.intent = intent
+        self._apply(live, intent, now)
+
+    # Obeying the machine.
+
+    def _apply(self, live: Live, event: ev.RunEvent, now: Micros) -> None:
+        before = live.state.status
+        live.pending.append(event)
+        self._dirty[live.run] = live
+        for command in step(live.state, event):
+            self._obey(live, command, now)
+        if live.state.status is not before:
+            self._status_changed(live, before)
+
+    def _obey(self, live: Live, command: cmd.RunCommand, now: Micros) -> None:
+        if isinstance(command, cmd.OfferTask):
+            self._offer(live, command.task, now)
+        elif isinstance(command, cmd.CallAgent):
+            self._call(live, command, now)
+        elif isinstance(command, cmd.WakeTask):
+            heappush(self._timers, (command.at, live.run, command.task))
+        elif isinstance(command, cmd.StopCall):
+            key = live.state.graph.keys[command.task]
+            live.stopping.add((key, command.attempt))
+            self._after.append(act.Stop(live.run, key, command.attempt))
+        elif isinstance(command, cmd.SetDeadline):
+            heappush(self._timers, (command.at, live.run, -1))
+        else:
+            self._close(live, now)
+
+    def _offer(self, live: Live, index: int, now: Micros) -> None:
+        node = live.state.graph.nodes[index]
+        detail = live.missing.get(node.agent.name)
+        if detail is not None:
+            blocked = ev.TaskBlocked(at=now, task=node.key, reason="agent", detail=detail)
+            self._apply(live, blocked, now)
+            return
+        rank = live.state.graph.rank[index]
+        self.queue.offer(live.run, index, live.state.graph.lanes[index], node.priority, rank)
+
+    def _call(self, live: Live, command: cmd.CallAgent, now: Micros) -> None:
+        state = live.state
+        node = state.graph.nodes[command.task]
+        intent = live.intent
+        assert intent is not None
+        try:
+            parameters = live.parameters(command.task)
+        except ExpressionError as error:
+            fault = Fault(kind="expression", message=error.message, retriable=False, counts=False)
+            self.reply(now, live.run, node.key, command.attempt, Reply(fault=fault), 0.0)
+            return
+        call = Call(
+            run=state.run,
+            task=node.key,
+            attempt=command.attempt,
+            key=intent.key,
+            agent=node.agent.name,
+            action=node.action,
+            parameters=parameters,
+            dependencies=live.dependencies(command.task),
+            description=node.description,
+            timeout=None if node.timeout is None else node.timeout / SECOND,
+        )
+        perform = act.Perform(call, node.agent, node.timeout)
+        eager = node.effect is Effect.NONE and live.accepted
+        (self._eager if eager else self._after).append(perform)
+
+    def _close(self, live: Live, now: Micros) -> None:
+        state = live.state
+        self._hive.append(ev.RunClosed(at=now, run=live.run, status=state.status, events=state.seq))
+        self.queue.leave(live.run)
+        self._queued.pop(live.run, None)
+        self._after.append(act.RunEnded(live.run, state.status))
+
+    def _status_changed(self, live: Live, before: RunStatus) -> None:
+        after = live.state.status
+        self._active += (after not in _IDLE) - (before not in _IDLE)
+        if after is RunStatus.WAITING and not live.state.counts[TaskState.BACKING_OFF]:
+            self._after.append(act.RunParked(live.run))
+
+    # Bookkeeping.
+
+    def _join(self, run: str, state: RunState) -> Live:
+        live = Live(run, state)
+        self.runs[run] = live
+        self.queue.join(run, state.graph.spec.max_parallel)
+        for lane, agent in state.graph.lane_agents.items():
+            self.queue.lane(lane, agent.max_concurrency)
+            self.breakers.attach(endpoint_of(agent), lane, agent.circuit_breaker)
+        return live
+
+    def _current(self, live: Live | None, task: str, attempt: int) -> int | None:
+        """The index of a task whose call of that attempt is under way; else None."""
+        index = live.state.graph.index.get(task) if live is not None else None
+        if live is None or index is None:
+            return None
+        running = live.state.state[index] is TaskState.RUNNING
+        return index if running and live.state.attempts[index] == attempt else None
+
+    def _late(self, live: Live, now: Micros, task: str, attempt: int, reply: Reply) -> None:
+        if reply.usage is None or live.state.status in CLOSED:
+            return
+        late = ev.LateReply(
+            at=now, task=task, attempt=attempt, succeeded=reply.fault is None, usage=reply.usage
+        )
+        self._apply(live, late, now)
+
+    def _heard(self, live: Live, index: int, fault: Fault | None, now: Micros) -> None:
+        """Free the slots of a call, and let its endpoint's breaker know."""
+        node = live.state.graph.nodes[index]
+        live.stopping.discard((node.key, live.state.attempts[index]))
+        endpoint = endpoint_of(node.agent)
+        if fault is None:
+            self._hive += self.breakers.succeeded(endpoint, now)
+        else:
+            self._hive += self.breakers.failed(endpoint, fault, now)
+        self.queue.release(live.run, live.state.graph.lanes[index])
+
+    def _hive_record(self) -> Record:
+        events, self._hive = self._hive, []
+        self._hive_committing = events
+        first = self._hive_seq + 1
+        self._hive_seq += len(events)
+        return Record(
+            stream=ev.HIVE,
+            seq=first,
+            count=len(events),
+            at=events[-1].at,
+            type="hive",
+            payload=ev.encode(events),
+            rules=RULES,
+        )
+
+
+_IDLE = {RunStatus.QUEUED, RunStatus.WAITING} | CLOSED
+"""Run states that take no run slot."""
+
+_STOPPED = Fault(kind="cancelled", message="stopped", counts=False)
+
+
+def _outcome(now: Micros, task: str, attempt: int, reply: Reply, draw: float) -> ev.RunEvent:
+    if reply.fault is None:
+        return ev.TaskSucceeded(
+            at=now, task=task, attempt=attempt, result=reply.result, usage=reply.usage
+        )
+    return ev.TaskFailed(
+        at=now, task=task, attempt=attempt, fault=reply.fault, draw=draw, usage=reply.usage
+    )

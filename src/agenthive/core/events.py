@@ -1,0 +1,205 @@
+"""Facts: what happened, in the past tense, as they are journaled.
+
+An event carries its own time (``at``, microseconds UTC), ids and random draws, so that replaying it
+asks nobody. The union `RunEvent` is closed: a new event needs a struct here, rows in
+`transitions.py`, a line in the docs and, if its meaning changes later, a new version and an upcast.
+Nothing here may hold a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from agenthive.core.ports import Fault, Usage
+from agenthive.core.values import JSONObject, JSONValue, Micros
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """Base of all facts."""
+
+    at: Micros
+
+
+class RunSubmitted(Event, frozen=True, tag="run.submitted"):
+    """A run was accepted. ``definition`` is the digest of the workflow it is pinned to."""
+
+    run: str
+    name: str
+    definition: str
+    inputs: JSONObject = {}
+    tenant: str = "default"
+    owner: str = "local"
+
+
+class RunStarted(Event, frozen=True, tag="run.started"):
+    """The run got a slot."""
+
+
+class RunResumed(Event, frozen=True, tag="run.resumed"):
+    """A new process took the run over. ``away`` is how long nobody had it (microseconds)."""
+
+    away: Micros
+
+
+class CancelRequested(Event, frozen=True, tag="run.cancel_requested"):
+    """Somebody asked for the run to be cancelled."""
+
+    actor: str = "local"
+    reason: str = ""
+
+
+class RunTimedOut(Event, frozen=True, tag="run.timed_out"):
+    """The run's own time-out passed."""
+
+
+class TaskEvent(Event, frozen=True):
+    """Base of the facts about one task; ``task`` is its key."""
+
+    task: str
+
+
+class TaskStarted(TaskEvent, frozen=True, tag="task.started"):
+    """The intent to call: committed before the call is made.
+
+    ``key`` is the idempotency key, equal for all attempts of one logical call.
+    """
+
+    attempt: int
+    agent: str
+    key: str
+
+
+class TaskSucceeded(TaskEvent, frozen=True, tag="task.succeeded"):
+    """The agent answered well."""
+
+    attempt: int
+    result: JSONValue = None
+    usage: Usage | None = None
+
+
+class TaskFailed(TaskEvent, frozen=True, tag="task.failed"):
+    """An attempt failed. ``draw`` in [0, 1) is the random number for the retry's jitter."""
+
+    attempt: int
+    fault: Fault
+    draw: float = 0.0
+    usage: Usage | None = None
+
+
+class TaskLost(TaskEvent, frozen=True, tag="task.lost"):
+    """The process ended with this attempt under way; nobody knows what came of it."""
+
+    attempt: int
+
+
+class TaskWoke(TaskEvent, frozen=True, tag="task.woke"):
+    """The time for the next attempt has come."""
+
+
+class TaskBlocked(TaskEvent, frozen=True, tag="task.blocked"):
+    """The task cannot start until something is supplied: ``detail`` says what and how."""
+
+    reason: str
+    detail: str
+
+
+class TaskUnblocked(TaskEvent, frozen=True, tag="task.unblocked"):
+    """What was missing is there."""
+
+
+class TaskCancelled(TaskEvent, frozen=True, tag="task.cancelled"):
+    """The call was stopped before it answered."""
+
+    attempt: int
+
+
+class LateReply(TaskEvent, frozen=True, tag="task.late_reply"):
+    """An answer of an attempt that no longer counts. Only what it used matters."""
+
+    attempt: int
+    succeeded: bool
+    usage: Usage | None = None
+
+
+RunEvent: TypeAlias = (
+    RunSubmitted
+    | RunStarted
+    | RunResumed
+    | CancelRequested
+    | RunTimedOut
+    | TaskStarted
+    | TaskSucceeded
+    | TaskFailed
+    | TaskLost
+    | TaskWoke
+    | TaskBlocked
+    | TaskUnblocked
+    | TaskCancelled
+    | LateReply
+)
+"""Everything that can stand in the stream of a run."""
+
+
+class RunOpened(Event, frozen=True, tag="hive.run_opened"):
+    """A run's stream began."""
+
+    run: str
+    tenant: str = "default"
+    owner: str = "local"
+
+
+class RunClosed(Event, frozen=True, tag="hive.run_closed"):
+    """A run's stream ended: its status and how many events it holds."""
+
+    run: str
+    status: str
+    events: int
+
+
+class BreakerOpened(Event, frozen=True, tag="hive.breaker_opened"):
+    """An endpoint failed too often; no call goes there before ``until``."""
+
+    endpoint: str
+    until: Micros
+    failures: int
+
+
+class BreakerClosed(Event, frozen=True, tag="hive.breaker_closed"):
+    """A call to the endpoint went well again."""
+
+    endpoint: str
+
+
+class ClockSteppedBack(Event, frozen=True, tag="hive.clock_stepped_back"):
+    """The clock showed an earlier time than before, by ``by`` microseconds."""
+
+    by: Micros
+
+
+HiveEvent: TypeAlias = RunOpened | RunClosed | BreakerOpened | BreakerClosed | ClockSteppedBack
+"""Everything that can stand in the hive's own stream."""
+
+HIVE = "hive"
+"""The name of the hive's own stream."""
+
+_encoder = msgspec.json.Encoder()
+_run_decoder = msgspec.json.Decoder(list[RunEvent])
+_hive_decoder = msgspec.json.Decoder(list[HiveEvent])
+
+
+def encode(events: Sequence[Event]) -> bytes:
+    """Events as the JSON array that a record keeps."""
+    return _encoder.encode(events)
+
+
+def decode_run(payload: bytes) -> list[RunEvent]:
+    """The events of one record of a run's stream. Raises msgspec.ValidationError."""
+    return _run_decoder.decode(payload)
+
+
+def decode_hive(payload: bytes) -> list[HiveEvent]:
+    """The events of one record of the hive's stream. Raises msgspec.ValidationError."""
+    return _hive_decoder.decode(payload)

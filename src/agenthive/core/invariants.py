@@ -1,0 +1,62 @@
+"""What must hold of a `RunState` after every step. Slow on purpose: for tests and simulations."""
+
+from __future__ import annotations
+
+from agenthive.core.run_state import RunState
+from agenthive.core.states import CLOSED, COMPENSATION, OPEN, TaskState
+
+_ENDED = frozenset(set(TaskState) - OPEN - {TaskState.DORMANT})
+
+
+def violations(state: RunState) -> list[str]:
+    """One line for each invariant that does not hold; empty when all is well."""
+    return [*_counters(state), *_edges(state), *_ends(state)]
+
+
+def _counters(state: RunState) -> list[str]:
+    found = [
+        f"counts[{kind}] is {count}, not {state.state.count(kind)}"
+        for kind, count in state.counts.items()
+        if count != state.state.count(kind)
+    ]
+    still_open = sum(1 for kind in state.state if state.counts_as_open(kind))
+    if still_open != state.open:
+        found.append(f"open is {state.open}, not {still_open}")
+    return found
+
+
+def _edges(state: RunState) -> list[str]:
+    found = []
+    for task in range(state.graph.tasks):
+        deps = state.graph.deps[task]
+        left = sum(1 for dep in deps if state.state[dep] not in _ENDED)
+        if left != state.pending[task]:
+            found.append(
+                f"pending of {state.graph.keys[task]} is {state.pending[task]}, not {left}"
+            )
+        if state.attempts[task] and any(not _usable(state, dep) for dep in deps):
+            found.append(f"{state.graph.keys[task]} started without what it depends on")
+    return found
+
+
+def _usable(state: RunState, dep: int) -> bool:
+    kind = state.state[dep]
+    if kind is TaskState.FAILED:
+        return state.graph.nodes[dep].tolerated
+    return kind is TaskState.SUCCEEDED or kind in COMPENSATION
+
+
+def _ends(state: RunState) -> list[str]:
+    found = []
+    if state.status in CLOSED and state.open:
+        found.append(f"the run is {state.status} with {state.open} open tasks")
+    if state.status not in CLOSED and state.finished is not None:
+        found.append("the run has an end time and is open")
+    if state.in_flight > max(state.graph.spec.max_parallel, 1) + len(state.graph.undo):
+        found.append(f"{state.in_flight} calls under way at once")
+    found += [
+        f"{node.key} was tried {state.attempts[i]} times"
+        for i, node in enumerate(state.graph.nodes)
+        if state.attempts[i] > node.retry.max_attempts + state.losses.get(i, 0)
+    ]
+    return found

@@ -1,0 +1,69 @@
+"""The hash chain over the records of a stream: tamper-evident, not more.
+
+Each record's hash covers every one of its fields and the hash before it, so an edit, a deletion, an
+insertion or a change of order shows. A store calls `seal` when it writes and `check` when it reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+
+import msgspec
+
+from agenthive.core.ports import Record
+from agenthive.errors import JournalTooNew, StoreCorrupt
+
+VERSION = 1
+"""The version of the record format that this code writes, and the newest it reads."""
+
+GENESIS = bytes(32)
+"""What the first record of a stream is chained to."""
+
+
+def digest(record: Record, prev: bytes) -> bytes:
+    """SHA-256 over a domain tag, the length-prefixed fields, the payload and ``prev``."""
+    fields = (
+        f"agenthive/record/{record.v}",
+        record.stream,
+        str(record.seq),
+        str(record.count),
+        str(record.at),
+        record.type,
+        str(record.rules),
+        record.actor,
+        record.cause,
+    )
+    head = "".join(f"{len(field)}:{field}" for field in fields).encode()
+    state = sha256(head)
+    state.update(b"%d:" % len(record.payload))
+    state.update(record.payload)
+    state.update(prev)
+    return state.digest()
+
+
+def seal(record: Record, prev: bytes, pos: int) -> Record:
+    """The record as it is stored, chained to ``prev``."""
+    return msgspec.structs.replace(record, prev=prev, pos=pos, hash=digest(record, prev))
+
+
+def check(records: Iterable[Record]) -> Iterator[Record]:
+    """The records of one stream, in order from its first, as long as the chain holds.
+
+    Raises StoreCorrupt at the first that does not, JournalTooNew at one from a later version.
+    """
+    prev, expected = GENESIS, 1
+    for record in records:
+        if record.v > VERSION:
+            raise JournalTooNew(
+                f"stream {record.stream}: record {record.seq} has version {record.v}, "
+                f"this agenthive reads up to {VERSION}",
+                hint="Open this home with the agenthive that wrote it, or a later one.",
+            )
+        if record.seq != expected or record.prev != prev or digest(record, prev) != record.hash:
+            raise StoreCorrupt(
+                f"stream {record.stream}: the chain breaks at record {record.seq}",
+                hint="Restore the journal from a backup; do not go on with this one.",
+            )
+        prev, expected = record.hash, record.seq + record.count
+        yield record

@@ -1,0 +1,103 @@
+"""A run that the driver has in hand: its state, and what is still to be written."""
+
+from __future__ import annotations
+
+from agenthive.core import events as ev
+from agenthive.core.ports import Record, RunRow
+from agenthive.core.run_state import RunState
+from agenthive.core.spec import AgentSpec
+from agenthive.core.states import TaskState
+from agenthive.core.values import JSONObject, JSONValue
+
+
+class Live:
+    """One open run.
+
+    ``written`` is the number of its last event that is in a batch; ``accepted`` says that its
+    submission is on disk.
+    """
+
+    __slots__ = (
+        "_row_status", "accepted", "intent", "missing", "pending", "run", "state", "stopping",
+        "written",
+    )  # fmt: skip
+
+    def __init__(self, run: str, state: RunState) -> None:
+        self.run = run
+        self.state = state
+        self.missing: dict[str, str] = {}
+        self.pending: list[ev.RunEvent] = []
+        self.stopping: set[tuple[str, int]] = set()
+        self.intent: ev.TaskStarted | None = None
+        self.written = 0
+        self.accepted = False
+        self._row_status = ""
+
+    def agent(self, index: int) -> AgentSpec:
+        """The agent of a task."""
+        return self.state.graph.nodes[index].agent
+
+    def parameters(self, index: int) -> JSONObject:
+        """A task's parameters with their expressions evaluated. Raises ExpressionError."""
+        template = self.state.graph.nodes[index].parameters
+        value = template.render({} if template.constant else self._scope(index))
+        assert isinstance(value, dict)
+        return value
+
+    def dependencies(self, index: int) -> JSONObject:
+        """Name -> result of what a task depends on (a tolerated failure gives None)."""
+        graph, results = self.state.graph, self.state.results
+        return {graph.keys[dep]: results.get(dep) for dep in graph.deps[index]}
+
+    def _scope(self, index: int) -> dict[str, JSONValue]:
+        state = self.state
+        tasks: dict[str, JSONValue] = {
+            state.graph.keys[i]: self._task_view(i) for i in state.graph.reads[index]
+        }
+        run: JSONObject = {"id": state.run, "name": state.name}
+        return {"tasks": tasks, "inputs": state.inputs, "run": run}
+
+    def _task_view(self, index: int) -> JSONObject:
+        fault = self.state.faults.get(index)
+        return {
+            "result": self.state.results.get(index),
+            "status": str(self.state.state[index]),
+            "error": None if fault is None else fault.message,
+        }
+
+    def record(self, rules: int) -> Record:
+        """What has not been written yet, as one record."""
+        events, self.pending = self.pending, []
+        first = self.written + 1
+        self.written += len(events)
+        return Record(
+            stream=self.run,
+            seq=first,
+            count=len(events),
+            at=events[-1].at,
+            type="run",
+            payload=ev.encode(events),
+            rules=rules,
+        )
+
+    def row_changed(self) -> bool:
+        """Whether the list of runs must be told."""
+        changed = self._row_status != self.state.status
+        self._row_status = self.state.status
+        return changed
+
+    def row(self) -> RunRow:
+        """This run's row in the list of runs."""
+        state = self.state
+        return RunRow(
+            run=state.run,
+            name=state.name,
+            status=state.status,
+            created=state.created,
+            finished=state.finished,
+            total_tasks=state.graph.tasks,
+            completed_tasks=state.succeeded,
+            failed_tasks=state.counts[TaskState.FAILED],
+            tenant=state.tenant,
+            owner=state.owner,
+        )

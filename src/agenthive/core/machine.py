@@ -1,0 +1,330 @@
+"""The machine: `step(state, event)` applies one fact and says what must be done about it.
+
+The only place where a `RunState` changes. Pure: the same events give the same state and the same
+commands on every machine. What it may do is in the tables of `transitions.py`; what it must never
+do is read a clock, draw a number, or skip the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from agenthive.core import commands as cmd
+from agenthive.core import events as ev
+from agenthive.core.run_state import RunState
+from agenthive.core.spec import Effect, FailureStrategy
+from agenthive.core.states import CLOSED, UNSTARTED, RunStatus, TaskState
+from agenthive.core.transitions import EVENT_MOVES, RUN_EVENT_MOVES, RUN_STATE_MOVES, STATE_MOVES
+from agenthive.errors import InvalidTransition
+
+RULES: Final = 1
+"""The version of these rules; every record carries the one it was written under."""
+
+Out: TypeAlias = "list[cmd.RunCommand]"
+
+
+def step(state: RunState, event: ev.RunEvent) -> list[cmd.RunCommand]:
+    """Apply one fact. Raises InvalidTransition if the tables have no row for it."""
+    out: list[cmd.RunCommand] = []
+    state.seq += 1
+    state.last_at = event.at
+    if isinstance(event, ev.TaskEvent):
+        _task_event(state, event, out)
+    else:
+        _run_event(state, event, out)
+    _settle_run(state, event.at, out)
+    return out
+
+
+def _task_event(state: RunState, event: ev.RunEvent, out: Out) -> None:
+    assert isinstance(event, ev.TaskEvent)
+    if isinstance(event, ev.LateReply):
+        return
+    task = state.graph.index.get(event.task)
+    if task is None:
+        raise InvalidTransition(f"run {state.run}: no task '{event.task}' for {_name(event)}")
+    row = EVENT_MOVES.get(state.state[task])
+    target = row.get(type(event)) if row else None
+    if target is None or not _is_current(state, task, event):
+        raise InvalidTransition(_refusal(state, task, event))
+    new = target if isinstance(target, TaskState) else target(state, task, event)
+    note = _NOTES.get(type(event))
+    if note is not None:
+        note(state, task, event)
+    touched: list[int] = []
+    _enter(state, task, new, event.at, touched, out)
+    _settle_tasks(state, touched, event.at, out)
+
+
+def _is_current(state: RunState, task: int, event: ev.TaskEvent) -> bool:
+    attempt = getattr(event, "attempt", None)
+    if attempt is None:
+        return True
+    expected = state.attempts[task] + (type(event) is ev.TaskStarted)
+    return bool(attempt == expected)
+
+
+def _refusal(state: RunState, task: int, event: ev.TaskEvent) -> str:
+    return (
+        f"run {state.run}: task '{event.task}' is {state.state[task]} after attempt "
+        f"{state.attempts[task]} (since event time {state.since[task]}); {_name(event)} "
+        f"of attempt {getattr(event, 'attempt', '-')} at event {state.seq} has no row"
+    )
+
+
+def _name(event: ev.Event) -> str:
+    return str(event.__struct_config__.tag)
+
+
+# What a fact adds to the state, besides moving the task.
+
+
+def _note_started(state: RunState, task: int, event: ev.RunEvent) -> None:
+    assert isinstance(event, ev.TaskStarted)
+    state.attempts[task] = event.attempt
+
+
+def _note_succeeded(state: RunState, task: int, event: ev.RunEvent) -> None:
+    assert isinstance(event, ev.TaskSucceeded)
+    state.faults.pop(task, None)
+    if state.readers[task]:
+        state.results[task] = event.result
+    if task in state.graph.undo:
+        state.ended.append(task)
+
+
+def _note_failed(state: RunState, task: int, event: ev.RunEvent) -> None:
+    assert isinstance(event, ev.TaskFailed)
+    state.faults[task] = event.fault
+    retry = state.graph.nodes[task].retry
+    wait = retry.delay(event.attempt, event.draw, event.fault.retry_after)
+    state.wake_at[task] = event.at + wait
+
+
+def _note_lost(state: RunState, task: int, event: ev.RunEvent) -> None:
+    state.losses[task] = state.losses.get(task, 0) + 1
+
+
+def _note_blocked(state: RunState, task: int, event: ev.RunEvent) -> None:
+    assert isinstance(event, ev.TaskBlocked)
+    state.blocked[task] = (event.reason, event.detail)
+
+
+def _note_unblocked(state: RunState, task: int, event: ev.RunEvent) -> None:
+    state.blocked.pop(task, None)
+
+
+_NOTES: Final[dict[type[ev.Event], Callable[[RunState, int, ev.RunEvent], None]]] = {
+    ev.TaskStarted: _note_started,
+    ev.TaskSucceeded: _note_succeeded,
+    ev.TaskFailed: _note_failed,
+    ev.TaskLost: _note_lost,
+    ev.TaskBlocked: _note_blocked,
+    ev.TaskUnblocked: _note_unblocked,
+}
+
+
+# Moving a task.
+
+
+def _enter(
+    state: RunState, task: int, new: TaskState, at: int, touched: list[int], out: Out
+) -> None:
+    old = state.state[task]
+    state.state[task] = new
+    state.since[task] = at
+    state.counts[old] -= 1
+    state.counts[new] += 1
+    state.open += state.counts_as_open(new) - state.counts_as_open(old)
+    entered = _ON_ENTRY.get(new)
+    if entered is not None:
+        entered(state, task, touched, out)
+
+
+def _settle_tasks(state: RunState, touched: list[int], at: int, out: Out) -> None:
+    """State-triggered moves, to a fixed point. Last in, first out; order does not matter here."""
+    while touched:
+        task = touched.pop()
+        for guard, target in STATE_MOVES.get(state.state[task], ()):
+            if guard(state, task):
+                _enter(state, task, target, at, touched, out)
+                touched.append(task)
+                break
+
+
+def _on_ready(state: RunState, task: int, touched: list[int], out: Out) -> None:
+    out.append(cmd.OfferTask(state.seq, task))
+    if state.stopping:
+        touched.append(task)
+
+
+def _on_running(state: RunState, task: int, touched: list[int], out: Out) -> None:
+    out.append(cmd.CallAgent(state.seq, task, state.attempts[task]))
+
+
+def _on_backing_off(state: RunState, task: int, touched: list[int], out: Out) -> None:
+    out.append(cmd.WakeTask(state.seq, task, state.wake_at[task]))
+
+
+def _on_succeeded(state: RunState, task: int, touched: list[int], out: Out) -> None:
+    graph = state.graph
+    for dependent in graph.dependents[task]:
+        state.pending[dependent] -= 1
+        touched.append(dependent)
+    _forget(state, task)
+    if task >= graph.tasks:
+        _undo_ended(state, task, touched)
+
+
+def _on_failed(state: RunState, task: int, touched: list[int], out: Out) -> None:
+    if task >= state.graph.tasks:
+        state.undo_failures += 1
+        _undo_ended(state, task, touched)
+        return
+    if state.graph.nodes[task].tolerated:
+        _on_succeeded(state, task, touched, out)
+        return
+    state.hard_failures += 1
+    _on_given_up(state, task, touched, out)
+    if state.strategy is FailureStrategy.STOP and not state.stopping:
+        _stop(state, touched, out, cancel_all=False)
+
+
+def _on_given_up(state: RunState, task: int, touched: list[int], out: Out) -> None:
+    """It ended without a result: what depends on it never starts."""
+    for dependent in state.graph.dependents[task]:
+        state.pending[dependent] -= 1
+        state.broken.add(dependent)
+        touched.append(dependent)
+    _forget(state, task)
+
+
+def _on_unknown(state: RunState, task: int, touched: list[int], out: Out) -> None:
+    if task >= state.graph.tasks:
+        state.undo_failures += 1
+        _undo_ended(state, task, touched)
+
+
+def _forget(state: RunState, task: int) -> None:
+    """Let go of the results that only this task still needed."""
+    for read in state.graph.reads[task]:
+        state.readers[read] -= 1
+        if not state.readers[read]:
+            state.results.pop(read, None)
+    state.wake_at.pop(task, None)
+    state.blocked.pop(task, None)
+
+
+_ON_ENTRY: Final[dict[TaskState, Callable[[RunState, int, list[int], Out], None]]] = {
+    TaskState.READY: _on_ready,
+    TaskState.RUNNING: _on_running,
+    TaskState.BACKING_OFF: _on_backing_off,
+    TaskState.SUCCEEDED: _on_succeeded,
+    TaskState.FAILED: _on_failed,
+    TaskState.SKIPPED: _on_given_up,
+    TaskState.CANCELLED: _on_given_up,
+    TaskState.UNKNOWN_OUTCOME: _on_unknown,
+}
+
+
+# Moving the run.
+
+
+def _run_event(state: RunState, event: ev.RunEvent, out: Out) -> None:
+    if isinstance(event, ev.RunSubmitted):
+        _submitted(state, event)
+        return
+    new = RUN_EVENT_MOVES.get(state.status, {}).get(type(event))
+    if new is None:
+        raise InvalidTransition(f"run {state.run} is {state.status}: {_name(event)} has no row")
+    state.status = new
+    touched: list[int] = []
+    if isinstance(event, ev.RunStarted):
+        state.started = event.at
+        touched.extend(i for i in range(state.graph.tasks) if not state.pending[i])
+        touched.reverse()
+        _set_deadline(state, out)
+    elif isinstance(event, ev.RunResumed):
+        state.away += event.away
+        _set_deadline(state, out)
+    elif isinstance(event, ev.CancelRequested):
+        state.cancelling = True
+        _stop(state, touched, out, cancel_all=True)
+    else:
+        state.timed_out = True
+        _stop(state, touched, out, cancel_all=True)
+    _settle_tasks(state, touched, event.at, out)
+
+
+def _submitted(state: RunState, event: ev.RunSubmitted) -> None:
+    if state.seq != 1:
+        raise InvalidTransition(f"run {event.run}: submitted twice")
+    state.run, state.name, state.inputs = event.run, event.name, event.inputs
+    state.tenant, state.owner, state.created = event.tenant, event.owner, event.at
+
+
+def _set_deadline(state: RunState, out: Out) -> None:
+    if state.deadline is not None and state.status is not RunStatus.COMPENSATING:
+        out.append(cmd.SetDeadline(state.seq, state.deadline))
+
+
+def _stop(state: RunState, touched: list[int], out: Out, *, cancel_all: bool) -> None:
+    """Nothing new starts; pure reads under way are stopped, and all calls if ``cancel_all``."""
+    if not state.stopping:
+        state.stopping = True
+        state.open -= state.counts[TaskState.UNKNOWN_OUTCOME]
+    for task in range(state.graph.tasks):
+        if state.state[task] in UNSTARTED:
+            touched.append(task)
+        elif state.state[task] is TaskState.RUNNING and (
+            cancel_all or state.graph.nodes[task].effect is Effect.NONE
+        ):
+            out.append(cmd.StopCall(state.seq, task, state.attempts[task]))
+
+
+def _settle_run(state: RunState, at: int, out: Out) -> None:
+    # The common case first: while something is under way or ready, no row of RUNNING can hold.
+    counts = state.counts
+    if (
+        state.status is RunStatus.RUNNING
+        and state.open
+        and (counts[TaskState.RUNNING] or counts[TaskState.READY])
+    ):
+        return
+    moved = True
+    while moved:
+        moved = False
+        for guard, target in RUN_STATE_MOVES.get(state.status, ()):
+            if guard(state):
+                state.status = target
+                _enter_run(state, at, out)
+                moved = True
+                break
+
+
+def _enter_run(state: RunState, at: int, out: Out) -> None:
+    if state.status in CLOSED:
+        state.finished = at
+        out.append(cmd.CloseRun(state.seq, state.status))
+    elif state.status is RunStatus.COMPENSATING:
+        undo = state.graph.undo
+        state.to_undo = [undo[i] for i in state.ended if state.state[i] is TaskState.SUCCEEDED]
+        touched: list[int] = []
+        _next_undo(state, touched)
+        _settle_tasks(state, touched, at, out)
+
+
+def _undo_ended(state: RunState, task: int, touched: list[int]) -> None:
+    owner = state.graph.nodes[task].undoes
+    assert owner is not None
+    touched.append(owner)
+    _next_undo(state, touched)
+
+
+def _next_undo(state: RunState, touched: list[int]) -> None:
+    state.undoing = state.to_undo.pop() if state.to_undo else None
+    if state.undoing is not None:
+        owner = state.graph.nodes[state.undoing].undoes
+        assert owner is not None
+        touched.extend((owner, state.undoing))

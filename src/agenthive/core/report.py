@@ -1,0 +1,160 @@
+"""What a run came to, folded from its records: the one shape that every face shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from agenthive.core import events as ev
+from agenthive.core.graph import Graph
+from agenthive.core.machine import step
+from agenthive.core.ports import Record, Usage
+from agenthive.core.replay import facts
+from agenthive.core.run_state import RunState
+from agenthive.core.states import CLOSED, RunStatus, TaskState
+from agenthive.core.values import SECOND, JSONValue, Micros
+
+NANO: Final = 1_000_000_000
+
+EXIT_CODES: Final = {
+    RunStatus.COMPLETED: 0,
+    RunStatus.PARTIALLY_COMPLETED: 7,
+    RunStatus.CANCELLED: 130,
+    RunStatus.FAILED: 1,
+    RunStatus.COMPENSATED: 1,
+    RunStatus.COMPENSATION_FAILED: 1,
+}
+"""Exit code by final status; an open run that waits for people is 8."""
+
+
+class TaskReport(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One task of a report. ``cost_usd`` is US dollars; times are microseconds UTC."""
+
+    status: str
+    attempts: int
+    cost_usd: float
+    result: JSONValue | msgspec.UnsetType = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    tokens: int = 0
+    started: Micros | None = None
+    ended: Micros | None = None
+
+
+class RunReport(msgspec.Struct, kw_only=True):
+    """A run, whether it has ended or not.
+
+    ``execution_time`` is seconds from its start to its end (or its last record);
+    ``results`` and ``errors`` map task names to results and messages.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    tasks: dict[str, TaskReport]
+    results: dict[str, JSONValue]
+    errors: dict[str, str]
+    completed_tasks: int
+    total_tasks: int
+    execution_time: float
+    cost_usd: float
+    tokens: int
+    timed_out: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """The code a command that ran this ends with (DESIGN: exit codes)."""
+        if self.timed_out:
+            return 9
+        return EXIT_CODES.get(RunStatus(self.status), 8)
+
+
+class _Bill:
+    """What tasks used, and when they ran: what the state itself does not keep."""
+
+    def __init__(self) -> None:
+        self.usage: dict[str, list[Usage]] = {}
+        self.results: dict[str, JSONValue] = {}
+        self.times: dict[str, tuple[Micros, Micros]] = {}
+
+    def take(self, event: ev.RunEvent) -> None:
+        if isinstance(event, ev.TaskStarted):
+            first, _ = self.times.get(event.task, (event.at, event.at))
+            self.times[event.task] = (first, event.at)
+        elif isinstance(event, ev.TaskSucceeded | ev.TaskFailed | ev.LateReply):
+            first, _ = self.times.get(event.task, (event.at, event.at))
+            self.times[event.task] = (first, event.at)
+            if event.usage is not None:
+                self.usage.setdefault(event.task, []).append(event.usage)
+            if isinstance(event, ev.TaskSucceeded):
+                self.results[event.task] = event.result
+
+    def cost(self, task: str) -> int:
+        return sum(usage.cost or 0 for usage in self.usage.get(task, ()))
+
+    def tokens(self, task: str) -> int:
+        return sum(u.input_tokens + u.output_tokens for u in self.usage.get(task, ()))
+
+
+def report(graph: Graph, records: Iterable[Record]) -> RunReport:
+    """Fold the records of one run."""
+    state, bill = RunState(graph), _Bill()
+    for _, event in facts(records):
+        step(state, event)
+        bill.take(event)
+    tasks = {
+        key: _task(state, bill, i)
+        for i, key in enumerate(graph.keys)
+        if i < graph.tasks or state.state[i] is not TaskState.DORMANT
+    }
+    end = state.finished if state.status in CLOSED else state.last_at
+    return RunReport(
+        run_id=state.run,
+        name=state.name,
+        status=state.status,
+        tasks=tasks,
+        results={key: bill.results[key] for key in tasks if key in bill.results},
+        errors={key: str(task.error) for key, task in tasks.items() if task.error},
+        completed_tasks=state.succeeded,
+        total_tasks=graph.tasks,
+        execution_time=max(0, (end or 0) - (state.started or state.created)) / SECOND,
+        cost_usd=sum(bill.cost(key) for key in bill.usage) / NANO,
+        tokens=sum(bill.tokens(key) for key in bill.usage),
+        timed_out=state.timed_out,
+    )
+
+
+def _task(state: RunState, bill: _Bill, index: int) -> TaskReport:
+    key = state.graph.keys[index]
+    times = bill.times.get(key)
+    return TaskReport(
+        status=state.state[index],
+        attempts=state.attempts[index],
+        cost_usd=bill.cost(key) / NANO,
+        result=bill.results.get(key, msgspec.UNSET),
+        error=_error(state, index),
+        tokens=bill.tokens(key),
+        started=times[0] if times else None,
+        ended=times[1] if times else None,
+    )
+
+
+def _error(state: RunState, index: int) -> str | msgspec.UnsetType:
+    kind = state.state[index]
+    fault = state.faults.get(index)
+    if kind in (TaskState.FAILED, TaskState.UNKNOWN_OUTCOME, TaskState.BACKING_OFF):
+        return fault.message if fault else "the process ended during the call; outcome unknown"
+    if kind is TaskState.BLOCKED:
+        return state.blocked[index][1]
+    if kind is TaskState.SKIPPED:
+        return _why_skipped(state, index)
+    return msgspec.UNSET
+
+
+def _why_skipped(state: RunState, index: int) -> str:
+    bad = (TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED)
+    for dep in state.graph.deps[index]:
+        if state.state[dep] in bad:
+            return f"skipped: '{state.graph.keys[dep]}' {state.state[dep]}"
+    return "skipped: the run stopped"

@@ -1,0 +1,101 @@
+"""What is known of one run: the state that `machine.step` changes, and nobody else.
+
+Arrays by task index and a few counters, so that an event costs the same however large the run is.
+Plain data: everything here follows from the run's events alone.
+"""
+
+from __future__ import annotations
+
+from agenthive.core.graph import Graph
+from agenthive.core.ports import Fault
+from agenthive.core.spec import FailureStrategy
+from agenthive.core.states import COMPENSATION, OPEN, RunStatus, TaskState
+from agenthive.core.values import JSONObject, JSONValue, Micros, micros
+
+
+class RunState:
+    """One run.
+
+    ``seq`` counts the events applied. ``pending[i]`` counts dependencies of i that have not
+    ended; ``broken`` holds tasks with a dependency that ended badly. ``open`` counts the tasks that
+    keep the run from ending. ``results`` keeps what some open task will still read. ``since[i]`` is when i came into its state.
+    """
+
+    __slots__ = (
+        "attempts", "away", "blocked", "broken", "cancelling", "counts", "created", "ended",
+        "faults", "finished", "graph", "hard_failures", "inputs", "last_at", "losses", "name",
+        "open", "owner", "pending", "readers", "results", "run", "seq", "since", "started", "state",
+        "status", "stopping", "tenant", "timed_out", "to_undo", "undo_failures", "undoing",
+        "wake_at",
+    )  # fmt: skip
+
+    def __init__(self, graph: Graph) -> None:
+        size = len(graph.nodes)
+        self.graph = graph
+        self.run = ""
+        self.name = ""
+        self.tenant = "default"
+        self.owner = "local"
+        self.inputs: JSONObject = {}
+        self.status = RunStatus.QUEUED
+        self.created: Micros = 0
+        self.started: Micros = 0
+        self.finished: Micros | None = None
+        self.last_at: Micros = 0
+        self.away: Micros = 0
+        self.seq = 0
+        self.state = [TaskState.WAITING] * graph.tasks + [TaskState.DORMANT] * (size - graph.tasks)
+        self.pending = [len(deps) for deps in graph.deps]
+        self.readers = list(graph.readers)
+        self.attempts = [0] * size
+        self.since: list[Micros] = [0] * size
+        self.broken: set[int] = set()
+        self.results: dict[int, JSONValue] = {}
+        self.faults: dict[int, Fault] = {}
+        self.wake_at: dict[int, Micros] = {}
+        self.losses: dict[int, int] = {}
+        self.blocked: dict[int, tuple[str, str]] = {}
+        self.counts = dict.fromkeys(TaskState, 0)
+        self.counts[TaskState.WAITING] = graph.tasks
+        self.counts[TaskState.DORMANT] = size - graph.tasks
+        self.open = graph.tasks
+        self.hard_failures = 0
+        self.cancelling = False
+        self.stopping = False
+        self.timed_out = False
+        self.ended: list[int] = []
+        self.to_undo: list[int] = []
+        self.undoing: int | None = None
+        self.undo_failures = 0
+
+    @property
+    def strategy(self) -> FailureStrategy:
+        """What a failure means for this run."""
+        return self.graph.spec.failure_strategy
+
+    @property
+    def deadline(self) -> Micros | None:
+        """When the run times out; time during which no process had it does not count."""
+        timeout = self.graph.spec.timeout
+        return None if timeout is None else self.started + self.away + micros(timeout)
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are under way."""
+        return self.counts[TaskState.RUNNING]
+
+    @property
+    def succeeded(self) -> int:
+        """How many of the author's own tasks succeeded (whether undone later or not)."""
+        undone = {self.graph.undo[i] for i in self.graph.undo}
+        doubled = sum(1 for i in undone if self.state[i] is TaskState.SUCCEEDED)
+        compensated = sum(self.counts[s] for s in COMPENSATION)
+        return self.counts[TaskState.SUCCEEDED] - doubled + compensated
+
+    def counts_as_open(self, state: TaskState) -> bool:
+        """Whether a task in that state keeps the run from ending.
+
+        An unknown outcome keeps a run open only while it could still succeed: once the run is
+        stopping, nobody has to decide before it ends.
+        """
+        return state in OPEN and not (self.stopping and state is TaskState.UNKNOWN_OUTCOME)

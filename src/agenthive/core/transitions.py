@@ -1,0 +1,116 @@
+"""The tables: every move a task or a run can make. A move that is not a row is refused.
+
+Two kinds. **Event-triggered**: in this state, on this fact, go there; where the next state depends
+on policy, the row names a chooser. **State-triggered**: in this state, as soon as this guard holds,
+go there; applied to every touched task until nothing moves. The diagram in the docs is drawn from
+these tables, so nothing may change a state anywhere else.
+
+To add a move: a row here, a guard or chooser in `rules/` if it needs one, a line in the row test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from agenthive.core import events as ev
+from agenthive.core.rules import compensation, completion, dependencies, outcome, stopping
+from agenthive.core.run_state import RunState
+from agenthive.core.states import RunStatus, TaskState
+
+S = TaskState
+R = RunStatus
+
+Chooser: TypeAlias = Callable[[RunState, int, ev.RunEvent], TaskState]
+Guard: TypeAlias = Callable[[RunState, int], bool]
+RunGuard: TypeAlias = Callable[[RunState], bool]
+
+EVENT_MOVES: Final[dict[TaskState, dict[type[ev.TaskEvent], TaskState | Chooser]]] = {
+    S.READY: {
+        ev.TaskStarted: S.RUNNING,
+        ev.TaskBlocked: S.BLOCKED,
+    },
+    S.RUNNING: {
+        ev.TaskSucceeded: S.SUCCEEDED,
+        ev.TaskFailed: outcome.after_failure,
+        ev.TaskLost: outcome.after_loss,
+        ev.TaskCancelled: outcome.after_cancel,
+    },
+    S.BACKING_OFF: {
+        ev.TaskWoke: S.READY,
+    },
+    S.BLOCKED: {
+        ev.TaskUnblocked: S.READY,
+    },
+}
+"""(state, fact) -> next state. A late reply is the one fact that moves nothing anywhere."""
+
+MAY_END_IN: Final[dict[Chooser, tuple[TaskState, ...]]] = {
+    outcome.after_failure: (S.BACKING_OFF, S.FAILED, S.UNKNOWN_OUTCOME, S.CANCELLED),
+    outcome.after_loss: (S.READY, S.UNKNOWN_OUTCOME, S.CANCELLED, S.FAILED),
+    outcome.after_cancel: (S.CANCELLED, S.UNKNOWN_OUTCOME),
+}
+"""What each chooser may answer: for the diagram, and checked in tests."""
+
+STATE_MOVES: Final[dict[TaskState, tuple[tuple[Guard, TaskState], ...]]] = {
+    S.WAITING: (
+        (stopping.cancelled, S.CANCELLED),
+        (stopping.stopped, S.SKIPPED),
+        (dependencies.broken, S.SKIPPED),
+        (dependencies.met, S.READY),
+    ),
+    S.READY: (
+        (stopping.cancelled, S.CANCELLED),
+        (stopping.stopped, S.SKIPPED),
+    ),
+    S.BACKING_OFF: (
+        (stopping.cancelled, S.CANCELLED),
+        (stopping.stopped, S.FAILED),
+    ),
+    S.BLOCKED: (
+        (stopping.cancelled, S.CANCELLED),
+        (stopping.stopped, S.SKIPPED),
+    ),
+    S.DORMANT: ((compensation.its_turn, S.READY),),
+    S.SUCCEEDED: ((compensation.undo_began, S.COMPENSATING),),
+    S.COMPENSATING: (
+        (compensation.undo_succeeded, S.COMPENSATED),
+        (compensation.undo_failed, S.COMPENSATION_FAILED),
+    ),
+}
+"""state -> guards in order, the first that holds wins."""
+
+RUN_EVENT_MOVES: Final[dict[RunStatus, dict[type[ev.Event], RunStatus]]] = {
+    R.QUEUED: {ev.RunStarted: R.RUNNING, ev.CancelRequested: R.QUEUED},
+    R.RUNNING: {
+        ev.RunResumed: R.RUNNING,
+        ev.CancelRequested: R.RUNNING,
+        ev.RunTimedOut: R.RUNNING,
+    },
+    R.WAITING: {
+        ev.RunResumed: R.WAITING,
+        ev.CancelRequested: R.WAITING,
+        ev.RunTimedOut: R.WAITING,
+    },
+    R.COMPENSATING: {ev.RunResumed: R.COMPENSATING},
+}
+"""(status, fact) -> next status. A request changes what the guards say, not the status itself."""
+
+_ENDS: Final[tuple[tuple[RunGuard, RunStatus], ...]] = (
+    (completion.cancelled, R.CANCELLED),
+    (completion.compensation_due, R.COMPENSATING),
+    (completion.succeeded, R.COMPLETED),
+    (completion.partly_succeeded, R.PARTIALLY_COMPLETED),
+    (completion.failed, R.FAILED),
+)
+
+RUN_STATE_MOVES: Final[dict[RunStatus, tuple[tuple[RunGuard, RunStatus], ...]]] = {
+    R.QUEUED: ((completion.cancelled, R.CANCELLED),),
+    R.RUNNING: (*_ENDS, (completion.only_waiting, R.WAITING)),
+    R.WAITING: (*_ENDS, (completion.moving, R.RUNNING)),
+    R.COMPENSATING: (
+        (completion.undoing_failed, R.COMPENSATION_FAILED),
+        (completion.undone, R.COMPENSATED),
+    ),
+}
+"""status -> guards in order, applied after every event until nothing moves."""

@@ -1,0 +1,283 @@
+"""The embedded runtime: asyncio, one process, one journal.
+
+Facts come in as method calls and finished agent calls; one pump turns them into batches, waits for
+the commit and carries out what follows. At most one batch is being written at a time; what comes in
+meanwhile goes into the next. Nothing here decides; nothing is acknowledged before its commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+from agenthive.core import actions as act
+from agenthive.core import events as ev
+from agenthive.core.driver import Driver
+from agenthive.core.graph import Graph
+from agenthive.core.ports import Agent, Agents, Batch, Fault, Reply, Store
+from agenthive.core.run_state import RunState
+from agenthive.core.spec import AgentSpec
+from agenthive.core.states import RunStatus
+from agenthive.core.values import SECOND, Micros
+from agenthive.errors import AgentHiveError, StoreFailed, StoreUnavailable
+
+CallId: TypeAlias = tuple[str, str, int]
+
+TIMEOUT = Reply(fault=Fault(kind="timeout", message="Request timeout"))
+RETRY_FIRST, RETRY_MOST = 0.05, 5.0
+"""Seconds between attempts to write a batch that the store refused."""
+
+
+class EmbeddedRuntime:
+    """Runs the driver on the running event loop. ``clock`` gives microseconds UTC."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        store: Store,
+        agents: Agents,
+        clock: Callable[[], Micros],
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self.driver = driver
+        self.refusing: StoreUnavailable | None = None
+        self.failed: StoreFailed | None = None
+        self._store, self._agents, self._clock, self._dice = store, agents, clock, dice
+        self._calls: dict[CallId, asyncio.Task[None]] = {}
+        self._verdicts: dict[CallId, Reply | None] = {}
+        self._found: dict[int, tuple[AgentSpec, Agent]] = {}
+        self._tokens: dict[int, asyncio.Future[None]] = {}
+        self._token = 0
+        self._waiters: dict[str, list[asyncio.Future[RunStatus]]] = {}
+        self._work = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._pump_task: asyncio.Task[None] | None = None
+
+    # For whoever holds the runtime.
+
+    def start(self) -> None:
+        """Begin to work. Must be called on the event loop."""
+        self._pump_task = asyncio.get_running_loop().create_task(self._pump())
+        self._work.set()
+
+    async def submit(self, event: ev.RunSubmitted, graph: Graph, body: bytes) -> None:
+        """Accept a run; it is on disk when this returns. Raises StoreUnavailable, StoreFailed."""
+        self._refuse_if_sick()
+        token, done = self._expect()
+        self.driver.submit(self._clock(), event, graph, body, token)
+        self._work.set()
+        await done
+
+    async def cancel(self, run: str, actor: str, reason: str) -> None:
+        """Cancel an open run; the request is on disk when this returns. Raises RunNotFound."""
+        self._refuse_if_sick()
+        token, done = self._expect()
+        try:
+            self.driver.cancel(self._clock(), run, actor, reason, token)
+        except AgentHiveError:
+            del self._tokens[token]
+            raise
+        self._work.set()
+        await done
+
+    def recover(self, states: Iterable[tuple[RunState, dict[str, str]]]) -> None:
+        """Take over open runs from their replayed states (with what agents are missing)."""
+        for state, missing in states:
+            self.driver.load(self._clock(), state, missing)
+        self._work.set()
+
+    def ended(self, run: str) -> asyncio.Future[RunStatus]:
+        """Ends with the run's status when it closes, or ``waiting`` when it needs somebody.
+
+        Ask for it before anything can end the run. Fails with StoreFailed if the journal does.
+        """
+        future: asyncio.Future[RunStatus] = asyncio.get_running_loop().create_future()
+        if self.failed is not None:
+            future.set_exception(self.failed)
+        else:
+            self._waiters.setdefault(run, []).append(future)
+        return future
+
+    async def drain(self) -> None:
+        """Start nothing new, let calls under way end and be recorded."""
+        self.driver.draining = True
+        self._work.set()
+        await self._drained.wait()
+
+    async def stop(self) -> None:
+        """Stop at once: calls are cancelled, and count as lost when the home is opened again."""
+        if self._pump_task is not None:
+            self._pump_task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._pump_task
+        if self._alarm is not None:
+            self._alarm.cancel()
+        calls = list(self._calls.values())
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        self._give_up(StoreFailed("the hive was closed"))
+
+    # The pump.
+
+    async def _pump(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            batch = self.driver.decide(self._clock())
+            for call in self.driver.eager():
+                self._perform(call)
+            if batch is not None:
+                try:
+                    await self._write(batch)
+                except StoreFailed as error:
+                    self._poison(error)
+                    return
+                for action in self.driver.committed(self._clock()):
+                    self._carry_out(action)
+                self._work.set()
+            else:
+                self._set_alarm()
+                if self.driver.draining and not self._calls:
+                    self._drained.set()
+
+    async def _write(self, batch: Batch) -> None:
+        """Write a batch, however long the disk refuses; new work is refused meanwhile."""
+        delay = RETRY_FIRST
+        while True:
+            try:
+                await self._store.append(batch)
+            except StoreUnavailable as error:
+                self.refusing = error
+                for token in self.driver.withdraw(batch):
+                    self._settle(token, error)
+                if not batch.records:
+                    return
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, RETRY_MOST)
+            else:
+                self.refusing = None
+                return
+
+    def _carry_out(self, action: act.Action) -> None:
+        if isinstance(action, act.Perform):
+            self._perform(action)
+        elif isinstance(action, act.Acknowledge):
+            self._settle(action.token, None)
+        elif isinstance(action, act.Stop):
+            self._end_call((action.run, action.task, action.attempt), None)
+        elif isinstance(action, act.RunEnded):
+            self._tell(action.run, action.status)
+        else:
+            self._tell(action.run, RunStatus.WAITING)
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        wake = self.driver.next_wake()
+        if wake is not None:
+            delay = max(0, wake - self._clock()) / SECOND
+            self._alarm = asyncio.get_running_loop().call_later(delay, self._work.set)
+
+    # Calls.
+
+    def _perform(self, action: act.Perform) -> None:
+        call = action.call
+        loop = asyncio.get_running_loop()
+        key = (call.run, call.task, call.attempt)
+        expiry: asyncio.TimerHandle | None = None
+        if action.timeout is not None:
+            expiry = loop.call_later(action.timeout / SECOND, self._end_call, key, TIMEOUT)
+        self._calls[key] = loop.create_task(self._call(action, key, expiry))
+
+    async def _call(
+        self, action: act.Perform, key: CallId, expiry: asyncio.TimerHandle | None
+    ) -> None:
+        reply: Reply | None
+        try:
+            reply = await self._agent(action.agent).perform(action.call)
+        except asyncio.CancelledError:
+            if key not in self._verdicts:
+                raise
+            reply = self._verdicts[key]
+        except Exception as error:
+            kind = "unregistered" if isinstance(error, AgentHiveError) else "agent_error"
+            message = f"{type(error).__name__}: {error}"
+            reply = Reply(fault=Fault(kind=kind, message=message, counts=False))
+        finally:
+            self._calls.pop(key, None)
+            if expiry is not None:
+                expiry.cancel()
+        self._verdicts.pop(key, None)
+        self._report(key, reply)
+
+    def _report(self, key: CallId, reply: Reply | None) -> None:
+        run, task, attempt = key
+        now = self._clock()
+        if reply is None:
+            self.driver.stopped(now, run, task, attempt)
+        else:
+            self.driver.reply(now, run, task, attempt, reply, self._dice())
+        self._work.set()
+
+    def _end_call(self, key: CallId, verdict: Reply | None) -> None:
+        """Cancel a call under way: it timed out, or (no verdict) it is not wanted any more."""
+        call = self._calls.get(key)
+        if call is not None and not call.done():
+            self._verdicts[key] = verdict
+            call.cancel()
+
+    def _agent(self, spec: AgentSpec) -> Agent:
+        found = self._found.get(id(spec))
+        if found is None:
+            if len(self._found) >= 1000:
+                self._found.clear()
+            found = self._found[id(spec)] = (spec, self._agents.find(spec))
+        return found[1]
+
+    # Whoever waits.
+
+    def _expect(self) -> tuple[int, asyncio.Future[None]]:
+        self._token += 1
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tokens[self._token] = done
+        return self._token, done
+
+    def _settle(self, token: int, error: AgentHiveError | None) -> None:
+        done = self._tokens.pop(token, None)
+        if done is None or done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def _tell(self, run: str, status: RunStatus) -> None:
+        for future in self._waiters.pop(run, ()):
+            if not future.done():
+                future.set_result(status)
+
+    def _refuse_if_sick(self) -> None:
+        sick = self.failed or self.refusing
+        if sick is not None:
+            raise sick
+
+    def _poison(self, error: StoreFailed) -> None:
+        self.failed = error
+        self._drained.set()
+        for call in list(self._calls.values()):
+            call.cancel()
+        self._give_up(error)
+
+    def _give_up(self, error: AgentHiveError) -> None:
+        for token in list(self._tokens):
+            self._settle(token, error)
+        for run in list(self._waiters):
+            for future in self._waiters.pop(run):
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()

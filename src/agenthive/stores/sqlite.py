@@ -1,0 +1,291 @@
+"""The journal in a SQLite file: WAL, ``synchronous=FULL``, one writer thread, group commit.
+
+`append` hands a batch to the writer, which puts everything that waits into one transaction and
+answers after its COMMIT. Reads have connections of their own. A disk that is full, read-only or
+busy refuses (StoreUnavailable: nothing was written); an I/O error leaves the outcome unknown and
+poisons the store (StoreFailed from then on). apsw, because the SQLite of the standard library may
+carry the WAL-reset bug (fixed in 3.51.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Condition, Thread, local
+from typing import Any
+
+import apsw
+
+from agenthive.core.journal import GENESIS, digest
+from agenthive.core.ports import Batch, Record, RunRow
+from agenthive.errors import JournalTooNew, StoreFailed, StoreUnavailable
+from agenthive.stores.sql import queries
+
+SCHEMA_VERSION = 1
+PAGE = 500
+"""Records a read fetches at a time."""
+READERS = 2
+"""Connections for reading."""
+
+_REFUSED = (apsw.FullError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.BusyError)
+_Waiting = tuple[Batch, "asyncio.Future[None]", asyncio.AbstractEventLoop]
+
+
+class SqliteStore:
+    """Implements `core.ports.Store`. Make one with `SqliteStore.open`."""
+
+    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+        self.path = path
+        self._sql = queries("sqlite")
+        self._db = connection
+        self._heads: dict[str, tuple[int, bytes]] = {}
+        self._pos = _scalar(connection, self._sql["last_pos"]) or 0
+        self._queue: deque[_Waiting] = deque()
+        self._wake = Condition()
+        self._closing = False
+        self._poison: StoreFailed | None = None
+        self._readers = ThreadPoolExecutor(READERS, "agenthive-read")
+        self._local = local()
+        self._open_readers: list[apsw.Connection] = []
+        self._thread = Thread(target=self._write_forever, name="agenthive-write", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls, path: Path) -> SqliteStore:
+        """Open or make the file. Raises StoreUnavailable, StoreFailed or JournalTooNew."""
+        try:
+            connection = _connect(path)
+            version = _scalar(connection, "PRAGMA user_version") or 0
+            if version > SCHEMA_VERSION:
+                raise JournalTooNew(
+                    f"{path} has schema version {version}, this agenthive knows {SCHEMA_VERSION}",
+                    hint="Use the agenthive that wrote it, or a later one.",
+                )
+            if version < SCHEMA_VERSION:
+                with connection:
+                    connection.execute(queries("sqlite")["schema"])
+                    connection.pragma("user_version", SCHEMA_VERSION)
+            return cls(path, connection)
+        except _REFUSED as error:
+            raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
+        except apsw.Error as error:
+            raise StoreFailed(f"{path} cannot be opened: {error}") from error
+
+    def append(self, batch: Batch) -> asyncio.Future[None]:
+        """Write one batch in one transaction, with others that wait."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        if self._poison is not None or self._closing:
+            done.set_exception(self._poison or StoreFailed("the store is closed"))
+            return done
+        with self._wake:
+            self._queue.append((batch, done, loop))
+            self._wake.notify()
+        return done
+
+    # The writer thread.
+
+    def _write_forever(self) -> None:
+        while True:
+            with self._wake:
+                while not self._queue and not self._closing:
+                    self._wake.wait()
+                waiting = list(self._queue)
+                self._queue.clear()
+            if not waiting:
+                return
+            error = self._write(waiting)
+            for _, done, loop in waiting:
+                _tell(loop, done, error)
+
+    def _write(self, waiting: Sequence[_Waiting]) -> Exception | None:
+        if self._poison is not None:
+            return self._poison
+        pos, heads = self._pos, dict[str, tuple[int, bytes]]()
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for batch, _, _ in waiting:
+                    pos = self._insert(batch, pos, heads)
+            except BaseException:
+                _roll_back(self._db)
+                raise
+            self._commit()
+        except _REFUSED as error:
+            return StoreUnavailable(
+                f"the journal {self.path} takes no writes now: {error}",
+                hint="Free some space or make the file writable; accepted work is safe.",
+            )
+        except Exception as error:
+            self._poison = StoreFailed(
+                f"writing to the journal {self.path} failed, outcome unknown: {error}",
+                hint="Open the hive again; it goes on from what is on disk.",
+            )
+            return self._poison
+        self._pos = pos
+        self._heads.update(heads)
+        return None
+
+    def _commit(self) -> None:
+        try:
+            self._db.execute("COMMIT")
+        except (apsw.FullError, apsw.BusyError):
+            _roll_back(self._db)
+            raise
+
+    def _insert(self, batch: Batch, pos: int, heads: dict[str, tuple[int, bytes]]) -> int:
+        rows = []
+        for record in batch.records:
+            stream = record.stream
+            expected, prev = heads.get(stream) or self._heads.get(stream) or self._head(stream)
+            if record.seq != expected:
+                raise StoreFailed(f"stream {stream}: record {record.seq}, expected {expected}")
+            mark = digest(record, prev)
+            heads[stream] = (record.seq + record.count, mark)
+            rows.append(
+                (
+                    pos + 1, stream, record.seq, record.count, record.at, record.type, record.v,
+                    record.rules, record.actor, record.cause, record.payload.decode(), prev, mark,
+                )
+            )  # fmt: skip
+            pos += record.count
+        self._db.executemany(self._sql["append"], rows)
+        if batch.definitions:
+            texts = [(name, body.decode()) for name, body in batch.definitions]
+            self._db.executemany(self._sql["define"], texts)
+        if batch.runs:
+            self._db.executemany(self._sql["put_run"], [_run_values(row) for row in batch.runs])
+            for row in batch.runs:
+                if row.finished is not None:
+                    heads.pop(row.run, None)
+                    self._heads.pop(row.run, None)
+        return pos
+
+    def _head(self, stream: str) -> tuple[int, bytes]:
+        found = self._db.execute(self._sql["head"], (stream,)).fetchone()
+        return (found[0] + found[1], found[2]) if found else (1, GENESIS)
+
+    # Reading.
+
+    async def read(self, stream: str, after: int = 0) -> AsyncIterator[Record]:
+        """Records of a stream that begin after event number ``after``, a page at a time."""
+        while True:
+            rows = await self._ask("read", (stream, after, PAGE))
+            for row in rows:
+                record = _record(row)
+                after = record.seq
+                yield record
+            if len(rows) < PAGE:
+                return
+
+    async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
+        """Records of all streams with ``pos`` > ``after``, in the order they were committed."""
+        return [_record(row) for row in await self._ask("scan", (after, limit))]
+
+    async def definition(self, digest: str) -> bytes | None:
+        """The definition with that digest."""
+        rows = await self._ask("definition", (digest,))
+        return str(rows[0][0]).encode() if rows else None
+
+    async def runs(
+        self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
+    ) -> Sequence[RunRow]:
+        """Rows of the run list, newest first."""
+        query = "open_runs" if unfinished else "runs"
+        rows = await self._ask(query, (tenant, -1 if limit is None else limit))
+        return [_run_row(row) for row in rows]
+
+    async def run(self, run: str, *, tenant: str = "default") -> RunRow | None:
+        """The row of one run."""
+        rows = await self._ask("run", (run, tenant))
+        return _run_row(rows[0]) if rows else None
+
+    async def _ask(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._fetch, query, values)
+
+    def _fetch(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Runs in a reader's thread, on that thread's connection."""
+        try:
+            connection = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = self._local.connection = _connect(self.path)
+                self._open_readers.append(connection)
+            return list(connection.execute(self._sql[query], values))
+        except apsw.Error as error:
+            raise StoreUnavailable(f"the journal {self.path} cannot be read: {error}") from error
+
+    async def close(self) -> None:
+        """Write what waits, then close the file. May be called twice."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        await asyncio.to_thread(self._thread.join)
+        self._readers.shutdown()
+        for connection in (*self._open_readers, self._db):
+            connection.close()
+        self._open_readers.clear()
+
+
+def _connect(path: Path) -> apsw.Connection:
+    fresh = not path.exists()
+    if fresh:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    connection = apsw.Connection(str(path))
+    connection.execute(queries("sqlite")["pragmas"])
+    return connection
+
+
+def _scalar(connection: apsw.Connection, query: str) -> int | None:
+    row = connection.execute(query).fetchone()
+    return None if row is None else row[0]
+
+
+def _roll_back(connection: apsw.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, done: asyncio.Future[None], error: Exception | None
+) -> None:
+    def settle() -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    # The loop may be gone when the process is being torn down; the write itself has happened.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(settle)
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    pos, stream, seq, count, at, kind, v, rules, actor, cause, payload, prev, mark = row
+    return Record(
+        pos=pos, stream=stream, seq=seq, count=count, at=at, type=kind, v=v, rules=rules,
+        actor=actor, cause=cause, payload=payload.encode(), prev=prev, hash=mark,
+    )  # fmt: skip
+
+
+def _run_row(row: tuple[Any, ...]) -> RunRow:
+    run, name, status, created, finished, total, completed, failed, tenant, owner = row
+    return RunRow(
+        run=run, name=name, status=status, created=created, finished=finished, total_tasks=total,
+        completed_tasks=completed, failed_tasks=failed, tenant=tenant, owner=owner,
+    )  # fmt: skip
+
+
+def _run_values(row: RunRow) -> tuple[Any, ...]:
+    return (
+        row.run, row.tenant, row.owner, row.name, row.status, row.created, row.finished,
+        row.total_tasks, row.completed_tasks, row.failed_tasks,
+    )  # fmt: skip
