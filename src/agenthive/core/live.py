@@ -33,6 +33,11 @@ class Live:
         self.accepted = False
         self._row_status = ""
 
+    @property
+    def expects_wake(self) -> bool:
+        """Whether time alone will move the run on."""
+        return self.state.counts[TaskState.BACKING_OFF] > 0
+
     def agent(self, index: int) -> AgentSpec:
         """The agent of a task."""
         return self.state.graph.nodes[index].agent

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
 from agenthive.core import actions as act
@@ -54,6 +54,7 @@ class EmbeddedRuntime:
         self._waiters: dict[str, list[asyncio.Future[RunStatus]]] = {}
         self._work = asyncio.Event()
         self._drained = asyncio.Event()
+        self._pulse = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._pump_task: asyncio.Task[None] | None = None
 
@@ -102,6 +103,10 @@ class EmbeddedRuntime:
             self._waiters.setdefault(run, []).append(future)
         return future
 
+    def next_commit(self) -> Awaitable[object]:
+        """Ends after the next commit. Ask for it before looking at what is committed."""
+        return self._pulse.wait()
+
     async def drain(self) -> None:
         """Start nothing new, let calls under way end and be recorded."""
         self.driver.draining = True
@@ -120,6 +125,7 @@ class EmbeddedRuntime:
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+        self._pulse.set()
         self._give_up(StoreFailed("the hive was closed"))
 
     # The pump.
@@ -139,6 +145,8 @@ class EmbeddedRuntime:
                     return
                 for action in self.driver.committed(self._clock()):
                     self._carry_out(action)
+                self._pulse.set()
+                self._pulse = asyncio.Event()
                 self._work.set()
             else:
                 self._set_alarm()
@@ -269,6 +277,7 @@ class EmbeddedRuntime:
     def _poison(self, error: StoreFailed) -> None:
         self.failed = error
         self._drained.set()
+        self._pulse.set()
         for call in list(self._calls.values()):
             call.cancel()
         self._give_up(error)

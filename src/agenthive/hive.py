@@ -1,0 +1,278 @@
+"""The composition root: `Hive.open(url)` wires store, runtime and agents into one object.
+
+    async with Hive.open("memory:") as hive:
+        report = await hive.run(workflow)
+
+The only module that introduces the rooms to each other. It decides nothing: what a run does is the
+core's business, how it is written `authoring`'s. A new store gets a URL scheme in `_open_store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from agenthive.agents.directory import Directory
+from agenthive.core import definition
+from agenthive.core import events as ev
+from agenthive.core.driver import Driver
+from agenthive.core.graph import Graph
+from agenthive.core.ports import RunRow, Store
+from agenthive.core.report import RunReport
+from agenthive.core.run_state import RunState
+from agenthive.core.spec import WorkflowSpec
+from agenthive.core.states import CLOSED, Reason, RunStatus
+from agenthive.core.story import Line
+from agenthive.core.values import JSONObject
+from agenthive.errors import AgentUnavailable, ConfigurationError, RunNotFound
+from agenthive.infra.clock import SteadyClock
+from agenthive.infra.home import Home
+from agenthive.infra.ids import uuid7
+from agenthive.runtimes.embedded import EmbeddedRuntime
+from agenthive.stores.archive import Archive, Fact
+from agenthive.stores.memory import MemoryStore
+
+MEMORY = "memory:"
+
+
+class Hive:
+    """Runs workflows and remembers what they did.
+
+    Made by `Hive.open`; usable after ``await`` or inside ``async with``. Safe to use from many
+    tasks of one event loop.
+    """
+
+    def __init__(
+        self, url: str | Path, *, recover: bool, max_runs: int, max_calls: int, agents: Directory
+    ) -> None:
+        self.agents = agents
+        self.home: Home | None = None if str(url) == MEMORY else Home(Path(url))
+        self._recover = recover
+        self._driver = Driver(max_runs=max_runs, max_calls=max_calls)
+        self._clock = SteadyClock()
+        self._graphs: dict[str, Graph] = {}
+        self._store: Store | None = None
+        self._archive: Archive | None = None
+        self._runtime: EmbeddedRuntime | None = None
+
+    @classmethod
+    def open(
+        cls,
+        url: str | Path = MEMORY,
+        *,
+        recover: bool = False,
+        max_runs: int = 1000,
+        max_calls: int = 1000,
+        agents: Directory | None = None,
+    ) -> Hive:
+        """A hive in memory (``memory:``) or in a home, the folder at ``url``.
+
+        ``recover`` goes on with the runs that are unfinished there. ``max_runs`` and ``max_calls``
+        bound what is under way at once. Opening raises HomeBusy if another process owns the home,
+        StoreUnavailable, StoreFailed or StoreCorrupt if its journal cannot be used.
+        """
+        directory = agents if agents is not None else Directory()
+        return cls(
+            url, recover=recover, max_runs=max_runs, max_calls=max_calls, agents=directory
+        )
+
+    def __await__(self) -> Generator[Any, None, Hive]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Hive:
+        return await self._start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self, *, drain: bool = False) -> None:
+        """Stop and let go of everything. ``drain``: let the calls under way end first.
+
+        Without it they are cancelled and count as lost when the home is opened again.
+        """
+        if self._runtime is not None:
+            if drain:
+                await self._runtime.drain()
+            await self._runtime.stop()
+            self._runtime = None
+        if self._store is not None:
+            await self._store.close()
+            self._store = None
+        await self.agents.close()
+        if self.home is not None:
+            self.home.release()
+
+    # Runs.
+
+    async def submit(
+        self,
+        workflow: WorkflowSpec,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+    ) -> str:
+        """Accept a run and give its id. It is on disk when this returns.
+
+        Raises ConfigurationError if the workflow cannot run, AgentUnavailable if nobody has one of
+        its custom agents, StoreUnavailable or StoreFailed if the journal takes nothing.
+        """
+        run = run_id or uuid7()
+        await self._submit(run, workflow, dict(inputs or {}))
+        return run
+
+    async def run(
+        self, workflow: WorkflowSpec, inputs: Mapping[str, Any] | None = None
+    ) -> RunReport:
+        """Submit, wait, report. Raises what `submit` raises; a failed run is reported, not raised."""
+        run = uuid7()
+        ended = self._live.ended(run)
+        await self._submit(run, workflow, dict(inputs or {}))
+        await ended
+        return await self.report(run)
+
+    async def wait(self, run: str) -> RunReport:
+        """Wait until the run has ended, or needs somebody's help; then report."""
+        row = await self._reader.runs()
+        status = next((r.status for r in row if r.run == run), None)
+        if status is None:
+            raise RunNotFound(f"there is no run '{run}'")
+        if RunStatus(status) not in CLOSED and run in self._driver.runs:
+            await self._live.ended(run)
+        return await self.report(run)
+
+    async def cancel(self, run: str, *, reason: str = "", actor: str = "local") -> None:
+        """Cancel an open run: calls under way are stopped. Raises RunNotFound if it is not open."""
+        await self._live.cancel(run, actor, reason)
+
+    async def resume(self, runs: list[str] | None = None) -> list[str]:
+        """Go on with these runs, or with every unfinished one; the ids of those taken over.
+
+        Calls that were under way when the process ended are made again under their keys.
+        """
+        rows = await self._reader.runs(unfinished=True)
+        open_here = self._driver.runs
+        wanted = [
+            row.run
+            for row in reversed(rows)
+            if row.run not in open_here and (runs is None or row.run in runs)
+        ]
+        states: list[tuple[RunState, dict[str, str]]] = []
+        for run in wanted:
+            state = await self._reader.state(run)
+            states.append((state, self._missing(state.graph.spec)))
+        self._live.recover(states)
+        return wanted
+
+    # Looking.
+
+    async def runs(self, *, unfinished: bool = False, limit: int | None = None) -> list[RunRow]:
+        """Rows of the run list, newest first."""
+        return await self._reader.runs(unfinished=unfinished, limit=limit)
+
+    async def report(self, run: str) -> RunReport:
+        """What a run came to so far. Raises RunNotFound."""
+        return await self._reader.report(run)
+
+    async def why(self, run: str) -> list[Reason]:
+        """The reason of every open task of a run. Raises RunNotFound."""
+        return await self._reader.why(run)
+
+    async def story(self, run: str, task: str) -> list[Line]:
+        """The facts that made a task what it is. Raises RunNotFound, NotFound."""
+        return await self._reader.story(run, task)
+
+    async def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
+        """The facts of a run as they are committed, until it ends or needs somebody's help."""
+        while True:
+            commit = self._live.next_commit()
+            live = self._driver.runs.get(run)
+            async for fact in self._reader.events(run, after):
+                after = fact.seq
+                yield fact
+            if live is None or live.state.status is RunStatus.WAITING and not live.expects_wake:
+                return
+            await commit
+
+    @property
+    def archive(self) -> Archive:
+        """The journal, for reading."""
+        return self._reader
+
+    # Inside.
+
+    async def _start(self) -> Hive:
+        if self._runtime is not None:
+            return self
+        if self.home is not None:
+            self.home.acquire()
+        try:
+            self._store = _open_store(self.home)
+            self._archive = Archive(self._store)
+            self._driver.load_hive([record async for record in self._store.read(ev.HIVE)])
+            clock = self._clock.now
+            self._runtime = EmbeddedRuntime(self._driver, self._store, self.agents, clock)
+            self._runtime.start()
+            if self._recover:
+                await self.resume()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def _submit(self, run: str, workflow: WorkflowSpec, inputs: JSONObject) -> None:
+        missing = self._missing(workflow)
+        if missing:
+            raise AgentUnavailable("; ".join(missing.values()))
+        body = definition.encode(workflow)
+        name = definition.digest(body)
+        graph = self._graph(name, workflow)
+        event = ev.RunSubmitted(
+            at=self._clock.now(), run=run, name=workflow.name, definition=name, inputs=inputs
+        )
+        await self._live.submit(event, graph, body)
+
+    def _graph(self, name: str, workflow: WorkflowSpec) -> Graph:
+        """Runs of one definition share a graph; the cache is dropped when it grows too large."""
+        graph = self._graphs.get(name)
+        if graph is None:
+            if len(self._graphs) >= 100:
+                self._graphs.clear()
+            graph = self._graphs[name] = Graph(workflow)
+        return graph
+
+    def _missing(self, workflow: WorkflowSpec) -> dict[str, str]:
+        """Agents that nobody has, each with what to do about it."""
+        found: dict[str, str] = {}
+        for agent in workflow.agents:
+            try:
+                self.agents.find(agent)
+            except AgentUnavailable as error:
+                found[agent.name] = f"{error.message}. {error.hint}".strip()
+        return found
+
+    @property
+    def _live(self) -> EmbeddedRuntime:
+        if self._runtime is None:
+            raise ConfigurationError("the hive is not open", hint="Use `async with Hive.open(...)`.")
+        return self._runtime
+
+    @property
+    def _reader(self) -> Archive:
+        if self._archive is None:
+            raise ConfigurationError("the hive is not open", hint="Use `async with Hive.open(...)`.")
+        return self._archive
+
+
+def _open_store(home: Home | None) -> Store:
+    if home is None:
+        return MemoryStore()
+    from agenthive.stores.sqlite import SqliteStore
+
+    return SqliteStore.open(home.journal)

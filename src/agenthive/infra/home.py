@@ -1,0 +1,62 @@
+"""A home: the folder that holds a journal, its secrets and the lock of its one owner.
+
+    HOME/journal.db   the journal        HOME/secrets/   literals moved out of definitions (0600)
+    HOME/owner.lock   held by the owner  HOME/socket     where the owner takes commands (0600)
+
+The lock is the kernel's, so it goes when its process goes, however that ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from agenthive.errors import HomeBusy, StoreUnavailable
+
+
+class Home:
+    """The folder at ``path``. Nothing is made before `acquire`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.journal = path / "journal.db"
+        self.secrets = path / "secrets"
+        self.socket = path / "socket"
+        self._lock = path / "owner.lock"
+        self._held: int | None = None
+
+    def acquire(self) -> None:
+        """Become the owner. Raises HomeBusy if there is one, StoreUnavailable if it cannot be."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            held = os.open(self._lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the home {self.path} cannot be used: {error.strerror or error}",
+                hint="Choose another folder with --home, or make this one writable.",
+            ) from error
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(held)
+            raise HomeBusy(
+                f"the home {self.path} is owned by process {self.owner() or 'unknown'}",
+                hint="Wait for it, or use another home with --home.",
+            ) from error
+        os.ftruncate(held, 0)
+        os.write(held, str(os.getpid()).encode())
+        self._held = held
+
+    def owner(self) -> int | None:
+        """The process id that the owner wrote down, if it can be read."""
+        try:
+            return int(self._lock.read_text() or 0) or None
+        except (OSError, ValueError):
+            return None
+
+    def release(self) -> None:
+        """Give the home up. May be called twice."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None

@@ -1,0 +1,138 @@
+"""Reading runs back from a journal: reports, reasons, stories, events.
+
+Works on any store and needs no owner, so that a second process can look while the first one writes.
+Checks the hash chain of whatever it reads. Never writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from agenthive.core import definition
+from agenthive.core import events as ev
+from agenthive.core.graph import Graph
+from agenthive.core.journal import check
+from agenthive.core.ports import Record, RunRow, Store
+from agenthive.core.replay import facts, replay, submission
+from agenthive.core.report import RunReport, report
+from agenthive.core.run_state import RunState
+from agenthive.core.states import Reason
+from agenthive.core.story import Line, describe, story, tag
+from agenthive.core.values import Micros
+from agenthive.core.why import why
+from agenthive.errors import NotFound, RunNotFound, StoreCorrupt
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as it is shown: ``data`` is the event itself as JSON."""
+
+    run: str
+    seq: int
+    at: Micros
+    type: str
+    text: str
+    data: msgspec.Raw
+
+
+class Archive:
+    """What a journal knows about its runs."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._graphs: dict[str, Graph] = {}
+
+    async def runs(self, *, unfinished: bool = False, limit: int | None = None) -> list[RunRow]:
+        """Rows of the run list, newest first."""
+        return list(await self._store.runs(unfinished=unfinished, limit=limit))
+
+    async def find(self, run: str) -> str:
+        """The id of the run with this id or beginning. Raises RunNotFound, also if several fit."""
+        if await self._store.run(run) is not None:
+            return run
+        rows = [row.run for row in await self._store.runs() if run and row.run.startswith(run)]
+        if len(rows) == 1:
+            return rows[0]
+        what = f"{len(rows)} runs begin with" if rows else "there is no run"
+        raise RunNotFound(f"{what} '{run}'", hint="`agenthive ps` lists the runs of this home.")
+
+    async def records(self, run: str) -> list[Record]:
+        """All records of a run, with their chain checked. Raises RunNotFound, StoreCorrupt."""
+        records = list(check([record async for record in self._store.read(run)]))
+        if not records:
+            raise RunNotFound(f"there is no run '{run}'", hint="`agenthive ps` lists the runs.")
+        return records
+
+    async def graph(self, records: Sequence[Record]) -> Graph:
+        """The graph that a run is pinned to. Raises StoreCorrupt if it is gone."""
+        name = submission(records).definition
+        graph = self._graphs.get(name)
+        if graph is None:
+            body = await self._store.definition(name)
+            if body is None or definition.digest(body) != name:
+                raise StoreCorrupt(f"the definition {name} is missing or was changed")
+            if len(self._graphs) >= 100:
+                self._graphs.clear()
+            graph = self._graphs[name] = Graph(definition.decode(body))
+        return graph
+
+    async def state(self, run: str) -> RunState:
+        """The state of a run, replayed."""
+        records = await self.records(run)
+        return replay(await self.graph(records), records)
+
+    async def report(self, run: str) -> RunReport:
+        """What the run came to so far."""
+        records = await self.records(run)
+        return report(await self.graph(records), records)
+
+    async def why(self, run: str) -> list[Reason]:
+        """The reason of every open task."""
+        return why(await self.state(run), await self._open_breakers())
+
+    async def story(self, run: str, task: str) -> list[Line]:
+        """The facts that made a task what it is. Raises NotFound if the run has no such task."""
+        records = await self.records(run)
+        graph = await self.graph(records)
+        if task not in graph.index:
+            raise NotFound(f"run {run} has no task '{task}'", hint="`agenthive show` lists them.")
+        return story(graph, records, task)
+
+    async def events(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
+        """The facts of a run after event number ``after``."""
+        async for record in self._store.read(run):
+            if record.seq + record.count - 1 <= after:
+                continue
+            for seq, event in facts([record]):
+                if seq > after:
+                    yield _fact(run, seq, event)
+
+    async def verify(self) -> int:
+        """Check every chain of the journal; the number of records. Raises StoreCorrupt."""
+        streams: dict[str, list[Record]] = {}
+        pos, total = 0, 0
+        while page := await self._store.scan(pos):
+            for record in page:
+                streams.setdefault(record.stream, []).append(record)
+                pos = record.pos
+            total += len(page)
+        for records in streams.values():
+            for _ in check(records):
+                pass
+        return total
+
+    async def _open_breakers(self) -> dict[str, Micros]:
+        found: dict[str, Micros] = {}
+        async for record in self._store.read(ev.HIVE):
+            for event in ev.decode_hive(record.payload):
+                if isinstance(event, ev.BreakerOpened):
+                    found[event.endpoint] = event.until
+                elif isinstance(event, ev.BreakerClosed):
+                    found.pop(event.endpoint, None)
+        return found
+
+
+def _fact(run: str, seq: int, event: ev.RunEvent) -> Fact:
+    data = msgspec.Raw(msgspec.json.encode(event))
+    return Fact(run=run, seq=seq, at=event.at, type=tag(event), text=describe(event), data=data)
