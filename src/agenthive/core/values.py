@@ -6,12 +6,17 @@ know a clock or do I/O. Add a type here only if two rooms exchange it.
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-JSONValue: TypeAlias = (
-    "None | bool | int | float | str | list[JSONValue] | dict[str, JSONValue]"
-)
-JSONObject: TypeAlias = "dict[str, JSONValue]"
+if TYPE_CHECKING:
+    JSONValue: TypeAlias = (
+        "None | bool | int | float | str | list[JSONValue] | dict[str, JSONValue]"
+    )
+    JSONObject: TypeAlias = dict[str, JSONValue]
+else:
+    # msgspec cannot decode into a recursive alias; JSON decodes to nothing but JSON anyway.
+    JSONValue = object
+    JSONObject = dict[str, object]
 
 Micros: TypeAlias = int
 """Microseconds: since the epoch (UTC) where it is a time, else a length of time."""
