@@ -70,21 +70,20 @@ def compile_expression(text: str, roots: Collection[str] = ROOTS) -> Expression:
 @lru_cache(maxsize=4096)
 def _compiled(text: str, roots: frozenset[str]) -> Expression:
     body = text.strip()
-    lead = len(text) - len(text.lstrip())
     if not body:
         raise _error(text, 1, "the expression is empty")
-    tree = _parsed(text, body.translate(_SPACES), lead)
-    compiler = Compiler(roots, lambda node: lead + _column(body, node.col_offset))
+    tree = _parsed(text, body.translate(_SPACES))
+    compiler = Compiler(roots, lambda node: _column(body, node.col_offset))
     return Expression(text, compiler, _guarded(text, lambda: compiler.compile(tree)))
 
 
-def _parsed(text: str, body: str, lead: int) -> ast.expr:
+def _parsed(text: str, body: str) -> ast.expr:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(body, mode="eval").body
     except SyntaxError as fault:
-        raise _error(text, lead + (fault.offset or 1), f"{fault.msg}") from None
+        raise _error(text, max(1, fault.offset or 1), f"{fault.msg}") from None
     except (ValueError, MemoryError, RecursionError):
         raise _error(text, 1, "this cannot be read as an expression") from None
 
