@@ -10,19 +10,11 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     JSONValue: TypeAlias = (
-<<<<<<< HEAD
         "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
     )
     JSONObject: TypeAlias = dict[str, JSONValue]
 else:
     # msgspec resolves annotations when a struct is first used and knows no recursive alias.
-=======
-        "None | bool | int | float | str | list[JSONValue] | dict[str, JSONValue]"
-    )
-    JSONObject: TypeAlias = dict[str, JSONValue]
-else:
-    # msgspec cannot decode into a recursive alias; JSON decodes to nothing but JSON anyway.
->>>>>>> authoring
     JSONValue = object
     JSONObject = dict[str, object]
 
