@@ -66,13 +66,17 @@ class MemoryStore:
         self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
     ) -> Sequence[RunRow]:
         """Rows of the run list, newest first."""
+        return self.rows(tenant, unfinished=unfinished)[:limit]
+
+    def rows(self, tenant: str = "default", *, unfinished: bool = False) -> list[RunRow]:
+        """What `runs` gives, for callers without an event loop."""
         rows = [
             row
             for row in self._runs.values()
             if row.tenant == tenant and not (unfinished and row.finished is not None)
         ]
         rows.sort(key=lambda row: (row.created, row.run), reverse=True)
-        return rows[:limit]
+        return rows
 
     async def run(self, run: str, *, tenant: str = "default") -> RunRow | None:
         """The row of one run."""

@@ -59,7 +59,12 @@ class Breaker(msgspec.Struct):
         self.state, self.failures, self.probes = BreakerState.CLOSED, 0, 0
 
     def failed(self, now: Micros) -> None:
-        """A call failed in a way that says something about the endpoint."""
+        """A call failed in a way that says something about the endpoint.
+
+        Failures of calls that were under way when it opened do not keep it open for longer.
+        """
+        if self.state is BreakerState.OPEN:
+            return
         self.failures += 1
         reopened = self.state is BreakerState.HALF_OPEN
         if reopened or self.failures >= self.policy.failure_threshold:

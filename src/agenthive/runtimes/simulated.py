@@ -1,0 +1,315 @@
+"""The simulated runtime: the same core and driver on virtual time, with seeded faults.
+
+One number, the seed, makes a whole run: who answers when, what fails, where the process dies. The
+journal and the outside world survive a crash, everything else is lost. What happens is written to
+`Observer`s, so that an oracle can judge it. Never waits for real time, never touches a disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha256
+from heapq import heappop, heappush
+from random import Random
+from typing import Protocol
+
+import msgspec
+
+from agenthive.core import actions as act
+from agenthive.core import definition
+from agenthive.core import events as ev
+from agenthive.core.driver import Driver
+from agenthive.core.graph import Graph
+from agenthive.core.ports import Batch, Call, Fault, Record, Reply, RunRow
+from agenthive.core.replay import replay
+from agenthive.core.spec import AgentSpec, WorkflowSpec
+from agenthive.core.values import SECOND, JSONObject, Micros
+from agenthive.errors import RunNotFound
+
+EPOCH: Micros = 1_700_000_000 * SECOND
+MAX_STEPS = 200_000
+"""A simulation that takes longer than this does not end."""
+
+
+class Faults(msgspec.Struct, frozen=True, kw_only=True):
+    """How likely each fault is, from 0 to 1, at each place where it can happen."""
+
+    crash: float = 0.0
+    refuse: float = 0.0
+    jump: float = 0.0
+    stale: float = 0.0
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the world does with one call. Times are microseconds after the call.
+
+    ``acts`` is when its effect happens (None: never); ``replies`` are the times at which ``reply``
+    comes back (none: it hangs; several: duplicates).
+    """
+
+    reply: Reply
+    acts: Micros | None
+    replies: tuple[Micros, ...]
+
+
+class World(Protocol):
+    """The outside world: it survives crashes and remembers what was done to it."""
+
+    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
+        """What happens to this call."""
+        ...
+
+
+class Observer(Protocol):
+    """Sees what happens, in order. ``what`` names it, ``data`` says more."""
+
+    def saw(self, now: Micros, what: str, data: JSONObject) -> None:
+        """Something happened."""
+        ...
+
+
+class Disk(Protocol):
+    """A journal that can be written without an event loop: what survives a crash."""
+
+    def write(self, batch: Batch) -> None:
+        """Write one batch, all or nothing."""
+        ...
+
+    def records(self, stream: str) -> list[Record]:
+        """All records of a stream."""
+        ...
+
+    def rows(self, tenant: str = "default", *, unfinished: bool = False) -> list[RunRow]:
+        """Rows of the run list."""
+        ...
+
+
+class Crash(Exception):
+    """The process ended here."""
+
+
+class SimulatedRuntime:
+    """A hive on virtual time. Schedule work with `submit` and `cancel`, then `run`.
+
+    ``make_driver`` makes the driver of each new process.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        disk: Disk,
+        world: World,
+        observer: Observer,
+        faults: Faults,
+        make_driver: Callable[[], Driver] = Driver,
+    ) -> None:
+        self.disk = disk
+        self.now: Micros = EPOCH
+        self.crashes = 0
+        self.steps = 0
+        self._rng = Random(seed)
+        self._world, self._observer, self._faults = world, observer, faults
+        self._make_driver = make_driver
+        self._agenda: list[tuple[Micros, int, int, Callable[[], None]]] = []
+        self._number = 0
+        self._life = 0
+        self._skew: Micros = 0
+        self._trace = sha256()
+        self._graphs: dict[str, Graph] = {}
+        self._calls: dict[tuple[str, str, int], Micros] = {}
+        self._batch: Batch | None = None
+        self._pumping = False
+        self.driver = make_driver()
+
+    # Scheduling.
+
+    def submit(self, delay: Micros, run: str, spec: WorkflowSpec, inputs: JSONObject) -> None:
+        """Submit a run after ``delay``; again after a crash, until it has been acknowledged."""
+        body = definition.encode(spec)
+        name = definition.digest(body)
+        self._graphs.setdefault(name, Graph(spec))
+        event = ev.RunSubmitted(
+            at=0, run=run, name=spec.name, definition=name, inputs=inputs
+        )
+
+        def try_it() -> None:
+            known = run in self.driver.runs or bool(self.disk.records(run))
+            if not known:
+                stamped = msgspec.structs.replace(event, at=self.clock())
+                self.driver.submit(self.clock(), stamped, self._graphs[name], body, 1)
+                self._pump_soon()
+
+        self._later(delay, try_it, life=0)
+
+    def cancel(self, delay: Micros, run: str) -> None:
+        """Ask for a run to be cancelled after ``delay``, if it is open then."""
+
+        def try_it() -> None:
+            try:
+                self.driver.cancel(self.clock(), run, "simulation", "", 2)
+            except RunNotFound:
+                return
+            self._saw("cancel", {"run": run})
+            self._pump_soon()
+
+        self._later(delay, try_it, life=0)
+
+    def clock(self) -> Micros:
+        """What the process's clock shows; it may have been stepped."""
+        return self.now + self._skew
+
+    def graph_of(self, run: str) -> Graph:
+        """The graph that a run is pinned to."""
+        submitted = msgspec.json.decode(self.disk.records(run)[0].payload)[0]
+        return self._graphs[submitted["definition"]]
+
+    @property
+    def trace(self) -> str:
+        """A hash of everything that happened: equal for equal seeds."""
+        return self._trace.hexdigest()
+
+    def run(self) -> bool:
+        """Go on until nothing is left to happen. False if that takes more than MAX_STEPS."""
+        while self._agenda:
+            self.steps += 1
+            if self.steps > MAX_STEPS:
+                return False
+            at, _, life, action = heappop(self._agenda)
+            self.now = max(self.now, at)
+            if life not in (0, self._life + 1):
+                continue
+            try:
+                action()
+            except Crash:
+                self._restart()
+        return True
+
+    def _later(self, delay: Micros, action: Callable[[], None], *, life: int | None = None) -> None:
+        """``life`` 0 survives a crash; otherwise the action dies with its process."""
+        self._number += 1
+        owner = self._life + 1 if life is None else life
+        heappush(self._agenda, (self.now + max(0, delay), self._number, owner, action))
+
+    # The process.
+
+    def _pump_soon(self) -> None:
+        if not self._pumping:
+            self._pumping = True
+            self._later(0, self._pump)
+
+    def _pump(self) -> None:
+        self._maybe(self._faults.jump, self._jump)
+        batch = self.driver.decide(self.clock())
+        for call in self.driver.eager():
+            self._perform(call)
+        if batch is None:
+            self._pumping = False
+            self._set_alarm()
+            return
+        self._batch = batch
+        self._crash_here()
+        self._later(self._rng.randrange(50, 2000), self._append)
+
+    def _append(self) -> None:
+        batch = self._batch
+        assert batch is not None
+        if self._rng.random() < self._faults.refuse:
+            for _ in self.driver.withdraw(batch):
+                self._saw("refused", {})
+            self._later(SECOND, self._append)
+            return
+        if self._rng.random() < self._faults.crash and self._rng.random() < 0.5:
+            raise Crash  # before the commit: nothing is written
+        self.disk.write(batch)
+        self._crash_here()
+        self._batch = None
+        for action in self.driver.committed(self.clock()):
+            self._carry_out(action)
+            self._crash_here()
+        self._later(0, self._pump)
+
+    def _carry_out(self, action: act.Action) -> None:
+        if isinstance(action, act.Perform):
+            self._perform(action)
+        elif isinstance(action, act.Stop):
+            self._stop(action)
+        elif isinstance(action, act.Acknowledge):
+            self._saw("acknowledged", {"token": action.token, "run": action.run})
+        elif isinstance(action, act.RunEnded):
+            self._saw("ended", {"run": action.run, "status": str(action.status)})
+        else:
+            self._saw("parked", {"run": action.run})
+
+    def _set_alarm(self) -> None:
+        wake = self.driver.next_wake()
+        if wake is not None:
+            self._later(wake - self.clock(), self._pump_soon)
+
+    def _restart(self) -> None:
+        """The process is gone; a new one comes up from what is on disk."""
+        self.crashes += 1
+        self._life += 1
+        self._calls.clear()
+        self._batch = None
+        self._pumping = False
+        self.driver = self._make_driver()
+        self._saw("crashed", {})
+        self.now += self._rng.randrange(1, 30 * SECOND)
+        self.driver.load_hive(self.disk.records(ev.HIVE))
+        for row in self.disk.rows(unfinished=True):
+            state = replay(self.graph_of(row.run), self.disk.records(row.run))
+            self.driver.load(self.clock(), state, {})
+        self._pump_soon()
+
+    def _crash_here(self) -> None:
+        if self._rng.random() < self._faults.crash:
+            raise Crash
+
+    def _jump(self) -> None:
+        self._skew += self._rng.choice((-3600, -5, -1, 1, 60)) * SECOND
+
+    def _maybe(self, chance: float, action: Callable[[], None]) -> None:
+        if chance and self._rng.random() < chance:
+            action()
+
+    # Calls.
+
+    def _perform(self, action: act.Perform) -> None:
+        call = action.call
+        answer = self._world.answer(call, action.agent, self.now)
+        self._saw("called", msgspec.to_builtins(call) | {"acts": answer.acts})
+        key = (call.run, call.task, call.attempt)
+        self._calls[key] = self.now
+        if answer.acts is not None:
+            self._later(answer.acts, lambda: self._acted(call), life=0)
+        for delay in answer.replies:
+            stale = self._rng.random() < self._faults.stale
+            self._later(delay, lambda: self._reply(key, answer.reply), life=0 if stale else None)
+        if action.timeout is not None:
+            self._later(action.timeout, lambda: self._time_out(key))
+
+    def _acted(self, call: Call) -> None:
+        self._saw("acted", {"run": call.run, "task": call.task, "key": call.key})
+
+    def _reply(self, key: tuple[str, str, int], reply: Reply) -> None:
+        self._calls.pop(key, None)
+        data = msgspec.to_builtins(reply)
+        self._saw("replied", {"run": key[0], "task": key[1], "attempt": key[2], "reply": data})
+        self.driver.reply(self.clock(), *key, reply, self._rng.random())
+        self._pump_soon()
+
+    def _time_out(self, key: tuple[str, str, int]) -> None:
+        if key in self._calls:
+            fault = Fault(kind="timeout", message="Request timeout")
+            self._reply(key, Reply(fault=fault))
+
+    def _stop(self, action: act.Stop) -> None:
+        key = (action.run, action.task, action.attempt)
+        if self._calls.pop(key, None) is not None:
+            self._saw("stopped", {"run": key[0], "task": key[1], "attempt": key[2]})
+            self.driver.stopped(self.clock(), *key)
+            self._pump_soon()
+
+    def _saw(self, what: str, data: JSONObject) -> None:
+        self._trace.update(msgspec.json.encode((self.now, what, data), order="sorted"))
+        self._observer.saw(self.now, what, data)

@@ -1,0 +1,372 @@
+"""The judge of a simulation: what must never happen, whatever fails.
+
+Looks only at what an outsider sees: acknowledgements, calls, effects, endings, and the journal as
+plain JSON. Imports nothing of agenthive, so a mistake there cannot hide here. Each check gives one
+line for each thing that is wrong. To add a promise: a function `_name` listed in `CHECKS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+Event = dict[str, Any]
+Seen = tuple[int, str, dict[str, Any]]
+
+CLOSED: Final = (
+    "completed", "partially_completed", "failed", "cancelled", "compensated", "compensation_failed",
+)  # fmt: skip
+REFUSED: Final = ("rate_limited", "overloaded", "refused")
+UNDO: Final = "#undo"
+
+
+class Case:
+    """All that is known about one simulation.
+
+    ``specs`` maps run ids to definitions as plain JSON; ``journal`` maps run ids to their events;
+    ``hive`` is the hive's own stream; ``seen`` is what was observed, in order; ``durable_at`` says
+    for each (run, event number) how many observations had been made when it was on disk.
+    """
+
+    def __init__(self, specs: dict[str, Event], seen: list[Seen]) -> None:
+        self.specs = specs
+        self.seen = seen
+        self.journal: dict[str, list[Event]] = {}
+        self.hive: list[Event] = []
+        self.durable: dict[str, list[int]] = {}
+        self.crashes = 0
+        self.finished = True
+
+    def tasks(self, run: str) -> dict[str, Event]:
+        """Name -> task of a run, compensations as tasks of their own."""
+        found: dict[str, Event] = {}
+        for task in self.specs[run].get("tasks", ()):
+            found[task["name"]] = task
+            if "compensate" in task:
+                found[task["name"] + UNDO] = task["compensate"] | {"undoes": task["name"]}
+        return found
+
+    def observations(self, what: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """(index, time, data) of every observation of that kind."""
+        for i, (now, kind, data) in enumerate(self.seen):
+            if kind == what:
+                yield i, now, data
+
+    def last(self, run: str) -> dict[str, str]:
+        """Task -> the type of the last event that decided about it."""
+        found: dict[str, str] = {}
+        for event in self.journal.get(run, ()):
+            if "task" in event and event["type"] != "task.late_reply":
+                found[event["task"]] = event["type"]
+        return found
+
+
+def judge(case: Case) -> list[str]:
+    """One line for each promise that was broken; empty when all held."""
+    return [line for check in CHECKS for line in check(case)]
+
+
+def _everything_ends(case: Case) -> Iterator[str]:
+    if not case.finished:
+        yield "the simulation does not come to an end"
+    closed = {event["run"]: event["status"] for event in case.hive if _is(event, "run_closed")}
+    for run in case.journal:
+        if run not in closed and not _awaits_somebody(case, run):
+            yield f"{run}: neither ended nor waiting for somebody"
+
+
+def _awaits_somebody(case: Case, run: str) -> bool:
+    tasks = case.tasks(run)
+    return any(
+        kind in ("task.lost", "task.failed", "task.cancelled") and _effect(tasks[task]) == "once"
+        for task, kind in case.last(run).items()
+    )
+
+
+def _acknowledged_is_kept(case: Case) -> Iterator[str]:
+    for _, _, data in case.observations("acknowledged"):
+        if data["run"] and data["run"] not in case.journal:
+            yield f"{data['run']}: acknowledged and not in the journal"
+
+
+def _acknowledged_after_commit(case: Case) -> Iterator[str]:
+    for i, _, data in case.observations("acknowledged"):
+        run = data["run"]
+        if run and not any(at <= i for at in case.durable.get(run, ())[:1]):
+            yield f"{run}: acknowledged before it was on disk"
+
+
+def _one_ending(case: Case) -> Iterator[str]:
+    endings: dict[str, str] = {}
+    for _, _, data in case.observations("ended"):
+        if endings.setdefault(data["run"], data["status"]) != data["status"]:
+            yield f"{data['run']}: ended twice, differently"
+    for event in case.hive:
+        if _is(event, "run_closed"):
+            told = endings.get(event["run"], event["status"])
+            if told != event["status"]:
+                yield f"{event['run']}: told {told}, recorded {event['status']}"
+    counts: dict[str, int] = {}
+    for event in case.hive:
+        if _is(event, "run_closed"):
+            counts[event["run"]] = counts.get(event["run"], 0) + 1
+            if counts[event["run"]] > 1:
+                yield f"{event['run']}: closed twice"
+
+
+def _intent_before_call(case: Case) -> Iterator[str]:
+    for i, _, call in case.observations("called"):
+        run, task = call["run"], call["task"]
+        if _effect(case.tasks(run)[task]) == "none":
+            continue
+        events = case.journal.get(run, [])
+        written = sum(1 for at in case.durable.get(run, ()) if at <= i)
+        intents = [
+            event
+            for event in events[:written]
+            if event["type"] == "task.started"
+            and event["task"] == task
+            and event["attempt"] == call["attempt"]
+            and event["key"] == call["key"]
+        ]
+        if not intents:
+            yield f"{run}/{task}: attempt {call['attempt']} called without a recorded intent"
+
+
+def _stable_keys(case: Case) -> Iterator[str]:
+    keys: dict[tuple[str, str], str] = {}
+    owners: dict[str, tuple[str, str]] = {}
+    for _, _, call in case.observations("called"):
+        owner = (call["run"], call["task"])
+        if keys.setdefault(owner, call["key"]) != call["key"]:
+            yield f"{owner}: the idempotency key changed between attempts"
+        if owners.setdefault(call["key"], owner) != owner:
+            yield f"{owner}: shares its idempotency key with {owners[call['key']]}"
+
+
+def _once_means_once(case: Case) -> Iterator[str]:
+    refused = {
+        (data["run"], data["task"], data["attempt"])
+        for _, _, data in case.observations("replied")
+        if (data["reply"].get("fault") or {}).get("kind") in REFUSED
+    }
+    made: dict[tuple[str, str], int] = {}
+    for _, _, call in case.observations("called"):
+        owner = (call["run"], call["task"])
+        if _effect(case.tasks(owner[0])[owner[1]]) != "once":
+            continue
+        if (*owner, call["attempt"]) not in refused:
+            made[owner] = made.get(owner, 0) + 1
+            if made[owner] > 1:
+                yield f"{owner}: effect 'once' was called again"
+
+
+def _results_are_real(case: Case) -> Iterator[str]:
+    replies: dict[tuple[str, str, int], list[Any]] = {}
+    for _, _, data in case.observations("replied"):
+        owner = (data["run"], data["task"], data["attempt"])
+        replies.setdefault(owner, []).append(data["reply"])
+    for run, events in case.journal.items():
+        done: set[str] = set()
+        current: dict[str, int] = {}
+        for event in events:
+            if event["type"] == "task.started":
+                current[event["task"]] = event["attempt"]
+            if event["type"] not in ("task.succeeded", "task.failed"):
+                continue
+            task = event["task"]
+            if task in done:
+                yield f"{run}/{task}: an ended task changed again"
+            if event["attempt"] != current.get(task):
+                yield f"{run}/{task}: an answer of attempt {event['attempt']} counted"
+            if event["type"] == "task.succeeded":
+                done.add(task)
+                given = replies.get((run, task, event["attempt"]), [])
+                if not any(r.get("result") == event.get("result") for r in given):
+                    yield f"{run}/{task}: recorded a result nobody gave"
+
+
+def _dependencies_first(case: Case) -> Iterator[str]:
+    for run, events in case.journal.items():
+        tasks = case.tasks(run)
+        ended: dict[str, Event] = {}
+        for event in events:
+            if event["type"] in ("task.succeeded", "task.failed"):
+                ended[event["task"]] = event
+            if event["type"] != "task.started":
+                continue
+            for dep in tasks[event["task"]].get("depends_on", ()):
+                end = ended.get(dep)
+                tolerated = tasks[dep].get("continue_on_failure", False)
+                if end is None or (end["type"] == "task.failed" and not tolerated):
+                    yield f"{run}/{event['task']}: started before '{dep}' had succeeded"
+
+
+def _handed_on(case: Case) -> Iterator[str]:
+    for _, _, call in case.observations("called"):
+        run = call["run"]
+        if _effect(case.tasks(run)[call["task"]]) == "none":
+            continue  # a pure read may start on results that are lost with the process
+        results = {
+            event["task"]: event.get("result")
+            for event in case.journal.get(run, ())
+            if event["type"] == "task.succeeded"
+        }
+        for dep, value in (call.get("dependencies") or {}).items():
+            if dep in results and results[dep] != value:
+                yield f"{run}/{call['task']}: got another result of '{dep}' than is recorded"
+
+
+def _attempts_bounded(case: Case) -> Iterator[str]:
+    for run, events in case.journal.items():
+        tasks = case.tasks(run)
+        starts: dict[str, int] = {}
+        lost: dict[str, int] = {}
+        for event in events:
+            if event["type"] == "task.started":
+                starts[event["task"]] = starts.get(event["task"], 0) + 1
+            elif event["type"] == "task.lost":
+                lost[event["task"]] = lost.get(event["task"], 0) + 1
+        for task, count in starts.items():
+            most = (tasks[task].get("retry") or {}).get("max_attempts", 3) + lost.get(task, 0)
+            if count > most:
+                yield f"{run}/{task}: {count} attempts, {most} allowed"
+    numbers: set[tuple[str, str, int]] = set()
+    for _, _, call in case.observations("called"):
+        one = (call["run"], call["task"], call["attempt"])
+        # The intent of a pure read may be lost with the process; its number is then used again.
+        if one in numbers and _effect(case.tasks(one[0])[one[1]]) != "none":
+            yield f"{one}: one attempt was called twice"
+        numbers.add(one)
+
+
+def _waits_its_turn(case: Case) -> Iterator[str]:
+    """A retry comes neither before its back-off nor before what the other side asked for."""
+    for run, events in case.journal.items():
+        asked: dict[str, int] = {}
+        for event in events:
+            if event["type"] == "task.failed":
+                after = (event["fault"].get("retry_after") or 0) * 1_000_000
+                asked[event["task"]] = event["at"] + int(after)
+            elif event["type"] == "task.started" and event["at"] < asked.get(event["task"], 0):
+                yield f"{run}/{event['task']}: tried again before the time it was asked for"
+
+
+def _slots_respected(case: Case) -> Iterator[str]:
+    under_way: dict[str, set[tuple[str, int]]] = {}
+    for _, what, data in case.seen:
+        if what == "crashed":
+            under_way.clear()
+        elif what == "called":
+            calls = under_way.setdefault(data["run"], set())
+            calls.add((data["task"], data["attempt"]))
+            most = case.specs[data["run"]].get("max_parallel", 1)
+            if len(calls) > most:
+                yield f"{data['run']}: {len(calls)} calls at once, {most} allowed"
+        elif what in ("replied", "stopped"):
+            calls = under_way.setdefault(data["run"], set())
+            calls.discard((data["task"], data["attempt"]))
+
+
+def _stopped_means_stopped(case: Case) -> Iterator[str]:
+    for run, events in case.journal.items():
+        stop = case.specs[run].get("failure_strategy", "stop_on_first_failure").startswith("stop")
+        stopped = False
+        for event in events:
+            kind = event["type"]
+            if kind in ("run.cancel_requested", "run.timed_out"):
+                stopped = True
+            elif kind == "task.started" and stopped and not event["task"].endswith(UNDO):
+                yield f"{run}/{event['task']}: started after the run had stopped"
+            elif kind == "task.failed" and stop and _final(case, run, event):
+                stopped = True
+
+
+def _final(case: Case, run: str, event: Event) -> bool:
+    """A failure that is certainly the task's last one, and not tolerated."""
+    task = case.tasks(run)[event["task"]]
+    if "undoes" in task or task.get("continue_on_failure") or _effect(task) == "once":
+        return False
+    return not event["fault"].get("retriable", True)
+
+
+def _compensations(case: Case) -> Iterator[str]:
+    for run, events in case.journal.items():
+        order: list[str] = []
+        undone: list[str] = []
+        for event in events:
+            if event["type"] == "task.succeeded" and not event["task"].endswith(UNDO):
+                order.append(event["task"])
+            elif event["type"] == "task.started" and event["task"].endswith(UNDO):
+                name = event["task"].removesuffix(UNDO)
+                if not undone or undone[-1] != name:
+                    undone.append(name)
+        tasks = case.tasks(run)
+        due = [task for task in reversed(order) if task + UNDO in tasks]
+        status = _status(case, run)
+        if undone != due[: len(undone)]:
+            yield f"{run}: compensated in the wrong order: {undone}, not {due}"
+        if status in ("compensated", "compensation_failed") and undone != due:
+            yield f"{run}: {status}, but not everything was undone"
+        if status == "failed" and due:
+            yield f"{run}: failed without compensating {due}"
+
+
+def _right_ending(case: Case) -> Iterator[str]:
+    for run in case.journal:
+        status = _status(case, run)
+        if status is None:
+            continue
+        last = {task: kind for task, kind in case.last(run).items() if not task.endswith(UNDO)}
+        names = [task["name"] for task in case.specs[run].get("tasks", ())]
+        tasks = case.tasks(run)
+        good = [name for name in names if last.get(name) == "task.succeeded"]
+        fine = all(
+            last.get(name) == "task.succeeded"
+            or (last.get(name) == "task.failed" and tasks[name].get("continue_on_failure"))
+            for name in names
+        )
+        asked = {event["type"] for event in case.journal[run]}
+        if status == "completed" and not fine:
+            yield f"{run}: completed, though not every task succeeded"
+        if status == "partially_completed" and (not good or fine):
+            yield f"{run}: partially completed with {len(good)} of {len(names)}"
+        if status == "cancelled" and "run.cancel_requested" not in asked:
+            yield f"{run}: cancelled, though nobody asked"
+        stopped = {"run.cancel_requested", "run.timed_out"} & asked
+        if status in ("failed", "compensated", "compensation_failed") and fine and not stopped:
+            yield f"{run}: {status}, though every task succeeded"
+
+
+def _status(case: Case, run: str) -> str | None:
+    return next(
+        (e["status"] for e in case.hive if _is(e, "run_closed") and e["run"] == run), None
+    )
+
+
+def _effect(task: Event) -> str:
+    return str(task.get("effect", "any"))
+
+
+def _is(event: Event, what: str) -> bool:
+    return bool(event["type"] == f"hive.{what}")
+
+
+CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
+    _everything_ends,
+    _acknowledged_is_kept,
+    _acknowledged_after_commit,
+    _one_ending,
+    _intent_before_call,
+    _stable_keys,
+    _once_means_once,
+    _results_are_real,
+    _dependencies_first,
+    _handed_on,
+    _attempts_bounded,
+    _waits_its_turn,
+    _slots_respected,
+    _stopped_means_stopped,
+    _compensations,
+    _right_ending,
+)
