@@ -35,7 +35,7 @@ class Lane:
 class Share:
     """One run's part of the queue: a heap of ready tasks per lane, and what it has been given."""
 
-    __slots__ = ("capacity", "given", "heaps", "run", "turn", "used")
+    __slots__ = ("capacity", "given", "heaps", "held", "run", "turn", "used")
 
     def __init__(self, run: str, capacity: int, given: int) -> None:
         self.run = run
@@ -44,6 +44,8 @@ class Share:
         self.used = 0
         self.turn = (0, 0)
         """Priority and number of its valid entry among the turns; (0, 0) when it has none."""
+        self.held: dict[str, int] = {}
+        """How many slots of each lane its calls hold."""
         self.heaps: dict[str, list[tuple[int, float, int, int]]] = {}
 
 
@@ -73,9 +75,12 @@ class ReadyQueue:
     def leave(self, run: str) -> None:
         """A run goes, with all that it still had here."""
         share = self._shares.pop(run, None)
-        if share is not None:
-            self.used -= share.used
-            self._pass_on(share)
+        if share is None:
+            return
+        self.used -= share.used
+        for name, held in share.held.items():
+            self._lanes[name].used -= held
+        self._pass_on(share)
 
     def offer(self, run: str, task: int, lane: str, priority: int, rank: float) -> None:
         """A task is ready."""
@@ -98,17 +103,16 @@ class ReadyQueue:
         return None
 
     def release(self, run: str, lane: str) -> None:
-        """A call ended: its slots are free again."""
-        self.used -= 1
-        at = self._lanes[lane]
-        at.used -= 1
+        """A call ended: its slots are free again. A run that has left has given its own back."""
         share = self._shares.get(run)
         if share is None:
-            self.used += 1  # `leave` has given this slot back already
-        else:
-            share.used -= 1
-            self._queue(share)
-        self._wake_one(at)
+            return
+        self.used -= 1
+        share.used -= 1
+        share.held[lane] -= 1
+        self._lanes[lane].used -= 1
+        self._queue(share)
+        self._wake_one(self._lanes[lane])
 
     def open(self, lane: str) -> None:
         """Let calls through the lane again."""
@@ -147,6 +151,7 @@ class ReadyQueue:
         self._floor = max(self._floor, share.given)
         share.given += 1
         share.used += 1
+        share.held[lane.name] = share.held.get(lane.name, 0) + 1
         lane.used += 1
         self.used += 1
         self._queue(share)

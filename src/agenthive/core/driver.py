@@ -83,8 +83,8 @@ class Driver:
     def cancel(self, now: Micros, run: str, actor: str, reason: str, token: int) -> None:
         """Cancel an open run. Raises RunNotFound if it is not open here."""
         live = self.runs.get(run)
-        if live is None:
-            raise RunNotFound(f"no open run {run}")
+        if live is None or live.state.status in CLOSED:
+            raise RunNotFound(f"there is no open run '{run}'")
         now = self._clock(now)
         if not live.state.cancelling and live.state.status is not RunStatus.COMPENSATING:
             self._apply(live, ev.CancelRequested(at=now, actor=actor, reason=reason), now)
