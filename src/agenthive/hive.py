@@ -74,9 +74,7 @@ class Hive:
         StoreUnavailable, StoreFailed or StoreCorrupt if its journal cannot be used.
         """
         directory = agents if agents is not None else Directory()
-        return cls(
-            url, recover=recover, max_runs=max_runs, max_calls=max_calls, agents=directory
-        )
+        return cls(url, recover=recover, max_runs=max_runs, max_calls=max_calls, agents=directory)
 
     def __await__(self) -> Generator[Any, None, Hive]:
         return self._start().__await__()
@@ -130,7 +128,7 @@ class Hive:
     async def run(
         self, workflow: WorkflowSpec, inputs: Mapping[str, Any] | None = None
     ) -> RunReport:
-        """Submit, wait, report. Raises what `submit` raises; a failed run is reported, not raised."""
+        """Submit, wait, report. Raises what `submit` raises; a failed run is only reported."""
         run = uuid7()
         ended = self._live.ended(run)
         await self._submit(run, workflow, dict(inputs or {}))
@@ -196,7 +194,8 @@ class Hive:
             async for fact in self._reader.events(run, after):
                 after = fact.seq
                 yield fact
-            if live is None or live.state.status is RunStatus.WAITING and not live.expects_wake:
+            waiting = live is not None and live.state.status is RunStatus.WAITING
+            if live is None or (waiting and not live.expects_wake):
                 return
             await commit
 
@@ -260,13 +259,17 @@ class Hive:
     @property
     def _live(self) -> EmbeddedRuntime:
         if self._runtime is None:
-            raise ConfigurationError("the hive is not open", hint="Use `async with Hive.open(...)`.")
+            raise ConfigurationError(
+                "the hive is not open", hint="Use `async with Hive.open(...)`."
+            )
         return self._runtime
 
     @property
     def _reader(self) -> Archive:
         if self._archive is None:
-            raise ConfigurationError("the hive is not open", hint="Use `async with Hive.open(...)`.")
+            raise ConfigurationError(
+                "the hive is not open", hint="Use `async with Hive.open(...)`."
+            )
         return self._archive
 
 

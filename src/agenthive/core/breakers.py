@@ -37,7 +37,7 @@ class Breakers:
         elif isinstance(event, ev.BreakerClosed):
             self._remembered.pop(event.endpoint, None)
 
-    def attach(self, endpoint: str, lane: str, policy: BreakerPolicy | None) -> None:
+    def attach(self, endpoint: str, lane: str, policy: BreakerPolicy | None, now: Micros) -> None:
         """A lane leads to this endpoint. The first policy that is seen counts."""
         lanes = self._lanes.setdefault(endpoint, {})
         if lane in lanes:
@@ -51,7 +51,7 @@ class Breakers:
                 breaker.state, breaker.until = BreakerState.OPEN, opened.until
                 breaker.failures = opened.failures
                 heappush(self._wakes, (opened.until, endpoint))
-        if breaker.state is not BreakerState.CLOSED:
+        if not breaker.allows(now):
             self._queue.close(lane)
 
     def state(self, endpoint: str) -> Breaker | None:

@@ -71,7 +71,7 @@ class Driver:
         if event.run in self.runs:
             raise Conflict(f"run {event.run} exists already")
         now = self._clock(now)
-        live = self._join(event.run, RunState(graph))
+        live = self._join(event.run, RunState(graph), now)
         self._definitions.append((event.definition, body))
         self._hive.append(
             ev.RunOpened(at=now, run=event.run, tenant=event.tenant, owner=event.owner)
@@ -132,12 +132,12 @@ class Driver:
         ``missing`` maps names of agents nobody has to what to do about it. Calls that were under
         way become lost ones, which are made again under their keys or end as unknown outcome.
         """
-        live = self._join(state.run, state)
+        self._latest = max(self._latest, state.last_at)
+        now = self._clock(now)
+        live = self._join(state.run, state, now)
         live.missing = missing
         live.written = state.seq
         live.accepted = True
-        self._latest = max(self._latest, state.last_at)
-        now = self._clock(now)
         if state.status is RunStatus.QUEUED:
             self._queued[state.run] = None
             return
@@ -403,13 +403,13 @@ class Driver:
 
     # Bookkeeping.
 
-    def _join(self, run: str, state: RunState) -> Live:
+    def _join(self, run: str, state: RunState, now: Micros) -> Live:
         live = Live(run, state)
         self.runs[run] = live
         self.queue.join(run, state.graph.spec.max_parallel)
         for lane, agent in state.graph.lane_agents.items():
             self.queue.lane(lane, agent.max_concurrency)
-            self.breakers.attach(endpoint_of(agent), lane, agent.circuit_breaker)
+            self.breakers.attach(endpoint_of(agent), lane, agent.circuit_breaker, now)
         return live
 
     def _current(self, live: Live | None, task: str, attempt: int) -> int | None:

@@ -18,7 +18,8 @@ class RunState:
 
     ``seq`` counts the events applied. ``pending[i]`` counts dependencies of i that have not
     ended; ``broken`` holds tasks with a dependency that ended badly. ``open`` counts the tasks that
-    keep the run from ending. ``results`` keeps what some open task will still read. ``since[i]`` is when i came into its state.
+    keep the run from ending. ``results`` keeps what some open task will still read. ``since[i]`` is
+    when i came into its state.
     """
 
     __slots__ = (

@@ -128,9 +128,7 @@ class SimulatedRuntime:
         body = definition.encode(spec)
         name = definition.digest(body)
         self._graphs.setdefault(name, Graph(spec))
-        event = ev.RunSubmitted(
-            at=0, run=run, name=spec.name, definition=name, inputs=inputs
-        )
+        event = ev.RunSubmitted(at=0, run=run, name=spec.name, definition=name, inputs=inputs)
 
         def try_it() -> None:
             known = run in self.driver.runs or bool(self.disk.records(run))

@@ -339,9 +339,7 @@ def _right_ending(case: Case) -> Iterator[str]:
 
 
 def _status(case: Case, run: str) -> str | None:
-    return next(
-        (e["status"] for e in case.hive if _is(e, "run_closed") and e["run"] == run), None
-    )
+    return next((e["status"] for e in case.hive if _is(e, "run_closed") and e["run"] == run), None)
 
 
 def _effect(task: Event) -> str:

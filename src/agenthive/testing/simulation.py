@@ -204,7 +204,10 @@ def _machine_faults(
             continue
         found += [f"{run}: {line}" for line in violations(state)]
         live = runtime.driver.runs.get(run)
-        if live is not None and (live.state.state, live.state.status) != (state.state, state.status):
+        if live is not None and (live.state.state, live.state.status) != (
+            state.state,
+            state.status,
+        ):
             found.append(f"{run}: replay gives another state than the live one")
     return found
 
