@@ -8,7 +8,8 @@ O(log n). Pure: it is told what starts and ends, and knows no clock.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 UNLIMITED: Final = 1 << 62
@@ -88,6 +89,15 @@ class ReadyQueue:
         self._age += 1
         heappush(share.heaps.setdefault(lane, []), (-priority, -rank, self._age, task))
         self._queue(share)
+
+    def rerank(self, run: str, ranks: Sequence[float]) -> None:
+        """What is known of a run's tasks has changed: order those that wait by these ranks."""
+        share = self._shares.get(run)
+        if share is None:
+            return
+        for heap in share.heaps.values():
+            heap[:] = [(best, -ranks[task], age, task) for best, _, age, task in heap]
+            heapify(heap)
 
     def pick(self) -> tuple[str, int, str] | None:
         """The (run, task, lane) to start now, taking its slots; None if nothing may start."""

@@ -104,6 +104,8 @@ class Driver:
             self._late(live, now, task, attempt, reply)
             return
         self._heard(live, index, reply.fault, now)
+        if reply.fault is None:
+            self._learn(live, index, now)
         self._apply(live, _outcome(now, task, attempt, reply, draw), now)
 
     def stopped(self, now: Micros, run: str, task: str, attempt: int) -> None:
@@ -358,8 +360,8 @@ class Driver:
             blocked = ev.TaskBlocked(at=now, task=node.key, reason="agent", detail=detail)
             self._apply(live, blocked, now)
             return
-        rank = live.state.graph.rank[index]
-        self.queue.offer(live.run, index, live.state.graph.lanes[index], node.priority, rank)
+        lane, rank = live.state.graph.lanes[index], live.rank[index]
+        self.queue.offer(live.run, index, lane, node.priority, rank)
 
     def _call(self, live: Live, command: cmd.CallAgent, now: Micros) -> None:
         state = live.state
@@ -438,6 +440,12 @@ class Driver:
         else:
             self._hive += self.breakers.failed(endpoint, fault, now)
         self.queue.release(live.run, live.state.graph.lanes[index])
+
+    def _learn(self, live: Live, index: int, now: Micros) -> None:
+        ranks = live.estimates.observe(index, (now - live.state.since[index]) / SECOND)
+        if ranks is not None:
+            live.rank = ranks
+            self.queue.rerank(live.run, ranks)
 
     def _hive_record(self) -> Record:
         events, self._hive = self._hive, []

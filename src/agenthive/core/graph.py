@@ -45,23 +45,13 @@ class Graph:
 
     ``deps`` and ``dependents`` are direct edges; ``readers[i]`` counts the nodes that need the
     result of i; ``rank[i]`` is the longest way from i to the end in seconds (tasks without a
-    declared duration count as ``unit``); ``undo[i]`` is the index of i's compensation.
+    declared duration count as ``unit``); ``undo[i]`` is the index of i's compensation. Tasks of one
+    agent and action are of one kind, numbered in ``kinds``.
     """
 
     __slots__ = (
-        "dependents",
-        "deps",
-        "index",
-        "keys",
-        "lane_agents",
-        "lanes",
-        "nodes",
-        "rank",
-        "readers",
-        "reads",
-        "spec",
-        "tasks",
-        "undo",
+        "dependents", "deps", "index", "keys", "kind_count", "kinds", "lane_agents", "lanes",
+        "nodes", "rank", "readers", "reads", "spec", "tasks", "undo",
     )  # fmt: skip
 
     def __init__(self, spec: WorkflowSpec) -> None:
@@ -79,6 +69,10 @@ class Graph:
         if len(self.index) != len(self.nodes):
             raise ConfigurationError("Two tasks have the same name")
         self.lanes, self.lane_agents = _lanes(self.nodes)
+        names = [(task.agent, task.action) for task in spec.tasks]
+        numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        self.kinds = [numbers[name] for name in names]
+        self.kind_count = len(numbers)
         self._connect()
         self.rank = upward_rank(self.dependents, [t.estimated_duration for t in spec.tasks])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agenthive.core import events as ev
+from agenthive.core.estimates import Estimates
 from agenthive.core.ports import Record, RunRow
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import AgentSpec
@@ -18,14 +19,16 @@ class Live:
     """
 
     __slots__ = (
-        "_row_status", "accepted", "intent", "missing", "pending", "run", "state", "stopping",
-        "written",
+        "_row_status", "accepted", "estimates", "intent", "missing", "pending", "rank", "run",
+        "state", "stopping", "written",
     )  # fmt: skip
 
     def __init__(self, run: str, state: RunState) -> None:
         self.run = run
         self.state = state
         self.missing: dict[str, str] = {}
+        self.estimates = Estimates(state.graph)
+        self.rank = state.graph.rank
         self.pending: list[ev.RunEvent] = []
         self.stopping: set[tuple[str, int]] = set()
         self.intent: ev.TaskStarted | None = None
