@@ -9,7 +9,7 @@ core's business, how it is written `authoring`'s. A new store gets a URL scheme 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Generator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -134,6 +134,10 @@ class Hive:
         await self._submit(run, workflow, dict(inputs or {}))
         await ended
         return await self.report(run)
+
+    def ended(self, run: str) -> Awaitable[RunStatus]:
+        """Ends when the run does, or when it needs somebody's help. Ask before you submit."""
+        return self._live.ended(run)
 
     async def wait(self, run: str) -> RunReport:
         """Wait until the run has ended, or needs somebody's help; then report."""

@@ -56,6 +56,7 @@ class Driver:
         self._eager: list[act.Perform] = []
         self._after: list[act.Action] = []
         self._committing: list[act.Action] = []
+        self._unpicked = False
         self._latest: Micros = 0
         self._skew: Micros = 0
 
@@ -247,6 +248,11 @@ class Driver:
         return min(times) - self._skew if times else None
 
     @property
+    def has_more(self) -> bool:
+        """Whether `decide` has something to do now."""
+        return bool(self._dirty or self._hive or self._unpicked)
+
+    @property
     def idle(self) -> bool:
         """Nothing is under way and nothing waits to be written."""
         return not self._dirty and not self._hive and self.queue.used == 0
@@ -301,6 +307,7 @@ class Driver:
             self._apply(self.runs[run], ev.RunStarted(at=now), now)
 
     def _start_tasks(self, now: Micros) -> None:
+        self._unpicked = False
         for _ in range(STARTS_PER_TURN):
             picked = self.queue.pick()
             if picked is None:
@@ -311,6 +318,7 @@ class Driver:
                 self._start(live, index, now)
             else:
                 self.queue.release(run, lane)
+        self._unpicked = True
 
     def _start(self, live: Live, index: int, now: Micros) -> None:
         state = live.state

@@ -1,14 +1,14 @@
 """The embedded runtime: asyncio, one process, one journal.
 
-Facts come in as method calls and finished agent calls; one pump turns them into batches, waits for
-the commit and carries out what follows. At most one batch is being written at a time; what comes in
+Facts come in as method calls and finished agent calls; a turn makes them a batch, and once that is
+committed what follows is carried out. At most one batch is being written at a time; what comes in
 meanwhile goes into the next. Nothing here decides; nothing is acknowledged before its commit.
+Make one on the event loop that it will use.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
@@ -32,7 +32,7 @@ RETRY_FIRST, RETRY_MOST = 0.05, 5.0
 
 
 class EmbeddedRuntime:
-    """Runs the driver on the running event loop. ``clock`` gives microseconds UTC."""
+    """Obeys the driver on the running event loop. ``clock`` gives microseconds UTC."""
 
     def __init__(
         self,
@@ -52,25 +52,25 @@ class EmbeddedRuntime:
         self._tokens: dict[int, asyncio.Future[None]] = {}
         self._token = 0
         self._waiters: dict[str, list[asyncio.Future[RunStatus]]] = {}
-        self._work = asyncio.Event()
         self._drained = asyncio.Event()
         self._pulse = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
-        self._pump_task: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._running = self._turn_due = self._writing = False
 
     # For whoever holds the runtime.
 
     def start(self) -> None:
-        """Begin to work. Must be called on the event loop."""
-        self._pump_task = asyncio.get_running_loop().create_task(self._pump())
-        self._work.set()
+        """Begin to work."""
+        self._running = True
+        self._poke()
 
     async def submit(self, event: ev.RunSubmitted, graph: Graph, body: bytes) -> None:
         """Accept a run; it is on disk when this returns. Raises StoreUnavailable, StoreFailed."""
         self._refuse_if_sick()
         token, done = self._expect()
         self.driver.submit(self._clock(), event, graph, body, token)
-        self._work.set()
+        self._poke()
         await done
 
     async def cancel(self, run: str, actor: str, reason: str) -> None:
@@ -82,21 +82,21 @@ class EmbeddedRuntime:
         except AgentHiveError:
             del self._tokens[token]
             raise
-        self._work.set()
+        self._poke()
         await done
 
     def recover(self, states: Iterable[tuple[RunState, dict[str, str]]]) -> None:
         """Take over open runs from their replayed states (with what agents are missing)."""
         for state, missing in states:
             self.driver.load(self._clock(), state, missing)
-        self._work.set()
+        self._poke()
 
     def ended(self, run: str) -> asyncio.Future[RunStatus]:
         """Ends with the run's status when it closes, or ``waiting`` when it needs somebody.
 
         Ask for it before anything can end the run. Fails with StoreFailed if the journal does.
         """
-        future: asyncio.Future[RunStatus] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[RunStatus] = self._loop.create_future()
         if self.failed is not None:
             future.set_exception(self.failed)
         else:
@@ -110,15 +110,12 @@ class EmbeddedRuntime:
     async def drain(self) -> None:
         """Start nothing new, let calls under way end and be recorded."""
         self.driver.draining = True
-        self._work.set()
+        self._poke()
         await self._drained.wait()
 
     async def stop(self) -> None:
         """Stop at once: calls are cancelled, and count as lost when the home is opened again."""
-        if self._pump_task is not None:
-            self._pump_task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._pump_task
+        self._running = False
         if self._alarm is not None:
             self._alarm.cancel()
         calls = list(self._calls.values())
@@ -128,48 +125,72 @@ class EmbeddedRuntime:
         self._pulse.set()
         self._give_up(StoreFailed("the hive was closed"))
 
-    # The pump.
+    # Turns: decide, write, carry out. One at a time.
 
-    async def _pump(self) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            batch = self.driver.decide(self._clock())
-            for call in self.driver.eager():
-                self._perform(call)
-            if batch is not None:
-                try:
-                    await self._write(batch)
-                except StoreFailed as error:
-                    self._poison(error)
-                    return
-                for action in self.driver.committed(self._clock()):
-                    self._carry_out(action)
-                self._pulse.set()
-                self._pulse = asyncio.Event()
-                self._work.set()
-            else:
-                self._set_alarm()
-                if self.driver.draining and not self._calls:
-                    self._drained.set()
+    def _poke(self) -> None:
+        """There may be something to decide: take a turn as soon as what is due now is in."""
+        if not self._turn_due and not self._writing and self._running:
+            self._turn_due = True
+            self._loop.call_soon(self._turn)
 
-    async def _write(self, batch: Batch) -> None:
-        """Write a batch, however long the disk refuses; new work is refused meanwhile."""
-        delay = RETRY_FIRST
-        while True:
-            try:
-                await self._store.append(batch)
-            except StoreUnavailable as error:
-                self.refusing = error
-                for token in self.driver.withdraw(batch):
-                    self._settle(token, error)
-                if not batch.records:
-                    return
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, RETRY_MOST)
-            else:
-                self.refusing = None
-                return
+    def _turn(self) -> None:
+        self._turn_due = False
+        if not self._running:
+            return
+        batch = self.driver.decide(self._clock())
+        for call in self.driver.eager():
+            self._perform(call)
+        if batch is None:
+            self._rest()
+        else:
+            self._writing = True
+            self._write(batch, RETRY_FIRST)
+
+    def _write(self, batch: Batch, delay: float) -> None:
+        written = asyncio.ensure_future(self._store.append(batch))
+        written.add_done_callback(lambda done: self._written(done, batch, delay))
+
+    def _written(self, done: asyncio.Future[None], batch: Batch, delay: float) -> None:
+        error = None if done.cancelled() else done.exception()
+        if isinstance(error, StoreUnavailable):
+            self._refused(error, batch, delay)
+        elif error is not None:
+            failed = isinstance(error, StoreFailed)
+            self._poison(error if failed else StoreFailed(f"the store broke: {error!r}"))
+        elif self._running:
+            self._committed()
+
+    def _committed(self) -> None:
+        self.refusing = None
+        self._writing = False
+        for action in self.driver.committed(self._clock()):
+            self._carry_out(action)
+        pulse, self._pulse = self._pulse, asyncio.Event()
+        pulse.set()
+        if self.driver.has_more:
+            self._poke()
+        else:
+            self._rest()
+
+    def _refused(self, error: StoreUnavailable, batch: Batch, delay: float) -> None:
+        """Nothing was written. Refuse new work, and try what was promised again and again."""
+        self.refusing = error
+        for token in self.driver.withdraw(batch):
+            self._settle(token, error)
+        again = min(delay * 2, RETRY_MOST)
+        self._loop.call_later(delay, self._write, batch, again)
+
+    def _rest(self) -> None:
+        """Nothing to do until a call answers or a time comes."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        wake = self.driver.next_wake()
+        if wake is not None:
+            delay = max(0, wake - self._clock()) / SECOND
+            self._alarm = self._loop.call_later(delay, self._poke)
+        if self.driver.draining and not self._calls:
+            self._drained.set()
 
     def _carry_out(self, action: act.Action) -> None:
         if isinstance(action, act.Perform):
@@ -183,24 +204,15 @@ class EmbeddedRuntime:
         else:
             self._tell(action.run, RunStatus.WAITING)
 
-    def _set_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        wake = self.driver.next_wake()
-        if wake is not None:
-            delay = max(0, wake - self._clock()) / SECOND
-            self._alarm = asyncio.get_running_loop().call_later(delay, self._work.set)
-
     # Calls.
 
     def _perform(self, action: act.Perform) -> None:
         call = action.call
-        loop = asyncio.get_running_loop()
         key = (call.run, call.task, call.attempt)
         expiry: asyncio.TimerHandle | None = None
         if action.timeout is not None:
-            expiry = loop.call_later(action.timeout / SECOND, self._end_call, key, TIMEOUT)
-        self._calls[key] = loop.create_task(self._call(action, key, expiry))
+            expiry = self._loop.call_later(action.timeout / SECOND, self._end_call, key, TIMEOUT)
+        self._calls[key] = self._loop.create_task(self._call(action, key, expiry))
 
     async def _call(
         self, action: act.Perform, key: CallId, expiry: asyncio.TimerHandle | None
@@ -230,7 +242,7 @@ class EmbeddedRuntime:
             self.driver.stopped(now, run, task, attempt)
         else:
             self.driver.reply(now, run, task, attempt, reply, self._dice())
-        self._work.set()
+        self._poke()
 
     def _end_call(self, key: CallId, verdict: Reply | None) -> None:
         """Cancel a call under way: it timed out, or (no verdict) it is not wanted any more."""
@@ -251,7 +263,7 @@ class EmbeddedRuntime:
 
     def _expect(self) -> tuple[int, asyncio.Future[None]]:
         self._token += 1
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[None] = self._loop.create_future()
         self._tokens[self._token] = done
         return self._token, done
 
@@ -276,6 +288,7 @@ class EmbeddedRuntime:
 
     def _poison(self, error: StoreFailed) -> None:
         self.failed = error
+        self._running = False
         self._drained.set()
         self._pulse.set()
         for call in list(self._calls.values()):

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Condition, Thread, local
+from queue import SimpleQueue
+from threading import Thread, local
 from typing import Any
 
 import apsw
@@ -45,8 +45,7 @@ class SqliteStore:
         self._db = connection
         self._heads: dict[str, tuple[int, bytes]] = {}
         self._pos = _scalar(connection, self._sql["last_pos"]) or 0
-        self._queue: deque[_Waiting] = deque()
-        self._wake = Condition()
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._closing = False
         self._poison: StoreFailed | None = None
         self._readers = ThreadPoolExecutor(READERS, "agenthive-read")
@@ -83,24 +82,21 @@ class SqliteStore:
         if self._poison is not None or self._closing:
             done.set_exception(self._poison or StoreFailed("the store is closed"))
             return done
-        with self._wake:
-            self._queue.append((batch, done, loop))
-            self._wake.notify()
+        self._queue.put((batch, done, loop))
         return done
 
     # The writer thread.
 
     def _write_forever(self) -> None:
-        while True:
-            with self._wake:
-                while not self._queue and not self._closing:
-                    self._wake.wait()
-                waiting = list(self._queue)
-                self._queue.clear()
-            if not waiting:
-                return
-            error = self._write(waiting)
-            for _, done, loop in waiting:
+        closing = False
+        while not closing:
+            waiting = [self._queue.get()]
+            while not self._queue.empty():
+                waiting.append(self._queue.get())
+            batches = [one for one in waiting if one is not None]
+            closing = len(batches) < len(waiting)
+            error = self._write(batches) if batches else None
+            for _, done, loop in batches:
                 _tell(loop, done, error)
 
     def _write(self, waiting: Sequence[_Waiting]) -> Exception | None:
@@ -222,9 +218,8 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Write what waits, then close the file. May be called twice."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
+        self._closing = True
+        self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
         self._readers.shutdown()
         for connection in (*self._open_readers, self._db):

@@ -1,0 +1,2 @@
+class Directory:
+    async def close(self): pass
