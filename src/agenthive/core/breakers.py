@@ -11,13 +11,7 @@ from agenthive.core import events as ev
 from agenthive.core.dispatch import ReadyQueue
 from agenthive.core.policies.breaker import Breaker, BreakerPolicy, BreakerState
 from agenthive.core.ports import Fault
-from agenthive.core.spec import AgentSpec
 from agenthive.core.values import Micros
-
-
-def endpoint_of(agent: AgentSpec) -> str:
-    """What agents that share a breaker have in common."""
-    return f"{agent.type} {agent.endpoint}"
 
 
 class Breakers:

@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from agenthive.core import actions as act
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
-from agenthive.core.breakers import Breakers, endpoint_of
+from agenthive.core.breakers import Breakers
 from agenthive.core.dispatch import UNLIMITED, ReadyQueue
 from agenthive.core.graph import Graph
 from agenthive.core.keys import call_key
@@ -323,7 +323,7 @@ class Driver:
     def _start(self, live: Live, index: int, now: Micros) -> None:
         state = live.state
         node = state.graph.nodes[index]
-        self.breakers.started(endpoint_of(node.agent), now)
+        self.breakers.started(node.endpoint, now)
         intent = ev.TaskStarted(
             at=now,
             task=node.key,
@@ -419,7 +419,7 @@ class Driver:
         self.queue.join(run, state.graph.spec.max_parallel)
         for lane, agent in state.graph.lane_agents.items():
             self.queue.lane(lane, agent.max_concurrency)
-            self.breakers.attach(endpoint_of(agent), lane, agent.circuit_breaker, now)
+            self.breakers.attach(agent.where, lane, agent.circuit_breaker, now)
         return live
 
     def _current(self, live: Live | None, task: str, attempt: int) -> int | None:
@@ -442,11 +442,10 @@ class Driver:
         """Free the slots of a call, and let its endpoint's breaker know."""
         node = live.state.graph.nodes[index]
         live.stopping.discard((node.key, live.state.attempts[index]))
-        endpoint = endpoint_of(node.agent)
         if fault is None:
-            self._hive += self.breakers.succeeded(endpoint, now)
+            self._hive += self.breakers.succeeded(node.endpoint, now)
         else:
-            self._hive += self.breakers.failed(endpoint, fault, now)
+            self._hive += self.breakers.failed(node.endpoint, fault, now)
         self.queue.release(live.run, live.state.graph.lanes[index])
 
     def _learn(self, live: Live, index: int, now: Micros) -> None:

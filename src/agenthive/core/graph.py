@@ -37,6 +37,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     timeout: Micros | None
     priority: int
     tolerated: bool
+    endpoint: str
     undoes: int | None = None
 
 
@@ -120,6 +121,7 @@ def _task_node(task: TaskSpec, agents: dict[str, AgentSpec]) -> Node:
         timeout=_timeout(task.timeout, agent),
         priority=task.priority,
         tolerated=task.continue_on_failure,
+        endpoint=agent.where,
     )
 
 
@@ -138,6 +140,7 @@ def _undo_node(i: int, task: TaskSpec, agents: dict[str, AgentSpec]) -> Node:
         timeout=_timeout(undo.timeout, agent),
         priority=task.priority,
         tolerated=False,
+        endpoint=agent.where,
         undoes=i,
     )
 

@@ -54,6 +54,11 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_concurrency: int | None = None
     custom_params: JSONObject = {}
 
+    @property
+    def where(self) -> str:
+        """What agents that share a circuit breaker have in common."""
+        return f"{self.type} {self.endpoint}"
+
 
 class CompensationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a finished task is undone. Runs as a task of its own, named ``TASK#undo``."""

@@ -10,7 +10,7 @@ from agenthive.core.values import SECOND, Micros
 def why(state: RunState, breakers: dict[str, Micros] | None = None) -> list[Reason]:
     """The reason of every open task of a run, in task order; empty when the run has ended.
 
-    ``breakers`` maps endpoints (`breakers.endpoint_of`) whose breaker is open to when a probe may
+    ``breakers`` maps endpoints (`AgentSpec.where`) whose breaker is open to when a probe may
     go.
     """
     if state.status in CLOSED:
@@ -57,7 +57,7 @@ def _timer(state: RunState, task: int) -> Reason:
 
 def _ready(state: RunState, task: int, breakers: dict[str, Micros]) -> Reason:
     agent = state.graph.nodes[task].agent
-    until = breakers.get(f"{agent.type} {agent.endpoint}")
+    until = breakers.get(agent.where)
     if until is not None:
         detail = f"the circuit breaker of agent '{agent.name}' is open"
         return _make(state, task, ReasonKind.BREAKER, detail, "a probe that goes well", until)
