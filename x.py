@@ -114,9 +114,9 @@ def install() -> str:
     hashed = ("--require-hashes", "--no-deps", "-r")
     editable = ("--no-deps", "--no-build-isolation", "-e", ROOT)
     code, why = quiet(*pip, "--only-binary", ":all:", *hashed, LOCKS / "installer.lock")
-    if not code:
+    for certificates in () if code else ((), ("--system-certs",)):
         uv = (BIN / "uv", "pip")
-        code, why = quiet(*uv, "sync", "--quiet", "--require-hashes", lock)
+        code, why = quiet(*uv, "sync", "--quiet", *certificates, "--require-hashes", lock)
         if not code:
             must("the editable install", *uv, "install", "--quiet", *editable)
             return "uv"
