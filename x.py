@@ -311,7 +311,9 @@ COMMANDS: dict[str, Callable[[Args], int]] = {
 
 def main(args: Args) -> int:
     if sys.version_info < OLDEST:
-        say(f"x.py: Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, not {sys.version.split()[0]}")
+        say(
+            f"x.py: Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, not {sys.version.split()[0]}"
+        )
         return 2
     name = args[0] if args else ""
     if name in ("-h", "--help"):
