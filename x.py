@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The one command of this repository: python3 x.py setup | demo | test | check | bench | docs | lock | help
+"""The one command of this repository: `python3 x.py COMMAND`.
 
     setup            make .venv and install everything from the hash-pinned locks
     demo [ARGS]      write release notes for this repository with a workflow of agents

@@ -40,9 +40,9 @@ def errors_page() -> str:
     head = "| Error | Exit code | HTTP status | Meaning |\n|---|--:|--:|---|\n"
     return (
         "# Errors\n\n"
-        "All errors derive from `agenthive.errors.AgentHiveError`. Each carries `message` (what and "
-        "where) and `hint` (what to do about it). `DefinitionError`, `NotFound` and `Conflict` are "
-        "the caller's, `AgentError` is the outside world's, `StoreError` is the disk's, and "
+        "All errors derive from `agenthive.errors.AgentHiveError`. Each carries `message` (what "
+        "and where) and `hint` (what to do about it). `DefinitionError`, `NotFound` and "
+        "`Conflict` are the caller's, `AgentError` is the outside world's, `StoreError` is the disk's, and "
         "`InternalError` is a bug of ours.\n\n" + head + "\n".join(rows) + "\n"
     )
 
@@ -52,9 +52,9 @@ def states_page() -> str:
     tasks = [*facts(tables.EVENT_MOVES), *guards(tables.STATE_MOVES)]
     runs = [*facts(tables.RUN_EVENT_MOVES), *guards(tables.RUN_STATE_MOVES)]
     legend = (
-        "# States\n\nDrawn from the tables in `agenthive.core.transitions`. A move is labelled with "
-        "the fact that makes it, or in brackets with the guard that makes it as soon as it holds. "
-        "A move that is not here is refused.\n"
+        "# States\n\nDrawn from the tables in `agenthive.core.transitions`. A move is labelled "
+        "with the fact that makes it, or in brackets with the guard that makes it as soon as it "
+        "holds. A move that is not here is refused.\n"
     )
     return f"{legend}\n## Tasks\n\n{diagram(tasks)}\n## Runs\n\n{diagram(runs)}"
 

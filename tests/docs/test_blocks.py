@@ -29,9 +29,7 @@ def run(command: list[str], folder: Path) -> None:
     """Run in ``folder`` with this Python's commands first on the path; fail with what it said."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     env = {**os.environ, "PATH": path, "NO_COLOR": "1", "AGENTHIVE_HOME": str(folder / "home")}
-    done = subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, timeout=100
-    )
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, f"{command} -> {done.returncode}\n{done.stdout}{done.stderr}"
 
 
@@ -74,9 +72,11 @@ def test_readme_runs_something() -> None:
     ids=["python", "compile", "command", "file"],
 )
 def test_wrong_block_is_caught(text: str, tmp_path: Path) -> None:
+    *before, wrong = blocks("page.md", text)
+    for block in before:
+        execute(block, tmp_path)
     with pytest.raises((AssertionError, SyntaxError)):
-        for block in blocks("page.md", text):
-            execute(block, tmp_path)
+        execute(wrong, tmp_path)
 
 
 def test_marks_are_understood(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_broken_contract_is_noticed(contract: str, name: str, text: str, tmp_pat
         add(package, "core/planted.py", "import agenthive.errors")
     code, printed = lint(tmp_path)
     assert code == 1, printed
-    broken = [line for line in printed.splitlines() if line.rstrip().endswith("BROKEN")]
+    broken = [line for line in printed.splitlines() if " BROKEN" in line]
     assert any(line.startswith(contract) for line in broken), printed
 
 
