@@ -42,8 +42,8 @@ def errors_page() -> str:
         "# Errors\n\n"
         "All errors derive from `agenthive.errors.AgentHiveError`. Each carries `message` (what "
         "and where) and `hint` (what to do about it). `DefinitionError`, `NotFound` and "
-        "`Conflict` are the caller's, `AgentError` is the outside world's, `StoreError` is the disk's, and "
-        "`InternalError` is a bug of ours.\n\n" + head + "\n".join(rows) + "\n"
+        "`Conflict` are the caller's, `AgentError` is the outside world's, `StoreError` is the "
+        "disk's, and `InternalError` is a bug of ours.\n\n" + head + "\n".join(rows) + "\n"
     )
 
 
