@@ -97,7 +97,7 @@ def must(what: str, *command: str | Path) -> None:
 
 def digest(*files: Path) -> str:
     """What the environment was made from: the files, the interpreter and where it all lies."""
-    mark = hashlib.sha256(f"{sys.version} {sys.executable} {ROOT}".encode())
+    mark = hashlib.sha256(f"{sys.version} {sys.base_prefix} {ROOT}".encode())
     for file in files:
         mark.update(file.read_bytes())
     return mark.hexdigest()
@@ -130,7 +130,9 @@ def setup_python(mark: str) -> None:
     started = time.monotonic()
     say("x.py: setting up .venv (the first time takes a minute)")
     STAMP.unlink(missing_ok=True)
-    code, printed = quiet(sys.executable, "-m", "venv", "--clear", VENV)
+    # Whoever has .venv activated runs us with its Python, which must not take itself apart.
+    python = getattr(sys, "_base_executable", "") or sys.executable
+    code, printed = quiet(python, "-m", "venv", "--clear", VENV)
     if code:
         say(printed)
         raise SystemExit("x.py: python -m venv failed; on Debian: apt-get install python3-venv")
