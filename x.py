@@ -46,7 +46,7 @@ PIP_TO_UV = {
     "PIP_CERT": "SSL_CERT_FILE",
 }
 
-Args = Sequence[str]
+Args = "Sequence[str]"  # a string, so that an old Python gets as far as being told
 
 
 def say(text: str) -> None:
