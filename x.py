@@ -25,7 +25,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -45,8 +45,6 @@ PIP_TO_UV = {
     "PIP_FIND_LINKS": "UV_FIND_LINKS",
     "PIP_CERT": "SSL_CERT_FILE",
 }
-
-Args = "Sequence[str]"  # a string, so that an old Python gets as far as being told
 
 
 def say(text: str) -> None:
@@ -175,25 +173,25 @@ def ensure(*, node: bool = False) -> None:
 # ------------------------------------------------------------------------------------- commands
 
 
-def setup(args: Args) -> int:
+def setup(args: list[str]) -> int:
     ensure(node=True)
     say("x.py: everything is in place")
     return 0
 
 
-def demo(args: Args) -> int:
+def demo(args: list[str]) -> int:
     ensure()
     return run(PYTHON, "examples/run_demo.py", *args)
 
 
-def test(args: Args) -> int:
+def test(args: list[str]) -> int:
     """The whole suite leaves coverage data behind; a part of it, chosen by ARGS, does not."""
     ensure(node=True)
     coverage = () if args else ("--cov", "--cov-report=")
     return run(PYTHON, "-m", "pytest", *coverage, *args)
 
 
-def bench(args: Args) -> int:
+def bench(args: list[str]) -> int:
     ensure()
     folder = ROOT / "benchmarks"
     names = sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_"))
@@ -203,12 +201,12 @@ def bench(args: Args) -> int:
     return run(PYTHON, folder / f"{args[0]}.py", *args[1:])
 
 
-def docs(args: Args) -> int:
+def docs(args: list[str]) -> int:
     ensure()
     return run(PYTHON, "docs/reference/generate.py", *args)
 
 
-def lock(args: Args) -> int:
+def lock(args: list[str]) -> int:
     """Resolve again, from what is locked now; ``--upgrade`` takes the newest of everything."""
     ensure()
     compiling = (BIN / "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11")
@@ -225,7 +223,7 @@ def lock(args: Args) -> int:
     return 0
 
 
-def usage(args: Args) -> int:
+def usage(args: list[str]) -> int:
     print(__doc__)
     return 0
 
@@ -261,7 +259,7 @@ def outcome(printed: str) -> str:
     return lines[-1] if lines else ""
 
 
-def options(args: Args) -> tuple[bool, set[str], set[str]]:
+def options(args: list[str]) -> tuple[bool, set[str], set[str]]:
     """--fast, --only a,b and --skip a,b. Anything else ends with exit code 2."""
     chosen: dict[str, set[str]] = {"--only": set(), "--skip": set()}
     rest = list(args)
@@ -279,7 +277,7 @@ def options(args: Args) -> tuple[bool, set[str], set[str]]:
     return fast, chosen["--only"], chosen["--skip"]
 
 
-def check(args: Args) -> int:
+def check(args: list[str]) -> int:
     fast, only, skip = options(args)
     ensure(node=True)
     failed: dict[str, str] = {}
@@ -299,7 +297,7 @@ def check(args: Args) -> int:
     return 1 if failed else 0
 
 
-COMMANDS: dict[str, Callable[[Args], int]] = {
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "setup": setup,
     "demo": demo,
     "test": test,
@@ -311,7 +309,7 @@ COMMANDS: dict[str, Callable[[Args], int]] = {
 }
 
 
-def main(args: Args) -> int:
+def main(args: list[str]) -> int:
     if sys.version_info < OLDEST:
         say(
             f"x.py: Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, not {sys.version.split()[0]}"
