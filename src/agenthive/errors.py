@@ -16,7 +16,7 @@
     ├── AgentError                      an agent could not do what was asked       502  exit 1
     │   ├── APIError                    an HTTP or model API refused or broke
     │   ├── AgentUnavailable            not registered, breaker open, unreachable  503  exit 5
-    │   ├── RateLimitTimeout            waited too long (also asyncio.TimeoutError) 429
+    │   ├── RateLimitTimeout            waited too long (also TimeoutError)  429
     │   └── EgressRefused               a destination that is not allowed          403
     ├── CoordinationError               no assignment could be made                409  exit 1
     ├── ResourceError                   not enough of a resource                   503  exit 1
@@ -40,7 +40,6 @@ To add one: put it in the tree above and below, with both numbers. Never put a s
 
 from __future__ import annotations
 
-import asyncio
 from typing import ClassVar
 
 
@@ -151,7 +150,7 @@ class AgentUnavailable(AgentError):
     exit_code = 5
 
 
-class RateLimitTimeout(AgentError, asyncio.TimeoutError):
+class RateLimitTimeout(AgentError, TimeoutError):
     """A rate limit did not let the call through in time."""
 
     http_status = 429

@@ -1,7 +1,11 @@
-"""runtimes: who obeys the commands.
+"""WHO OBEYS THE COMMANDS: one file a runtime, all around the one driver of the core.
 
-A runtime gives the one driver of the core a clock, a store, agents and wake-ups, and carries out
-the actions it asks for. `embedded.py` does it with asyncio in one process, `simulated.py` on
-virtual time with seeded faults. A runtime decides nothing: what grows here belongs in the core. To
-add one: a file here that passes `agenthive.testing.check_runtime`.
+`embedded` runs on asyncio in one process; `simulated` runs on virtual time with seeded faults.
+A runtime gives the driver a clock, a store, agents and wake-ups, and carries out what it asks for.
+
+A runtime never decides what to do next, never retries by itself, and never acts before the driver
+says that the intent is committed. What grows here belongs in the core: files stay under 300 lines.
+
+To add a runtime: a file here, and `agenthive.testing.check_runtime` green with the same canonical
+log as the others.
 """

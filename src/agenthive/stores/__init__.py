@@ -1,8 +1,11 @@
-"""stores: where the journal lives.
+"""WHERE THE JOURNAL LIVES: one file a store, all behind the port `Store` of `core/ports.py`.
 
-Each file implements the port `core.ports.Store` for one place: `sqlite.py` (a file, the default),
-`memory.py` (gone with the process). A store writes whole batches, in order, durably, chains the
-records of each stream, and says honestly whether a failed write may have happened. It never looks
-into a payload and never decides anything. To add one: a file here that passes
-`agenthive.testing.check_store`, its SQL in `sql/`, and a URL scheme in `hive.py`.
+`sqlite` keeps a home in one file, durable at every commit; `memory` is gone with its process.
+A store writes whole batches in order, chains the records of each stream, and says honestly whether
+a failed write may have happened. SQL stands in `sql/`, in files of its own.
+
+A store never looks into a payload, never decides anything, and never acknowledges before a commit.
+
+To add a store: a file here of fewer than 300 lines, its SQL in `sql/`, a URL scheme in `hive.py`,
+and `agenthive.testing.check_store` green.
 """

@@ -1,0 +1,215 @@
+"""The rules of the house, as functions from a source tree to a list of complaints.
+
+Each rule takes the root of a repository, so that a test can show it a tree with a fault in it. A
+complaint names the file and what to do. To add a rule: a function here, a line in `RULES`, and a
+planted fault in `test_rules.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import statistics
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+SOURCE = Path("src") / "agenthive"
+LONGEST_FILE = 500
+LONGEST_DRIVER = 300
+DRIVERS = {"runtimes", "stores"}
+LONGEST_DOCSTRING = 15
+DRAWN = {"errors.py"}  # its docstring is the drawing of the whole tree
+LONGEST_README = 120
+BANNED_STEMS = {"utils", "util", "helpers", "helper", "common", "misc", "base_manager"}
+PURE = {"core", "selection"}
+
+# Spelled in pieces, or this file would break the rules it keeps.
+REGISTRIES = (
+    "pypi" + ".org",
+    "python" + "hosted.org",
+    "registry" + ".npmjs",
+    "registry" + ".yarnpkg",
+)
+WORKPLACE = (
+    "/wo" + "rk/",
+    "../sha" + "red",
+    "DESIGN" + ".md",
+    "INVENTORY" + ".md",
+    "BRIEF" + ".md",
+)
+OVERPROMISED = ("exactly" + " once", "exactly" + "-once", "tamper" + "-proof", "tamper" + "proof")
+# The words of others: quoted documents, programs we compare with, data.
+QUOTED = ("tests/documents/", "tests/data/", "benchmarks/peers/")
+BINARY = {".png", ".ico", ".gz", ".zip", ".db", ".woff2", ".bin"}
+
+Rule = Callable[[Path], list[str]]
+
+
+def tracked(root: Path) -> list[Path]:
+    """The files that belong to the repository: what git tracks or would add."""
+    command = ["git", "-C", str(root), "ls-files", "-co", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, capture_output=True, text=True)
+    if listed.returncode == 0:
+        found = [root / name for name in listed.stdout.split("\0") if name]
+    else:
+        found = [file for file in root.rglob("*") if ".venv" not in file.parts]
+    return sorted(file for file in found if file.is_file())
+
+
+def sources(root: Path) -> list[Path]:
+    return sorted((root / SOURCE).rglob("*.py"))
+
+
+def trees(root: Path) -> Iterator[tuple[str, ast.Module]]:
+    for file in sources(root):
+        yield str(file.relative_to(root / SOURCE)), ast.parse(file.read_text("utf-8"))
+
+
+def texts(root: Path) -> Iterator[tuple[str, str]]:
+    for file in tracked(root):
+        if file.suffix not in BINARY:
+            yield file.relative_to(root).as_posix(), file.read_text("utf-8", errors="replace")
+
+
+def length(text: str) -> int:
+    return len(text.splitlines())
+
+
+def short_files(root: Path) -> list[str]:
+    """No source or test over 500 lines, no runtime or store of 300 or more."""
+    found = []
+    for file in sorted([*sources(root), *(root / "tests").rglob("*.py"), root / "x.py"]):
+        name = file.relative_to(root)
+        if not file.is_file() or name.as_posix().startswith(QUOTED):
+            continue
+        driver = file.is_relative_to(root / SOURCE) and name.parts[2] in DRIVERS
+        most = LONGEST_DRIVER - 1 if driver else LONGEST_FILE
+        if (lines := length(file.read_text("utf-8"))) > most:
+            found.append(f"{name}: {lines} lines, at most {most}: it has two subjects")
+    return found
+
+
+def body(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its head and its docstring."""
+    statements = function.body
+    if isinstance(statements[0], ast.Expr) and isinstance(statements[0].value, ast.Constant):
+        statements = statements[1:]
+    if not statements:
+        return 0
+    return (statements[-1].end_lineno or 0) - statements[0].lineno + 1
+
+
+def function_lengths(root: Path) -> list[int]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return [
+        body(node) for _, tree in trees(root) for node in ast.walk(tree) if isinstance(node, kinds)
+    ]
+
+
+def small_functions(root: Path) -> list[str]:
+    """Over the whole source: median at most 6 lines, nine of ten at most 20."""
+    lengths = sorted(function_lengths(root))
+    if len(lengths) < 10:
+        return []
+    median, tenth = statistics.median(lengths), lengths[int(len(lengths) * 0.9)]
+    found = [] if median <= 6 else [f"median function length {median} lines, at most 6"]
+    return found if tenth <= 20 else [*found, f"one function in ten has {tenth} lines or more"]
+
+
+def signs(root: Path) -> list[str]:
+    """Every room's door says what lives there, what never does, and how to add to it."""
+    found = []
+    for name, tree in trees(root):
+        if not name.endswith("__init__.py") or name == "__init__.py":
+            continue
+        sign = (ast.get_docstring(tree) or "").lower()
+        never = "never" in sign or "nothing here" in sign
+        if len(sign) < 150 or not never or "add" not in sign:
+            found.append(f"{name}: the docstring must say what lives here, what never, how to add")
+    return found
+
+
+def told_modules(root: Path) -> list[str]:
+    """Every module says what it is for, in at most 15 lines."""
+    found = []
+    for name, tree in trees(root):
+        text = ast.get_docstring(tree)
+        if not text:
+            found.append(f"{name}: no module docstring")
+        elif name not in DRAWN and length(text) > LONGEST_DOCSTRING:
+            found.append(f"{name}: module docstring of {length(text)} lines, at most 15")
+    return found
+
+
+def telling_names(root: Path) -> list[str]:
+    """A name says what is inside."""
+    files = [file.relative_to(root) for file in sources(root)]
+    return [
+        f"{file}: name it after its subject"
+        for file in files
+        if {file.stem, *file.parent.parts} & BANNED_STEMS
+    ]
+
+
+def typed_core(root: Path) -> list[str]:
+    """No ``Any`` where decisions are made: data there is JSONValue."""
+    found = []
+    for name, tree in trees(root):
+        if Path(name).parts[0] not in PURE:
+            continue
+        for node in ast.walk(tree):
+            named = isinstance(node, ast.Name) and node.id == "Any"
+            dotted = isinstance(node, ast.Attribute) and node.attr == "Any"
+            if named or dotted:
+                found.append(f"{name}:{node.lineno}: Any; use JSONValue or a type of its own")
+    return found
+
+
+def mentions(root: Path, words: tuple[str, ...], why: str, skip: tuple[str, ...]) -> list[str]:
+    pattern = re.compile("|".join(map(re.escape, words)), re.IGNORECASE)
+    found = []
+    for name, text in texts(root):
+        if skip and name.startswith(skip):
+            continue
+        for match in pattern.finditer(text):
+            line = text.count("\n", 0, match.start()) + 1
+            found.append(f"{name}:{line}: {match.group()!r}: {why}")
+    return found
+
+
+def no_registry(root: Path) -> list[str]:
+    """The locks must work with any index, so no host of one stands anywhere."""
+    return mentions(root, REGISTRIES, "no index URL or registry host belongs here", ())
+
+
+def speaks_of_itself(root: Path) -> list[str]:
+    """The project refers to nothing outside itself."""
+    return mentions(root, WORKPLACE, "refers outside the repository", ())
+
+
+def honest(root: Path) -> list[str]:
+    """What nobody can promise about the outside world is not promised."""
+    return mentions(root, OVERPROMISED, "we cannot promise this; say what is true", QUOTED)
+
+
+def short_readme(root: Path) -> list[str]:
+    readme = root / "README.md"
+    if not readme.is_file():
+        return ["README.md is missing"]
+    lines = length(readme.read_text("utf-8"))
+    return [f"README.md: {lines} lines, at most 120"] if lines > LONGEST_README else []
+
+
+RULES: tuple[Rule, ...] = (
+    short_files,
+    small_functions,
+    signs,
+    told_modules,
+    telling_names,
+    typed_core,
+    no_registry,
+    speaks_of_itself,
+    honest,
+    short_readme,
+)

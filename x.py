@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+"""The one command of this repository: `python3 x.py COMMAND`.
+
+    setup            make .venv and install everything from the hash-pinned locks
+    demo [ARGS]      write release notes for this repository with a workflow of agents
+    test [ARGS]      run the tests (ARGS go to pytest); ends with pytest's closing line
+    check [--fast] [--only STEP,..] [--skip STEP,..]
+                     format, lint, types, contracts, house, docs, tests, coverage
+    bench [NAME]     run benchmarks/NAME.py (no NAME: list them)
+    docs             write the generated pages of docs/reference again
+    lock             resolve requirements/*.lock again
+    help             print this
+
+Every command sets up first; when nothing changed that takes a fraction of a second. Needs Python
+>= 3.11 and a package index, nothing else. Standard library only. To add a command: a function
+here, a line in COMMANDS, a line above, a target in the Makefile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+STAMP = VENV / "agenthive-stamp"
+LOCKS = ROOT / "requirements"
+NODE_LOCK = ROOT / "tests" / "node" / "package-lock.json"
+NODE_STAMP = VENV / "agenthive-node-stamp"
+OLDEST = (3, 11)
+
+# What pip is told by its environment, uv is told too (uv reads none of pip's settings).
+PIP_TO_UV = {
+    "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
+    "PIP_EXTRA_INDEX_URL": "UV_INDEX",
+    "PIP_FIND_LINKS": "UV_FIND_LINKS",
+    "PIP_CERT": "SSL_CERT_FILE",
+}
+
+
+def say(text: str) -> None:
+    """One line for people. Standard output belongs to the command that was asked for."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def environment() -> dict[str, str]:
+    """The environment of everything we start: .venv first on the path, uv told what pip is."""
+    env = dict(os.environ, VIRTUAL_ENV=str(VENV))
+    env["PATH"] = os.pathsep.join([str(BIN), env.get("PATH", os.defpath)])
+    env.pop("PYTHONHOME", None)
+    for theirs, ours in PIP_TO_UV.items():
+        if env.get(theirs):
+            env.setdefault(ours, env[theirs])
+    return env
+
+
+def run(*command: str | Path) -> int:
+    """Run in the repository, in .venv. Returns the exit code."""
+    return subprocess.run([str(part) for part in command], cwd=ROOT, env=environment()).returncode
+
+
+def quiet(*command: str | Path) -> tuple[int, str]:
+    """Run like ``run``, but hand back the exit code and all that was printed."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    return done.returncode, done.stdout
+
+
+def must(what: str, *command: str | Path) -> None:
+    """Run quietly; if it fails, show what it printed and end with exit code 1."""
+    code, printed = quiet(*command)
+    if code:
+        say(printed)
+        raise SystemExit(f"x.py: {what} failed (exit code {code}); see above")
+
+
+# ---------------------------------------------------------------------------------------- setup
+
+
+def digest(*files: Path) -> str:
+    """What the environment was made from: the files, the interpreter and where it all lies."""
+    mark = hashlib.sha256(f"{sys.version} {sys.base_prefix} {ROOT}".encode())
+    for file in files:
+        mark.update(file.read_bytes())
+    return mark.hexdigest()
+
+
+def stamped(stamp: Path, mark: str) -> bool:
+    return stamp.is_file() and stamp.read_text() == mark
+
+
+def install() -> str:
+    """Put the locked packages and this project into .venv. Returns who installed them."""
+    pip = (PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    lock = LOCKS / "dev.lock"
+    hashed = ("--require-hashes", "--no-deps", "-r")
+    editable = ("--no-deps", "--no-build-isolation", "-e", ROOT)
+    code, why = quiet(*pip, "--only-binary", ":all:", *hashed, LOCKS / "installer.lock")
+    for certificates in () if code else ((), ("--system-certs",)):
+        uv = (BIN / "uv", "pip")
+        code, why = quiet(*uv, "sync", "--quiet", *certificates, "--require-hashes", lock)
+        if not code:
+            must("the editable install", *uv, "install", "--quiet", *editable)
+            return "uv"
+    say("x.py: no uv here, using pip (slower): " + (why.strip().splitlines() or ["?"])[-1])
+    must("pip install of requirements/dev.lock", *pip, *hashed, lock)
+    must("the editable install", *pip, *editable)
+    return "pip"
+
+
+def setup_python(mark: str) -> None:
+    started = time.monotonic()
+    say("x.py: setting up .venv (the first time takes a minute)")
+    STAMP.unlink(missing_ok=True)
+    # Whoever has .venv activated runs us with its Python, which must not take itself apart.
+    python = getattr(sys, "_base_executable", "") or sys.executable
+    code, printed = quiet(python, "-m", "venv", "--clear", VENV)
+    if code:
+        say(printed)
+        raise SystemExit("x.py: python -m venv failed; on Debian: apt-get install python3-venv")
+    who = install()
+    STAMP.write_text(mark)
+    say(f"x.py: .venv is ready ({who}, {time.monotonic() - started:.1f} s)")
+
+
+def setup_node() -> None:
+    """Install the node servers some tests talk to: best effort, unless AGENTHIVE_REQUIRE says."""
+    required = "node" in os.environ.get("AGENTHIVE_REQUIRE", "").replace(" ", "").split(",")
+    if not NODE_LOCK.is_file():
+        return
+    mark = digest(NODE_LOCK)
+    if stamped(NODE_STAMP, mark):
+        return
+    npm = shutil.which("npm") if shutil.which("node") else None
+    code, printed = 1, "node and npm are not installed"
+    if npm:
+        say("x.py: npm ci in tests/node")
+        where = ("--prefix", NODE_LOCK.parent)
+        code, printed = quiet(npm, "ci", *where, "--no-audit", "--no-fund", "--loglevel=error")
+    if not code:
+        NODE_STAMP.write_text(mark)
+    elif required:
+        raise SystemExit(f"x.py: node is required and its packages are not there:\n{printed}")
+    else:
+        say(f"x.py: tests that need node will be skipped: {(printed.splitlines() or ['?'])[0]}")
+
+
+def ensure(*, node: bool = False) -> None:
+    """Make .venv what the locks say, if it is not so already."""
+    mark = digest(LOCKS / "dev.lock", LOCKS / "installer.lock", ROOT / "pyproject.toml")
+    if not stamped(STAMP, mark):
+        setup_python(mark)
+    if node:
+        setup_node()
+
+
+# ------------------------------------------------------------------------------------- commands
+
+
+def setup(args: list[str]) -> int:
+    ensure(node=True)
+    say("x.py: everything is in place")
+    return 0
+
+
+def demo(args: list[str]) -> int:
+    ensure()
+    return run(PYTHON, "examples/run_demo.py", *args)
+
+
+def test(args: list[str]) -> int:
+    """The whole suite leaves coverage data behind; a part of it, chosen by ARGS, does not."""
+    ensure(node=True)
+    coverage = () if args else ("--cov", "--cov-report=")
+    return run(PYTHON, "-m", "pytest", *coverage, *args)
+
+
+def bench(args: list[str]) -> int:
+    ensure()
+    folder = ROOT / "benchmarks"
+    names = sorted(file.stem for file in folder.glob("*.py") if not file.stem.startswith("_"))
+    if not args or args[0] not in names:
+        say(f"usage: python3 x.py bench NAME [ARGS]; NAME is one of: {', '.join(names) or '-'}")
+        return 2 if args else 0
+    return run(PYTHON, folder / f"{args[0]}.py", *args[1:])
+
+
+def docs(args: list[str]) -> int:
+    ensure()
+    return run(PYTHON, "docs/reference/generate.py", *args)
+
+
+def lock(args: list[str]) -> int:
+    """Resolve again, from what is locked now; ``--upgrade`` takes the newest of everything."""
+    ensure()
+    compiling = (BIN / "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11")
+    writing = ("--generate-hashes", "--no-emit-index-url", "--custom-compile-command")
+    base = LOCKS.relative_to(ROOT) / "base.lock"
+    for sources, target in (
+        (("pyproject.toml",), base),
+        (("pyproject.toml", "requirements/dev.in", "-c", base), base.with_name("dev.lock")),
+        (("requirements/installer.in",), base.with_name("installer.lock")),
+    ):
+        command = (*compiling, *writing, "python3 x.py lock", *sources, "-o", target, *args)
+        must(f"locking {target}", *command)
+        say(f"x.py: wrote {target}")
+    return 0
+
+
+def usage(args: list[str]) -> int:
+    print(__doc__)
+    return 0
+
+
+# ---------------------------------------------------------------------------------------- check
+
+
+def steps(fast: bool) -> dict[str, tuple[str | Path, ...]]:
+    """What ``check`` runs, by name, in order of how soon it can say no."""
+    pytest = (PYTHON, "-m", "pytest", "-q")
+    rest = ("--ignore=tests/house", "--ignore=tests/docs")
+    scope = ("-m", "not slow") if fast else ("--cov", "--cov-report=")
+    found = {
+        "format": (BIN / "ruff", "format", "--check", "."),
+        "lint": (BIN / "ruff", "check", "."),
+        "types": (BIN / "mypy",),
+        "contracts": (BIN / "lint-imports",),
+        "house": (*pytest, "tests/house"),
+        "docs": (*pytest, "tests/docs"),
+        "tests": (*pytest, *rest, *scope),
+    }
+    if not fast:
+        report = (PYTHON, "-m", "coverage", "report")
+        found["coverage"] = (*report, "--fail-under=95")
+        found["coverage-core"] = (*report, "--include=src/agenthive/core/*", "--fail-under=100")
+    return found
+
+
+def outcome(printed: str) -> str:
+    """The line that says how a step went: the last one with letters in it, without ornaments."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", printed)
+    lines = [line.strip(" =") for line in plain.splitlines() if re.search("[A-Za-z]", line)]
+    return lines[-1] if lines else ""
+
+
+def options(args: list[str]) -> tuple[bool, set[str], set[str]]:
+    """--fast, --only a,b and --skip a,b. Anything else ends with exit code 2."""
+    chosen: dict[str, set[str]] = {"--only": set(), "--skip": set()}
+    rest = list(args)
+    fast = "--fast" in rest
+    known = set(steps(False))
+    while rest:
+        word = rest.pop(0)
+        if word == "--fast":
+            continue
+        names = set(rest.pop(0).split(",")) if word in chosen and rest else set()
+        if not names or names - known:
+            say(f"x.py check: cannot use {word!r} {sorted(names - known)}; {sorted(known)}")
+            raise SystemExit(2)
+        chosen[word] |= names
+    return fast, chosen["--only"], chosen["--skip"]
+
+
+def check(args: list[str]) -> int:
+    fast, only, skip = options(args)
+    ensure(node=True)
+    failed: dict[str, str] = {}
+    for name, command in steps(fast).items():
+        if name in skip or (only and name not in only):
+            continue
+        started = time.monotonic()
+        code, printed = quiet(*command)
+        verdict = "FAILED" if code else "ok"
+        print(f"{name:14} {verdict:7} {time.monotonic() - started:6.1f} s  {outcome(printed)}")
+        sys.stdout.flush()
+        if code:
+            failed[name] = printed
+    for name, printed in failed.items():
+        print(f"\n--- {name} " + "-" * (90 - len(name)) + f"\n{printed.rstrip()}")
+    print(f"\nfailed: {', '.join(failed)}" if failed else "\nall is well")
+    return 1 if failed else 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "setup": setup,
+    "demo": demo,
+    "test": test,
+    "check": check,
+    "bench": bench,
+    "docs": docs,
+    "lock": lock,
+    "help": usage,
+}
+
+
+def main(args: list[str]) -> int:
+    if sys.version_info < OLDEST:
+        say(
+            f"x.py: Python {OLDEST[0]}.{OLDEST[1]} or newer is needed, not {sys.version.split()[0]}"
+        )
+        return 2
+    name = args[0] if args else ""
+    if name in ("-h", "--help"):
+        name = "help"
+    if name not in COMMANDS:
+        say(f"x.py: there is no command {name!r}\n\n{__doc__}" if name else str(__doc__))
+        return 2
+    return COMMANDS[name](args[1:])
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
