@@ -244,7 +244,7 @@ def _seconds(field: Field, node: Node) -> float:
 
 
 def duration(text: str) -> float | None:
-    """Seconds of a text such as ``1.5s``, ``250ms``, ``2m``, ``1h`` or ``1d``; None if it is none."""
+    """Seconds of a text such as ``1.5s``, ``250ms``, ``2m`` or ``1h``; None if it is none."""
     digits = text.rstrip("dhms")
     unit = UNITS.get(text[len(digits) :])
     whole, dot, fraction = digits.partition(".")
