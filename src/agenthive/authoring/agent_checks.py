@@ -136,7 +136,7 @@ class AgentBuilder:
             return text
         path, place = f"{section.path}.{key}", section.at(key)
         if self._keep_secret is None:
-            if "${" not in text:
+            if not references.split(text)[2]:
                 self._problems.add(place, path, WRITE_A_REFERENCE)
             return ""
         label = references.label_of(self._title, "agents", agent.text("name"), key)

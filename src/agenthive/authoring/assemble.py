@@ -29,7 +29,7 @@ ActionProblem = Callable[[AgentSpec, str], "str | None"]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a definition is taken in. ``kinds`` are the agent kinds there are (None: document C's)."""
+    """How a definition is taken in. ``kinds``: the agent kinds there are (None: the table's)."""
 
     limits: Limits = OPERATOR
     keep_secret: KeepSecret | None = None

@@ -6,7 +6,8 @@
     flow.task("publish", api, "request", depends_on=[data], parameters={"json": data.result})
     spec = flow.build()
 
-Nothing is checked before ``build``, which tells every problem at once. It speaks the native dialect.
+Nothing is checked before ``build``, which tells every problem at once. The dialect is the native
+one.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class TaskHandle:
 
     @property
     def result(self) -> str:
-        """The expression for this task's result, for the parameters of a task that depends on it."""
+        """The expression for this task's result, for parameters of tasks that depend on it."""
         return f"{{{{ {self.expression}.result }}}}"
 
     @property

@@ -139,7 +139,7 @@ def _check_far(
     far: Sequence[tuple[int, Mention, int]],
     problems: Problems,
 ) -> None:
-    """Ancestors as bit sets, of no more than a block of the tasks that are read, to bound memory."""
+    """Ancestors as bit sets, of no more than a block of the tasks read, to bound memory."""
     bits = {target: 1 << n for n, target in enumerate(dict.fromkeys(one[2] for one in far))}
     above = [0] * len(edges)
     for i in order:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TypeAlias, cast
 
-from agenthive.authoring.dialect import SHAPES, UNITS, Field, Kind, Shape
+from agenthive.authoring.dialect import AGENT_KINDS, SHAPES, UNITS, Field, Kind, Shape
 from agenthive.authoring.names import name_fault, title_fault
 from agenthive.authoring.nodes import Node, Place, kind
 from agenthive.authoring.problems import Problems, did_you_mean
@@ -157,7 +157,7 @@ class Checker:
 
     def _choice(self, field: Field, node: Node) -> str:
         choices = field.choices
-        if field.key == "type" and self._kinds and field.choices[0] == "ai_agent":
+        if self._kinds and choices is AGENT_KINDS:
             choices = self._kinds
         value = node.value
         if not isinstance(value, str):

@@ -97,13 +97,13 @@ def from_python(value: object, problems: Problems, path: str = "", depth: int = 
         return Node(value)
     if depth >= MAX_DEPTH:
         problems.stop(NOWHERE, path[:200], TOO_DEEP)
+    if not isinstance(value, Mapping | list | tuple):
+        problems.stop(NOWHERE, path, f"a value of type {type(value).__name__} is not JSON")
     if isinstance(value, Mapping):
         return Node(_python_map(value, problems, path, depth))
-    if isinstance(value, list | tuple):
-        return Node(
-            [from_python(item, problems, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
-        )
-    problems.stop(NOWHERE, path, f"a value of type {type(value).__name__} is not JSON")
+    return Node(
+        [from_python(item, problems, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+    )
 
 
 def _python_map(

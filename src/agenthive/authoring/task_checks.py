@@ -155,8 +155,7 @@ class TaskBuilder:
         except ExpressionError as fault:
             self._problems.add(node.place, path, fault.message)
             return
-        for name in sorted(template.task_names):
-            reads.append(Mention(name, node.place, path, undo))
+        reads.extend(Mention(name, node.place, path, undo) for name in sorted(template.task_names))
         names = template.input_names
         check_inputs_read(names, self._inputs, node.place, path, self._problems)
 

@@ -103,7 +103,7 @@ class _Reader:
         self._keys.append(None)
 
     def _scalar(self, event: yaml.ScalarEvent, place: Place) -> None:
-        plain = event.implicit[0] and event.style is None
+        plain = event.implicit[0] and not event.style
         if self._expects_key():
             self._key(str(event.value), plain, place)
         elif plain:

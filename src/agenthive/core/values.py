@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     JSONValue: TypeAlias = (
-        "None | bool | int | float | str | list[JSONValue] | dict[str, JSONValue]"
+        "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
     )
     JSONObject: TypeAlias = dict[str, JSONValue]
 else:
