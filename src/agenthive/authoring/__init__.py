@@ -1,1 +1,115 @@
-"""."""
+"""HOW A WORKFLOW IS WRITTEN: from YAML, JSON or Python to a checked `WorkflowSpec`.
+
+Here live the readers, the one table of the dialect, the checks, the Python builder, the JSON Schema
+and the reference page made from the table. Never here: running, agents' code, where secrets are
+kept (whoever loads passes ``keep_secret``). A key is added in `dialect`, a check in the file of
+what it checks, another syntax as a reader that makes `nodes.Node`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+
+from agenthive.authoring.assemble import ActionProblem, Loaded, Options, assemble
+from agenthive.authoring.builder import Workflow
+from agenthive.authoring.canonical import digest, dump, parse_spec
+from agenthive.authoring.input_checks import bind_inputs, check_inputs, inputs_from_texts
+from agenthive.authoring.limits import OPERATOR, SERVER, Limits
+from agenthive.authoring.problems import Problems
+from agenthive.authoring.references import (
+    KeepSecret,
+    Reference,
+    check_environment,
+    placeholder,
+    references_of,
+)
+from agenthive.authoring.sources import FORMATS, from_python, read_file, read_text
+from agenthive.errors import ConfigurationError
+
+__all__ = [
+    "OPERATOR",
+    "SERVER",
+    "ActionProblem",
+    "KeepSecret",
+    "Limits",
+    "Loaded",
+    "Reference",
+    "Workflow",
+    "bind_inputs",
+    "check_environment",
+    "check_inputs",
+    "digest",
+    "dump",
+    "from_mapping",
+    "inputs_from_texts",
+    "load",
+    "loads",
+    "parse_spec",
+    "placeholder",
+    "references_of",
+]
+
+
+def load(
+    path: str | PathLike[str],
+    *,
+    limits: Limits = OPERATOR,
+    keep_secret: KeepSecret | None = None,
+    action_problem: ActionProblem | None = None,
+    kinds: tuple[str, ...] | None = None,
+) -> Loaded:
+    """Read and check a file: JSON if named ``*.json``, else YAML.
+
+    ``keep_secret`` takes secrets that are written out (None: refused; `placeholder`: for checking
+    only). ``kinds`` are the agent kinds there are, None for document C's four. Raises
+    ConfigurationError with every problem and its place.
+    """
+    problems = Problems(str(path))
+    node = read_file(Path(path), limits, problems)
+    return assemble(node, problems, _options(limits, keep_secret, action_problem, kinds))
+
+
+def loads(
+    text: str,
+    name: str = "<text>",
+    format: str = "yaml",
+    *,
+    limits: Limits = OPERATOR,
+    keep_secret: KeepSecret | None = None,
+    action_problem: ActionProblem | None = None,
+    kinds: tuple[str, ...] | None = None,
+) -> Loaded:
+    """As `load`, from text in ``format`` yaml or json; ``name`` stands where the file would."""
+    if format not in FORMATS:
+        raise ConfigurationError(f"unknown format {format!r}; there are {', '.join(FORMATS)}")
+    problems = Problems(name)
+    node = read_text(text, format, limits, problems)
+    return assemble(node, problems, _options(limits, keep_secret, action_problem, kinds))
+
+
+def from_mapping(
+    data: Mapping[str, object],
+    name: str = "<mapping>",
+    *,
+    limits: Limits = OPERATOR,
+    keep_secret: KeepSecret | None = None,
+    action_problem: ActionProblem | None = None,
+    kinds: tuple[str, ...] | None = None,
+) -> Loaded:
+    """As `load`, from Python data; places are paths such as ``tasks[2].agent_name``."""
+    problems = Problems(name)
+    node = from_python(data, problems)
+    return assemble(node, problems, _options(limits, keep_secret, action_problem, kinds))
+
+
+def _options(
+    limits: Limits,
+    keep_secret: KeepSecret | None,
+    action_problem: ActionProblem | None,
+    kinds: tuple[str, ...] | None,
+) -> Options:
+    return Options(
+        limits=limits, keep_secret=keep_secret, action_problem=action_problem, kinds=kinds
+    )

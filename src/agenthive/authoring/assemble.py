@@ -1,0 +1,143 @@
+"""From nodes to a `WorkflowSpec`: defaults, and what keys mean together.
+
+Every problem of a definition is noted before one error is raised. Secrets that were written out
+are handed to ``keep_secret`` and replaced by what it returns; without it they are refused. The
+graph itself is checked in `graph_checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from agenthive.authoring import dialect, references
+from agenthive.authoring.agent_checks import AgentBuilder
+from agenthive.authoring.dialect import WORKFLOW
+from agenthive.authoring.graph_checks import check_graph
+from agenthive.authoring.input_checks import build_inputs
+from agenthive.authoring.limits import OPERATOR, Limits
+from agenthive.authoring.nodes import Node
+from agenthive.authoring.problems import Problems
+from agenthive.authoring.references import KeepSecret, Reference
+from agenthive.authoring.sections import Checker, Section
+from agenthive.authoring.task_checks import TaskBuilder
+from agenthive.core.spec import AgentSpec, FailureStrategy, InputSpec, WorkflowSpec
+
+ActionProblem = Callable[[AgentSpec, str], "str | None"]
+"""(agent, action) -> why the agent cannot do it, with the list of what it can; None if it can."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a definition is taken in. ``kinds``: the agent kinds there are (None: the table's)."""
+
+    limits: Limits = OPERATOR
+    keep_secret: KeepSecret | None = None
+    action_problem: ActionProblem | None = None
+    kinds: tuple[str, ...] | None = None
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A definition that was accepted, what should be known about it, and the secrets it needs."""
+
+    spec: WorkflowSpec
+    warnings: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
+
+
+def assemble(node: Node, problems: Problems, options: Options) -> Loaded:
+    """The workflow that ``node`` describes. Raises ConfigurationError with all that is wrong."""
+    native = _dialect(node, problems)
+    checker = Checker(problems, native=native, kinds=options.kinds)
+    top = checker.section(node, WORKFLOW, "")
+    if top is None:
+        raise problems.error()
+    tasks = top.sections("tasks")
+    if len(tasks) > options.limits.max_tasks:
+        what = f"{len(tasks):,} tasks are more than the {options.limits.max_tasks:,} allowed"
+        problems.stop(top.at("tasks"), "tasks", what)
+    return _Assembler(top, problems, options, native).loaded(checker)
+
+
+def _dialect(node: Node, problems: Problems) -> bool:
+    given = node.get("agenthive")
+    if given is None or not isinstance(node.value, dict):
+        return False
+    if given.place[0] and next(iter(node.value)) != "agenthive":
+        problems.add(given.place, "agenthive", "must be the first key of the file")
+    return given.value == dialect.NATIVE and not isinstance(given.value, bool)
+
+
+class _Assembler:
+    def __init__(self, top: Section, problems: Problems, options: Options, native: bool) -> None:
+        self._top = top
+        self._problems = problems
+        self._options = options
+        self._native = native
+
+    def loaded(self, checker: Checker) -> Loaded:
+        inputs = self._inputs(checker)
+        title = self._top.text("name", "workflow")
+        builder = AgentBuilder(
+            title, self._problems, self._options.keep_secret, self._native, inputs
+        )
+        agents = builder.build(self._top.sections("agents"))
+        tasks = TaskBuilder(
+            title, self._problems, self._options.keep_secret, agents, inputs,
+            self._options.action_problem,
+        )  # fmt: skip
+        specs = tasks.build(self._top.sections("tasks"))
+        check_graph(tasks.drafts, self._problems)
+        parallel = self._max_parallel()
+        self._problems.check()
+        spec = self._spec(tuple(agents.values()), tuple(specs), inputs or {}, parallel)
+        return Loaded(
+            spec=spec,
+            warnings=tuple(self._problems.warnings),
+            references=(*builder.references, *tasks.references),
+        )
+
+    def _spec(
+        self,
+        agents: tuple[AgentSpec, ...],
+        tasks: tuple[msgspec.Struct, ...],
+        inputs: dict[str, InputSpec],
+        parallel: int,
+    ) -> WorkflowSpec:
+        top = self._top
+        strategy = top.text("failure_strategy", FailureStrategy.STOP)
+        return WorkflowSpec(
+            name=top.text("name"),
+            agents=agents,
+            tasks=tasks,  # type: ignore[arg-type]
+            description=top.text("description"),
+            version=top.text("version", "1.0.0"),
+            dialect=dialect.NATIVE if self._native else 0,
+            max_parallel=parallel,
+            failure_strategy=FailureStrategy(strategy),
+            timeout=top.seconds("global_timeout", None if self._native else 300.0),
+            inputs=inputs,
+        )
+
+    def _inputs(self, checker: Checker) -> dict[str, InputSpec] | None:
+        declared = self._top.node.get("inputs")
+        if declared is None or not self._top.has("inputs"):
+            return None
+        return build_inputs(declared, checker, self._problems, self._keep_default)
+
+    def _keep_default(self, name: str, value: str) -> str | None:
+        if self._options.keep_secret is None:
+            return None
+        label = references.label_of(self._top.text("name"), "inputs", name)
+        return self._options.keep_secret(label, value)
+
+    def _max_parallel(self) -> int:
+        top = self._top
+        several = top.flag("parallel_execution", self._native)
+        if not top.has("max_parallel"):
+            return (16 if self._native else 10) if several else 1
+        number = top.whole("max_parallel", 1)
+        if top.has("parallel_execution") and not several and number > 1:
+            what = "contradicts parallel_execution: false; remove one of the two"
+            self._problems.add(top.at("max_parallel"), "max_parallel", what)
+        return number

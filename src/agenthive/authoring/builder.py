@@ -1,0 +1,114 @@
+"""Writing a workflow in Python: the same graph, through the same checks.
+
+    flow = Workflow("release notes")
+    api = flow.agent("api", "http_api", "https://api.example.com")
+    data = flow.task("fetch", api, "fetch", parameters={"endpoint": "/data"}, effect="none")
+    flow.task("publish", api, "request", depends_on=[data], parameters={"json": data.result})
+    spec = flow.build()
+
+Nothing is checked before ``build``, which tells every problem at once. The dialect is the native
+one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from agenthive.authoring.assemble import Loaded, Options, assemble
+from agenthive.authoring.dialect import NATIVE
+from agenthive.authoring.problems import Problems
+from agenthive.authoring.references import KeepSecret
+from agenthive.authoring.sources import from_python
+from agenthive.core.spec import WorkflowSpec
+
+
+class AgentHandle:
+    """An agent of a workflow that is being built."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class TaskHandle:
+    """A task of a workflow that is being built; goes into ``depends_on`` of others."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def result(self) -> str:
+        """The expression for this task's result, for parameters of tasks that depend on it."""
+        return f"{{{{ {self.expression}.result }}}}"
+
+    @property
+    def expression(self) -> str:
+        """This task inside an expression, as in ``f"{{{{ size({task.expression}.result) }}}}"``."""
+        quoted = self.name.replace("\\", "\\\\").replace('"', '\\"')
+        return f'tasks["{quoted}"]'
+
+
+class Workflow:
+    """A workflow under construction. ``options`` are the keys of a file: ``max_parallel=4``, ..."""
+
+    def __init__(self, name: str, **options: object) -> None:
+        self._name = name
+        self._options = options
+        self._inputs: dict[str, object] = {}
+        self._agents: list[dict[str, object]] = []
+        self._tasks: list[dict[str, object]] = []
+
+    def input(self, name: str, type: str = "any", **options: object) -> str:
+        """Declare an input; gives the expression that reads it."""
+        self._inputs[name] = {"type": type, **options}
+        return f'{{{{ inputs["{name}"] }}}}'
+
+    def agent(self, name: str, type: str, endpoint: str, **options: object) -> AgentHandle:
+        """Add an agent. ``options`` are the keys of an entry of ``agents``: ``timeout=10``, ..."""
+        self._agents.append({"name": name, "type": type, "endpoint": endpoint, **options})
+        return AgentHandle(name)
+
+    def task(
+        self,
+        name: str,
+        agent: AgentHandle | str,
+        action: str,
+        *,
+        depends_on: Sequence[TaskHandle | str] = (),
+        parameters: Mapping[str, object] | None = None,
+        **options: object,
+    ) -> TaskHandle:
+        """Add a task. ``options`` are the keys of an entry of ``tasks``: ``effect="none"``, ..."""
+        entry: dict[str, object] = {"name": name, "agent_name": _name(agent), "action": action}
+        if depends_on:
+            entry["depends_on"] = [_name(other) for other in depends_on]
+        if parameters:
+            entry["parameters"] = parameters
+        self._tasks.append({**entry, **options})
+        return TaskHandle(name)
+
+    def mapping(self) -> dict[str, object]:
+        """What has been said so far, as a file would say it."""
+        inputs = {"inputs": self._inputs} if self._inputs else {}
+        return {
+            "agenthive": NATIVE,
+            "name": self._name,
+            **self._options,
+            **inputs,
+            "agents": list(self._agents),
+            "tasks": list(self._tasks),
+        }
+
+    def load(self, *, keep_secret: KeepSecret | None = None) -> Loaded:
+        """Check everything; as `agenthive.authoring.load`. Raises ConfigurationError."""
+        problems = Problems(f"workflow {self._name!r}")
+        return assemble(
+            from_python(self.mapping(), problems), problems, Options(keep_secret=keep_secret)
+        )
+
+    def build(self) -> WorkflowSpec:
+        """The finished workflow. Raises ConfigurationError with every problem."""
+        return self.load().spec
+
+
+def _name(thing: AgentHandle | TaskHandle | str) -> str:
+    return thing if isinstance(thing, str) else thing.name

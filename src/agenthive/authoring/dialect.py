@@ -1,0 +1,298 @@
+"""The one table of the dialect: every key of a workflow file, its kind, bounds, default and doc.
+
+The checks, the JSON Schema and the reference page are all made from this table and nothing else,
+so they cannot disagree. To add a key: add a `Field` to its `Shape`, take it over in `assemble`, and
+run ``python -m agenthive.authoring.generate`` for the schema and the page.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from agenthive.core.policies.retry import RetryStrategy
+from agenthive.core.spec import Effect, FailureStrategy
+from agenthive.core.values import JSONValue
+
+NATIVE: Final = 1
+"""The dialect number that ``agenthive:`` may give; without the key it is 0, document C's."""
+
+AGENT_KINDS: Final = ("ai_agent", "mcp_server", "http_api", "custom")
+AUTH_KINDS: Final = ("bearer", "api_key", "basic")
+INPUT_KINDS: Final = (
+    "any", "string", "integer", "number", "boolean", "array", "object", "secret",
+)  # fmt: skip
+MAX_SECONDS: Final = 366 * 86_400.0
+MAX_NAME: Final = 128
+UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+"""What may follow the number in a duration written as text, and how many seconds it is."""
+
+
+class Kind(StrEnum):
+    """What kind of value a key takes."""
+
+    TEXT = "text"
+    NAME = "name"
+    TITLE = "title"
+    FLAG = "true or false"
+    WHOLE = "whole number"
+    NUMBER = "number"
+    SECONDS = "seconds"
+    CHOICE = "choice"
+    NAMES = "list of names"
+    MAP = "map"
+    ANY = "anything"
+    SHAPE = "section"
+    SHAPES = "list of sections"
+    INPUTS = "map of inputs"
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True):
+    """One key. ``least``/``most`` bound its number (``above`` excludes ``least`` itself).
+
+    ``default`` is as a reader is told it; ``native`` where it differs under ``agenthive: 1``.
+    """
+
+    key: str
+    kind: Kind
+    doc: str
+    required: bool = False
+    nullable: bool = False
+    default: str = ""
+    native: str = ""
+    choices: tuple[str, ...] = ()
+    least: float | None = None
+    above: bool = False
+    most: float | None = None
+    shape: str = ""
+    secret: bool = False
+    native_only: bool = False
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of section: its keys, and hints for keys people write by mistake."""
+
+    name: str
+    doc: str
+    fields: tuple[Field, ...]
+    instead: dict[str, str] = {}
+
+    @property
+    def by_key(self) -> dict[str, Field]:
+        """The fields by their keys."""
+        return {field.key: field for field in self.fields}
+
+
+def _seconds(key: str, doc: str, *, default: str = "", native: str = "", zero: bool = False,
+             nullable: bool = False) -> Field:  # fmt: skip
+    return Field(
+        key=key, kind=Kind.SECONDS, doc=doc, default=default, native=native, least=0.0,
+        above=not zero, most=MAX_SECONDS, nullable=nullable,
+    )  # fmt: skip
+
+
+def _choices(enum: type[StrEnum]) -> tuple[str, ...]:
+    return tuple(member.value for member in enum)
+
+
+_RETRY_FIELD: Final = Field(
+    key="retry_config", kind=Kind.SHAPE, shape="retry_config",
+    doc="How failed attempts are tried again.", default="the agent's, else its own defaults",
+)  # fmt: skip
+_ACTION: Final = Field(
+    key="action", kind=Kind.TEXT, required=True, least=1, doc="What to ask of the agent."
+)
+_EFFECT: Final = Field(
+    key="effect", kind=Kind.CHOICE, choices=_choices(Effect), default="any",
+    doc="What the call may do outside: `none` is a pure read, `keyed` honours the idempotency key, "
+        "`any` is unknown, `once` is never repeated unless a person decides.",
+)  # fmt: skip
+
+WORKFLOW: Final = Shape(
+    name="workflow",
+    doc="The top level of a file.",
+    instead={
+        "timeout": "write global_timeout",
+        "steps": "write tasks",
+        "jobs": "write tasks",
+        "parallel": "write parallel_execution",
+    },
+    fields=(
+        Field(key="agenthive", kind=Kind.WHOLE, least=NATIVE, most=NATIVE,
+              doc="The dialect. Must be the first key. `1` switches to the native defaults.",
+              default="absent"),
+        Field(key="name", kind=Kind.TITLE, required=True, doc="What the workflow is called."),
+        Field(key="description", kind=Kind.TEXT, default="empty", doc="For people."),
+        Field(key="version", kind=Kind.TEXT, default='"1.0.0"', doc="The author's version."),
+        Field(key="parallel_execution", kind=Kind.FLAG, default="false", native="true",
+              doc="Whether independent tasks run at once: `false` is one at a time, `true` is 10 "
+                  "(native: 16), unless `max_parallel` says otherwise."),
+        Field(key="max_parallel", kind=Kind.WHOLE, least=1, most=10_000,
+              default="by parallel_execution", doc="How many tasks of a run may run at once."),
+        Field(key="failure_strategy", kind=Kind.CHOICE, choices=_choices(FailureStrategy),
+              default="stop_on_first_failure",
+              doc="What a failed task means for the run: stop it, go on with what does not depend "
+                  "on it, or go on and call it a success if at least one task succeeded."),
+        _seconds("global_timeout", "How long the run may take; null is no bound.",
+                 default="300", native="null", nullable=True),
+        Field(key="inputs", kind=Kind.INPUTS, shape="input", default="any inputs are accepted",
+              doc="What the run is given: name to a declaration, or to a plain default value."),
+        Field(key="agents", kind=Kind.SHAPES, shape="agent", required=True,
+              doc="Who does the tasks."),
+        Field(key="tasks", kind=Kind.SHAPES, shape="task", required=True, least=1,
+              doc="What is to be done."),
+    ),
+)  # fmt: skip
+
+AGENT: Final = Shape(
+    name="agent",
+    doc="An entry of `agents`. Its texts may hold `${env:NAME}`, `${file:PATH}` and "
+        "`${secret:NAME}`; `endpoint` and `custom_params` may hold `{{ inputs.NAME }}`.",
+    instead={
+        "url": "write endpoint", "kind": "write type", "auth": "write authentication",
+        "retry": "write retry_config",
+    },
+    fields=(
+        Field(key="name", kind=Kind.NAME, required=True, doc="Unique among the agents."),
+        Field(key="type", kind=Kind.CHOICE, choices=AGENT_KINDS, required=True,
+              doc="The kind of agent."),
+        Field(key="endpoint", kind=Kind.TEXT, required=True, least=1,
+              doc="Where it is: a URL, `offline://extractive`, `custom://NAME`."),
+        _seconds("timeout", "How long one call may take; null is no bound.", default="30",
+                 native="120 for ai_agent, else 30", nullable=True),
+        Field(key="max_concurrency", kind=Kind.WHOLE, least=1, most=10_000, default="no own bound",
+              doc="How many calls this agent takes at once."),
+        Field(key="authentication", kind=Kind.SHAPE, shape="authentication", default="none",
+              doc="What it is sent to prove who calls."),
+        Field(key="retry_config", kind=Kind.SHAPE, shape="retry_config",
+              default="its own defaults", doc="How failed attempts are tried again."),
+        Field(key="circuit_breaker", kind=Kind.SHAPE, shape="circuit_breaker",
+              default="its own defaults", doc="When calls to the endpoint are suspended."),
+        Field(key="custom_params", kind=Kind.MAP, default="empty",
+              doc="Anything the kind of agent knows."),
+    ),
+)  # fmt: skip
+
+AUTHENTICATION: Final = Shape(
+    name="authentication",
+    doc="`bearer` needs `token`; `api_key` needs `key`; `basic` needs `username` and `password`. "
+        "Write a reference, not the secret: a secret written here is moved out or refused.",
+    fields=(
+        Field(key="type", kind=Kind.CHOICE, choices=AUTH_KINDS, required=True,
+              doc="How the secret is sent."),
+        Field(key="token", kind=Kind.TEXT, secret=True, least=1, doc="For bearer."),
+        Field(key="key", kind=Kind.TEXT, secret=True, least=1, doc="For api_key."),
+        Field(key="header", kind=Kind.TEXT, default="X-API-Key", least=1,
+              doc="For api_key: the header it goes into."),
+        Field(key="username", kind=Kind.TEXT, least=1, doc="For basic."),
+        Field(key="password", kind=Kind.TEXT, secret=True, least=1, doc="For basic."),
+    ),
+)  # fmt: skip
+AUTH_NEEDS: Final = {"bearer": ("token",), "api_key": ("key",), "basic": ("username", "password")}
+
+RETRY: Final = Shape(
+    name="retry_config",
+    doc="How failed attempts are tried again.",
+    instead={"max_retries": "write max_attempts, which counts the first try too",
+             "base_delay": "write initial_delay"},
+    fields=(
+        Field(key="max_attempts", kind=Kind.WHOLE, least=1, most=1000, default="3",
+              doc="All tries, the first one too."),
+        Field(key="strategy", kind=Kind.CHOICE, choices=_choices(RetryStrategy),
+              default="exponential_backoff", doc="How the delay grows."),
+        _seconds("initial_delay", "The first delay.", default="1.0", zero=True),
+        _seconds("max_delay", "The longest delay.", default="60.0", zero=True),
+        Field(key="exponential_base", kind=Kind.NUMBER, least=1.0, most=100.0, default="2.0",
+              doc="What each delay is multiplied by."),
+        Field(key="jitter", kind=Kind.FLAG, default="true",
+              doc="Whether the delay is drawn at random below its bound."),
+    ),
+)  # fmt: skip
+
+BREAKER: Final = Shape(
+    name="circuit_breaker",
+    doc="When calls to an endpoint are suspended.",
+    fields=(
+        Field(key="failure_threshold", kind=Kind.WHOLE, least=1, most=1_000_000, default="5",
+              doc="Failures in a row that open it."),
+        _seconds("recovery_timeout", "How long it stays open.", default="60.0", zero=True),
+        Field(key="half_open_max_calls", kind=Kind.WHOLE, least=1, most=1000, default="1",
+              doc="Calls that probe whether the endpoint is well again."),
+    ),
+)  # fmt: skip
+
+COMPENSATE: Final = Shape(
+    name="compensate",
+    doc="How a finished task is undone when the run fails. Runs in the reverse order of the tasks.",
+    fields=(
+        Field(key="agent_name", kind=Kind.NAME, default="the task's", doc="Who undoes it."),
+        Field(key="agent", kind=Kind.NAME, native_only=True, doc="Short for agent_name."),
+        _ACTION,
+        Field(key="parameters", kind=Kind.MAP, default="empty",
+              doc="May hold `{{ expressions }}`, also over the task's own result."),
+        _seconds("timeout", "How long one attempt may take.", default="the agent's"),
+        _RETRY_FIELD,
+        _EFFECT,
+    ),
+)  # fmt: skip
+
+TASK: Final = Shape(
+    name="task",
+    doc="An entry of `tasks`. Texts in `parameters` may hold `{{ expressions }}`.",
+    instead={"needs": "write depends_on", "dependencies": "write depends_on",
+             "params": "write parameters", "with": "write parameters"},
+    fields=(
+        Field(key="name", kind=Kind.NAME, required=True, doc="Unique among the tasks."),
+        Field(key="description", kind=Kind.TEXT, default="empty",
+              doc="For people; model agents read it too."),
+        Field(key="agent_name", kind=Kind.NAME, required=True, doc="Who does it."),
+        Field(key="agent", kind=Kind.NAME, native_only=True, doc="Short for agent_name."),
+        _ACTION,
+        Field(key="parameters", kind=Kind.MAP, default="empty", doc="What the agent is given."),
+        Field(key="depends_on", kind=Kind.NAMES, default="none",
+              doc="Tasks that must be done before; their results are passed on."),
+        _seconds("timeout", "How long one attempt may take.", default="the agent's (30)"),
+        Field(key="continue_on_failure", kind=Kind.FLAG, default="false",
+              doc="Whether the run goes on, with null as the result, if this task fails."),
+        _RETRY_FIELD,
+        _EFFECT,
+        Field(key="priority", kind=Kind.WHOLE, least=1, most=10, default="5",
+              doc="Of tasks that are ready, those with a higher number start first."),
+        _seconds("estimated_duration", "How long it is expected to take; orders the tasks.",
+                 default="unknown", zero=True),
+        Field(key="compensate", kind=Kind.SHAPE, shape="compensate", default="none",
+              doc="How it is undone when the run fails."),
+    ),
+)  # fmt: skip
+
+INPUT: Final = Shape(
+    name="input",
+    doc="A declared input. A `secret` is given as a reference, `${env:NAME}`, never as the secret.",
+    fields=(
+        Field(key="type", kind=Kind.CHOICE, choices=INPUT_KINDS, default="any",
+              doc="What may be given."),
+        Field(key="description", kind=Kind.TEXT, default="empty", doc="For people."),
+        Field(key="required", kind=Kind.FLAG, default="false", doc="Whether it must be given."),
+        Field(key="default", kind=Kind.ANY, default="null", doc="Its value when it is not given."),
+    ),
+)  # fmt: skip
+
+SHAPES: Final = {
+    shape.name: shape
+    for shape in (WORKFLOW, AGENT, AUTHENTICATION, RETRY, BREAKER, TASK, COMPENSATE, INPUT)
+}
+"""Every section by its name, in the order the reference page shows them."""
+
+
+def value_fits(kind: str, value: JSONValue) -> bool:
+    """Whether ``value`` is of the input type ``kind``; null fits only ``any``."""
+    if kind == "any":
+        return True
+    if kind in ("integer", "number"):
+        return not isinstance(value, bool) and isinstance(
+            value, int if kind == "integer" else int | float
+        )
+    wanted = {"string": str, "secret": str, "boolean": bool, "array": list, "object": dict}
+    return isinstance(value, wanted[kind])

@@ -1,0 +1,26 @@
+"""Writes what is made from the dialect's table: ``python -m agenthive.authoring.generate [DOCS]``.
+
+Run after a change of the table. Tests fail while the files are not current. DOCS is the folder
+of the reference pages, ``docs/reference`` by default.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from agenthive.authoring.reference import reference_markdown
+from agenthive.authoring.schema import SCHEMA_FILE, schema_text
+from agenthive.settings import settings_markdown
+
+
+def main(docs: Path) -> None:
+    """Write the schema next to this file and the pages into ``docs``."""
+    Path(__file__).with_name(SCHEMA_FILE).write_text(schema_text(), "utf-8")
+    docs.mkdir(parents=True, exist_ok=True)
+    (docs / "workflow.md").write_text(reference_markdown(), "utf-8")
+    (docs / "settings.md").write_text(settings_markdown(), "utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/reference"))

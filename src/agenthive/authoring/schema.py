@@ -1,0 +1,201 @@
+"""The JSON Schema of a workflow file, for editors, made from the dialect's table.
+
+It says what one file may hold, key by key; what keys of different sections mean together (names
+that must exist, cycles, expressions) only the loader can say. Never edit the shipped file: run
+``python -m agenthive.authoring.generate``.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Final
+
+import msgspec
+
+from agenthive.authoring.dialect import (
+    AUTH_NEEDS,
+    INPUT_KINDS,
+    MAX_NAME,
+    SHAPES,
+    WORKFLOW,
+    Field,
+    Kind,
+    Shape,
+)
+from agenthive.core.values import JSONObject, JSONValue
+
+SCHEMA_FILE: Final = "workflow.schema.json"
+_DURATION: Final = r"^[0-9]{1,15}(\.[0-9]{1,15})?(ms|s|m|h|d)$"
+_NAME_PATTERN: Final = r"^[^/\[\]#\u0000-\u001f\u007f-\u009f\u2028\u2029]+$"
+_TITLE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$"
+_VISIBLE: Final = r"\S"
+_TYPES: Final = {"string": "string", "secret": "string", "integer": "integer", "number": "number",
+                 "boolean": "boolean", "array": "array", "object": "object"}  # fmt: skip
+
+
+def json_schema() -> JSONObject:
+    """The schema, as JSON."""
+    shapes: JSONObject = {
+        name: _shape(shape) for name, shape in SHAPES.items() if shape is not WORKFLOW
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:agenthive:workflow:1",
+        "title": "agenthive workflow",
+        **_shape(WORKFLOW),
+        "$defs": shapes,
+    }
+
+
+def schema_text() -> str:
+    """The schema as it is shipped."""
+    return msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode() + "\n"
+
+
+def shipped_schema() -> str:
+    """The text of the schema in this installation."""
+    return resources.files(__package__).joinpath(SCHEMA_FILE).read_text("utf-8")
+
+
+def _shape(shape: Shape) -> JSONObject:
+    rules = _RULES.get(shape.name)
+    short = any(field.native_only for field in shape.fields)
+    required: list[JSONValue] = [
+        field.key
+        for field in shape.fields
+        if field.required and not (short and field.key == "agent_name")
+    ]
+    found: JSONObject = {
+        "type": "object",
+        "description": _plain(shape.doc),
+        "additionalProperties": False,
+        "required": required,
+        "properties": {field.key: _field(field) for field in shape.fields},
+    }
+    return found | rules if rules else found
+
+
+def _field(field: Field) -> JSONObject:
+    found = _value(field)
+    if field.nullable:
+        found = {"anyOf": [found, {"type": "null"}]}
+    return {"description": _described(field), **found}
+
+
+def _described(field: Field) -> str:
+    default = f" Default: {field.default}." if field.default else ""
+    native = f" Under agenthive: 1: {field.native}." if field.native else ""
+    return _plain(field.doc) + default + native
+
+
+def _plain(text: str) -> str:
+    return text.replace("`", "")
+
+
+def _value(field: Field) -> JSONObject:
+    match field.kind:
+        case Kind.TEXT:
+            return {
+                "type": "string",
+                "pattern": r"^[^\u0000]*$",
+                "minLength": int(field.least or 0),
+            }
+        case Kind.NAME:
+            return {
+                "type": "string",
+                "maxLength": MAX_NAME,
+                "allOf": [{"pattern": _NAME_PATTERN}, {"pattern": _VISIBLE}],
+            }
+        case Kind.TITLE:
+            return {
+                "type": "string",
+                "maxLength": MAX_NAME,
+                "allOf": [{"pattern": _TITLE_PATTERN}, {"pattern": _VISIBLE}],
+            }
+        case Kind.FLAG:
+            return {"type": "boolean"}
+        case Kind.WHOLE:
+            return {"type": "integer", **_bounds(field)}
+        case Kind.NUMBER:
+            return {"type": "number", **_bounds(field)}
+        case Kind.SECONDS:
+            number: JSONObject = {"type": "number", **_bounds(field)}
+            return {"anyOf": [number, {"type": "string", "pattern": _DURATION}]}
+        case Kind.CHOICE:
+            return {"enum": list(field.choices)}
+        case Kind.NAMES:
+            return {"type": "array", "items": {"type": "string"}}
+        case Kind.MAP:
+            return {"type": "object"}
+        case Kind.ANY:
+            return {}
+        case Kind.SHAPE:
+            return {"$ref": f"#/$defs/{field.shape}"}
+        case Kind.SHAPES:
+            items: JSONObject = {"$ref": f"#/$defs/{field.shape}"}
+            return {"type": "array", "items": items, "minItems": int(field.least or 0)}
+        case Kind.INPUTS:
+            return _inputs(field)
+
+
+def _inputs(field: Field) -> JSONObject:
+    declared: JSONObject = {"$ref": f"#/$defs/{field.shape}"}
+    plain: JSONObject = {"not": {"type": "object"}}
+    return {
+        "type": "object",
+        "propertyNames": {"maxLength": MAX_NAME, "pattern": _NAME_PATTERN},
+        "additionalProperties": {"anyOf": [plain, declared]},
+    }
+
+
+def _bounds(field: Field) -> JSONObject:
+    found: JSONObject = {}
+    if field.least is not None:
+        found["exclusiveMinimum" if field.above else "minimum"] = field.least
+    if field.most is not None:
+        found["maximum"] = field.most
+    return found
+
+
+def _when(key: str, value: JSONValue, then: JSONObject) -> JSONValue:
+    return {"if": {"properties": {key: {"const": value}}, "required": [key]}, "then": then}
+
+
+def _needs() -> JSONObject:
+    return {
+        "allOf": [
+            _when("type", kind, {"required": list(needed)}) for kind, needed in AUTH_NEEDS.items()
+        ]
+    }
+
+
+def _defaults() -> JSONObject:
+    rules: list[JSONValue] = [
+        _when("type", kind, {"properties": {"default": {"type": [_TYPES[kind], "null"]}}})
+        for kind in INPUT_KINDS
+        if kind in _TYPES
+    ]
+    return {"allOf": [*rules, _when("required", True, {"not": {"required": ["default"]}})]}
+
+
+def _dialects() -> JSONObject:
+    """The short key ``agent`` is of the native dialect; a bound on parallelism needs parallelism."""
+    undo: JSONObject = {"properties": {"agent": False}}
+    task: JSONObject = {"properties": {"agent": False, "compensate": undo}}
+    classic: JSONObject = {"properties": {"tasks": {"items": task}}}
+    one: JSONObject = {"properties": {"max_parallel": {"maximum": 1}}}
+    return {
+        "allOf": [
+            {"if": {"required": ["agenthive"]}, "else": classic},
+            _when("parallel_execution", False, one),
+        ]
+    }
+
+
+_RULES: Final[dict[str, JSONObject]] = {
+    "workflow": _dialects(),
+    "authentication": _needs(),
+    "input": _defaults(),
+    "task": {"oneOf": [{"required": ["agent_name"]}, {"required": ["agent"]}]},
+    "compensate": {"not": {"required": ["agent_name", "agent"]}},
+}

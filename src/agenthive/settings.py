@@ -1,0 +1,324 @@
+"""The settings of an installation: flag > environment > project file > user file > default.
+
+One table names every setting, its type, default and meaning; ``origin`` tells where a value came
+from. Files are TOML: ``agenthive.toml`` in the working folder or above it, and
+``$XDG_CONFIG_HOME/agenthive/config.toml``. Never here: secrets, and anything a workflow may say.
+To add one: a row in `SETTINGS`, a property of `Settings`, then the generator of the pages.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+
+from agenthive.errors import ConfigurationError
+
+PROJECT_FILE: Final = "agenthive.toml"
+PREFIX: Final = "AGENTHIVE_"
+_MAX_FILE: Final = 1 << 20
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """One setting. ``type`` is path, whole, choice, list or map; ``default`` as it is shown."""
+
+    name: str
+    type: str
+    default: str
+    doc: str
+    choices: tuple[str, ...] = ()
+    least: int = 0
+    most: int = 1_000_000
+
+    @property
+    def variable(self) -> str:
+        """The name of its environment variable."""
+        return PREFIX + self.name.upper()
+
+
+SETTINGS: Final = (
+    Setting(
+        name="home",
+        type="path",
+        default="`.agenthive` next to the project file, else `$XDG_DATA_HOME/agenthive`",
+        doc="The folder with the journal and the secrets. A relative path in a file counts from "
+        "the file, elsewhere from the working folder.",
+    ),
+    Setting(
+        name="max_runs", type="whole", default="50", least=1, most=100_000,
+        doc="Runs that are carried out at once; others wait.",
+    ),
+    Setting(
+        name="task_slots", type="whole", default="100", least=1, most=100_000,
+        doc="Tasks that are carried out at once, over all runs.",
+    ),
+    Setting(
+        name="log_level", type="choice", default="warning",
+        choices=("debug", "info", "warning", "error"), doc="The least serious log lines shown.",
+    ),
+    Setting(
+        name="log_format", type="choice", default="auto", choices=("auto", "console", "json"),
+        doc="How log lines look: `auto` is console on a terminal and json elsewhere.",
+    ),
+    Setting(
+        name="mode", type="choice", default="operator", choices=("operator", "server"),
+        doc="Whose workflows run: `operator` is the owner of this machine; `server` bounds "
+        "definitions and lets calls reach public addresses only.",
+    ),
+    Setting(
+        name="egress_allow", type="list", default="empty",
+        doc="Hosts (`host:port`) that server mode may reach although they are not public.",
+    ),
+    Setting(
+        name="agents", type="map", default="empty",
+        doc="Custom agents: NAME to `module:attribute`, used as `custom://NAME`. In the "
+        "environment `NAME=module:attribute,...`.",
+    ),
+)  # fmt: skip
+
+_BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+_Value = Path | int | str | tuple[str, ...] | dict[str, str]
+
+
+class Settings:
+    """The settings in force. Made by `load`; ``origin`` tells where each came from."""
+
+    def __init__(self, values: Mapping[str, tuple[_Value, str]]) -> None:
+        self._values = dict(values)
+
+    @classmethod
+    def load(
+        cls,
+        flags: Mapping[str, object] | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> Settings:
+        """Gather the settings. A flag that is None was not given.
+
+        ``environ`` and ``folder`` default to the process's own. Raises ConfigurationError with
+        every setting that is wrong, and where it stands.
+        """
+        env = os.environ if environ is None else environ
+        here = Path.cwd() if folder is None else folder
+        return cls(_Gathering(env, here).gather(flags or {}))
+
+    def origin(self, name: str) -> str:
+        """Where a value came from: a flag, a variable, a file, or ``default``."""
+        return self._values[name][1]
+
+    def value(self, name: str) -> object:
+        """The value of a setting by name. Raises KeyError for an unknown one."""
+        return self._values[name][0]
+
+    @property
+    def home(self) -> Path:
+        """The folder with the journal and the secrets, absolute."""
+        return cast("Path", self._values["home"][0])
+
+    @property
+    def max_runs(self) -> int:
+        """Runs at once."""
+        return cast("int", self._values["max_runs"][0])
+
+    @property
+    def task_slots(self) -> int:
+        """Tasks at once."""
+        return cast("int", self._values["task_slots"][0])
+
+    @property
+    def log_level(self) -> str:
+        """debug, info, warning or error."""
+        return cast("str", self._values["log_level"][0])
+
+    @property
+    def log_format(self) -> str:
+        """auto, console or json."""
+        return cast("str", self._values["log_format"][0])
+
+    @property
+    def mode(self) -> str:
+        """operator or server."""
+        return cast("str", self._values["mode"][0])
+
+    @property
+    def egress_allow(self) -> tuple[str, ...]:
+        """host:port entries."""
+        return cast("tuple[str, ...]", self._values["egress_allow"][0])
+
+    @property
+    def agents(self) -> dict[str, str]:
+        """NAME -> module:attribute."""
+        return cast("dict[str, str]", self._values["agents"][0])
+
+
+class _Gathering:
+    """Collects values, strongest source first, and problems."""
+
+    def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
+        self._environ = environ
+        self._folder = folder.absolute()
+        self._found: dict[str, tuple[_Value, str]] = {}
+        self._problems: list[str] = []
+
+    def gather(self, flags: Mapping[str, object]) -> dict[str, tuple[_Value, str]]:
+        for name, value in flags.items():
+            if value is not None:
+                self._take(name, value, f"--{name.replace('_', '-')}", self._folder)
+        self._take_environment()
+        project = self._project_file()
+        for path in (project, self._user_file()):
+            if path is not None:
+                self._take_file(path)
+        for setting in SETTINGS:
+            if setting.name not in self._found:
+                self._found[setting.name] = (self._default(setting, project), "default")
+        if self._problems:
+            raise ConfigurationError(
+                "\n".join(self._problems),
+                hint="`agenthive config` lists the settings and where they come from.",
+                problems=tuple(self._problems),
+            )
+        return self._found
+
+    def _take(self, name: str, value: object, origin: str, base: Path) -> None:
+        setting = _BY_NAME.get(name)
+        if setting is None:
+            known = ", ".join(_BY_NAME)
+            self._problems.append(f"{origin}: there is no setting {name!r}; there are {known}")
+            return
+        try:
+            parsed = _parse(setting, value, base)
+        except ValueError as fault:
+            self._problems.append(f"{origin}: {name} {fault}")
+            return
+        self._found.setdefault(name, (parsed, origin))
+
+    def _take_environment(self) -> None:
+        for setting in SETTINGS:
+            text = self._environ.get(setting.variable)
+            if text:
+                self._take(setting.name, text, setting.variable, self._folder)
+
+    def _take_file(self, path: Path) -> None:
+        try:
+            with path.open("rb") as file:
+                data = file.read(_MAX_FILE + 1)
+            if len(data) > _MAX_FILE:
+                raise ValueError(f"is larger than {_MAX_FILE:,} bytes")
+            content = tomllib.loads(data.decode())
+        except (OSError, ValueError, RecursionError) as fault:
+            self._problems.append(f"{path}: cannot be read: {fault}")
+            return
+        for name, value in content.items():
+            self._take(name, value, str(path), path.parent)
+
+    def _project_file(self) -> Path | None:
+        for folder in (self._folder, *self._folder.parents):
+            path = folder / PROJECT_FILE
+            if path.is_file():
+                return path
+        return None
+
+    def _user_file(self) -> Path | None:
+        path = self._xdg("XDG_CONFIG_HOME", ".config") / "agenthive" / "config.toml"
+        return path if path.is_file() else None
+
+    def _xdg(self, variable: str, fallback: str) -> Path:
+        given = Path(self._environ.get(variable) or "")
+        if given.is_absolute():
+            return given
+        return Path(self._environ.get("HOME") or Path.home()) / fallback
+
+    def _default(self, setting: Setting, project: Path | None) -> _Value:
+        if setting.name == "home":
+            if project is not None:
+                return project.parent / ".agenthive"
+            return self._xdg("XDG_DATA_HOME", ".local/share") / "agenthive"
+        if setting.type in ("list", "map"):
+            return () if setting.type == "list" else {}
+        return _parse(setting, setting.default, self._folder)
+
+
+def _parse(setting: Setting, value: object, base: Path) -> _Value:
+    match setting.type:
+        case "path":
+            return _path(value, base)
+        case "whole":
+            return _whole(setting, value)
+        case "choice":
+            if value not in setting.choices:
+                raise ValueError(f"must be one of {', '.join(setting.choices)}")
+            return str(value)
+        case "list":
+            return _list(value)
+        case _:
+            return _map(value)
+
+
+def _path(value: object, base: Path) -> Path:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError("must be a path")
+    return base / Path(value).expanduser()
+
+
+def _whole(setting: Setting, value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:20])
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("must be a whole number")
+    if not setting.least <= value <= setting.most:
+        raise ValueError(f"must be {setting.least:,} to {setting.most:,}")
+    return value
+
+
+def _list(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise ValueError("must be a list of texts")
+    return tuple(value)
+
+
+def _map(value: object) -> dict[str, str]:
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in _list(value)]
+        value = {name.strip(): target.strip() for name, _, target in pairs}
+    if not isinstance(value, Mapping):
+        raise ValueError("must map names to module:attribute")
+    found: dict[str, str] = {}
+    for name, target in value.items():
+        module, colon, attribute = str(target).partition(":")
+        if not isinstance(name, str) or not name or not (module and colon and attribute):
+            raise ValueError(f"must map names to module:attribute; {str(name)[:60]!r} does not")
+        found[name] = str(target)
+    return found
+
+
+def settings_markdown() -> str:
+    """The reference page of the settings, made from the table."""
+    rows = "\n".join(
+        f"| `{one.name}` | `{one.variable}` | {_takes(one)} | {one.default} | {one.doc} |"
+        for one in SETTINGS
+    )
+    return (
+        "# Settings\n\n"
+        "The first that says something wins: a flag of the command, the environment variable, "
+        f"`{PROJECT_FILE}` in the working folder or the nearest folder above it, "
+        "`$XDG_CONFIG_HOME/agenthive/config.toml`, the default. `agenthive config` shows the "
+        "values and where each comes from. Unknown names are errors.\n\n"
+        "| Name | Variable | Value | Default | Meaning |\n|---|---|---|---|---|\n"
+        f"{rows}\n"
+    )
+
+
+def _takes(setting: Setting) -> str:
+    if setting.type == "choice":
+        return ", ".join(f"`{choice}`" for choice in setting.choices)
+    if setting.type == "whole":
+        return f"{setting.least:,} to {setting.most:,}"
+    return {"path": "path", "list": "list, in the environment `a,b`", "map": "map"}[setting.type]

@@ -1,0 +1,33 @@
+"""The generated pages are current, and say what the table says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agenthive.authoring.dialect import SHAPES
+from agenthive.authoring.generate import main
+from agenthive.authoring.reference import reference_markdown
+from agenthive.authoring.schema import schema_text
+
+DOCS = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def test_page_is_current() -> None:
+    assert (DOCS / "workflow.md").read_text() == reference_markdown(), (
+        "run: python -m agenthive.authoring.generate"
+    )
+
+
+def test_page_names_every_key() -> None:
+    page = reference_markdown()
+    for shape in SHAPES.values():
+        for field in shape.fields:
+            assert f"| `{field.key}`" in page
+            assert field.doc
+
+
+def test_generator_writes_the_three_files(tmp_path: Path) -> None:
+    main(tmp_path / "pages")
+    assert (tmp_path / "pages" / "workflow.md").read_text() == reference_markdown()
+    assert (tmp_path / "pages" / "settings.md").is_file()
+    assert schema_text().startswith("{")
