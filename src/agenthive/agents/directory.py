@@ -1,2 +1,187 @@
+"""Who there is: finds the agent for a spec, and the operator's custom functions by name.
+
+A kind's module is imported when the first agent of that kind is needed, so that vendors' packages
+cost nothing before. Custom names come from `register`, from an ``--agents`` file, from the settings
+or from entry points in the group `agenthive.agents`; never from a workflow.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from agenthive.agents.base import AgentType, BaseAgent
+from agenthive.agents.python import FunctionAgent
+from agenthive.core.spec import AgentSpec, Effect
+from agenthive.errors import AgentUnavailable, ConfigurationError
+from agenthive.infra.egress import Egress
+from agenthive.infra.secrets import Secrets
+
+CUSTOM: Final = "custom://"
+GROUP: Final = "agenthive.agents"
+
+KINDS: Final[Mapping[str, str]] = {
+    AgentType.AI_AGENT: "models",
+    AgentType.MCP_SERVER: "mcp",
+    AgentType.HTTP_API: "http",
+}
+"""Type -> module of this room with a function ``make(spec, secrets, egress)``."""
+
+
 class Directory:
-    async def close(self): pass
+    """Implements `core.ports.Agents`. ``secrets`` resolves references; ``egress`` guards calls."""
+
+    def __init__(self, secrets: Secrets | None = None, egress: Egress | None = None) -> None:
+        self.secrets = secrets or Secrets()
+        self.egress = egress or Egress()
+        self._custom: dict[str, Any] = {}
+        self._lazy: dict[str, str] = {}
+        self._kinds: dict[str, type[BaseAgent]] = {}
+        self._agents: dict[bytes, BaseAgent] = {}
+
+    # What the operator supplies.
+
+    def register(self, name: str, agent: Callable[..., Any] | type[BaseAgent]) -> None:
+        """Make a function or a `BaseAgent` class known as ``custom://NAME``."""
+        if not callable(agent):
+            raise ConfigurationError(f"custom agent '{name}' is not callable")
+        self._custom[name] = agent
+
+    def register_lazily(self, name: str, where: str) -> None:
+        """Make ``module:attribute`` or ``FILE.py:attribute`` known, imported when first needed."""
+        self._lazy[name] = where
+
+    def register_kind(self, kind: str, agent: type[BaseAgent]) -> None:
+        """The class for a kind; for ``custom``, the class for names that nobody registered."""
+        self._kinds[kind] = agent
+
+    def load_file(self, path: str | Path) -> list[str]:
+        """Register what a Python file names in its ``AGENTS`` mapping; gives the names.
+
+        Raises ConfigurationError if the file cannot be loaded or names nothing.
+        """
+        agents = getattr(_module_of_file(Path(path)), "AGENTS", None)
+        if not isinstance(agents, Mapping) or not agents:
+            raise ConfigurationError(
+                f"{path} does not say which agents it brings",
+                hint='Write AGENTS = {"name": function} at its end.',
+            )
+        for name, agent in agents.items():
+            self.register(str(name), agent)
+        return [str(name) for name in agents]
+
+    @property
+    def names(self) -> list[str]:
+        """The custom names that are known."""
+        return sorted({*self._custom, *self._lazy, *(e.name for e in entry_points(group=GROUP))})
+
+    # What a runtime asks.
+
+    def find(self, spec: AgentSpec) -> BaseAgent:
+        """The agent for ``spec``. Raises AgentUnavailable if nobody has it."""
+        key = msgspec.json.encode(spec)
+        agent = self._agents.get(key)
+        if agent is None:
+            agent = self._agents[key] = self._make(spec)
+        return agent
+
+    def action_problem(self, spec: AgentSpec, action: str) -> str | None:
+        """Why ``action`` cannot be asked of such an agent; None if it can."""
+        if spec.type not in KINDS:
+            return None
+        problem = _module(spec.type).action_problem(spec, action)
+        return None if problem is None else str(problem)
+
+    def effect_of(self, spec: AgentSpec, action: str) -> Effect | None:
+        """The effect that is known of an action; None if nothing is known."""
+        effect = _module(spec.type).effect_of(spec, action) if spec.type in KINDS else None
+        return None if effect is None else Effect(effect)
+
+    async def close(self) -> None:
+        """Close every agent that was made. May be called twice."""
+        agents, self._agents = list(self._agents.values()), {}
+        for agent in agents:
+            await agent.close()
+
+    # Inside.
+
+    def _make(self, spec: AgentSpec) -> BaseAgent:
+        if spec.type != AgentType.CUSTOM and spec.type in self._kinds:
+            return self._kinds[spec.type](spec)
+        if spec.type in KINDS:
+            made = _module(spec.type).make(spec, self.secrets, self.egress)
+            assert isinstance(made, BaseAgent)
+            return made
+        if spec.type == AgentType.CUSTOM:
+            return self._make_custom(spec)
+        raise AgentUnavailable(
+            f"agent '{spec.name}': there is no kind '{spec.type}'",
+            hint=f"Known kinds: {', '.join([*KINDS, AgentType.CUSTOM])}.",
+        )
+
+    def _make_custom(self, spec: AgentSpec) -> BaseAgent:
+        name = spec.endpoint.removeprefix(CUSTOM)
+        agent: Any = self._custom.get(name) or self._load(name) or self._kinds.get(spec.type)
+        if agent is None:
+            raise AgentUnavailable(
+                f"agent '{spec.name}': nobody has registered custom://{name}",
+                hint=f"Supply it: --agents FILE.py with AGENTS = {{'{name}': ...}}, or a line "
+                f"under [agents] in the settings, or hive.agents.register('{name}', function).",
+            )
+        if inspect.isclass(agent) and issubclass(agent, BaseAgent):
+            return agent(spec)
+        if inspect.isclass(agent):
+            agent = agent()
+        return FunctionAgent(spec, agent)
+
+    def _load(self, name: str) -> Any:
+        if name in self._lazy:
+            self._custom[name] = _import(name, self._lazy[name])
+        else:
+            for entry in entry_points(group=GROUP, name=name):
+                self._custom[name] = entry.load()
+        return self._custom.get(name)
+
+
+def _module(kind: str) -> Any:
+    return importlib.import_module(f"agenthive.agents.{KINDS[kind]}")
+
+
+def _import(name: str, where: str) -> Any:
+    source, _, attribute = where.rpartition(":")
+    try:
+        is_file = source.endswith(".py")
+        module = _module_of_file(Path(source)) if is_file else importlib.import_module(source)
+        return getattr(module, attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"custom agent '{name}' cannot be loaded from '{where}': {error}",
+            hint="Write module:attribute or FILE.py:attribute.",
+        ) from error
+
+
+def _module_of_file(path: Path) -> Any:
+    """Run an operator's Python file as a module, once."""
+    resolved = path.resolve()
+    name = f"agenthive_agents_{resolved.stem}_{abs(hash(str(resolved)))}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, resolved)
+    if spec is None or spec.loader is None or not resolved.is_file():
+        raise ConfigurationError(f"there is no Python file {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigurationError(f"{path} failed: {type(error).__name__}: {error}") from error
+    return module

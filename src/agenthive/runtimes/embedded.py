@@ -155,8 +155,8 @@ class EmbeddedRuntime:
         if isinstance(error, StoreUnavailable):
             self._refused(error, batch, delay)
         elif error is not None:
-            failed = isinstance(error, StoreFailed)
-            self._poison(error if failed else StoreFailed(f"the store broke: {error!r}"))
+            known = error if isinstance(error, StoreFailed) else None
+            self._poison(known or StoreFailed(f"the store broke: {error!r}"))
         elif self._running:
             self._committed()
 

@@ -1,0 +1,123 @@
+"""What every kind of agent shares: the contract `execute(action, parameters) -> AgentResponse`.
+
+A kind of ours overrides `perform`, which sees the whole call; a kind of a user's may stop at
+`execute`. Nothing here knows a vendor. To add a kind see the sign on the room's door.
+"""
+
+from __future__ import annotations
+
+import base64
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import msgspec
+
+from agenthive.core.ports import Call, Fault, Reply
+from agenthive.core.spec import AgentSpec, Effect
+from agenthive.infra.secrets import Secrets
+
+
+class AgentType(StrEnum):
+    """The kinds a workflow file may name."""
+
+    AI_AGENT = "ai_agent"
+    MCP_SERVER = "mcp_server"
+    HTTP_API = "http_api"
+    CUSTOM = "custom"
+
+
+class AgentResponse(msgspec.Struct, kw_only=True):
+    """What came of `execute`: a result (any JSON) or an error in words."""
+
+    success: bool
+    result: Any = None
+    error: str | None = None
+    metadata: dict[str, Any] = {}
+
+
+class BaseAgent(ABC):
+    """One agent. Made from its spec; safe to call many times at once.
+
+    ``kind`` is the type that names it in workflow files. ``pure_actions`` are the actions that are
+    known to change nothing outside. ``config`` is the spec, with secrets still as references.
+    """
+
+    kind: ClassVar[str] = AgentType.CUSTOM
+    pure_actions: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, config: AgentSpec) -> None:
+        self.config = config
+        self.name = config.name
+
+    @abstractmethod
+    async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
+        """Do ``action``. May raise: that counts as a failure that can be retried."""
+
+    async def perform(self, call: Call) -> Reply:
+        """Do one attempt. Never raises for a failure of the outside world."""
+        try:
+            response = await self.execute(call.action, dict(call.parameters))
+        except Exception as error:
+            return failed("agent_error", f"{type(error).__name__}: {error}", counts=False)
+        if response.success:
+            return Reply(result=response.result)
+        return failed("agent_error", response.error or "the agent gave no reason", counts=False)
+
+    async def close(self) -> None:
+        """Let go of connections and processes. May be called twice."""
+
+    @classmethod
+    def action_problem(cls, spec: AgentSpec, action: str) -> str | None:
+        """Why ``action`` cannot be asked of an agent like ``spec``; None if it can."""
+        return None
+
+    @classmethod
+    def effect_of(cls, spec: AgentSpec, action: str) -> Effect | None:
+        """The effect that is known of an action, None if nothing is known."""
+        return Effect.NONE if action in cls.pure_actions else None
+
+
+def failed(
+    kind: str,
+    message: str,
+    *,
+    retriable: bool = True,
+    retry_after: float | None = None,
+    counts: bool = True,
+) -> Reply:
+    """A reply that is a fault; see `core.ports.Fault` for the words."""
+    fault = Fault(
+        kind=kind, message=message, retriable=retriable, retry_after=retry_after, counts=counts
+    )
+    return Reply(fault=fault)
+
+
+def option(spec: AgentSpec, name: str, default: Any) -> Any:
+    """One of the agent's ``custom_params``."""
+    params: Mapping[str, Any] = spec.custom_params
+    return params.get(name, default)
+
+
+def credentials(
+    spec: AgentSpec, secrets: Secrets, host: str
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The headers that log in at ``host``, and the names among them. Raises EgressRefused."""
+    login: Mapping[str, Any] = spec.authentication or {}
+    kind = login.get("type")
+    if kind is None:
+        return {}, ()
+    if kind == "bearer":
+        name, value = "Authorization", f"Bearer {_secret(login, 'token', secrets, host)}"
+    elif kind == "api_key":
+        name, value = str(login.get("header", "X-API-Key")), _secret(login, "key", secrets, host)
+    else:
+        user = _secret(login, "username", secrets, host)
+        both = f"{user}:{_secret(login, 'password', secrets, host)}".encode()
+        name, value = "Authorization", f"Basic {base64.b64encode(both).decode()}"
+    return {name: value}, (name,)
+
+
+def _secret(login: Mapping[str, Any], name: str, secrets: Secrets, host: str) -> str:
+    return secrets.resolve(str(login.get(name, "")), host).reveal()

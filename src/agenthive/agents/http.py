@@ -1,0 +1,203 @@
+"""HTTP APIs: one request an attempt.
+
+Actions ``fetch`` (GET unless told otherwise), ``request`` (any method) and ``ping`` (says whether it
+answers). Parameters: method, endpoint (joined to the agent's), query, headers, and one of json,
+form, body. A JSON answer is decoded strictly; what is too large is refused. Status 429 and 5xx may
+be tried again, other 4xx may not. The idempotency key goes along in a header.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+import httpx2
+
+from agenthive.agents.base import (
+    AgentResponse,
+    AgentType,
+    BaseAgent,
+    credentials,
+    failed,
+    option,
+)
+from agenthive.core.ports import Call, Reply
+from agenthive.core.spec import AgentSpec, Effect
+from agenthive.errors import AgentHiveError, APIError, ConfigurationError, EgressRefused
+from agenthive.infra.egress import MAX_BODY, Answer, Egress
+from agenthive.infra.retry_after import retry_after
+from agenthive.infra.secrets import Secrets
+
+ACTIONS: Final = ("fetch", "ping", "request")
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+METHODS: Final = READS | {"POST", "PUT", "PATCH", "DELETE"}
+
+
+class HttpAgent(BaseAgent):
+    """Calls one HTTP API."""
+
+    kind: ClassVar[str] = AgentType.HTTP_API
+    pure_actions: ClassVar[frozenset[str]] = frozenset({"ping"})
+
+    def __init__(self, config: AgentSpec, secrets: Secrets, egress: Egress) -> None:
+        super().__init__(config)
+        self._secrets = secrets
+        self._egress = Egress(guarded=egress.guarded, allow=egress.allow)
+        self._max_body = int(option(config, "max_body", MAX_BODY))
+        self._key_header = str(option(config, "idempotency_header", "Idempotency-Key"))
+
+    async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
+        """Make the request outside any run."""
+        reply = await self._request(action, parameters, {})
+        if reply.fault is not None:
+            return AgentResponse(success=False, error=reply.fault.message)
+        return AgentResponse(success=True, result=reply.result)
+
+    async def perform(self, call: Call) -> Reply:
+        """Make the request with the call's idempotency key."""
+        return await self._request(call.action, call.parameters, {self._key_header: call.key})
+
+    async def _request(
+        self, action: str, parameters: Mapping[str, Any], more: Mapping[str, str]
+    ) -> Reply:
+        try:
+            method = str(parameters.get("method", "GET")).upper()
+            if action not in ACTIONS or method not in METHODS:
+                return failed("refused", f"an HTTP API has no {action} {method}", retriable=False)
+            url = _join(self.config.endpoint, str(parameters.get("endpoint", "")))
+            login, private = credentials(self.config, self._secrets, urlsplit(url).netloc)
+            given = parameters.get("headers") or {}
+            headers = {**_texts(self._secrets.resolve_all(given, urlsplit(url).netloc)), **login}
+            agent = str(option(self.config, "user_agent", "agenthive"))
+            answer = await self._egress.request(
+                method,
+                url,
+                headers={"user-agent": agent, **more, **headers},
+                max_body=self._max_body,
+                private=private,
+                **_body(parameters),
+            )
+        except (ConfigurationError, EgressRefused) as error:
+            return failed("refused", error.message, retriable=False, counts=False)
+        except APIError as error:
+            return failed("invalid_reply", error.message)
+        except httpx2.TimeoutException:
+            return failed("timeout", "Request timeout")
+        except (httpx2.InvalidURL, ValueError) as error:
+            return failed("refused", f"cannot ask: {error}", retriable=False, counts=False)
+        except httpx2.HTTPError as error:
+            what = self._secrets.scrub(f"{type(error).__name__}: {error}")
+            return failed("connection", f"{urlsplit(self.config.endpoint).netloc}: {what}")
+        return self._reply(action, answer)
+
+    def _reply(self, action: str, answer: Answer) -> Reply:
+        if answer.status == 429:
+            wait = retry_after(answer.headers)
+            return failed("rate_limited", "HTTP 429", retry_after=wait, counts=False)
+        if answer.status >= 400:
+            return self._refusal(answer)
+        if action == "ping":
+            return Reply(result={"status": answer.status})
+        try:
+            return Reply(result=self._secrets.scrub_all(decode(answer)))
+        except ValueError as error:
+            return failed("invalid_reply", f"the answer is not what it says it is: {error}")
+
+    def _refusal(self, answer: Answer) -> Reply:
+        text = answer.body[:300].decode("utf-8", "replace").strip()
+        message = self._secrets.scrub(f"HTTP {answer.status}: {text}".rstrip(": "))
+        if answer.status in (503, 529):
+            wait = retry_after(answer.headers)
+            return failed("overloaded", message, retry_after=wait, counts=answer.status == 503)
+        again = answer.status >= 500 or answer.status == 408
+        kind = "unavailable" if again else "refused"
+        return failed(kind, message, retriable=again, counts=again)
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        await self._egress.close()
+
+
+def make(spec: AgentSpec, secrets: Secrets, egress: Egress) -> BaseAgent:
+    """The agent for a spec."""
+    if urlsplit(spec.endpoint).scheme not in ("http", "https"):
+        raise ConfigurationError(
+            f"agent '{spec.name}': '{spec.endpoint}' is not an http or https address"
+        )
+    return HttpAgent(spec, secrets, egress)
+
+
+def action_problem(spec: AgentSpec, action: str) -> str | None:
+    """Why an action cannot be asked of an HTTP API."""
+    if action in ACTIONS:
+        return None
+    return f"an HTTP API has no action '{action}'; it has {', '.join(ACTIONS)}"
+
+
+def effect_of(spec: AgentSpec, action: str) -> Effect | None:
+    """A ping changes nothing; of the others nothing is known before the method is."""
+    return Effect.NONE if action in HttpAgent.pure_actions else None
+
+
+def _join(base: str, path: str) -> str:
+    """The agent's address with a path of the task's; another host cannot be named."""
+    if not path:
+        return base
+    if "://" in path or path.startswith("//"):
+        own = urlsplit(base)
+        there = urlsplit(path)
+        if (own.scheme, own.netloc) != (there.scheme, there.netloc):
+            raise ConfigurationError(f"the endpoint of a task stays at its agent's {own.netloc}")
+        return path
+    return f"{base.rstrip('/')}/{path.lstrip('/')}"
+
+
+def _texts(headers: Any) -> dict[str, str]:
+    return {str(name): str(value) for name, value in dict(headers).items()}
+
+
+def _body(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What httpx2 takes for the query and the body. Raises ValueError if there are two bodies."""
+    kinds = [name for name in ("json", "form", "body") if parameters.get(name) is not None]
+    if len(kinds) > 1:
+        raise ValueError(f"a request has one body, not {' and '.join(kinds)}")
+    found: dict[str, Any] = {}
+    if parameters.get("query"):
+        found["params"] = parameters["query"]
+    if "json" in kinds:
+        found["json"] = parameters["json"]
+    elif "form" in kinds:
+        found["data"] = parameters["form"]
+    elif "body" in kinds:
+        found["content"] = str(parameters["body"]).encode()
+    return found
+
+
+def decode(answer: Answer) -> Any:
+    """The body: JSON where the answer says so, else text. Raises ValueError."""
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    text = answer.body.decode("utf-8", "replace")
+    if kind == "application/json" or kind.endswith("+json"):
+        return strict_json(text) if text.strip() else None
+    return text
+
+
+def strict_json(text: str) -> Any:
+    """JSON without NaN, Infinity or a key that stands twice. Raises ValueError."""
+    try:
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found

@@ -1,0 +1,95 @@
+"""Custom agents: Python functions and classes that the operator registered under a name.
+
+A function takes ``parameters``, or ``action`` and ``parameters``, or the whole ``call``, by the names
+of its arguments; sync ones run in a thread, async ones on the event loop. What it raises is a
+failure that may be retried; `Refuse` says that trying again cannot help. A workflow can only name
+what is registered, never bring code of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from agenthive.agents.base import AgentResponse, BaseAgent, failed
+from agenthive.core.ports import Call, Reply
+from agenthive.core.spec import AgentSpec
+from agenthive.errors import ConfigurationError
+
+MAX_RESULT = 16 * 2**20
+"""Bytes of JSON that one result may have."""
+
+
+class Refuse(Exception):
+    """Raised by a custom function: this cannot work, do not try again."""
+
+
+class FunctionAgent(BaseAgent):
+    """Does every action by calling one function."""
+
+    def __init__(self, config: AgentSpec, function: Callable[..., Any]) -> None:
+        super().__init__(config)
+        self._function = function
+        self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            getattr(function, "__call__", None)  # noqa: B004 - a callable object may be async
+        )
+        self._wanted = _wanted(function)
+
+    async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
+        """Call the function outside any run."""
+        call = Call(
+            run="", task="", attempt=1, key="", agent=self.name, action=action,
+            parameters=parameters,
+        )  # fmt: skip
+        reply = await self.perform(call)
+        if reply.fault is not None:
+            return AgentResponse(success=False, error=reply.fault.message)
+        return AgentResponse(success=True, result=reply.result)
+
+    async def perform(self, call: Call) -> Reply:
+        """Call the function with what it asks for."""
+        given: dict[str, Any] = {"call": call, "action": call.action, "parameters": call.parameters}
+        arguments = {name: given[name] for name in self._wanted}
+        try:
+            if self._is_async:
+                result = await self._function(**arguments)
+            else:
+                result = await asyncio.to_thread(self._function, **arguments)
+                if inspect.isawaitable(result):
+                    result = await result
+            return _reply(result)
+        except Refuse as error:
+            return failed("refused", str(error), retriable=False, counts=False)
+        except Exception as error:
+            return failed("agent_error", f"{type(error).__name__}: {error}", counts=False)
+
+
+def _wanted(function: Callable[..., Any]) -> tuple[str, ...]:
+    known = ("call", "action", "parameters")
+    names = list(inspect.signature(function).parameters)
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise ConfigurationError(
+            f"custom function {getattr(function, '__name__', function)!r} has an argument "
+            f"'{strange[0]}'",
+            hint="It may take: call, action, parameters.",
+        )
+    return tuple(names)
+
+
+def _reply(result: Any) -> Reply:
+    if isinstance(result, Reply):
+        return result
+    if isinstance(result, AgentResponse):
+        if not result.success:
+            return failed("agent_error", result.error or "no reason given", counts=False)
+        result = result.result
+    encoded = msgspec.json.encode(result)
+    if len(encoded) > MAX_RESULT:
+        return failed("invalid_reply", f"the result has {len(encoded)} bytes", retriable=False)
+    # What the run sees is what a reader of the journal sees: plain JSON, nothing shared.
+    return Reply(result=msgspec.json.decode(encoded))

@@ -1,0 +1,292 @@
+"""The names of the Lead Agent design: LeadAgent, WorkflowEngine, AgentFactory and the rest.
+
+Translation only. A LeadAgent runs workflows in the configured home, so what it accepts survives the
+process; its engine tells observers what the run's journal says. Nothing here decides, and nobody
+else in the house imports it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+
+from agenthive import authoring
+from agenthive.agents.base import AgentResponse, AgentType, BaseAgent
+from agenthive.agents.directory import Directory
+from agenthive.core.ports import Call
+from agenthive.core.report import RunReport
+from agenthive.core.spec import AgentSpec, FailureStrategy, TaskSpec, WorkflowSpec
+from agenthive.errors import ConfigurationError
+from agenthive.facades.patterns import (
+    CircuitBreaker,
+    CircuitBreakerConfig,
+    CircuitState,
+    Observer,
+    RetryConfig,
+    Subject,
+    retry,
+)
+from agenthive.hive import Hive
+from agenthive.infra.ids import uuid7
+from agenthive.infra.secrets import Secrets
+from agenthive.settings import Settings
+from agenthive.stores.archive import Fact
+
+__all__ = [
+    "AgentConfig", "AgentFactory", "AgentResponse", "AgentType", "BaseAgent", "CircuitBreaker",
+    "CircuitBreakerConfig", "CircuitState", "ConfigLoader", "ConfigurationError",
+    "FailureStrategy", "LeadAgent", "Observer", "RetryConfig", "Subject", "TaskConfig",
+    "TaskExecution", "TaskExecutor", "TaskStatus", "WorkflowConfig", "WorkflowEngine",
+    "WorkflowExecution", "WorkflowStateMachine", "WorkflowStatus", "main", "retry",
+]  # fmt: skip
+
+AgentConfig = AgentSpec
+TaskConfig = TaskSpec
+WorkflowConfig = WorkflowSpec
+
+
+class WorkflowStatus(StrEnum):
+    """The five states of a workflow that this design knows."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+_STATUS = {
+    "queued": WorkflowStatus.QUEUED,
+    "completed": WorkflowStatus.COMPLETED,
+    "partially_completed": WorkflowStatus.COMPLETED,
+    "cancelled": WorkflowStatus.CANCELLED,
+    "failed": WorkflowStatus.FAILED,
+    "compensated": WorkflowStatus.FAILED,
+    "compensation_failed": WorkflowStatus.FAILED,
+}
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands, in the words of this design."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class TaskExecution(msgspec.Struct, kw_only=True):
+    """One task as observers see it. ``execution_time`` is seconds."""
+
+    name: str
+    status: TaskStatus = TaskStatus.PENDING
+    attempts: int = 0
+    execution_time: float = 0.0
+    result: Any = None
+    error: str | None = None
+
+
+class WorkflowExecution(msgspec.Struct, kw_only=True):
+    """What came of a workflow. ``execution_time`` is seconds."""
+
+    execution_id: str
+    name: str
+    status: WorkflowStatus
+    results: dict[str, Any]
+    errors: dict[str, str]
+    completed_tasks: int
+    total_tasks: int
+    execution_time: float
+
+    @classmethod
+    def of(cls, report: RunReport) -> WorkflowExecution:
+        """The report of a run in this design's words."""
+        return cls(
+            execution_id=report.run_id,
+            name=report.name,
+            status=_STATUS.get(report.status, WorkflowStatus.RUNNING),
+            results=report.results,
+            errors=report.errors,
+            completed_tasks=report.completed_tasks,
+            total_tasks=report.total_tasks,
+            execution_time=report.execution_time,
+        )
+
+
+class ConfigLoader:
+    """Reads workflow files, step by step checked."""
+
+    @staticmethod
+    def load_from_file(path: str | Path) -> WorkflowSpec:
+        """A YAML or JSON file. Raises ConfigurationError with every problem and its place."""
+        return authoring.load(Path(path), keep_secret=_keep_secret).spec
+
+    @staticmethod
+    def load_from_dict(config: Mapping[str, Any]) -> WorkflowSpec:
+        """A mapping with the same keys. Raises ConfigurationError."""
+        return authoring.from_mapping(dict(config), keep_secret=_keep_secret).spec
+
+
+def _keep_secret(label: str, value: str) -> str:
+    return Secrets(Settings.load().home / "secrets").keep(label, value)
+
+
+class AgentFactory:
+    """Makes agents by type; a type of your own replaces the shipped one."""
+
+    _types: ClassVar[dict[str, type[BaseAgent]]] = {}
+
+    @classmethod
+    def register_agent_type(cls, agent_type: AgentType, agent_class: type[BaseAgent]) -> None:
+        """Use this class for every agent of that type."""
+        cls._types[agent_type] = agent_class
+
+    @classmethod
+    def directory(cls, secrets: Secrets | None = None) -> Directory:
+        """A directory that knows the registered types, and the settings' custom agents."""
+        directory = Directory(secrets)
+        for name, where in Settings.load().agents.items():
+            directory.register_lazily(name, where)
+        for agent_type, agent_class in cls._types.items():
+            directory.register_kind(agent_type, agent_class)
+        return directory
+
+    @classmethod
+    def create_agent(cls, config: AgentSpec) -> BaseAgent:
+        """The agent for a config. Raises AgentUnavailable if nobody has it."""
+        return cls.directory().find(config)
+
+
+class TaskExecutor:
+    """Does one task outside any workflow: no journal, no retries."""
+
+    async def execute(self, task: TaskSpec, agent: BaseAgent) -> TaskExecution:
+        """One attempt."""
+        call = Call(
+            run=uuid7(), task=task.name, attempt=1, key=uuid7(), agent=task.agent,
+            action=task.action, parameters=task.parameters, description=task.description,
+        )  # fmt: skip
+        reply = await agent.perform(call)
+        done = reply.fault is None
+        return TaskExecution(
+            name=task.name,
+            status=TaskStatus.COMPLETED if done else TaskStatus.FAILED,
+            attempts=1,
+            result=reply.result,
+            error=None if reply.fault is None else reply.fault.message,
+        )
+
+
+class WorkflowStateMachine(Subject):
+    """Follows a run's facts and tells observers: task_started, task_completed, task_failed, ..."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.status = WorkflowStatus.QUEUED
+        self.tasks: dict[str, TaskExecution] = {}
+        self._began: dict[str, int] = {}
+
+    async def follow(self, fact: Fact) -> None:
+        """Take in one fact of the journal."""
+        data = msgspec.json.decode(fact.data)
+        step = _STEPS.get(fact.type)
+        if step is None:
+            return
+        if "task" not in data:
+            self.status = WorkflowStatus.RUNNING
+            await self.notify(step, self)
+            return
+        await self.notify(step, self._task(fact, data))
+
+    async def end(self, execution: WorkflowExecution) -> None:
+        """The run has ended."""
+        self.status = execution.status
+        await self.notify(f"workflow_{execution.status}", execution)
+
+    def _task(self, fact: Fact, data: dict[str, Any]) -> TaskExecution:
+        task = self.tasks.setdefault(data["task"], TaskExecution(name=data["task"]))
+        if fact.type == "task.started":
+            task.status, task.attempts = TaskStatus.RUNNING, data["attempt"]
+            self._began.setdefault(task.name, fact.at)
+            return task
+        task.execution_time = (fact.at - self._began.get(task.name, fact.at)) / 1e6
+        if fact.type == "task.succeeded":
+            task.status, task.result, task.error = TaskStatus.COMPLETED, data.get("result"), None
+        else:
+            task.status, task.error = TaskStatus.FAILED, data["fault"]["message"]
+        return task
+
+
+_STEPS = {
+    "run.started": "workflow_started",
+    "task.started": "task_started",
+    "task.succeeded": "task_completed",
+    "task.failed": "task_failed",
+}
+"""Fact -> the name observers know it by. A failure that will be retried is told as well."""
+
+
+class WorkflowEngine:
+    """Carries out workflows on a hive and lets observers watch."""
+
+    def __init__(self, hive: Hive | None = None) -> None:
+        self.state_machine = WorkflowStateMachine()
+        self._hive = hive
+
+    async def execute(
+        self, workflow: WorkflowSpec, inputs: Mapping[str, Any] | None = None
+    ) -> WorkflowExecution:
+        """Run to the end. Raises what `Hive.submit` raises."""
+        async with AsyncExitStack() as stack:
+            hive = self._hive or await stack.enter_async_context(_configured())
+            run = await hive.submit(workflow, authoring.check_inputs(workflow, inputs or {}))
+            async for fact in hive.watch(run):
+                await self.state_machine.follow(fact)
+            execution = WorkflowExecution.of(await hive.report(run))
+            await self.state_machine.end(execution)
+            return execution
+
+
+class LeadAgent:
+    """Runs workflows. Without ``hive`` in the configured home (AGENTHIVE_HOME, settings)."""
+
+    def __init__(self, hive: Hive | None = None) -> None:
+        self.engine = WorkflowEngine(hive)
+
+    async def execute_workflow_from_file(
+        self, path: str | Path, inputs: Mapping[str, Any] | None = None
+    ) -> WorkflowExecution:
+        """Run a YAML or JSON file. Raises ConfigurationError."""
+        return await self.engine.execute(ConfigLoader.load_from_file(path), inputs)
+
+    async def execute_workflow_from_dict(
+        self, config: Mapping[str, Any], inputs: Mapping[str, Any] | None = None
+    ) -> WorkflowExecution:
+        """Run a mapping with the keys of such a file. Raises ConfigurationError."""
+        return await self.engine.execute(ConfigLoader.load_from_dict(config), inputs)
+
+
+def _configured() -> Hive:
+    settings = Settings.load()
+    directory = AgentFactory.directory(Secrets(settings.home / "secrets"))
+    return Hive.open(settings.home, agents=directory)
+
+
+async def main() -> None:
+    """``python -m ... FILE``: run a workflow file and print what came of it."""
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: lead_agent FILE")
+    execution = await LeadAgent().execute_workflow_from_file(sys.argv[1])
+    sys.stdout.write(f"Workflow completed with status: {execution.status}\n")
+    sys.stdout.write(f"Completed tasks: {execution.completed_tasks}/{execution.total_tasks}\n")
+    sys.stdout.write(f"Execution time: {execution.execution_time:.2f}s\n\nResults:\n")
+    for name, value in execution.results.items():
+        sys.stdout.write(f"  {name}: {value}\n")
+    for name, error in execution.errors.items():
+        sys.stdout.write(f"  {name} failed: {error}\n")

@@ -1,0 +1,242 @@
+"""The one HTTP client for addresses that a workflow names.
+
+Resolves a name once, checks every address it leads to, connects to the checked one under the
+original name, and checks each redirect again (three at most, credentials dropped when the host
+changes). In server mode only public addresses may be reached, and those that the operator allows;
+an operator's own file may also reach loopback. Proxies of the environment are ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import urljoin, urlsplit
+
+import httpx2
+
+from agenthive.errors import APIError, EgressRefused
+
+MAX_BODY: Final = 10 * 2**20
+"""Decoded bytes of an answer, unless the agent says otherwise."""
+MAX_REDIRECTS: Final = 3
+_REDIRECT: Final = frozenset({301, 302, 303, 307, 308})
+_CREDENTIALS: Final = frozenset({"authorization", "cookie", "x-api-key", "proxy-authorization"})
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_SHARED: Final = ipaddress.ip_network("100.64.0.0/10")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Answer:
+    """What came back: ``status``, ``headers`` (lower case) and the decoded ``body``."""
+
+    __slots__ = ("body", "headers", "status", "url")
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, url: str) -> None:
+        self.status = status
+        self.headers = {name.lower(): value for name, value in headers.items()}
+        self.body = body
+        self.url = url
+
+
+class Egress:
+    """Makes requests. ``guarded`` is server mode; ``allow`` holds ``host:port`` exceptions."""
+
+    def __init__(self, *, guarded: bool = False, allow: Iterable[str] = ()) -> None:
+        self.guarded = guarded
+        self.allow = frozenset(allow)
+        self._client: httpx2.AsyncClient | None = None
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        max_body: int = MAX_BODY,
+        private: Iterable[str] = (),
+        **body: Any,
+    ) -> Answer:
+        """One request with its redirects. ``body``: content, json, data or params for httpx2.
+
+        ``private`` names more headers that are credentials and stay with the first host.
+
+        Raises EgressRefused for a destination that is not allowed, APIError for too many redirects
+        or too large an answer, and httpx2's own errors for everything on the wire.
+        """
+        sent = {"accept-encoding": "gzip, deflate", **headers}
+        secret = _CREDENTIALS | {name.lower() for name in private}
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self._once(method, url, sent, max_body, body)
+            target = answer.headers.get("location")
+            if answer.status not in _REDIRECT or target is None:
+                return answer
+            method, url, sent, body = _follow(
+                method, url, target, answer.status, sent, body, secret
+            )
+        raise APIError(f"more than {MAX_REDIRECTS} redirects from {_host(url)}")
+
+    async def close(self) -> None:
+        """Close the pooled connections. May be called twice."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def client(self, max_body: int = MAX_BODY) -> httpx2.AsyncClient:
+        """A client for a vendor's package: guarded like every other, no encodings, no redirects."""
+        transport = GuardedTransport(self, max_body, plain=True)
+        headers = {"accept-encoding": "identity"}
+        return httpx2.AsyncClient(
+            transport=transport, trust_env=False, follow_redirects=False, headers=headers
+        )
+
+    async def admit(self, request: httpx2.Request) -> httpx2.Request:
+        """The request as it may be sent: to an address that was checked, under its own name."""
+        url = request.url
+        if url.scheme not in ("http", "https"):
+            raise EgressRefused(f"only http and https are called, not '{url.scheme}'")
+        if not self.guarded:
+            return request
+        address = await self._checked(url.scheme, url.host, url.port)
+        request.extensions = {**request.extensions, "sni_hostname": url.host}
+        request.url = url.copy_with(host=str(address))
+        return request
+
+    async def _once(
+        self, method: str, url: str, headers: Mapping[str, str], max_body: int, body: Any
+    ) -> Answer:
+        client = self._pool()
+        request = client.build_request(method, url, headers=headers, **body)
+        response = await client.send(request, stream=True)
+        try:
+            content = await _bounded(response, max_body)
+        finally:
+            await response.aclose()
+        return Answer(response.status_code, response.headers, content, url)
+
+    async def _checked(self, scheme: str, host: str, port: int | None) -> Address:
+        """The one address to connect to, after every one has been looked at."""
+        number = port or (443 if scheme == "https" else 80)
+        if scheme not in ("http", "https") or not host:
+            raise EgressRefused(f"only http and https are called, not '{scheme}'")
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise APIError(f"the name {host} cannot be resolved") from error
+        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+        if f"{host}:{number}" not in self.allow:
+            for address in addresses:
+                if not is_public(address):
+                    raise EgressRefused(
+                        f"{host} leads to {address}, which is not a public address",
+                        hint=f"An operator may allow it: egress_allow = ['{host}:{number}'].",
+                    )
+        return addresses[0]
+
+    def _pool(self) -> httpx2.AsyncClient:
+        if self._client is None:
+            # An encoded body may be as large as it likes on the wire: the decoded one is bounded.
+            transport = GuardedTransport(self, 2**62, plain=False)
+            self._client = httpx2.AsyncClient(
+                transport=transport, trust_env=False, follow_redirects=False, timeout=None
+            )
+        return self._client
+
+
+class GuardedTransport(httpx2.AsyncBaseTransport):
+    """Sends what `Egress.admit` lets through, and reads no more than ``max_body`` bytes.
+
+    ``plain`` refuses encoded answers, whose decoded size nobody has bounded.
+    """
+
+    def __init__(self, egress: Egress, max_body: int, *, plain: bool) -> None:
+        limits = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
+        self._inner = httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)
+        self._egress, self._max_body, self._plain = egress, max_body, plain
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Check, send, bound."""
+        response = await self._inner.handle_async_request(await self._egress.admit(request))
+        encoding = response.headers.get("content-encoding", "identity")
+        if self._plain and encoding != "identity":
+            await response.aclose()
+            raise APIError(f"the answer is encoded ({encoding}), which was not asked for")
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Bounded(response.stream, self._max_body)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the pooled connections."""
+        await self._inner.aclose()
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream, most: int) -> None:
+        self._inner, self._most = inner, most
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for chunk in self._inner:
+            size += len(chunk)
+            if size > self._most:
+                raise APIError(f"the answer is larger than {self._most} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address belongs to the public internet, whatever it is wrapped in."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if address.teredo is not None:
+            return False
+        if inner is not None:
+            return is_public(inner)
+    elif address in _SHARED:
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _follow(
+    method: str,
+    url: str,
+    target: str,
+    status: int,
+    headers: dict[str, str],
+    body: Any,
+    secret: frozenset[str],
+) -> tuple[str, str, dict[str, str], Any]:
+    """The next request of a redirect. Credentials stay with the host they were meant for."""
+    following = urljoin(url, target)
+    old, new = urlsplit(url), urlsplit(following)
+    if old.scheme == "https" and new.scheme != "https":
+        raise EgressRefused(f"a redirect from https to {new.scheme} is not followed")
+    if (old.scheme, _host(url)) != (new.scheme, _host(following)):
+        headers = {k: v for k, v in headers.items() if k.lower() not in secret}
+    if status == 303 or (status in (301, 302) and method == "POST"):
+        method, body = "GET", {}
+    return method, following, headers, {k: v for k, v in body.items() if k != "params"}
+
+
+async def _bounded(response: httpx2.Response, most: int) -> bytes:
+    """The decoded body, as long as it is not larger than ``most`` bytes."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_bytes(64 * 1024):
+        size += len(chunk)
+        if size > most:
+            raise APIError(f"the answer is larger than {most} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)

@@ -1,0 +1,65 @@
+"""When the other side wants to be asked again: every spelling of it that is in use.
+
+``retry-after-ms`` (milliseconds), ``retry-after`` (seconds, or a date as RFC 9110 has it) and
+``x-ratelimit-reset-*`` durations like ``1m30s``. Nothing here waits. To add one: a line
+in `SPELLINGS`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+LONGEST: Final = 24 * 3600.0
+_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)")
+_UNIT: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, at most a day; None if nothing says. Header names in lower case."""
+    for name, read in SPELLINGS:
+        value = headers.get(name)
+        seconds = read(value.strip()) if value else None
+        if seconds is not None and seconds >= 0:
+            return min(seconds, LONGEST)
+    return None
+
+
+def _milliseconds(text: str) -> float | None:
+    seconds = _number(text)
+    return None if seconds is None else seconds / 1000
+
+
+def _seconds_or_date(text: str) -> float | None:
+    seconds = _number(text)
+    if seconds is not None:
+        return seconds
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return _duration(text)
+
+
+def _duration(text: str) -> float | None:
+    parts = _PART.findall(text[:100])
+    whole = "".join(number + unit for number, unit in parts) == text
+    return sum(float(number) * _UNIT[unit] for number, unit in parts) if parts and whole else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < 1e12 else None
+
+
+SPELLINGS: Final[tuple[tuple[str, Callable[[str], float | None]], ...]] = (
+    ("retry-after-ms", _milliseconds),
+    ("retry-after", _seconds_or_date),
+    ("x-ratelimit-reset-requests", _duration),
+    ("x-ratelimit-reset-tokens", _duration),
+)

@@ -1,0 +1,138 @@
+"""Secrets by reference: resolved at the last moment, bound to a host, scrubbed from answers.
+
+``${env:NAME}``, ``${file:PATH}`` and ``${secret:NAME}`` (a file in HOME/secrets) may stand inside
+any string. A `Secret` shows itself as ``***``. Never put a resolved value into a message, a log or a
+result: `Secrets.scrub` is the last net, not the plan.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from agenthive.errors import ConfigurationError, EgressRefused
+
+REFERENCE: Final = re.compile(r"\$\{(env|file|secret):([^}]{1,512})\}")
+MAX_SECRET: Final = 64 * 1024
+SHORTEST_SCRUBBED: Final = 6
+"""Shorter values are not scrubbed: they would turn ordinary text into stars."""
+
+
+class Secret:
+    """A string that does not show itself. ``reveal`` gives it, for the wire only."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+
+class Secrets:
+    """Resolves references. ``folder`` is HOME/secrets, where ``${secret:NAME}`` looks."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self._seen: set[str] = set()
+        self._hosts: dict[str, str] = {}
+
+    def resolve(self, text: str, host: str = "") -> Secret:
+        """``text`` with its references replaced, to be sent to ``host`` only.
+
+        A reference that has been sent to one host is refused for another (EgressRefused).
+        Raises ConfigurationError, naming the reference, if it leads nowhere.
+        """
+        for kind, name in REFERENCE.findall(text):
+            self._bind(f"${{{kind}:{name}}}", host)
+        return Secret(REFERENCE.sub(self._replace, text))
+
+    def resolve_all(self, value: Any, host: str = "") -> Any:
+        """`resolve` for every string inside a JSON value, revealed: for the wire only."""
+        if isinstance(value, str):
+            return self.resolve(value, host).reveal() if "${" in value else value
+        if isinstance(value, dict):
+            return {key: self.resolve_all(item, host) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.resolve_all(item, host) for item in value]
+        return value
+
+    def keep(self, name: str, value: str) -> str:
+        """Move a literal into HOME/secrets (0600) and give the reference to it."""
+        if self.folder is None:
+            raise ConfigurationError(
+                f"the secret '{name}' stands in the definition itself",
+                hint="Write ${env:NAME} or ${file:PATH} instead.",
+            )
+        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:100]
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        target = os.open(self.folder / safe, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(target, "w", encoding="utf-8") as file:
+            file.write(value)
+        return f"${{secret:{safe}}}"
+
+    def scrub(self, text: str) -> str:
+        """``text`` without any value that was resolved here."""
+        for value in sorted(self._seen, key=len, reverse=True):
+            text = text.replace(value, "***")
+        return text
+
+    def scrub_all(self, value: Any) -> Any:
+        """`scrub` for every string inside a JSON value."""
+        if not self._seen:
+            return value
+        if isinstance(value, str):
+            return self.scrub(value)
+        if isinstance(value, dict):
+            return {self.scrub(key): self.scrub_all(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.scrub_all(item) for item in value]
+        return value
+
+    def _bind(self, reference: str, host: str) -> None:
+        if not host:
+            return
+        bound = self._hosts.setdefault(reference, host)
+        if bound != host:
+            raise EgressRefused(
+                f"{reference} belongs to {bound} and is not sent to {host}",
+                hint="Use a secret of its own for each host.",
+            )
+
+    def _replace(self, match: re.Match[str]) -> str:
+        value = self._look_up(match[1], match[2])
+        if len(value) >= SHORTEST_SCRUBBED:
+            self._seen.add(value)
+        return value
+
+    def _look_up(self, kind: str, name: str) -> str:
+        if kind == "env":
+            value = os.environ.get(name)
+            if not value:
+                raise ConfigurationError(
+                    f"the environment variable {name} is not set",
+                    hint=f"Set it before the run: export {name}=...",
+                )
+            return value
+        path = Path(name) if kind == "file" else self._in_folder(name)
+        try:
+            if path.stat().st_size > MAX_SECRET:
+                raise ConfigurationError(f"${{{kind}:{name}}} is larger than a secret may be")
+            return path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not text"
+            raise ConfigurationError(f"${{{kind}:{name}}} cannot be read: {reason}") from None
+
+    def _in_folder(self, name: str) -> Path:
+        if self.folder is None or "/" in name or name.startswith("."):
+            raise ConfigurationError(f"${{secret:{name}}} leads nowhere: no home, or no such name")
+        return self.folder / name
