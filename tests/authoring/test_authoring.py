@@ -338,6 +338,23 @@ def test_actions_are_checked_by_who_knows_them() -> None:
     assert "it can: fetch" in str(caught.value)
 
 
+def test_a_dependency_listed_twice_is_only_a_warning() -> None:
+    text = "{name: u, agent_name: a, action: go, depends_on: [t, t]}"
+    loaded = loads(with_task(text), "f.yaml")
+    assert loaded.spec.tasks[1].depends_on == ("t",)
+    assert loaded.warnings == (
+        "f.yaml:6:58: tasks[1].depends_on: 't' is listed twice; once is enough",
+    )
+
+
+def test_enumerations_of_python_are_their_values() -> None:
+    tasks = [{"name": "t", "agent_name": "a", "action": "x", "effect": Effect.ONCE}]
+    agents = ({"name": "a", "type": "custom", "endpoint": "e"},)
+    spec = authoring.from_mapping({"name": "w", "agents": agents, "tasks": tasks}).spec
+    assert spec.tasks[0].effect is Effect.ONCE
+    assert type(spec.tasks[0].effect) is Effect
+
+
 def test_other_kinds_of_agents() -> None:
     text = with_agent("{name: b, type: team, endpoint: e}")
     assert loads(text, kinds=("custom", "team")).spec.agents[1].type == "team"

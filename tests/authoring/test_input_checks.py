@@ -27,6 +27,7 @@ inputs:
   ratio: {type: number}
   whole: {type: integer}
   flag: {type: boolean, default: false}
+  on: true
   list: {type: array}
   map: {type: object}
   key: {type: secret}
@@ -45,6 +46,7 @@ def test_defaults_fill_in() -> None:
         "ratio": None,
         "whole": None,
         "flag": False,
+        "on": True,
         "list": None,
         "map": None,
         "key": None,

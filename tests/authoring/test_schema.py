@@ -47,6 +47,11 @@ BEYOND = {
     "bad variable",
     "literal header",
     "compensation agent",
+    "expression of an agent",
+    "empty reference",
+    "header is a number",
+    "header with a bad reference",
+    "duration without end",
 }
 
 GOOD = [
