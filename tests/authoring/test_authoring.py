@@ -236,6 +236,32 @@ def test_ten_thousand_tasks_take_seconds_at_most() -> None:
     assert time.perf_counter() - start < 20
 
 
+def test_ten_thousand_problems_take_no_longer() -> None:
+    tasks = [
+        {"name": f"t{i}", "agent_name": "b", "action": "x", "depends_on": [f"u{i}"]}
+        for i in range(10_000)
+    ]
+    agents = [{"name": f"a{i}", "type": "custom", "endpoint": "e"} for i in range(10_000)]
+    start = time.perf_counter()
+    with pytest.raises(ConfigurationError, match="20000 problems"):
+        authoring.from_mapping({"name": "w", "agents": agents, "tasks": tasks})
+    assert time.perf_counter() - start < 20
+
+
+def test_wide_reads_take_seconds_at_most() -> None:
+    names = [f"t{i}" for i in range(5000)]
+    tasks: list[dict[str, Any]] = [
+        {"name": name, "agent_name": "a", "action": "x"} for name in names
+    ]
+    reads = [f"{{{{ tasks.{name}.result }}}}" for name in names]
+    last = {"name": "z", "agent_name": "a", "action": "x", "depends_on": names}
+    tasks.append({**last, "parameters": {"all": reads}})
+    agents = [{"name": "a", "type": "custom", "endpoint": "e"}]
+    start = time.perf_counter()
+    authoring.from_mapping({"name": "w", "agents": agents, "tasks": tasks})
+    assert time.perf_counter() - start < 20
+
+
 def test_a_long_cycle_is_shown_short() -> None:
     tasks = [
         {"name": f"t{i}", "agent_name": "a", "action": "x", "depends_on": [f"t{(i + 1) % 5000}"]}

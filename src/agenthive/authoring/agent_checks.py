@@ -14,7 +14,7 @@ from agenthive.authoring import references
 from agenthive.authoring.dialect import AUTH_NEEDS, AUTHENTICATION
 from agenthive.authoring.nodes import Node, Place
 from agenthive.authoring.policies import breaker_policy, retry_policy
-from agenthive.authoring.problems import Problems, did_you_mean
+from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import KeepSecret, Reference
 from agenthive.authoring.sections import Section
 from agenthive.authoring.texts import texts
@@ -37,7 +37,7 @@ def check_inputs_read(
     for name in sorted(names):
         if declared is not None and name not in declared:
             what = f"the expression reads undeclared input {name[:128]!r}."
-            problems.add(place, path, what + did_you_mean(name, declared))
+            problems.add(place, path, what + problems.suggest(name, declared))
 
 
 class AgentBuilder:

@@ -13,7 +13,7 @@ from agenthive.authoring.dialect import INPUT, value_fits
 from agenthive.authoring.json_reader import read_json
 from agenthive.authoring.names import name_fault
 from agenthive.authoring.nodes import NOWHERE, Node, kind
-from agenthive.authoring.problems import Problems, did_you_mean
+from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import KeepSecret
 from agenthive.authoring.sections import Checker
 from agenthive.authoring.sources import from_python
@@ -108,7 +108,7 @@ def check_inputs(
     for name in plain:
         if name not in spec.inputs:
             what = f"the workflow declares no input {name[:128]!r}."
-            problems.add(NOWHERE, "", what + did_you_mean(name, spec.inputs))
+            problems.add(NOWHERE, "", what + problems.suggest(name, spec.inputs))
     found: JSONObject = {}
     for name, declared in spec.inputs.items():
         if name in plain:

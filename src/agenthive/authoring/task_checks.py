@@ -15,7 +15,7 @@ from agenthive.authoring.agent_checks import MOVED, WRITE_A_REFERENCE, check_inp
 from agenthive.authoring.graph_checks import Draft, Mention
 from agenthive.authoring.nodes import Node
 from agenthive.authoring.policies import retry_policy
-from agenthive.authoring.problems import Problems, did_you_mean
+from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import KeepSecret, Reference
 from agenthive.authoring.sections import Section
 from agenthive.authoring.texts import texts
@@ -119,7 +119,9 @@ class TaskBuilder:
         if name not in self._agents:
             what = f"Task {task!r} references undefined agent {name!r}."
             path = f"{section.path}.{key}"
-            self._problems.add(section.at(key), path, what + did_you_mean(name, self._agents))
+            self._problems.add(
+                section.at(key), path, what + self._problems.suggest(name, self._agents)
+            )
         return name
 
     def _action(self, section: Section, agent: str) -> str:
