@@ -299,6 +299,7 @@ def test_secrets_are_kept_out() -> None:
     assert all("moved" in line for line in loaded.warnings)
     assert loaded.spec.inputs["s"].default == "${secret:w.inputs.s}"
     checked = loads(text, keep_secret=placeholder)
+    assert all("a run moves it" in line for line in checked.warnings)
     assert checked.spec.agents[1].authentication == {
         "type": "basic",
         "username": "u",

@@ -26,7 +26,6 @@ from agenthive.errors import ExpressionError
 WRITE_A_REFERENCE = (
     "a secret must not be written out here; write ${env:NAME}, ${file:PATH} or ${secret:NAME}"
 )
-MOVED = "a secret is written out here; it was moved to the secret store. Write {} instead"
 
 
 def check_inputs_read(
@@ -141,5 +140,5 @@ class AgentBuilder:
             return ""
         label = references.label_of(self._title, "agents", agent.text("name"), key)
         reference = self._keep_secret(label, text)
-        self._problems.warn(place, path, MOVED.format(reference))
+        self._problems.warn(place, path, references.moved(self._keep_secret, reference))
         return reference

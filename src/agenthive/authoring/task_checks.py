@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 
 from agenthive.authoring import references
-from agenthive.authoring.agent_checks import MOVED, WRITE_A_REFERENCE, check_inputs_read
+from agenthive.authoring.agent_checks import WRITE_A_REFERENCE, check_inputs_read
 from agenthive.authoring.graph_checks import Draft, Mention
 from agenthive.authoring.nodes import Node
 from agenthive.authoring.policies import retry_policy
@@ -198,5 +198,5 @@ class TaskBuilder:
             self._problems.add(node.place, path, WRITE_A_REFERENCE)
             return ""
         reference = self._keep_secret(label, value)
-        self._problems.warn(node.place, path, MOVED.format(reference))
+        self._problems.warn(node.place, path, references.moved(self._keep_secret, reference))
         return reference
