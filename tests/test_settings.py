@@ -107,6 +107,12 @@ def test_bad_files(world: dict[str, Any], text: str, why: str) -> None:
     assert caught.value.hint
 
 
+def test_large_file_is_refused(world: dict[str, Any]) -> None:
+    project_file(world, "#" * ((1 << 20) + 1))
+    with pytest.raises(ConfigurationError, match="larger than"):
+        Settings.load(**world)
+
+
 def test_all_problems_are_told(world: dict[str, Any]) -> None:
     user_file(world, 'mode = "x"\nmax_runs = -1\n')
     world["environ"]["AGENTHIVE_LOG_LEVEL"] = "loud"

@@ -15,7 +15,11 @@ inputs: {topic: {type: string, default: bees}}
 agents:
   - {name: api, type: http_api, endpoint: "https://api.example.com", timeout: 5}
 tasks:
-  - {name: 'fe"tch', agent: api, action: fetch, effect: none, parameters: {q: '{{ inputs["topic"] }}'}}
+  - name: 'fe"tch'
+    agent: api
+    action: fetch
+    effect: none
+    parameters: {q: '{{ inputs["topic"] }}'}
   - name: publish
     agent: api
     action: request

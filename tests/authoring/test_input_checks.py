@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agenthive.authoring import bind_inputs, check_inputs, inputs_from_texts, loads
+from agenthive.authoring import check_inputs, inputs_from_texts, loads
 from agenthive.core.spec import WorkflowSpec
 from agenthive.errors import ConfigurationError
 
@@ -15,8 +15,7 @@ name: w
 agents:
   - name: a
     type: http_api
-    endpoint: "{{ inputs.api }}/v1"
-    custom_params: {k: ["{{ inputs.count }}"]}
+    endpoint: "https://x"
   - {name: b, type: custom, endpoint: "custom://b"}
 tasks:
   - {name: t, agent_name: a, action: go}
@@ -28,6 +27,7 @@ inputs:
   ratio: {type: number}
   whole: {type: integer}
   flag: {type: boolean, default: false}
+  on: true
   list: {type: array}
   map: {type: object}
   key: {type: secret}
@@ -46,6 +46,7 @@ def test_defaults_fill_in() -> None:
         "ratio": None,
         "whole": None,
         "flag": False,
+        "on": True,
         "list": None,
         "map": None,
         "key": None,
@@ -110,16 +111,3 @@ def test_texts_of_a_command_line() -> None:
         inputs_from_texts(spec(), {"whole": "many"})
     with pytest.raises(ConfigurationError, match="whole: is not a value"):
         inputs_from_texts(spec(), {"whole": ""})
-
-
-def test_bind_inputs() -> None:
-    bound = bind_inputs(spec(), {"api": "http://h", "count": 4})
-    assert bound.agents[0].endpoint == "http://h/v1"
-    assert bound.agents[0].custom_params == {"k": [4]}
-    assert bound.agents[1] is spec().agents[1] or bound.agents[1] == spec().agents[1]
-    assert bind_inputs(bound, {}) is bound
-    with pytest.raises(ConfigurationError, match="agent 'a': endpoint: column 1: no key 'api'"):
-        bind_inputs(spec(), {"count": 1})
-    whole = loads(HEAD.replace("/v1", "")).spec
-    with pytest.raises(ConfigurationError, match="must be text after"):
-        bind_inputs(whole, {"api": 5, "count": 1})

@@ -8,7 +8,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from test_authoring import BAD, FULL, MINIMAL
 
 from agenthive.authoring import loads
 from agenthive.authoring.limits import OPERATOR
@@ -16,6 +15,8 @@ from agenthive.authoring.problems import Problems
 from agenthive.authoring.schema import json_schema, schema_text, shipped_schema
 from agenthive.authoring.sources import read_text
 from agenthive.errors import ConfigurationError
+
+from .definitions import BAD, FULL, MINIMAL
 
 ROOT = Path(__file__).parents[2]
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())
@@ -46,6 +47,11 @@ BEYOND = {
     "bad variable",
     "literal header",
     "compensation agent",
+    "expression of an agent",
+    "empty reference",
+    "header is a number",
+    "header with a bad reference",
+    "duration without end",
 }
 
 GOOD = [

@@ -20,7 +20,13 @@ SCOPE: dict[str, Any] = {
         "my-task": {"result": None},
         "words": {"result": "Hello, big World"},
     },
-    "inputs": {"topic": "bees", "n": 7, "list": [3, 1, 2], "big": list(range(20_000))},
+    "inputs": {
+        "topic": "bees",
+        "n": 7,
+        "list": [3, 1, 2],
+        "big": list(range(20_000)),
+        "half": "\ud800",
+    },
     "run": {"id": "r1"},
 }
 
@@ -77,6 +83,8 @@ GIVES: list[tuple[str, Any]] = [
     ("str(12) + str('x') + str([1, null])", "12x[1,null]"),
     ("int('12') + int(2.9)", 14),
     ("float('1.5')", 1.5),
+    ("float(2)", 2.0),
+    ("'a' == 'a'", True),
     ("bool('')", False),
     ("json({'a': 'é'})", '{"a":"é"}'),
     ("parse_json('{\"a\": [1]}').a[0]", 1),
@@ -159,7 +167,7 @@ def test_refused_when_compiled(text: str, why: str) -> None:
 
 
 FAULTS = [
-    ("inputs.topik", "column 1: no key 'topik'; there are 'topic', 'n', 'list', 'big'"),
+    ("inputs.topik", "column 1: no key 'topik'; there are 'topic', 'n', 'list', 'big', 'half'"),
     ("1 + inputs.n.x", "column 5: cannot look up 'x' in a number"),
     ("inputs.list.x", "indexed by a whole number, not 'x'"),
     ("inputs.list[true]", "indexed by a whole number"),
@@ -189,6 +197,14 @@ FAULTS = [
     ("inputs.n[1:]", "slice of a number"),
     ("[x for x in 'abc']", "needs a list"),
     ("{1: 2}", "needs text"),
+    ("1 + {}", "needs a number, not a map"),
+    ("{}.a", "no key 'a'; there are none"),
+    ("size(1)", "needs text, a list or a map"),
+    ("replace('a', '', 'b')", "cannot replace an empty text"),
+    ("keys([])", "needs a map, not a list"),
+    ("first({})", "needs a list or text, not a map"),
+    ("range(1.5)", "needs whole numbers"),
+    ("json(inputs.half)", "cannot be written as JSON"),
 ]
 
 
@@ -249,6 +265,10 @@ def test_names_that_are_read() -> None:
     assert found.task_names == {"a", "b"}
     assert found.input_names == {"x", "y"}
     assert compile_expression("1 + 1").task_names == frozenset()
+
+
+def test_shows_what_it_is() -> None:
+    assert repr(compile_expression(" 1 + 1")) == "Expression(' 1 + 1')"
 
 
 def test_compiled_once() -> None:
@@ -321,6 +341,16 @@ def test_template_names() -> None:
     template = Template.compile(["{{ tasks.a.result }}", {"x": "-{{ tasks['b'].x + inputs.q }}"}])
     assert template.task_names == {"a", "b"}
     assert template.input_names == {"q"}
+
+
+def test_deep_template_is_refused() -> None:
+    deep: Any = "{{ 1 }}"
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ExpressionError, match="nests too deep"):
+        Template.compile(deep)
+    while isinstance(deep, list):
+        deep = deep.pop()
 
 
 def test_unclosed_is_refused_quickly() -> None:

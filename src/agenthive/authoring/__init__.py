@@ -13,9 +13,10 @@ from os import PathLike
 from pathlib import Path
 
 from agenthive.authoring.assemble import ActionProblem, Loaded, Options, assemble
+from agenthive.authoring.binding import bind_inputs
 from agenthive.authoring.builder import Workflow
 from agenthive.authoring.canonical import digest, dump, parse_spec
-from agenthive.authoring.input_checks import bind_inputs, check_inputs, inputs_from_texts
+from agenthive.authoring.input_checks import check_inputs, inputs_from_texts
 from agenthive.authoring.limits import OPERATOR, SERVER, Limits
 from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import (

@@ -14,7 +14,7 @@ from agenthive.authoring import references
 from agenthive.authoring.dialect import AUTH_NEEDS, AUTHENTICATION
 from agenthive.authoring.nodes import Node, Place
 from agenthive.authoring.policies import breaker_policy, retry_policy
-from agenthive.authoring.problems import Problems, did_you_mean
+from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import KeepSecret, Reference
 from agenthive.authoring.sections import Section
 from agenthive.authoring.texts import texts
@@ -26,7 +26,6 @@ from agenthive.errors import ExpressionError
 WRITE_A_REFERENCE = (
     "a secret must not be written out here; write ${env:NAME}, ${file:PATH} or ${secret:NAME}"
 )
-MOVED = "a secret is written out here; it was moved to the secret store. Write {} instead"
 
 
 def check_inputs_read(
@@ -37,7 +36,7 @@ def check_inputs_read(
     for name in sorted(names):
         if declared is not None and name not in declared:
             what = f"the expression reads undeclared input {name[:128]!r}."
-            problems.add(place, path, what + did_you_mean(name, declared))
+            problems.add(place, path, what + problems.suggest(name, declared))
 
 
 class AgentBuilder:
@@ -141,5 +140,5 @@ class AgentBuilder:
             return ""
         label = references.label_of(self._title, "agents", agent.text("name"), key)
         reference = self._keep_secret(label, text)
-        self._problems.warn(place, path, MOVED.format(reference))
+        self._problems.warn(place, path, references.moved(self._keep_secret, reference))
         return reference

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from agenthive.authoring.nodes import Place
-from agenthive.authoring.problems import Problems, did_you_mean
+from agenthive.authoring.problems import Problems
 
 _BLOCK: Final = 4096
 _SHOWN_IN_CYCLE: Final = 20
@@ -63,7 +63,7 @@ def _edges(draft: Draft, index: dict[str, int], problems: Problems) -> list[int]
             problems.add(mention.place, mention.path, what)
         elif mention.name not in index:
             what = f"Task {draft.name!r} depends on undefined task {mention.name[:128]!r}."
-            problems.add(mention.place, mention.path, what + did_you_mean(mention.name, index))
+            problems.add(mention.place, mention.path, what + problems.suggest(mention.name, index))
         elif index[mention.name] in found:
             what = f"{mention.name!r} is listed twice; once is enough"
             problems.warn(mention.place, mention.path, what)
@@ -118,15 +118,18 @@ def _check_reads(
 ) -> None:
     far: list[tuple[int, Mention, int]] = []
     for i, draft in enumerate(drafts):
+        direct = set(edges[i]) if draft.reads else set()
         for mention in draft.reads:
             if mention.name not in index:
                 what = f"the expression reads undefined task {mention.name[:128]!r}."
-                problems.add(mention.place, mention.path, what + did_you_mean(mention.name, index))
+                problems.add(
+                    mention.place, mention.path, what + problems.suggest(mention.name, index)
+                )
             elif mention.name == draft.name:
                 if not mention.undo:
                     what = "a task cannot read its own result; only its compensation can"
                     problems.add(mention.place, mention.path, what)
-            elif index[mention.name] not in edges[i]:
+            elif index[mention.name] not in direct:
                 far.append((i, mention, index[mention.name]))
     for start in range(0, len(far), _BLOCK):
         _check_far(drafts, edges, order, far[start : start + _BLOCK], problems)

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import msgspec
-
 from agenthive.authoring import references
 from agenthive.authoring.dialect import INPUT, value_fits
 from agenthive.authoring.json_reader import read_json
 from agenthive.authoring.names import name_fault
 from agenthive.authoring.nodes import NOWHERE, Node, kind
-from agenthive.authoring.problems import Problems, did_you_mean
+from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import KeepSecret
 from agenthive.authoring.sections import Checker
 from agenthive.authoring.sources import from_python
-from agenthive.core.expressions import Template
-from agenthive.core.spec import AgentSpec, InputSpec, WorkflowSpec
+from agenthive.core.spec import InputSpec, WorkflowSpec
 from agenthive.core.values import JSONObject, JSONValue
-from agenthive.errors import ExpressionError
 
 _SECRET = "a secret input is given as a reference, ${env:NAME} or ${file:PATH}, not as the secret"
 
@@ -112,7 +108,7 @@ def check_inputs(
     for name in plain:
         if name not in spec.inputs:
             what = f"the workflow declares no input {name[:128]!r}."
-            problems.add(NOWHERE, "", what + did_you_mean(name, spec.inputs))
+            problems.add(NOWHERE, "", what + problems.suggest(name, spec.inputs))
     found: JSONObject = {}
     for name, declared in spec.inputs.items():
         if name in plain:
@@ -169,32 +165,3 @@ def inputs_from_texts(spec: WorkflowSpec, texts: Mapping[str, str]) -> JSONObjec
             found[name] = node.plain()
     problems.check()
     return found
-
-
-def bind_inputs(spec: WorkflowSpec, inputs: Mapping[str, JSONValue]) -> WorkflowSpec:
-    """The workflow with ``{{ inputs.NAME }}`` in its agents' texts filled in.
-
-    Agents are known before a run starts, so this is done once, and what the run is pinned to is
-    the result. The same object if nothing was to fill in. Raises ConfigurationError.
-    """
-    agents = tuple(_bound(agent, inputs) for agent in spec.agents)
-    if all(new is old for new, old in zip(agents, spec.agents, strict=True)):
-        return spec
-    return msgspec.structs.replace(spec, agents=agents)
-
-
-def _bound(agent: AgentSpec, inputs: Mapping[str, JSONValue]) -> AgentSpec:
-    problems = Problems(f"agent {agent.name!r}")
-    changed: dict[str, JSONValue] = {}
-    for key in ("endpoint", "custom_params", "authentication"):
-        value: JSONValue = getattr(agent, key)
-        try:
-            template = Template.compile(value, {"inputs"})
-            if not template.constant:
-                changed[key] = template.render({"inputs": dict(inputs)})
-        except ExpressionError as fault:
-            problems.add(NOWHERE, key, fault.message)
-    if not isinstance(changed.get("endpoint", ""), str):
-        problems.add(NOWHERE, "endpoint", "must be text after its inputs are filled in")
-    problems.check()
-    return msgspec.structs.replace(agent, **changed) if changed else agent

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from json import JSONDecodeError, JSONDecoder
-from typing import Final
+from typing import Final, NoReturn
 
 from agenthive.authoring.limits import MAX_DEPTH, TOO_DEEP, number_fault
 from agenthive.authoring.nodes import Node, Place, Scalar
@@ -56,7 +56,7 @@ class _Reader:
         line = bisect_right(self._lines, at)
         return line, at - self._lines[line - 1] + 1
 
-    def _stop(self, what: str, at: int | None = None) -> None:
+    def _stop(self, what: str, at: int | None = None) -> NoReturn:
         self._problems.stop(self._place(self._at if at is None else at), "", what)
 
     def _skip(self) -> str:
@@ -157,7 +157,6 @@ class _Reader:
             value, end = _DECODER.raw_decode(self._text, self._at)
         except JSONDecodeError as fault:
             self._stop(f"not JSON: {fault.msg}", fault.pos)
-            raise
         if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
             self._stop("half of a surrogate pair is not text; write the whole character")
         self._at = end
@@ -168,7 +167,6 @@ class _Reader:
         value = parse_number(word)
         if value is None:
             self._stop("not JSON: a number is malformed")
-            return None
         fault = number_fault(value)
         if fault:
             self._stop(fault)

@@ -32,6 +32,10 @@ class Problems:
         if len(self.lines) < MOST_SHOWN:
             self.lines.append(self.at(place, path, what))
 
+    def suggest(self, given: str, known: Iterable[str]) -> str:
+        """As `did_you_mean`, but nothing once no more problems are shown: looking costs time."""
+        return did_you_mean(given, known) if self.count < MOST_SHOWN else ""
+
     def warn(self, place: Place, path: str, what: str) -> None:
         """Note something that is accepted but should be known."""
         self.warnings.append(self.at(place, path, what))
@@ -65,7 +69,7 @@ class Problems:
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` if something known is close, else the known names, else nothing."""
     names = list(known)
-    close = difflib.get_close_matches(given[:128], names[:5000], n=1, cutoff=0.6)
+    close = difflib.get_close_matches(given[:128], names[:1000], n=1, cutoff=0.6)
     if close:
         return f" Did you mean {close[0]!r}?"
     return f" Known: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}." if names else ""

@@ -30,11 +30,11 @@ and hold no control characters and none of `/ [ ] #`.
 
 ## Secrets
 
-`${{env:NAME}}`, `${{file:PATH}}` and `${{secret:NAME}}` stand for secrets in the texts of agents
+`${{env:NAME}}`, `${{file:PATH}}` and `${{secret:NAME}}` stand for secrets in texts of agents
 and in headers that prove who calls (`Authorization`, `X-API-Key`, `Cookie`, ...). They are filled
-in when a call is made and are never written to the journal. A secret written out under `authentication`,
-in such a header, or given to an input of type `secret` is moved to the secret store, with a
-warning, or refused where there is none.
+in when a call is made and are never written to the journal. A secret written out under
+`authentication`, in such a header, or given to an input of type `secret` is moved to the secret
+store, with a warning, or refused where there is none.
 
 ## Expressions
 

@@ -90,6 +90,13 @@ def placeholder(label: str, secret: str) -> str:
     return f"${{secret:{label}}}"
 
 
+def moved(keep: KeepSecret, reference: str) -> str:
+    """The warning about a secret that was written out."""
+    if keep is placeholder:
+        return "a secret is written out here; a run moves it to the secret store or refuses it"
+    return f"a secret is written out here; it was moved to the secret store. Write {reference}"
+
+
 def label_of(*parts: str) -> str:
     """A label made of names: letters, digits, ``-``, ``_`` and ``.`` only, different for each."""
     raw = ".".join(parts)

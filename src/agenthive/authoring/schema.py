@@ -26,8 +26,8 @@ from agenthive.core.values import JSONObject, JSONValue
 
 SCHEMA_FILE: Final = "workflow.schema.json"
 _DURATION: Final = r"^[0-9]{1,15}(\.[0-9]{1,15})?(ms|s|m|h|d)$"
-_NAME_PATTERN: Final = r"^[^/\[\]#\u0000-\u001f\u007f-\u009f\u2028\u2029]+$"
-_TITLE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028\u2029]+$"
+_BARRED_IN_TITLE: Final = r"[\u0000-\u001f\u007f-\u009f\u2028\u2029]"
+_BARRED_IN_NAME: Final = r"[/\[\]#\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 _VISIBLE: Final = r"\S"
 _TYPES: Final = {"string": "string", "secret": "string", "integer": "integer", "number": "number",
                  "boolean": "boolean", "array": "array", "object": "object"}  # fmt: skip
@@ -95,23 +95,11 @@ def _plain(text: str) -> str:
 def _value(field: Field) -> JSONObject:
     match field.kind:
         case Kind.TEXT:
-            return {
-                "type": "string",
-                "pattern": r"^[^\u0000]*$",
-                "minLength": int(field.least or 0),
-            }
+            return {"type": "string", "minLength": int(field.least or 0), **_without(r"\u0000")}
         case Kind.NAME:
-            return {
-                "type": "string",
-                "maxLength": MAX_NAME,
-                "allOf": [{"pattern": _NAME_PATTERN}, {"pattern": _VISIBLE}],
-            }
+            return {"type": "string", **_named(_BARRED_IN_NAME)}
         case Kind.TITLE:
-            return {
-                "type": "string",
-                "maxLength": MAX_NAME,
-                "allOf": [{"pattern": _TITLE_PATTERN}, {"pattern": _VISIBLE}],
-            }
+            return {"type": "string", **_named(_BARRED_IN_TITLE)}
         case Kind.FLAG:
             return {"type": "boolean"}
         case Kind.WHOLE:
@@ -138,12 +126,20 @@ def _value(field: Field) -> JSONObject:
             return _inputs(field)
 
 
+def _without(pattern: str) -> JSONObject:
+    return {"not": {"pattern": pattern}}
+
+
+def _named(barred: str) -> JSONObject:
+    return {"maxLength": MAX_NAME, "pattern": _VISIBLE, **_without(barred)}
+
+
 def _inputs(field: Field) -> JSONObject:
     declared: JSONObject = {"$ref": f"#/$defs/{field.shape}"}
     plain: JSONObject = {"not": {"type": "object"}}
     return {
         "type": "object",
-        "propertyNames": {"maxLength": MAX_NAME, "pattern": _NAME_PATTERN},
+        "propertyNames": _named(_BARRED_IN_NAME),
         "additionalProperties": {"anyOf": [plain, declared]},
     }
 
@@ -179,7 +175,7 @@ def _defaults() -> JSONObject:
 
 
 def _dialects() -> JSONObject:
-    """The short key ``agent`` is of the native dialect; a bound on parallelism needs parallelism."""
+    """The short key ``agent`` is native; one task at a time is not several."""
     undo: JSONObject = {"properties": {"agent": False}}
     task: JSONObject = {"properties": {"agent": False, "compensate": undo}}
     classic: JSONObject = {"properties": {"tasks": {"items": task}}}

@@ -249,7 +249,8 @@ def duration(text: str) -> float | None:
     unit = UNITS.get(text[len(digits) :])
     whole, dot, fraction = digits.partition(".")
     shown = (whole + fraction).isascii() and (whole + fraction).isdigit()
-    if unit is None or not shown or not whole or bool(dot) != bool(fraction) or len(digits) > 20:
+    long = len(whole) > 15 or len(fraction) > 15
+    if unit is None or not shown or not whole or bool(dot) != bool(fraction) or long:
         return None
     return float(digits) * unit
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 
 from agenthive.authoring import references
-from agenthive.authoring.agent_checks import MOVED, WRITE_A_REFERENCE, check_inputs_read
+from agenthive.authoring.agent_checks import WRITE_A_REFERENCE, check_inputs_read
 from agenthive.authoring.graph_checks import Draft, Mention
 from agenthive.authoring.nodes import Node
 from agenthive.authoring.policies import retry_policy
-from agenthive.authoring.problems import Problems, did_you_mean
+from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import KeepSecret, Reference
 from agenthive.authoring.sections import Section
 from agenthive.authoring.texts import texts
@@ -119,7 +119,9 @@ class TaskBuilder:
         if name not in self._agents:
             what = f"Task {task!r} references undefined agent {name!r}."
             path = f"{section.path}.{key}"
-            self._problems.add(section.at(key), path, what + did_you_mean(name, self._agents))
+            self._problems.add(
+                section.at(key), path, what + self._problems.suggest(name, self._agents)
+            )
         return name
 
     def _action(self, section: Section, agent: str) -> str:
@@ -196,5 +198,5 @@ class TaskBuilder:
             self._problems.add(node.place, path, WRITE_A_REFERENCE)
             return ""
         reference = self._keep_secret(label, value)
-        self._problems.warn(node.place, path, MOVED.format(reference))
+        self._problems.warn(node.place, path, references.moved(self._keep_secret, reference))
         return reference

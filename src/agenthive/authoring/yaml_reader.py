@@ -7,7 +7,7 @@ more than 64 levels, NaN and Infinity. Scalars are those of YAML 1.2's core sche
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NoReturn
 
 import yaml
 
@@ -35,13 +35,14 @@ def read_yaml(text: str, problems: Problems) -> Node | None:
         mark = fault.problem_mark or fault.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         what = fault.problem or fault.context or "cannot be read"
-        problems.stop(place, "", f"not YAML: {what}{_advice(what)}")
+        problems.stop(place, "", f"not YAML: {what}{_advice(what, text, place)}")
     except yaml.YAMLError:
         problems.stop((0, 0), "", "not YAML: it holds a character that YAML does not allow")
 
 
-def _advice(what: str) -> str:
-    if "\\t" in what or "tab" in what:
+def _advice(what: str, text: str, place: Place) -> str:
+    lines = text.split("\n", place[0])
+    if place[0] and "\t" in lines[min(place[0], len(lines)) - 1][: place[1]]:
         return "; indent with spaces, not tabs"
     if "mapping values are not allowed" in what:
         return "; quote a text that holds ': '"
@@ -86,7 +87,7 @@ class _Reader:
                 if self._documents > 1:
                     self._stop(place, "a file holds one workflow; remove the second document")
 
-    def _stop(self, place: Place, what: str) -> None:
+    def _stop(self, place: Place, what: str) -> NoReturn:
         self._problems.stop(place, "", what)
 
     def _refuse_extras(self, event: yaml.NodeEvent, place: Place) -> None:
@@ -140,9 +141,8 @@ class _Reader:
         key = self._keys[-1]
         if key is None:
             self._stop(place, "a key must be text, not a list or a map")
-        else:
-            parent[key] = node
-            self._keys[-1] = None
+        parent[key] = node
+        self._keys[-1] = None
 
     def _resolve(self, text: str, place: Place) -> Scalar:
         value = resolve(text)

@@ -1,0 +1,1 @@
+"""How workflow files are read, checked and told about."""
