@@ -65,7 +65,7 @@ class BaseAgent(ABC):
             return Reply(result=response.result)
         return failed("agent_error", response.error or "the agent gave no reason", counts=False)
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 - most agents have nothing to let go of
         """Let go of connections and processes. May be called twice."""
 
     @classmethod

@@ -1,9 +1,9 @@
 """HTTP APIs: one request an attempt.
 
-Actions ``fetch`` (GET unless told otherwise), ``request`` (any method) and ``ping`` (says whether it
-answers). Parameters: method, endpoint (joined to the agent's), query, headers, and one of json,
-form, body. A JSON answer is decoded strictly; what is too large is refused. Status 429 and 5xx may
-be tried again, other 4xx may not. The idempotency key goes along in a header.
+Actions ``fetch`` (GET unless told otherwise), ``request`` (any method), ``ping`` (does it answer?).
+Parameters: method, endpoint (joined to the agent's), query, headers, and one of json, form, body.
+A JSON answer is decoded strictly; what is too large is refused. Status 429 and 5xx may be tried
+again, other 4xx may not. The idempotency key goes along in a header. Never retries by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from agenthive.agents.base import (
 )
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec, Effect
-from agenthive.errors import AgentHiveError, APIError, ConfigurationError, EgressRefused
+from agenthive.errors import APIError, ConfigurationError, EgressRefused
 from agenthive.infra.egress import MAX_BODY, Answer, Egress
 from agenthive.infra.retry_after import retry_after
 from agenthive.infra.secrets import Secrets
@@ -50,31 +50,28 @@ class HttpAgent(BaseAgent):
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Make the request outside any run."""
-        reply = await self._request(action, parameters, {})
+        call = Call(
+            run="", task="", attempt=1, key="", agent=self.name, action=action,
+            parameters=parameters,
+        )  # fmt: skip
+        reply = await self.perform(call)
         if reply.fault is not None:
             return AgentResponse(success=False, error=reply.fault.message)
         return AgentResponse(success=True, result=reply.result)
 
     async def perform(self, call: Call) -> Reply:
         """Make the request with the call's idempotency key."""
-        return await self._request(call.action, call.parameters, {self._key_header: call.key})
-
-    async def _request(
-        self, action: str, parameters: Mapping[str, Any], more: Mapping[str, str]
-    ) -> Reply:
+        action, parameters = call.action, call.parameters
         try:
             method = str(parameters.get("method", "GET")).upper()
             if action not in ACTIONS or method not in METHODS:
                 return failed("refused", f"an HTTP API has no {action} {method}", retriable=False)
             url = _join(self.config.endpoint, str(parameters.get("endpoint", "")))
-            login, private = credentials(self.config, self._secrets, urlsplit(url).netloc)
-            given = parameters.get("headers") or {}
-            headers = {**_texts(self._secrets.resolve_all(given, urlsplit(url).netloc)), **login}
-            agent = str(option(self.config, "user_agent", "agenthive"))
+            headers, private = self._headers(call, urlsplit(url).netloc)
             answer = await self._egress.request(
                 method,
                 url,
-                headers={"user-agent": agent, **more, **headers},
+                headers=headers,
                 max_body=self._max_body,
                 private=private,
                 **_body(parameters),
@@ -91,6 +88,18 @@ class HttpAgent(BaseAgent):
             what = self._secrets.scrub(f"{type(error).__name__}: {error}")
             return failed("connection", f"{urlsplit(self.config.endpoint).netloc}: {what}")
         return self._reply(action, answer)
+
+    def _headers(self, call: Call, host: str) -> tuple[dict[str, str], tuple[str, ...]]:
+        """What is sent along, and the names among it that stay with this host."""
+        given: Any = call.parameters.get("headers") or {}
+        own = {
+            str(name): self._secrets.resolve_some(str(value), call.references, host)
+            for name, value in dict(given).items()
+        }
+        login, private = credentials(self.config, self._secrets, host)
+        agent = str(option(self.config, "user_agent", "agenthive"))
+        headers = {"user-agent": agent, self._key_header: call.key, **own, **login}
+        return {name: value for name, value in headers.items() if value}, (*private, *own)
 
     def _reply(self, action: str, answer: Answer) -> Reply:
         if answer.status == 429:
@@ -152,10 +161,6 @@ def _join(base: str, path: str) -> str:
             raise ConfigurationError(f"the endpoint of a task stays at its agent's {own.netloc}")
         return path
     return f"{base.rstrip('/')}/{path.lstrip('/')}"
-
-
-def _texts(headers: Any) -> dict[str, str]:
-    return {str(name): str(value) for name, value in dict(headers).items()}
 
 
 def _body(parameters: Mapping[str, Any]) -> dict[str, Any]:

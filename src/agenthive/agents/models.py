@@ -1,7 +1,7 @@
 """Language models: which vendor's agent does `ai_agent` mean? Decided by the endpoint.
 
-``offline://`` is the deterministic model; an address at anthropic.com or ``anthropic:`` is Anthropic;
-every other http(s) address speaks OpenAI's protocol. A parameter ``model: "openai:NAME"`` (or
+``offline://`` is the deterministic model; an address at anthropic.com is Anthropic's; every other
+http(s) address speaks OpenAI's protocol. A parameter ``model: "openai:NAME"`` (or
 ``anthropic:NAME``) overrides an offline endpoint for that call, with the key from OPENAI_API_KEY or
 ANTHROPIC_API_KEY. Vendors' packages are imported when the first call needs them.
 """

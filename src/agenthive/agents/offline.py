@@ -20,11 +20,12 @@ from agenthive.core.spec import AgentSpec
 MODEL: Final = "offline-extractive"
 MOST_INPUT: Final = 2**20
 _WORD: Final = re.compile(r"[^\W_]{2,40}")
-_DULL: Final = frozenset(
-    "the a an and or of to in on for with by at as is are was were be been it its this that these "
-    "those from not no but if then than into over about which who what when where how all each "
-    "any can may will would should".split()
-)
+_DULL_WORDS: Final = """
+    the a an and or of to in on for with by at as is are was were be been it its this that these
+    those from not no but if then than into over about which who what when where how all each any
+    can may will would should
+"""
+_DULL: Final = frozenset(_DULL_WORDS.split())
 
 
 class OfflineAgent(BaseAgent):

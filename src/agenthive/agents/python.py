@@ -1,16 +1,19 @@
 """Custom agents: Python functions and classes that the operator registered under a name.
 
-A function takes ``parameters``, or ``action`` and ``parameters``, or the whole ``call``, by the names
-of its arguments; sync ones run in a thread, async ones on the event loop. What it raises is a
-failure that may be retried; `Refuse` says that trying again cannot help. A workflow can only name
-what is registered, never bring code of its own.
+A function takes ``parameters``, ``action`` and the whole ``call``, whichever its arguments name.
+Async ones run on the event loop; sync ones in a thread, which nobody can stop: prefer async. What it
+raises is a failure that may be retried; `Refuse` says that trying again cannot help. A workflow can
+only name what is registered, never bring code of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import inspect
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -20,6 +23,8 @@ from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec
 from agenthive.errors import ConfigurationError
 
+THREADS = 64
+"""How many sync functions run at once."""
 MAX_RESULT = 16 * 2**20
 """Bytes of JSON that one result may have."""
 
@@ -58,7 +63,7 @@ class FunctionAgent(BaseAgent):
             if self._is_async:
                 result = await self._function(**arguments)
             else:
-                result = await asyncio.to_thread(self._function, **arguments)
+                result = await _in_thread(self._function, arguments)
                 if inspect.isawaitable(result):
                     result = await result
             return _reply(result)
@@ -66,6 +71,17 @@ class FunctionAgent(BaseAgent):
             return failed("refused", str(error), retriable=False, counts=False)
         except Exception as error:
             return failed("agent_error", f"{type(error).__name__}: {error}", counts=False)
+
+
+async def _in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    loop = asyncio.get_running_loop()
+    work = functools.partial(contextvars.copy_context().run, function, **arguments)
+    return await loop.run_in_executor(_threads(), work)
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, "agenthive-custom")
 
 
 def _wanted(function: Callable[..., Any]) -> tuple[str, ...]:

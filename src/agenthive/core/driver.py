@@ -392,6 +392,7 @@ class Driver:
             parameters=parameters,
             dependencies=live.dependencies(command.task),
             description=node.description,
+            references=node.references,
             timeout=None if node.timeout is None else node.timeout / SECOND,
         )
         perform = act.Perform(call, node.agent, node.timeout)

@@ -6,15 +6,17 @@ that declares a compensation gets a second node, ``NAME#undo``, which sleeps unt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from typing import Final
 
 import msgspec
 
 from agenthive.core.expressions import Template
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.spec import AgentSpec, Effect, TaskSpec, WorkflowSpec
-from agenthive.core.values import Micros, micros
+from agenthive.core.values import JSONValue, Micros, micros
 from agenthive.errors import ConfigurationError
 
 UNDO = "#undo"
@@ -38,6 +40,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     tolerated: bool
     endpoint: str
+    references: frozenset[str]
     undoes: int | None = None
 
 
@@ -122,6 +125,7 @@ def _task_node(task: TaskSpec, agents: dict[str, AgentSpec]) -> Node:
         priority=task.priority,
         tolerated=task.continue_on_failure,
         endpoint=agent.where,
+        references=secret_references(task.parameters),
     )
 
 
@@ -141,6 +145,7 @@ def _undo_node(i: int, task: TaskSpec, agents: dict[str, AgentSpec]) -> Node:
         priority=task.priority,
         tolerated=False,
         endpoint=agent.where,
+        references=secret_references(undo.parameters),
         undoes=i,
     )
 
@@ -148,6 +153,19 @@ def _undo_node(i: int, task: TaskSpec, agents: dict[str, AgentSpec]) -> Node:
 def _timeout(own: float | None, agent: AgentSpec) -> Micros | None:
     seconds = own if own is not None else agent.timeout
     return None if seconds is None else micros(seconds)
+
+
+_NO_REFERENCES: Final[frozenset[str]] = frozenset()
+_REFERENCE: Final = re.compile(r"\$\{(?:env|file|secret):[^}]{1,512}\}")
+
+
+def secret_references(value: JSONValue) -> frozenset[str]:
+    """The secret references that stand anywhere in ``value``."""
+    if isinstance(value, str):
+        return frozenset(_REFERENCE.findall(value)) if "${" in value else _NO_REFERENCES
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    found = [references for part in parts if (references := secret_references(part))]
+    return frozenset[str]().union(*found) if found else _NO_REFERENCES
 
 
 def topological(dependents: Sequence[Sequence[int]]) -> list[int]:

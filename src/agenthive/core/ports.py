@@ -48,6 +48,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     ``key`` is the idempotency key, the same for every attempt of one logical call.
     ``dependencies`` maps the names of the tasks this one depends on to their results.
+    ``references`` are the secret references that the definition itself holds in the parameters:
+    only those may be resolved, never one that came in with a result.
     ``timeout`` is seconds, None without a bound; the runtime enforces it by cancelling.
     """
 
@@ -60,6 +62,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     parameters: JSONObject
     dependencies: JSONObject = {}
     description: str = ""
+    references: frozenset[str] = frozenset()
     timeout: float | None = None
 
 

@@ -244,7 +244,9 @@ class WorkflowEngine:
     ) -> WorkflowExecution:
         """Run to the end. Raises what `Hive.submit` raises."""
         async with AsyncExitStack() as stack:
-            hive = self._hive or await stack.enter_async_context(_configured())
+            hive = self._hive
+            if hive is None:
+                hive = await stack.enter_async_context(_configured())
             run = await hive.submit(workflow, authoring.check_inputs(workflow, inputs or {}))
             async for fact in hive.watch(run):
                 await self.state_machine.follow(fact)

@@ -63,7 +63,7 @@ class CircuitBreaker:
         return self._breaker.state
 
     async def call(self, function: Callable[..., Awaitable[T]], *args: Any, **named: Any) -> T:
-        """Await ``function``. Raises AgentUnavailable("Circuit breaker is open") without calling."""
+        """Await ``function``; raises AgentUnavailable("Circuit breaker is open") instead of it."""
         async with self:
             return await function(*args, **named)
 

@@ -1,14 +1,15 @@
 """Secrets by reference: resolved at the last moment, bound to a host, scrubbed from answers.
 
 ``${env:NAME}``, ``${file:PATH}`` and ``${secret:NAME}`` (a file in HOME/secrets) may stand inside
-any string. A `Secret` shows itself as ``***``. Never put a resolved value into a message, a log or a
-result: `Secrets.scrub` is the last net, not the plan.
+any string. A `Secret` shows itself as ``***``. Never put a resolved value into a message, a log
+or a result: `Secrets.scrub` is the last net, not the plan.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,19 +53,19 @@ class Secrets:
         A reference that has been sent to one host is refused for another (EgressRefused).
         Raises ConfigurationError, naming the reference, if it leads nowhere.
         """
-        for kind, name in REFERENCE.findall(text):
-            self._bind(f"${{{kind}:{name}}}", host)
+        for match in REFERENCE.finditer(text):
+            self._bind(match[0], host)
         return Secret(REFERENCE.sub(self._replace, text))
 
-    def resolve_all(self, value: Any, host: str = "") -> Any:
-        """`resolve` for every string inside a JSON value, revealed: for the wire only."""
-        if isinstance(value, str):
-            return self.resolve(value, host).reveal() if "${" in value else value
-        if isinstance(value, dict):
-            return {key: self.resolve_all(item, host) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.resolve_all(item, host) for item in value]
-        return value
+    def resolve_some(self, text: str, allowed: Collection[str], host: str) -> str:
+        """``text`` with the ``allowed`` references replaced, revealed: for the wire only.
+
+        What is not allowed stays as it is: it came in with somebody's data.
+        """
+        found = [match[0] for match in REFERENCE.finditer(text) if match[0] in allowed]
+        for reference in found:
+            text = text.replace(reference, self.resolve(reference, host).reveal())
+        return text
 
     def keep(self, name: str, value: str) -> str:
         """Move a literal into HOME/secrets (0600) and give the reference to it."""
