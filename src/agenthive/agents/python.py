@@ -1,7 +1,7 @@
 """Custom agents: Python functions and classes that the operator registered under a name.
 
 A function takes ``parameters``, ``action`` and the whole ``call``, whichever its arguments name.
-Async ones run on the event loop; sync ones in a thread, which nobody can stop: prefer async. What it
+Async ones run on the event loop; sync ones in a thread that nobody can stop: prefer async. What it
 raises is a failure that may be retried; `Refuse` says that trying again cannot help. A workflow can
 only name what is registered, never bring code of its own.
 """

@@ -1,0 +1,125 @@
+"""What release_notes.yaml needs of Python: finding the range, writing the page, and a small API.
+
+Named in agenthive.toml as `custom://release_notes`. Importing it starts the API on loopback, so it
+is there for a run and for its resumption; it ends with the process.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from agenthive.agents.python import Refuse
+from agenthive.core.ports import Call
+
+ADDRESS = ("127.0.0.1", 18377)
+LAST = 20
+SECTIONS = {
+    "Added": ["add", "build", "lay", "compose", "learn", "simulate", "ship", "write"],
+    "Fixed": ["fix", "mend", "repair", "give", "refuse", "survive"],
+    "Changed": [],
+}
+"""Heading -> first words of the subjects under it; the heading without words takes the rest."""
+
+
+class Style(BaseHTTPRequestHandler):
+    """GET /sections: which subjects go under which heading."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        known = self.path == "/sections"
+        body = json.dumps({"sections": SECTIONS} if known else {"error": "not here"}).encode()
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def _serve() -> None:
+    try:
+        server = ThreadingHTTPServer(ADDRESS, Style)
+    except OSError:
+        return  # another run on this machine serves the same page already
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+_serve()
+
+
+def git(repository: str, *arguments: str) -> str:
+    """What git says, or nothing if it refuses."""
+    done = subprocess.run(
+        ["git", "-C", repository, *arguments], capture_output=True, text=True, timeout=30
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def find_range(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The repository's root, its last tag, and how many commits are new."""
+    root = git(str(parameters["repository"]), "rev-parse", "--show-toplevel")
+    if not root:
+        raise Refuse(f"{parameters['repository']} is not a git repository")
+    tag = git(root, "describe", "--tags", "--abbrev=0")
+    total = int(git(root, "rev-list", "--count", f"{tag}..HEAD" if tag else "HEAD") or 0)
+    count = total if tag else min(total, LAST)
+    return {"repository": root, "since": tag or None, "count": max(count, 1), "new": count}
+
+
+def commits(text: str) -> list[dict[str, str]]:
+    """Hash and subject of every commit in what the MCP server's git_log says."""
+    found = []
+    for part in re.split(r"^Commit: ", text, flags=re.MULTILINE)[1:]:
+        sha = re.match(r"'?([0-9a-f]{7,40})", part)
+        message = re.search(r"^Message: (.*)", part, flags=re.MULTILINE | re.DOTALL)
+        if sha and message:
+            # The server writes the message as Python would show it.
+            lines = message[1].strip().strip("'\"").replace("\\n", "\n").splitlines()
+            found.append({"sha": sha[1][:10], "subject": lines[0] if lines else ""})
+    return found
+
+
+def write_page(call: Call) -> dict[str, Any]:
+    """Write the Markdown file; the same key gives the same page."""
+    given: dict[str, Any] = call.dependencies
+    listed = commits(given["history"]["content"])[: given["range"]["new"]]
+    sections: dict[str, list[str]] = given["sections"]["sections"]
+    since = given["range"]["since"]
+    lines = ["# Release notes", "", f"{len(listed)} commits " + (f"since {since}" if since else "")]
+    lines += ["", given["summary"]["content"], ""]
+    for heading, words in sections.items():
+        others = {word for list_ in sections.values() for word in list_}
+        chosen = [c for c in listed if _fits(c["subject"], words, others)]
+        if chosen:
+            lines += [f"## {heading}", ""]
+            lines += [f"- {c['subject']} ({c['sha']})" for c in chosen] + [""]
+    path = Path(str(call.parameters["output"])).resolve()
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text("\n".join(lines), encoding="utf-8")
+    temporary.replace(path)
+    return {"path": str(path), "commits": len(listed)}
+
+
+def _fits(subject: str, words: list[str], others: set[str]) -> bool:
+    first = (subject.split() or [""])[0].lower()
+    return first in words if words else first not in others
+
+
+def release_notes(action: str, parameters: dict[str, Any], call: Call) -> dict[str, Any]:
+    """The agent `custom://release_notes`."""
+    if action == "find_range":
+        return find_range(parameters)
+    if action == "write_page":
+        return write_page(call)
+    raise Refuse(f"release_notes has no action '{action}'")
+
+
+AGENTS = {"release_notes": release_notes}
