@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from agenthive.agents.directory import Directory
+from agenthive.authoring import bind_inputs, check_inputs
 from agenthive.core import definition
 from agenthive.core import events as ev
 from agenthive.core.driver import Driver
@@ -118,6 +119,7 @@ class Hive:
     ) -> str:
         """Accept a run and give its id. It is on disk when this returns.
 
+        ``inputs`` are checked against what the workflow declares, and defaults filled in.
         Raises ConfigurationError if the workflow cannot run, AgentUnavailable if nobody has one of
         its custom agents, StoreUnavailable or StoreFailed if the journal takes nothing.
         """
@@ -229,7 +231,10 @@ class Hive:
             raise
         return self
 
-    async def _submit(self, run: str, workflow: WorkflowSpec, inputs: JSONObject) -> None:
+    async def _submit(self, run: str, workflow: WorkflowSpec, given: JSONObject) -> None:
+        inputs = check_inputs(workflow, given)
+        if inputs:
+            workflow = bind_inputs(workflow, inputs)
         missing = self._missing(workflow)
         if missing:
             raise AgentUnavailable("; ".join(missing.values()))

@@ -247,7 +247,7 @@ class WorkflowEngine:
             hive = self._hive
             if hive is None:
                 hive = await stack.enter_async_context(_configured())
-            run = await hive.submit(workflow, authoring.check_inputs(workflow, inputs or {}))
+            run = await hive.submit(workflow, inputs)
             async for fact in hive.watch(run):
                 await self.state_machine.follow(fact)
             execution = WorkflowExecution.of(await hive.report(run))

@@ -1,0 +1,30 @@
+"""Runs simple_workflow.yaml and prints what came of it: `python examples/simple_demo.py`."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import example_agents
+
+from agenthive.agents.directory import Directory
+from agenthive.authoring import load
+from agenthive.hive import Hive
+
+EXAMPLES = Path(__file__).parent
+
+
+async def main() -> None:
+    """One workflow, in memory."""
+    agents = Directory()
+    agents.register("analysis", example_agents.analysis)
+    workflow = load(EXAMPLES / "simple_workflow.yaml", action_problem=agents.action_problem).spec
+    async with Hive.open(agents=agents) as hive:
+        report = await hive.run(workflow)
+    print(f"{report.name}: {report.status}, {report.completed_tasks}/{report.total_tasks} tasks")
+    for name, result in report.results.items():
+        print(f"  {name}: {str(result)[:100]}")
+
+
+asyncio.run(main())
