@@ -18,7 +18,8 @@ from agenthive.core.driver import Driver
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject
-from agenthive.runtimes.simulated import Answer, Faults, SimulatedRuntime
+from agenthive.runtimes.simulated import SimulatedRuntime
+from agenthive.runtimes.surroundings import Answer, Faults
 from agenthive.stores.memory import MemoryStore
 
 DAGS = Path(__file__).parent.parent / "tests" / "data" / "dags"

@@ -1,4 +1,4 @@
-"""One shape through agenthive in a process of its own; prints one JSON line. Used by `engine.py`."""
+"""One shape through agenthive in its own process; prints one JSON line. Used by `engine.py`."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ async def measure(options: argparse.Namespace) -> None:
     spec = workflow("chain" if many else options.shape, tasks, options.effect)
     runs = options.tasks // common.CHAIN_LEN if many else 1
     home = tempfile.mkdtemp(prefix="bench_", dir=os.environ.get("PEERS"))
-    async with Hive.open(home, max_runs=100_000, max_calls=options.calls, agents=Directory()) as hive:
+    async with Hive.open(
+        home, max_runs=100_000, max_calls=options.calls, agents=Directory()
+    ) as hive:
         base = common.status_kb("VmRSS")
         cpu, began = time.process_time(), time.perf_counter()
         ids = [f"run-{i}" for i in range(runs)]
@@ -92,7 +94,7 @@ async def measure(options: argparse.Namespace) -> None:
             raise SystemExit("not every run completed")
         if sum(row.completed_tasks for row in rows) != done:
             raise SystemExit("not every task is in the journal")
-    stored = sum(file.stat().st_size for file in Path(home).glob("journal.db*"))
+    stored = sum(file.stat().st_size for file in os.scandir(home) if "journal.db" in file.name)
     row = {
         "tasks": done,
         "tasks_per_s": round(done / seconds, 1),

@@ -23,6 +23,7 @@ from agenthive.core.spec import AgentSpec
 from agenthive.core.states import RunStatus
 from agenthive.core.values import SECOND, Micros
 from agenthive.errors import AgentHiveError, StoreFailed, StoreUnavailable
+from agenthive.runtimes.waiters import Waiters
 
 CallId: TypeAlias = tuple[str, str, int]
 
@@ -49,13 +50,11 @@ class EmbeddedRuntime:
         self._calls: dict[CallId, asyncio.Task[None]] = {}
         self._verdicts: dict[CallId, Reply | None] = {}
         self._found: dict[int, tuple[AgentSpec, Agent]] = {}
-        self._tokens: dict[int, asyncio.Future[None]] = {}
-        self._token = 0
-        self._waiters: dict[str, list[asyncio.Future[RunStatus]]] = {}
         self._drained = asyncio.Event()
         self._pulse = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
+        self._waiters = Waiters(self._loop)
         self._running = self._turn_due = self._writing = False
 
     # For whoever holds the runtime.
@@ -68,7 +67,7 @@ class EmbeddedRuntime:
     async def submit(self, event: ev.RunSubmitted, graph: Graph, body: bytes) -> None:
         """Accept a run; it is on disk when this returns. Raises StoreUnavailable, StoreFailed."""
         self._refuse_if_sick()
-        token, done = self._expect()
+        token, done = self._waiters.expect()
         self.driver.submit(self._clock(), event, graph, body, token)
         self._poke()
         await done
@@ -76,12 +75,11 @@ class EmbeddedRuntime:
     async def cancel(self, run: str, actor: str, reason: str) -> None:
         """Cancel an open run; the request is on disk when this returns. Raises RunNotFound."""
         self._refuse_if_sick()
-        token, done = self._expect()
+        token, done = self._waiters.expect()
         try:
             self.driver.cancel(self._clock(), run, actor, reason, token)
-        except AgentHiveError:
-            del self._tokens[token]
-            raise
+        except AgentHiveError as error:
+            self._waiters.settle(token, error)
         self._poke()
         await done
 
@@ -96,11 +94,9 @@ class EmbeddedRuntime:
 
         Ask for it before anything can end the run. Fails with StoreFailed if the journal does.
         """
-        future: asyncio.Future[RunStatus] = self._loop.create_future()
+        future = self._waiters.ended(run)
         if self.failed is not None:
-            future.set_exception(self.failed)
-        else:
-            self._waiters.setdefault(run, []).append(future)
+            self._waiters.give_up(self.failed)
         return future
 
     def next_commit(self) -> Awaitable[object]:
@@ -123,7 +119,7 @@ class EmbeddedRuntime:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
         self._pulse.set()
-        self._give_up(StoreFailed("the hive was closed"))
+        self._waiters.give_up(StoreFailed("the hive was closed"))
 
     # Turns: decide, write, carry out. One at a time.
 
@@ -176,7 +172,7 @@ class EmbeddedRuntime:
         """Nothing was written. Refuse new work, and try what was promised again and again."""
         self.refusing = error
         for token in self.driver.withdraw(batch):
-            self._settle(token, error)
+            self._waiters.settle(token, error)
         again = min(delay * 2, RETRY_MOST)
         self._loop.call_later(delay, self._write, batch, again)
 
@@ -196,13 +192,13 @@ class EmbeddedRuntime:
         if isinstance(action, act.Perform):
             self._perform(action)
         elif isinstance(action, act.Acknowledge):
-            self._settle(action.token, None)
+            self._waiters.settle(action.token)
         elif isinstance(action, act.Stop):
             self._end_call((action.run, action.task, action.attempt), None)
         elif isinstance(action, act.RunEnded):
-            self._tell(action.run, action.status)
+            self._waiters.tell(action.run, action.status)
         else:
-            self._tell(action.run, RunStatus.WAITING)
+            self._waiters.tell(action.run, RunStatus.WAITING)
 
     # Calls.
 
@@ -259,28 +255,6 @@ class EmbeddedRuntime:
             found = self._found[id(spec)] = (spec, self._agents.find(spec))
         return found[1]
 
-    # Whoever waits.
-
-    def _expect(self) -> tuple[int, asyncio.Future[None]]:
-        self._token += 1
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._tokens[self._token] = done
-        return self._token, done
-
-    def _settle(self, token: int, error: AgentHiveError | None) -> None:
-        done = self._tokens.pop(token, None)
-        if done is None or done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    def _tell(self, run: str, status: RunStatus) -> None:
-        for future in self._waiters.pop(run, ()):
-            if not future.done():
-                future.set_result(status)
-
     def _refuse_if_sick(self) -> None:
         sick = self.failed or self.refusing
         if sick is not None:
@@ -293,13 +267,4 @@ class EmbeddedRuntime:
         self._pulse.set()
         for call in list(self._calls.values()):
             call.cancel()
-        self._give_up(error)
-
-    def _give_up(self, error: AgentHiveError) -> None:
-        for token in list(self._tokens):
-            self._settle(token, error)
-        for run in list(self._waiters):
-            for future in self._waiters.pop(run):
-                if not future.done():
-                    future.set_exception(error)
-                    future.exception()
+        self._waiters.give_up(error)

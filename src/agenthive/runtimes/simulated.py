@@ -11,7 +11,6 @@ from collections.abc import Callable
 from hashlib import sha256
 from heapq import heappop, heappush
 from random import Random
-from typing import Protocol
 
 import msgspec
 
@@ -20,68 +19,16 @@ from agenthive.core import definition
 from agenthive.core import events as ev
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
-from agenthive.core.ports import Batch, Call, Fault, Record, Reply, RunRow
+from agenthive.core.ports import Batch, Call, Fault, Reply
 from agenthive.core.replay import replay
-from agenthive.core.spec import AgentSpec, WorkflowSpec
+from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.errors import RunNotFound
+from agenthive.runtimes.surroundings import Disk, Faults, Observer, World
 
 EPOCH: Micros = 1_700_000_000 * SECOND
 MAX_STEPS = 200_000
 """A simulation that takes longer than this does not end."""
-
-
-class Faults(msgspec.Struct, frozen=True, kw_only=True):
-    """How likely each fault is, from 0 to 1, at each place where it can happen."""
-
-    crash: float = 0.0
-    refuse: float = 0.0
-    jump: float = 0.0
-    stale: float = 0.0
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the world does with one call. Times are microseconds after the call.
-
-    ``acts`` is when its effect happens (None: never); ``replies`` are the times at which ``reply``
-    comes back (none: it hangs; several: duplicates).
-    """
-
-    reply: Reply
-    acts: Micros | None
-    replies: tuple[Micros, ...]
-
-
-class World(Protocol):
-    """The outside world: it survives crashes and remembers what was done to it."""
-
-    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
-        """What happens to this call."""
-        ...
-
-
-class Observer(Protocol):
-    """Sees what happens, in order. ``what`` names it, ``data`` says more."""
-
-    def saw(self, now: Micros, what: str, data: JSONObject) -> None:
-        """Something happened."""
-        ...
-
-
-class Disk(Protocol):
-    """A journal that can be written without an event loop: what survives a crash."""
-
-    def write(self, batch: Batch) -> None:
-        """Write one batch, all or nothing."""
-        ...
-
-    def records(self, stream: str) -> list[Record]:
-        """All records of a stream."""
-        ...
-
-    def rows(self, tenant: str = "default", *, unfinished: bool = False) -> list[RunRow]:
-        """Rows of the run list."""
-        ...
 
 
 class Crash(Exception):

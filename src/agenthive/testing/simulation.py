@@ -35,7 +35,8 @@ from agenthive.core.spec import (
 )
 from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.errors import AgentHiveError
-from agenthive.runtimes.simulated import Answer, Faults, SimulatedRuntime
+from agenthive.runtimes.simulated import SimulatedRuntime
+from agenthive.runtimes.surroundings import Answer, Faults
 from agenthive.stores.memory import MemoryStore
 from agenthive.testing.oracle import Case, judge
 

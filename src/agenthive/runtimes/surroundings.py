@@ -1,0 +1,67 @@
+"""What surrounds a simulated process: the world it calls, the disk that survives it, who watches.
+
+Values and protocols only; `simulated` brings them to life.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from agenthive.core.ports import Batch, Call, Record, Reply, RunRow
+from agenthive.core.spec import AgentSpec
+from agenthive.core.values import JSONObject, Micros
+
+
+class Faults(msgspec.Struct, frozen=True, kw_only=True):
+    """How likely each fault is, from 0 to 1, at each place where it can happen."""
+
+    crash: float = 0.0
+    refuse: float = 0.0
+    jump: float = 0.0
+    stale: float = 0.0
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the world does with one call. Times are microseconds after the call.
+
+    ``acts`` is when its effect happens (None: never); ``replies`` are the times at which ``reply``
+    comes back (none: it hangs; several: duplicates).
+    """
+
+    reply: Reply
+    acts: Micros | None
+    replies: tuple[Micros, ...]
+
+
+class World(Protocol):
+    """The outside world: it survives crashes and remembers what was done to it."""
+
+    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
+        """What happens to this call."""
+        ...
+
+
+class Observer(Protocol):
+    """Sees what happens, in order. ``what`` names it, ``data`` says more."""
+
+    def saw(self, now: Micros, what: str, data: JSONObject) -> None:
+        """Something happened."""
+        ...
+
+
+class Disk(Protocol):
+    """A journal that can be written without an event loop: what survives a crash."""
+
+    def write(self, batch: Batch) -> None:
+        """Write one batch, all or nothing."""
+        ...
+
+    def records(self, stream: str) -> list[Record]:
+        """All records of a stream."""
+        ...
+
+    def rows(self, tenant: str = "default", *, unfinished: bool = False) -> list[RunRow]:
+        """Rows of the run list."""
+        ...
