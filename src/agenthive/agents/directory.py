@@ -81,7 +81,26 @@ class Directory:
     @property
     def names(self) -> list[str]:
         """The custom names that are known."""
-        return sorted({*self._custom, *self._lazy, *(e.name for e in entry_points(group=GROUP))})
+        return sorted(self.sources)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Each custom name that is known, and where it comes from."""
+        found = {entry.name: f"package: {entry.value}" for entry in entry_points(group=GROUP)}
+        found |= {name: f"settings: {where}" for name, where in self._lazy.items()}
+        for name, agent in self._custom.items():
+            found.setdefault(name, f"code: {getattr(agent, '__qualname__', repr(agent))}")
+        return dict(sorted(found.items()))
+
+    def load(self, name: str) -> Any:
+        """The custom agent of that name, None if nobody has it. Raises ConfigurationError."""
+        if name not in self._custom:
+            if name in self._lazy:
+                self._custom[name] = _import(name, self._lazy[name])
+            else:
+                for entry in entry_points(group=GROUP, name=name):
+                    self._custom[name] = entry.load()
+        return self._custom.get(name)
 
     # What a runtime asks.
 
@@ -129,7 +148,7 @@ class Directory:
 
     def _make_custom(self, spec: AgentSpec) -> BaseAgent:
         name = spec.endpoint.removeprefix(CUSTOM)
-        agent: Any = self._custom.get(name) or self._load(name) or self._kinds.get(spec.type)
+        agent: Any = self.load(name) or self._kinds.get(spec.type)
         if agent is None:
             raise AgentUnavailable(
                 f"agent '{spec.name}': nobody has registered custom://{name}",
@@ -141,14 +160,6 @@ class Directory:
         if inspect.isclass(agent):
             agent = agent()
         return FunctionAgent(spec, agent)
-
-    def _load(self, name: str) -> Any:
-        if name in self._lazy:
-            self._custom[name] = _import(name, self._lazy[name])
-        else:
-            for entry in entry_points(group=GROUP, name=name):
-                self._custom[name] = entry.load()
-        return self._custom.get(name)
 
 
 def _module(kind: str) -> Any:

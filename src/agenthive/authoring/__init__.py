@@ -16,7 +16,7 @@ from agenthive.authoring.assemble import ActionProblem, Loaded, Options, assembl
 from agenthive.authoring.binding import bind_inputs
 from agenthive.authoring.builder import Workflow
 from agenthive.authoring.canonical import digest, dump, parse_spec
-from agenthive.authoring.input_checks import check_inputs, inputs_from_texts
+from agenthive.authoring.input_checks import check_inputs, inputs_from_file, inputs_from_texts
 from agenthive.authoring.limits import OPERATOR, SERVER, Limits
 from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import (
@@ -44,6 +44,7 @@ __all__ = [
     "digest",
     "dump",
     "from_mapping",
+    "inputs_from_file",
     "inputs_from_texts",
     "load",
     "loads",

@@ -57,6 +57,13 @@ class Archive:
         what = f"{len(rows)} runs begin with" if rows else "there is no run"
         raise RunNotFound(f"{what} '{run}'", hint="`agenthive ps` lists the runs of this home.")
 
+    async def row(self, run: str) -> RunRow:
+        """The row of a run in the run list. Raises RunNotFound."""
+        row = await self._store.run(run)
+        if row is None:
+            raise RunNotFound(f"there is no run '{run}'", hint="`agenthive ps` lists the runs.")
+        return row
+
     async def records(self, run: str) -> list[Record]:
         """All records of a run, with their chain checked. Raises RunNotFound, StoreCorrupt."""
         records = list(check([record async for record in self._store.read(run)]))

@@ -227,6 +227,11 @@ class SqliteStore:
         self._open_readers.clear()
 
 
+def engine_version() -> str:
+    """The version of SQLite that is used here."""
+    return apsw.sqlite_lib_version()
+
+
 def _connect(path: Path) -> apsw.Connection:
     fresh = not path.exists()
     if fresh:
