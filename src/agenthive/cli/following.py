@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from agenthive.cli import output
@@ -31,23 +31,30 @@ async def leave(session: Session, interrupts: Interrupts, *, told: bool) -> None
         await session.close(drain=False)
 
 
-async def follow(session: Session, run: str, name: str, total: int, *, quiet: bool) -> None:
-    """Show a run until it ends or needs somebody."""
+async def follow(
+    session: Session, run: str, name: str, total: int, *, quiet: bool, after: int = 0
+) -> None:
+    """Show a run until it ends or needs somebody; facts up to number ``after`` are only counted."""
     view = None if quiet else progress(name, total)
     try:
         async for fact in session.watch(run):
             if view is not None:
-                view.take(fact)
+                view.take(fact, old=fact.seq <= after)
     finally:
         if view is not None:
             view.close()
 
 
-async def follow_all(session: Session, runs: Sequence[str], *, quiet: bool) -> None:
-    """Follow several runs at once; one is shown, of more only the endings."""
-    if len(runs) == 1:
-        report = await session.report(runs[0])
-        await follow(session, runs[0], report.name, report.total_tasks, quiet=quiet)
+async def follow_all(session: Session, known: Mapping[str, int], *, quiet: bool) -> None:
+    """Follow several runs at once; one is shown, of more only the endings.
+
+    ``known`` maps each to the number of its last fact before we came.
+    """
+    if len(known) == 1:
+        [(run, after)] = known.items()
+        report = await session.report(run)
+        total = report.total_tasks
+        await follow(session, run, report.name, total, quiet=quiet, after=after)
         return
 
     async def one(run: str) -> None:
@@ -58,7 +65,7 @@ async def follow_all(session: Session, runs: Sequence[str], *, quiet: bool) -> N
             done = f"{report.completed_tasks}/{report.total_tasks} tasks"
             output.note(f"  {run}  {output.safe(report.name)}: {report.status}, {done}")
 
-    await asyncio.gather(*map(one, runs))
+    await asyncio.gather(*map(one, known))
 
 
 async def epilogue(session: Session, report: RunReport) -> None:

@@ -40,10 +40,10 @@ class Live:
         )
         self._screen.start()
 
-    def take(self, fact: Fact) -> None:
-        """Show one fact."""
+    def take(self, fact: Fact, *, old: bool = False) -> None:
+        """Show one fact; an ``old`` one is only counted."""
         task, word, detail = self._tally.take(fact)
-        if word in ("failed", "was cut off", "blocked", "timed out"):
+        if not old and word in ("failed", "was cut off", "blocked", "timed out"):
             self._said = [*self._said, (task, word, detail)][-MOST_LINES:]
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ import click
 import msgspec
 
 from agenthive.core.report import RunReport
+from agenthive.core.states import CLOSED, RunStatus
 from agenthive.errors import AgentHiveError, ConfigurationError
 
 LONGEST_VALUE: Final = 1000
@@ -81,8 +82,9 @@ def span(seconds: float) -> str:
 
 
 def results(report: RunReport) -> None:
-    """A finished run: status, counts, time, results and errors."""
-    line(f"Workflow completed with status: {report.status}")
+    """A run: status, counts, time, results and errors."""
+    ended = RunStatus(report.status) in CLOSED
+    line(f"Workflow {'completed with' if ended else 'not finished,'} status: {report.status}")
     line(f"Completed tasks: {report.completed_tasks}/{report.total_tasks}")
     line(f"Execution time: {report.execution_time:.2f}s")
     for title, values in (("Results", report.results), ("Errors", report.errors)):

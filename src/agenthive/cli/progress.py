@@ -31,9 +31,11 @@ class Plain:
         self._tally = Tally(total)
         self._next = time.monotonic() + EVERY
 
-    def take(self, fact: Fact) -> None:
-        """Show one fact."""
+    def take(self, fact: Fact, *, old: bool = False) -> None:
+        """Show one fact; an ``old`` one is only counted."""
         task, word, detail = self._tally.take(fact)
+        if old:
+            return
         if self._tally.total > MANY and fact.type in ("task.started", "task.succeeded"):
             self._sum()
         elif word:

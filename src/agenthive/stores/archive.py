@@ -84,6 +84,20 @@ class Archive:
             graph = self._graphs[name] = Graph(definition.decode(body))
         return graph
 
+    async def last(self, run: str) -> int:
+        """The number of a run's last fact, 0 if it has none."""
+        number = 0
+        async for record in self._store.read(run):
+            number = record.seq + record.count - 1
+        return number
+
+    async def progress(self, run: str) -> int:
+        """How many tasks of an open run have succeeded so far."""
+        done = 0
+        async for record in self._store.read(run):
+            done += sum(isinstance(event, ev.TaskSucceeded) for _, event in facts([record]))
+        return done
+
     async def state(self, run: str) -> RunState:
         """The state of a run, replayed."""
         records = await self.records(run)

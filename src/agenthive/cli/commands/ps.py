@@ -33,6 +33,10 @@ async def _list(home: Path | None, *, only_open: bool, limit: int, as_json: bool
     settings = settings_of(home)
     async with reading(settings.home) as archive:
         rows = await archive.runs(unfinished=only_open, limit=limit)
+        for i, row in enumerate(rows):
+            if row.finished is None:
+                done = await archive.progress(row.run)
+                rows[i] = msgspec.structs.replace(row, completed_tasks=done)
     if as_json:
         output.document("run-list", runs=msgspec.to_builtins(rows))
         return 0

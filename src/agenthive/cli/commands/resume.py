@@ -58,7 +58,7 @@ async def _resume(
             output.line("Nothing is unfinished.")
         return 0
     async with Interrupts() as interrupts, Session(settings, files) as session:
-        await session.resume(runs)
+        await session.resume(list(runs))
         work = following.follow_all(session, runs, quiet=quiet)
         ended = await interrupts.finishes(work)
         await following.leave(session, interrupts, told=not ended)
@@ -74,11 +74,16 @@ async def _resume(
         return following.exit_code(reports) if ended else following.INTERRUPTED
 
 
-async def _wanted(settings: Settings, asked: tuple[str, ...]) -> list[str]:
-    """The whole ids of what was asked for; every unfinished run, oldest first, if nothing was."""
+async def _wanted(settings: Settings, asked: tuple[str, ...]) -> dict[str, int]:
+    """The whole ids of what was asked for; every unfinished run, oldest first, if nothing was.
+
+    With each the number of its last fact.
+    """
     from agenthive.hive import reading
 
     async with reading(settings.home) as archive:
-        if not asked:
-            return [row.run for row in reversed(await archive.runs(unfinished=True))]
-        return list(dict.fromkeys([await archive.find(run) for run in asked]))
+        if asked:
+            runs = [await archive.find(run) for run in asked]
+        else:
+            runs = [row.run for row in reversed(await archive.runs(unfinished=True))]
+        return {run: await archive.last(run) for run in runs}

@@ -38,8 +38,10 @@ async def _why(run: str, home: Path | None, *, as_json: bool) -> int:
     if report is not None:
         output.line(f"Nothing waits: the run is {report.status}.")
         return 0
-    output.table(
-        ("TASK", "REASON", "SINCE", "DETAIL", "UNBLOCKED BY"),
-        [(r.task, r.kind, output.moment(r.since), r.detail, r.unblock) for r in reasons],
-    )
+    for reason in reasons:
+        since = output.moment(reason.since)
+        output.line(f"{output.safe(reason.task)}: {reason.kind}, since {since}")
+        output.line(f"    {output.safe(reason.detail)}")
+        if reason.unblock:
+            output.line(f"    unblocked by: {output.safe(reason.unblock)}")
     return 0
