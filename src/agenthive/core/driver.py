@@ -298,12 +298,7 @@ class Driver:
     def _timer(self, live: Live, index: int, now: Micros) -> None:
         state = live.state
         if index < 0:
-            due = state.deadline is not None and state.deadline <= now
-            if (
-                due
-                and not state.stopping
-                and state.status in (RunStatus.RUNNING, RunStatus.WAITING)
-            ):
+            if state.deadline is not None and state.deadline <= now:
                 self._apply(live, ev.RunTimedOut(at=now), now)
         elif state.state[index] is TaskState.BACKING_OFF and state.wake_at[index] <= now:
             self._apply(live, ev.TaskWoke(at=now, task=state.graph.keys[index]), now)

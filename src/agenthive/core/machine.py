@@ -291,7 +291,7 @@ def _waited(state: RunState, at: int) -> int:
 
 
 def _set_deadline(state: RunState, out: Out) -> None:
-    if state.deadline is not None and state.status is not RunStatus.COMPENSATING:
+    if state.deadline is not None:
         out.append(cmd.SetDeadline(state.seq, state.deadline))
 
 
