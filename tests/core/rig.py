@@ -70,7 +70,8 @@ class Machine:
     def feed(self, kind: type[ev.Event], **fields: Any) -> list[cmd.RunCommand]:
         commands = step(self.state, kind(at=self.now, **fields))  # type: ignore[arg-type]
         self.commands += commands
-        assert violations(self.state) == []
+        wrong = violations(self.state)
+        assert not wrong, wrong
         return commands
 
     def start(self, *names: str) -> None:
@@ -151,7 +152,8 @@ class Bench:
     def sound(self) -> None:
         """Invariants hold, and the journal leads to the state in memory."""
         for run, live in self.driver.runs.items():
-            assert violations(live.state) == []
+            wrong = violations(live.state)
+            assert not wrong, wrong
             if live.written == live.state.seq:
                 again = replay(self.graphs[run], self.disk.records(run))
                 assert (again.state, again.status) == (live.state.state, live.state.status)

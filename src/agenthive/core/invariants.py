@@ -52,7 +52,7 @@ def _ends(state: RunState) -> list[str]:
         found.append(f"the run is {state.status} with {state.open} open tasks")
     if state.status not in CLOSED and state.finished is not None:
         found.append("the run has an end time and is open")
-    if state.in_flight > max(state.graph.spec.max_parallel, 1) + len(state.graph.undo):
+    if state.in_flight > max(state.graph.spec.max_parallel, 1):
         found.append(f"{state.in_flight} calls under way at once")
     found += [
         f"{node.key} was tried {state.attempts[i]} times"
