@@ -94,6 +94,17 @@ def test_draining_starts_nothing_new() -> None:
     assert bench.status() == "failed"
 
 
+def test_what_was_skipped_in_the_queue_takes_no_slot() -> None:
+    bench = Bench()
+    bench.run(flow(task("a"), task("b"), task("c"), max_parallel=2))
+    bench.answer("a", fault=FINAL)
+    assert bench.states() == {"a": "failed", "b": "running", "c": "skipped"}
+    assert bench.driver.queue.used == 1
+    bench.answer("b")
+    assert bench.status() == "failed"
+    assert bench.driver.queue.used == 0
+
+
 def test_priority_and_rank() -> None:
     bench = Bench()
     bench.run(
@@ -202,6 +213,8 @@ def test_old_timers_do_nothing() -> None:
     bench.answer("a", fault=FAULT, draw=0.9)
     bench.cancel()
     bench.turn()
+    bench.wait(1)
+    assert bench.states() == {"a": "cancelled", "b": "running"}
     bench.stop("b")
     assert bench.status() == "cancelled"
     events = len(bench.events())

@@ -6,6 +6,7 @@ import pytest
 
 from agenthive.core import actions as act
 from agenthive.core import events as ev
+from agenthive.core.rules.outcome import MAX_LOSSES
 from agenthive.core.spec import Effect
 from agenthive.core.states import RunStatus
 from agenthive.core.values import SECOND
@@ -123,6 +124,18 @@ def test_attempts_go_on_after_a_restart() -> None:
     assert [one.call.attempt for one in bench.made] == [1, 2, 3, 4]
     lost = [event.attempt for event in bench.events() if isinstance(event, ev.TaskLost)]
     assert lost == [1, 2, 3]
+
+
+def test_what_moves_while_a_run_is_taken_over_is_left_alone() -> None:
+    bench = Bench()
+    bench.run(flow(task("a"), task("b", agent="x")))
+    for _ in range(MAX_LOSSES):
+        bench.crash(missing={"x": "bring x"})
+        bench.turn()
+    assert bench.states() == {"a": "running", "b": "blocked"}
+    bench.crash()
+    assert act.RunEnded("r", RunStatus.FAILED) in bench.turn()
+    assert bench.states() == {"a": "failed", "b": "skipped"}
 
 
 def test_once_is_not_called_again_after_a_restart() -> None:

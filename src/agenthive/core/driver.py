@@ -242,9 +242,7 @@ class Driver:
         return list(asked.values())
 
     def _forget(self, run: str) -> None:
-        live = self.runs.pop(run, None)
-        if live is None:
-            return
+        live = self.runs.pop(run)
         for index, kind in enumerate(live.state.state):
             if kind is TaskState.RUNNING:
                 self._heard(live, index, _STOPPED, self._latest)
