@@ -35,6 +35,7 @@ class Case:
         self.hive: list[Event] = []
         self.durable: dict[str, list[int]] = {}
         self.crashes = 0
+        self.max_calls = 1 << 62
         self.finished = True
 
     def tasks(self, run: str) -> dict[str, Event]:
@@ -76,9 +77,15 @@ def _everything_ends(case: Case) -> Iterator[str]:
 
 
 def _awaits_somebody(case: Case, run: str) -> bool:
+    """Some task acts once and nobody knows whether it has, or its agent is missing."""
     tasks = case.tasks(run)
     return any(
-        kind in ("task.lost", "task.failed", "task.cancelled") and _effect(tasks[task]) == "once"
+        kind == "task.blocked"
+        or (
+            kind in ("task.lost", "task.failed", "task.cancelled")
+            and _effect(tasks[task]) == "once"
+            and "undoes" not in tasks[task]
+        )
         for task, kind in case.last(run).items()
     )
 
@@ -215,6 +222,9 @@ def _handed_on(case: Case) -> Iterator[str]:
         for dep, value in (call.get("dependencies") or {}).items():
             if dep in results and results[dep] != value:
                 yield f"{run}/{call['task']}: got another result of '{dep}' than is recorded"
+        filled = call["parameters"].get("n")
+        if filled is not None and filled not in [(r or {}).get("n") for r in results.values()]:
+            yield f"{run}/{call['task']}: was given {filled}, which no result holds"
 
 
 def _attempts_bounded(case: Case) -> Iterator[str]:
@@ -253,19 +263,72 @@ def _waits_its_turn(case: Case) -> Iterator[str]:
 
 
 def _slots_respected(case: Case) -> Iterator[str]:
-    under_way: dict[str, set[tuple[str, int]]] = {}
+    """No more calls at once than the run, the agent and the hive have slots for."""
+    under_way: dict[tuple[str, str, int], str] = {}
+    agents = {
+        (run, agent["name"]): str(sorted(agent.items(), key=str))
+        for run, spec in case.specs.items()
+        for agent in spec.get("agents", ())
+    }
     for _, what, data in case.seen:
         if what == "crashed":
             under_way.clear()
         elif what == "called":
-            calls = under_way.setdefault(data["run"], set())
-            calls.add((data["task"], data["attempt"]))
-            most = case.specs[data["run"]].get("max_parallel", 1)
-            if len(calls) > most:
-                yield f"{data['run']}: {len(calls)} calls at once, {most} allowed"
+            run = data["run"]
+            lane = agents[run, data["agent"]]
+            under_way[run, data["task"], data["attempt"]] = lane
+            mine = sum(1 for one in under_way if one[0] == run)
+            most = case.specs[run].get("max_parallel", 1)
+            if mine > most:
+                yield f"{run}: {mine} calls at once, {most} allowed"
+            if len(under_way) > case.max_calls:
+                yield f"{len(under_way)} calls at once in all, {case.max_calls} allowed"
+            spec = next(a for a in case.specs[run]["agents"] if a["name"] == data["agent"])
+            there = sum(1 for one in under_way.values() if one == lane)
+            if there > (spec.get("max_concurrency") or there):
+                yield f"{run}: {there} calls at once at {data['agent']}"
         elif what in ("replied", "stopped"):
-            calls = under_way.setdefault(data["run"], set())
-            calls.discard((data["task"], data["attempt"]))
+            under_way.pop((data["run"], data["task"], data["attempt"]), None)
+
+
+def _paid_once(case: Case) -> Iterator[str]:
+    """What a call used is booked, once, however late it answers and however often."""
+    booked: dict[tuple[str, str, int], int] = {}
+    for run, events in case.journal.items():
+        for event in events:
+            if event.get("usage"):
+                one = (run, event["task"], event["attempt"])
+                booked[one] = booked.get(one, 0) + 1
+    for event in case.hive:
+        if _is(event, "usage_after_end"):
+            one = (event["run"], event["task"], event["attempt"])
+            booked[one] = booked.get(one, 0) + 1
+    for one, count in booked.items():
+        if count > 1:
+            yield f"{one}: paid {count} times"
+    if not case.crashes:
+        for _, _, data in case.observations("replied"):
+            one = (data["run"], data["task"], data["attempt"])
+            if data["reply"].get("usage") and one not in booked:
+                yield f"{one}: answered and was never paid"
+
+
+def _time_goes_on(case: Case) -> Iterator[str]:
+    """Times in a stream never go back, and no run times out before its time."""
+    for name, events in (*case.journal.items(), ("hive", case.hive)):
+        times = [event["at"] for event in events]
+        if times != sorted(times):
+            yield f"{name}: times go back"
+    for run, events in case.journal.items():
+        began = away = 0
+        for event in events:
+            if event["type"] == "run.started":
+                began = event["at"]
+            away += event.get("away", 0)
+            if event["type"] == "run.timed_out":
+                due = began + away + case.specs[run].get("timeout", 300.0) * 1_000_000
+                if event["at"] < due:
+                    yield f"{run}: timed out too early"
 
 
 def _stopped_means_stopped(case: Case) -> Iterator[str]:
@@ -364,6 +427,8 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     _attempts_bounded,
     _waits_its_turn,
     _slots_respected,
+    _paid_once,
+    _time_goes_on,
     _stopped_means_stopped,
     _compensations,
     _right_ending,

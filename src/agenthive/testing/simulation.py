@@ -160,7 +160,7 @@ def simulate_seed(seed: int) -> Outcome:
     except AgentHiveError as error:
         found.append(f"{type(error).__name__}: {error}")
     case = _case(specs, recorder, disk)
-    case.finished, case.crashes = finished, runtime.crashes
+    case.finished, case.crashes, case.max_calls = finished, runtime.crashes, max_calls
     found += judge(case)
     found += _machine_faults(specs, disk, runtime)
     return Outcome(
@@ -220,6 +220,7 @@ def random_faults(rng: Random) -> Faults:
         refuse=rng.choice((0.0, 0.0, 0.0, 0.1)),
         jump=rng.choice((0.0, 0.0, 0.05)),
         stale=rng.choice((0.0, 0.5)),
+        absent=rng.choice((0.0, 0.0, 0.2)),
     )
 
 
@@ -265,20 +266,35 @@ def _random_task(
     rng: Random, i: int, agents: tuple[AgentSpec, ...], density: float, saga: bool
 ) -> TaskSpec:
     undo = CompensationSpec(
-        agent=rng.choice(agents).name, action="undo", retry=_random_retry(rng), timeout=20.0
+        agent=rng.choice(agents).name,
+        action="undo",
+        retry=_random_retry(rng),
+        timeout=20.0,
+        effect=rng.choice(list(Effect)),
     )
+    depends_on = tuple(f"t{j}" for j in range(i) if rng.random() < density)
     return TaskSpec(
         name=f"t{i}",
         agent=rng.choice(agents).name,
         action="do",
-        depends_on=tuple(f"t{j}" for j in range(i) if rng.random() < density),
+        parameters=_random_parameters(rng, depends_on),
+        depends_on=depends_on,
         effect=rng.choice(list(Effect)),
         retry=_random_retry(rng),
         timeout=rng.choice((5.0, 20.0)),
         priority=rng.choice((5, 5, 1, 10)),
         continue_on_failure=rng.random() < 0.15,
+        estimated_duration=rng.choice((None, None, 1.0, 8.0)),
         compensate=undo if saga and rng.random() < 0.6 else None,
     )
+
+
+def _random_parameters(rng: Random, depends_on: tuple[str, ...]) -> JSONObject:
+    """Sometimes a result of another task; now and then one that is not there."""
+    if not depends_on or rng.random() < 0.6:
+        return {}
+    field = "n" if rng.random() < 0.9 else "missing"
+    return {field: f"{{{{ tasks.{rng.choice(depends_on)}.result.{field} }}}}"}
 
 
 def _random_retry(rng: Random) -> RetryPolicy:
