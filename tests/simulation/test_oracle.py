@@ -218,6 +218,15 @@ BROKEN: list[tuple[str, Callable[[Case], None]]] = [
     ("2 calls at once in all, 1 allowed", lambda case: setattr(case, "max_calls", 1)),
     ("2 calls at once at x", both(
         call_number(1, agent="x"), call_number(2, agent="x"))),
+    (
+        "given up after 1 of 3 attempts",
+        both(
+            set_spec(failure_strategy="continue_on_failure"),
+            drop("task.succeeded", "c"),
+            put(failed("c", at=8, fault={"kind": "connection", "message": "no"})),
+        ),
+    ),
+    ("cancelled, and nothing came of it", see("cancel", {"run": "r"})),
     ("paid 2 times", put({"type": "task.late_reply", "at": 9, "task": "a", "attempt": 1,
                           "usage": {"model": "m"}})),
     ("paid 2 times", hive({"type": "hive.usage_after_end", "at": 9, "run": "r", "task": "a",

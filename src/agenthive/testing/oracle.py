@@ -250,6 +250,37 @@ def _attempts_bounded(case: Case) -> Iterator[str]:
         numbers.add(one)
 
 
+def _tries_enough(case: Case) -> Iterator[str]:
+    """Nothing is given up while it may be tried again. Calls that were lost are no attempts."""
+    for run, events in case.journal.items():
+        asked = {"run.cancel_requested", "run.timed_out"} & {event["type"] for event in events}
+        stops = case.specs[run].get("failure_strategy", "stop_on_first_failure").startswith("stop")
+        tasks = case.tasks(run)
+        late = "task.late_reply"
+        final = {e["task"]: e for e in events if "attempt" in e and e["type"] != late}
+        for task, event in final.items():
+            stopped = (asked or stops) and not task.endswith(UNDO)
+            if event["type"] != "task.failed" or stopped or _status(case, run) is None:
+                continue
+            lost = sum(1 for e in events if e["type"] == "task.lost" and e["task"] == task)
+            most = (tasks[task].get("retry") or {}).get("max_attempts", 3)
+            may_retry = event["fault"].get("retriable", True) and _effect(tasks[task]) != "once"
+            if may_retry and event["attempt"] - lost < most:
+                yield f"{run}/{task}: given up after {event['attempt'] - lost} of {most} attempts"
+
+
+def _cancels_are_heard(case: Case) -> Iterator[str]:
+    """Who cancels a run finds that in its journal, unless the run ends anyway or is undone."""
+    for i, _, data in case.observations("cancel"):
+        run = data["run"]
+        later = {what for _, what, _ in case.seen[i:]}
+        kinds = {event["type"] for event in case.journal.get(run, ())}
+        undone = any(e.get("task", "").endswith(UNDO) for e in case.journal.get(run, ()))
+        excused = undone or {"crashed", "refused"} & later or run not in case.journal
+        if not excused and "run.cancel_requested" not in kinds:
+            yield f"{run}: cancelled, and nothing came of it"
+
+
 def _waits_its_turn(case: Case) -> Iterator[str]:
     """A retry comes neither before its back-off nor before what the other side asked for."""
     for run, events in case.journal.items():
@@ -425,6 +456,8 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     _dependencies_first,
     _handed_on,
     _attempts_bounded,
+    _tries_enough,
+    _cancels_are_heard,
     _waits_its_turn,
     _slots_respected,
     _paid_once,

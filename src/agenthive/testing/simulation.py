@@ -157,7 +157,7 @@ def simulate_seed(seed: int) -> Outcome:
     finished = True
     try:
         finished = runtime.run()
-    except AgentHiveError as error:
+    except Exception as error:  # whatever it is, this seed has failed
         found.append(f"{type(error).__name__}: {error}")
     case = _case(specs, recorder, disk)
     case.finished, case.crashes, case.max_calls = finished, runtime.crashes, max_calls
