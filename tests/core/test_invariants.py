@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from agenthive.core import events as ev
-from agenthive.core.invariants import violations
+from agenthive.core.invariants import driver_violations, violations
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import FailureStrategy
 from agenthive.core.states import RunStatus, TaskState
-from tests.core.rig import NO_RETRY, START, Machine, flow, task, undo
+from tests.core.rig import NO_RETRY, START, Bench, Machine, flow, task, undo
 
 
 def sound() -> RunState:
@@ -124,3 +124,18 @@ def test_what_was_undone_had_been_usable() -> None:
         run.feed(kind, task="a#undo", attempt=1, **more)
     assert run.state.status is RunStatus.COMPENSATED
     assert violations(run.state) == []
+
+
+def test_what_a_driver_counts() -> None:
+    bench = Bench(max_runs=1)
+    bench.run(flow(task("a"), task("b")))
+    bench.run(flow(task("a")), "queued")
+    assert driver_violations(bench.driver) == []
+    bench.driver.active += 1
+    bench.driver.queue.used += 1
+    bench.driver.runs["r"].state.open += 1
+    assert driver_violations(bench.driver) == [
+        "r: open is 3, not 2",
+        "1 runs are active, not 2",
+        "2 calls are under way, not 3",
+    ]

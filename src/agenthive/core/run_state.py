@@ -90,6 +90,12 @@ class RunState:
         return self.started + self.away + micros(timeout)
 
     @property
+    def takes_slot(self) -> bool:
+        """Whether the run is one of those under way."""
+        under_way = self.status is RunStatus.RUNNING or self.status is RunStatus.COMPENSATING
+        return under_way and self.parked is None
+
+    @property
     def in_flight(self) -> int:
         """How many calls are under way."""
         return self.counts[TaskState.RUNNING]

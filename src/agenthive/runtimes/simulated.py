@@ -153,7 +153,8 @@ class SimulatedRuntime:
             return
         self._batch = batch
         self._crash_here()
-        self._later(self._rng.randrange(50, 2000), self._append)
+        slow = self._rng.random() < self._faults.slow
+        self._later(self._rng.randrange(50, 4 * SECOND if slow else 2000), self._append)
 
     def _append(self) -> None:
         batch = self._batch

@@ -19,7 +19,7 @@ import msgspec
 
 from agenthive.core import events as ev
 from agenthive.core.driver import Driver
-from agenthive.core.invariants import violations
+from agenthive.core.invariants import driver_violations, violations
 from agenthive.core.journal import check
 from agenthive.core.policies.breaker import BreakerPolicy
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
@@ -34,7 +34,7 @@ from agenthive.core.spec import (
     WorkflowSpec,
 )
 from agenthive.core.values import SECOND, JSONObject, Micros
-from agenthive.errors import AgentHiveError
+from agenthive.errors import AgentHiveError, InternalError
 from agenthive.runtimes.simulated import SimulatedRuntime
 from agenthive.runtimes.surroundings import Answer, Faults
 from agenthive.stores.memory import MemoryStore
@@ -131,6 +131,16 @@ class _WatchedDisk(MemoryStore):
             marks.extend([len(self._recorder.seen)] * record.count)
 
 
+class _CheckedDriver(Driver):
+    """Looks at itself before it decides."""
+
+    def decide(self, now: Micros) -> Batch | None:
+        wrong = driver_violations(self)
+        if wrong:
+            raise InternalError("; ".join(wrong))
+        return super().decide(now)
+
+
 def simulate_seed(seed: int) -> Outcome:
     """Run one seed and judge it."""
     rng = Random(seed)
@@ -144,12 +154,13 @@ def simulate_seed(seed: int) -> Outcome:
         RandomWorld(Random(rng.randrange(1 << 62)), random_mood(rng)),
         recorder,
         random_faults(rng),
-        lambda: Driver(max_runs=max_runs, max_calls=max_calls),
+        lambda: _CheckedDriver(max_runs=max_runs, max_calls=max_calls),
     )
     specs: dict[str, WorkflowSpec] = {}
-    for number in range(rng.randint(1, 3)):
+    runs = rng.choice((1, 1, 2, 2, 3, 8))
+    for number in range(runs):
         run = f"run-{seed}-{number}"
-        specs[run] = random_workflow(rng)
+        specs[run] = random_workflow(rng, most=12 if runs < 8 else 4)
         runtime.submit(rng.randrange(0, 20 * SECOND), run, specs[run], {})
         if rng.random() < 0.15:
             runtime.cancel(rng.randrange(0, 60 * SECOND), run)
@@ -217,10 +228,11 @@ def random_faults(rng: Random) -> Faults:
     """A mix of faults; each kind is off in half of the simulations."""
     return Faults(
         crash=rng.choice((0.0, 0.0, 0.01, 0.05, 0.15)),
-        refuse=rng.choice((0.0, 0.0, 0.0, 0.1)),
+        refuse=rng.choice((0.0, 0.0, 0.0, 0.1, 0.4)),
         jump=rng.choice((0.0, 0.0, 0.05)),
         stale=rng.choice((0.0, 0.5)),
         absent=rng.choice((0.0, 0.0, 0.2)),
+        slow=rng.choice((0.0, 0.0, 0.5)),
     )
 
 
@@ -236,8 +248,8 @@ def random_mood(rng: Random) -> Mood:
     )  # fmt: skip
 
 
-def random_workflow(rng: Random) -> WorkflowSpec:
-    """A graph of up to 12 tasks with random edges, effects, retries and compensations."""
+def random_workflow(rng: Random, most: int = 12) -> WorkflowSpec:
+    """A graph of up to ``most`` tasks with random edges, effects, retries and compensations."""
     agents = tuple(
         AgentSpec(
             name=f"agent{i}",
@@ -248,7 +260,7 @@ def random_workflow(rng: Random) -> WorkflowSpec:
         )
         for i in range(rng.randint(1, 3))
     )
-    size = rng.randint(0, 12)
+    size = rng.randint(0, most)
     density = rng.choice((0.1, 0.3, 0.6))
     saga = rng.random() < 0.3
     tasks = tuple(_random_task(rng, i, agents, density, saga) for i in range(size))
