@@ -121,6 +121,17 @@ def _one_ending(case: Case) -> Iterator[str]:
                 yield f"{event['run']}: closed twice"
 
 
+def _hive_knows_its_runs(case: Case) -> Iterator[str]:
+    """The hive's stream opens every run once, and closes it with all the events it holds."""
+    opened = [event["run"] for event in case.hive if _is(event, "run_opened")]
+    if sorted(opened) != sorted(case.journal):
+        yield f"the hive opened {sorted(opened)}, there are {sorted(case.journal)}"
+    for event in case.hive:
+        held = len(case.journal.get(event.get("run", ""), ()))
+        if _is(event, "run_closed") and event["events"] != held:
+            yield f"{event['run']}: closed with {event['events']} events, holds {held}"
+
+
 def _intent_before_call(case: Case) -> Iterator[str]:
     for i, _, call in case.observations("called"):
         run, task = call["run"], call["task"]
@@ -449,6 +460,7 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     _acknowledged_is_kept,
     _acknowledged_after_commit,
     _one_ending,
+    _hive_knows_its_runs,
     _intent_before_call,
     _stable_keys,
     _once_means_once,

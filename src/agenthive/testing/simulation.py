@@ -161,7 +161,7 @@ def simulate_seed(seed: int) -> Outcome:
     for number in range(runs):
         run = f"run-{seed}-{number}"
         specs[run] = random_workflow(rng, most=12 if runs < 8 else 4)
-        runtime.submit(rng.randrange(0, 20 * SECOND), run, specs[run], {})
+        runtime.submit(rng.randrange(0, rng.choice((2, 20, 90)) * SECOND), run, specs[run], {})
         if rng.random() < 0.15:
             runtime.cancel(rng.randrange(0, 60 * SECOND), run)
     found: list[str] = []
