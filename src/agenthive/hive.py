@@ -200,25 +200,27 @@ class Hive:
         return await self._reader.story(run, task)
 
     async def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
-        """The facts of a run as they are committed, until it ends or needs somebody's help."""
+        """The facts of a run as they are committed, until it ends or needs somebody's help.
+
+        Raises RunNotFound.
+        """
         while True:
-            commit = self._live.next_commit
+            commit, writing = self._live.next_commit, self._live.writing
             live = self._driver.runs.get(run)
+            row = await self._reader.row(run)
             async for fact in self._reader.events(run, after):
                 after = fact.seq
                 yield fact
-            waiting = live is not None and live.state.status is RunStatus.WAITING
-            if live is None or (waiting and not live.expects_wake):
+            if RunStatus(row.status) in CLOSED or (live is None and not writing):
+                return
+            if live is not None and row.status == RunStatus.WAITING and not live.moves:
                 return
             await commit.wait()
 
     @property
     def idle(self) -> bool:
         """Nothing moves, and nothing will without somebody's help."""
-        lives = self._driver.runs.values()
-        return all(
-            live.state.status is RunStatus.WAITING and not live.expects_wake for live in lives
-        )
+        return not any(live.moves for live in self._driver.runs.values())
 
     @property
     def failed(self) -> StoreFailed | None:
