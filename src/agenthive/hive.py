@@ -28,7 +28,7 @@ from agenthive.core.spec import WorkflowSpec
 from agenthive.core.states import CLOSED, Reason, RunStatus
 from agenthive.core.story import Line
 from agenthive.core.values import JSONObject
-from agenthive.errors import AgentUnavailable, ConfigurationError, RunNotFound, StoreFailed
+from agenthive.errors import AgentUnavailable, ConfigurationError, StoreFailed
 from agenthive.infra.clock import SteadyClock
 from agenthive.infra.home import Home
 from agenthive.infra.ids import uuid7
@@ -149,14 +149,20 @@ class Hive:
         return self._live.ended(run)
 
     async def wait(self, run: str) -> RunReport:
-        """Wait until the run has ended, or needs somebody's help; then report."""
-        row = await self._reader.runs()
-        status = next((r.status for r in row if r.run == run), None)
-        if status is None:
-            raise RunNotFound(f"there is no run '{run}'")
-        if RunStatus(status) not in CLOSED and run in self._driver.runs:
-            await self._live.ended(run)
-        return await self.report(run)
+        """Wait until the run has ended, or needs somebody's help; then report.
+
+        Raises RunNotFound.
+        """
+        while True:
+            commit = self._live.next_commit
+            row = await self._reader.row(run)
+            live = self._driver.runs.get(run)
+            if live is not None and live.moves:
+                await self._live.ended(run)
+            elif live is None and RunStatus(row.status) not in CLOSED and self._live.writing:
+                await commit.wait()
+            else:
+                return await self.report(run)
 
     async def cancel(self, run: str, *, reason: str = "", actor: str = "local") -> None:
         """Cancel an open run: calls under way are stopped. Raises RunNotFound if it is not open."""
