@@ -102,6 +102,18 @@ def test_ps(cli: Cli, run: str, here: Path) -> None:
     assert not (here / "nowhere").exists()
 
 
+def test_metrics(cli: Cli, run: str) -> None:
+    found = cli("ps", "--metrics", "--json").json
+    assert (found["runs"], found["tasks_succeeded"]) == ({"failed": 1}, 1)
+    assert (found["tasks_failed"], found["success_rate"], found["retries"]) == (1, 0.5, 0)
+    assert (found["agents"]["broken"]["failures"], found["agents"]["echo"]["calls"]) == (1, 1)
+    shown = cli("ps", "--metrics").out
+    assert "runs failed          1\n" in shown
+    assert "success rate         0.500\n" in shown
+    assert "AGENT   CALLS" in shown
+    assert "AGENT" not in cli("ps", "--metrics", "--home", "nowhere").out
+
+
 def test_ps_counts_what_an_open_run_has_done(cli: Cli, blocked: str) -> None:
     rows = cli("ps", "--open", "--json").json["runs"]
     assert [(row["run"], row["completed_tasks"]) for row in rows] == [(blocked, 0)]
