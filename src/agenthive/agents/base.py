@@ -79,6 +79,17 @@ class BaseAgent(ABC):
         return Effect.NONE if action in cls.pure_actions else None
 
 
+async def alone(agent: BaseAgent, action: str, parameters: dict[str, Any]) -> AgentResponse:
+    """`execute` for a kind that has its own `perform`: one call outside any run."""
+    call = Call(
+        run="", task="", attempt=1, key="", agent=agent.name, action=action, parameters=parameters
+    )
+    reply = await agent.perform(call)
+    if reply.fault is not None:
+        return AgentResponse(success=False, error=reply.fault.message)
+    return AgentResponse(success=True, result=reply.result)
+
+
 def failed(
     kind: str,
     message: str,

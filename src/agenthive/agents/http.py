@@ -19,6 +19,7 @@ from agenthive.agents.base import (
     AgentResponse,
     AgentType,
     BaseAgent,
+    alone,
     credentials,
     failed,
     option,
@@ -50,14 +51,7 @@ class HttpAgent(BaseAgent):
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Make the request outside any run."""
-        call = Call(
-            run="", task="", attempt=1, key="", agent=self.name, action=action,
-            parameters=parameters,
-        )  # fmt: skip
-        reply = await self.perform(call)
-        if reply.fault is not None:
-            return AgentResponse(success=False, error=reply.fault.message)
-        return AgentResponse(success=True, result=reply.result)
+        return await alone(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
         """Make the request with the call's idempotency key."""
