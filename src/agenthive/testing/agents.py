@@ -34,18 +34,8 @@ STRANGE: Final[tuple[JSONObject, ...]] = (
 """Parameters that fit no action."""
 KINDS_OF_FAULT: Final = frozenset(
     [
-        "timeout",
-        "rate_limited",
-        "overloaded",
-        "unavailable",
-        "connection",
-        "refused",
-        "invalid_reply",
-        "agent_error",
-        "cancelled",
-        "lost",
-        "breaker_open",
-        "unregistered",
+        *("timeout", "rate_limited", "overloaded", "unavailable", "connection", "refused"),
+        *("invalid_reply", "agent_error", "cancelled", "lost", "breaker_open", "unregistered"),
         "expression",
     ]
 )
