@@ -52,7 +52,7 @@ class Directory:
         self.allow = tuple(allow)
         self._custom: dict[str, Any] = {}
         self._lazy: dict[str, str] = {}
-        self._kinds: dict[str, type[BaseAgent]] = {}
+        self._kinds: dict[str, Callable[[AgentSpec], BaseAgent]] = {}
         self._agents: dict[bytes, BaseAgent] = {}
 
     # What the operator supplies.
@@ -67,7 +67,7 @@ class Directory:
         """Make ``module:attribute`` or ``FILE.py:attribute`` known, imported when first needed."""
         self._lazy[name] = where
 
-    def register_kind(self, kind: str, agent: type[BaseAgent]) -> None:
+    def register_kind(self, kind: str, agent: Callable[[AgentSpec], BaseAgent]) -> None:
         """The class for a kind; for ``custom``, the class for names that nobody registered."""
         self._kinds[kind] = agent
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from agenthive.agents.base import AgentResponse, BaseAgent, failed
+from agenthive.agents.base import AgentResponse, BaseAgent, alone, failed
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec
 from agenthive.errors import ConfigurationError
@@ -46,14 +46,7 @@ class FunctionAgent(BaseAgent):
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Call the function outside any run."""
-        call = Call(
-            run="", task="", attempt=1, key="", agent=self.name, action=action,
-            parameters=parameters,
-        )  # fmt: skip
-        reply = await self.perform(call)
-        if reply.fault is not None:
-            return AgentResponse(success=False, error=reply.fault.message)
-        return AgentResponse(success=True, result=reply.result)
+        return await alone(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
         """Call the function with what it asks for."""
