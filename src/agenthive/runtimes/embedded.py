@@ -132,7 +132,7 @@ class EmbeddedRuntime:
 
     def _turn(self) -> None:
         self._turn_due = False
-        if not self._running:
+        if not self._running or self._writing:
             return
         batch = self.driver.decide(self._clock())
         for call in self.driver.eager():
@@ -239,7 +239,11 @@ class EmbeddedRuntime:
             self.driver.stopped(now, run, task, attempt)
         else:
             self.driver.reply(now, run, task, attempt, reply, self._dice())
-        self._poke()
+        if self._calls:
+            self._poke()
+        else:
+            # Nothing else is under way, so there is nothing to wait for.
+            self._turn()
 
     def _end_call(self, key: CallId, verdict: Reply | None) -> None:
         """Cancel a call under way: it timed out, or (no verdict) it is not wanted any more."""
