@@ -13,6 +13,9 @@ from agenthive.core.states import COMPENSATION, OPEN, RunStatus, TaskState
 from agenthive.core.values import JSONObject, JSONValue, Micros, micros
 
 
+_NONE = dict.fromkeys(TaskState, 0)
+
+
 class RunState:
     """One run.
 
@@ -60,7 +63,7 @@ class RunState:
         self.losses: dict[int, int] = {}
         self.blocked: dict[int, tuple[str, str]] = {}
         self.unpaid: set[tuple[int, int]] = set()
-        self.counts = dict.fromkeys(TaskState, 0)
+        self.counts = _NONE.copy()
         self.counts[TaskState.WAITING] = graph.tasks
         self.counts[TaskState.DORMANT] = size - graph.tasks
         self.open = graph.tasks

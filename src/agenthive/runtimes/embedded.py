@@ -28,6 +28,8 @@ from agenthive.runtimes.waiters import Waiters
 CallId: TypeAlias = tuple[str, str, int]
 
 TIMEOUT = Reply(fault=Fault(kind="timeout", message="Request timeout"))
+EARLY = 128
+"""Calls that have ended, after which a turn is taken though more of them are under way."""
 RETRY_FIRST, RETRY_MOST = 0.05, 5.0
 """Seconds between attempts to write a batch that the store refused."""
 
@@ -56,6 +58,7 @@ class EmbeddedRuntime:
         self._loop = asyncio.get_running_loop()
         self._waiters = Waiters(self._loop)
         self._running = self._turn_due = self._writing = False
+        self._heard = 0
 
     # For whoever holds the runtime.
 
@@ -134,6 +137,7 @@ class EmbeddedRuntime:
         self._turn_due = False
         if not self._running or self._writing:
             return
+        self._heard = 0
         batch = self.driver.decide(self._clock())
         for call in self.driver.eager():
             self._perform(call)
@@ -239,10 +243,11 @@ class EmbeddedRuntime:
             self.driver.stopped(now, run, task, attempt)
         else:
             self.driver.reply(now, run, task, attempt, reply, self._dice())
-        if self._calls:
+        self._heard += 1
+        if self._calls and self._heard < EARLY:
             self._poke()
         else:
-            # Nothing else is under way, so there is nothing to wait for.
+            # Nothing else is under way, or there is enough to write while the rest comes in.
             self._turn()
 
     def _end_call(self, key: CallId, verdict: Reply | None) -> None:
