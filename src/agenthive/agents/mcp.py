@@ -65,6 +65,8 @@ PAGES: Final = 100
 _MARK: Final = dice.token_hex(16)
 """Goes before a fault that our own side made and the SDK hands on; no server can know it."""
 CONNECTION_CLOSED: Final = -32000
+CLOSED: Final = "Connection closed"
+"""What the SDK says when a pipe has closed; servers use its number for anything."""
 _CODES: Final = {
     -32700: ("invalid_reply", True),  # what came cannot be read
     -32600: ("refused", False),
@@ -303,6 +305,7 @@ class Command:
                             await heard.send(SessionMessage(message))
                 except APIError as error:
                     self.complaint = error.message
+                    process.kill()
                 await process.finished()
 
         async def speak() -> None:
@@ -421,7 +424,8 @@ def _fault(error: BaseException, peer: Peer[Client] | None) -> Fault:
         error = error.exceptions[0]
     story = "" if peer is None else peer.story()
     code = getattr(error, "code", None)  # only what comes through the protocol has one
-    if isinstance(error, Lost) or code == CONNECTION_CLOSED:
+    at_once = isinstance(peer, Address) or str(error) == CLOSED
+    if isinstance(error, Lost) or (code == CONNECTION_CLOSED and at_once):
         complaint = getattr(peer, "complaint", "")
         kind = "invalid_reply" if complaint else "connection"
         return Fault(kind=kind, message=f"{story} ({error})".removesuffix(" ()"))

@@ -100,7 +100,8 @@ class Held(Generic[C]):
         """End it now."""
         self.over = True
         self._stop.set()
-        await asyncio.wait({self.owner}, timeout=CLOSING)
+        if self._ready.done():
+            await asyncio.wait({self.owner}, timeout=CLOSING)
         self.owner.cancel()
         await asyncio.wait({self.owner})
 
