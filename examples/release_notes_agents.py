@@ -76,21 +76,18 @@ def find_range(parameters: dict[str, Any]) -> dict[str, Any]:
 
 def commits(text: str) -> list[dict[str, str]]:
     """Hash and subject of every commit in what the MCP server's git_log says."""
+    parts = re.split(r"^Commit: ([0-9a-f]{40})\nAuthor: ", text, flags=re.MULTILINE)
     found = []
-    for part in re.split(r"^Commit: ", text, flags=re.MULTILINE)[1:]:
-        sha = re.match(r"'?([0-9a-f]{7,40})", part)
-        message = re.search(r"^Message: (.*)", part, flags=re.MULTILINE | re.DOTALL)
-        if sha and message:
-            # The server writes the message as Python would show it.
-            lines = message[1].strip().strip("'\"").replace("\\n", "\n").splitlines()
-            found.append({"sha": sha[1][:10], "subject": lines[0] if lines else ""})
+    for sha, rest in zip(parts[1::2], parts[2::2], strict=True):
+        message = re.search(r"^Message: (.*)", rest, flags=re.MULTILINE)
+        found.append({"sha": sha[:10], "subject": message[1].rstrip() if message else ""})
     return found
 
 
 def write_page(call: Call) -> dict[str, Any]:
     """Write the Markdown file; the same key gives the same page."""
     given: dict[str, Any] = call.dependencies
-    listed = commits(given["history"]["content"])[: given["range"]["new"]]
+    listed: list[dict[str, str]] = given["commits"]["commits"]
     sections: dict[str, list[str]] = given["sections"]["sections"]
     since = given["range"]["since"]
     lines = ["# Release notes", "", f"{len(listed)} commits " + (f"since {since}" if since else "")]
@@ -117,6 +114,10 @@ def release_notes(action: str, parameters: dict[str, Any], call: Call) -> dict[s
     """The agent `custom://release_notes`."""
     if action == "find_range":
         return find_range(parameters)
+    if action == "read_history":
+        given: dict[str, Any] = call.dependencies
+        found = commits(given["history"]["content"])[: given["range"]["new"]]
+        return {"commits": found, "count": len(found)}
     if action == "write_page":
         return write_page(call)
     raise Refuse(f"release_notes has no action '{action}'")

@@ -68,8 +68,24 @@ class FunctionAgent(BaseAgent):
 
 async def _in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     loop = asyncio.get_running_loop()
-    work = functools.partial(contextvars.copy_context().run, function, **arguments)
+    work = functools.partial(contextvars.copy_context().run, _counted, function, arguments)
     return await loop.run_in_executor(_threads(), work)
+
+
+def _counted(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    _under_way.append(None)
+    try:
+        return function(**arguments)
+    finally:
+        _under_way.pop()
+
+
+_under_way: list[None] = []
+
+
+def busy() -> bool:
+    """Whether a sync function is still in its thread: whoever ends the process need not wait."""
+    return bool(_under_way)
 
 
 @functools.cache
