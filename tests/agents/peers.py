@@ -15,9 +15,10 @@ from subprocess import DEVNULL, Popen
 from typing import Any
 
 import psutil
+import pytest
 
 from agenthive.agents import mcp
-from agenthive.core.ports import Call
+from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
@@ -27,6 +28,13 @@ ROOT = HERE.parents[1]
 NODE = ROOT / "tests" / "node" / "node_modules" / ".bin"
 PEER = f"stdio:'{sys.executable}' '{HERE / 'mcp_peer.py'}'"
 RUDE = f"stdio:'{sys.executable}' '{HERE / 'rude_peer.py'}'"
+
+REQUIRED = "node" in os.environ.get("AGENTHIVE_REQUIRE", "").replace(",", " ").split()
+needs_node = pytest.mark.skipif(
+    not REQUIRED and not (NODE / "mcp-server-everything").exists(),
+    reason="the npm servers are not installed: python3 x.py setup",
+)
+"""For tests of npm's servers: left out where they are missing, unless AGENTHIVE_REQUIRE=node."""
 
 
 def agent(endpoint: str = PEER, secrets: Secrets | None = None, **custom: Any) -> mcp.McpAgent:
@@ -41,6 +49,16 @@ def asked(action: str, *, key: str = "key-1", attempt: int = 1, **parameters: An
         run="r", task="t", attempt=attempt, key=key, agent="peer", action=action,
         parameters=parameters,
     )  # fmt: skip
+
+
+async def told(one: mcp.McpAgent, action: str, **parameters: Any) -> Reply:
+    return await one.perform(asked(action, **parameters))
+
+
+async def fault(one: mcp.McpAgent, action: str, **parameters: Any) -> tuple[str, str, bool]:
+    found = (await told(one, action, **parameters)).fault
+    assert found is not None
+    return found.kind, found.message, found.retriable
 
 
 class Log:

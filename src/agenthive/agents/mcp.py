@@ -17,9 +17,9 @@ import logging
 import secrets as dice
 import shlex
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -141,7 +141,7 @@ class McpAgent(BaseAgent):
     def _begun(self) -> Held[Client]:
         if self.config.endpoint.startswith(STDIO):
             command = Command(self.config, self._secrets, self._most)
-            return Held(command, self._start, ping=_ping)
+            return Held(command, self._start, ping=lambda client: client.list_tools())
         return Held(Address(self.config, self._secrets, self._egress, self._most), self._start)
 
     def _failed(self, error: Exception, session: Held[Client] | None) -> Reply:
@@ -219,8 +219,7 @@ class Request:
             items = [_plain(item) for item in getattr(page, field)]
             size += bounded(items, self.most - size)
             found += items
-            cursor = page.next_cursor
-            if cursor is None:
+            if (cursor := page.next_cursor) is None:
                 break
         else:
             raise APIError(f"the listing has more than {PAGES} pages")
@@ -257,14 +256,13 @@ class Command:
         program = path_of(words[0])
         if program is None:
             raise ConfigurationError(f"there is no command '{words[0]}'")
-        given: dict[str, str] = option(self._config, "env", {})
-        where = place(self._config)
+        given, where = option(self._config, "env", {}), place(self._config)
         env = {name: self._secrets.resolve(v, where).reveal() for name, v in given.items()}
         arguments = [*words[1:], *option(self._config, "args", [])]
-        cwd = option(self._config, "cwd", None)
+        cwd, longest = option(self._config, "cwd", None), self._longest
         try:
             self._process = await ProcessGroup.start(
-                [program, *arguments], env=env, cwd=cwd, longest=self._longest
+                [program, *arguments], env=env, cwd=cwd, longest=longest
             )
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
@@ -424,17 +422,18 @@ def _fault(error: BaseException, peer: Peer[Client] | None) -> Fault:
         error = error.exceptions[0]
     story = "" if peer is None else peer.story()
     code = getattr(error, "code", None)  # only what comes through the protocol has one
+    if isinstance(code, int) and (ours := str(error).partition(_MARK)[2]):
+        return msgspec.json.decode(ours, type=Fault)
     at_once = isinstance(peer, Address) or str(error) == CLOSED
     if isinstance(error, Lost) or (code == CONNECTION_CLOSED and at_once):
         complaint = getattr(peer, "complaint", "")
         kind = "invalid_reply" if complaint else "connection"
-        return Fault(kind=kind, message=f"{story} ({error})".removesuffix(" ()"))
+        told = story if str(error) in ("", CLOSED) else f"{story} ({error})"
+        return Fault(kind=kind, message=told)
     if isinstance(error, TimeoutError):
         return Fault(kind="timeout", message=f"it did not answer in time; {story}")
     if not isinstance(code, int):
         return fault_of(error)
-    if ours := str(error).partition(_MARK)[2]:
-        return msgspec.json.decode(ours, type=Fault)
     kind, retriable = _CODES.get(code, ("agent_error", True))
     return Fault(kind=kind, message=str(error), retriable=retriable, counts=False)
 
@@ -455,13 +454,7 @@ async def _greet(stack: AsyncExitStack, transport: Callable[[], Transport]) -> C
     sdk = await asyncio.to_thread(importlib.import_module, "mcp")
     # What it logs may hold anything that a server says.
     logging.getLogger("mcp.client").setLevel(logging.CRITICAL + 1)
-    client: Client = sdk.Client(transport(), cache=None)
-    return await stack.enter_async_context(client)
-
-
-async def _ping(client: Client) -> None:
-    with suppress(Exception):
-        await client.list_tools()
+    return cast("Client", await stack.enter_async_context(sdk.Client(transport(), cache=None)))
 
 
 @functools.cache
@@ -493,14 +486,13 @@ def _message(line: bytes) -> Any:
     except ValueError as error:
         if not isinstance(number, int | str):
             return None
-        what = f"the answer is malformed: {str(error)[:200]}"
+        what = f"the answer is malformed: {error}"
         problem = mcp_types.ErrorData(code=mcp_types.PARSE_ERROR, message=what)
         return mcp_types.JSONRPCError(jsonrpc="2.0", id=number, error=problem)
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return plain
+    return dict(value.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
 def _texts(parts: list[dict[str, Any]]) -> dict[str, Any]:

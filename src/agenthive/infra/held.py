@@ -50,15 +50,15 @@ class Peer(Protocol[C_co]):
 class Held(Generic[C]):
     """One connection, opened at once. ``over`` once it takes no more calls.
 
-    ``ping`` ends when the other side has answered anything. It is needed where all calls go through
-    one pipe, so that one of them can block the others.
+    ``ping`` ends, or fails, when the other side has answered anything. It is needed where all calls
+    go through one pipe, so that one of them can block the others.
     """
 
     def __init__(
         self,
         peer: Peer[C],
         start_timeout: float,
-        ping: Callable[[C], Awaitable[None]] | None = None,
+        ping: Callable[[C], Awaitable[object]] | None = None,
     ) -> None:
         self.peer = peer
         self.ping = ping
@@ -115,10 +115,12 @@ class Held(Generic[C]):
         await asyncio.wait({task}, timeout=GIVE_UP)
         if not task.done():
             self._kill()
-        elif self._doubt is None and self.ping is not None:
+        elif self.ping is None:
+            self.over = True  # the call may still hold a connection, until this one is closed
+        elif self._doubt is None:
             self._doubt = asyncio.create_task(self._check(self.ping))
 
-    async def _check(self, ping: Callable[[C], Awaitable[None]]) -> None:
+    async def _check(self, ping: Callable[[C], Awaitable[object]]) -> None:
         """Is it still there? One that a cancelled call has hung serves nobody any more."""
         client = await self.ready()
         try:
@@ -126,6 +128,8 @@ class Held(Generic[C]):
         except TimeoutError:
             if not self._calls:
                 self._kill()
+        except Exception:
+            return  # an error is an answer too
         finally:
             self._doubt = None
 
