@@ -171,3 +171,14 @@ def test_an_answer_after_the_end_of_its_run_is_still_paid() -> None:
     assert [
         (e.run, e.task, e.attempt, e.usage) for e in bench.hive() if isinstance(e, ev.UsageAfterEnd)
     ] == [("r", "a", 1, USED)]
+
+
+def test_a_run_is_at_hand_until_its_end_is_on_disk() -> None:
+    bench = Bench()
+    bench.run(flow(task("a")))
+    bench.reply("a")
+    batch = bench.decide()
+    assert batch is not None
+    assert "r" in bench.driver.runs
+    bench.commit(batch)
+    assert "r" not in bench.driver.runs

@@ -49,6 +49,7 @@ class Driver:
         self._active = 0
         self._queued: dict[str, None] = {}
         self._dirty: dict[str, Live] = {}
+        self._in_batch: list[Live] = []
         self._hive: list[ev.HiveEvent] = []
         self._hive_committing: list[ev.HiveEvent] = []
         self._hive_seq = 0
@@ -143,18 +144,14 @@ class Driver:
         now = self._clock(now)
         live = self._join(state.run, state, now)
         live.missing = missing
-        live.written = state.seq
-        live.accepted = True
+        live.written = live.durable = state.seq
         if state.status is RunStatus.QUEUED:
             self._queued[state.run] = None
             return
         self._active += state.status not in _IDLE
-        parked = state.parked is not None
         self._apply(live, ev.RunResumed(at=now, away=now - state.last_at), now)
         for index, kind in enumerate(list(state.state)):
             self._reopen(live, index, kind, now)
-        if parked and state.parked is not None:
-            self._after.append(act.RunParked(live.run))
 
     def _reopen(self, live: Live, index: int, kind: TaskState, now: Micros) -> None:
         """Bring back what a task's state needs outside the machine. Skips what moved meanwhile."""
@@ -191,8 +188,7 @@ class Driver:
             batch.records.append(live.record(RULES))
             if live.row_changed():
                 batch.runs.append(live.row())
-            if live.state.status in CLOSED:
-                self.runs.pop(live.run, None)
+        self._in_batch = list(self._dirty.values())
         self._dirty = {}
         if self._hive:
             batch.records.append(self._hive_record())
@@ -208,9 +204,14 @@ class Driver:
         """The batch is on disk: what to carry out, in order."""
         actions, self._committing = self._committing, []
         self._hive_committing = []
-        for action in actions:
-            if isinstance(action, act.Acknowledge) and action.run in self.runs:
-                self.runs[action.run].accepted = True
+        for live in self._in_batch:
+            live.durable = live.written
+            if live.parked:
+                actions.append(act.RunParked(live.run))
+            # Not before this: who finds no run here reads in the journal how it ended.
+            if live.over and self.runs.get(live.run) is live:
+                del self.runs[live.run]
+        self._in_batch = []
         return [action for action in actions if not self._overtaken(action, now)]
 
     def withdraw(self, batch: Batch) -> list[int]:
@@ -349,8 +350,9 @@ class Driver:
         self._dirty[live.run] = live
         commands = step(live.state, event)
         # Before obeying: that may apply further facts, which change the status once more.
-        if live.state.status is not before:
-            self._status_changed(live, before)
+        after = live.state.status
+        if after is not before:
+            self._active += (after not in _IDLE) - (before not in _IDLE)
         for command in commands:
             self._obey(live, command, now)
 
@@ -405,7 +407,7 @@ class Driver:
             timeout=None if node.timeout is None else node.timeout / SECOND,
         )
         perform = act.Perform(call, node.agent, node.timeout)
-        eager = node.effect is Effect.NONE and live.accepted
+        eager = node.effect is Effect.NONE and live.durable > 0
         (self._eager if eager else self._after).append(perform)
 
     def _close(self, live: Live, now: Micros) -> None:
@@ -415,12 +417,6 @@ class Driver:
         self._queued.pop(live.run, None)
         self._unpaid.keep(state)
         self._after.append(act.RunEnded(live.run, state.status))
-
-    def _status_changed(self, live: Live, before: RunStatus) -> None:
-        after = live.state.status
-        self._active += (after not in _IDLE) - (before not in _IDLE)
-        if live.state.parked is not None:
-            self._after.append(act.RunParked(live.run))
 
     # Bookkeeping.
 

@@ -100,11 +100,6 @@ class EmbeddedRuntime:
         return future
 
     @property
-    def writing(self) -> bool:
-        """Whether something is known here that is not on disk yet."""
-        return self._writing or self.driver.has_more
-
-    @property
     def next_commit(self) -> asyncio.Event:
         """Set after the next commit. Ask for it before looking at what is committed."""
         return self._pulse
