@@ -157,10 +157,13 @@ def _join(base: str, path: str) -> str:
 
 
 def _body(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What httpx2 takes for the query and the body. Raises ValueError if there are two bodies."""
+    """What httpx2 takes for the query and the body. Raises ValueError for what is neither."""
     kinds = [name for name in ("json", "form", "body") if parameters.get(name) is not None]
     if len(kinds) > 1:
         raise ValueError(f"a request has one body, not {' and '.join(kinds)}")
+    for name in ("query", "form"):
+        if not isinstance(parameters.get(name) or {}, dict):
+            raise ValueError(f"'{name}' must be an object")
     found: dict[str, Any] = {}
     if parameters.get("query"):
         found["params"] = parameters["query"]

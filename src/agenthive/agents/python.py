@@ -113,9 +113,10 @@ def _reply(result: Any) -> Reply:
         if not result.success:
             return failed("agent_error", result.error or "no reason given", counts=False)
         result = result.result
-    plain = msgspec.to_builtins(result)
+    plain = msgspec.to_builtins(result, str_keys=True)
     try:
         bounded(plain, MAX_RESULT)
     except APIError as error:
         return failed("invalid_reply", error.message, retriable=False)
-    return Reply(result=plain)
+    # What the run sees is what a reader of the journal sees: plain JSON, nothing shared.
+    return Reply(result=msgspec.json.decode(msgspec.json.encode(plain)))
