@@ -255,7 +255,8 @@ def _create(path: Path) -> None:
 
 def _connect(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)
-    connection.execute(queries("sqlite")["pragmas"])
+    # Some of these answer with a row, and what follows an answer is run only once it is taken.
+    connection.execute(queries("sqlite")["pragmas"]).fetchall()
     return connection
 
 
