@@ -15,7 +15,6 @@ from subprocess import DEVNULL, Popen
 from typing import Any
 
 import psutil
-import pytest
 
 from agenthive.agents import mcp
 from agenthive.core.ports import Call, Reply
@@ -24,17 +23,8 @@ from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-NODE = ROOT / "tests" / "node" / "node_modules" / ".bin"
 PEER = f"stdio:'{sys.executable}' '{HERE / 'mcp_peer.py'}'"
 RUDE = f"stdio:'{sys.executable}' '{HERE / 'rude_peer.py'}'"
-
-REQUIRED = "node" in os.environ.get("AGENTHIVE_REQUIRE", "").replace(",", " ").split()
-needs_node = pytest.mark.skipif(
-    not REQUIRED and not (NODE / "mcp-server-everything").exists(),
-    reason="the npm servers are not installed: python3 x.py setup",
-)
-"""For tests of npm's servers: left out where they are missing, unless AGENTHIVE_REQUIRE=node."""
 
 
 def agent(endpoint: str = PEER, secrets: Secrets | None = None, **custom: Any) -> mcp.McpAgent:

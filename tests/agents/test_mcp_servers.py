@@ -21,7 +21,8 @@ from agenthive.agents import mcp
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
-from tests.agents.peers import NODE, agent, alive, asked, group, needs_node, until
+from tests.agents.peers import agent, alive, asked, group, until
+from tests.requires import NODE_BIN, require
 
 
 @dataclass
@@ -37,6 +38,8 @@ class Server:
     args: Callable[[Path], list[str]] = field(default=lambda folder: [])
 
     def spec(self, folder: Path) -> AgentSpec:
+        if str(NODE_BIN) in self.command:
+            require("node")
         custom = {"args": self.args(folder), "cwd": str(folder)}
         if self.name == "memory":
             custom["env"] = {"MEMORY_FILE_PATH": str(folder / "memory.json")}
@@ -46,12 +49,13 @@ class Server:
         )  # fmt: skip
 
     def make(self, folder: Path) -> mcp.McpAgent:
+        """An agent for it; where a node server is missing, the test ends here."""
         spec = self.spec(folder)
         return agent(spec.endpoint, **spec.custom_params)
 
 
 def node(name: str) -> str:
-    return f"'{NODE / f'mcp-server-{name}'}'"
+    return f"'{NODE_BIN / f'mcp-server-{name}'}'"
 
 
 SERVERS = [
@@ -91,10 +95,7 @@ SERVERS = [
         "dances",
     ),
 ]  # fmt: skip
-PARAMETERS = [
-    pytest.param(server, id=server.name, marks=[needs_node] if "node" in server.command else [])
-    for server in SERVERS
-]
+PARAMETERS = [pytest.param(server, id=server.name) for server in SERVERS]
 
 
 @pytest.fixture

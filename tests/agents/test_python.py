@@ -19,6 +19,7 @@ from agenthive.core.ports import Call, Fault, Reply
 from agenthive.core.spec import AgentSpec
 from agenthive.errors import ConfigurationError
 from agenthive.testing import check_agent
+from tests.agents.peers import until
 
 SPEC = AgentSpec(name="f", type="custom", endpoint="custom://f")
 
@@ -92,8 +93,10 @@ async def test_a_cancelled_sync_function_lets_the_caller_go() -> None:
     await asyncio.wait({call}, timeout=1)
     assert call.cancelled()
     assert not ended.is_set()
+    assert python.busy()
     go.set()
     assert ended.wait(5)
+    await until(lambda: not python.busy())
 
 
 @dataclasses.dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ class Seen:
     path: str
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    client: int = 0
+    """The port at the other end of the connection."""
 
 
 class Wire:
@@ -29,11 +32,13 @@ class Wire:
     body is all that is written.
     """
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[Seen] = []
         self.gone = 0
         self.reply: Callable[[Seen], Answer | None] = lambda seen: (200, {}, b"")
-        self._server = ThreadingHTTPServer((host, 0), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
@@ -79,7 +84,9 @@ def _handler(wire: Wire) -> type[BaseHTTPRequestHandler]:
         def _do(self) -> None:
             length = int(self.headers.get("content-length") or 0)
             headers = {name.lower(): value for name, value in self.headers.items()}
-            seen = Seen(self.command, self.path, headers, self.rfile.read(length))
+            seen = Seen(
+                self.command, self.path, headers, self.rfile.read(length), self.client_address[1]
+            )
             wire.seen.append(seen)
             answer = wire.reply(seen)
             if answer is None:

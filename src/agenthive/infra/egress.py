@@ -98,7 +98,7 @@ class Egress:
     async def admit(self, request: httpx2.Request) -> httpx2.Request:
         """The request as it may be sent: to an address that was checked, under its own name."""
         url = request.url
-        if url.scheme not in ("http", "https"):
+        if url.scheme not in ("http", "https") or not url.host:
             raise EgressRefused(f"only http and https are called, not '{url.scheme}'")
         if not self.guarded:
             return request
@@ -128,8 +128,6 @@ class Egress:
     async def _checked(self, scheme: str, host: str, port: int | None) -> Address:
         """The one address to connect to, after every one has been looked at."""
         number = port or (443 if scheme == "https" else 80)
-        if scheme not in ("http", "https") or not host:
-            raise EgressRefused(f"only http and https are called, not '{scheme}'")
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM)
@@ -222,7 +220,7 @@ def is_public(address: Address) -> bool:
         inner = address.ipv4_mapped or address.sixtofour
         if address in _NAT64:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if address.teredo is not None:
+        if address.teredo is not None or address.is_site_local:
             return False
         if inner is not None:
             return is_public(inner)
