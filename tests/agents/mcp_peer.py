@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mcp.server import MCPServer
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, Image
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.prompts.base import UserMessage
 from mcp.server.transport_security import TransportSecuritySettings
@@ -133,6 +133,12 @@ async def much(size: int) -> str:
 async def environment() -> dict[str, str]:
     """What the server sees of the environment, and where it runs."""
     return {**os.environ, "(cwd)": str(Path.cwd()), "(args)": json.dumps(sys.argv[1:])}
+
+
+@server.tool()
+async def picture() -> list[Any]:
+    """More than text."""
+    return ["a dot", Image(data=b"dot", format="png")]
 
 
 @server.resource("peer://greeting")

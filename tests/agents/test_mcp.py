@@ -74,6 +74,23 @@ async def test_tools(peer: mcp.McpAgent) -> None:
     assert (await peer.execute("echo", {"text": "x"})).result["content"] == "x"
 
 
+async def test_what_is_no_text_is_kept_too(peer: mcp.McpAgent) -> None:
+    answer = (await told(peer, "picture")).result
+    assert isinstance(answer, dict)
+    assert answer["content"] == "a dot"
+    assert answer["parts"] == [{"type": "image", "data": "ZG90", "mimeType": "image/png"}]
+
+
+async def test_a_server_nobody_calls_is_ended(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PEER_TOKEN", TOKEN)
+    one = make(log, idle_timeout=0.1)
+    for count in (1, 2):
+        assert (await told(one, "echo", text="x")).fault is None
+        await until(lambda: not any(alive(pid) for pid in log.pids))
+        assert len(log.of("start")) == count
+    await one.close()
+
+
 async def test_resources_and_prompts(peer: mcp.McpAgent) -> None:
     resources = (await peer.execute("list_resources", {})).result["resources"]
     assert [one["uri"] for one in resources] == ["peer://greeting"]
@@ -393,6 +410,7 @@ async def test_a_command_beside_our_python() -> None:
         (PEER, {"tools": "git_log"}, "custom_params.tools"),
         (PEER, {"max_result": 0}, "custom_params.max_result"),
         (PEER, {"start_timeout": "soon"}, "custom_params.start_timeout"),
+        (PEER, {"idle_timeout": 0}, "custom_params.idle_timeout"),
     ],
 )
 def test_what_cannot_be_an_agent(endpoint: str, custom: dict[str, Any], words: str) -> None:

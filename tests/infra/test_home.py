@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -116,6 +117,21 @@ def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:
     said = subprocess.run(command, capture_output=True, text=True)
     assert said.stderr == ""
     assert said.stdout == f"the home {tmp_path} cannot be used: File too large\nacquired\n"
+
+
+def test_a_lock_file_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", full)
+        with pytest.raises(StoreUnavailable, match="No space left on device"):
+            Home(tmp_path).acquire()
+    home = Home(tmp_path)
+    home.acquire()  # the lock was given up
+    home.release()
 
 
 def test_small_files(tmp_path: Path) -> None:

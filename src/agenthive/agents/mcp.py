@@ -57,7 +57,6 @@ READS: Final = frozenset({*LISTS, "read_resource", "get_prompt"})
 ACTIONS: Final = READS | {"call_tool"}
 KEY: Final = "agenthive/idempotency-key"
 """Where in ``_meta`` the idempotency key stands, unless ``custom_params.idempotency_meta`` says."""
-START_TIMEOUT: Final = 30.0
 GRACE: Final = 2.0
 """Seconds a server has to end by itself once its stdin is closed."""
 PAGES: Final = 100
@@ -82,6 +81,7 @@ _SHAPES: Final[dict[str, Callable[[Any], bool]]] = {
     "tools": lambda value: isinstance(value, list) and _all_strings(value),
     "max_result": lambda value: isinstance(value, int) and value > 0,
     "start_timeout": lambda value: isinstance(value, int | float) and value > 0,
+    "idle_timeout": lambda value: isinstance(value, int | float) and value > 0,
 }
 """What ``custom_params`` are read, and whether a value will do."""
 
@@ -97,7 +97,8 @@ class McpAgent(BaseAgent):
         self._secrets, self._egress = secrets, egress
         self._most = int(option(config, "max_result", MAX_BODY))
         self._meta_key = str(option(config, "idempotency_meta", KEY))
-        self._start = float(option(config, "start_timeout", START_TIMEOUT))
+        start, idle = option(config, "start_timeout", 30.0), option(config, "idle_timeout", 600.0)
+        self._times = float(start), float(idle)
         self._session: Held[Client] | None = None
         self._sessions: set[Held[Client]] = set()
 
@@ -141,8 +142,8 @@ class McpAgent(BaseAgent):
     def _begun(self) -> Held[Client]:
         if self.config.endpoint.startswith(STDIO):
             command = Command(self.config, self._secrets, self._most)
-            return Held(command, self._start, ping=lambda client: client.list_tools())
-        return Held(Address(self.config, self._secrets, self._egress, self._most), self._start)
+            return Held(command, *self._times, ping=lambda client: client.list_tools())
+        return Held(Address(self.config, self._secrets, self._egress, self._most), *self._times)
 
     def _failed(self, error: Exception, session: Held[Client] | None) -> Reply:
         fault = _fault(error, None if session is None else session.peer)

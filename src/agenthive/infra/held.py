@@ -51,19 +51,22 @@ class Held(Generic[C]):
     """One connection, opened at once. ``over`` once it takes no more calls.
 
     ``ping`` ends, or fails, when the other side has answered anything. It is needed where all calls
-    go through one pipe, so that one of them can block the others.
+    go through one pipe, so that one of them can block the others. After ``idle`` seconds without a
+    call the connection is closed.
     """
 
     def __init__(
         self,
         peer: Peer[C],
         start_timeout: float,
+        idle: float,
         ping: Callable[[C], Awaitable[object]] | None = None,
     ) -> None:
         self.peer = peer
         self.ping = ping
         self.over = False
-        self._start = start_timeout
+        self._start, self._idle = start_timeout, idle
+        self._rest: asyncio.TimerHandle | None = None
         self._calls = 0
         self._stop = asyncio.Event()
         self._ready: asyncio.Future[C | Exception] = asyncio.get_running_loop().create_future()
@@ -80,6 +83,7 @@ class Held(Generic[C]):
     async def run(self, work: Awaitable[Any]) -> Any:
         """Wait for one call. Cancelled: it is told so, and killed if it does not hear."""
         self._calls += 1
+        self._wake()
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task})
@@ -106,8 +110,17 @@ class Held(Generic[C]):
         await asyncio.wait({self.owner})
 
     def _settle(self) -> None:
-        if self.over and not self._calls:
+        if self._calls:
+            return
+        if self.over:
             self._stop.set()
+        else:
+            self._wake()
+            self._rest = asyncio.get_running_loop().call_later(self._idle, self.retire)
+
+    def _wake(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
 
     async def _give_up(self, task: asyncio.Future[Any]) -> None:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -146,6 +159,7 @@ class Held(Generic[C]):
             self._begin(error)
         finally:
             self.over = True
+            self._wake()
             self._begin(Lost())
             if self._doubt is not None:
                 self._doubt.cancel()
@@ -154,6 +168,7 @@ class Held(Generic[C]):
         async with asyncio.timeout(self._start):
             client = await self.peer.open(stack)
         self._begin(client)
+        self._settle()
         waits = [asyncio.ensure_future(wait) for wait in (self._stop.wait(), self.peer.lost())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -142,8 +142,8 @@ class ProcessGroup:
     async def end(self, grace: float) -> None:
         """End it: by closing its stdin, by asking, by force; then kill what it left behind."""
         self._meet_family()
-        if self._protocol.stdin is not None:
-            self._protocol.stdin.close()
+        assert self._protocol.stdin is not None
+        self._protocol.stdin.close()
         try:
             if not await self._goes(grace):
                 with suppress(ProcessLookupError, PermissionError):
@@ -156,9 +156,9 @@ class ProcessGroup:
         await self._vanishes()
 
     async def _goes(self, seconds: float) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._protocol.gone.wait()
+        waiting = asyncio.ensure_future(self._protocol.gone.wait())
+        await asyncio.wait({waiting}, timeout=seconds)
+        waiting.cancel()
         return self._protocol.gone.is_set()
 
     async def _vanishes(self) -> None:
@@ -182,10 +182,9 @@ class ProcessGroup:
 
 
 def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
+    with suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def path_of(command: str) -> str | None:
