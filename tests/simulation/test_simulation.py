@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import pytest
 
-from agenthive.core import live
+from agenthive.core import driver, live
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Call, Fault, Reply, Usage

@@ -132,10 +132,10 @@ def fault_of(error: BaseException) -> Fault:
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
         return Fault(kind="timeout", message="Request timeout")
     what = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
+    if isinstance(error, ValueError | RecursionError | httpx2.DecodingError):
+        return Fault(kind="invalid_reply", message=f"the answer is not what it should be: {what}")
     if isinstance(error, OSError | httpx2.HTTPError):
         return Fault(kind="connection", message=what)
-    if isinstance(error, ValueError | RecursionError):
-        return Fault(kind="invalid_reply", message=f"the answer is not what it should be: {what}")
     message = error.message if isinstance(error, AgentError) else what
     return Fault(kind="agent_error", message=message, counts=False)
 

@@ -18,6 +18,7 @@ from agenthive.core import events as ev
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Agent, Agents, Batch, Fault, Reply, Store
+from agenthive.core.replies import vetted
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import AgentSpec
 from agenthive.core.states import RunStatus
@@ -242,7 +243,7 @@ class EmbeddedRuntime:
         if reply is None:
             self.driver.stopped(now, run, task, attempt)
         else:
-            self.driver.reply(now, run, task, attempt, reply, self._dice())
+            self.driver.reply(now, run, task, attempt, vetted(reply), self._dice())
         self._heard += 1
         if self._calls and self._heard < EARLY:
             self._poke()
