@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 from agenthive.agents.base import AgentResponse, AgentType, BaseAgent
+from agenthive.agents.questions import is_answer
 from agenthive.core.ports import Call, Reply, Usage
 from agenthive.core.spec import AgentSpec
 
@@ -75,7 +76,7 @@ def count_tokens(text: str) -> int:
 
 def summarize(text: str, max_tokens: int) -> str:
     """The sentences with the most frequent words, in their own order, within ``max_tokens``."""
-    sentences = [s.strip() for s in re.split(r"(?<=[.!?])\s+|\n+", text) if s.strip()]
+    sentences = _sentences(text)
     weights = Counter(w for w in map(str.lower, _WORD.findall(text)) if w not in _DULL)
     ranked = sorted(range(len(sentences)), key=lambda i: (-_score(sentences[i], weights), i))
     chosen: set[int] = set()
@@ -88,7 +89,22 @@ def summarize(text: str, max_tokens: int) -> str:
     if not chosen and sentences:
         words = sentences[ranked[0]].split()
         return " ".join(words[:max_tokens])
-    return " ".join(sentences[i] for i in sorted(chosen))
+    return " ".join(_closed(sentences[i]) for i in sorted(chosen))
+
+
+def _sentences(text: str) -> list[str]:
+    """The sentences and lines of a text, each once."""
+    found = (s.strip() for s in re.split(r"(?<=[.!?])\s+|\n+", text))
+    return list(dict.fromkeys(s for s in found if s))
+
+
+def _closed(sentence: str) -> str:
+    """A sentence that another may follow."""
+    return (
+        sentence
+        if sentence.rstrip("\"')]»”").endswith((".", "!", "?", ":", ";"))
+        else f"{sentence}."
+    )
 
 
 def _score(sentence: str, weights: Counter[str]) -> float:
@@ -113,6 +129,8 @@ def _texts(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif is_answer(value):
+        yield from _strings(value["content"])
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _strings(item)
@@ -138,7 +156,7 @@ class _Pieces:
     """Sentences and numbers of a text, handed out in order, over and over."""
 
     def __init__(self, text: str) -> None:
-        self._sentences = [s.strip() for s in re.split(r"(?<=[.!?])\s+|\n+", text) if s.strip()]
+        self._sentences = _sentences(text)
         self._numbers = re.findall(r"-?\d{1,15}(?:\.\d{1,10})?", text)
         self._next = self._next_number = 0
 
