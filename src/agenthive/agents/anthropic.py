@@ -75,17 +75,8 @@ class AnthropicAgent(ChatAgent):
             "tool_choice": _choice(question.tool_choice),
             "temperature": question.temperature,
         }
-        schema = question.schema or part(question.response_format, "json_schema").get("schema")
-        if schema is not None:
-            wanted = {"format": {"type": "json_schema", "schema": schema}}
-            known["output_config"] = {**part(question.rest, "output_config"), **wanted}
-        elif question.wants_json:
-            raise ConfigurationError(
-                "Anthropic gives JSON by a schema only: write output_schema instead of "
-                "response_format"
-            )
         given = {name: value for name, value in known.items() if value is not None}
-        return {**_renamed(question.rest), **given}
+        return {**_rest(question), **given}
 
     def read(self, answer: Mapping[str, Any]) -> Said:
         """The blocks of a message: texts are joined, tool uses become tool calls."""
@@ -175,16 +166,22 @@ def _choice(choice: Any) -> Any:
     return {"type": "tool", "name": function.get("name", "")} if function else choice
 
 
-def _renamed(rest: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that OpenAI names otherwise. Anthropic has no seed."""
-    found = {name: value for name, value in rest.items() if name not in ("stop", "seed")}
-    if rest.get("stop"):
-        stop = rest["stop"]
-        found["stop_sequences"] = [stop] if isinstance(stop, str) else stop
-    effort = found.pop("reasoning_effort", None)
-    if effort:
-        found["output_config"] = {"effort": effort, **part(rest, "output_config")}
-    return found
+def _rest(question: Question) -> dict[str, Any]:
+    """What is passed on: some of it has another name here, and there is no seed."""
+    renamed = ("stop", "seed", "reasoning_effort")
+    rest = {name: value for name, value in question.rest.items() if name not in renamed}
+    stop, effort = question.rest.get("stop"), question.rest.get("reasoning_effort")
+    if stop:
+        rest["stop_sequences"] = [stop] if isinstance(stop, str) else stop
+    output = {**({"effort": effort} if effort else {}), **part(rest, "output_config")}
+    schema = question.schema or part(question.response_format, "json_schema").get("schema")
+    if schema is not None:
+        output["format"] = {"type": "json_schema", "schema": schema}
+    elif question.wants_json:
+        raise ConfigurationError(
+            "Anthropic gives JSON by a schema only: write output_schema instead of response_format"
+        )
+    return {**rest, "output_config": output} if output else rest
 
 
 def _call(block: Mapping[str, Any]) -> dict[str, Any]:
