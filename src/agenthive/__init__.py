@@ -1,1 +1,98 @@
-"""agenthive: durable orchestration of AI agents."""
+"""agenthive: durable orchestration of AI agents.
+
+    from agenthive import Hive, load
+
+    async with Hive.open("my-home") as hive:
+        report = await hive.run(load("workflow.yaml").spec, {"topic": "bees"})
+
+The names below are the public API; each is imported when it is first used, so `import agenthive`
+costs next to nothing. The rooms behind it (`agenthive.core`, `agenthive.agents`, ...) may be
+imported too; what they hold may change. To add a name: a line in `_WHERE`, at most 25.
+"""
+
+from __future__ import annotations
+
+import importlib as _importlib
+import typing as _typing
+
+if _typing.TYPE_CHECKING:
+    from agenthive.agents.base import AgentResponse, AgentType, BaseAgent
+    from agenthive.agents.directory import Directory
+    from agenthive.agents.python import Refuse
+    from agenthive.authoring import Workflow, load, loads
+    from agenthive.core.policies.retry import RetryPolicy
+    from agenthive.core.ports import Call, Fault, Reply
+    from agenthive.core.report import RunReport
+    from agenthive.core.spec import Effect, FailureStrategy, WorkflowSpec
+    from agenthive.core.states import RunStatus, TaskState
+    from agenthive.errors import AgentHiveError, AgentUnavailable, ConfigurationError
+    from agenthive.facades.lead_agent import LeadAgent
+    from agenthive.hive import Hive
+    from agenthive.settings import Settings
+
+_WHERE = {
+    "AgentHiveError": "errors",
+    "AgentResponse": "agents.base",
+    "AgentType": "agents.base",
+    "AgentUnavailable": "errors",
+    "BaseAgent": "agents.base",
+    "Call": "core.ports",
+    "ConfigurationError": "errors",
+    "Directory": "agents.directory",
+    "Effect": "core.spec",
+    "FailureStrategy": "core.spec",
+    "Fault": "core.ports",
+    "Hive": "hive",
+    "LeadAgent": "facades.lead_agent",
+    "Refuse": "agents.python",
+    "Reply": "core.ports",
+    "RetryPolicy": "core.policies.retry",
+    "RunReport": "core.report",
+    "RunStatus": "core.states",
+    "Settings": "settings",
+    "TaskState": "core.states",
+    "Workflow": "authoring",
+    "WorkflowSpec": "core.spec",
+    "load": "authoring",
+    "loads": "authoring",
+}
+
+__all__ = [
+    "AgentHiveError",
+    "AgentResponse",
+    "AgentType",
+    "AgentUnavailable",
+    "BaseAgent",
+    "Call",
+    "ConfigurationError",
+    "Directory",
+    "Effect",
+    "FailureStrategy",
+    "Fault",
+    "Hive",
+    "LeadAgent",
+    "Refuse",
+    "Reply",
+    "RetryPolicy",
+    "RunReport",
+    "RunStatus",
+    "Settings",
+    "TaskState",
+    "Workflow",
+    "WorkflowSpec",
+    "load",
+    "loads",
+]
+
+
+def __getattr__(name: str) -> object:
+    where = _WHERE.get(name)
+    if where is None:
+        raise AttributeError(f"module 'agenthive' has no attribute {name!r}")
+    value = getattr(_importlib.import_module(f"agenthive.{where}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name.startswith("_"))})

@@ -28,6 +28,7 @@
     │   ├── StoreCorrupt                the hash chain does not hold
     │   └── JournalTooNew               written by a newer agenthive
     ├── HomeBusy                        another process owns the home              409  exit 5
+    │   └── OwnerGone                   it went away while it was being asked
     └── InternalError                   our bug: please report it                  500  exit 1
         └── InvalidTransition           a move without a row, told with its story
 
@@ -214,6 +215,10 @@ class HomeBusy(AgentHiveError):
 
     http_status = 409
     exit_code = 5
+
+
+class OwnerGone(HomeBusy):
+    """The process that owned the home ended while it was being asked. Ask again."""
 
 
 class InternalError(AgentHiveError):

@@ -10,6 +10,7 @@ core's business, how it is written `authoring`'s. A new store gets a URL scheme 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Generator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,10 +28,11 @@ from agenthive.core.spec import WorkflowSpec
 from agenthive.core.states import CLOSED, Reason, RunStatus
 from agenthive.core.story import Line
 from agenthive.core.values import JSONObject
-from agenthive.errors import AgentUnavailable, ConfigurationError, RunNotFound
+from agenthive.errors import AgentUnavailable, ConfigurationError, StoreFailed
 from agenthive.infra.clock import SteadyClock
 from agenthive.infra.home import Home
 from agenthive.infra.ids import uuid7
+from agenthive.owner import Door
 from agenthive.runtimes.embedded import EmbeddedRuntime
 from agenthive.stores.archive import Archive, Fact
 from agenthive.stores.memory import MemoryStore
@@ -57,6 +59,7 @@ class Hive:
         self._store: Store | None = None
         self._archive: Archive | None = None
         self._runtime: EmbeddedRuntime | None = None
+        self._door = None if self.home is None else Door(self.home, self)
 
     @classmethod
     def open(
@@ -96,11 +99,15 @@ class Hive:
 
         Without it they are cancelled and count as lost when the home is opened again.
         """
+        if self._door is not None:
+            self._door.refusing = True
         if self._runtime is not None:
             if drain:
                 await self._runtime.drain()
             await self._runtime.stop()
             self._runtime = None
+        if self._door is not None:
+            await self._door.close()
         if self._store is not None:
             await self._store.close()
             self._store = None
@@ -142,14 +149,20 @@ class Hive:
         return self._live.ended(run)
 
     async def wait(self, run: str) -> RunReport:
-        """Wait until the run has ended, or needs somebody's help; then report."""
-        row = await self._reader.runs()
-        status = next((r.status for r in row if r.run == run), None)
-        if status is None:
-            raise RunNotFound(f"there is no run '{run}'")
-        if RunStatus(status) not in CLOSED and run in self._driver.runs:
-            await self._live.ended(run)
-        return await self.report(run)
+        """Wait until the run has ended, or needs somebody's help; then report.
+
+        Raises RunNotFound.
+        """
+        while True:
+            commit = self._live.next_commit
+            row = await self._reader.row(run)
+            live = self._driver.runs.get(run)
+            if live is not None and live.moves:
+                await self._live.ended(run)
+            elif live is None and RunStatus(row.status) not in CLOSED and self._live.writing:
+                await commit.wait()
+            else:
+                return await self.report(run)
 
     async def cancel(self, run: str, *, reason: str = "", actor: str = "local") -> None:
         """Cancel an open run: calls under way are stopped. Raises RunNotFound if it is not open."""
@@ -193,17 +206,32 @@ class Hive:
         return await self._reader.story(run, task)
 
     async def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
-        """The facts of a run as they are committed, until it ends or needs somebody's help."""
+        """The facts of a run as they are committed, until it ends or needs somebody's help.
+
+        Raises RunNotFound.
+        """
         while True:
-            commit = self._live.next_commit()
+            commit, writing = self._live.next_commit, self._live.writing
             live = self._driver.runs.get(run)
+            row = await self._reader.row(run)
             async for fact in self._reader.events(run, after):
                 after = fact.seq
                 yield fact
-            waiting = live is not None and live.state.status is RunStatus.WAITING
-            if live is None or (waiting and not live.expects_wake):
+            if RunStatus(row.status) in CLOSED or (live is None and not writing):
                 return
-            await commit
+            if live is not None and row.status == RunStatus.WAITING and not live.moves:
+                return
+            await commit.wait()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing moves, and nothing will without somebody's help."""
+        return not any(live.moves for live in self._driver.runs.values())
+
+    @property
+    def failed(self) -> StoreFailed | None:
+        """Why the journal takes nothing any more, if it broke. Open the home again then."""
+        return self._live.failed
 
     @property
     def archive(self) -> Archive:
@@ -226,6 +254,8 @@ class Hive:
             self._runtime.start()
             if self._recover:
                 await self.resume()
+            if self._door is not None:
+                await self._door.open()
         except BaseException:
             await self.close()
             raise
@@ -280,6 +310,20 @@ class Hive:
                 "the hive is not open", hint="Use `async with Hive.open(...)`."
             )
         return self._archive
+
+
+@asynccontextmanager
+async def reading(home: Path) -> AsyncIterator[Archive]:
+    """The journal of a home for reading only, beside whoever owns it; empty if there is none.
+
+    Makes nothing on disk. Raises StoreUnavailable or StoreFailed if it cannot be opened.
+    """
+    found = Home(home)
+    store = _open_store(found if found.journal.exists() else None)
+    try:
+        yield Archive(store)
+    finally:
+        await store.close()
 
 
 def _open_store(home: Home | None) -> Store:

@@ -8,7 +8,6 @@ again, other 4xx may not. The idempotency key goes along in a header. Never retr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -19,15 +18,17 @@ from agenthive.agents.base import (
     AgentResponse,
     AgentType,
     BaseAgent,
+    alone,
     credentials,
     failed,
     option,
+    status_fault,
+    strict_json,
 )
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec, Effect
 from agenthive.errors import APIError, ConfigurationError, EgressRefused
 from agenthive.infra.egress import MAX_BODY, Answer, Egress
-from agenthive.infra.retry_after import retry_after
 from agenthive.infra.secrets import Secrets
 
 ACTIONS: Final = ("fetch", "ping", "request")
@@ -50,14 +51,7 @@ class HttpAgent(BaseAgent):
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Make the request outside any run."""
-        call = Call(
-            run="", task="", attempt=1, key="", agent=self.name, action=action,
-            parameters=parameters,
-        )  # fmt: skip
-        reply = await self.perform(call)
-        if reply.fault is not None:
-            return AgentResponse(success=False, error=reply.fault.message)
-        return AgentResponse(success=True, result=reply.result)
+        return await alone(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
         """Make the request with the call's idempotency key."""
@@ -102,27 +96,16 @@ class HttpAgent(BaseAgent):
         return {name: value for name, value in headers.items() if value}, (*private, *own)
 
     def _reply(self, action: str, answer: Answer) -> Reply:
-        if answer.status == 429:
-            wait = retry_after(answer.headers)
-            return failed("rate_limited", "HTTP 429", retry_after=wait, counts=False)
         if answer.status >= 400:
-            return self._refusal(answer)
+            text = answer.body[:300].decode("utf-8", "replace").strip()
+            fault = status_fault(answer.status, answer.headers, self._secrets.scrub(text))
+            return Reply(fault=fault)
         if action == "ping":
             return Reply(result={"status": answer.status})
         try:
             return Reply(result=self._secrets.scrub_all(decode(answer)))
         except ValueError as error:
             return failed("invalid_reply", f"the answer is not what it says it is: {error}")
-
-    def _refusal(self, answer: Answer) -> Reply:
-        text = answer.body[:300].decode("utf-8", "replace").strip()
-        message = self._secrets.scrub(f"HTTP {answer.status}: {text}".rstrip(": "))
-        if answer.status in (503, 529):
-            wait = retry_after(answer.headers)
-            return failed("overloaded", message, retry_after=wait, counts=answer.status == 503)
-        again = answer.status >= 500 or answer.status == 408
-        kind = "unavailable" if again else "refused"
-        return failed(kind, message, retriable=again, counts=again)
 
     async def close(self) -> None:
         """Close the pooled connections."""
@@ -187,22 +170,3 @@ def decode(answer: Answer) -> Any:
     if kind == "application/json" or kind.endswith("+json"):
         return strict_json(text) if text.strip() else None
     return text
-
-
-def strict_json(text: str) -> Any:
-    """JSON without NaN, Infinity or a key that stands twice. Raises ValueError."""
-    try:
-        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found

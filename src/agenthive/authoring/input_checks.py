@@ -7,16 +7,18 @@ given as references. Without any declaration every input is accepted as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from agenthive.authoring import references
 from agenthive.authoring.dialect import INPUT, value_fits
 from agenthive.authoring.json_reader import read_json
+from agenthive.authoring.limits import OPERATOR, Limits
 from agenthive.authoring.names import name_fault
 from agenthive.authoring.nodes import NOWHERE, Node, kind
 from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import KeepSecret
 from agenthive.authoring.sections import Checker
-from agenthive.authoring.sources import from_python
+from agenthive.authoring.sources import from_python, read_file
 from agenthive.core.spec import InputSpec, WorkflowSpec
 from agenthive.core.values import JSONObject, JSONValue
 
@@ -130,6 +132,8 @@ def _given(
     problems: Problems,
     keep_secret: KeepSecret | None,
 ) -> JSONValue:
+    if value is None and declared.default is None and not declared.required:
+        return None
     if not value_fits(declared.type, value):
         problems.add(NOWHERE, name, _misfit(declared.type, value))
         return None
@@ -139,6 +143,15 @@ def _given(
         problems.add(NOWHERE, name, _SECRET)
         return None
     return keep_secret(references.label_of(spec.name, "inputs", name), value)
+
+
+def inputs_from_file(path: Path, limits: Limits = OPERATOR) -> JSONObject:
+    """Inputs written as a map in a YAML or JSON file. Raises ConfigurationError with the place."""
+    problems = Problems(str(path))
+    node = read_file(path, limits, problems)
+    if not isinstance(node.value, dict):
+        problems.stop(node.place, "", f"inputs are a map of names to values, not {kind(node)}")
+    return {name: item.plain() for name, item in node.value.items()}
 
 
 def inputs_from_texts(spec: WorkflowSpec, texts: Mapping[str, str]) -> JSONObject:

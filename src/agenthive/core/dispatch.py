@@ -180,6 +180,7 @@ class ReadyQueue:
             run = next(iter(lane.waiters))
             del lane.waiters[run]
             share = self._shares.get(run)
-            if share is not None and share.heaps.get(lane.name):
+            # A run with no slot of its own left cannot use this one: on to the next.
+            if share is not None and share.used < share.capacity and share.heaps.get(lane.name):
                 self._queue(share)
                 return

@@ -16,6 +16,7 @@ from heapq import heappop, heappush
 from agenthive.core import actions as act
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
+from agenthive.core.answers import Unpaid, late, outcome
 from agenthive.core.breakers import Breakers
 from agenthive.core.dispatch import UNLIMITED, ReadyQueue
 from agenthive.core.graph import Graph
@@ -57,6 +58,7 @@ class Driver:
         self._after: list[act.Action] = []
         self._committing: list[act.Action] = []
         self._unpicked = False
+        self._unpaid = Unpaid()
         self._latest: Micros = 0
         self._skew: Micros = 0
 
@@ -98,16 +100,18 @@ class Driver:
         """A call answered. ``draw`` in [0, 1) serves the retry's jitter."""
         live = self.runs.get(run)
         index = self._current(live, task, attempt)
-        if live is None:
-            return
         now = self._clock(now)
-        if index is None:
-            self._late(live, now, task, attempt, reply)
-            return
+        if live is None or index is None:
+            self._late(now, run, task, attempt, reply)
+        else:
+            self._answered(live, index, now, reply, draw)
+
+    def _answered(self, live: Live, index: int, now: Micros, reply: Reply, draw: float) -> None:
+        task, attempt = live.state.graph.keys[index], live.state.attempts[index]
         self._heard(live, index, reply.fault, now)
         if reply.fault is None:
             self._learn(live, index, now)
-        self._apply(live, _outcome(now, task, attempt, reply, draw), now)
+        self._apply(live, outcome(now, task, attempt, reply, draw), now)
 
     def stopped(self, now: Micros, run: str, task: str, attempt: int) -> None:
         """A call was cancelled before it answered."""
@@ -145,9 +149,12 @@ class Driver:
             self._queued[state.run] = None
             return
         self._active += state.status not in _IDLE
+        parked = state.parked is not None
         self._apply(live, ev.RunResumed(at=now, away=now - state.last_at), now)
         for index, kind in enumerate(list(state.state)):
             self._reopen(live, index, kind, now)
+        if parked and state.parked is not None:
+            self._after.append(act.RunParked(live.run))
 
     def _reopen(self, live: Live, index: int, kind: TaskState, now: Micros) -> None:
         """Bring back what a task's state needs outside the machine. Skips what moved meanwhile."""
@@ -226,15 +233,20 @@ class Driver:
         batch.records = [r for r in batch.records if r.stream not in asked and r.stream != ev.HIVE]
         self._hive_seq -= len(self._hive_committing)
         kept = [e for e in self._hive_committing if getattr(e, "run", None) not in asked]
-        self._hive = kept + self._hive
-        if self._hive:
+        # What came in since belongs to the next batch, with the records it speaks of.
+        self._hive, later = kept, self._hive
+        if kept:
             batch.records.append(self._hive_record())
+        self._hive = later
         return list(asked.values())
 
     def _forget(self, run: str) -> None:
         live = self.runs.pop(run, None)
         if live is None:
             return
+        for index, kind in enumerate(live.state.state):
+            if kind is TaskState.RUNNING:
+                self._heard(live, index, _STOPPED, self._latest)
         self.queue.leave(run)
         self._queued.pop(run, None)
         self._dirty.pop(run, None)
@@ -251,11 +263,6 @@ class Driver:
     def has_more(self) -> bool:
         """Whether `decide` has something to do now."""
         return bool(self._dirty or self._hive or self._unpicked)
-
-    @property
-    def idle(self) -> bool:
-        """Nothing is under way and nothing waits to be written."""
-        return not self._dirty and not self._hive and self.queue.used == 0
 
     def _overtaken(self, action: act.Action, now: Micros) -> bool:
         """A call that was stopped before it was made is not made at all."""
@@ -340,10 +347,12 @@ class Driver:
         before = live.state.status
         live.pending.append(event)
         self._dirty[live.run] = live
-        for command in step(live.state, event):
-            self._obey(live, command, now)
+        commands = step(live.state, event)
+        # Before obeying: that may apply further facts, which change the status once more.
         if live.state.status is not before:
             self._status_changed(live, before)
+        for command in commands:
+            self._obey(live, command, now)
 
     def _obey(self, live: Live, command: cmd.RunCommand, now: Micros) -> None:
         if isinstance(command, cmd.OfferTask):
@@ -380,7 +389,7 @@ class Driver:
             parameters = live.parameters(command.task)
         except ExpressionError as error:
             fault = Fault(kind="expression", message=error.message, retriable=False, counts=False)
-            self.reply(now, live.run, node.key, command.attempt, Reply(fault=fault), 0.0)
+            self._answered(live, command.task, now, Reply(fault=fault), 0.0)
             return
         call = Call(
             run=state.run,
@@ -404,12 +413,13 @@ class Driver:
         self._hive.append(ev.RunClosed(at=now, run=live.run, status=state.status, events=state.seq))
         self.queue.leave(live.run)
         self._queued.pop(live.run, None)
+        self._unpaid.keep(state)
         self._after.append(act.RunEnded(live.run, state.status))
 
     def _status_changed(self, live: Live, before: RunStatus) -> None:
         after = live.state.status
         self._active += (after not in _IDLE) - (before not in _IDLE)
-        if after is RunStatus.WAITING and not live.state.counts[TaskState.BACKING_OFF]:
+        if live.state.parked is not None:
             self._after.append(act.RunParked(live.run))
 
     # Bookkeeping.
@@ -431,13 +441,14 @@ class Driver:
         running = live.state.state[index] is TaskState.RUNNING
         return index if running and live.state.attempts[index] == attempt else None
 
-    def _late(self, live: Live, now: Micros, task: str, attempt: int, reply: Reply) -> None:
-        if reply.usage is None or live.state.status in CLOSED:
+    def _late(self, now: Micros, run: str, task: str, attempt: int, reply: Reply) -> None:
+        live = self.runs.get(run)
+        if live is None or live.state.status in CLOSED:
+            self._hive += self._unpaid.settle(now, run, task, attempt, reply.usage)
             return
-        late = ev.LateReply(
-            at=now, task=task, attempt=attempt, succeeded=reply.fault is None, usage=reply.usage
-        )
-        self._apply(live, late, now)
+        fact = late(live.state, now, task, attempt, reply)
+        if fact is not None:
+            self._apply(live, fact, now)
 
     def _heard(self, live: Live, index: int, fault: Fault | None, now: Micros) -> None:
         """Free the slots of a call, and let its endpoint's breaker know."""
@@ -475,13 +486,3 @@ _IDLE = {RunStatus.QUEUED, RunStatus.WAITING} | CLOSED
 """Run states that take no run slot."""
 
 _STOPPED = Fault(kind="cancelled", message="stopped", counts=False)
-
-
-def _outcome(now: Micros, task: str, attempt: int, reply: Reply, draw: float) -> ev.RunEvent:
-    if reply.fault is None:
-        return ev.TaskSucceeded(
-            at=now, task=task, attempt=attempt, result=reply.result, usage=reply.usage
-        )
-    return ev.TaskFailed(
-        at=now, task=task, attempt=attempt, fault=reply.fault, draw=draw, usage=reply.usage
-    )

@@ -179,7 +179,18 @@ class ClockSteppedBack(Event, frozen=True, tag="hive.clock_stepped_back"):
     by: Micros
 
 
-HiveEvent: TypeAlias = RunOpened | RunClosed | BreakerOpened | BreakerClosed | ClockSteppedBack
+class UsageAfterEnd(Event, frozen=True, tag="hive.usage_after_end"):
+    """A call answered after its run had ended, whose own stream is closed by then."""
+
+    run: str
+    task: str
+    attempt: int
+    usage: Usage
+
+
+HiveEvent: TypeAlias = (
+    RunOpened | RunClosed | BreakerOpened | BreakerClosed | ClockSteppedBack | UsageAfterEnd
+)
 """Everything that can stand in the hive's own stream."""
 
 HIVE = "hive"

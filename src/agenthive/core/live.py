@@ -7,7 +7,7 @@ from agenthive.core.estimates import Estimates
 from agenthive.core.ports import Record, RunRow
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import AgentSpec
-from agenthive.core.states import TaskState
+from agenthive.core.states import RunStatus, TaskState
 from agenthive.core.values import JSONObject, JSONValue
 
 
@@ -37,9 +37,10 @@ class Live:
         self._row_status = ""
 
     @property
-    def expects_wake(self) -> bool:
-        """Whether time alone will move the run on."""
-        return self.state.counts[TaskState.BACKING_OFF] > 0
+    def moves(self) -> bool:
+        """Whether the run goes on by itself: something is under way, or a time will come."""
+        waiting = self.state.status is RunStatus.WAITING
+        return not waiting or self.state.counts[TaskState.BACKING_OFF] > 0
 
     def agent(self, index: int) -> AgentSpec:
         """The agent of a task."""

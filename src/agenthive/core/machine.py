@@ -39,11 +39,12 @@ def step(state: RunState, event: ev.RunEvent) -> list[cmd.RunCommand]:
 
 def _task_event(state: RunState, event: ev.RunEvent, out: Out) -> None:
     assert isinstance(event, ev.TaskEvent)
-    if isinstance(event, ev.LateReply):
-        return
     task = state.graph.index.get(event.task)
     if task is None:
         raise InvalidTransition(f"run {state.run}: no task '{event.task}' for {_name(event)}")
+    if isinstance(event, ev.LateReply):
+        _late(state, task, event)
+        return
     row = EVENT_MOVES.get(state.state[task])
     target = row.get(type(event)) if row else None
     if target is None or not _is_current(state, task, event):
@@ -55,6 +56,13 @@ def _task_event(state: RunState, event: ev.RunEvent, out: Out) -> None:
     touched: list[int] = []
     _enter(state, task, new, event.at, touched, out)
     _settle_tasks(state, touched, event.at, out)
+
+
+def _late(state: RunState, task: int, event: ev.LateReply) -> None:
+    """An answer that no longer counts settles what its call cost, once."""
+    if (task, event.attempt) not in state.unpaid:
+        raise InvalidTransition(_refusal(state, task, event))
+    state.unpaid.discard((task, event.attempt))
 
 
 def _is_current(state: RunState, task: int, event: ev.TaskEvent) -> bool:
@@ -100,10 +108,19 @@ def _note_failed(state: RunState, task: int, event: ev.RunEvent) -> None:
     retry = state.graph.nodes[task].retry
     wait = retry.delay(event.attempt, event.draw, event.fault.retry_after)
     state.wake_at[task] = event.at + wait
+    if event.usage is None:
+        state.unpaid.add((task, event.attempt))
 
 
 def _note_lost(state: RunState, task: int, event: ev.RunEvent) -> None:
+    assert isinstance(event, ev.TaskLost)
     state.losses[task] = state.losses.get(task, 0) + 1
+    state.unpaid.add((task, event.attempt))
+
+
+def _note_cancelled(state: RunState, task: int, event: ev.RunEvent) -> None:
+    assert isinstance(event, ev.TaskCancelled)
+    state.unpaid.add((task, event.attempt))
 
 
 def _note_blocked(state: RunState, task: int, event: ev.RunEvent) -> None:
@@ -120,6 +137,7 @@ _NOTES: Final[dict[type[ev.Event], Callable[[RunState, int, ev.RunEvent], None]]
     ev.TaskSucceeded: _note_succeeded,
     ev.TaskFailed: _note_failed,
     ev.TaskLost: _note_lost,
+    ev.TaskCancelled: _note_cancelled,
     ev.TaskBlocked: _note_blocked,
     ev.TaskUnblocked: _note_unblocked,
 }
@@ -246,7 +264,8 @@ def _run_event(state: RunState, event: ev.RunEvent, out: Out) -> None:
         touched.reverse()
         _set_deadline(state, out)
     elif isinstance(event, ev.RunResumed):
-        state.away += event.away
+        # Who waited for somebody before the process ended has waited all the time since.
+        state.away += event.away if state.parked is None else _waited(state, event.at)
         _set_deadline(state, out)
     elif isinstance(event, ev.CancelRequested):
         state.cancelling = True
@@ -262,6 +281,13 @@ def _submitted(state: RunState, event: ev.RunSubmitted) -> None:
         raise InvalidTransition(f"run {event.run}: submitted twice")
     state.run, state.name, state.inputs = event.run, event.name, event.inputs
     state.tenant, state.owner, state.created = event.tenant, event.owner, event.at
+
+
+def _waited(state: RunState, at: int) -> int:
+    """How long the run has waited for somebody; counted anew from here."""
+    began = at if state.parked is None else state.parked
+    state.parked = at
+    return at - began
 
 
 def _set_deadline(state: RunState, out: Out) -> None:
@@ -304,10 +330,18 @@ def _settle_run(state: RunState, at: int, out: Out) -> None:
 
 
 def _enter_run(state: RunState, at: int, out: Out) -> None:
+    if state.parked is not None:
+        state.away += _waited(state, at)
+        state.parked = None
+        _set_deadline(state, out)
     if state.status in CLOSED:
         state.finished = at
         out.append(cmd.CloseRun(state.seq, state.status))
+    elif state.status is RunStatus.WAITING:
+        state.parked = None if state.counts[TaskState.BACKING_OFF] else at
     elif state.status is RunStatus.COMPENSATING:
+        # The author's tasks are over: what a compensation leaves unknown keeps nothing open.
+        state.stopping = True
         undo = state.graph.undo
         state.to_undo = [undo[i] for i in state.ended if state.state[i] is TaskState.SUCCEEDED]
         touched: list[int] = []

@@ -19,15 +19,17 @@ class RunState:
     ``seq`` counts the events applied. ``pending[i]`` counts dependencies of i that have not
     ended; ``broken`` holds tasks with a dependency that ended badly. ``open`` counts the tasks that
     keep the run from ending. ``results`` keeps what some open task will still read. ``since[i]`` is
-    when i came into its state.
+    when i came into its state. ``parked`` is since when only somebody's help is awaited; that, and
+    the time during which no process had the run, is ``away`` from its time-out. ``unpaid`` holds
+    (task, attempt) of calls that ended without saying what they used.
     """
 
     __slots__ = (
         "attempts", "away", "blocked", "broken", "cancelling", "counts", "created", "ended",
         "faults", "finished", "graph", "hard_failures", "inputs", "last_at", "losses", "name",
-        "open", "owner", "pending", "readers", "results", "run", "seq", "since", "started", "state",
-        "status", "stopping", "tenant", "timed_out", "to_undo", "undo_failures", "undoing",
-        "wake_at",
+        "open", "owner", "parked", "pending", "readers", "results", "run", "seq", "since",
+        "started", "state", "status", "stopping", "tenant", "timed_out", "to_undo",
+        "undo_failures", "undoing", "unpaid", "wake_at",
     )  # fmt: skip
 
     def __init__(self, graph: Graph) -> None:
@@ -44,6 +46,7 @@ class RunState:
         self.finished: Micros | None = None
         self.last_at: Micros = 0
         self.away: Micros = 0
+        self.parked: Micros | None = None
         self.seq = 0
         self.state = [TaskState.WAITING] * graph.tasks + [TaskState.DORMANT] * (size - graph.tasks)
         self.pending = [len(deps) for deps in graph.deps]
@@ -56,6 +59,7 @@ class RunState:
         self.wake_at: dict[int, Micros] = {}
         self.losses: dict[int, int] = {}
         self.blocked: dict[int, tuple[str, str]] = {}
+        self.unpaid: set[tuple[int, int]] = set()
         self.counts = dict.fromkeys(TaskState, 0)
         self.counts[TaskState.WAITING] = graph.tasks
         self.counts[TaskState.DORMANT] = size - graph.tasks
@@ -76,9 +80,11 @@ class RunState:
 
     @property
     def deadline(self) -> Micros | None:
-        """When the run times out; time during which no process had it does not count."""
+        """When the run times out; None if never, or not while it waits for somebody."""
         timeout = self.graph.spec.timeout
-        return None if timeout is None else self.started + self.away + micros(timeout)
+        if timeout is None or self.parked is not None:
+            return None
+        return self.started + self.away + micros(timeout)
 
     @property
     def in_flight(self) -> int:

@@ -101,9 +101,14 @@ class Egress:
         if not self.guarded:
             return request
         address = await self._checked(url.scheme, url.host, url.port)
-        request.extensions = {**request.extensions, "sni_hostname": url.host}
-        request.url = url.copy_with(host=str(address))
-        return request
+        # A request of its own: whoever asked goes on seeing the name, and redirects lead from it.
+        return httpx2.Request(
+            request.method,
+            url.copy_with(host=str(address)),
+            headers=request.headers,
+            stream=request.stream,
+            extensions={**request.extensions, "sni_hostname": url.host},
+        )
 
     async def _once(
         self, method: str, url: str, headers: Mapping[str, str], max_body: int, body: Any

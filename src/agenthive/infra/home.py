@@ -2,6 +2,7 @@
 
     HOME/journal.db   the journal        HOME/secrets/   literals moved out of definitions (0600)
     HOME/owner.lock   held by the owner  HOME/socket     where the owner takes commands (0600)
+    HOME/door         how to reach the owner, with the token that callers show (0600)
 
 The lock is the kernel's, so it goes when its process goes, however that ends.
 """
@@ -54,6 +55,19 @@ class Home:
             return int(self._lock.read_text() or 0) or None
         except (OSError, ValueError):
             return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file into the home, all or nothing, for its owner's eyes only (0600)."""
+        partial = self.path / f"{name}.new"
+        partial.unlink(missing_ok=True)
+        made = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(made, "wb") as file:
+            file.write(content)
+        partial.replace(self.path / name)
+
+    def read(self, name: str) -> bytes:
+        """A small file of the home. Raises OSError."""
+        return (self.path / name).read_bytes()
 
     def release(self) -> None:
         """Give the home up. May be called twice."""

@@ -11,9 +11,11 @@ import os
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from agenthive.errors import ConfigurationError, EgressRefused
+
+T = TypeVar("T")
 
 REFERENCE: Final = re.compile(r"\$\{(env|file|secret):([^}]{1,512})\}")
 MAX_SECRET: Final = 64 * 1024
@@ -67,6 +69,21 @@ class Secrets:
             text = text.replace(reference, self.resolve(reference, host).reveal())
         return text
 
+    def resolve_within(self, value: T, allowed: Collection[str], host: str) -> T:
+        """A JSON value with `resolve_some` done to every string inside it."""
+        if not allowed:
+            return value
+
+        def filled(part: Any) -> Any:
+            if isinstance(part, str):
+                return self.resolve_some(part, allowed, host)
+            if isinstance(part, dict):
+                return {key: filled(item) for key, item in part.items()}
+            return [filled(item) for item in part] if isinstance(part, list) else part
+
+        found: T = filled(value)
+        return found
+
     def keep(self, name: str, value: str) -> str:
         """Move a literal into HOME/secrets (0600) and give the reference to it."""
         if self.folder is None:
@@ -80,6 +97,12 @@ class Secrets:
         with os.fdopen(target, "w", encoding="utf-8") as file:
             file.write(value)
         return f"${{secret:{safe}}}"
+
+    def hide(self, text: str) -> str:
+        """``text``, which was made of a secret and is scrubbed from now on as well."""
+        if len(text) >= SHORTEST_SCRUBBED:
+            self._seen.add(text)
+        return text
 
     def scrub(self, text: str) -> str:
         """``text`` without any value that was resolved here."""
@@ -110,10 +133,7 @@ class Secrets:
             )
 
     def _replace(self, match: re.Match[str]) -> str:
-        value = self._look_up(match[1], match[2])
-        if len(value) >= SHORTEST_SCRUBBED:
-            self._seen.add(value)
-        return value
+        return self.hide(self._look_up(match[1], match[2]))
 
     def _look_up(self, kind: str, name: str) -> str:
         if kind == "env":

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from agenthive.core import actions as act
@@ -99,9 +99,15 @@ class EmbeddedRuntime:
             self._waiters.give_up(self.failed)
         return future
 
-    def next_commit(self) -> Awaitable[object]:
-        """Ends after the next commit. Ask for it before looking at what is committed."""
-        return self._pulse.wait()
+    @property
+    def writing(self) -> bool:
+        """Whether something is known here that is not on disk yet."""
+        return self._writing or self.driver.has_more
+
+    @property
+    def next_commit(self) -> asyncio.Event:
+        """Set after the next commit. Ask for it before looking at what is committed."""
+        return self._pulse
 
     async def drain(self) -> None:
         """Start nothing new, let calls under way end and be recorded."""

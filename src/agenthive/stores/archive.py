@@ -57,6 +57,13 @@ class Archive:
         what = f"{len(rows)} runs begin with" if rows else "there is no run"
         raise RunNotFound(f"{what} '{run}'", hint="`agenthive ps` lists the runs of this home.")
 
+    async def row(self, run: str) -> RunRow:
+        """The row of a run in the run list. Raises RunNotFound."""
+        row = await self._store.run(run)
+        if row is None:
+            raise RunNotFound(f"there is no run '{run}'", hint="`agenthive ps` lists the runs.")
+        return row
+
     async def records(self, run: str) -> list[Record]:
         """All records of a run, with their chain checked. Raises RunNotFound, StoreCorrupt."""
         records = list(check([record async for record in self._store.read(run)]))
@@ -76,6 +83,20 @@ class Archive:
                 self._graphs.clear()
             graph = self._graphs[name] = Graph(definition.decode(body))
         return graph
+
+    async def last(self, run: str) -> int:
+        """The number of a run's last fact, 0 if it has none."""
+        number = 0
+        async for record in self._store.read(run):
+            number = record.seq + record.count - 1
+        return number
+
+    async def progress(self, run: str) -> int:
+        """How many tasks of an open run have succeeded so far."""
+        done = 0
+        async for record in self._store.read(run):
+            done += sum(isinstance(event, ev.TaskSucceeded) for _, event in facts([record]))
+        return done
 
     async def state(self, run: str) -> RunState:
         """The state of a run, replayed."""
@@ -108,14 +129,20 @@ class Archive:
                 if seq > after:
                     yield _fact(run, seq, event)
 
+    async def pages(self) -> AsyncIterator[Sequence[Record]]:
+        """All records in the order they were committed, some at a time. Chains are not checked."""
+        pos = 0
+        while page := await self._store.scan(pos):
+            pos = page[-1].pos
+            yield page
+
     async def verify(self) -> int:
         """Check every chain of the journal; the number of records. Raises StoreCorrupt."""
         streams: dict[str, list[Record]] = {}
-        pos, total = 0, 0
-        while page := await self._store.scan(pos):
+        total = 0
+        async for page in self.pages():
             for record in page:
                 streams.setdefault(record.stream, []).append(record)
-                pos = record.pos
             total += len(page)
         for records in streams.values():
             for _ in check(records):

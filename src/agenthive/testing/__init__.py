@@ -5,3 +5,7 @@
 done; `ScriptedAgent` answers what it is told. Nothing here is needed to run agenthive, and nothing
 in the rooms below may import it. A new kit is a file here and a name in ``__all__``.
 """
+
+from agenthive.testing.agents import HANG, After, NotConforming, ScriptedAgent, check_agent
+
+__all__ = ["HANG", "After", "NotConforming", "ScriptedAgent", "check_agent"]

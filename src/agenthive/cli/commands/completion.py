@@ -1,0 +1,22 @@
+"""`agenthive completion SHELL`: the script that completes commands and options."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(name="completion", short_help="Print the completion script of a shell.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def command(context: click.Context, shell: str) -> int:
+    """Print what completes commands and options in SHELL.
+
+    For bash: eval "$(agenthive completion bash)" in ~/.bashrc.
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    root = context.find_root().command
+    click.echo(kind(root, {}, "agenthive", "_AGENTHIVE_COMPLETE").source())
+    return 0

@@ -1,0 +1,89 @@
+"""`agenthive resume [RUN ...]`: go on with unfinished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+
+if TYPE_CHECKING:
+    from agenthive.settings import Settings
+
+
+@click.command(name="resume", short_help="Go on with unfinished runs.")
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@agents_option
+@home_option
+@json_option
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+def command(
+    runs: tuple[str, ...],
+    agent_files: tuple[Path, ...],
+    home: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Go on with these runs, or with every unfinished one, to their end.
+
+    What is finished is not done again. A call that was cut off is made again under the same key,
+    unless its task says `effect: once`. A RUN may be the beginning of an id. With nothing
+    unfinished: exit code 0.
+    """
+    import asyncio
+
+    settings = settings_of(home)
+    return asyncio.run(_resume(settings, runs, agent_files, as_json=as_json, quiet=quiet))
+
+
+async def _resume(
+    settings: Settings,
+    asked: tuple[str, ...],
+    files: tuple[Path, ...],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    from agenthive.cli import following, output
+    from agenthive.cli.interrupts import Interrupts
+    from agenthive.cli.session import Session
+
+    runs = await _wanted(settings, asked)
+    if not runs:
+        if as_json:
+            output.document("runs", runs=[])
+        else:
+            output.line("Nothing is unfinished.")
+        return 0
+    async with Interrupts() as interrupts, Session(settings, files) as session:
+        await session.resume(list(runs))
+        work = following.follow_all(session, runs, quiet=quiet)
+        ended = await interrupts.finishes(work)
+        await following.leave(session, interrupts, told=not ended)
+        reports = [await session.report(run) for run in runs]
+        if as_json:
+            output.document("runs", runs=[output.run_document(report) for report in reports])
+        for report in () if as_json else reports:
+            if len(reports) > 1:
+                output.line(f"\n{report.run_id} {output.safe(report.name)}")
+            output.results(report)
+            if not quiet:
+                await following.epilogue(session, report)
+        return following.exit_code(reports) if ended else following.INTERRUPTED
+
+
+async def _wanted(settings: Settings, asked: tuple[str, ...]) -> dict[str, int]:
+    """The whole ids of what was asked for; every unfinished run, oldest first, if nothing was.
+
+    With each the number of its last fact.
+    """
+    from agenthive.hive import reading
+
+    async with reading(settings.home) as archive:
+        if asked:
+            runs = [await archive.find(run) for run in asked]
+        else:
+            runs = [row.run for row in reversed(await archive.runs(unfinished=True))]
+        return {run: await archive.last(run) for run in runs}

@@ -1,0 +1,85 @@
+"""`agenthive run FILE`: check a workflow, have it carried out, show how it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+
+if TYPE_CHECKING:
+    from agenthive.cli.definitions import Accepted
+    from agenthive.settings import Settings
+
+
+@click.command(name="run", short_help="Run a workflow and show how it goes.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="One input.")
+@click.option(
+    "--inputs",
+    "inputs_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="YAML or JSON file with a map of inputs; --input wins.",
+)
+@agents_option
+@home_option
+@json_option
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+def command(
+    file: Path,
+    pairs: tuple[str, ...],
+    inputs_file: Path | None,
+    agent_files: tuple[Path, ...],
+    home: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run the workflow in FILE (YAML or JSON) to its end.
+
+    The run is on disk before its first call. Ctrl-C lets the calls under way end and leaves the
+    rest for `agenthive resume`; a second Ctrl-C stops at once. Exit codes: 0 completed, 1 failed,
+    2 the file or an input is wrong, 6 over budget, 7 partially completed, 8 waiting for somebody,
+    9 timed out, 130 interrupted or cancelled.
+    """
+    import asyncio
+
+    from agenthive.cli.definitions import accept, given_inputs
+
+    settings = settings_of(home)
+    given = given_inputs(pairs, inputs_file)
+    accepted = accept(file, given, settings, agent_files)
+    return asyncio.run(_run(settings, accepted, agent_files, as_json=as_json, quiet=quiet))
+
+
+async def _run(
+    settings: Settings,
+    accepted: Accepted,
+    files: tuple[Path, ...],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    from agenthive.cli import following, output
+    from agenthive.cli.interrupts import Interrupts
+    from agenthive.cli.session import Session
+    from agenthive.infra.ids import uuid7
+
+    run, spec = uuid7(), accepted.spec
+    async with Interrupts() as interrupts, Session(settings, files) as session:
+        await session.submit(spec, accepted.inputs, run)
+        if not quiet:
+            output.note(f"run {run}: {output.safe(spec.name)}, {len(spec.tasks):,} tasks")
+        work = following.follow(session, run, spec.name, len(spec.tasks), quiet=quiet)
+        ended = await interrupts.finishes(work)
+        await following.leave(session, interrupts, told=not ended)
+        report = await session.report(run)
+        if as_json:
+            output.document("run", **output.run_document(report))
+        else:
+            output.results(report)
+            if not quiet:
+                await following.epilogue(session, report)
+        return report.exit_code if ended else following.INTERRUPTED

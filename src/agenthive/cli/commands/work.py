@@ -1,0 +1,72 @@
+"""`agenthive work`: own a home in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agenthive.cli.options import agents_option, home_option, settings_of
+
+if TYPE_CHECKING:
+    from agenthive.hive import Hive
+    from agenthive.settings import Settings
+
+
+@click.command(name="work", short_help="Own a home in the foreground.")
+@agents_option
+@home_option
+@click.option("--until-idle", is_flag=True, help="End when nothing moves any more.")
+def command(agent_files: tuple[Path, ...], home: Path | None, until_idle: bool) -> int:
+    """Own the home: resume its unfinished runs, and carry out what other commands hand over.
+
+    While it works, `agenthive run` and the others talk to it. Ctrl-C or SIGTERM lets the calls
+    under way end, then leaves; a second one stops at once. What is unfinished waits on disk.
+    """
+    import asyncio
+
+    return asyncio.run(_work(settings_of(home), agent_files, until_idle=until_idle))
+
+
+async def _work(settings: Settings, files: tuple[Path, ...], *, until_idle: bool) -> int:
+    from agenthive.cli import following, output
+    from agenthive.cli.interrupts import Interrupts
+    from agenthive.cli.session import Session
+    from agenthive.errors import HomeBusy
+
+    async with Interrupts() as interrupts, Session(settings, files) as session:
+        hive = session.hive
+        if hive is None:
+            raise HomeBusy(
+                f"the home {settings.home} has an owner already",
+                hint="One process works a home; commands are handed to it.",
+            )
+        resumed = await hive.resume()
+        output.note(f"working in {settings.home}; {len(resumed)} runs resumed; Ctrl-C to leave")
+        done = await interrupts.finishes(_tend(hive, until_idle=until_idle))
+        await following.leave(session, interrupts, told=not done)
+    return 0
+
+
+async def _tend(hive: Hive, *, until_idle: bool) -> None:
+    """Tell of runs that come and go, until there is nothing left to wait for."""
+    import asyncio
+
+    from agenthive.cli import output
+
+    known: set[str] = set()
+    while True:
+        open_now = {row.run: row for row in await hive.runs(unfinished=True)}
+        for run in open_now.keys() - known:
+            output.note(f"  {run}  {output.safe(open_now[run].name)}: open")
+        for run in known - open_now.keys():
+            report = await hive.report(run)
+            done = f"{report.completed_tasks}/{report.total_tasks} tasks"
+            output.note(f"  {run}  {output.safe(report.name)}: {report.status}, {done}")
+        known = set(open_now)
+        if hive.failed is not None:
+            raise hive.failed
+        if until_idle and hive.idle:
+            return
+        await asyncio.sleep(0.2)

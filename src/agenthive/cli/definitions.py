@@ -1,0 +1,90 @@
+"""Taking in a workflow file and its inputs for a command: all checks before anything is written.
+
+A secret that stands in the file or among the inputs is moved to HOME/secrets only once everything
+else is known to be right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from agenthive import authoring
+from agenthive.agents.directory import Directory
+from agenthive.authoring import OPERATOR, SERVER, Loaded
+from agenthive.cli import output
+from agenthive.cli.session import directory
+from agenthive.core.spec import WorkflowSpec
+from agenthive.core.values import JSONObject
+from agenthive.errors import ConfigurationError
+from agenthive.infra.secrets import Secrets
+from agenthive.settings import Settings
+
+MOST_INPUT: Final = 2**20
+"""Characters of one ``--input``."""
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A workflow and its inputs, ready to be submitted."""
+
+    spec: WorkflowSpec
+    inputs: JSONObject
+
+
+def given_inputs(pairs: Sequence[str], file: Path | None) -> dict[str, Any]:
+    """Inputs of the command line (texts) on top of those of a file. Raises ConfigurationError."""
+    found: dict[str, Any] = {} if file is None else dict(authoring.inputs_from_file(file))
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name or len(text) > MOST_INPUT:
+            raise ConfigurationError(
+                f"--input {pair[:80]!r} is not KEY=VALUE",
+                hint="Write --input topic=bees; for large or nested values use --inputs FILE.",
+            )
+        found[name] = _Text(text)
+    return found
+
+
+class _Text(str):
+    """An input as it was typed: read as the type that the workflow declares."""
+
+    __slots__ = ()
+
+
+def accept(
+    file: Path, given: Mapping[str, Any], settings: Settings, agent_files: Sequence[Path]
+) -> Accepted:
+    """Check the file, the inputs, and that what they refer to is there; tell the warnings.
+
+    Raises ConfigurationError with every problem and its place.
+    """
+    agents = directory(settings, agent_files)
+    loaded = load(file, settings, agents, authoring.placeholder)
+    authoring.check_environment(loaded.references)
+    inputs = _inputs(loaded.spec, given, authoring.placeholder)
+    kept = Secrets(settings.home / "secrets").keep
+    if any("is written out" in warning for warning in loaded.warnings):
+        loaded = load(file, settings, agents, kept)
+    for warning in loaded.warnings:
+        output.note(f"warning: {output.safe(warning)}")
+    return Accepted(loaded.spec, _inputs(loaded.spec, given, kept) if inputs else inputs)
+
+
+def load(file: Path, settings: Settings, agents: Directory, keep: authoring.KeepSecret) -> Loaded:
+    """Read and check a workflow file."""
+    return authoring.load(
+        file,
+        limits=SERVER if settings.mode == "server" else OPERATOR,
+        keep_secret=keep,
+        actions=agents,
+    )
+
+
+def _inputs(spec: WorkflowSpec, given: Mapping[str, Any], keep: authoring.KeepSecret) -> JSONObject:
+    typed = {name: str(value) for name, value in given.items() if isinstance(value, _Text)}
+    plain = {name: value for name, value in given.items() if name not in typed}
+    both = {**plain, **authoring.inputs_from_texts(spec, typed)}
+    return authoring.check_inputs(spec, both, keep_secret=keep)

@@ -1,0 +1,109 @@
+"""The group of all commands: finds them when they are needed, and ends as they say.
+
+Knows the name and one line about each command, so that `--help` imports none of them. Turns errors
+into one message and an exit code. To add a command: a line in `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, NoReturn
+
+import click
+
+from agenthive.cli.options import JSON
+from agenthive.errors import AgentHiveError
+
+COMMANDS: Final = {
+    "run": "Run a workflow and show how it goes.",
+    "resume": "Go on with unfinished runs.",
+    "work": "Own a home in the foreground: resume its runs and take in new ones.",
+    "validate": "Check workflow files without running anything.",
+    "ps": "List the runs of a home.",
+    "show": "Show what a run came to.",
+    "why": "Say why each open task of a run does not go on.",
+    "events": "Print the facts of a run, oldest first.",
+    "cancel": "Cancel an open run.",
+    "agents": "List the kinds of agent and the custom agents that are known.",
+    "config": "Show the settings and where each comes from.",
+    "doctor": "Check this installation and the journal of its home.",
+    "completion": "Print the completion script of a shell.",
+}
+"""Name -> what it does. The order is that of the help text."""
+
+
+class Commands(click.Group):
+    """Imports a command when it is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """All names, in order."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command of that name."""
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"agenthive.cli.commands.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Names and lines, without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; an error of ours becomes a message and an exit code."""
+        try:
+            return super().invoke(context)
+        except AgentHiveError as error:
+            from agenthive.cli.output import fail
+
+            return fail(error, as_json=context.meta.get(JSON, False))
+
+    def main(self, args: Sequence[str] | None = None, **named: Any) -> Any:  # type: ignore[override]
+        """Run, then end the process with the command's exit code."""
+        standalone = named.pop("standalone_mode", True)
+        run = partial(super().main, args, standalone_mode=False, **named)
+        return _leave(_guarded(run)) if standalone else run()
+
+
+def _guarded(run: Callable[[], Any]) -> int:
+    try:
+        result = run()
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone: say nothing more, not even when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _leave(code: int) -> NoReturn:
+    sys.stderr.flush()
+    functions = sys.modules.get("agenthive.agents.python")
+    if functions is not None and functions.busy():
+        # A function of the operator's is still in its thread and cannot be stopped; Python would
+        # wait for it.
+        os._exit(code)
+    sys.exit(code)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="agenthive", prog_name="agenthive")
+def main() -> None:
+    """Durable workflows of AI agents.
+
+    A workflow file names agents and tasks; `agenthive run FILE` carries it out. Everything is on
+    disk before it is done, in the home (--home, AGENTHIVE_HOME), so a run that was cut off goes on
+    with `agenthive resume`.
+    """

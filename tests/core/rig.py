@@ -1,0 +1,242 @@
+"""A bench for the core: short ways to write a workflow, and a driver whose world is the test.
+
+`Bench` plays the runtime by hand: a turn decides, writes and commits; calls pile up in `calls`
+until the test answers them. After every turn the state must satisfy the invariants and be what a
+replay of the journal gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from agenthive.core import actions as act
+from agenthive.core import commands as cmd
+from agenthive.core import definition
+from agenthive.core import events as ev
+from agenthive.core.driver import Driver
+from agenthive.core.graph import Graph
+from agenthive.core.invariants import violations
+from agenthive.core.machine import step
+from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
+from agenthive.core.ports import Batch, Fault, Reply, Usage
+from agenthive.core.replay import replay
+from agenthive.core.run_state import RunState
+from agenthive.core.spec import AgentSpec, CompensationSpec, TaskSpec, WorkflowSpec
+from agenthive.core.values import SECOND
+from agenthive.stores.memory import MemoryStore
+
+START = 1_700_000_000 * SECOND
+AT_ONCE = RetryPolicy(max_attempts=3, strategy=RetryStrategy.IMMEDIATE)
+NO_RETRY = RetryPolicy(max_attempts=1)
+FAULT = Fault(kind="connection", message="gone")
+FINAL = Fault(kind="agent_error", message="no", retriable=False)
+
+
+def task(name: str, *after: str, agent: str = "a", **more: Any) -> TaskSpec:
+    return TaskSpec(name=name, agent=agent, action="do", depends_on=after, **more)
+
+
+def agent(name: str = "a", **more: Any) -> AgentSpec:
+    return AgentSpec(name=name, type="custom", endpoint=f"custom://{name}", **more)
+
+
+def undo(**more: Any) -> CompensationSpec:
+    return CompensationSpec(agent="a", action="undo", **more)
+
+
+def flow(*tasks: TaskSpec, agents: Iterable[AgentSpec] = (), **more: Any) -> WorkflowSpec:
+    """A workflow; agents that are only named get made."""
+    known = {a.name: a for a in agents}
+    for one in tasks:
+        known.setdefault(one.agent, agent(one.agent))
+        if one.compensate is not None:
+            known.setdefault(one.compensate.agent, agent(one.compensate.agent))
+    more.setdefault("max_parallel", 10)
+    return WorkflowSpec(name="w", agents=tuple(known.values()), tasks=tasks, **more)
+
+
+class Machine:
+    """One run's state, fed fact by fact. Invariants are looked at after each."""
+
+    def __init__(self, spec: WorkflowSpec, *, start: bool = True) -> None:
+        self.state = RunState(Graph(spec))
+        self.now = START
+        self.commands: list[cmd.RunCommand] = []
+        self.feed(ev.RunSubmitted, run="r", name=spec.name, definition="d")
+        if start:
+            self.feed(ev.RunStarted)
+
+    def feed(self, kind: type[ev.Event], **fields: Any) -> list[cmd.RunCommand]:
+        commands = step(self.state, kind(at=self.now, **fields))  # type: ignore[arg-type]
+        self.commands += commands
+        assert violations(self.state) == []
+        return commands
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            attempt = self.state.attempts[self.state.graph.index[name]] + 1
+            self.feed(ev.TaskStarted, task=name, attempt=attempt, agent="a", key="k")
+
+    def succeed(self, *names: str, result: Any = None) -> None:
+        """Start (if need be) and succeed."""
+        for name in names:
+            self._begin(name)
+            self.feed(ev.TaskSucceeded, task=name, attempt=self.attempt(name), result=result)
+
+    def fail(self, name: str, fault: Fault = FINAL, draw: float = 0.0) -> list[cmd.RunCommand]:
+        self._begin(name)
+        return self.feed(
+            ev.TaskFailed, task=name, attempt=self.attempt(name), fault=fault, draw=draw
+        )
+
+    def attempt(self, name: str) -> int:
+        return self.state.attempts[self.state.graph.index[name]]
+
+    def of(self, name: str) -> str:
+        return str(self.state.state[self.state.graph.index[name]])
+
+    @property
+    def states(self) -> dict[str, str]:
+        return {key: self.of(key) for key in self.state.graph.keys}
+
+    def _begin(self, name: str) -> None:
+        if self.of(name) == "ready":
+            self.start(name)
+
+
+class Bench:
+    """A driver, a journal in memory, and the test as the world."""
+
+    def __init__(self, **limits: int) -> None:
+        self.limits = limits
+        self.disk = MemoryStore()
+        self.now = START
+        self.graphs: dict[str, Graph] = {}
+        self.driver = Driver(**limits)
+        self.calls: dict[tuple[str, str], act.Perform] = {}
+        self.made: list[act.Perform] = []
+        self.seen: list[act.Action] = []
+        self.tokens = 0
+
+    # The runtime's part.
+
+    def turn(self) -> list[act.Action]:
+        """Decide, write, commit and carry out until nothing is left to do."""
+        done: list[act.Action] = []
+        while (batch := self.decide()) is not None:
+            done += self.commit(batch)
+        self.sound()
+        return done
+
+    def decide(self) -> Batch | None:
+        batch = self.driver.decide(self.now)
+        for call in self.driver.eager():
+            self._perform(call)
+        return batch
+
+    def commit(self, batch: Batch) -> list[act.Action]:
+        self.disk.write(batch)
+        actions = self.driver.committed(self.now)
+        self.seen += actions
+        for action in actions:
+            if isinstance(action, act.Perform):
+                self._perform(action)
+        return actions
+
+    def _perform(self, action: act.Perform) -> None:
+        self.made.append(action)
+        self.calls[action.call.run, action.call.task] = action
+
+    def sound(self) -> None:
+        """Invariants hold, and the journal leads to the state in memory."""
+        for run, live in self.driver.runs.items():
+            assert violations(live.state) == []
+            if live.written == live.state.seq:
+                again = replay(self.graphs[run], self.disk.records(run))
+                assert (again.state, again.status) == (live.state.state, live.state.status)
+
+    # What comes from outside.
+
+    def submit(self, spec: WorkflowSpec, run: str = "r", **more: Any) -> int:
+        self.graphs[run] = Graph(spec)
+        body = definition.encode(spec)
+        event = ev.RunSubmitted(
+            at=self.now, run=run, name=spec.name, definition=definition.digest(body), **more
+        )
+        self.tokens += 1
+        self.driver.submit(self.now, event, self.graphs[run], body, self.tokens)
+        return self.tokens
+
+    def run(self, spec: WorkflowSpec, run: str = "r", **more: Any) -> None:
+        """Submit and take a turn."""
+        self.submit(spec, run, **more)
+        self.turn()
+
+    def cancel(self, run: str = "r", reason: str = "") -> int:
+        self.tokens += 1
+        self.driver.cancel(self.now, run, "me", reason, self.tokens)
+        return self.tokens
+
+    def reply(
+        self,
+        name: str,
+        result: Any = None,
+        *,
+        fault: Fault | None = None,
+        usage: Usage | None = None,
+        run: str = "r",
+        attempt: int | None = None,
+        draw: float = 0.0,
+    ) -> None:
+        """Answer the call of a task that is under way (or, by number, any attempt)."""
+        if attempt is None:
+            attempt = self.calls.pop((run, name)).call.attempt
+        reply = Reply(result=result, fault=fault, usage=usage)
+        self.driver.reply(self.now, run, name, attempt, reply, draw)
+
+    def answer(self, name: str, result: Any = None, **more: Any) -> list[act.Action]:
+        """Reply and take a turn."""
+        self.reply(name, result, **more)
+        return self.turn()
+
+    def stop(self, name: str, run: str = "r") -> list[act.Action]:
+        attempt = self.calls.pop((run, name)).call.attempt
+        self.driver.stopped(self.now, run, name, attempt)
+        return self.turn()
+
+    def crash(self, *, missing: dict[str, str] | None = None, after: int = SECOND) -> None:
+        """The process is gone; a new one takes over what is on disk."""
+        self.now += after
+        self.calls.clear()
+        self.driver = Driver(**self.limits)
+        self.driver.load_hive(self.disk.records(ev.HIVE))
+        for row in reversed(self.disk.rows(unfinished=True)):
+            state = replay(self.graphs[row.run], self.disk.records(row.run))
+            self.driver.load(self.now, state, missing or {})
+
+    def wait(self, seconds: float) -> list[act.Action]:
+        self.now += round(seconds * SECOND)
+        return self.turn()
+
+    # Looking.
+
+    def events(self, run: str = "r") -> list[ev.RunEvent]:
+        return [e for r in self.disk.records(run) for e in ev.decode_run(r.payload)]
+
+    def hive(self) -> list[ev.HiveEvent]:
+        return [e for r in self.disk.records(ev.HIVE) for e in ev.decode_hive(r.payload)]
+
+    def state(self, run: str = "r") -> RunState:
+        return replay(self.graphs[run], self.disk.records(run))
+
+    def states(self, run: str = "r") -> dict[str, str]:
+        state = self.state(run)
+        return {key: str(state.state[i]) for i, key in enumerate(self.graphs[run].keys)}
+
+    def status(self, run: str = "r") -> str:
+        return str(self.state(run).status)
+
+    def open_calls(self) -> list[str]:
+        """Run/task of the calls under way."""
+        return [f"{run}/{name}" for run, name in self.calls]
