@@ -274,7 +274,7 @@ async def test_openai_answers() -> None:
         "openai", {"choices": [{"message": {"content": "{}"}}]},
         response_format={"type": "json_object"},
     )  # fmt: skip
-    assert loose.result == {"content": "{}", "model": "", "finish_reason": "stop", "parsed": {}}
+    assert loose.result == {"content": "{}", "model": "m-1", "finish_reason": "stop", "parsed": {}}
     assert loose.usage is None
 
 
@@ -300,12 +300,12 @@ async def test_anthropic_answers() -> None:
     ]
     reply = await heard("anthropic", {"content": blocks, "stop_reason": "tool_use"})
     assert reply.result == {
-        "content": "ab", "model": "", "finish_reason": "tool_calls",
+        "content": "ab", "model": "m-1", "finish_reason": "tool_calls",
         "tool_calls": [{"id": "1", "name": "f", "arguments": {"x": 1}}],
     }  # fmt: skip
     refused = await heard("anthropic", {"content": [], "stop_reason": "refusal"})
     assert refused.result == {
-        "content": "", "model": "", "finish_reason": "content_filter",
+        "content": "", "model": "m-1", "finish_reason": "content_filter",
         "refusal": "the model refused to answer",
     }  # fmt: skip
 

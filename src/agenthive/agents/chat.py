@@ -29,6 +29,7 @@ from agenthive.agents.base import (
     failed,
     fault_of,
     option,
+    sendable,
     status_fault,
     strict_json,
 )
@@ -115,15 +116,14 @@ class ChatAgent(BaseAgent):
         try:
             filled = self._secrets.resolve_within(call.parameters, call.references, self._host)
             question = question_of(msgspec.structs.replace(call, parameters=filled), self.config)
-            headers = self._headers(call)
             client = await self._client()
             response = await client.post(
                 self.path,
                 cast_to=httpx2.Response,
                 body=self.body(question),
-                options={"headers": headers},
+                options={"headers": {"Authorization": self.omit, **self._key(call)}},
             )
-            said = self._read(response.text)
+            said = self._read(response.text, question.model)
         except Exception as error:
             return Reply(fault=self._fault(error))
         return self._reply(question, said)
@@ -143,13 +143,22 @@ class ChatAgent(BaseAgent):
 
     def _open(self) -> Client:
         prices.load()
-        return self.open(self._egress.client(self._max_body))
+        http = self._egress.client(self._max_body)
+        http.event_hooks = {"request": [self._sign]}
+        return self.open(http)
+
+    async def _sign(self, request: httpx2.Request) -> None:
+        """Log in below the vendor's package: what it is given it may log."""
+        request.headers.update(self._headers())
 
     def login(self) -> Mapping[str, Any]:
         """The login as `credentials` takes it."""
         return self.config.authentication or {}
 
-    def _headers(self, call: Call) -> dict[str, Any]:
+    def _key(self, call: Call) -> dict[str, str]:
+        return sendable({self._key_header: call.key}) if call.key else {}
+
+    def _headers(self) -> dict[str, str]:
         spec = msgspec.structs.replace(self.config, authentication=dict(self.login()) or None)
         login, _ = credentials(spec, self._secrets, self._host)
         name = urlsplit(self.config.endpoint).hostname or ""
@@ -163,15 +172,16 @@ class ChatAgent(BaseAgent):
             str(header): self._secrets.resolve(str(value), self._host).reveal()
             for header, value in dict(given).items()
         }
-        key = {self._key_header: call.key} if call.key else {}
-        return {"Authorization": self.omit, **key, **own, **login}
+        return sendable({**own, **login})
 
-    def _read(self, text: str) -> Said:
+    def _read(self, text: str, model: str) -> Said:
         answer = strict_json(text)
         if not isinstance(answer, dict):
             raise APIError("the answer is no JSON object")
+        # Some servers do not say which model answered: then it is the one that was asked.
+        named = {**answer, "model": answer.get("model") or model}
         try:
-            return self.read(answer)
+            return self.read(named)
         except (LookupError, TypeError, AttributeError) as error:
             raise APIError(f"the answer is not what it should be: {_problem(answer)}") from error
 
@@ -192,7 +202,9 @@ class ChatAgent(BaseAgent):
                 result["parsed"] = _parsed(said)
         except ValueError as error:
             words = self._words(str(error))
-            reply = failed("invalid_reply", words, counts=False)
+            # What was cut off at max_tokens is cut off, and paid for, again.
+            again = said.finish_reason != "length"
+            reply = failed("invalid_reply", words, retriable=again, counts=False)
             return msgspec.structs.replace(reply, usage=usage)
         if said.refusal is not None:
             result["refusal"] = said.refusal
@@ -215,7 +227,8 @@ class ChatAgent(BaseAgent):
         return msgspec.structs.replace(fault, message=message)
 
     def _words(self, text: str) -> str:
-        return self._secrets.scrub(text)[:LONGEST_MESSAGE]
+        text = self._secrets.scrub(text)[:LONGEST_MESSAGE]
+        return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def at_home(host: str, domain: str) -> bool:
@@ -296,6 +309,8 @@ def _decoded(call: Mapping[str, Any]) -> dict[str, Any]:
             arguments = strict_json(arguments) if arguments.strip() else {}
         except ValueError as error:
             raise ValueError(f"the arguments for '{call['name']}' are not JSON: {error}") from error
+    if not isinstance(arguments, dict):
+        raise ValueError(f"the arguments for '{call['name']}' are no JSON object")
     return {"id": call["id"], "name": call["name"], "arguments": arguments}
 
 

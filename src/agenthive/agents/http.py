@@ -22,6 +22,7 @@ from agenthive.agents.base import (
     credentials,
     failed,
     option,
+    sendable,
     status_fault,
     strict_json,
 )
@@ -93,12 +94,14 @@ class HttpAgent(BaseAgent):
         login, private = credentials(self.config, self._secrets, host)
         agent = str(option(self.config, "user_agent", "agenthive"))
         headers = {"user-agent": agent, self._key_header: call.key, **own, **login}
-        return {name: value for name, value in headers.items() if value}, (*private, *own)
+        sent = {name: value for name, value in headers.items() if value}
+        return sendable(sent), (*private, *own)
 
     def _reply(self, action: str, answer: Answer) -> Reply:
         if answer.status >= 400:
-            text = answer.body[:300].decode("utf-8", "replace").strip()
-            fault = status_fault(answer.status, answer.headers, self._secrets.scrub(text))
+            # Scrubbed before it is cut: a part of a secret is not found.
+            text = self._secrets.scrub(answer.body.decode("utf-8", "replace").strip())[:300]
+            fault = status_fault(answer.status, answer.headers, text)
             return Reply(fault=fault)
         if action == "ping":
             return Reply(result={"status": answer.status})

@@ -57,11 +57,19 @@ class OpenAIAgent(ChatAgent):
         )
 
     def login(self) -> Mapping[str, Any]:
-        """An ``api_key`` without a header of its own is what OpenAI calls a bearer token."""
+        """An ``api_key`` without a header of its own is what OpenAI calls a bearer token.
+
+        A workflow file fills in X-API-Key, which OpenAI itself does not know.
+        """
         login = super().login()
-        if login.get("type") == "api_key" and not login.get("header"):
+        usual = ("", "X-API-Key") if self._ours else ("",)
+        if login.get("type") == "api_key" and (login.get("header") or "") in usual:
             return {"type": "bearer", "token": login.get("key", "")}
         return login
+
+    @property
+    def _ours(self) -> bool:
+        return at_home(urlsplit(self.config.endpoint).hostname or "", self.home)
 
     def body(self, question: Question) -> dict[str, Any]:
         """The body of a chat completion."""
@@ -69,8 +77,7 @@ class OpenAIAgent(ChatAgent):
         if question.system:
             messages.insert(0, {"role": "system", "content": question.system})
         # Servers of others know the older name only, OpenAI's newer models only the newer one.
-        ours = at_home(urlsplit(self.config.endpoint).hostname or "", self.home)
-        most = "max_completion_tokens" if ours else "max_tokens"
+        most = "max_completion_tokens" if self._ours else "max_tokens"
         known = {
             "model": question.model,
             "messages": messages,

@@ -66,6 +66,8 @@ def question_of(call: Call, spec: AgentSpec) -> Question:
     rest = {name: call.parameters[name] for name in chosen - NAMED if name in call.parameters}
     if rest.get("stream"):
         raise ConfigurationError("answers are not streamed: leave out the parameter 'stream'")
+    if rest.get("n", 1) not in (1, None):
+        raise ConfigurationError("a call has one answer: leave out the parameter 'n'")
     most = given.whole("max_tokens")
     return Question(
         model=model,
