@@ -300,6 +300,20 @@ async def test_the_environment_sends_nothing(vendor: str, monkeypatch: pytest.Mo
     assert head["x-own"] == "mine"
 
 
+async def test_an_identity_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("ANTHROPIC_IDENTITY_TOKEN", "ambient")
+    monkeypatch.setenv("ANTHROPIC_FEDERATION_RULE_ID", "fdrl_1")
+    monkeypatch.setenv("ANTHROPIC_ORGANIZATION_ID", "00000000-0000-0000-0000-000000000001")
+    async with RudeModel(lambda body: http(200, answer("anthropic"))) as server:
+        agent = server.agent("anthropic")
+        assert (await agent.perform(asked())).fault is None
+        await agent.close()
+    assert server.lines == ["POST /v1/messages HTTP/1.1"]
+    assert "authorization" not in server.heads[0]
+
+
 @pytest.mark.parametrize(
     ("endpoint", "name", "variable"),
     [
