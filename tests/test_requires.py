@@ -35,7 +35,7 @@ def test_what_is_required_fails(
 ) -> None:
     thing(False)
     monkeypatch.setenv("AGENTHIVE_REQUIRE", "node, bees")
-    with pytest.raises(Failed, match="bees is required .* buy bees"):
+    with pytest.raises(Failed, match=r"bees is required .* buy bees"):
         requires.require("bees")
 
 
