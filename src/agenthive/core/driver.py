@@ -37,6 +37,7 @@ class Driver:
     """All open runs of a hive.
 
     ``max_runs`` bounds the runs that are under way, ``max_calls`` the calls under way at once.
+    ``active`` counts the runs that take a run slot.
     """
 
     def __init__(self, *, max_runs: int = UNLIMITED, max_calls: int = UNLIMITED) -> None:
@@ -45,7 +46,7 @@ class Driver:
         self.breakers = Breakers(self.queue)
         self.draining = False
         self._max_runs = max_runs
-        self._active = 0
+        self.active = 0
         self._queued: dict[str, None] = {}
         self._dirty: dict[str, Live] = {}
         self._in_batch: list[Live] = []
@@ -147,7 +148,7 @@ class Driver:
         if state.status is RunStatus.QUEUED:
             self._queued[state.run] = None
             return
-        self._active += state.status not in _IDLE
+        self.active += state.takes_slot
         self._apply(live, ev.RunResumed(at=now, away=now - state.last_at), now)
         for index, kind in enumerate(list(state.state)):
             self._reopen(live, index, kind, now)
@@ -241,16 +242,14 @@ class Driver:
         return list(asked.values())
 
     def _forget(self, run: str) -> None:
-        live = self.runs.pop(run, None)
-        if live is None:
-            return
+        live = self.runs.pop(run)
         for index, kind in enumerate(live.state.state):
             if kind is TaskState.RUNNING:
                 self._heard(live, index, _STOPPED, self._latest)
         self.queue.leave(run)
         self._queued.pop(run, None)
         self._dirty.pop(run, None)
-        self._active -= live.state.status not in _IDLE
+        self.active -= live.state.takes_slot
 
     def next_wake(self) -> Micros | None:
         """When `decide` has something to do though nothing is reported (hive time)."""
@@ -297,18 +296,13 @@ class Driver:
     def _timer(self, live: Live, index: int, now: Micros) -> None:
         state = live.state
         if index < 0:
-            due = state.deadline is not None and state.deadline <= now
-            if (
-                due
-                and not state.stopping
-                and state.status in (RunStatus.RUNNING, RunStatus.WAITING)
-            ):
+            if state.deadline is not None and state.deadline <= now:
                 self._apply(live, ev.RunTimedOut(at=now), now)
         elif state.state[index] is TaskState.BACKING_OFF and state.wake_at[index] <= now:
             self._apply(live, ev.TaskWoke(at=now, task=state.graph.keys[index]), now)
 
     def _start_runs(self, now: Micros) -> None:
-        while self._queued and self._active < self._max_runs:
+        while self._queued and self.active < self._max_runs:
             run = next(iter(self._queued))
             del self._queued[run]
             self._apply(self.runs[run], ev.RunStarted(at=now), now)
@@ -344,14 +338,12 @@ class Driver:
     # Obeying the machine.
 
     def _apply(self, live: Live, event: ev.RunEvent, now: Micros) -> None:
-        before = live.state.status
+        before = live.state.takes_slot
         live.pending.append(event)
         self._dirty[live.run] = live
         commands = step(live.state, event)
-        # Before obeying: that may apply further facts, which change the status once more.
-        after = live.state.status
-        if after is not before:
-            self._active += (after not in _IDLE) - (before not in _IDLE)
+        # Before obeying: that may apply further facts, which count for themselves.
+        self.active += live.state.takes_slot - before
         for command in commands:
             self._obey(live, command, now)
 
@@ -477,8 +469,5 @@ class Driver:
             rules=RULES,
         )
 
-
-_IDLE = {RunStatus.QUEUED, RunStatus.WAITING} | CLOSED
-"""Run states that take no run slot."""
 
 _STOPPED = Fault(kind="cancelled", message="stopped", counts=False)

@@ -326,7 +326,7 @@ def _waited(state: RunState, at: int) -> int:
 
 
 def _set_deadline(state: RunState, out: Out) -> None:
-    if state.deadline is not None and state.status is not RunStatus.COMPENSATING:
+    if state.deadline is not None:
         out.append(cmd.SetDeadline(state.seq, state.deadline))
 
 
@@ -354,6 +354,17 @@ def _settle_run(state: RunState, at: int, out: Out) -> None:
                 _enter_run(state, at, out)
                 moved = True
                 break
+    if state.status is RunStatus.COMPENSATING:
+        _park_undoing(state, at)
+
+
+def _park_undoing(state: RunState, at: int) -> None:
+    """While undoing, the one open task is the compensation whose turn it is."""
+    blocked = state.counts[TaskState.BLOCKED] > 0
+    if blocked and state.parked is None:
+        state.parked = at
+    elif not blocked:
+        state.parked = None
 
 
 def _enter_run(state: RunState, at: int, out: Out) -> None:
