@@ -19,6 +19,9 @@ from agenthive.core.ports import Call
 
 ADDRESS = ("127.0.0.1", 18377)
 LAST = 20
+"""Commits that count as new where there is no tag."""
+MOST = 1000
+"""Commits that one page lists."""
 SECTIONS = {
     "Added": ["add", "build", "lay", "compose", "learn", "simulate", "ship", "write"],
     "Fixed": ["fix", "mend", "repair", "give", "refuse", "survive"],
@@ -64,43 +67,51 @@ def git(repository: str, *arguments: str) -> str:
 
 
 def find_range(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The repository's root, its last tag, and how many commits are new."""
+    """The repository's root, its last tag, the new commits, and how far back the oldest lies."""
     root = git(str(parameters["repository"]), "rev-parse", "--show-toplevel")
     if not root:
         raise Refuse(f"{parameters['repository']} is not a git repository")
     tag = git(root, "describe", "--tags", "--abbrev=0")
-    total = int(git(root, "rev-list", "--count", f"{tag}..HEAD" if tag else "HEAD") or 0)
-    count = total if tag else min(total, LAST)
-    return {"repository": root, "since": tag or None, "count": max(count, 1), "new": count}
+    history = git(root, "rev-list", "HEAD").split()
+    since_tag = set(git(root, "rev-list", f"{tag}..HEAD").split()) if tag else set(history[:LAST])
+    new = [sha for sha in history if sha in since_tag][:MOST]
+    depth = history.index(new[-1]) + 1 if new else 1
+    return {"repository": root, "since": tag or None, "count": depth, "new": new}
 
 
 def commits(text: str) -> list[dict[str, str]]:
     """Hash and subject of every commit in what the MCP server's git_log says."""
+    parts = re.split(r"^Commit: ([0-9a-f]{40})\nAuthor: ", text, flags=re.MULTILINE)
     found = []
-    for part in re.split(r"^Commit: ", text, flags=re.MULTILINE)[1:]:
-        sha = re.match(r"'?([0-9a-f]{7,40})", part)
-        message = re.search(r"^Message: (.*)", part, flags=re.MULTILINE | re.DOTALL)
-        if sha and message:
-            # The server writes the message as Python would show it.
-            lines = message[1].strip().strip("'\"").replace("\\n", "\n").splitlines()
-            found.append({"sha": sha[1][:10], "subject": lines[0] if lines else ""})
+    for sha, rest in zip(parts[1::2], parts[2::2], strict=True):
+        message = rest.partition("\nMessage: ")[2].lstrip("\n")
+        paragraph = re.split(r"\n\s*\n", message, maxsplit=1)[0]
+        found.append({"sha": sha, "subject": " ".join(paragraph.splitlines()).rstrip()})
     return found
+
+
+def read_history(call: Call) -> dict[str, Any]:
+    """Of the commits that the server listed, those that are new."""
+    given: dict[str, Any] = call.dependencies
+    new = set(given["range"]["new"])
+    found = [commit for commit in commits(given["history"]["content"]) if commit["sha"] in new]
+    return {"commits": found, "count": len(found)}
 
 
 def write_page(call: Call) -> dict[str, Any]:
     """Write the Markdown file; the same key gives the same page."""
     given: dict[str, Any] = call.dependencies
-    listed = commits(given["history"]["content"])[: given["range"]["new"]]
+    listed: list[dict[str, str]] = given["commits"]["commits"]
     sections: dict[str, list[str]] = given["sections"]["sections"]
     since = given["range"]["since"]
-    lines = ["# Release notes", "", f"{len(listed)} commits " + (f"since {since}" if since else "")]
-    lines += ["", given["summary"]["content"], ""]
+    what = f"{len(listed)} commits since {since}" if since else f"The last {len(listed)} commits"
+    lines = ["# Release notes", "", f"{what}.", "", given["summary"]["content"], ""]
     for heading, words in sections.items():
         others = {word for list_ in sections.values() for word in list_}
         chosen = [c for c in listed if _fits(c["subject"], words, others)]
         if chosen:
             lines += [f"## {heading}", ""]
-            lines += [f"- {c['subject']} ({c['sha']})" for c in chosen] + [""]
+            lines += [f"- {c['subject']} ({c['sha'][:10]})" for c in chosen] + [""]
     path = Path(str(call.parameters["output"])).resolve()
     temporary = path.with_suffix(".tmp")
     temporary.write_text("\n".join(lines), encoding="utf-8")
@@ -117,6 +128,8 @@ def release_notes(action: str, parameters: dict[str, Any], call: Call) -> dict[s
     """The agent `custom://release_notes`."""
     if action == "find_range":
         return find_range(parameters)
+    if action == "read_history":
+        return read_history(call)
     if action == "write_page":
         return write_page(call)
     raise Refuse(f"release_notes has no action '{action}'")

@@ -19,7 +19,7 @@ async def main() -> None:
     """One workflow, in memory."""
     agents = Directory()
     agents.register("analysis", example_agents.analysis)
-    workflow = load(EXAMPLES / "simple_workflow.yaml", action_problem=agents.action_problem).spec
+    workflow = load(EXAMPLES / "simple_workflow.yaml", actions=agents).spec
     async with Hive.open(agents=agents) as hive:
         report = await hive.run(workflow)
     print(f"{report.name}: {report.status}, {report.completed_tasks}/{report.total_tasks} tasks")

@@ -10,7 +10,7 @@ core's business, how it is written `authoring`'s. A new store gets a URL scheme 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Generator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -148,22 +148,21 @@ class Hive:
         self, workflow: WorkflowSpec, inputs: Mapping[str, Any] | None = None
     ) -> RunReport:
         """Submit, wait, report. Raises what `submit` raises; a failed run is only reported."""
-        run = uuid7()
-        ended = self._live.ended(run)
-        await self._submit(run, workflow, dict(inputs or {}))
-        await ended
-        return await self.report(run)
+        return await self.wait(await self.submit(workflow, inputs))
 
-    def ended(self, run: str) -> Awaitable[RunStatus]:
-        """Ends when the run does, or when it needs somebody's help. Ask before you submit."""
-        return self._live.ended(run)
+    async def ended(self, run: str) -> RunStatus:
+        """Wait until the run has ended, or needs somebody's help; its status.
 
-    async def wait(self, run: str) -> RunReport:
-        """Wait until the run has ended, or needs somebody's help; then report."""
-        await self._reader.row(run)
+        Raises RunNotFound, StoreFailed.
+        """
         live = self._driver.runs.get(run)
         if live is not None and not live.parked:
-            await self._live.ended(run)
+            return await self._live.ended(run)
+        return RunStatus((await self._reader.row(run)).status)
+
+    async def wait(self, run: str) -> RunReport:
+        """As `ended`, then report."""
+        await self.ended(run)
         return await self.report(run)
 
     async def cancel(self, run: str, *, reason: str = "", actor: str = "local") -> None:
@@ -208,14 +207,20 @@ class Hive:
         return await self._reader.story(run, task)
 
     async def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
-        """The facts of a run as they are committed, until it ends or needs somebody's help."""
+        """The facts of a run as they are committed, until it ends or needs somebody's help.
+
+        Raises RunNotFound.
+        """
+        await self._reader.row(run)
         while True:
+            # Asked before reading: what becomes true meanwhile comes with facts of its own.
             commit = self._live.next_commit
             live = self._driver.runs.get(run)
+            last = live is None or live.parked
             async for fact in self._reader.events(run, after):
                 after = fact.seq
                 yield fact
-            if live is None or live.parked:
+            if last:
                 return
             await commit.wait()
 

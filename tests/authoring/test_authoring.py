@@ -352,17 +352,24 @@ def test_environment_is_checked_without_printing_it(tmp_path: Path) -> None:
 
 
 def test_actions_are_checked_by_who_knows_them() -> None:
-    def problem(spec: Any, action: str) -> str | None:
-        return None if action == "fetch" else f"{spec.type} cannot {action}; it can: fetch"
+    class Known:
+        def action_problem(self, spec: Any, action: str) -> str | None:
+            return None if action == "fetch" else f"{spec.type} cannot {action}; it can: fetch"
+
+        def effect_of(self, spec: Any, action: str) -> Effect | None:
+            return Effect.NONE if action == "fetch" else None
 
     text = with_task("{name: u, agent_name: a, action: fetch, compensate: {action: undo}}")
     with pytest.raises(ConfigurationError) as caught:
-        loads(text, "f.yaml", action_problem=problem)
+        loads(text, "f.yaml", actions=Known())
     assert [line.split(": ", 1)[0] for line in caught.value.problems] == [
         "f.yaml:5:38",
         "f.yaml:6:66",
     ]
     assert "it can: fetch" in str(caught.value)
+    for effect, expected in (("", "none"), (", effect: any", "any"), (", effect: once", "once")):
+        text = MINIMAL.replace("action: go", f"action: fetch{effect}")
+        assert loads(text, actions=Known()).spec.tasks[0].effect == expected
 
 
 def test_a_dependency_listed_twice_is_only_a_warning() -> None:

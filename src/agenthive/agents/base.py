@@ -7,15 +7,19 @@ A kind of ours overrides `perform`, which sees the whole call; a kind of a user'
 from __future__ import annotations
 
 import base64
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, ClassVar
 
+import httpx2
 import msgspec
 
 from agenthive.core.ports import Call, Fault, Reply
 from agenthive.core.spec import AgentSpec, Effect
+from agenthive.errors import AgentError, APIError, ConfigurationError, EgressRefused
+from agenthive.infra.retry_after import retry_after
 from agenthive.infra.secrets import Secrets
 
 
@@ -79,6 +83,17 @@ class BaseAgent(ABC):
         return Effect.NONE if action in cls.pure_actions else None
 
 
+async def alone(agent: BaseAgent, action: str, parameters: dict[str, Any]) -> AgentResponse:
+    """`execute` for a kind that has its own `perform`: one call outside any run."""
+    call = Call(
+        run="", task="", attempt=1, key="", agent=agent.name, action=action, parameters=parameters
+    )
+    reply = await agent.perform(call)
+    if reply.fault is not None:
+        return AgentResponse(success=False, error=reply.fault.message)
+    return AgentResponse(success=True, result=reply.result)
+
+
 def failed(
     kind: str,
     message: str,
@@ -92,6 +107,45 @@ def failed(
         kind=kind, message=message, retriable=retriable, retry_after=retry_after, counts=counts
     )
     return Reply(fault=fault)
+
+
+def status_fault(status: int, headers: Mapping[str, str], text: str) -> Fault:
+    """The fault that an HTTP status of 400 or more means. Header names in lower case."""
+    message = f"HTTP {status}: {text}".rstrip(": ")
+    if status == 429:
+        wait = retry_after(headers)
+        return Fault(kind="rate_limited", message=message, retry_after=wait, counts=False)
+    if status in (503, 529):
+        wait = retry_after(headers)
+        return Fault(kind="overloaded", message=message, retry_after=wait, counts=status == 503)
+    again = status >= 500 or status == 408
+    kind = "unavailable" if again else "refused"
+    return Fault(kind=kind, message=message, retriable=again, counts=again)
+
+
+def fault_of(error: BaseException) -> Fault:
+    """The fault that an exception means which came out of a call. Its message is not scrubbed."""
+    if isinstance(error, ConfigurationError | EgressRefused):
+        return Fault(kind="refused", message=error.message, retriable=False, counts=False)
+    if isinstance(error, APIError):
+        return Fault(kind="invalid_reply", message=error.message)
+    if isinstance(error, TimeoutError | httpx2.TimeoutException):
+        return Fault(kind="timeout", message="Request timeout")
+    what = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
+    if isinstance(error, ValueError | RecursionError | httpx2.DecodingError):
+        return Fault(kind="invalid_reply", message=f"the answer is not what it should be: {what}")
+    if isinstance(error, OSError | httpx2.HTTPError):
+        return Fault(kind="connection", message=what)
+    message = error.message if isinstance(error, AgentError) else what
+    return Fault(kind="agent_error", message=message, counts=False)
+
+
+def bounded(value: Any, most: int) -> int:
+    """The bytes a value takes as JSON. Raises APIError for too many, ValueError for NaN."""
+    size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+    if size > most:
+        raise APIError(f"the answer is larger than {most} bytes")
+    return size
 
 
 def option(spec: AgentSpec, name: str, default: Any) -> Any:
@@ -115,9 +169,41 @@ def credentials(
     else:
         user = _secret(login, "username", secrets, host)
         both = f"{user}:{_secret(login, 'password', secrets, host)}".encode()
-        name, value = "Authorization", f"Basic {base64.b64encode(both).decode()}"
-    return {name: value}, (name,)
+        name, value = "Authorization", f"Basic {secrets.hide(base64.b64encode(both).decode())}"
+    return sendable({name: value}), (name,)
+
+
+def sendable(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers, if they can be sent. Raises ConfigurationError, which does not show a value.
+
+    What refuses them on the way quotes them in its error, and escaped, so that no scrubbing helps.
+    """
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigurationError(
+                f"the value of the header '{name}' cannot be sent: it may hold printable ASCII only"
+            )
+    return dict(headers)
 
 
 def _secret(login: Mapping[str, Any], name: str, secrets: Secrets, host: str) -> str:
     return secrets.resolve(str(login.get(name, "")), host).reveal()
+
+
+def strict_json(text: str) -> Any:
+    """JSON without NaN, Infinity or a key that stands twice. Raises ValueError."""
+    try:
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found

@@ -11,10 +11,9 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -22,8 +21,10 @@ from agenthive.agents.base import AgentType, BaseAgent
 from agenthive.agents.python import FunctionAgent
 from agenthive.core.spec import AgentSpec, Effect
 from agenthive.errors import AgentUnavailable, ConfigurationError
-from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 CUSTOM: Final = "custom://"
 GROUP: Final = "agenthive.agents"
@@ -37,14 +38,21 @@ KINDS: Final[Mapping[str, str]] = {
 
 
 class Directory:
-    """Implements `core.ports.Agents`. ``secrets`` resolves references; ``egress`` guards calls."""
+    """Implements `core.ports.Agents`. ``secrets`` resolves references.
 
-    def __init__(self, secrets: Secrets | None = None, egress: Egress | None = None) -> None:
+    ``guarded`` (server mode) lets calls reach public addresses only, and those in ``allow``
+    (``host:port``).
+    """
+
+    def __init__(
+        self, secrets: Secrets | None = None, *, guarded: bool = False, allow: Iterable[str] = ()
+    ) -> None:
         self.secrets = secrets or Secrets()
-        self.egress = egress or Egress()
+        self.guarded = guarded
+        self.allow = tuple(allow)
         self._custom: dict[str, Any] = {}
         self._lazy: dict[str, str] = {}
-        self._kinds: dict[str, type[BaseAgent]] = {}
+        self._kinds: dict[str, Callable[[AgentSpec], BaseAgent]] = {}
         self._agents: dict[bytes, BaseAgent] = {}
 
     # What the operator supplies.
@@ -59,7 +67,7 @@ class Directory:
         """Make ``module:attribute`` or ``FILE.py:attribute`` known, imported when first needed."""
         self._lazy[name] = where
 
-    def register_kind(self, kind: str, agent: type[BaseAgent]) -> None:
+    def register_kind(self, kind: str, agent: Callable[[AgentSpec], BaseAgent]) -> None:
         """The class for a kind; for ``custom``, the class for names that nobody registered."""
         self._kinds[kind] = agent
 
@@ -86,7 +94,7 @@ class Directory:
     @property
     def sources(self) -> dict[str, str]:
         """Each custom name that is known, and where it comes from."""
-        found = {entry.name: f"package: {entry.value}" for entry in entry_points(group=GROUP)}
+        found = {entry.name: f"package: {entry.value}" for entry in _packages()}
         found |= {name: f"settings: {where}" for name, where in self._lazy.items()}
         for name, agent in self._custom.items():
             found.setdefault(name, f"code: {getattr(agent, '__qualname__', repr(agent))}")
@@ -96,10 +104,11 @@ class Directory:
         """The custom agent of that name, None if nobody has it. Raises ConfigurationError."""
         if name not in self._custom:
             if name in self._lazy:
-                self._custom[name] = _import(name, self._lazy[name])
+                where = self._lazy[name]
+                self._custom[name] = _loaded(name, where, lambda: _import(where))
             else:
-                for entry in entry_points(group=GROUP, name=name):
-                    self._custom[name] = entry.load()
+                for entry in _packages().select(name=name):
+                    self._custom[name] = _loaded(name, entry.value, entry.load)
         return self._custom.get(name)
 
     # What a runtime asks.
@@ -136,7 +145,11 @@ class Directory:
         if spec.type != AgentType.CUSTOM and spec.type in self._kinds:
             return self._kinds[spec.type](spec)
         if spec.type in KINDS:
-            made = _module(spec.type).make(spec, self.secrets, self.egress)
+            # Imported here: the HTTP client takes a tenth of a second, and not every run needs it.
+            from agenthive.infra.egress import Egress
+
+            egress = Egress(guarded=self.guarded, allow=self.allow)
+            made = _module(spec.type).make(spec, self.secrets, egress)
             assert isinstance(made, BaseAgent)
             return made
         if spec.type == AgentType.CUSTOM:
@@ -162,21 +175,36 @@ class Directory:
         return FunctionAgent(spec, agent)
 
 
+def _packages() -> EntryPoints:
+    """What installed packages bring; looking costs more than most commands do."""
+    from importlib.metadata import entry_points
+
+    return entry_points(group=GROUP)
+
+
 def _module(kind: str) -> Any:
     return importlib.import_module(f"agenthive.agents.{KINDS[kind]}")
 
 
-def _import(name: str, where: str) -> Any:
-    source, _, attribute = where.rpartition(":")
+def _loaded(name: str, where: str, load: Callable[[], Any]) -> Any:
+    """What ``load`` gives; whatever the operator's code does wrong is told as such."""
     try:
-        is_file = source.endswith(".py")
-        module = _module_of_file(Path(source)) if is_file else importlib.import_module(source)
-        return getattr(module, attribute)
-    except (ImportError, AttributeError) as error:
+        return load()
+    except ConfigurationError:
+        raise
+    except Exception as error:
         raise ConfigurationError(
-            f"custom agent '{name}' cannot be loaded from '{where}': {error}",
+            f"custom agent '{name}' cannot be loaded from '{where}': "
+            f"{type(error).__name__}: {error}",
             hint="Write module:attribute or FILE.py:attribute.",
         ) from error
+
+
+def _import(where: str) -> Any:
+    source, _, attribute = where.rpartition(":")
+    is_file = source.endswith(".py")
+    module = _module_of_file(Path(source)) if is_file else importlib.import_module(source)
+    return getattr(module, attribute)
 
 
 def _module_of_file(path: Path) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,8 +19,10 @@ from agenthive.agents.base import AgentResponse, AgentType, BaseAgent, failed
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec, Effect
 from agenthive.errors import ConfigurationError
-from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
+
+if TYPE_CHECKING:
+    from agenthive.infra.egress import Egress
 
 VENDORS: Final = ("offline", "openai", "anthropic")
 HOMES: Final = {
@@ -104,7 +106,7 @@ def vendor_of(spec: AgentSpec) -> str:
         )
     if asked in VENDORS:
         return str(asked)
-    return "anthropic" if host.endswith("anthropic.com") else "openai"
+    return "anthropic" if f".{host}".endswith(".anthropic.com") else "openai"
 
 
 def action_problem(spec: AgentSpec, action: str) -> str | None:

@@ -18,10 +18,10 @@ from typing import Any
 
 import msgspec
 
-from agenthive.agents.base import AgentResponse, BaseAgent, failed
+from agenthive.agents.base import AgentResponse, BaseAgent, alone, bounded, failed
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec
-from agenthive.errors import ConfigurationError
+from agenthive.errors import APIError, ConfigurationError
 
 THREADS = 64
 """How many sync functions run at once."""
@@ -46,14 +46,7 @@ class FunctionAgent(BaseAgent):
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Call the function outside any run."""
-        call = Call(
-            run="", task="", attempt=1, key="", agent=self.name, action=action,
-            parameters=parameters,
-        )  # fmt: skip
-        reply = await self.perform(call)
-        if reply.fault is not None:
-            return AgentResponse(success=False, error=reply.fault.message)
-        return AgentResponse(success=True, result=reply.result)
+        return await alone(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
         """Call the function with what it asks for."""
@@ -75,8 +68,24 @@ class FunctionAgent(BaseAgent):
 
 async def _in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     loop = asyncio.get_running_loop()
-    work = functools.partial(contextvars.copy_context().run, function, **arguments)
+    work = functools.partial(contextvars.copy_context().run, _counted, function, arguments)
     return await loop.run_in_executor(_threads(), work)
+
+
+def _counted(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    _under_way.append(None)
+    try:
+        return function(**arguments)
+    finally:
+        _under_way.pop()
+
+
+_under_way: list[None] = []
+
+
+def busy() -> bool:
+    """Whether a sync function is still in its thread: whoever ends the process need not wait."""
+    return bool(_under_way)
 
 
 @functools.cache
@@ -104,8 +113,10 @@ def _reply(result: Any) -> Reply:
         if not result.success:
             return failed("agent_error", result.error or "no reason given", counts=False)
         result = result.result
-    encoded = msgspec.json.encode(result)
-    if len(encoded) > MAX_RESULT:
-        return failed("invalid_reply", f"the result has {len(encoded)} bytes", retriable=False)
+    plain = msgspec.to_builtins(result, str_keys=True)
+    try:
+        bounded(plain, MAX_RESULT)
+    except APIError as error:
+        return failed("invalid_reply", error.message, retriable=False)
     # What the run sees is what a reader of the journal sees: plain JSON, nothing shared.
-    return Reply(result=msgspec.json.decode(encoded))
+    return Reply(result=msgspec.json.decode(msgspec.json.encode(plain)))

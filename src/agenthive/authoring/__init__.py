@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
-from agenthive.authoring.assemble import ActionProblem, Loaded, Options, assemble
+from agenthive.authoring.actions import Actions
+from agenthive.authoring.assemble import Loaded, Options, assemble
 from agenthive.authoring.binding import bind_inputs
 from agenthive.authoring.builder import Workflow
 from agenthive.authoring.canonical import digest, dump, parse_spec
@@ -32,7 +33,7 @@ from agenthive.errors import ConfigurationError
 __all__ = [
     "OPERATOR",
     "SERVER",
-    "ActionProblem",
+    "Actions",
     "KeepSecret",
     "Limits",
     "Loaded",
@@ -59,18 +60,18 @@ def load(
     *,
     limits: Limits = OPERATOR,
     keep_secret: KeepSecret | None = None,
-    action_problem: ActionProblem | None = None,
+    actions: Actions | None = None,
     kinds: tuple[str, ...] | None = None,
 ) -> Loaded:
     """Read and check a file: JSON if named ``*.json``, else YAML.
 
     ``keep_secret`` takes secrets that are written out (None: refused; `placeholder`: for checking
-    only). ``kinds`` are the agent kinds there are, None for document C's four. Raises
-    ConfigurationError with every problem and its place.
+    only). ``actions`` knows what agents can be asked for. ``kinds`` are the agent kinds there are,
+    None for document C's four. Raises ConfigurationError with every problem and its place.
     """
     problems = Problems(str(path))
     node = read_file(Path(path), limits, problems)
-    return assemble(node, problems, _options(limits, keep_secret, action_problem, kinds))
+    return assemble(node, problems, _options(limits, keep_secret, actions, kinds))
 
 
 def loads(
@@ -80,7 +81,7 @@ def loads(
     *,
     limits: Limits = OPERATOR,
     keep_secret: KeepSecret | None = None,
-    action_problem: ActionProblem | None = None,
+    actions: Actions | None = None,
     kinds: tuple[str, ...] | None = None,
 ) -> Loaded:
     """As `load`, from text in ``format`` yaml or json; ``name`` stands where the file would."""
@@ -88,7 +89,7 @@ def loads(
         raise ConfigurationError(f"unknown format {format!r}; there are {', '.join(FORMATS)}")
     problems = Problems(name)
     node = read_text(text, format, limits, problems)
-    return assemble(node, problems, _options(limits, keep_secret, action_problem, kinds))
+    return assemble(node, problems, _options(limits, keep_secret, actions, kinds))
 
 
 def from_mapping(
@@ -97,21 +98,19 @@ def from_mapping(
     *,
     limits: Limits = OPERATOR,
     keep_secret: KeepSecret | None = None,
-    action_problem: ActionProblem | None = None,
+    actions: Actions | None = None,
     kinds: tuple[str, ...] | None = None,
 ) -> Loaded:
     """As `load`, from Python data; places are paths such as ``tasks[2].agent_name``."""
     problems = Problems(name)
     node = from_python(data, problems)
-    return assemble(node, problems, _options(limits, keep_secret, action_problem, kinds))
+    return assemble(node, problems, _options(limits, keep_secret, actions, kinds))
 
 
 def _options(
     limits: Limits,
     keep_secret: KeepSecret | None,
-    action_problem: ActionProblem | None,
+    actions: Actions | None,
     kinds: tuple[str, ...] | None,
 ) -> Options:
-    return Options(
-        limits=limits, keep_secret=keep_secret, action_problem=action_problem, kinds=kinds
-    )
+    return Options(limits=limits, keep_secret=keep_secret, actions=actions, kinds=kinds)

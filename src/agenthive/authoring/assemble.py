@@ -7,11 +7,10 @@ graph itself is checked in `graph_checks`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
 from agenthive.authoring import dialect, references
+from agenthive.authoring.actions import Actions
 from agenthive.authoring.agent_checks import AgentBuilder
 from agenthive.authoring.dialect import WORKFLOW
 from agenthive.authoring.graph_checks import check_graph
@@ -24,16 +23,13 @@ from agenthive.authoring.sections import Checker, Section
 from agenthive.authoring.task_checks import TaskBuilder
 from agenthive.core.spec import AgentSpec, FailureStrategy, InputSpec, WorkflowSpec
 
-ActionProblem = Callable[[AgentSpec, str], "str | None"]
-"""(agent, action) -> why the agent cannot do it, with the list of what it can; None if it can."""
-
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How a definition is taken in. ``kinds``: the agent kinds there are (None: the table's)."""
 
     limits: Limits = OPERATOR
     keep_secret: KeepSecret | None = None
-    action_problem: ActionProblem | None = None
+    actions: Actions | None = None
     kinds: tuple[str, ...] | None = None
 
 
@@ -84,7 +80,7 @@ class _Assembler:
         agents = builder.build(self._top.sections("agents"))
         tasks = TaskBuilder(
             title, self._problems, self._options.keep_secret, agents, inputs,
-            self._options.action_problem,
+            self._options.actions,
         )  # fmt: skip
         specs = tasks.build(self._top.sections("tasks"))
         check_graph(tasks.drafts, self._problems)

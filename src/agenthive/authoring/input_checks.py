@@ -132,6 +132,8 @@ def _given(
     problems: Problems,
     keep_secret: KeepSecret | None,
 ) -> JSONValue:
+    if value is None and declared.default is None and not declared.required:
+        return None
     if not value_fits(declared.type, value):
         problems.add(NOWHERE, name, _misfit(declared.type, value))
         return None

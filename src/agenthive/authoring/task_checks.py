@@ -6,11 +6,12 @@ secrets out of headers that prove who calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
 from agenthive.authoring import references
+from agenthive.authoring.actions import Actions
 from agenthive.authoring.agent_checks import WRITE_A_REFERENCE, check_inputs_read
 from agenthive.authoring.graph_checks import Draft, Mention
 from agenthive.authoring.nodes import Node
@@ -35,14 +36,14 @@ class TaskBuilder:
         keep_secret: KeepSecret | None,
         agents: Mapping[str, AgentSpec],
         inputs: Collection[str] | None,
-        action_problem: Callable[[AgentSpec, str], str | None] | None,
+        actions: Actions | None,
     ) -> None:
         self._title = title
         self._problems = problems
         self._keep_secret = keep_secret
         self._agents = agents
         self._inputs = inputs
-        self._action_problem = action_problem
+        self._actions = actions
         self.drafts: list[Draft] = []
         self.references: list[Reference] = []
 
@@ -68,7 +69,7 @@ class TaskBuilder:
             timeout=section.seconds("timeout", None),
             continue_on_failure=section.flag("continue_on_failure", False),
             retry=retry_policy(section.section("retry_config")),
-            effect=Effect(section.text("effect", Effect.ANY)),
+            effect=self._effect(section, agent),
             priority=section.whole("priority", 5),
             estimated_duration=section.seconds("estimated_duration", None),
             compensate=compensate,
@@ -127,11 +128,19 @@ class TaskBuilder:
     def _action(self, section: Section, agent: str) -> str:
         action = section.text("action")
         spec = self._agents.get(agent)
-        if self._action_problem is not None and spec is not None and action:
-            fault = self._action_problem(spec, action)
+        if self._actions is not None and spec is not None and action:
+            fault = self._actions.action_problem(spec, action)
             if fault:
                 self._problems.add(section.at("action"), f"{section.path}.action", fault)
         return action
+
+    def _effect(self, section: Section, agent: str) -> Effect:
+        """As the author says; else what is known of the action; else any."""
+        spec = self._agents.get(agent)
+        known = None
+        if self._actions is not None and spec is not None and not section.has("effect"):
+            known = self._actions.effect_of(spec, section.text("action"))
+        return known or Effect(section.text("effect", Effect.ANY))
 
     def _parameters(
         self, section: Section, task: str, reads: list[Mention], *, undo: bool

@@ -79,7 +79,7 @@ def load(file: Path, settings: Settings, agents: Directory, keep: authoring.Keep
         file,
         limits=SERVER if settings.mode == "server" else OPERATOR,
         keep_secret=keep,
-        action_problem=agents.action_problem,
+        actions=agents,
     )
 
 

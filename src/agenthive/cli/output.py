@@ -19,7 +19,7 @@ from agenthive.core.report import RunReport
 from agenthive.core.states import CLOSED, RunStatus
 from agenthive.errors import AgentHiveError, ConfigurationError
 
-LONGEST_VALUE: Final = 1000
+LONGEST_VALUE: Final = 300
 """Characters of a result that are shown to people; JSON has all of it."""
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
@@ -35,9 +34,6 @@ COMMANDS: Final = {
     "completion": "Print the completion script of a shell.",
 }
 """Name -> what it does. The order is that of the help text."""
-
-BUSY: Final = "agenthive-custom"
-"""Threads of this name run functions that nobody can stop."""
 
 
 class Commands(click.Group):
@@ -94,8 +90,10 @@ def _guarded(run: Callable[[], Any]) -> int:
 
 def _leave(code: int) -> NoReturn:
     sys.stderr.flush()
-    if any(thread.name.startswith(BUSY) for thread in threading.enumerate()):
-        # A function of the operator's may still be in its thread; it must not keep us here.
+    functions = sys.modules.get("agenthive.agents.python")
+    if functions is not None and functions.busy():
+        # A function of the operator's is still in its thread and cannot be stopped; Python would
+        # wait for it.
         os._exit(code)
     sys.exit(code)
 

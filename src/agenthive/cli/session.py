@@ -19,7 +19,6 @@ from agenthive.core.report import RunReport
 from agenthive.core.spec import WorkflowSpec
 from agenthive.errors import HomeBusy, OwnerGone, RunNotFound
 from agenthive.hive import Hive, reading
-from agenthive.infra.egress import Egress
 from agenthive.infra.home import Home
 from agenthive.infra.secrets import Secrets
 from agenthive.owner import Caller
@@ -33,8 +32,8 @@ PATIENCE: Final = 10.0
 def directory(settings: Settings, files: Sequence[Path] = ()) -> Directory:
     """The agents that the settings and ``--agents`` files bring. Raises ConfigurationError."""
     guarded = settings.mode == "server"
-    egress = Egress(guarded=guarded, allow=settings.egress_allow)
-    found = Directory(Secrets(settings.home / "secrets"), egress)
+    secrets = Secrets(settings.home / "secrets")
+    found = Directory(secrets, guarded=guarded, allow=settings.egress_allow)
     for name, where in settings.agents.items():
         found.register_lazily(name, where)
     for file in files:

@@ -20,7 +20,6 @@ from agenthive.core.answers import Unpaid, late, outcome
 from agenthive.core.breakers import Breakers
 from agenthive.core.dispatch import UNLIMITED, ReadyQueue
 from agenthive.core.graph import Graph
-from agenthive.core.keys import call_key
 from agenthive.core.live import Live
 from agenthive.core.machine import RULES, step
 from agenthive.core.ports import Batch, Call, Fault, Record, Reply
@@ -331,7 +330,7 @@ class Driver:
             task=node.key,
             attempt=state.attempts[index] + 1,
             agent=node.agent.name,
-            key=call_key(state.run, node.key),
+            key=live.key(node.key),
         )
         live.intent = intent
         self._apply(live, intent, now)
@@ -366,7 +365,7 @@ class Driver:
 
     def _offer(self, live: Live, index: int, now: Micros) -> None:
         node = live.state.graph.nodes[index]
-        detail = live.missing.get(node.agent.name)
+        detail = live.missing.get(node.agent.name) if live.missing else None
         if detail is not None:
             blocked = ev.TaskBlocked(at=now, task=node.key, reason="agent", detail=detail)
             self._apply(live, blocked, now)
@@ -441,7 +440,8 @@ class Driver:
     def _heard(self, live: Live, index: int, fault: Fault | None, now: Micros) -> None:
         """Free the slots of a call, and let its endpoint's breaker know."""
         node = live.state.graph.nodes[index]
-        live.stopping.discard((node.key, live.state.attempts[index]))
+        if live.stopping:
+            live.stopping.discard((node.key, live.state.attempts[index]))
         if fault is None:
             self._hive += self.breakers.succeeded(node.endpoint, now)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agenthive.core import events as ev
 from agenthive.core.estimates import Estimates
+from agenthive.core.keys import Keys
 from agenthive.core.ports import Record, RunRow
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import AgentSpec
@@ -19,12 +20,13 @@ class Live:
     """
 
     __slots__ = (
-        "_row_status", "durable", "estimates", "intent", "missing", "pending", "rank", "run",
+        "_row_status", "durable", "estimates", "intent", "key", "missing", "pending", "rank", "run",
         "state", "stopping", "written",
     )  # fmt: skip
 
     def __init__(self, run: str, state: RunState) -> None:
         self.run = run
+        self.key = Keys(run)
         self.state = state
         self.missing: dict[str, str] = {}
         self.estimates = Estimates(state.graph)
@@ -53,13 +55,15 @@ class Live:
     def parameters(self, index: int) -> JSONObject:
         """A task's parameters with their expressions evaluated. Raises ExpressionError."""
         template = self.state.graph.nodes[index].parameters
-        value = template.render({} if template.constant else self._scope(index))
+        value = template.value if template.constant else template.render(self._scope(index))
         assert isinstance(value, dict)
         return value
 
     def dependencies(self, index: int) -> JSONObject:
         """Name -> result of what a task depends on (a tolerated failure gives None)."""
         graph, results = self.state.graph, self.state.results
+        if not graph.deps[index]:
+            return {}
         return {graph.keys[dep]: results.get(dep) for dep in graph.deps[index]}
 
     def _scope(self, index: int) -> dict[str, JSONValue]:

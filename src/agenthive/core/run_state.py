@@ -15,6 +15,9 @@ from agenthive.core.values import JSONObject, JSONValue, Micros, micros
 _TIMED = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
 
 
+_NONE = dict.fromkeys(TaskState, 0)
+
+
 class RunState:
     """One run.
 
@@ -62,7 +65,7 @@ class RunState:
         self.losses: dict[int, int] = {}
         self.blocked: dict[int, tuple[str, str]] = {}
         self.unpaid: set[tuple[int, int]] = set()
-        self.counts = dict.fromkeys(TaskState, 0)
+        self.counts = _NONE.copy()
         self.counts[TaskState.WAITING] = graph.tasks
         self.counts[TaskState.DORMANT] = size - graph.tasks
         self.open = graph.tasks

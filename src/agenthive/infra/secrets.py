@@ -7,13 +7,16 @@ or a result: `Secrets.scrub` is the last net, not the plan.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from agenthive.errors import ConfigurationError, EgressRefused
+from agenthive.errors import ConfigurationError, EgressRefused, StoreUnavailable
+
+T = TypeVar("T")
 
 REFERENCE: Final = re.compile(r"\$\{(env|file|secret):([^}]{1,512})\}")
 MAX_SECRET: Final = 64 * 1024
@@ -62,10 +65,27 @@ class Secrets:
 
         What is not allowed stays as it is: it came in with somebody's data.
         """
-        found = [match[0] for match in REFERENCE.finditer(text) if match[0] in allowed]
-        for reference in found:
-            text = text.replace(reference, self.resolve(reference, host).reveal())
-        return text
+
+        def replace(match: re.Match[str]) -> str:
+            known = match[0] in allowed
+            return self.resolve(match[0], host).reveal() if known else match[0]
+
+        return REFERENCE.sub(replace, text)
+
+    def resolve_within(self, value: T, allowed: Collection[str], host: str) -> T:
+        """A JSON value with `resolve_some` done to every string inside it."""
+        if not allowed:
+            return value
+
+        def filled(part: Any) -> Any:
+            if isinstance(part, str):
+                return self.resolve_some(part, allowed, host)
+            if isinstance(part, dict):
+                return {key: filled(item) for key, item in part.items()}
+            return [filled(item) for item in part] if isinstance(part, list) else part
+
+        found: T = filled(value)
+        return found
 
     def keep(self, name: str, value: str) -> str:
         """Move a literal into HOME/secrets (0600) and give the reference to it."""
@@ -74,12 +94,27 @@ class Secrets:
                 f"the secret '{name}' stands in the definition itself",
                 hint="Write ${env:NAME} or ${file:PATH} instead.",
             )
-        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:100]
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        target = os.open(self.folder / safe, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(target, "w", encoding="utf-8") as file:
-            file.write(value)
+        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".")[:100]
+        if safe != name:
+            # Two names may look alike when they are made safe: they are not one secret.
+            safe = f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            target = os.open(self.folder / safe, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+            with os.fdopen(target, "w", encoding="utf-8") as file:
+                file.write(value)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the secret '{name}' cannot be kept in {self.folder}: {error.strerror}",
+                hint="Write ${env:NAME} or ${file:PATH} instead, or make room.",
+            ) from None
         return f"${{secret:{safe}}}"
+
+    def hide(self, text: str) -> str:
+        """``text``, which was made of a secret and is scrubbed from now on as well."""
+        if len(text) >= SHORTEST_SCRUBBED:
+            self._seen.add(text)
+        return text
 
     def scrub(self, text: str) -> str:
         """``text`` without any value that was resolved here."""
@@ -110,14 +145,12 @@ class Secrets:
             )
 
     def _replace(self, match: re.Match[str]) -> str:
-        value = self._look_up(match[1], match[2])
-        if len(value) >= SHORTEST_SCRUBBED:
-            self._seen.add(value)
-        return value
+        return self.hide(self._look_up(match[1], match[2]))
 
     def _look_up(self, kind: str, name: str) -> str:
         if kind == "env":
-            value = os.environ.get(name)
+            # As with files, a line's end is no part of it: no header could carry one.
+            value = os.environ.get(name, "").strip("\r\n")
             if not value:
                 raise ConfigurationError(
                     f"the environment variable {name} is not set",

@@ -129,14 +129,20 @@ class Archive:
                 if seq > after:
                     yield _fact(run, seq, event)
 
+    async def pages(self) -> AsyncIterator[Sequence[Record]]:
+        """All records in the order they were committed, some at a time. Chains are not checked."""
+        pos = 0
+        while page := await self._store.scan(pos):
+            pos = page[-1].pos
+            yield page
+
     async def verify(self) -> int:
         """Check every chain of the journal; the number of records. Raises StoreCorrupt."""
         streams: dict[str, list[Record]] = {}
-        pos, total = 0, 0
-        while page := await self._store.scan(pos):
+        total = 0
+        async for page in self.pages():
             for record in page:
                 streams.setdefault(record.stream, []).append(record)
-                pos = record.pos
             total += len(page)
         for records in streams.values():
             for _ in check(records):

@@ -24,6 +24,7 @@ import apsw
 from agenthive.core.journal import GENESIS, digest
 from agenthive.core.ports import Batch, Record, RunRow
 from agenthive.errors import JournalTooNew, StoreFailed, StoreUnavailable
+from agenthive.stores.rows import record_of, run_of, run_values
 from agenthive.stores.sql import queries
 
 SCHEMA_VERSION = 1
@@ -58,6 +59,8 @@ class SqliteStore:
     def open(cls, path: Path) -> SqliteStore:
         """Open or make the file. Raises StoreUnavailable, StoreFailed or JournalTooNew."""
         try:
+            if not path.exists():
+                _create(path)
             connection = _connect(path)
             version = _scalar(connection, "PRAGMA user_version") or 0
             if version > SCHEMA_VERSION:
@@ -65,10 +68,6 @@ class SqliteStore:
                     f"{path} has schema version {version}, this agenthive knows {SCHEMA_VERSION}",
                     hint="Use the agenthive that wrote it, or a later one.",
                 )
-            if version < SCHEMA_VERSION:
-                with connection:
-                    connection.execute(queries("sqlite")["schema"])
-                    connection.pragma("user_version", SCHEMA_VERSION)
             return cls(path, connection)
         except _REFUSED as error:
             raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
@@ -138,7 +137,9 @@ class SqliteStore:
         rows = []
         for record in batch.records:
             stream = record.stream
-            expected, prev = heads.get(stream) or self._heads.get(stream) or self._head(stream)
+            known = heads.get(stream) or self._heads.get(stream)
+            # A stream that begins needs no look: its name is UNIQUE with the number of its record.
+            expected, prev = known or ((1, GENESIS) if record.seq == 1 else self._head(stream))
             if record.seq != expected:
                 raise StoreFailed(f"stream {stream}: record {record.seq}, expected {expected}")
             mark = digest(record, prev)
@@ -155,7 +156,7 @@ class SqliteStore:
             texts = [(name, body.decode()) for name, body in batch.definitions]
             self._db.executemany(self._sql["define"], texts)
         if batch.runs:
-            self._db.executemany(self._sql["put_run"], [_run_values(row) for row in batch.runs])
+            self._db.executemany(self._sql["put_run"], [run_values(row) for row in batch.runs])
             for row in batch.runs:
                 if row.finished is not None:
                     heads.pop(row.run, None)
@@ -173,7 +174,7 @@ class SqliteStore:
         while True:
             rows = await self._ask("read", (stream, after, PAGE))
             for row in rows:
-                record = _record(row)
+                record = record_of(row)
                 after = record.seq
                 yield record
             if len(rows) < PAGE:
@@ -181,7 +182,7 @@ class SqliteStore:
 
     async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
         """Records of all streams with ``pos`` > ``after``, in the order they were committed."""
-        return [_record(row) for row in await self._ask("scan", (after, limit))]
+        return [record_of(row) for row in await self._ask("scan", (after, limit))]
 
     async def definition(self, digest: str) -> bytes | None:
         """The definition with that digest."""
@@ -194,12 +195,12 @@ class SqliteStore:
         """Rows of the run list, newest first."""
         query = "open_runs" if unfinished else "runs"
         rows = await self._ask(query, (tenant, -1 if limit is None else limit))
-        return [_run_row(row) for row in rows]
+        return [run_of(row) for row in rows]
 
     async def run(self, run: str, *, tenant: str = "default") -> RunRow | None:
         """The row of one run."""
         rows = await self._ask("run", (run, tenant))
-        return _run_row(rows[0]) if rows else None
+        return run_of(rows[0]) if rows else None
 
     async def _ask(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         loop = asyncio.get_running_loop()
@@ -232,13 +233,32 @@ def engine_version() -> str:
     return apsw.sqlite_lib_version()
 
 
+def _create(path: Path) -> None:
+    """Make the file elsewhere and move it into place, so that no reader sees it half made."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = path.with_name(f"{path.name}.new")
+    for name in (partial.name, f"{partial.name}-wal", f"{partial.name}-shm"):
+        path.with_name(name).unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    connection = _connect(partial)
+    try:
+        with connection:
+            connection.execute(queries("sqlite")["schema"])
+            connection.pragma("user_version", SCHEMA_VERSION)
+    finally:
+        connection.close()
+    partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def _connect(path: Path) -> apsw.Connection:
-    fresh = not path.exists()
-    if fresh:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    connection = apsw.Connection(str(path))
-    connection.execute(queries("sqlite")["pragmas"])
+    connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)
+    # Some of these answer with a row, and what follows an answer is run only once it is taken.
+    connection.execute(queries("sqlite")["pragmas"]).fetchall()
     return connection
 
 
@@ -266,26 +286,3 @@ def _tell(
     # The loop may be gone when the process is being torn down; the write itself has happened.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(settle)
-
-
-def _record(row: tuple[Any, ...]) -> Record:
-    pos, stream, seq, count, at, kind, v, rules, actor, cause, payload, prev, mark = row
-    return Record(
-        pos=pos, stream=stream, seq=seq, count=count, at=at, type=kind, v=v, rules=rules,
-        actor=actor, cause=cause, payload=payload.encode(), prev=prev, hash=mark,
-    )  # fmt: skip
-
-
-def _run_row(row: tuple[Any, ...]) -> RunRow:
-    run, name, status, created, finished, total, completed, failed, tenant, owner = row
-    return RunRow(
-        run=run, name=name, status=status, created=created, finished=finished, total_tasks=total,
-        completed_tasks=completed, failed_tasks=failed, tenant=tenant, owner=owner,
-    )  # fmt: skip
-
-
-def _run_values(row: RunRow) -> tuple[Any, ...]:
-    return (
-        row.run, row.tenant, row.owner, row.name, row.status, row.created, row.finished,
-        row.total_tasks, row.completed_tasks, row.failed_tasks,
-    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,12 +16,18 @@ from agenthive.cli.options import home_option, json_option, settings_of
     "--limit", "-n", type=click.IntRange(1, 100_000), default=20, show_default=True,
     help="How many at most, newest first.",
 )  # fmt: skip
+@click.option("--metrics", is_flag=True, help="Sums over the whole journal instead.")
 @home_option
 @json_option
-def command(only_open: bool, limit: int, home: Path | None, as_json: bool) -> int:
-    """List the runs of the home, newest first."""
+def command(only_open: bool, limit: int, metrics: bool, home: Path | None, as_json: bool) -> int:
+    """List the runs of the home, newest first.
+
+    With --metrics: runs by status, success rate, retries, breakers, and how fast agents answer.
+    """
     import asyncio
 
+    if metrics:
+        return asyncio.run(_sums(home, as_json=as_json))
     return asyncio.run(_list(home, only_open=only_open, limit=limit, as_json=as_json))
 
 
@@ -52,3 +59,38 @@ async def _list(home: Path | None, *, only_open: bool, limit: int, as_json: bool
         ],
     )  # fmt: skip
     return 0
+
+
+async def _sums(home: Path | None, *, as_json: bool) -> int:
+    import msgspec
+
+    from agenthive.cli import output
+    from agenthive.hive import reading
+    from agenthive.insights.metrics import Fold
+
+    fold = Fold()
+    async with reading(settings_of(home).home) as archive:
+        async for page in archive.pages():
+            fold.take(page)
+    found = msgspec.to_builtins(fold.metrics)
+    if as_json:
+        output.document("metrics", **found)
+        return 0
+    agents = found.pop("agents")
+    runs = {f"runs {status}": count for status, count in found.pop("runs").items()}
+    for name, value in (runs | found).items():
+        name = name.replace("_", " ")
+        output.line(f"{name:20} {value:.3f}" if isinstance(value, float) else f"{name:20} {value}")
+    if agents:
+        output.line()
+        heads = ("AGENT", "CALLS", "FAILURES", "MEAN", "LONGEST", "TOKENS", "COST")
+        output.table(heads, [_agent(name, figures) for name, figures in agents.items()])
+    return 0
+
+
+def _agent(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
+    from agenthive.cli.output import span
+
+    counts = (str(figures["calls"]), str(figures["failures"]))
+    times = (span(figures["mean_time"]), span(figures["longest_time"]))
+    return (name, *counts, *times, f"{figures['tokens']:,}", f"${figures['cost_usd']:.6f}")

@@ -22,7 +22,7 @@ class RetryStrategy(StrEnum):
     IMMEDIATE = "immediate"
 
 
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RetryPolicy(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """How often and how soon a failed attempt is tried again. Delays are in seconds.
 
     ``max_attempts`` counts all tries, the first one too: 1 means no retry.

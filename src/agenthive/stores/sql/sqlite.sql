@@ -1,9 +1,9 @@
 -- The SQLite store. One table of facts, two of what is looked up beside them.
 
 -- name: pragmas
+PRAGMA busy_timeout = 5000;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
-PRAGMA busy_timeout = 5000;
 PRAGMA foreign_keys = ON;
 
 -- name: schema

@@ -1,0 +1,102 @@
+"""Keeps what goes wrong with one HTTP request of a JSON-RPC session to that request.
+
+For packages that give up a whole session, with every call under way, when one connection breaks or
+one answer is too large. The request gets a JSON-RPC error for an answer instead, in words that
+`explain` finds. Never retries, and hides nothing: every failure has its answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import httpx2
+
+from agenthive.errors import APIError, EgressRefused
+
+
+class Refusal:
+    """An HTTP status of 400 or more. ``in_session``: the request named a session."""
+
+    def __init__(
+        self, status: int, headers: Mapping[str, str], text: str, in_session: bool
+    ) -> None:
+        self.status, self.headers, self.text, self.in_session = status, headers, text, in_session
+
+
+Explain = Callable[[Exception | Refusal], str]
+
+
+class Contained(httpx2.AsyncBaseTransport):
+    """Sends through ``inner``; ``explain`` puts a failure into words."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, explain: Explain) -> None:
+        self._inner, self._explain = inner, explain
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send, and tell what is wrong if anything is."""
+        try:
+            response = await self._inner.handle_async_request(request)
+        except (EgressRefused, APIError, httpx2.HTTPError) as error:
+            return self._told(error)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Body(response.stream, self._explain)
+        if response.status_code >= 400:
+            return await self._refused(request, response)
+        return response
+
+    async def aclose(self) -> None:
+        """Close the pooled connections."""
+        await self._inner.aclose()
+
+    async def _refused(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+        status = response.status_code
+        in_session = "mcp-session-id" in request.headers
+        try:
+            body = await response.aread()
+        except (httpx2.HTTPError, httpx2.StreamError):
+            body = b""
+        finally:
+            await response.aclose()
+        if _is_error(body) and not (status == 404 and in_session):
+            headers = {"content-type": "application/json"}
+            return httpx2.Response(status, headers=headers, content=body)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        text = body[:300].decode("utf-8", "replace").strip()
+        return self._told(Refusal(status, headers, text, in_session))
+
+    def _told(self, problem: Exception | Refusal) -> httpx2.Response:
+        error = {"code": -32603, "message": self._explain(problem)}
+        return httpx2.Response(502, json={"jsonrpc": "2.0", "id": None, "error": error})
+
+
+class _TooMuch(httpx2.SSEError, httpx2.StreamError):
+    """What the SDK takes for the failure of one answer, whether it is JSON or a stream."""
+
+
+class _Body(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream, explain: Explain) -> None:
+        self._inner, self._explain = inner, explain
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._inner:
+                yield chunk
+        except APIError as error:
+            raise _TooMuch(self._explain(error)) from error
+        except httpx2.HTTPError as error:
+            # Not the same: a stream that broke off may be taken up again.
+            raise httpx2.StreamError(self._explain(error)) from error
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _is_error(body: bytes) -> bool:
+    """Whether a body is a JSON-RPC error, which says more than its status."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    error = value.get("error") if isinstance(value, dict) else None
+    return isinstance(error, dict) and isinstance(error.get("code"), int)

@@ -1,0 +1,126 @@
+"""Sums over a journal: runs, tasks, retries, breakers, how fast agents answer.
+
+One pass over the records of all streams, in the order they were committed. Memory grows with the
+agents and the calls under way, not with the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from agenthive.core import events as ev
+from agenthive.core.ports import Record
+from agenthive.core.values import SECOND, Micros
+
+
+class AgentFigures(msgspec.Struct):
+    """One agent's calls. Times are seconds, over calls that were answered."""
+
+    calls: int = 0
+    failures: int = 0
+    answered: int = 0
+    mean_time: float = 0.0
+    longest_time: float = 0.0
+    tokens: int = 0
+    cost_usd: float = 0.0
+
+
+class Metrics(msgspec.Struct):
+    """All sums. ``success_rate`` is the part of finished tasks that succeeded, 0 to 1.
+
+    ``retries`` counts attempts after the first; ``mean_run_time`` is seconds from the acceptance of
+    a run to its end.
+    """
+
+    runs: dict[str, int] = {}
+    mean_run_time: float = 0.0
+    tasks_succeeded: int = 0
+    tasks_failed: int = 0
+    success_rate: float = 0.0
+    retries: int = 0
+    lost_calls: int = 0
+    late_replies: int = 0
+    breakers_opened: int = 0
+    breakers_closed: int = 0
+    agents: dict[str, AgentFigures] = {}
+
+
+class Fold:
+    """Takes records; `metrics` gives the sums so far."""
+
+    def __init__(self) -> None:
+        self._found = Metrics()
+        self._began: dict[str, Micros] = {}
+        self._run_times: list[float] = [0.0, 0.0]
+        self._calls: dict[tuple[str, str], tuple[str, Micros]] = {}
+        self._failing: set[tuple[str, str]] = set()
+
+    def take(self, records: Iterable[Record]) -> None:
+        """More records, in the order of their ``pos``."""
+        for record in records:
+            if record.stream == ev.HIVE:
+                for about in ev.decode_hive(record.payload):
+                    self._hive(about)
+            else:
+                for event in ev.decode_run(record.payload):
+                    if isinstance(event, ev.TaskEvent):
+                        self._task(record.stream, event)
+
+    @property
+    def metrics(self) -> Metrics:
+        """The sums."""
+        found = self._found
+        found.tasks_failed = len(self._failing)
+        finished = found.tasks_succeeded + found.tasks_failed
+        found.success_rate = found.tasks_succeeded / finished if finished else 0.0
+        count, total = self._run_times
+        found.mean_run_time = total / count if count else 0.0
+        return found
+
+    def _hive(self, event: ev.HiveEvent) -> None:
+        found = self._found
+        if isinstance(event, ev.RunOpened):
+            self._began[event.run] = event.at
+        elif isinstance(event, ev.RunClosed):
+            found.runs[event.status] = found.runs.get(event.status, 0) + 1
+            self._run_times[0] += 1
+            self._run_times[1] += (event.at - self._began.pop(event.run, event.at)) / SECOND
+        elif isinstance(event, ev.BreakerOpened):
+            found.breakers_opened += 1
+        elif isinstance(event, ev.BreakerClosed):
+            found.breakers_closed += 1
+
+    def _task(self, run: str, event: ev.TaskEvent) -> None:
+        key = (run, event.task)
+        if isinstance(event, ev.TaskStarted):
+            self._calls[key] = (event.agent, event.at)
+            self._agent(event.agent).calls += 1
+            self._found.retries += event.attempt > 1
+        elif isinstance(event, ev.TaskSucceeded):
+            self._answered(key, event)
+            self._failing.discard(key)
+            self._found.tasks_succeeded += 1
+        elif isinstance(event, ev.TaskFailed):
+            self._answered(key, event)
+            self._failing.add(key)
+        elif isinstance(event, ev.TaskLost | ev.TaskCancelled):
+            self._calls.pop(key, None)
+            self._found.lost_calls += isinstance(event, ev.TaskLost)
+        elif isinstance(event, ev.LateReply):
+            self._found.late_replies += 1
+
+    def _answered(self, key: tuple[str, str], event: ev.TaskSucceeded | ev.TaskFailed) -> None:
+        name, began = self._calls.pop(key, ("", event.at))
+        agent, took = self._agent(name), (event.at - began) / SECOND
+        agent.answered += 1
+        agent.failures += isinstance(event, ev.TaskFailed)
+        agent.mean_time += (took - agent.mean_time) / agent.answered
+        agent.longest_time = max(agent.longest_time, took)
+        if event.usage is not None:
+            agent.tokens += event.usage.input_tokens + event.usage.output_tokens
+            agent.cost_usd += (event.usage.cost or 0) / 1e9
+
+    def _agent(self, name: str) -> AgentFigures:
+        return self._found.agents.setdefault(name, AgentFigures())

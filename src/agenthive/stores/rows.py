@@ -1,0 +1,36 @@
+"""Rows of SQL as the values that cross the port, and back.
+
+The order of the columns is that of the queries in `sql/`. Nothing here runs a query.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agenthive.core.ports import Record, RunRow
+
+
+def record_of(row: tuple[Any, ...]) -> Record:
+    """A record as it was read."""
+    pos, stream, seq, count, at, kind, v, rules, actor, cause, payload, prev, mark = row
+    return Record(
+        pos=pos, stream=stream, seq=seq, count=count, at=at, type=kind, v=v, rules=rules,
+        actor=actor, cause=cause, payload=payload.encode(), prev=prev, hash=mark,
+    )  # fmt: skip
+
+
+def run_of(row: tuple[Any, ...]) -> RunRow:
+    """A row of the run list as it was read."""
+    run, name, status, created, finished, total, completed, failed, tenant, owner = row
+    return RunRow(
+        run=run, name=name, status=status, created=created, finished=finished, total_tasks=total,
+        completed_tasks=completed, failed_tasks=failed, tenant=tenant, owner=owner,
+    )  # fmt: skip
+
+
+def run_values(row: RunRow) -> tuple[Any, ...]:
+    """What is written for a row of the run list."""
+    return (
+        row.run, row.tenant, row.owner, row.name, row.status, row.created, row.finished,
+        row.total_tasks, row.completed_tasks, row.failed_tasks,
+    )  # fmt: skip
