@@ -7,7 +7,7 @@ import pytest
 from agenthive.core import actions as act
 from agenthive.core import events as ev
 from agenthive.core.driver import Driver
-from agenthive.core.keys import call_key
+from agenthive.core.keys import Keys
 from agenthive.core.ports import Fault, Reply, Usage
 from agenthive.core.spec import Effect
 from agenthive.core.states import RunStatus
@@ -72,7 +72,7 @@ def test_the_call() -> None:
     assert (call.description, call.references) == ("d", {"${env:K}"})
     assert (call.timeout, perform.timeout) == (2.5, 2_500_000)
     assert perform.agent == spec.agents[0]
-    assert call.key == call_key("r", "b")
+    assert call.key == Keys("r")("b")
     intent = bench.events()[-1]
     assert intent == ev.TaskStarted(at=START, task="b", attempt=1, agent="a", key=call.key)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenthive.core.journal import GENESIS, VERSION, check, digest, seal
-from agenthive.core.keys import call_key
+from agenthive.core.keys import Keys
 from agenthive.core.ports import Record
 from agenthive.errors import JournalTooNew, StoreCorrupt
 
@@ -111,9 +111,9 @@ names = st.text(min_size=1, max_size=8)
 
 
 def test_a_key_is_fixed() -> None:
-    assert call_key("run", "task") == KEY
-    assert call_key("run", "task", 1) == KEY
-    assert call_key("run", "task", 2) != KEY
+    assert Keys("run")("task") == KEY
+    assert Keys("run")("task", 1) == KEY
+    assert Keys("run")("task", 2) != KEY
 
 
 KEY = "ZwSCIYVpWl8no_A1GpcgnTWkD9hApVq_r9a12CaYtNY"
@@ -123,12 +123,12 @@ KEY = "ZwSCIYVpWl8no_A1GpcgnTWkD9hApVq_r9a12CaYtNY"
 def test_keys_do_not_collide(
     run: str, task: str, number: int, run2: str, task2: str, number2: int
 ) -> None:
-    one, two = call_key(run, task, number), call_key(run2, task2, number2)
+    one, two = Keys(run)(task, number), Keys(run2)(task2, number2)
     assert (one == two) == ((run, task, number) == (run2, task2, number2))
     assert len(one) == 43
     assert one.isascii()
 
 
 def test_parts_of_keys_cannot_borrow_from_each_other() -> None:
-    assert call_key("ab", "c") != call_key("a", "bc")
-    assert call_key("r", "t1", 1) != call_key("r", "t", 11)
+    assert Keys("ab")("c") != Keys("a")("bc")
+    assert Keys("r")("t1", 1) != Keys("r")("t", 11)

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import pytest
 
-from agenthive.core import driver
+from agenthive.core import driver, live
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Call, Fault, Reply, Usage
@@ -95,7 +95,7 @@ def test_the_command_tells_what_is_wrong(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = iter(range(1 << 30))
-    monkeypatch.setattr(driver, "call_key", lambda run, task: f"key {next(keys)}")
+    monkeypatch.setattr(live, "Keys", lambda run: lambda task: f"key {next(keys)}")
     assert main(["--seeds", "0:500", "--stop-after", "2"]) == 1
     first, *lines = capsys.readouterr().out.splitlines()
     told = json.loads(first)

@@ -170,7 +170,20 @@ def credentials(
         user = _secret(login, "username", secrets, host)
         both = f"{user}:{_secret(login, 'password', secrets, host)}".encode()
         name, value = "Authorization", f"Basic {secrets.hide(base64.b64encode(both).decode())}"
-    return {name: value}, (name,)
+    return sendable({name: value}), (name,)
+
+
+def sendable(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers, if they can be sent. Raises ConfigurationError, which does not show a value.
+
+    What refuses them on the way quotes them in its error, and escaped, so that no scrubbing helps.
+    """
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigurationError(
+                f"the value of the header '{name}' cannot be sent: it may hold printable ASCII only"
+            )
+    return dict(headers)
 
 
 def _secret(login: Mapping[str, Any], name: str, secrets: Secrets, host: str) -> str:

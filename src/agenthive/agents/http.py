@@ -24,6 +24,7 @@ from agenthive.agents.base import (
     failed,
     fault_of,
     option,
+    sendable,
     status_fault,
     strict_json,
 )
@@ -100,12 +101,14 @@ class HttpAgent(BaseAgent):
         login, private = credentials(self.config, self._secrets, host)
         headers = {"user-agent": self._user_agent, self._key_header: call.key, **own}
         headers.update({name.lower(): value for name, value in login.items()})
-        return {name: value for name, value in headers.items() if value}, (*private, *own)
+        sent = {name: value for name, value in headers.items() if value}
+        return sendable(sent), (*private, *own)
 
     def _reply(self, action: str, answer: Answer) -> Reply:
         if answer.status >= 400:
-            text = answer.body[:300].decode("utf-8", "replace").strip()
-            fault = status_fault(answer.status, answer.headers, self._secrets.scrub(text))
+            # Scrubbed before it is cut: a part of a secret is not found.
+            text = self._secrets.scrub(answer.body.decode("utf-8", "replace").strip())[:300]
+            fault = status_fault(answer.status, answer.headers, text)
             return Reply(fault=fault)
         if action == "ping":
             return Reply(result={"status": answer.status})

@@ -14,6 +14,8 @@ import msgspec
 from agenthive.core.ports import Fault, Reply, Usage
 from agenthive.core.values import JSONValue
 
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder()
 DEEPEST: Final = 100
 """Levels of nesting; far below what any reader of the journal can take."""
 LONGEST_MESSAGE: Final = 10_000
@@ -34,15 +36,15 @@ def vetted(reply: Reply) -> Reply:
 
 def _plain(value: JSONValue) -> JSONValue:
     """The value, read back from its JSON. Raises whatever is wrong with it."""
-    # Strict about NaN, which msgspec would turn into null, and about keys that are no text.
-    if not isinstance(value, str | int | None):
-        json.dumps(value, allow_nan=False)
     try:
-        encoded = msgspec.json.encode(value)
+        encoded = _encoder.encode(value)
     except UnicodeEncodeError:
         # Half of a surrogate pair: models cut them in two.
-        encoded = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-    found: JSONValue = msgspec.json.decode(encoded)
+        encoded = json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8", "replace")
+    found: JSONValue = _decoder.decode(encoded)
+    if found != value:
+        # NaN, bytes, keys that are no text: only the slower encoder is strict about them.
+        json.dumps(value, allow_nan=False)
     if encoded.count(b"[") + encoded.count(b"{") > DEEPEST and _depth(found) > DEEPEST:
         raise ValueError(f"it is nested more than {DEEPEST} levels deep")
     return found

@@ -149,7 +149,8 @@ class Secrets:
 
     def _look_up(self, kind: str, name: str) -> str:
         if kind == "env":
-            value = os.environ.get(name)
+            # As with files, a line's end is no part of it: no header could carry one.
+            value = os.environ.get(name, "").strip("\r\n")
             if not value:
                 raise ConfigurationError(
                     f"the environment variable {name} is not set",
