@@ -24,6 +24,7 @@ from agenthive.core.spec import AgentSpec
 from agenthive.core.states import RunStatus
 from agenthive.core.values import SECOND, Micros
 from agenthive.errors import AgentHiveError, StoreFailed, StoreUnavailable
+from agenthive.infra.logs import log
 from agenthive.runtimes.waiters import Waiters
 
 CallId: TypeAlias = tuple[str, str, int]
@@ -109,8 +110,10 @@ class EmbeddedRuntime:
         return self._pulse
 
     async def drain(self) -> None:
-        """Start nothing new, let calls under way end and be recorded."""
+        """Start nothing new, let calls under way end and be recorded, if anything can be."""
         self.driver.draining = True
+        if self.refusing is not None:
+            self._drained.set()
         self._poke()
         await self._drained.wait()
 
@@ -163,7 +166,9 @@ class EmbeddedRuntime:
             self._committed()
 
     def _committed(self) -> None:
-        self.refusing = None
+        if self.refusing is not None:
+            log("warning", "the journal takes writes again")
+            self.refusing = None
         self._writing = False
         for action in self.driver.committed(self._clock()):
             self._carry_out(action)
@@ -176,6 +181,11 @@ class EmbeddedRuntime:
 
     def _refused(self, error: StoreUnavailable, batch: Batch, delay: float) -> None:
         """Nothing was written. Refuse new work, and try what was promised again and again."""
+        if self.refusing is None:
+            log("warning", "the journal takes no writes; trying again", reason=error.message)
+        if self.driver.draining:
+            # What ends now could not be written down anyway; it will be done again.
+            self._drained.set()
         self.refusing = error
         for token in self.driver.withdraw(batch):
             self._waiters.settle(token, error)
@@ -272,6 +282,7 @@ class EmbeddedRuntime:
             raise sick
 
     def _poison(self, error: StoreFailed) -> None:
+        log("error", "the journal failed; nothing goes on", reason=error.message)
         self.failed = error
         self._running = False
         self._drained.set()
