@@ -201,6 +201,8 @@ class SqliteStore:
         return run_of(rows[0]) if rows else None
 
     async def _ask(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        if self._closing:
+            raise StoreFailed("the store is closed")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._fetch, query, values)
 
