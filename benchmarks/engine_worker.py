@@ -83,10 +83,8 @@ async def measure(options: argparse.Namespace) -> None:
     ) as hive:
         base = common.status_kb("VmRSS")
         cpu, began = time.process_time(), time.perf_counter()
-        ids = [f"run-{i}" for i in range(runs)]
-        ended = [hive.ended(run) for run in ids]
-        await asyncio.gather(*(hive.submit(spec, run_id=run) for run in ids))
-        statuses = await asyncio.gather(*ended)
+        ids = await asyncio.gather(*(hive.submit(spec) for _ in range(runs)))
+        statuses = await asyncio.gather(*(hive.ended(run) for run in ids))
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         done = runs * len(spec.tasks)
         rows = await hive.runs()

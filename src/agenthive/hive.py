@@ -9,7 +9,8 @@ core's business, how it is written `authoring`'s. A new store gets a URL scheme 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Generator, Mapping
+import re
+from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,10 +26,16 @@ from agenthive.core.ports import RunRow, Store
 from agenthive.core.report import RunReport
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import WorkflowSpec
-from agenthive.core.states import CLOSED, Reason, RunStatus
+from agenthive.core.states import Reason, RunStatus
 from agenthive.core.story import Line
 from agenthive.core.values import JSONObject
-from agenthive.errors import AgentUnavailable, ConfigurationError, StoreFailed
+from agenthive.errors import (
+    AgentUnavailable,
+    ConfigurationError,
+    Conflict,
+    DefinitionError,
+    StoreFailed,
+)
 from agenthive.infra.clock import SteadyClock
 from agenthive.infra.home import Home
 from agenthive.infra.ids import uuid7
@@ -38,6 +45,8 @@ from agenthive.stores.archive import Archive, Fact
 from agenthive.stores.memory import MemoryStore
 
 MEMORY = "memory:"
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+"""What a run id that a caller chooses may look like."""
 
 
 class Hive:
@@ -128,9 +137,10 @@ class Hive:
 
         ``inputs`` are checked against what the workflow declares, and defaults filled in.
         Raises ConfigurationError if the workflow cannot run, AgentUnavailable if nobody has one of
-        its custom agents, StoreUnavailable or StoreFailed if the journal takes nothing.
+        its custom agents, Conflict if there is a run ``run_id``, StoreUnavailable or StoreFailed if
+        the journal takes nothing.
         """
-        run = run_id or uuid7()
+        run = uuid7() if run_id is None else await self._free(run_id)
         await self._submit(run, workflow, dict(inputs or {}))
         return run
 
@@ -138,31 +148,22 @@ class Hive:
         self, workflow: WorkflowSpec, inputs: Mapping[str, Any] | None = None
     ) -> RunReport:
         """Submit, wait, report. Raises what `submit` raises; a failed run is only reported."""
-        run = uuid7()
-        ended = self._live.ended(run)
-        await self._submit(run, workflow, dict(inputs or {}))
-        await ended
-        return await self.report(run)
+        return await self.wait(await self.submit(workflow, inputs))
 
-    def ended(self, run: str) -> Awaitable[RunStatus]:
-        """Ends when the run does, or when it needs somebody's help. Ask before you submit."""
-        return self._live.ended(run)
+    async def ended(self, run: str) -> RunStatus:
+        """Wait until the run has ended, or needs somebody's help; its status.
+
+        Raises RunNotFound, StoreFailed.
+        """
+        live = self._driver.runs.get(run)
+        if live is not None and not live.parked:
+            return await self._live.ended(run)
+        return RunStatus((await self._reader.row(run)).status)
 
     async def wait(self, run: str) -> RunReport:
-        """Wait until the run has ended, or needs somebody's help; then report.
-
-        Raises RunNotFound.
-        """
-        while True:
-            commit = self._live.next_commit
-            row = await self._reader.row(run)
-            live = self._driver.runs.get(run)
-            if live is not None and live.moves:
-                await self._live.ended(run)
-            elif live is None and RunStatus(row.status) not in CLOSED and self._live.writing:
-                await commit.wait()
-            else:
-                return await self.report(run)
+        """As `ended`, then report."""
+        await self.ended(run)
+        return await self.report(run)
 
     async def cancel(self, run: str, *, reason: str = "", actor: str = "local") -> None:
         """Cancel an open run: calls under way are stopped. Raises RunNotFound if it is not open."""
@@ -210,23 +211,23 @@ class Hive:
 
         Raises RunNotFound.
         """
+        await self._reader.row(run)
         while True:
-            commit, writing = self._live.next_commit, self._live.writing
+            # Asked before reading: what becomes true meanwhile comes with facts of its own.
+            commit = self._live.next_commit
             live = self._driver.runs.get(run)
-            row = await self._reader.row(run)
+            last = live is None or live.parked
             async for fact in self._reader.events(run, after):
                 after = fact.seq
                 yield fact
-            if RunStatus(row.status) in CLOSED or (live is None and not writing):
-                return
-            if live is not None and row.status == RunStatus.WAITING and not live.moves:
+            if last:
                 return
             await commit.wait()
 
     @property
     def idle(self) -> bool:
         """Nothing moves, and nothing will without somebody's help."""
-        return not any(live.moves for live in self._driver.runs.values())
+        return all(live.parked for live in self._driver.runs.values())
 
     @property
     def failed(self) -> StoreFailed | None:
@@ -275,6 +276,16 @@ class Hive:
             at=self._clock.now(), run=run, name=workflow.name, definition=name, inputs=inputs
         )
         await self._live.submit(event, graph, body)
+
+    async def _free(self, run: str) -> str:
+        """A run id that the caller chose, if it can be used."""
+        if run == ev.HIVE or not RUN_ID.fullmatch(run):
+            raise DefinitionError(
+                f"{run!r} cannot be a run id", hint="Use up to 128 letters, digits and - _ . :"
+            )
+        if await self._reader.last(run):
+            raise Conflict(f"run {run} exists already")
+        return run
 
     def _graph(self, name: str, workflow: WorkflowSpec) -> Graph:
         """Runs of one definition share a graph; the cache is dropped when it grows too large."""

@@ -16,7 +16,7 @@ from agenthive.core import definition
 from agenthive.core import events as ev
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
-from agenthive.core.invariants import violations
+from agenthive.core.invariants import driver_violations, violations
 from agenthive.core.machine import step
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.core.ports import Batch, Fault, Reply, Usage
@@ -41,8 +41,8 @@ def agent(name: str = "a", **more: Any) -> AgentSpec:
     return AgentSpec(name=name, type="custom", endpoint=f"custom://{name}", **more)
 
 
-def undo(**more: Any) -> CompensationSpec:
-    return CompensationSpec(agent="a", action="undo", **more)
+def undo(agent: str = "a", **more: Any) -> CompensationSpec:
+    return CompensationSpec(agent=agent, action="undo", **more)
 
 
 def flow(*tasks: TaskSpec, agents: Iterable[AgentSpec] = (), **more: Any) -> WorkflowSpec:
@@ -70,7 +70,8 @@ class Machine:
     def feed(self, kind: type[ev.Event], **fields: Any) -> list[cmd.RunCommand]:
         commands = step(self.state, kind(at=self.now, **fields))  # type: ignore[arg-type]
         self.commands += commands
-        assert violations(self.state) == []
+        wrong = violations(self.state)
+        assert not wrong, wrong
         return commands
 
     def start(self, *names: str) -> None:
@@ -150,8 +151,9 @@ class Bench:
 
     def sound(self) -> None:
         """Invariants hold, and the journal leads to the state in memory."""
+        wrong = driver_violations(self.driver)
+        assert not wrong, wrong
         for run, live in self.driver.runs.items():
-            assert violations(live.state) == []
             if live.written == live.state.seq:
                 again = replay(self.graphs[run], self.disk.records(run))
                 assert (again.state, again.status) == (live.state.state, live.state.status)

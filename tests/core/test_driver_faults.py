@@ -171,3 +171,32 @@ def test_an_answer_after_the_end_of_its_run_is_still_paid() -> None:
     assert [
         (e.run, e.task, e.attempt, e.usage) for e in bench.hive() if isinstance(e, ev.UsageAfterEnd)
     ] == [("r", "a", 1, USED)]
+
+
+def test_a_run_is_at_hand_until_its_end_is_on_disk() -> None:
+    bench = Bench()
+    bench.run(flow(task("a")))
+    bench.reply("a")
+    batch = bench.decide()
+    assert batch is not None
+    assert "r" in bench.driver.runs
+    bench.commit(batch)
+    assert "r" not in bench.driver.runs
+
+
+def test_a_compensation_that_waits_for_somebody_takes_no_run_slot_and_says_so() -> None:
+    bench = Bench(max_runs=1)
+    bench.run(flow(task("a", compensate=undo(agent="b")), task("c", "a", retry=NO_RETRY)))
+    bench.run(flow(task("a")), "next")
+    bench.answer("a")
+    bench.answer("c", fault=FAULT)
+    assert bench.open_calls() == ["r/a#undo"]
+    bench.crash(missing={"b": "bring b"})
+    assert act.RunParked("r") in bench.turn()
+    assert bench.status() == "compensating"
+    assert bench.open_calls() == ["next/a"]
+    bench.crash()
+    bench.turn()
+    assert sorted(bench.open_calls()) == ["next/a", "r/a#undo"]
+    bench.answer("a#undo")
+    assert bench.status() == "compensated"

@@ -132,10 +132,10 @@ def fault_of(error: BaseException) -> Fault:
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
         return Fault(kind="timeout", message="Request timeout")
     what = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
+    if isinstance(error, ValueError | RecursionError | httpx2.DecodingError):
+        return Fault(kind="invalid_reply", message=f"the answer is not what it should be: {what}")
     if isinstance(error, OSError | httpx2.HTTPError):
         return Fault(kind="connection", message=what)
-    if isinstance(error, ValueError | RecursionError):
-        return Fault(kind="invalid_reply", message=f"the answer is not what it should be: {what}")
     message = error.message if isinstance(error, AgentError) else what
     return Fault(kind="agent_error", message=message, counts=False)
 
@@ -170,7 +170,20 @@ def credentials(
         user = _secret(login, "username", secrets, host)
         both = f"{user}:{_secret(login, 'password', secrets, host)}".encode()
         name, value = "Authorization", f"Basic {secrets.hide(base64.b64encode(both).decode())}"
-    return {name: value}, (name,)
+    return sendable({name: value}), (name,)
+
+
+def sendable(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers, if they can be sent. Raises ConfigurationError, which does not show a value.
+
+    What refuses them on the way quotes them in its error, and escaped, so that no scrubbing helps.
+    """
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigurationError(
+                f"the value of the header '{name}' cannot be sent: it may hold printable ASCII only"
+            )
+    return dict(headers)
 
 
 def _secret(login: Mapping[str, Any], name: str, secrets: Secrets, host: str) -> str:

@@ -104,10 +104,11 @@ class Directory:
         """The custom agent of that name, None if nobody has it. Raises ConfigurationError."""
         if name not in self._custom:
             if name in self._lazy:
-                self._custom[name] = _import(name, self._lazy[name])
+                where = self._lazy[name]
+                self._custom[name] = _loaded(name, where, lambda: _import(where))
             else:
                 for entry in _packages().select(name=name):
-                    self._custom[name] = entry.load()
+                    self._custom[name] = _loaded(name, entry.value, entry.load)
         return self._custom.get(name)
 
     # What a runtime asks.
@@ -185,17 +186,25 @@ def _module(kind: str) -> Any:
     return importlib.import_module(f"agenthive.agents.{KINDS[kind]}")
 
 
-def _import(name: str, where: str) -> Any:
-    source, _, attribute = where.rpartition(":")
+def _loaded(name: str, where: str, load: Callable[[], Any]) -> Any:
+    """What ``load`` gives; whatever the operator's code does wrong is told as such."""
     try:
-        is_file = source.endswith(".py")
-        module = _module_of_file(Path(source)) if is_file else importlib.import_module(source)
-        return getattr(module, attribute)
-    except (ImportError, AttributeError) as error:
+        return load()
+    except ConfigurationError:
+        raise
+    except Exception as error:
         raise ConfigurationError(
-            f"custom agent '{name}' cannot be loaded from '{where}': {error}",
+            f"custom agent '{name}' cannot be loaded from '{where}': "
+            f"{type(error).__name__}: {error}",
             hint="Write module:attribute or FILE.py:attribute.",
         ) from error
+
+
+def _import(where: str) -> Any:
+    source, _, attribute = where.rpartition(":")
+    is_file = source.endswith(".py")
+    module = _module_of_file(Path(source)) if is_file else importlib.import_module(source)
+    return getattr(module, attribute)
 
 
 def _module_of_file(path: Path) -> Any:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
+import msgspec
 
 from agenthive.agents.base import (
     AgentResponse,
@@ -21,19 +22,26 @@ from agenthive.agents.base import (
     alone,
     credentials,
     failed,
+    fault_of,
     option,
+    sendable,
     status_fault,
     strict_json,
 )
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec, Effect
-from agenthive.errors import APIError, ConfigurationError, EgressRefused
+from agenthive.errors import ConfigurationError
 from agenthive.infra.egress import MAX_BODY, Answer, Egress
 from agenthive.infra.secrets import Secrets
 
 ACTIONS: Final = ("fetch", "ping", "request")
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 METHODS: Final = READS | {"POST", "PUT", "PATCH", "DELETE"}
+_FRAMING: Final = frozenset(
+    {"connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"}
+)
+"""Headers that say where a message goes and where it ends."""
+_CANNOT_ASK: Final = (httpx2.InvalidURL, httpx2.LocalProtocolError, TypeError, ValueError)
 
 
 class HttpAgent(BaseAgent):
@@ -47,7 +55,8 @@ class HttpAgent(BaseAgent):
         self._secrets = secrets
         self._egress = Egress(guarded=egress.guarded, allow=egress.allow)
         self._max_body = int(option(config, "max_body", MAX_BODY))
-        self._key_header = str(option(config, "idempotency_header", "Idempotency-Key"))
+        self._key_header = str(option(config, "idempotency_header", "Idempotency-Key")).lower()
+        self._user_agent = str(option(config, "user_agent", "agenthive"))
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Make the request outside any run."""
@@ -70,35 +79,36 @@ class HttpAgent(BaseAgent):
                 private=private,
                 **_body(parameters),
             )
-        except (ConfigurationError, EgressRefused) as error:
-            return failed("refused", error.message, retriable=False, counts=False)
-        except APIError as error:
-            return failed("invalid_reply", error.message)
-        except httpx2.TimeoutException:
-            return failed("timeout", "Request timeout")
-        except (httpx2.InvalidURL, ValueError) as error:
-            return failed("refused", f"cannot ask: {error}", retriable=False, counts=False)
-        except httpx2.HTTPError as error:
-            what = self._secrets.scrub(f"{type(error).__name__}: {error}")
-            return failed("connection", f"{urlsplit(self.config.endpoint).netloc}: {what}")
+        except _CANNOT_ASK as error:
+            what = self._secrets.scrub(f"cannot ask: {error}")
+            return failed("refused", what, retriable=False, counts=False)
+        except Exception as error:
+            fault = fault_of(error)
+            where = urlsplit(self.config.endpoint).netloc.rpartition("@")[2]
+            message = self._secrets.scrub(f"{where}: {fault.message}")
+            return Reply(fault=msgspec.structs.replace(fault, message=message))
         return self._reply(action, answer)
 
     def _headers(self, call: Call, host: str) -> tuple[dict[str, str], tuple[str, ...]]:
         """What is sent along, and the names among it that stay with this host."""
         given: Any = call.parameters.get("headers") or {}
         own = {
-            str(name): self._secrets.resolve_some(str(value), call.references, host)
+            str(name).lower(): self._secrets.resolve_some(str(value), call.references, host)
             for name, value in dict(given).items()
         }
+        if taken := _FRAMING & own.keys():
+            raise ValueError(f"the header '{min(taken)}' is not for a task to set")
         login, private = credentials(self.config, self._secrets, host)
-        agent = str(option(self.config, "user_agent", "agenthive"))
-        headers = {"user-agent": agent, self._key_header: call.key, **own, **login}
-        return {name: value for name, value in headers.items() if value}, (*private, *own)
+        headers = {"user-agent": self._user_agent, self._key_header: call.key, **own}
+        headers.update({name.lower(): value for name, value in login.items()})
+        sent = {name: value for name, value in headers.items() if value}
+        return sendable(sent), (*private, *own)
 
     def _reply(self, action: str, answer: Answer) -> Reply:
         if answer.status >= 400:
-            text = answer.body[:300].decode("utf-8", "replace").strip()
-            fault = status_fault(answer.status, answer.headers, self._secrets.scrub(text))
+            # Scrubbed before it is cut: a part of a secret is not found.
+            text = self._secrets.scrub(answer.body.decode("utf-8", "replace").strip())[:300]
+            fault = status_fault(answer.status, answer.headers, text)
             return Reply(fault=fault)
         if action == "ping":
             return Reply(result={"status": answer.status})
@@ -137,20 +147,26 @@ def _join(base: str, path: str) -> str:
     """The agent's address with a path of the task's; another host cannot be named."""
     if not path:
         return base
+    own = urlsplit(base)
     if "://" in path or path.startswith("//"):
-        own = urlsplit(base)
         there = urlsplit(path)
         if (own.scheme, own.netloc) != (there.scheme, there.netloc):
             raise ConfigurationError(f"the endpoint of a task stays at its agent's {own.netloc}")
         return path
-    return f"{base.rstrip('/')}/{path.lstrip('/')}"
+    plain, _, query = path.partition("?")
+    whole = f"{own.path.rstrip('/')}/{plain.lstrip('/')}"
+    asked = "&".join(part for part in (own.query, query) if part)
+    return urlunsplit((own.scheme, own.netloc, whole, asked, ""))
 
 
 def _body(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What httpx2 takes for the query and the body. Raises ValueError if there are two bodies."""
+    """What httpx2 takes for the query and the body. Raises ValueError for what is neither."""
     kinds = [name for name in ("json", "form", "body") if parameters.get(name) is not None]
     if len(kinds) > 1:
         raise ValueError(f"a request has one body, not {' and '.join(kinds)}")
+    for name in ("query", "form"):
+        if not isinstance(parameters.get(name) or {}, dict):
+            raise ValueError(f"'{name}' must be an object")
     found: dict[str, Any] = {}
     if parameters.get("query"):
         found["params"] = parameters["query"]

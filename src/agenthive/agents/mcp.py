@@ -17,9 +17,9 @@ import logging
 import secrets as dice
 import shlex
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 import httpx2
@@ -57,7 +57,6 @@ READS: Final = frozenset({*LISTS, "read_resource", "get_prompt"})
 ACTIONS: Final = READS | {"call_tool"}
 KEY: Final = "agenthive/idempotency-key"
 """Where in ``_meta`` the idempotency key stands, unless ``custom_params.idempotency_meta`` says."""
-START_TIMEOUT: Final = 30.0
 GRACE: Final = 2.0
 """Seconds a server has to end by itself once its stdin is closed."""
 PAGES: Final = 100
@@ -65,6 +64,8 @@ PAGES: Final = 100
 _MARK: Final = dice.token_hex(16)
 """Goes before a fault that our own side made and the SDK hands on; no server can know it."""
 CONNECTION_CLOSED: Final = -32000
+CLOSED: Final = "Connection closed"
+"""What the SDK says when a pipe has closed; servers use its number for anything."""
 _CODES: Final = {
     -32700: ("invalid_reply", True),  # what came cannot be read
     -32600: ("refused", False),
@@ -80,6 +81,7 @@ _SHAPES: Final[dict[str, Callable[[Any], bool]]] = {
     "tools": lambda value: isinstance(value, list) and _all_strings(value),
     "max_result": lambda value: isinstance(value, int) and value > 0,
     "start_timeout": lambda value: isinstance(value, int | float) and value > 0,
+    "idle_timeout": lambda value: isinstance(value, int | float) and value > 0,
 }
 """What ``custom_params`` are read, and whether a value will do."""
 
@@ -95,7 +97,8 @@ class McpAgent(BaseAgent):
         self._secrets, self._egress = secrets, egress
         self._most = int(option(config, "max_result", MAX_BODY))
         self._meta_key = str(option(config, "idempotency_meta", KEY))
-        self._start = float(option(config, "start_timeout", START_TIMEOUT))
+        start, idle = option(config, "start_timeout", 30.0), option(config, "idle_timeout", 600.0)
+        self._times = float(start), float(idle)
         self._session: Held[Client] | None = None
         self._sessions: set[Held[Client]] = set()
 
@@ -139,8 +142,8 @@ class McpAgent(BaseAgent):
     def _begun(self) -> Held[Client]:
         if self.config.endpoint.startswith(STDIO):
             command = Command(self.config, self._secrets, self._most)
-            return Held(command, self._start, ping=_ping)
-        return Held(Address(self.config, self._secrets, self._egress, self._most), self._start)
+            return Held(command, *self._times, ping=lambda client: client.list_tools())
+        return Held(Address(self.config, self._secrets, self._egress, self._most), *self._times)
 
     def _failed(self, error: Exception, session: Held[Client] | None) -> Reply:
         fault = _fault(error, None if session is None else session.peer)
@@ -217,8 +220,7 @@ class Request:
             items = [_plain(item) for item in getattr(page, field)]
             size += bounded(items, self.most - size)
             found += items
-            cursor = page.next_cursor
-            if cursor is None:
+            if (cursor := page.next_cursor) is None:
                 break
         else:
             raise APIError(f"the listing has more than {PAGES} pages")
@@ -255,14 +257,13 @@ class Command:
         program = path_of(words[0])
         if program is None:
             raise ConfigurationError(f"there is no command '{words[0]}'")
-        given: dict[str, str] = option(self._config, "env", {})
-        where = place(self._config)
+        given, where = option(self._config, "env", {}), place(self._config)
         env = {name: self._secrets.resolve(v, where).reveal() for name, v in given.items()}
         arguments = [*words[1:], *option(self._config, "args", [])]
-        cwd = option(self._config, "cwd", None)
+        cwd, longest = option(self._config, "cwd", None), self._longest
         try:
             self._process = await ProcessGroup.start(
-                [program, *arguments], env=env, cwd=cwd, longest=self._longest
+                [program, *arguments], env=env, cwd=cwd, longest=longest
             )
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
@@ -303,6 +304,7 @@ class Command:
                             await heard.send(SessionMessage(message))
                 except APIError as error:
                     self.complaint = error.message
+                    process.kill()
                 await process.finished()
 
         async def speak() -> None:
@@ -421,16 +423,18 @@ def _fault(error: BaseException, peer: Peer[Client] | None) -> Fault:
         error = error.exceptions[0]
     story = "" if peer is None else peer.story()
     code = getattr(error, "code", None)  # only what comes through the protocol has one
-    if isinstance(error, Lost) or code == CONNECTION_CLOSED:
+    if isinstance(code, int) and (ours := str(error).partition(_MARK)[2]):
+        return msgspec.json.decode(ours, type=Fault)
+    at_once = isinstance(peer, Address) or str(error) == CLOSED
+    if isinstance(error, Lost) or (code == CONNECTION_CLOSED and at_once):
         complaint = getattr(peer, "complaint", "")
         kind = "invalid_reply" if complaint else "connection"
-        return Fault(kind=kind, message=f"{story} ({error})".removesuffix(" ()"))
+        told = story if str(error) in ("", CLOSED) else f"{story} ({error})"
+        return Fault(kind=kind, message=told)
     if isinstance(error, TimeoutError):
         return Fault(kind="timeout", message=f"it did not answer in time; {story}")
     if not isinstance(code, int):
         return fault_of(error)
-    if ours := str(error).partition(_MARK)[2]:
-        return msgspec.json.decode(ours, type=Fault)
     kind, retriable = _CODES.get(code, ("agent_error", True))
     return Fault(kind=kind, message=str(error), retriable=retriable, counts=False)
 
@@ -451,13 +455,7 @@ async def _greet(stack: AsyncExitStack, transport: Callable[[], Transport]) -> C
     sdk = await asyncio.to_thread(importlib.import_module, "mcp")
     # What it logs may hold anything that a server says.
     logging.getLogger("mcp.client").setLevel(logging.CRITICAL + 1)
-    client: Client = sdk.Client(transport(), cache=None)
-    return await stack.enter_async_context(client)
-
-
-async def _ping(client: Client) -> None:
-    with suppress(Exception):
-        await client.list_tools()
+    return cast("Client", await stack.enter_async_context(sdk.Client(transport(), cache=None)))
 
 
 @functools.cache
@@ -489,14 +487,13 @@ def _message(line: bytes) -> Any:
     except ValueError as error:
         if not isinstance(number, int | str):
             return None
-        what = f"the answer is malformed: {str(error)[:200]}"
+        what = f"the answer is malformed: {error}"
         problem = mcp_types.ErrorData(code=mcp_types.PARSE_ERROR, message=what)
         return mcp_types.JSONRPCError(jsonrpc="2.0", id=number, error=problem)
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return plain
+    return dict(value.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
 def _texts(parts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def vendor_of(spec: AgentSpec) -> str:
         )
     if asked in VENDORS:
         return str(asked)
-    return "anthropic" if host.endswith("anthropic.com") else "openai"
+    return "anthropic" if f".{host}".endswith(".anthropic.com") else "openai"
 
 
 def action_problem(spec: AgentSpec, action: str) -> str | None:

@@ -8,17 +8,30 @@ of its input. It understands nothing and says so in ``model``. For demos, tests 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
-from agenthive.agents.base import AgentResponse, AgentType, BaseAgent
+from agenthive.agents.base import AgentResponse, AgentType, BaseAgent, alone, failed
+from agenthive.agents.questions import is_answer
 from agenthive.core.ports import Call, Reply, Usage
 from agenthive.core.spec import AgentSpec
 
 MODEL: Final = "offline-extractive"
 MOST_INPUT: Final = 2**20
+MOST_ITEMS: Final = 100
+DEEPEST: Final = 40
+BROADEST: Final = 6
+"""Deeper than this only what a schema requires is made."""
+CANNOT: Final = frozenset(
+    [
+        *("pattern", "patternProperties", "propertyNames", "minProperties", "not", "if"),
+        *("contains", "dependentRequired", "dependentSchemas", "$dynamicRef", "unevaluatedItems"),
+    ]
+)
+"""Words of JSON Schema that only somebody who understands could fill."""
 _WORD: Final = re.compile(r"[^\W_]{2,40}")
 _DULL_WORDS: Final = """
     the a an and or of to in on for with by at as is are was were be been it its this that these
@@ -35,12 +48,14 @@ class OfflineAgent(BaseAgent):
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Answer outside any run."""
-        reply = self._answer(action, "", parameters, {})
-        return AgentResponse(success=True, result=reply.result)
+        return await alone(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
         """Answer one attempt."""
-        return self._answer(call.action, call.description, call.parameters, call.dependencies)
+        try:
+            return self._answer(call.action, call.description, call.parameters, call.dependencies)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            return failed("refused", f"cannot answer: {error}", retriable=False, counts=False)
 
     def _answer(
         self, action: str, description: str, parameters: Mapping[str, Any], given: Mapping[str, Any]
@@ -49,7 +64,7 @@ class OfflineAgent(BaseAgent):
         schema = _schema(parameters)
         most = int(parameters.get("max_tokens") or 200)
         if schema is not None:
-            value = _fill(schema, _Pieces(text), 0)
+            value = _Maker(schema, _Pieces(text)).value(schema)
             content = json.dumps(value, ensure_ascii=False)
         else:
             value, content = None, summarize(text, most)
@@ -75,7 +90,7 @@ def count_tokens(text: str) -> int:
 
 def summarize(text: str, max_tokens: int) -> str:
     """The sentences with the most frequent words, in their own order, within ``max_tokens``."""
-    sentences = [s.strip() for s in re.split(r"(?<=[.!?])\s+|\n+", text) if s.strip()]
+    sentences = _sentences(text)
     weights = Counter(w for w in map(str.lower, _WORD.findall(text)) if w not in _DULL)
     ranked = sorted(range(len(sentences)), key=lambda i: (-_score(sentences[i], weights), i))
     chosen: set[int] = set()
@@ -88,7 +103,22 @@ def summarize(text: str, max_tokens: int) -> str:
     if not chosen and sentences:
         words = sentences[ranked[0]].split()
         return " ".join(words[:max_tokens])
-    return " ".join(sentences[i] for i in sorted(chosen))
+    return " ".join(_closed(sentences[i]) for i in sorted(chosen))
+
+
+def _sentences(text: str) -> list[str]:
+    """The sentences and lines of a text, each once."""
+    found = (s.strip() for s in re.split(r"(?<=[.!?])\s+|\n+", text))
+    return list(dict.fromkeys(s for s in found if s))
+
+
+def _closed(sentence: str) -> str:
+    """A sentence that another may follow."""
+    return (
+        sentence
+        if sentence.rstrip("\"')]»”").endswith((".", "!", "?", ":", ";"))
+        else f"{sentence}."
+    )
 
 
 def _score(sentence: str, weights: Counter[str]) -> float:
@@ -113,6 +143,8 @@ def _texts(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif is_answer(value):
+        yield from _strings(value["content"])
     elif isinstance(value, Mapping):
         for item in value.values():
             yield from _strings(item)
@@ -138,7 +170,7 @@ class _Pieces:
     """Sentences and numbers of a text, handed out in order, over and over."""
 
     def __init__(self, text: str) -> None:
-        self._sentences = [s.strip() for s in re.split(r"(?<=[.!?])\s+|\n+", text) if s.strip()]
+        self._sentences = _sentences(text)
         self._numbers = re.findall(r"-?\d{1,15}(?:\.\d{1,10})?", text)
         self._next = self._next_number = 0
 
@@ -155,34 +187,108 @@ class _Pieces:
         return float(self._numbers[(self._next_number - 1) % len(self._numbers)])
 
 
-def _fill(schema: Mapping[str, Any], pieces: _Pieces, depth: int) -> Any:
-    """A value that fits the schema: its parts come from the input where they can."""
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    for choice in ("anyOf", "oneOf", "allOf"):
-        if schema.get(choice):
-            return _fill(schema[choice][0], pieces, depth + 1)
-    kind = schema.get("type", "object" if "properties" in schema else "string")
-    kind = kind[0] if isinstance(kind, list) else kind
-    if depth > 20:
-        return None
-    if kind == "object":
-        wanted = schema.get("properties", {})
-        return {name: _fill(part, pieces, depth + 1) for name, part in wanted.items()}
-    if kind == "array":
-        size = max(int(schema.get("minItems", 0)), min(3, int(schema.get("maxItems", 3))))
-        return [_fill(schema.get("items", {}), pieces, depth + 1) for _ in range(min(size, 100))]
-    return _scalar(kind, schema, pieces)
+class _Maker:
+    """Makes values that fit a schema, of pieces of the input where it can.
 
+    Raises ValueError for what it cannot make: better no JSON than JSON that does not fit.
+    """
 
-def _scalar(kind: str, schema: Mapping[str, Any], pieces: _Pieces) -> Any:
-    if kind == "string":
-        text = pieces.sentence()[: int(schema.get("maxLength", 500))]
+    def __init__(self, root: Mapping[str, Any], pieces: _Pieces) -> None:
+        self._root, self._pieces = root, pieces
+
+    def value(self, schema: Any, depth: int = 0) -> Any:
+        """A value for a schema inside the root."""
+        if depth > DEEPEST or not isinstance(schema, Mapping | bool) or schema is False:
+            raise ValueError("the schema is nested too deep, or is none")
+        schema = {} if schema is True else schema
+        cannot = sorted(CANNOT & schema.keys())
+        if cannot:
+            raise ValueError(f"the offline model makes no JSON for a schema with '{cannot[0]}'")
+        if "const" in schema:
+            return schema["const"]
+        if schema.get("enum"):
+            return schema["enum"][0]
+        for word in ("$ref", "anyOf", "oneOf", "allOf"):
+            if schema.get(word):
+                return self.value(self._merged(schema, word, depth), depth + 1)
+        return self._typed(schema, depth)
+
+    def _typed(self, schema: Mapping[str, Any], depth: int) -> Any:
+        kind = schema.get("type", "object" if "properties" in schema else "string")
+        kind = kind[0] if isinstance(kind, list) else kind
+        if kind == "object":
+            return self._object(schema, depth)
+        if kind == "array":
+            return self._array(schema, depth)
+        if kind == "string":
+            return self._text(schema)
+        if kind in ("integer", "number"):
+            return _within(self._pieces.number(), schema, whole=kind == "integer")
+        return False if kind == "boolean" else None
+
+    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        """All its properties; of what is nested deep, as recursive schemas are, those required."""
+        wanted, required = schema.get("properties", {}), schema.get("required", [])
+        names = [*(wanted if depth < BROADEST else ()), *required]
+        others = schema.get("additionalProperties", True)
+        return {n: self.value(wanted.get(n, others), depth + 1) for n in dict.fromkeys(names)}
+
+    def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
+        least = int(schema.get("minItems", 0))
+        most = min(int(schema.get("maxItems", 3)), 3) if depth < BROADEST else 0
+        first = schema.get("prefixItems", [])
+        size = min(
+            max(least, most, len(first)), MOST_ITEMS, int(schema.get("maxItems", MOST_ITEMS))
+        )
+        kinds = [*first, *[schema.get("items", {})] * size][:size]
+        items = [self.value(kind, depth + 1) for kind in kinds]
+        if schema.get("uniqueItems"):
+            items = [item for n, item in enumerate(items) if item not in items[:n]]
+        if len(items) < least:
+            raise ValueError(f"the offline model finds no {least} items in its input")
+        return items
+
+    def _text(self, schema: Mapping[str, Any]) -> str:
+        text = self._pieces.sentence()[: int(schema.get("maxLength", 500))]
         return text.ljust(min(int(schema.get("minLength", 0)), 10_000), ".")
-    if kind in ("integer", "number"):
-        low, high = schema.get("minimum", -1e15), schema.get("maximum", 1e15)
-        value = min(max(pieces.number(), low), high)
-        return int(value) if kind == "integer" else value
-    return False if kind == "boolean" else None
+
+    def _merged(self, schema: Mapping[str, Any], word: str, depth: int) -> dict[str, Any]:
+        """One schema of those that ``word`` names and the rest, which all hold at once."""
+        if depth > DEEPEST:
+            raise ValueError("the schema is nested too deep")
+        whole = {name: value for name, value in schema.items() if name != word}
+        named = schema[word]
+        parts = [self._found(named)] if word == "$ref" else named if word == "allOf" else named[:1]
+        for part in parts:
+            part = {} if part is True else part
+            part = self._merged(part, "$ref", depth + 1) if "$ref" in part else part
+            properties = {**whole.get("properties", {}), **part.get("properties", {})}
+            required = [*whole.get("required", []), *part.get("required", [])]
+            whole |= part
+            whole |= {"properties": properties} if properties else {}
+            whole |= {"required": required} if required else {}
+        return whole
+
+    def _found(self, reference: str) -> Any:
+        place: Any = self._root
+        for step in str(reference).split("/")[1:]:
+            name = step.replace("~1", "/").replace("~0", "~")
+            place = place.get(name) if isinstance(place, Mapping) else None
+        if not str(reference).startswith("#") or place is None:
+            raise ValueError(f"the schema refers to '{reference}', which is not in it")
+        return place
+
+
+def _within(value: float, schema: Mapping[str, Any], *, whole: bool) -> float | int:
+    """A number between the bounds that a schema names. Raises ValueError if there is none."""
+    step = schema.get("multipleOf") or (1 if whole else 0)
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    low = max(schema.get("minimum", -1e15), -1e15 if above is None else math.nextafter(above, 1e16))
+    high = min(schema.get("maximum", 1e15), 1e15 if below is None else math.nextafter(below, -1e16))
+    value = min(max(value, low), high)
+    if step:
+        rounded = math.floor(value / step) * step
+        value = rounded if rounded >= low else math.ceil(low / step) * step
+    if not low <= value <= high:
+        raise ValueError("no number fits the schema")
+    return int(value) if whole else value

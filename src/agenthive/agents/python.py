@@ -18,10 +18,10 @@ from typing import Any
 
 import msgspec
 
-from agenthive.agents.base import AgentResponse, BaseAgent, alone, failed
+from agenthive.agents.base import AgentResponse, BaseAgent, alone, bounded, failed
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec
-from agenthive.errors import ConfigurationError
+from agenthive.errors import APIError, ConfigurationError
 
 THREADS = 64
 """How many sync functions run at once."""
@@ -113,8 +113,10 @@ def _reply(result: Any) -> Reply:
         if not result.success:
             return failed("agent_error", result.error or "no reason given", counts=False)
         result = result.result
-    encoded = msgspec.json.encode(result)
-    if len(encoded) > MAX_RESULT:
-        return failed("invalid_reply", f"the result has {len(encoded)} bytes", retriable=False)
+    plain = msgspec.to_builtins(result, str_keys=True)
+    try:
+        bounded(plain, MAX_RESULT)
+    except APIError as error:
+        return failed("invalid_reply", error.message, retriable=False)
     # What the run sees is what a reader of the journal sees: plain JSON, nothing shared.
-    return Reply(result=msgspec.json.decode(encoded))
+    return Reply(result=msgspec.json.decode(msgspec.json.encode(plain)))

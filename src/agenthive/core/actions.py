@@ -12,7 +12,7 @@ from agenthive.core.states import RunStatus
 from agenthive.core.values import Micros
 
 
-class Perform(msgspec.Struct, frozen=True):
+class Perform(msgspec.Struct, frozen=True, gc=False):
     """Make this call and report its reply.
 
     ``timeout`` (microseconds) bounds it; when it passes, the call is cancelled and the reply is a
@@ -24,7 +24,7 @@ class Perform(msgspec.Struct, frozen=True):
     timeout: Micros | None
 
 
-class Stop(msgspec.Struct, frozen=True):
+class Stop(msgspec.Struct, frozen=True, gc=False):
     """Cancel this call and report that it was stopped, unless it has answered by then."""
 
     run: str
@@ -32,7 +32,7 @@ class Stop(msgspec.Struct, frozen=True):
     attempt: int
 
 
-class Acknowledge(msgspec.Struct, frozen=True):
+class Acknowledge(msgspec.Struct, frozen=True, gc=False):
     """What was asked for under this token is on disk: say so to whoever asked.
 
     ``run`` is set when it is the acceptance of a new run.
@@ -42,14 +42,14 @@ class Acknowledge(msgspec.Struct, frozen=True):
     run: str = ""
 
 
-class RunEnded(msgspec.Struct, frozen=True):
+class RunEnded(msgspec.Struct, frozen=True, gc=False):
     """The run is closed: tell whoever waits for it."""
 
     run: str
     status: RunStatus
 
 
-class RunParked(msgspec.Struct, frozen=True):
+class RunParked(msgspec.Struct, frozen=True, gc=False):
     """Nothing of the run can move without somebody's help: tell whoever waits for it."""
 
     run: str

@@ -15,7 +15,7 @@ from agenthive.core.states import RunStatus
 from agenthive.core.values import Micros
 
 
-class Command(msgspec.Struct, frozen=True):
+class Command(msgspec.Struct, frozen=True, gc=False):
     """Base of all instructions."""
 
     cause: int

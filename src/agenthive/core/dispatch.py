@@ -87,8 +87,12 @@ class ReadyQueue:
         """A task is ready."""
         share = self._shares[run]
         self._age += 1
-        heappush(share.heaps.setdefault(lane, []), (-priority, -rank, self._age, task))
-        self._queue(share)
+        heap = share.heaps.get(lane)
+        if heap is None:
+            heap = share.heaps[lane] = []
+        heappush(heap, (-priority, -rank, self._age, task))
+        if share.used < share.capacity and -priority < share.turn[0]:
+            self._take_turn(share, -priority)
 
     def rerank(self, run: str, ranks: Sequence[float]) -> None:
         """What is known of a run's tasks has changed: order those that wait by these ranks."""
@@ -120,9 +124,11 @@ class ReadyQueue:
         self.used -= 1
         share.used -= 1
         share.held[lane] -= 1
-        self._lanes[lane].used -= 1
+        at = self._lanes[lane]
+        at.used -= 1
         self._queue(share)
-        self._wake_one(self._lanes[lane])
+        if at.waiters:
+            self._wake_one(at)
 
     def open(self, lane: str) -> None:
         """Let calls through the lane again."""
@@ -136,13 +142,20 @@ class ReadyQueue:
         self._lanes[lane].closed = True
 
     def _queue(self, share: Share) -> None:
+        """Give the run a turn, if it has something to start, room for it, and no turn as good."""
         if share.used >= share.capacity:
             return
-        best = min((heap[0][0] for heap in share.heaps.values() if heap), default=0)
+        best = 0
+        for heap in share.heaps.values():
+            if heap and heap[0][0] < best:
+                best = heap[0][0]
         if best < share.turn[0]:
-            self._age += 1
-            share.turn = (best, self._age)
-            heappush(self._turns, (best, share.given, self._age, share.run))
+            self._take_turn(share, best)
+
+    def _take_turn(self, share: Share, best: int) -> None:
+        self._age += 1
+        share.turn = (best, self._age)
+        heappush(self._turns, (best, share.given, self._age, share.run))
 
     def _best_lane(self, share: Share) -> Lane | None:
         best: Lane | None = None

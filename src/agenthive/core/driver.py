@@ -20,7 +20,6 @@ from agenthive.core.answers import Unpaid, late, outcome
 from agenthive.core.breakers import Breakers
 from agenthive.core.dispatch import UNLIMITED, ReadyQueue
 from agenthive.core.graph import Graph
-from agenthive.core.keys import call_key
 from agenthive.core.live import Live
 from agenthive.core.machine import RULES, step
 from agenthive.core.ports import Batch, Call, Fault, Record, Reply
@@ -38,6 +37,7 @@ class Driver:
     """All open runs of a hive.
 
     ``max_runs`` bounds the runs that are under way, ``max_calls`` the calls under way at once.
+    ``active`` counts the runs that take a run slot.
     """
 
     def __init__(self, *, max_runs: int = UNLIMITED, max_calls: int = UNLIMITED) -> None:
@@ -46,9 +46,10 @@ class Driver:
         self.breakers = Breakers(self.queue)
         self.draining = False
         self._max_runs = max_runs
-        self._active = 0
+        self.active = 0
         self._queued: dict[str, None] = {}
         self._dirty: dict[str, Live] = {}
+        self._in_batch: list[Live] = []
         self._hive: list[ev.HiveEvent] = []
         self._hive_committing: list[ev.HiveEvent] = []
         self._hive_seq = 0
@@ -143,18 +144,14 @@ class Driver:
         now = self._clock(now)
         live = self._join(state.run, state, now)
         live.missing = missing
-        live.written = state.seq
-        live.accepted = True
+        live.written = live.durable = state.seq
         if state.status is RunStatus.QUEUED:
             self._queued[state.run] = None
             return
-        self._active += state.status not in _IDLE
-        parked = state.parked is not None
+        self.active += state.takes_slot
         self._apply(live, ev.RunResumed(at=now, away=now - state.last_at), now)
         for index, kind in enumerate(list(state.state)):
             self._reopen(live, index, kind, now)
-        if parked and state.parked is not None:
-            self._after.append(act.RunParked(live.run))
 
     def _reopen(self, live: Live, index: int, kind: TaskState, now: Micros) -> None:
         """Bring back what a task's state needs outside the machine. Skips what moved meanwhile."""
@@ -191,8 +188,7 @@ class Driver:
             batch.records.append(live.record(RULES))
             if live.row_changed():
                 batch.runs.append(live.row())
-            if live.state.status in CLOSED:
-                self.runs.pop(live.run, None)
+        self._in_batch = list(self._dirty.values())
         self._dirty = {}
         if self._hive:
             batch.records.append(self._hive_record())
@@ -208,9 +204,14 @@ class Driver:
         """The batch is on disk: what to carry out, in order."""
         actions, self._committing = self._committing, []
         self._hive_committing = []
-        for action in actions:
-            if isinstance(action, act.Acknowledge) and action.run in self.runs:
-                self.runs[action.run].accepted = True
+        for live in self._in_batch:
+            live.durable = live.written
+            if live.parked:
+                actions.append(act.RunParked(live.run))
+            # Not before this: who finds no run here reads in the journal how it ended.
+            if live.over and self.runs.get(live.run) is live:
+                del self.runs[live.run]
+        self._in_batch = []
         return [action for action in actions if not self._overtaken(action, now)]
 
     def withdraw(self, batch: Batch) -> list[int]:
@@ -241,16 +242,14 @@ class Driver:
         return list(asked.values())
 
     def _forget(self, run: str) -> None:
-        live = self.runs.pop(run, None)
-        if live is None:
-            return
+        live = self.runs.pop(run)
         for index, kind in enumerate(live.state.state):
             if kind is TaskState.RUNNING:
                 self._heard(live, index, _STOPPED, self._latest)
         self.queue.leave(run)
         self._queued.pop(run, None)
         self._dirty.pop(run, None)
-        self._active -= live.state.status not in _IDLE
+        self.active -= live.state.takes_slot
 
     def next_wake(self) -> Micros | None:
         """When `decide` has something to do though nothing is reported (hive time)."""
@@ -297,18 +296,13 @@ class Driver:
     def _timer(self, live: Live, index: int, now: Micros) -> None:
         state = live.state
         if index < 0:
-            due = state.deadline is not None and state.deadline <= now
-            if (
-                due
-                and not state.stopping
-                and state.status in (RunStatus.RUNNING, RunStatus.WAITING)
-            ):
+            if state.deadline is not None and state.deadline <= now:
                 self._apply(live, ev.RunTimedOut(at=now), now)
         elif state.state[index] is TaskState.BACKING_OFF and state.wake_at[index] <= now:
             self._apply(live, ev.TaskWoke(at=now, task=state.graph.keys[index]), now)
 
     def _start_runs(self, now: Micros) -> None:
-        while self._queued and self._active < self._max_runs:
+        while self._queued and self.active < self._max_runs:
             run = next(iter(self._queued))
             del self._queued[run]
             self._apply(self.runs[run], ev.RunStarted(at=now), now)
@@ -336,7 +330,7 @@ class Driver:
             task=node.key,
             attempt=state.attempts[index] + 1,
             agent=node.agent.name,
-            key=call_key(state.run, node.key),
+            key=live.key(node.key),
         )
         live.intent = intent
         self._apply(live, intent, now)
@@ -344,13 +338,12 @@ class Driver:
     # Obeying the machine.
 
     def _apply(self, live: Live, event: ev.RunEvent, now: Micros) -> None:
-        before = live.state.status
+        before = live.state.takes_slot
         live.pending.append(event)
         self._dirty[live.run] = live
         commands = step(live.state, event)
-        # Before obeying: that may apply further facts, which change the status once more.
-        if live.state.status is not before:
-            self._status_changed(live, before)
+        # Before obeying: that may apply further facts, which count for themselves.
+        self.active += live.state.takes_slot - before
         for command in commands:
             self._obey(live, command, now)
 
@@ -372,7 +365,7 @@ class Driver:
 
     def _offer(self, live: Live, index: int, now: Micros) -> None:
         node = live.state.graph.nodes[index]
-        detail = live.missing.get(node.agent.name)
+        detail = live.missing.get(node.agent.name) if live.missing else None
         if detail is not None:
             blocked = ev.TaskBlocked(at=now, task=node.key, reason="agent", detail=detail)
             self._apply(live, blocked, now)
@@ -405,7 +398,7 @@ class Driver:
             timeout=None if node.timeout is None else node.timeout / SECOND,
         )
         perform = act.Perform(call, node.agent, node.timeout)
-        eager = node.effect is Effect.NONE and live.accepted
+        eager = node.effect is Effect.NONE and live.durable > 0
         (self._eager if eager else self._after).append(perform)
 
     def _close(self, live: Live, now: Micros) -> None:
@@ -415,12 +408,6 @@ class Driver:
         self._queued.pop(live.run, None)
         self._unpaid.keep(state)
         self._after.append(act.RunEnded(live.run, state.status))
-
-    def _status_changed(self, live: Live, before: RunStatus) -> None:
-        after = live.state.status
-        self._active += (after not in _IDLE) - (before not in _IDLE)
-        if live.state.parked is not None:
-            self._after.append(act.RunParked(live.run))
 
     # Bookkeeping.
 
@@ -453,7 +440,8 @@ class Driver:
     def _heard(self, live: Live, index: int, fault: Fault | None, now: Micros) -> None:
         """Free the slots of a call, and let its endpoint's breaker know."""
         node = live.state.graph.nodes[index]
-        live.stopping.discard((node.key, live.state.attempts[index]))
+        if live.stopping:
+            live.stopping.discard((node.key, live.state.attempts[index]))
         if fault is None:
             self._hive += self.breakers.succeeded(node.endpoint, now)
         else:
@@ -481,8 +469,5 @@ class Driver:
             rules=RULES,
         )
 
-
-_IDLE = {RunStatus.QUEUED, RunStatus.WAITING} | CLOSED
-"""Run states that take no run slot."""
 
 _STOPPED = Fault(kind="cancelled", message="stopped", counts=False)

@@ -17,7 +17,9 @@ from agenthive.core.ports import Fault, Usage
 from agenthive.core.values import JSONObject, JSONValue, Micros
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+class Event(
+    msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", omit_defaults=True
+):
     """Base of all facts."""
 
     at: Micros

@@ -16,7 +16,7 @@ import msgspec
 from agenthive.core.expressions import Template
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.spec import AgentSpec, Effect, TaskSpec, WorkflowSpec
-from agenthive.core.values import JSONValue, Micros, micros
+from agenthive.core.values import JSONObject, JSONValue, Micros, micros
 from agenthive.errors import ConfigurationError
 
 UNDO = "#undo"
@@ -26,7 +26,7 @@ _NO_RETRY = RetryPolicy(max_attempts=1)
 _DEFAULT_RETRY = RetryPolicy()
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True):
+class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One task, with every default resolved. ``undoes`` is the index a compensation belongs to."""
 
     key: str
@@ -87,11 +87,14 @@ class Graph:
         self.reads: list[tuple[int, ...]] = [()] * size
         self.readers = [0] * size
         for i, task in enumerate(self.spec.tasks):
-            self.deps[i] = tuple(self._look_up(task.name, task.depends_on))
-            for dep in self.deps[i]:
-                self.dependents[dep].append(i)
+            if task.depends_on:
+                self.deps[i] = tuple(self._look_up(task.name, task.depends_on))
+                for dep in self.deps[i]:
+                    self.dependents[dep].append(i)
         for i, node in enumerate(self.nodes):
             own = (node.undoes,) if node.undoes is not None else ()
+            if not (own or self.deps[i] or node.parameters.task_names):
+                continue
             named = self._look_up(node.key, node.parameters.task_names)
             self.reads[i] = tuple(dict.fromkeys((*self.deps[i], *named, *own)))
             for dep in self.reads[i]:
@@ -118,7 +121,7 @@ def _task_node(task: TaskSpec, agents: dict[str, AgentSpec]) -> Node:
         agent=agent,
         action=task.action,
         description=task.description,
-        parameters=Template.compile(task.parameters),
+        parameters=_template(task.parameters),
         effect=task.effect,
         retry=task.retry or agent.retry or _DEFAULT_RETRY,
         timeout=_timeout(task.timeout, agent),
@@ -138,7 +141,7 @@ def _undo_node(i: int, task: TaskSpec, agents: dict[str, AgentSpec]) -> Node:
         agent=agent,
         action=undo.action,
         description=f"compensation of {task.name}",
-        parameters=Template.compile(undo.parameters),
+        parameters=_template(undo.parameters),
         effect=undo.effect,
         retry=undo.retry or agent.retry or _DEFAULT_RETRY,
         timeout=_timeout(undo.timeout, agent),
@@ -148,6 +151,13 @@ def _undo_node(i: int, task: TaskSpec, agents: dict[str, AgentSpec]) -> Node:
         references=secret_references(undo.parameters),
         undoes=i,
     )
+
+
+def _template(parameters: JSONObject) -> Template:
+    return Template.compile(parameters) if parameters else _NO_PARAMETERS
+
+
+_NO_PARAMETERS: Final = Template.compile({})
 
 
 def _timeout(own: float | None, agent: AgentSpec) -> Micros | None:

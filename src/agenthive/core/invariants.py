@@ -1,7 +1,8 @@
-"""What must hold of a `RunState` after every step. Slow on purpose: for tests and simulations."""
+"""What must hold after every step. Slow on purpose: for tests and simulations."""
 
 from __future__ import annotations
 
+from agenthive.core.driver import Driver
 from agenthive.core.run_state import RunState
 from agenthive.core.states import CLOSED, COMPENSATION, OPEN, TaskState
 
@@ -11,6 +12,19 @@ _ENDED = frozenset(set(TaskState) - OPEN - {TaskState.DORMANT})
 def violations(state: RunState) -> list[str]:
     """One line for each invariant that does not hold; empty when all is well."""
     return [*_counters(state), *_edges(state), *_ends(state)]
+
+
+def driver_violations(driver: Driver) -> list[str]:
+    """The same for all runs that a driver has in hand, and for what it counts over them."""
+    lives = driver.runs.values()
+    found = [f"{live.run}: {line}" for live in lives for line in violations(live.state)]
+    active = sum(1 for live in lives if live.state.takes_slot)
+    calls = sum(live.state.in_flight for live in lives)
+    if active != driver.active:
+        found.append(f"{active} runs are active, not {driver.active}")
+    if calls != driver.queue.used:
+        found.append(f"{calls} calls are under way, not {driver.queue.used}")
+    return found
 
 
 def _counters(state: RunState) -> list[str]:
@@ -52,7 +66,7 @@ def _ends(state: RunState) -> list[str]:
         found.append(f"the run is {state.status} with {state.open} open tasks")
     if state.status not in CLOSED and state.finished is not None:
         found.append("the run has an end time and is open")
-    if state.in_flight > max(state.graph.spec.max_parallel, 1) + len(state.graph.undo):
+    if state.in_flight > max(state.graph.spec.max_parallel, 1):
         found.append(f"{state.in_flight} calls under way at once")
     found += [
         f"{node.key} was tried {state.attempts[i]} times"

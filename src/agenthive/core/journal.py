@@ -7,6 +7,7 @@ insertion or a change of order shows. A store calls `seal` when it writes and `c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
@@ -23,23 +24,30 @@ GENESIS = bytes(32)
 
 def digest(record: Record, prev: bytes) -> bytes:
     """SHA-256 over a domain tag, the length-prefixed fields, the payload and ``prev``."""
-    fields = (
-        f"agenthive/record/{record.v}",
-        record.stream,
-        str(record.seq),
-        str(record.count),
-        str(record.at),
-        record.type,
-        str(record.rules),
-        record.actor,
-        record.cause,
+    stream, seq, count, at = record.stream, str(record.seq), str(record.count), str(record.at)
+    head = (
+        f"{_tag(record.v)}{len(stream)}:{stream}{len(seq)}:{seq}{len(count)}:{count}{len(at)}:{at}"
+        f"{_origin(record.type, record.rules, record.actor, record.cause)}{len(record.payload)}:"
     )
-    head = "".join(f"{len(field)}:{field}" for field in fields).encode()
-    state = sha256(head)
-    state.update(b"%d:" % len(record.payload))
+    state = sha256(head.encode())
     state.update(record.payload)
     state.update(prev)
     return state.digest()
+
+
+def _prefixed(*fields: str) -> str:
+    return "".join(f"{len(field)}:{field}" for field in fields)
+
+
+@lru_cache(maxsize=16)
+def _tag(version: int) -> str:
+    return _prefixed(f"agenthive/record/{version}")
+
+
+@lru_cache(maxsize=256)
+def _origin(kind: str, rules: int, actor: str, cause: str) -> str:
+    """What most records of a journal have in common."""
+    return _prefixed(kind, str(rules), actor, cause)
 
 
 def seal(record: Record, prev: bytes, pos: int) -> Record:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from hashlib import sha256
 
 
-def call_key(run: str, task: str, number: int = 1) -> str:
-    """The key of logical call ``number`` of a task: base64url(SHA-256), 43 characters.
+class Keys:
+    """The keys of one run: ``keys(task, number)`` is that of a task's logical call ``number``.
 
-    The parts are length-prefixed, so no two different triples have the same input.
+    base64url(SHA-256), 43 characters. The parts are length-prefixed, so no two different triples
+    of run, task and number have the same input; what the run adds to it is hashed once.
     """
-    text = f"agenthive/key/1:{len(run)}:{run}{len(task)}:{task}{number}"
-    return urlsafe_b64encode(sha256(text.encode()).digest())[:43].decode("ascii")
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: str) -> None:
+        self._run = sha256(f"agenthive/key/1:{len(run)}:{run}".encode())
+
+    def __call__(self, task: str, number: int = 1) -> str:
+        whole = self._run.copy()
+        whole.update(f"{len(task)}:{task}{number}".encode())
+        return b2a_base64(whole.digest(), newline=False)[:43].translate(_URL).decode("ascii")
+
+
+_URL = bytes.maketrans(b"+/", b"-_")

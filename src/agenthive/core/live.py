@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from agenthive.core import events as ev
 from agenthive.core.estimates import Estimates
+from agenthive.core.keys import Keys
 from agenthive.core.ports import Record, RunRow
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import AgentSpec
-from agenthive.core.states import RunStatus, TaskState
+from agenthive.core.states import CLOSED, TaskState
 from agenthive.core.values import JSONObject, JSONValue
 
 
 class Live:
     """One open run.
 
-    ``written`` is the number of its last event that is in a batch; ``accepted`` says that its
-    submission is on disk.
+    ``written`` is the number of its last event that is in a batch, ``durable`` that of its last
+    event on disk.
     """
 
     __slots__ = (
-        "_row_status", "accepted", "estimates", "intent", "missing", "pending", "rank", "run",
+        "_row_status", "durable", "estimates", "intent", "key", "missing", "pending", "rank", "run",
         "state", "stopping", "written",
     )  # fmt: skip
 
     def __init__(self, run: str, state: RunState) -> None:
         self.run = run
+        self.key = Keys(run)
         self.state = state
         self.missing: dict[str, str] = {}
         self.estimates = Estimates(state.graph)
@@ -33,14 +35,18 @@ class Live:
         self.stopping: set[tuple[str, int]] = set()
         self.intent: ev.TaskStarted | None = None
         self.written = 0
-        self.accepted = False
+        self.durable = 0
         self._row_status = ""
 
     @property
-    def moves(self) -> bool:
-        """Whether the run goes on by itself: something is under way, or a time will come."""
-        waiting = self.state.status is RunStatus.WAITING
-        return not waiting or self.state.counts[TaskState.BACKING_OFF] > 0
+    def parked(self) -> bool:
+        """Whether nothing moves the run without somebody's help, and that is on disk."""
+        return self.state.parked is not None and self.durable == self.state.seq
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended, and that is on disk."""
+        return self.state.status in CLOSED and self.durable == self.state.seq
 
     def agent(self, index: int) -> AgentSpec:
         """The agent of a task."""
@@ -49,13 +55,15 @@ class Live:
     def parameters(self, index: int) -> JSONObject:
         """A task's parameters with their expressions evaluated. Raises ExpressionError."""
         template = self.state.graph.nodes[index].parameters
-        value = template.render({} if template.constant else self._scope(index))
+        value = template.value if template.constant else template.render(self._scope(index))
         assert isinstance(value, dict)
         return value
 
     def dependencies(self, index: int) -> JSONObject:
         """Name -> result of what a task depends on (a tolerated failure gives None)."""
         graph, results = self.state.graph, self.state.results
+        if not graph.deps[index]:
+            return {}
         return {graph.keys[dep]: results.get(dep) for dep in graph.deps[index]}
 
     def _scope(self, index: int) -> dict[str, JSONValue]:

@@ -14,14 +14,22 @@ from agenthive.core import commands as cmd
 from agenthive.core import events as ev
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import Effect, FailureStrategy
-from agenthive.core.states import CLOSED, UNSTARTED, RunStatus, TaskState
-from agenthive.core.transitions import EVENT_MOVES, RUN_EVENT_MOVES, RUN_STATE_MOVES, STATE_MOVES
+from agenthive.core.states import CLOSED, OPEN, UNSTARTED, RunStatus, TaskState
+from agenthive.core.transitions import (
+    EVENT_MOVES,
+    RUN_EVENT_MOVES,
+    RUN_STATE_MOVES,
+    STATE_MOVES,
+    Chooser,
+)
 from agenthive.errors import InvalidTransition
 
 RULES: Final = 1
 """The version of these rules; every record carries the one it was written under."""
 
 Out: TypeAlias = "list[cmd.RunCommand]"
+Note: TypeAlias = Callable[[RunState, int, ev.RunEvent], None]
+_Fact: TypeAlias = tuple[dict[TaskState, TaskState | Chooser], Note | None, int | None]
 
 
 def step(state: RunState, event: ev.RunEvent) -> list[cmd.RunCommand]:
@@ -29,48 +37,50 @@ def step(state: RunState, event: ev.RunEvent) -> list[cmd.RunCommand]:
     out: list[cmd.RunCommand] = []
     state.seq += 1
     state.last_at = event.at
-    if isinstance(event, ev.TaskEvent):
+    if isinstance(event, ev.LateReply):
+        _late(state, event)
+    elif isinstance(event, ev.TaskEvent):
         _task_event(state, event, out)
     else:
         _run_event(state, event, out)
-    _settle_run(state, event.at, out)
+    # The common case first: while something is under way or ready, no row of RUNNING can hold.
+    counts = state.counts
+    busy = counts[TaskState.RUNNING] or counts[TaskState.READY]
+    if not (busy and state.open and state.status is RunStatus.RUNNING):
+        _settle_run(state, event.at, out)
     return out
 
 
-def _task_event(state: RunState, event: ev.RunEvent, out: Out) -> None:
-    assert isinstance(event, ev.TaskEvent)
-    task = state.graph.index.get(event.task)
-    if task is None:
-        raise InvalidTransition(f"run {state.run}: no task '{event.task}' for {_name(event)}")
-    if isinstance(event, ev.LateReply):
-        _late(state, task, event)
-        return
-    row = EVENT_MOVES.get(state.state[task])
-    target = row.get(type(event)) if row else None
-    if target is None or not _is_current(state, task, event):
+def _task_event(state: RunState, event: ev.TaskEvent, out: Out) -> None:
+    task = _index(state, event)
+    moves, note, ahead = _FACTS[type(event)]
+    target = moves.get(state.state[task])
+    current = ahead is None or event.attempt == state.attempts[task] + ahead  # type: ignore[attr-defined]
+    if target is None or not current:
         raise InvalidTransition(_refusal(state, task, event))
-    new = target if isinstance(target, TaskState) else target(state, task, event)
-    note = _NOTES.get(type(event))
+    if not isinstance(target, TaskState):
+        target = target(state, task, event)  # type: ignore[arg-type]
     if note is not None:
-        note(state, task, event)
+        note(state, task, event)  # type: ignore[arg-type]
     touched: list[int] = []
-    _enter(state, task, new, event.at, touched, out)
-    _settle_tasks(state, touched, event.at, out)
+    _enter(state, task, target, event.at, touched, out)
+    if touched:
+        _settle_tasks(state, touched, event.at, out)
 
 
-def _late(state: RunState, task: int, event: ev.LateReply) -> None:
+def _late(state: RunState, event: ev.LateReply) -> None:
     """An answer that no longer counts settles what its call cost, once."""
+    task = _index(state, event)
     if (task, event.attempt) not in state.unpaid:
         raise InvalidTransition(_refusal(state, task, event))
     state.unpaid.discard((task, event.attempt))
 
 
-def _is_current(state: RunState, task: int, event: ev.TaskEvent) -> bool:
-    attempt = getattr(event, "attempt", None)
-    if attempt is None:
-        return True
-    expected = state.attempts[task] + (type(event) is ev.TaskStarted)
-    return bool(attempt == expected)
+def _index(state: RunState, event: ev.TaskEvent) -> int:
+    task = state.graph.index.get(event.task)
+    if task is None:
+        raise InvalidTransition(f"run {state.run}: no task '{event.task}' for {_name(event)}")
+    return task
 
 
 def _refusal(state: RunState, task: int, event: ev.TaskEvent) -> str:
@@ -132,7 +142,7 @@ def _note_unblocked(state: RunState, task: int, event: ev.RunEvent) -> None:
     state.blocked.pop(task, None)
 
 
-_NOTES: Final[dict[type[ev.Event], Callable[[RunState, int, ev.RunEvent], None]]] = {
+_NOTES: Final[dict[type[ev.TaskEvent], Note]] = {
     ev.TaskStarted: _note_started,
     ev.TaskSucceeded: _note_succeeded,
     ev.TaskFailed: _note_failed,
@@ -141,6 +151,26 @@ _NOTES: Final[dict[type[ev.Event], Callable[[RunState, int, ev.RunEvent], None]]
     ev.TaskBlocked: _note_blocked,
     ev.TaskUnblocked: _note_unblocked,
 }
+
+
+def _facts() -> dict[type[ev.TaskEvent], _Fact]:
+    """The event-triggered table turned around: what each kind of fact does in each state.
+
+    With it the fact's note, and how far its attempt is ahead of the one that is known: 1 for the
+    start of a new one, 0 for what is about the current one, None for what is about none.
+    """
+    kinds = {kind for row in EVENT_MOVES.values() for kind in row}
+    return {
+        kind: (
+            {state: row[kind] for state, row in EVENT_MOVES.items() if kind in row},
+            _NOTES.get(kind),
+            int(kind is ev.TaskStarted) if "attempt" in kind.__struct_fields__ else None,
+        )
+        for kind in kinds
+    }
+
+
+_FACTS: Final = _facts()
 
 
 # Moving a task.
@@ -154,7 +184,8 @@ def _enter(
     state.since[task] = at
     state.counts[old] -= 1
     state.counts[new] += 1
-    state.open += state.counts_as_open(new) - state.counts_as_open(old)
+    if (old in OPEN) is not (new in OPEN) or state.stopping:
+        state.open += state.counts_as_open(new) - state.counts_as_open(old)
     entered = _ON_ENTRY.get(new)
     if entered is not None:
         entered(state, task, touched, out)
@@ -186,10 +217,12 @@ def _on_backing_off(state: RunState, task: int, touched: list[int], out: Out) ->
 
 
 def _on_succeeded(state: RunState, task: int, touched: list[int], out: Out) -> None:
-    graph = state.graph
+    graph, pending = state.graph, state.pending
     for dependent in graph.dependents[task]:
-        state.pending[dependent] -= 1
-        touched.append(dependent)
+        pending[dependent] -= 1
+        # One that waits for more cannot move yet: no guard of WAITING has come true.
+        if not pending[dependent]:
+            touched.append(dependent)
     _forget(state, task)
     if task >= graph.tasks:
         _undo_ended(state, task, touched)
@@ -230,8 +263,10 @@ def _forget(state: RunState, task: int) -> None:
         state.readers[read] -= 1
         if not state.readers[read]:
             state.results.pop(read, None)
-    state.wake_at.pop(task, None)
-    state.blocked.pop(task, None)
+    if state.wake_at:
+        state.wake_at.pop(task, None)
+    if state.blocked:
+        state.blocked.pop(task, None)
 
 
 _ON_ENTRY: Final[dict[TaskState, Callable[[RunState, int, list[int], Out], None]]] = {
@@ -291,7 +326,7 @@ def _waited(state: RunState, at: int) -> int:
 
 
 def _set_deadline(state: RunState, out: Out) -> None:
-    if state.deadline is not None and state.status is not RunStatus.COMPENSATING:
+    if state.deadline is not None:
         out.append(cmd.SetDeadline(state.seq, state.deadline))
 
 
@@ -310,14 +345,6 @@ def _stop(state: RunState, touched: list[int], out: Out, *, cancel_all: bool) ->
 
 
 def _settle_run(state: RunState, at: int, out: Out) -> None:
-    # The common case first: while something is under way or ready, no row of RUNNING can hold.
-    counts = state.counts
-    if (
-        state.status is RunStatus.RUNNING
-        and state.open
-        and (counts[TaskState.RUNNING] or counts[TaskState.READY])
-    ):
-        return
     moved = True
     while moved:
         moved = False
@@ -327,6 +354,17 @@ def _settle_run(state: RunState, at: int, out: Out) -> None:
                 _enter_run(state, at, out)
                 moved = True
                 break
+    if state.status is RunStatus.COMPENSATING:
+        _park_undoing(state, at)
+
+
+def _park_undoing(state: RunState, at: int) -> None:
+    """While undoing, the one open task is the compensation whose turn it is."""
+    blocked = state.counts[TaskState.BLOCKED] > 0
+    if blocked and state.parked is None:
+        state.parked = at
+    elif not blocked:
+        state.parked = None
 
 
 def _enter_run(state: RunState, at: int, out: Out) -> None:

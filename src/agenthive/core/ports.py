@@ -15,7 +15,7 @@ from agenthive.core.spec import AgentSpec
 from agenthive.core.values import JSONObject, JSONValue, Micros, NanoUSD
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """What a model call used. Tokens are counts; ``cost`` is nano-dollars, None where unknown."""
 
     model: str = ""
@@ -27,7 +27,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cost: NanoUSD | None = None
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Fault(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Why an attempt did not succeed.
 
     ``kind``: timeout, rate_limited, overloaded, unavailable, connection, refused, invalid_reply,
@@ -43,7 +43,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     counts: bool = True
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
+class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One attempt, as an agent sees it.
 
     ``key`` is the idempotency key, the same for every attempt of one logical call.
@@ -66,7 +66,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
 
 
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
+class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What came of a call: a result (any JSON) or a fault, and what it used."""
 
     result: JSONValue = None
@@ -102,7 +102,7 @@ class Agents(Protocol):
         ...
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One row of the journal: what one step wrote into one stream.
 
     ``seq`` is the number of its first event within the stream, ``pos`` across the store; ``count``
@@ -125,7 +125,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     hash: bytes = b""
 
 
-class RunRow(msgspec.Struct, frozen=True, kw_only=True):
+class RunRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What the list of runs shows: a projection, written in the transaction of its records."""
 
     run: str

@@ -155,6 +155,7 @@ def _error(state: RunState, index: int) -> str | msgspec.UnsetType:
 def _why_skipped(state: RunState, index: int) -> str:
     bad = (TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED)
     for dep in state.graph.deps[index]:
-        if state.state[dep] in bad:
+        tolerated = state.state[dep] is TaskState.FAILED and state.graph.nodes[dep].tolerated
+        if state.state[dep] in bad and not tolerated:
             return f"skipped: '{state.graph.keys[dep]}' {state.state[dep]}"
     return "skipped: the run stopped"

@@ -12,6 +12,11 @@ from agenthive.core.spec import FailureStrategy
 from agenthive.core.states import COMPENSATION, OPEN, RunStatus, TaskState
 from agenthive.core.values import JSONObject, JSONValue, Micros, micros
 
+_TIMED = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
+
+
+_NONE = dict.fromkeys(TaskState, 0)
+
 
 class RunState:
     """One run.
@@ -60,7 +65,7 @@ class RunState:
         self.losses: dict[int, int] = {}
         self.blocked: dict[int, tuple[str, str]] = {}
         self.unpaid: set[tuple[int, int]] = set()
-        self.counts = dict.fromkeys(TaskState, 0)
+        self.counts = _NONE.copy()
         self.counts[TaskState.WAITING] = graph.tasks
         self.counts[TaskState.DORMANT] = size - graph.tasks
         self.open = graph.tasks
@@ -80,11 +85,18 @@ class RunState:
 
     @property
     def deadline(self) -> Micros | None:
-        """When the run times out; None if never, or not while it waits for somebody."""
+        """When the run times out; None if never, or not as things stand."""
         timeout = self.graph.spec.timeout
-        if timeout is None or self.parked is not None:
+        timed = self.status in _TIMED and self.parked is None and not self.stopping
+        if timeout is None or not timed:
             return None
         return self.started + self.away + micros(timeout)
+
+    @property
+    def takes_slot(self) -> bool:
+        """Whether the run is one of those under way."""
+        under_way = self.status is RunStatus.RUNNING or self.status is RunStatus.COMPENSATING
+        return under_way and self.parked is None
 
     @property
     def in_flight(self) -> int:

@@ -37,7 +37,7 @@ class FailureStrategy(StrEnum):
     PARTIAL = "partial_completion_allowed"
 
 
-class AgentSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AgentSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Who does tasks. ``timeout`` is seconds; secrets in ``authentication`` are references.
 
     ``type`` is an agent kind (ai_agent, mcp_server, http_api, custom, ...). A secret reference is a
@@ -60,7 +60,7 @@ class AgentSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.type} {self.endpoint}"
 
 
-class CompensationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CompensationSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """How a finished task is undone. Runs as a task of its own, named ``TASK#undo``."""
 
     agent: str
@@ -71,7 +71,7 @@ class CompensationSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     effect: Effect = Effect.ANY
 
 
-class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TaskSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One node of the graph. ``timeout`` and ``estimated_duration`` are seconds.
 
     ``parameters`` may hold ``{{ expressions }}`` in its strings. ``timeout`` None means that of the
@@ -93,7 +93,7 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     compensate: CompensationSpec | None = None
 
 
-class InputSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class InputSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A declared input.
 
     ``type``: string, integer, number, boolean, array, object, secret or any.
@@ -105,7 +105,7 @@ class InputSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     default: JSONValue = None
 
 
-class WorkflowSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WorkflowSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A whole workflow. ``timeout`` (seconds) bounds the run; None means no bound.
 
     ``dialect`` 0 is document C's defaults, 1 is the native ones; the defaults have been applied

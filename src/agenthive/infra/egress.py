@@ -9,8 +9,10 @@ an operator's own file may also reach loopback. Proxies of the environment are i
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -96,7 +98,7 @@ class Egress:
     async def admit(self, request: httpx2.Request) -> httpx2.Request:
         """The request as it may be sent: to an address that was checked, under its own name."""
         url = request.url
-        if url.scheme not in ("http", "https"):
+        if url.scheme not in ("http", "https") or not url.host:
             raise EgressRefused(f"only http and https are called, not '{url.scheme}'")
         if not self.guarded:
             return request
@@ -114,6 +116,7 @@ class Egress:
         self, method: str, url: str, headers: Mapping[str, str], max_body: int, body: Any
     ) -> Answer:
         client = self._pool()
+        client.cookies.clear()  # what one call is given is no business of the next
         request = client.build_request(method, url, headers=headers, **body)
         response = await client.send(request, stream=True)
         try:
@@ -125,13 +128,11 @@ class Egress:
     async def _checked(self, scheme: str, host: str, port: int | None) -> Address:
         """The one address to connect to, after every one has been looked at."""
         number = port or (443 if scheme == "https" else 80)
-        if scheme not in ("http", "https") or not host:
-            raise EgressRefused(f"only http and https are called, not '{scheme}'")
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise APIError(f"the name {host} cannot be resolved") from error
+            raise httpx2.ConnectError(f"the name {host} cannot be resolved") from error
         addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
         if f"{host}:{number}" not in self.allow:
             for address in addresses:
@@ -159,13 +160,19 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     """
 
     def __init__(self, egress: Egress, max_body: int, *, plain: bool) -> None:
-        limits = httpx2.Limits(max_connections=200, max_keepalive_connections=50)
-        self._inner = httpx2.AsyncHTTPTransport(limits=limits, trust_env=False)
         self._egress, self._max_body, self._plain = egress, max_body, plain
+        self._inner = _transport(keep=50)
+        # Guarded connections are known by their address, and two names may share one: a connection
+        # that was opened for one name is not used for another.
+        self._others = _transport(keep=0)
+        self._home: str | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Check, send, bound."""
-        response = await self._inner.handle_async_request(await self._egress.admit(request))
+        self._home = self._home or request.url.host
+        at_home = not self._egress.guarded or request.url.host == self._home
+        inner = self._inner if at_home else self._others
+        response = await inner.handle_async_request(await self._egress.admit(request))
         encoding = response.headers.get("content-encoding", "identity")
         if self._plain and encoding != "identity":
             await response.aclose()
@@ -177,6 +184,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the pooled connections."""
         await self._inner.aclose()
+        await self._others.aclose()
 
 
 class _Bounded(httpx2.AsyncByteStream):
@@ -195,13 +203,24 @@ class _Bounded(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
+def _transport(keep: int) -> httpx2.AsyncHTTPTransport:
+    limits = httpx2.Limits(max_connections=200, max_keepalive_connections=keep)
+    return httpx2.AsyncHTTPTransport(verify=_trust(), limits=limits, trust_env=False)
+
+
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """Whose certificates are believed. Reading them takes long: once is enough."""
+    return httpx2.create_ssl_context(trust_env=False)
+
+
 def is_public(address: Address) -> bool:
     """Whether an address belongs to the public internet, whatever it is wrapped in."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if address in _NAT64:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        if address.teredo is not None:
+        if address.teredo is not None or address.is_site_local:
             return False
         if inner is not None:
             return is_public(inner)

@@ -50,20 +50,23 @@ class Peer(Protocol[C_co]):
 class Held(Generic[C]):
     """One connection, opened at once. ``over`` once it takes no more calls.
 
-    ``ping`` ends when the other side has answered anything. It is needed where all calls go through
-    one pipe, so that one of them can block the others.
+    ``ping`` ends, or fails, when the other side has answered anything. It is needed where all calls
+    go through one pipe, so that one of them can block the others. After ``idle`` seconds without a
+    call the connection is closed.
     """
 
     def __init__(
         self,
         peer: Peer[C],
         start_timeout: float,
-        ping: Callable[[C], Awaitable[None]] | None = None,
+        idle: float,
+        ping: Callable[[C], Awaitable[object]] | None = None,
     ) -> None:
         self.peer = peer
         self.ping = ping
         self.over = False
-        self._start = start_timeout
+        self._start, self._idle = start_timeout, idle
+        self._rest: asyncio.TimerHandle | None = None
         self._calls = 0
         self._stop = asyncio.Event()
         self._ready: asyncio.Future[C | Exception] = asyncio.get_running_loop().create_future()
@@ -80,6 +83,7 @@ class Held(Generic[C]):
     async def run(self, work: Awaitable[Any]) -> Any:
         """Wait for one call. Cancelled: it is told so, and killed if it does not hear."""
         self._calls += 1
+        self._wake()
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task})
@@ -100,13 +104,23 @@ class Held(Generic[C]):
         """End it now."""
         self.over = True
         self._stop.set()
-        await asyncio.wait({self.owner}, timeout=CLOSING)
+        if self._ready.done():
+            await asyncio.wait({self.owner}, timeout=CLOSING)
         self.owner.cancel()
         await asyncio.wait({self.owner})
 
     def _settle(self) -> None:
-        if self.over and not self._calls:
+        if self._calls:
+            return
+        if self.over:
             self._stop.set()
+        else:
+            self._wake()
+            self._rest = asyncio.get_running_loop().call_later(self._idle, self.retire)
+
+    def _wake(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
 
     async def _give_up(self, task: asyncio.Future[Any]) -> None:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -114,10 +128,12 @@ class Held(Generic[C]):
         await asyncio.wait({task}, timeout=GIVE_UP)
         if not task.done():
             self._kill()
-        elif self._doubt is None and self.ping is not None:
+        elif self.ping is None:
+            self.over = True  # the call may still hold a connection, until this one is closed
+        elif self._doubt is None:
             self._doubt = asyncio.create_task(self._check(self.ping))
 
-    async def _check(self, ping: Callable[[C], Awaitable[None]]) -> None:
+    async def _check(self, ping: Callable[[C], Awaitable[object]]) -> None:
         """Is it still there? One that a cancelled call has hung serves nobody any more."""
         client = await self.ready()
         try:
@@ -125,6 +141,8 @@ class Held(Generic[C]):
         except TimeoutError:
             if not self._calls:
                 self._kill()
+        except Exception:
+            return  # an error is an answer too
         finally:
             self._doubt = None
 
@@ -141,6 +159,7 @@ class Held(Generic[C]):
             self._begin(error)
         finally:
             self.over = True
+            self._wake()
             self._begin(Lost())
             if self._doubt is not None:
                 self._doubt.cancel()
@@ -149,6 +168,7 @@ class Held(Generic[C]):
         async with asyncio.timeout(self._start):
             client = await self.peer.open(stack)
         self._begin(client)
+        self._settle()
         waits = [asyncio.ensure_future(wait) for wait in (self._stop.wait(), self.peer.lost())]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

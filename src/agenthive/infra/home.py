@@ -33,10 +33,7 @@ class Home:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             held = os.open(self._lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StoreUnavailable(
-                f"the home {self.path} cannot be used: {error.strerror or error}",
-                hint="Choose another folder with --home, or make this one writable.",
-            ) from error
+            raise self._unusable(error) from error
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -45,9 +42,19 @@ class Home:
                 f"the home {self.path} is owned by process {self.owner() or 'unknown'}",
                 hint="Wait for it, or use another home with --home.",
             ) from error
-        os.ftruncate(held, 0)
-        os.write(held, str(os.getpid()).encode())
+        try:
+            os.ftruncate(held, 0)
+            os.write(held, str(os.getpid()).encode())
+        except OSError as error:
+            os.close(held)
+            raise self._unusable(error) from error
         self._held = held
+
+    def _unusable(self, error: OSError) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"the home {self.path} cannot be used: {error.strerror or error}",
+            hint="Choose another folder with --home, or make this one writable.",
+        )
 
     def owner(self) -> int | None:
         """The process id that the owner wrote down, if it can be read."""

@@ -142,8 +142,8 @@ class ProcessGroup:
     async def end(self, grace: float) -> None:
         """End it: by closing its stdin, by asking, by force; then kill what it left behind."""
         self._meet_family()
-        if self._protocol.stdin is not None:
-            self._protocol.stdin.close()
+        assert self._protocol.stdin is not None
+        self._protocol.stdin.close()
         try:
             if not await self._goes(grace):
                 with suppress(ProcessLookupError, PermissionError):
@@ -153,13 +153,21 @@ class ProcessGroup:
             self.kill()
             self._listener.cancel()
             self._transport.close()
-        await self._goes(TERM_GRACE)
+        await self._vanishes()
 
     async def _goes(self, seconds: float) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._protocol.gone.wait()
+        waiting = asyncio.ensure_future(self._protocol.gone.wait())
+        await asyncio.wait({waiting}, timeout=seconds)
+        waiting.cancel()
         return self._protocol.gone.is_set()
+
+    async def _vanishes(self) -> None:
+        """What was killed goes in its own time; wait for that, within reason."""
+        await self._goes(TERM_GRACE)
+        for _ in range(100):
+            if not any(_runs(member) for member in self._family):
+                return
+            await asyncio.sleep(TERM_GRACE / 100)
 
     def _meet_family(self) -> None:
         """Remember its descendants while they can still be found through it."""
@@ -171,6 +179,12 @@ class ProcessGroup:
         assert self._protocol.stderr is not None
         while chunk := await self._protocol.stderr.read(TAIL):
             self._tail = (self._tail + chunk)[-TAIL:]
+
+
+def _runs(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def path_of(command: str) -> str | None:

@@ -7,13 +7,14 @@ or a result: `Secrets.scrub` is the last net, not the plan.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from agenthive.errors import ConfigurationError, EgressRefused
+from agenthive.errors import ConfigurationError, EgressRefused, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -64,10 +65,12 @@ class Secrets:
 
         What is not allowed stays as it is: it came in with somebody's data.
         """
-        found = [match[0] for match in REFERENCE.finditer(text) if match[0] in allowed]
-        for reference in found:
-            text = text.replace(reference, self.resolve(reference, host).reveal())
-        return text
+
+        def replace(match: re.Match[str]) -> str:
+            known = match[0] in allowed
+            return self.resolve(match[0], host).reveal() if known else match[0]
+
+        return REFERENCE.sub(replace, text)
 
     def resolve_within(self, value: T, allowed: Collection[str], host: str) -> T:
         """A JSON value with `resolve_some` done to every string inside it."""
@@ -91,11 +94,20 @@ class Secrets:
                 f"the secret '{name}' stands in the definition itself",
                 hint="Write ${env:NAME} or ${file:PATH} instead.",
             )
-        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:100]
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        target = os.open(self.folder / safe, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(target, "w", encoding="utf-8") as file:
-            file.write(value)
+        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".")[:100]
+        if safe != name:
+            # Two names may look alike when they are made safe: they are not one secret.
+            safe = f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            target = os.open(self.folder / safe, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+            with os.fdopen(target, "w", encoding="utf-8") as file:
+                file.write(value)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"the secret '{name}' cannot be kept in {self.folder}: {error.strerror}",
+                hint="Write ${env:NAME} or ${file:PATH} instead, or make room.",
+            ) from None
         return f"${{secret:{safe}}}"
 
     def hide(self, text: str) -> str:
@@ -137,7 +149,8 @@ class Secrets:
 
     def _look_up(self, kind: str, name: str) -> str:
         if kind == "env":
-            value = os.environ.get(name)
+            # As with files, a line's end is no part of it: no header could carry one.
+            value = os.environ.get(name, "").strip("\r\n")
             if not value:
                 raise ConfigurationError(
                     f"the environment variable {name} is not set",

@@ -18,6 +18,7 @@ from agenthive.core import events as ev
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Agent, Agents, Batch, Fault, Reply, Store
+from agenthive.core.replies import vetted
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import AgentSpec
 from agenthive.core.states import RunStatus
@@ -28,6 +29,8 @@ from agenthive.runtimes.waiters import Waiters
 CallId: TypeAlias = tuple[str, str, int]
 
 TIMEOUT = Reply(fault=Fault(kind="timeout", message="Request timeout"))
+EARLY = 128
+"""Calls that have ended, after which a turn is taken though more of them are under way."""
 RETRY_FIRST, RETRY_MOST = 0.05, 5.0
 """Seconds between attempts to write a batch that the store refused."""
 
@@ -56,6 +59,7 @@ class EmbeddedRuntime:
         self._loop = asyncio.get_running_loop()
         self._waiters = Waiters(self._loop)
         self._running = self._turn_due = self._writing = False
+        self._heard = 0
 
     # For whoever holds the runtime.
 
@@ -100,11 +104,6 @@ class EmbeddedRuntime:
         return future
 
     @property
-    def writing(self) -> bool:
-        """Whether something is known here that is not on disk yet."""
-        return self._writing or self.driver.has_more
-
-    @property
     def next_commit(self) -> asyncio.Event:
         """Set after the next commit. Ask for it before looking at what is committed."""
         return self._pulse
@@ -137,8 +136,9 @@ class EmbeddedRuntime:
 
     def _turn(self) -> None:
         self._turn_due = False
-        if not self._running:
+        if not self._running or self._writing:
             return
+        self._heard = 0
         batch = self.driver.decide(self._clock())
         for call in self.driver.eager():
             self._perform(call)
@@ -243,8 +243,13 @@ class EmbeddedRuntime:
         if reply is None:
             self.driver.stopped(now, run, task, attempt)
         else:
-            self.driver.reply(now, run, task, attempt, reply, self._dice())
-        self._poke()
+            self.driver.reply(now, run, task, attempt, vetted(reply), self._dice())
+        self._heard += 1
+        if self._calls and self._heard < EARLY:
+            self._poke()
+        else:
+            # Nothing else is under way, or there is enough to write while the rest comes in.
+            self._turn()
 
     def _end_call(self, key: CallId, verdict: Reply | None) -> None:
         """Cancel a call under way: it timed out, or (no verdict) it is not wanted any more."""

@@ -153,7 +153,8 @@ class SimulatedRuntime:
             return
         self._batch = batch
         self._crash_here()
-        self._later(self._rng.randrange(50, 2000), self._append)
+        slow = self._rng.random() < self._faults.slow
+        self._later(self._rng.randrange(50, 4 * SECOND if slow else 2000), self._append)
 
     def _append(self) -> None:
         batch = self._batch
@@ -202,9 +203,15 @@ class SimulatedRuntime:
         self.now += self._rng.randrange(1, 30 * SECOND)
         self.driver.load_hive(self.disk.records(ev.HIVE))
         for row in self.disk.rows(unfinished=True):
-            state = replay(self.graph_of(row.run), self.disk.records(row.run))
-            self.driver.load(self.clock(), state, {})
+            graph = self.graph_of(row.run)
+            state = replay(graph, self.disk.records(row.run))
+            self.driver.load(self.clock(), state, self._missing(graph.spec))
         self._pump_soon()
+
+    def _missing(self, spec: WorkflowSpec) -> dict[str, str]:
+        """Agents that nobody has in this process."""
+        chance = self._faults.absent
+        return {a.name: "nobody has it" for a in spec.agents if chance > self._rng.random()}
 
     def _crash_here(self) -> None:
         if self._rng.random() < self._faults.crash:

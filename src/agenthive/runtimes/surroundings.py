@@ -15,12 +15,19 @@ from agenthive.core.values import JSONObject, Micros
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
-    """How likely each fault is, from 0 to 1, at each place where it can happen."""
+    """How likely each fault is, from 0 to 1, at each place where it can happen.
+
+    The process dies; the store refuses a batch; the clock jumps; an answer comes to the process
+    after the one that asked; an agent is missing when a new process takes a run over; a write takes
+    seconds.
+    """
 
     crash: float = 0.0
     refuse: float = 0.0
     jump: float = 0.0
     stale: float = 0.0
+    absent: float = 0.0
+    slow: float = 0.0
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -137,7 +137,9 @@ class SqliteStore:
         rows = []
         for record in batch.records:
             stream = record.stream
-            expected, prev = heads.get(stream) or self._heads.get(stream) or self._head(stream)
+            known = heads.get(stream) or self._heads.get(stream)
+            # A stream that begins needs no look: its name is UNIQUE with the number of its record.
+            expected, prev = known or ((1, GENESIS) if record.seq == 1 else self._head(stream))
             if record.seq != expected:
                 raise StoreFailed(f"stream {stream}: record {record.seq}, expected {expected}")
             mark = digest(record, prev)
@@ -257,7 +259,8 @@ def _create(path: Path) -> None:
 
 def _connect(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)
-    connection.execute(queries("sqlite")["pragmas"])
+    # Some of these answer with a row, and what follows an answer is run only once it is taken.
+    connection.execute(queries("sqlite")["pragmas"]).fetchall()
     return connection
 
 

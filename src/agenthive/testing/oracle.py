@@ -35,6 +35,7 @@ class Case:
         self.hive: list[Event] = []
         self.durable: dict[str, list[int]] = {}
         self.crashes = 0
+        self.max_calls = 1 << 62
         self.finished = True
 
     def tasks(self, run: str) -> dict[str, Event]:
@@ -76,9 +77,15 @@ def _everything_ends(case: Case) -> Iterator[str]:
 
 
 def _awaits_somebody(case: Case, run: str) -> bool:
+    """Some task acts once and nobody knows whether it has, or its agent is missing."""
     tasks = case.tasks(run)
     return any(
-        kind in ("task.lost", "task.failed", "task.cancelled") and _effect(tasks[task]) == "once"
+        kind == "task.blocked"
+        or (
+            kind in ("task.lost", "task.failed", "task.cancelled")
+            and _effect(tasks[task]) == "once"
+            and "undoes" not in tasks[task]
+        )
         for task, kind in case.last(run).items()
     )
 
@@ -112,6 +119,17 @@ def _one_ending(case: Case) -> Iterator[str]:
             counts[event["run"]] = counts.get(event["run"], 0) + 1
             if counts[event["run"]] > 1:
                 yield f"{event['run']}: closed twice"
+
+
+def _hive_knows_its_runs(case: Case) -> Iterator[str]:
+    """The hive's stream opens every run once, and closes it with all the events it holds."""
+    opened = [event["run"] for event in case.hive if _is(event, "run_opened")]
+    if sorted(opened) != sorted(case.journal):
+        yield f"the hive opened {sorted(opened)}, there are {sorted(case.journal)}"
+    for event in case.hive:
+        held = len(case.journal.get(event.get("run", ""), ()))
+        if _is(event, "run_closed") and event["events"] != held:
+            yield f"{event['run']}: closed with {event['events']} events, holds {held}"
 
 
 def _intent_before_call(case: Case) -> Iterator[str]:
@@ -215,6 +233,9 @@ def _handed_on(case: Case) -> Iterator[str]:
         for dep, value in (call.get("dependencies") or {}).items():
             if dep in results and results[dep] != value:
                 yield f"{run}/{call['task']}: got another result of '{dep}' than is recorded"
+        filled = call["parameters"].get("n")
+        if filled is not None and filled not in [(r or {}).get("n") for r in results.values()]:
+            yield f"{run}/{call['task']}: was given {filled}, which no result holds"
 
 
 def _attempts_bounded(case: Case) -> Iterator[str]:
@@ -240,6 +261,37 @@ def _attempts_bounded(case: Case) -> Iterator[str]:
         numbers.add(one)
 
 
+def _tries_enough(case: Case) -> Iterator[str]:
+    """Nothing is given up while it may be tried again. Calls that were lost are no attempts."""
+    for run, events in case.journal.items():
+        asked = {"run.cancel_requested", "run.timed_out"} & {event["type"] for event in events}
+        stops = case.specs[run].get("failure_strategy", "stop_on_first_failure").startswith("stop")
+        tasks = case.tasks(run)
+        late = "task.late_reply"
+        final = {e["task"]: e for e in events if "attempt" in e and e["type"] != late}
+        for task, event in final.items():
+            stopped = (asked or stops) and not task.endswith(UNDO)
+            if event["type"] != "task.failed" or stopped or _status(case, run) is None:
+                continue
+            lost = sum(1 for e in events if e["type"] == "task.lost" and e["task"] == task)
+            most = (tasks[task].get("retry") or {}).get("max_attempts", 3)
+            may_retry = event["fault"].get("retriable", True) and _effect(tasks[task]) != "once"
+            if may_retry and event["attempt"] - lost < most:
+                yield f"{run}/{task}: given up after {event['attempt'] - lost} of {most} attempts"
+
+
+def _cancels_are_heard(case: Case) -> Iterator[str]:
+    """Who cancels a run finds that in its journal, unless the run ends anyway or is undone."""
+    for i, _, data in case.observations("cancel"):
+        run = data["run"]
+        later = {what for _, what, _ in case.seen[i:]}
+        kinds = {event["type"] for event in case.journal.get(run, ())}
+        undone = any(e.get("task", "").endswith(UNDO) for e in case.journal.get(run, ()))
+        excused = undone or {"crashed", "refused"} & later or run not in case.journal
+        if not excused and "run.cancel_requested" not in kinds:
+            yield f"{run}: cancelled, and nothing came of it"
+
+
 def _waits_its_turn(case: Case) -> Iterator[str]:
     """A retry comes neither before its back-off nor before what the other side asked for."""
     for run, events in case.journal.items():
@@ -253,19 +305,72 @@ def _waits_its_turn(case: Case) -> Iterator[str]:
 
 
 def _slots_respected(case: Case) -> Iterator[str]:
-    under_way: dict[str, set[tuple[str, int]]] = {}
+    """No more calls at once than the run, the agent and the hive have slots for."""
+    under_way: dict[tuple[str, str, int], str] = {}
+    agents = {
+        (run, agent["name"]): str(sorted(agent.items(), key=str))
+        for run, spec in case.specs.items()
+        for agent in spec.get("agents", ())
+    }
     for _, what, data in case.seen:
         if what == "crashed":
             under_way.clear()
         elif what == "called":
-            calls = under_way.setdefault(data["run"], set())
-            calls.add((data["task"], data["attempt"]))
-            most = case.specs[data["run"]].get("max_parallel", 1)
-            if len(calls) > most:
-                yield f"{data['run']}: {len(calls)} calls at once, {most} allowed"
+            run = data["run"]
+            lane = agents[run, data["agent"]]
+            under_way[run, data["task"], data["attempt"]] = lane
+            mine = sum(1 for one in under_way if one[0] == run)
+            most = case.specs[run].get("max_parallel", 1)
+            if mine > most:
+                yield f"{run}: {mine} calls at once, {most} allowed"
+            if len(under_way) > case.max_calls:
+                yield f"{len(under_way)} calls at once in all, {case.max_calls} allowed"
+            spec = next(a for a in case.specs[run]["agents"] if a["name"] == data["agent"])
+            there = sum(1 for one in under_way.values() if one == lane)
+            if there > (spec.get("max_concurrency") or there):
+                yield f"{run}: {there} calls at once at {data['agent']}"
         elif what in ("replied", "stopped"):
-            calls = under_way.setdefault(data["run"], set())
-            calls.discard((data["task"], data["attempt"]))
+            under_way.pop((data["run"], data["task"], data["attempt"]), None)
+
+
+def _paid_once(case: Case) -> Iterator[str]:
+    """What a call used is booked, once, however late it answers and however often."""
+    booked: dict[tuple[str, str, int], int] = {}
+    for run, events in case.journal.items():
+        for event in events:
+            if event.get("usage"):
+                one = (run, event["task"], event["attempt"])
+                booked[one] = booked.get(one, 0) + 1
+    for event in case.hive:
+        if _is(event, "usage_after_end"):
+            one = (event["run"], event["task"], event["attempt"])
+            booked[one] = booked.get(one, 0) + 1
+    for one, count in booked.items():
+        if count > 1:
+            yield f"{one}: paid {count} times"
+    if not case.crashes:
+        for _, _, data in case.observations("replied"):
+            one = (data["run"], data["task"], data["attempt"])
+            if data["reply"].get("usage") and one not in booked:
+                yield f"{one}: answered and was never paid"
+
+
+def _time_goes_on(case: Case) -> Iterator[str]:
+    """Times in a stream never go back, and no run times out before its time."""
+    for name, events in (*case.journal.items(), ("hive", case.hive)):
+        times = [event["at"] for event in events]
+        if times != sorted(times):
+            yield f"{name}: times go back"
+    for run, events in case.journal.items():
+        began = away = 0
+        for event in events:
+            if event["type"] == "run.started":
+                began = event["at"]
+            away += event.get("away", 0)
+            if event["type"] == "run.timed_out":
+                due = began + away + case.specs[run].get("timeout", 300.0) * 1_000_000
+                if event["at"] < due:
+                    yield f"{run}: timed out too early"
 
 
 def _stopped_means_stopped(case: Case) -> Iterator[str]:
@@ -355,6 +460,7 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     _acknowledged_is_kept,
     _acknowledged_after_commit,
     _one_ending,
+    _hive_knows_its_runs,
     _intent_before_call,
     _stable_keys,
     _once_means_once,
@@ -362,8 +468,12 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     _dependencies_first,
     _handed_on,
     _attempts_bounded,
+    _tries_enough,
+    _cancels_are_heard,
     _waits_its_turn,
     _slots_respected,
+    _paid_once,
+    _time_goes_on,
     _stopped_means_stopped,
     _compensations,
     _right_ending,

@@ -19,7 +19,7 @@ import msgspec
 
 from agenthive.core import events as ev
 from agenthive.core.driver import Driver
-from agenthive.core.invariants import violations
+from agenthive.core.invariants import driver_violations, violations
 from agenthive.core.journal import check
 from agenthive.core.policies.breaker import BreakerPolicy
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
@@ -34,7 +34,7 @@ from agenthive.core.spec import (
     WorkflowSpec,
 )
 from agenthive.core.values import SECOND, JSONObject, Micros
-from agenthive.errors import AgentHiveError
+from agenthive.errors import AgentHiveError, InternalError
 from agenthive.runtimes.simulated import SimulatedRuntime
 from agenthive.runtimes.surroundings import Answer, Faults
 from agenthive.stores.memory import MemoryStore
@@ -131,6 +131,16 @@ class _WatchedDisk(MemoryStore):
             marks.extend([len(self._recorder.seen)] * record.count)
 
 
+class _CheckedDriver(Driver):
+    """Looks at itself before it decides."""
+
+    def decide(self, now: Micros) -> Batch | None:
+        wrong = driver_violations(self)
+        if wrong:
+            raise InternalError("; ".join(wrong))
+        return super().decide(now)
+
+
 def simulate_seed(seed: int) -> Outcome:
     """Run one seed and judge it."""
     rng = Random(seed)
@@ -144,23 +154,24 @@ def simulate_seed(seed: int) -> Outcome:
         RandomWorld(Random(rng.randrange(1 << 62)), random_mood(rng)),
         recorder,
         random_faults(rng),
-        lambda: Driver(max_runs=max_runs, max_calls=max_calls),
+        lambda: _CheckedDriver(max_runs=max_runs, max_calls=max_calls),
     )
     specs: dict[str, WorkflowSpec] = {}
-    for number in range(rng.randint(1, 3)):
+    runs = rng.choice((1, 1, 2, 2, 3, 8))
+    for number in range(runs):
         run = f"run-{seed}-{number}"
-        specs[run] = random_workflow(rng)
-        runtime.submit(rng.randrange(0, 20 * SECOND), run, specs[run], {})
+        specs[run] = random_workflow(rng, most=12 if runs < 8 else 4)
+        runtime.submit(rng.randrange(0, rng.choice((2, 20, 90)) * SECOND), run, specs[run], {})
         if rng.random() < 0.15:
             runtime.cancel(rng.randrange(0, 60 * SECOND), run)
     found: list[str] = []
     finished = True
     try:
         finished = runtime.run()
-    except AgentHiveError as error:
+    except Exception as error:  # whatever it is, this seed has failed
         found.append(f"{type(error).__name__}: {error}")
     case = _case(specs, recorder, disk)
-    case.finished, case.crashes = finished, runtime.crashes
+    case.finished, case.crashes, case.max_calls = finished, runtime.crashes, max_calls
     found += judge(case)
     found += _machine_faults(specs, disk, runtime)
     return Outcome(
@@ -217,9 +228,11 @@ def random_faults(rng: Random) -> Faults:
     """A mix of faults; each kind is off in half of the simulations."""
     return Faults(
         crash=rng.choice((0.0, 0.0, 0.01, 0.05, 0.15)),
-        refuse=rng.choice((0.0, 0.0, 0.0, 0.1)),
+        refuse=rng.choice((0.0, 0.0, 0.0, 0.1, 0.4)),
         jump=rng.choice((0.0, 0.0, 0.05)),
         stale=rng.choice((0.0, 0.5)),
+        absent=rng.choice((0.0, 0.0, 0.2)),
+        slow=rng.choice((0.0, 0.0, 0.5)),
     )
 
 
@@ -235,8 +248,8 @@ def random_mood(rng: Random) -> Mood:
     )  # fmt: skip
 
 
-def random_workflow(rng: Random) -> WorkflowSpec:
-    """A graph of up to 12 tasks with random edges, effects, retries and compensations."""
+def random_workflow(rng: Random, most: int = 12) -> WorkflowSpec:
+    """A graph of up to ``most`` tasks with random edges, effects, retries and compensations."""
     agents = tuple(
         AgentSpec(
             name=f"agent{i}",
@@ -247,7 +260,7 @@ def random_workflow(rng: Random) -> WorkflowSpec:
         )
         for i in range(rng.randint(1, 3))
     )
-    size = rng.randint(0, 12)
+    size = rng.randint(0, most)
     density = rng.choice((0.1, 0.3, 0.6))
     saga = rng.random() < 0.3
     tasks = tuple(_random_task(rng, i, agents, density, saga) for i in range(size))
@@ -265,20 +278,35 @@ def _random_task(
     rng: Random, i: int, agents: tuple[AgentSpec, ...], density: float, saga: bool
 ) -> TaskSpec:
     undo = CompensationSpec(
-        agent=rng.choice(agents).name, action="undo", retry=_random_retry(rng), timeout=20.0
+        agent=rng.choice(agents).name,
+        action="undo",
+        retry=_random_retry(rng),
+        timeout=20.0,
+        effect=rng.choice(list(Effect)),
     )
+    depends_on = tuple(f"t{j}" for j in range(i) if rng.random() < density)
     return TaskSpec(
         name=f"t{i}",
         agent=rng.choice(agents).name,
         action="do",
-        depends_on=tuple(f"t{j}" for j in range(i) if rng.random() < density),
+        parameters=_random_parameters(rng, depends_on),
+        depends_on=depends_on,
         effect=rng.choice(list(Effect)),
         retry=_random_retry(rng),
         timeout=rng.choice((5.0, 20.0)),
         priority=rng.choice((5, 5, 1, 10)),
         continue_on_failure=rng.random() < 0.15,
+        estimated_duration=rng.choice((None, None, 1.0, 8.0)),
         compensate=undo if saga and rng.random() < 0.6 else None,
     )
+
+
+def _random_parameters(rng: Random, depends_on: tuple[str, ...]) -> JSONObject:
+    """Sometimes a result of another task; now and then one that is not there."""
+    if not depends_on or rng.random() < 0.6:
+        return {}
+    field = "n" if rng.random() < 0.9 else "missing"
+    return {field: f"{{{{ tasks.{rng.choice(depends_on)}.result.{field} }}}}"}
 
 
 def _random_retry(rng: Random) -> RetryPolicy:

@@ -22,7 +22,7 @@ class BreakerState(StrEnum):
     HALF_OPEN = "half_open"
 
 
-class BreakerPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class BreakerPolicy(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """When a breaker opens and for how long. ``recovery_timeout`` is in seconds."""
 
     failure_threshold: int = 5

@@ -6,6 +6,7 @@ Pure: the random draw comes in as a number in [0, 1) that the caller has journal
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import assert_never
 
 import msgspec
 
@@ -21,7 +22,7 @@ class RetryStrategy(StrEnum):
     IMMEDIATE = "immediate"
 
 
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RetryPolicy(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """How often and how soon a failed attempt is tried again. Delays are in seconds.
 
     ``max_attempts`` counts all tries, the first one too: 1 means no retry.
@@ -46,6 +47,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
             case RetryStrategy.EXPONENTIAL_BACKOFF:
                 # The exponent is capped so that a large attempt number cannot overflow a float.
                 delay = self.initial_delay * self.exponential_base ** min(attempt - 1, 64)
+            case _:
+                assert_never(self.strategy)
         return min(delay, self.max_delay)
 
     def delay(self, attempt: int, draw: float, retry_after: float | None = None) -> Micros:

@@ -1,0 +1,324 @@
+"""What the agents of language models share: one call from a task to the vendor's package and back.
+
+A vendor's file says how its client is opened, how a question is spelled and how an answer is read.
+Everything else is here: which model, which prompt, the login, the idempotency key, the faults, what
+a call used. `chat_completion` sends its messages as they are; any other action is a prompt made of
+the task's description (or the action's name), its parameters and the results it depends on.
+Nothing here knows a vendor or tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from urllib.parse import urlsplit
+
+import httpx2
+import msgspec
+
+from agenthive.agents import prices
+from agenthive.agents.base import (
+    AgentResponse,
+    AgentType,
+    BaseAgent,
+    alone,
+    credentials,
+    failed,
+    fault_of,
+    option,
+    sendable,
+    status_fault,
+    strict_json,
+)
+from agenthive.agents.questions import Question, question_of
+from agenthive.core.ports import Call, Fault, Reply, Usage
+from agenthive.core.spec import AgentSpec
+from agenthive.core.values import NanoUSD
+from agenthive.errors import AgentHiveError, APIError, ConfigurationError
+from agenthive.infra.egress import MAX_BODY
+from agenthive.infra.secrets import Secrets
+
+if TYPE_CHECKING:
+    from agenthive.infra.egress import Egress
+
+LONGEST_MESSAGE: Final = 500
+"""Characters of a fault's message."""
+MOST_TOKENS: Final = 2**53
+
+
+class Client(Protocol):
+    """What a vendor's package gives: enough of it to make one request."""
+
+    async def post(self, path: str, *, cast_to: Any, body: Any, options: Any) -> Any: ...
+
+    async def close(self) -> None: ...
+
+
+class Said(msgspec.Struct, kw_only=True):
+    """What a model answered, in nobody's dialect.
+
+    ``context`` and ``hour_writes`` (tokens cached for an hour) are what a price depends on besides.
+    """
+
+    model: str
+    content: str | None
+    finish_reason: str
+    tool_calls: list[dict[str, Any]] = []
+    refusal: str | None = None
+    usage: Usage | None = None
+    context: dict[str, str] = {}
+    hour_writes: int = 0
+
+
+class ChatAgent(BaseAgent):
+    """A language model behind a vendor's package, which is opened at the first call."""
+
+    kind: ClassVar[str] = AgentType.AI_AGENT
+    path: ClassVar[str]
+    """Where questions go, below the base address."""
+    home: ClassVar[str]
+    """The vendor's own domain, which answers nobody without a key."""
+    key_name: ClassVar[str]
+    """The environment variable that people keep the vendor's key in."""
+    omit: ClassVar[Any]
+    """What the vendor's package takes for "not this header"."""
+
+    def __init__(self, config: AgentSpec, secrets: Secrets, egress: Egress) -> None:
+        super().__init__(config)
+        self._secrets, self._egress = secrets, egress
+        self._host = urlsplit(config.endpoint).netloc
+        self._key_header = str(option(config, "idempotency_header", "Idempotency-Key"))
+        self._max_body = int(option(config, "max_body", MAX_BODY))
+        self._opened: Client | None = None
+        self._opening = asyncio.Lock()
+
+    @abstractmethod
+    def open(self, http: httpx2.AsyncClient) -> Client:
+        """The vendor's client: no retries, no time-out, no login of its own."""
+
+    @abstractmethod
+    def body(self, question: Question) -> dict[str, Any]:
+        """The question as the vendor spells it."""
+
+    @abstractmethod
+    def read(self, answer: Mapping[str, Any]) -> Said:
+        """The vendor's answer. Raises APIError, LookupError, TypeError for what is none."""
+
+    async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
+        """Ask the model outside any run."""
+        return await alone(self, action, parameters)
+
+    async def perform(self, call: Call) -> Reply:
+        """Ask the model once."""
+        try:
+            filled = self._secrets.resolve_within(call.parameters, call.references, self._host)
+            question = question_of(msgspec.structs.replace(call, parameters=filled), self.config)
+            client = await self._client()
+            response = await client.post(
+                self.path,
+                cast_to=httpx2.Response,
+                body=self.body(question),
+                options={"headers": {"Authorization": self.omit, **self._key(call)}},
+            )
+            said = self._read(response.text, question.model)
+        except Exception as error:
+            return Reply(fault=self._fault(error))
+        return self._reply(question, said)
+
+    async def close(self) -> None:
+        """Close the vendor's client and its connections."""
+        client, self._opened = self._opened, None
+        if client is not None:
+            await client.close()
+
+    async def _client(self) -> Client:
+        async with self._opening:
+            if self._opened is None:
+                # Certificates, a package's lazy parts, tables of prices: not on the event loop.
+                self._opened = await asyncio.to_thread(self._open)
+            return self._opened
+
+    def _open(self) -> Client:
+        prices.load()
+        http = self._egress.client(self._max_body)
+        http.event_hooks = {"request": [self._sign]}
+        return self.open(http)
+
+    async def _sign(self, request: httpx2.Request) -> None:
+        """Log in below the vendor's package: what it is given it may log."""
+        request.headers.update(self._headers())
+
+    def login(self) -> Mapping[str, Any]:
+        """The login as `credentials` takes it."""
+        return self.config.authentication or {}
+
+    def _key(self, call: Call) -> dict[str, str]:
+        return sendable({self._key_header: call.key}) if call.key else {}
+
+    def _headers(self) -> dict[str, str]:
+        spec = msgspec.structs.replace(self.config, authentication=dict(self.login()) or None)
+        login, _ = credentials(spec, self._secrets, self._host)
+        name = urlsplit(self.config.endpoint).hostname or ""
+        if not login and at_home(name, self.home):
+            raise ConfigurationError(
+                f"agent '{self.name}' has no key for {name}: under its authentication write "
+                f"type: bearer and token: ${{env:{self.key_name}}}, and set {self.key_name}"
+            )
+        given: Any = option(self.config, "headers", None) or {}
+        own = {
+            str(header): self._secrets.resolve(str(value), self._host).reveal()
+            for header, value in dict(given).items()
+        }
+        return sendable({**own, **login})
+
+    def _read(self, text: str, model: str) -> Said:
+        answer = strict_json(text)
+        if not isinstance(answer, dict):
+            raise APIError("the answer is no JSON object")
+        # Some servers do not say which model answered: then it is the one that was asked.
+        named = {**answer, "model": answer.get("model") or model}
+        try:
+            return self.read(named)
+        except (LookupError, TypeError, AttributeError) as error:
+            raise APIError(f"the answer is not what it should be: {_problem(answer)}") from error
+
+    def _reply(self, question: Question, said: Said) -> Reply:
+        """The result, or what is wrong with it; both with what it used."""
+        usage = said.usage
+        if usage is not None:
+            usage = msgspec.structs.replace(usage, cost=self._price(usage, said))
+        result: dict[str, Any] = {
+            "content": said.content,
+            "model": said.model,
+            "finish_reason": said.finish_reason,
+        }
+        try:
+            if said.tool_calls:
+                result["tool_calls"] = [_decoded(one) for one in said.tool_calls]
+            elif question.wants_json and said.refusal is None:
+                result["parsed"] = _parsed(said)
+        except ValueError as error:
+            words = self._words(str(error))
+            # What was cut off at max_tokens is cut off, and paid for, again.
+            again = said.finish_reason != "length"
+            reply = failed("invalid_reply", words, retriable=again, counts=False)
+            return msgspec.structs.replace(reply, usage=usage)
+        if said.refusal is not None:
+            result["refusal"] = said.refusal
+        return Reply(result=self._secrets.scrub_all(result), usage=usage)
+
+    def _price(self, usage: Usage, said: Said) -> NanoUSD | None:
+        provider = option(self.config, "prices", None)
+        where = str(provider) if provider else self.config.endpoint
+        return prices.cost(usage, where, context=said.context, hour_writes=said.hour_writes)
+
+    def _fault(self, error: Exception) -> Fault:
+        response = getattr(error, "response", None)
+        if isinstance(response, httpx2.Response):
+            fault = _status(response)
+        else:
+            fault = fault_of(_cause(error))
+        message = self._words(fault.message)
+        if fault.kind in ("connection", "timeout"):
+            message = f"{self._host}: {message}"
+        return msgspec.structs.replace(fault, message=message)
+
+    def _words(self, text: str) -> str:
+        text = self._secrets.scrub(text)[:LONGEST_MESSAGE]
+        return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+def at_home(host: str, domain: str) -> bool:
+    """Whether a host belongs to a domain."""
+    return host == domain or host.endswith(f".{domain}")
+
+
+def ambient(variable: str) -> list[str]:
+    """The headers that a vendor's package would take from the environment, by name.
+
+    What is sent to an address that a workflow names is what the workflow says, nothing else.
+    """
+    lines = os.environ.get(variable, "").split("\n")
+    return [line.partition(":")[0].strip() for line in lines if ":" in line]
+
+
+def count(value: object) -> int:
+    """A number of tokens as it was reported; 0 for what is none."""
+    number = value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return min(max(number, 0), MOST_TOKENS)
+
+
+def part(value: Any, name: str) -> Mapping[str, Any]:
+    """A map inside a map, empty if it is not there."""
+    inner = value.get(name) if isinstance(value, Mapping) else None
+    return inner if isinstance(inner, Mapping) else {}
+
+
+def words(value: object) -> str:
+    """A text of an answer, empty if there is none. Raises TypeError."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"a text is {type(value).__name__}")
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What happened underneath: vendors' packages wrap what our client and the wire raise."""
+    known = (AgentHiveError, httpx2.HTTPError, httpx2.InvalidURL)
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, known):
+            return found
+        found = found.__cause__
+    return error
+
+
+def _status(response: httpx2.Response) -> Fault:
+    """The fault that an answer of 300 or more means."""
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    try:
+        answer = strict_json(response.text)
+    except ValueError:
+        answer = None
+    said = part(answer, "error")
+    text = str(said.get("message") or response.text.strip())
+    fault = status_fault(response.status_code, headers, text)
+    if said.get("type") == "overloaded_error":
+        return msgspec.structs.replace(fault, kind="overloaded", retriable=True, counts=False)
+    if said.get("code") == "insufficient_quota":
+        # Sent with 429, but nobody's quota comes back by waiting for it.
+        return Fault(kind="refused", message=fault.message, retriable=False, counts=False)
+    return fault
+
+
+def _problem(answer: Mapping[str, Any]) -> str:
+    """What an answer that holds no message says instead."""
+    said = part(answer, "error").get("message")
+    return str(said) if said else f"it has the keys {', '.join(sorted(answer)) or '-'}"
+
+
+def _decoded(call: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool call with its arguments as JSON. Raises ValueError for what a model garbled."""
+    arguments = call["arguments"]
+    if isinstance(arguments, str):
+        try:
+            arguments = strict_json(arguments) if arguments.strip() else {}
+        except ValueError as error:
+            raise ValueError(f"the arguments for '{call['name']}' are not JSON: {error}") from error
+    if not isinstance(arguments, dict):
+        raise ValueError(f"the arguments for '{call['name']}' are no JSON object")
+    return {"id": call["id"], "name": call["name"], "arguments": arguments}
+
+
+def _parsed(said: Said) -> Any:
+    try:
+        return strict_json(said.content or "")
+    except ValueError as error:
+        cut = ", cut at max_tokens" if said.finish_reason == "length" else ""
+        raise ValueError(
+            f"the model was asked for JSON and answered other{cut}: {error}"
+        ) from error

@@ -1,0 +1,84 @@
+"""What a journal can hold of a reply. An agent may be anybody's code: nothing it says is trusted.
+
+The one door for replies: what leaves here is plain JSON of bounded depth, shares nothing with the
+agent, and reads the same after a replay. It never raises. To refuse something else, do it here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import msgspec
+
+from agenthive.core.ports import Fault, Reply, Usage
+from agenthive.core.values import JSONValue
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder()
+DEEPEST: Final = 100
+"""Levels of nesting; far below what any reader of the journal can take."""
+LONGEST_MESSAGE: Final = 10_000
+"""Characters of a fault's message."""
+
+
+def vetted(reply: Reply) -> Reply:
+    """The reply as the journal will have it, or an ``invalid_reply`` fault with the same usage."""
+    usage = _usage(reply)
+    try:
+        if reply.fault is not None:
+            return Reply(fault=_fault(reply.fault), usage=usage)
+        return Reply(result=_plain(reply.result), usage=usage)
+    except Exception as error:
+        what = f"the reply is not JSON: {type(error).__name__}: {_text(error)[:200]}"
+        return Reply(fault=Fault(kind="invalid_reply", message=what, counts=False), usage=usage)
+
+
+def _plain(value: JSONValue) -> JSONValue:
+    """The value, read back from its JSON. Raises whatever is wrong with it."""
+    try:
+        encoded = _encoder.encode(value)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair: models cut them in two.
+        encoded = json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8", "replace")
+    found: JSONValue = _decoder.decode(encoded)
+    if found != value:
+        # NaN, bytes, keys that are no text: only the slower encoder is strict about them.
+        json.dumps(value, allow_nan=False)
+    if encoded.count(b"[") + encoded.count(b"{") > DEEPEST and _depth(found) > DEEPEST:
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+    return found
+
+
+def _depth(value: JSONValue) -> int:
+    """How deep a value is nested, without going as deep."""
+    level, depth = [value], 0
+    while level:
+        containers = [v for v in level if isinstance(v, dict | list)]
+        level = [i for c in containers for i in (c.values() if isinstance(c, dict) else c)]
+        depth += bool(containers)
+    return depth
+
+
+def _fault(fault: Fault) -> Fault:
+    clean = msgspec.structs.replace(fault, message=_text(fault.message)[:LONGEST_MESSAGE])
+    return msgspec.json.decode(msgspec.json.encode(clean), type=Fault)
+
+
+def _usage(reply: Reply) -> Usage | None:
+    """What was used, as far as it makes sense: it may not take anything back."""
+    if reply.usage is None:
+        return None
+    try:
+        usage = msgspec.json.decode(msgspec.json.encode(reply.usage), type=Usage | None)
+    except Exception:
+        return None
+    counts = (
+        () if usage is None else tuple(getattr(usage, name) for name in usage.__struct_fields__)
+    )
+    negative = any(isinstance(count, int) and count < 0 for count in counts)
+    return None if negative else usage
+
+
+def _text(what: object) -> str:
+    return str(what).encode("utf-8", "replace").decode()

@@ -1,0 +1,228 @@
+"""Who there is: kinds by type, custom agents by the names that the operator gave them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agenthive.agents import directory, mcp
+from agenthive.agents.base import AgentResponse, BaseAgent
+from agenthive.agents.directory import Directory
+from agenthive.agents.http import HttpAgent
+from agenthive.agents.python import FunctionAgent
+from agenthive.core.spec import AgentSpec, Effect
+from agenthive.errors import AgentUnavailable, ConfigurationError
+from agenthive.testing import ScriptedAgent
+
+
+def custom(name: str = "greet") -> AgentSpec:
+    return AgentSpec(name="a", type="custom", endpoint=f"custom://{name}")
+
+
+def greet() -> str:
+    return "hello"
+
+
+class Greeter:
+    def __call__(self) -> str:
+        return "a class says hello"
+
+
+class Whole(BaseAgent):
+    async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
+        return AgentResponse(success=True, result=self.name)
+
+
+async def said(agents: Directory, spec: AgentSpec | None = None) -> Any:
+    return (await agents.find(spec or custom()).execute("x", {})).result
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(
+        "RUNS = []\nRUNS.append(1)\ndef greet(): return len(RUNS)\nAGENTS = {'greet': greet}\n"
+    )
+    return tmp_path
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    ("agent", "result"), [(greet, "hello"), (Greeter, "a class says hello"), (Whole, "a")]
+)
+async def test_registered(agent: Any, result: str) -> None:
+    agents = Directory()
+    agents.register("greet", agent)
+    assert await said(agents) == result
+    assert agents.find(custom()) is agents.find(custom())
+    assert "greet" in agents.names
+
+
+def test_what_cannot_be_called_is_no_agent() -> None:
+    with pytest.raises(ConfigurationError, match="'x' is not callable"):
+        Directory().register("x", "text")  # type: ignore[arg-type]
+
+
+def test_nobody() -> None:
+    with pytest.raises(AgentUnavailable, match="nobody has registered custom://greet") as caught:
+        Directory().find(custom())
+    assert "--agents FILE.py" in caught.value.hint
+    with pytest.raises(AgentUnavailable, match="there is no kind 'oracle'") as caught:
+        Directory().find(AgentSpec(name="a", type="oracle", endpoint="x"))
+    assert "ai_agent, mcp_server, http_api, custom" in caught.value.hint
+
+
+async def test_a_file(folder: Path) -> None:
+    agents = Directory()
+    assert agents.load_file(folder / "mine.py") == ["greet"]
+    assert agents.load_file(str(folder / "mine.py")) == ["greet"]
+    assert await said(agents) == 1  # loaded twice, run once
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1", "does not say which agents it brings"),
+        ("AGENTS = {}", "does not say which agents it brings"),
+        ("AGENTS = [1]", "does not say which agents it brings"),
+        ("AGENTS = {'a': 1}", "not callable"),
+        ("raise SystemError('broken')", "failed: SystemError: broken"),
+        ("def broken(:", "failed: SyntaxError"),
+    ],
+)
+def test_files_that_bring_nothing(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "odd.py"
+    file.write_text(text)
+    for _ in range(2):  # a file that failed is tried again, not remembered
+        with pytest.raises(ConfigurationError, match=words):
+            Directory().load_file(file)
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.py", tmp_path, tmp_path / "text.txt"):
+        with pytest.raises(ConfigurationError, match="there is no Python file"):
+            Directory().load_file(path)
+
+
+async def test_lazily(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    agents = Directory()
+    agents.register_lazily("greet", f"{folder / 'mine.py'}:greet")
+    agents.register_lazily("module", "mine:greet")
+    assert "mine" not in sys.modules
+    assert await said(agents) == 1
+    assert await said(agents, custom("module")) == 1
+    assert {"greet", "module"} <= set(agents.names)
+    monkeypatch.delitem(sys.modules, "mine")
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("no_such_module:x", "ModuleNotFoundError"),
+        ("json:no_such", "AttributeError"),
+        ("nothing", "ValueError"),
+        ("nowhere.py:x", "there is no Python file"),
+        ("broken:x", "ZeroDivisionError"),
+    ],
+)
+def test_lazily_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, words: str
+) -> None:
+    (tmp_path / "broken.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    agents = Directory()
+    agents.register_lazily("greet", where)
+    with pytest.raises(ConfigurationError, match=words):
+        agents.find(custom())
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package that brings two agents, one of them broken."""
+    about = tmp_path / "brings_agents-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: brings-agents\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(
+        f"[{directory.GROUP}]\nbrought = brings_agents:brought\nbroken = brings_agents:no_such\n"
+    )
+    (tmp_path / "brings_agents.py").write_text("def brought(): return 'from a package'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+async def test_packages(package: Path) -> None:
+    agents = Directory()
+    assert {"brought", "broken"} <= set(agents.names)
+    assert agents.sources["brought"] == "package: brings_agents:brought"
+    assert await said(agents, custom("brought")) == "from a package"
+    with pytest.raises(ConfigurationError, match="'broken' cannot be loaded from 'brings_agents"):
+        agents.find(custom("broken"))
+    sys.modules.pop("brings_agents")
+
+
+def test_sources(folder: Path) -> None:
+    agents = Directory()
+    agents.register("greet", greet)
+    agents.register("instance", ScriptedAgent())
+    agents.register_lazily("lazy", "mine:greet")
+    assert agents.sources["greet"] == "code: greet"
+    assert agents.sources["instance"].startswith("code: <")
+    assert agents.sources["lazy"] == "settings: mine:greet"
+
+
+# Kinds.
+
+
+@pytest.mark.parametrize(
+    ("type", "endpoint", "kind"),
+    [
+        ("http_api", "http://x.invalid", HttpAgent),
+        ("mcp_server", "stdio:x", mcp.McpAgent),
+        ("ai_agent", "offline://extractive", BaseAgent),
+    ],
+)
+def test_kinds(type: str, endpoint: str, kind: Any) -> None:
+    assert isinstance(Directory().find(AgentSpec(name="a", type=type, endpoint=endpoint)), kind)
+
+
+def test_agents_are_told_apart_by_their_whole_spec() -> None:
+    agents = Directory()
+    first = AgentSpec(name="a", type="http_api", endpoint="http://x.invalid")
+    second = AgentSpec(name="a", type="http_api", endpoint="http://x.invalid", timeout=1)
+    assert agents.find(first) is not agents.find(second)
+
+
+async def test_a_kind_of_ones_own() -> None:
+    agents, stand_in = Directory(), ScriptedAgent("scripted")
+    agents.register_kind("http_api", stand_in.named)
+    agents.register_kind("custom", Whole)
+    http = AgentSpec(name="h", type="http_api", endpoint="http://x.invalid")
+    assert await said(agents, http) == "scripted"
+    assert await said(agents, custom("anything")) == "a"
+    agents.register("greet", greet)
+    assert isinstance(agents.find(custom("greet")), FunctionAgent)
+
+
+def test_what_is_known_of_actions() -> None:
+    agents = Directory()
+    http = AgentSpec(name="h", type="http_api", endpoint="http://x.invalid")
+    assert agents.effect_of(http, "ping") is Effect.NONE
+    assert agents.effect_of(http, "fetch") is None
+    assert agents.effect_of(custom(), "ping") is None
+    assert "no action 'brew'" in str(agents.action_problem(http, "brew"))
+    assert agents.action_problem(http, "ping") is None
+    assert agents.action_problem(custom(), "brew") is None
+
+
+async def test_closing_twice() -> None:
+    agents, stand_in = Directory(), ScriptedAgent()
+    agents.register_kind("http_api", stand_in.named)
+    agents.find(AgentSpec(name="h", type="http_api", endpoint="http://x.invalid"))
+    await agents.close()
+    await agents.close()
+    assert stand_in.closed == 1

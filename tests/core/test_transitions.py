@@ -1,0 +1,464 @@
+"""The tables, row by row: every move that is there, and that every other is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+
+from agenthive.core import events as ev
+from agenthive.core import transitions as tables
+from agenthive.core.graph import Graph
+from agenthive.core.machine import step
+from agenthive.core.policies.retry import RetryPolicy
+from agenthive.core.ports import Fault
+from agenthive.core.rules import outcome
+from agenthive.core.run_state import RunState
+from agenthive.core.spec import Effect, FailureStrategy
+from agenthive.core.states import CLOSED, RunStatus, TaskState
+from agenthive.core.values import SECOND
+from agenthive.errors import InvalidTransition
+from tests.core.rig import FAULT, FINAL, NO_RETRY, Machine, flow, task, undo
+
+S, R = TaskState, RunStatus
+
+
+def machine(effect: Effect = Effect.ANY, **more: Any) -> Machine:
+    """Task `t` that is looked at, and `z` that keeps the run open; `w` waits for both."""
+    return Machine(
+        flow(
+            task("t", effect=effect, compensate=undo()),
+            task("z"),
+            task("w", "t", "z", compensate=undo(retry=NO_RETRY)),
+            task("end", "w", retry=NO_RETRY),
+            **{"failure_strategy": FailureStrategy.CONTINUE, **more},
+        )
+    )
+
+
+def backing_off() -> Machine:
+    found = machine()
+    found.fail("t", FAULT)
+    return found
+
+
+def blocked() -> Machine:
+    found = machine()
+    found.feed(ev.TaskBlocked, task="t", reason="agent", detail="nobody")
+    return found
+
+
+def running(effect: Effect = Effect.ANY, **more: Any) -> Machine:
+    found = machine(effect, **more)
+    found.start("t")
+    return found
+
+
+def unknown() -> Machine:
+    found = running(Effect.ONCE)
+    found.feed(ev.TaskLost, task="t", attempt=1)
+    return found
+
+
+def ended(how: str) -> Machine:
+    found = machine()
+    if how == "skipped":
+        found.feed(ev.RunTimedOut)
+    elif how == "cancelled":
+        found.start("z")
+        found.feed(ev.CancelRequested)
+    elif how == "failed":
+        found.fail("t")
+    else:
+        found.succeed("t")
+    return found
+
+
+def undoing(answer: Callable[[Machine], None] | None = None) -> Machine:
+    """`t` and `w` succeeded, `end` failed: `w` is being undone, then `t`."""
+    found = machine()
+    found.succeed("t", "z", "w")
+    found.fail("end")
+    found.start("w#undo")
+    if answer is not None:
+        answer(found)
+    return found
+
+
+# In which machine which task is in that state.
+IN: dict[TaskState, tuple[Callable[[], Machine], str]] = {
+    S.WAITING: (machine, "w"),
+    S.READY: (machine, "t"),
+    S.RUNNING: (running, "t"),
+    S.BACKING_OFF: (backing_off, "t"),
+    S.BLOCKED: (blocked, "t"),
+    S.SUCCEEDED: (lambda: ended("succeeded"), "t"),
+    S.FAILED: (lambda: ended("failed"), "t"),
+    S.SKIPPED: (lambda: ended("skipped"), "w"),
+    S.CANCELLED: (lambda: ended("cancelled"), "t"),
+    S.UNKNOWN_OUTCOME: (unknown, "t"),
+    S.DORMANT: (machine, "t#undo"),
+    S.COMPENSATING: (undoing, "w"),
+    S.COMPENSATED: (lambda: undoing(lambda m: m.succeed("w#undo")), "w"),
+    S.COMPENSATION_FAILED: (lambda: undoing(lambda m: void(m.fail("w#undo"))), "w"),
+}
+
+
+def void(_: object) -> None:
+    pass
+
+
+FIELDS: dict[type[ev.Event], dict[str, Any]] = {
+    ev.TaskStarted: {"agent": "a", "key": "k"},
+    ev.TaskFailed: {"fault": FAULT},
+    ev.TaskBlocked: {"reason": "agent", "detail": "nobody"},
+    ev.LateReply: {"succeeded": True},
+    ev.RunSubmitted: {"run": "r", "name": "w", "definition": "d"},
+    ev.RunResumed: {"away": 0},
+}
+TASK_EVENTS = [kind for kind in get_args(ev.RunEvent) if issubclass(kind, ev.TaskEvent)]
+RUN_EVENTS = [kind for kind in get_args(ev.RunEvent) if not issubclass(kind, ev.TaskEvent)]
+MOVES = {  # every row there is, by hand: a new one is a new line here
+    (S.READY, ev.TaskStarted): S.RUNNING,
+    (S.READY, ev.TaskBlocked): S.BLOCKED,
+    (S.RUNNING, ev.TaskSucceeded): S.SUCCEEDED,
+    (S.RUNNING, ev.TaskFailed): S.BACKING_OFF,
+    (S.RUNNING, ev.TaskLost): S.READY,
+    (S.RUNNING, ev.TaskCancelled): S.CANCELLED,
+    (S.BACKING_OFF, ev.TaskWoke): S.READY,
+    (S.BLOCKED, ev.TaskUnblocked): S.READY,
+}
+
+
+OWED = {S.BACKING_OFF, S.FAILED, S.UNKNOWN_OUTCOME}
+"""An attempt here ended without saying what it used: a late answer moves nothing, but is paid."""
+
+
+def event(kind: type[ev.Event], found: Machine, name: str) -> ev.RunEvent:
+    fields = dict(FIELDS.get(kind, {}))
+    if issubclass(kind, ev.TaskEvent):
+        fields["task"] = name
+        if "attempt" in kind.__struct_fields__:
+            fields["attempt"] = found.attempt(name) + (kind is ev.TaskStarted)
+    made: ev.RunEvent = kind(at=found.now, **fields)  # type: ignore[assignment]
+    return made
+
+
+def test_the_rows_by_hand_are_those_of_the_table() -> None:
+    rows = {(state, kind) for state, row in tables.EVENT_MOVES.items() for kind in row}
+    assert rows == set(MOVES)
+    assert set(IN) == set(TaskState)
+
+
+@pytest.mark.parametrize("state", TaskState)
+@pytest.mark.parametrize("kind", TASK_EVENTS)
+def test_a_move_is_a_row_or_is_refused(state: TaskState, kind: type[ev.TaskEvent]) -> None:
+    make, name = IN[state]
+    found = make()
+    assert found.of(name) == state
+    fact = event(kind, found, name)
+    if (state, kind) in MOVES:
+        step(found.state, fact)
+        assert found.of(name) == MOVES[state, kind]
+        return
+    before = found.states
+    if kind is ev.LateReply and state in OWED:
+        step(found.state, fact)
+        assert found.states == before
+        return
+    with pytest.raises(InvalidTransition) as refused:
+        step(found.state, fact)
+    assert found.states == before
+    assert f"task '{name}' is {state}" in refused.value.message
+    assert fact.__struct_config__.tag in refused.value.message  # type: ignore[operator]
+
+
+def test_a_refused_move_tells_its_story() -> None:
+    found = running()
+    found.state.since[0] = 77
+    with pytest.raises(InvalidTransition) as refused:
+        found.feed(ev.TaskSucceeded, task="t", attempt=2)
+    assert refused.value.message == (
+        "run r: task 't' is running after attempt 1 (since event time 77); "
+        "task.succeeded of attempt 2 at event 4 has no row"
+    )
+    with pytest.raises(InvalidTransition) as refused:
+        found.feed(ev.TaskWoke, task="t")
+    assert "task.woke of attempt - at event 5 has no row" in refused.value.message
+
+
+@pytest.mark.parametrize("kind", [ev.TaskSucceeded, ev.TaskFailed, ev.TaskLost, ev.TaskCancelled])
+@pytest.mark.parametrize("attempt", [0, 2])
+def test_another_attempt_is_refused(kind: type[ev.TaskEvent], attempt: int) -> None:
+    found = running()
+    with pytest.raises(InvalidTransition):
+        found.feed(kind, task="t", attempt=attempt, **FIELDS.get(kind, {}))
+
+
+@pytest.mark.parametrize("attempt", [0, 2])
+def test_attempts_are_numbered_one_by_one(attempt: int) -> None:
+    with pytest.raises(InvalidTransition):
+        machine().feed(ev.TaskStarted, task="t", attempt=attempt, agent="a", key="k")
+
+
+@pytest.mark.parametrize("kind", TASK_EVENTS)
+def test_an_unknown_task_is_refused(kind: type[ev.TaskEvent]) -> None:
+    fields = FIELDS.get(kind, {})
+    more = {"attempt": 1} if "attempt" in kind.__struct_fields__ else {}
+    with pytest.raises(InvalidTransition, match=f"run r: no task 'x' for {tag(kind)}"):
+        machine().feed(kind, task="x", **more, **fields)
+
+
+def tag(kind: type[ev.Event]) -> str:
+    return str(kind.__struct_config__.tag)
+
+
+# The choosers: what an attempt that did not succeed leads to.
+
+REFUSED = Fault(kind="refused", message="no", retriable=True)
+TIMEOUT = Fault(kind="timeout", message="too slow")
+LOST: dict[str, Any] = {"kind": ev.TaskLost}
+STOPPED: dict[str, Any] = {"kind": ev.TaskCancelled}
+
+
+def failed(fault: Fault) -> dict[str, Any]:
+    return {"kind": ev.TaskFailed, "fault": fault}
+
+
+CHOICES: list[tuple[Effect, str, dict[str, Any], TaskState]] = [
+    *((e, "", failed(FAULT), S.BACKING_OFF) for e in Effect if e is not Effect.ONCE),
+    *((e, "", failed(FINAL), S.FAILED) for e in Effect),
+    *((e, "stop", failed(FAULT), S.FAILED) for e in Effect if e is not Effect.ONCE),
+    *((e, "cancel", failed(FAULT), S.CANCELLED) for e in Effect if e is not Effect.ONCE),
+    *((e, "", LOST, S.READY) for e in Effect if e is not Effect.ONCE),
+    *((e, "stop", LOST, S.CANCELLED) for e in Effect if e is not Effect.ONCE),
+    *((e, "cancel", LOST, S.CANCELLED) for e in Effect if e is not Effect.ONCE),
+    *((e, "cancel", STOPPED, S.CANCELLED) for e in Effect if e is not Effect.ONCE),
+    (Effect.ONCE, "", failed(FAULT), S.UNKNOWN_OUTCOME),
+    (Effect.ONCE, "", failed(TIMEOUT), S.UNKNOWN_OUTCOME),
+    (Effect.ONCE, "", failed(Fault(kind="agent_error", message="no")), S.FAILED),
+    (Effect.ONCE, "", failed(REFUSED), S.BACKING_OFF),
+    (Effect.ONCE, "stop", failed(REFUSED), S.FAILED),
+    (Effect.ONCE, "cancel", failed(REFUSED), S.CANCELLED),
+    (Effect.ONCE, "", LOST, S.UNKNOWN_OUTCOME),
+    (Effect.ONCE, "stop", failed(FAULT), S.UNKNOWN_OUTCOME),
+    (Effect.ONCE, "stop", LOST, S.UNKNOWN_OUTCOME),
+    (Effect.ONCE, "cancel", LOST, S.UNKNOWN_OUTCOME),
+    (Effect.ONCE, "cancel", STOPPED, S.UNKNOWN_OUTCOME),
+]
+
+
+@pytest.mark.parametrize(("effect", "before", "fact", "expected"), CHOICES)
+def test_what_a_failure_leads_to(
+    effect: Effect, before: str, fact: dict[str, Any], expected: TaskState
+) -> None:
+    found = running(effect)
+    if before:
+        found.feed(ev.CancelRequested if before == "cancel" else ev.RunTimedOut)
+    found.feed(task="t", attempt=1, **fact)
+    assert found.of("t") == expected
+
+
+def test_choosers_answer_what_they_may_and_nothing_is_missing() -> None:
+    used = {c for row in tables.EVENT_MOVES.values() for c in row.values() if callable(c)}
+    assert used == set(tables.MAY_END_IN)
+    by_fact = {
+        ev.TaskFailed: outcome.after_failure,
+        ev.TaskLost: outcome.after_loss,
+        ev.TaskCancelled: outcome.after_cancel,
+    }
+    answers = {chooser: {S.FAILED} for chooser in (outcome.after_loss,)}  # see below: endless loss
+    for _, _, fact, expected in CHOICES:
+        answers.setdefault(by_fact[fact["kind"]], set()).add(expected)
+    assert answers == {chooser: set(may) for chooser, may in tables.MAY_END_IN.items()}
+
+
+@pytest.mark.parametrize("kind", sorted(outcome.NOT_CARRIED_OUT))
+def test_once_is_tried_again_only_when_certainly_nothing_was_done(kind: str) -> None:
+    found = running(Effect.ONCE)
+    found.fail("t", Fault(kind=kind, message="no"))
+    assert found.of("t") == S.BACKING_OFF
+
+
+@pytest.mark.parametrize(
+    "kind", ["timeout", "unavailable", "connection", "invalid_reply", "cancelled", "lost", "new"]
+)
+def test_once_is_never_tried_again_otherwise(kind: str) -> None:
+    for retriable in (True, False):
+        found = running(Effect.ONCE)
+        found.fail("t", Fault(kind=kind, message="no", retriable=retriable))
+        assert found.of("t") == S.UNKNOWN_OUTCOME
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_as_many_attempts_as_allowed(most: int) -> None:
+    found = Machine(flow(task("t", retry=RetryPolicy(max_attempts=most))))
+    for number in range(1, most + 1):
+        found.fail("t", FAULT)
+        assert found.of("t") == (S.BACKING_OFF if number < most else S.FAILED)
+        if number < most:
+            found.feed(ev.TaskWoke, task="t")
+
+
+def test_losses_are_not_attempts() -> None:
+    found = Machine(flow(task("t", retry=RetryPolicy(max_attempts=2))))
+    for number in range(1, 6):
+        found.start("t")
+        found.feed(ev.TaskLost, task="t", attempt=number)
+    found.fail("t", FAULT)
+    assert found.of("t") == S.BACKING_OFF
+    found.feed(ev.TaskWoke, task="t")
+    found.fail("t", FAULT)
+    assert found.of("t") == S.FAILED
+
+
+def test_what_is_lost_again_and_again_is_given_up() -> None:
+    found = Machine(flow(task("t")))
+    for number in range(1, outcome.MAX_LOSSES + 1):
+        found.start("t")
+        found.feed(ev.TaskLost, task="t", attempt=number)
+        assert found.of("t") == S.READY
+    found.start("t")
+    found.feed(ev.TaskLost, task="t", attempt=outcome.MAX_LOSSES + 1)
+    assert found.of("t") == S.FAILED
+    assert found.state.status is R.FAILED
+
+
+def test_compensations_are_tried_again_though_the_run_has_stopped() -> None:
+    found = Machine(flow(task("t", compensate=undo()), task("end", "t", retry=NO_RETRY)))
+    found.succeed("t")
+    found.fail("end")
+    found.fail("t#undo", FAULT)
+    assert found.of("t#undo") == S.BACKING_OFF
+    found.feed(ev.TaskWoke, task="t#undo")
+    found.start("t#undo")
+    found.feed(ev.TaskLost, task="t#undo", attempt=2)
+    assert found.of("t#undo") == S.READY
+
+
+# State-triggered moves.
+
+STATE_ROWS = {
+    (S.WAITING, S.CANCELLED), (S.WAITING, S.SKIPPED), (S.WAITING, S.READY),
+    (S.READY, S.CANCELLED), (S.READY, S.SKIPPED),
+    (S.BACKING_OFF, S.CANCELLED), (S.BACKING_OFF, S.FAILED),
+    (S.BLOCKED, S.CANCELLED), (S.BLOCKED, S.SKIPPED),
+    (S.DORMANT, S.READY), (S.SUCCEEDED, S.COMPENSATING),
+    (S.COMPENSATING, S.COMPENSATED), (S.COMPENSATING, S.COMPENSATION_FAILED),
+}  # fmt: skip
+
+
+def test_the_state_rows_by_hand_are_those_of_the_table() -> None:
+    rows = {(state, new) for state, row in tables.STATE_MOVES.items() for _, new in row}
+    assert rows == STATE_ROWS
+
+
+STOPPED_MOVES = [
+    (S.WAITING, ev.CancelRequested, S.CANCELLED),
+    (S.WAITING, ev.RunTimedOut, S.SKIPPED),
+    (S.READY, ev.CancelRequested, S.CANCELLED),
+    (S.READY, ev.RunTimedOut, S.SKIPPED),
+    (S.BACKING_OFF, ev.CancelRequested, S.CANCELLED),
+    (S.BACKING_OFF, ev.RunTimedOut, S.FAILED),
+    (S.BLOCKED, ev.CancelRequested, S.CANCELLED),
+    (S.BLOCKED, ev.RunTimedOut, S.SKIPPED),
+    (S.RUNNING, ev.CancelRequested, S.RUNNING),
+    (S.RUNNING, ev.RunTimedOut, S.RUNNING),
+    (S.UNKNOWN_OUTCOME, ev.RunTimedOut, S.UNKNOWN_OUTCOME),
+]
+
+
+@pytest.mark.parametrize(("state", "kind", "expected"), STOPPED_MOVES)
+def test_stopped(state: TaskState, kind: type[ev.Event], expected: TaskState) -> None:
+    make, name = IN[state]
+    found = make()
+    found.feed(kind)
+    assert found.of(name) == expected
+
+
+# The run's own table.
+
+RUN_ROWS = {
+    (R.QUEUED, ev.RunStarted), (R.QUEUED, ev.CancelRequested),
+    (R.RUNNING, ev.RunResumed), (R.RUNNING, ev.CancelRequested), (R.RUNNING, ev.RunTimedOut),
+    (R.WAITING, ev.RunResumed), (R.WAITING, ev.CancelRequested), (R.WAITING, ev.RunTimedOut),
+    (R.COMPENSATING, ev.RunResumed),
+}  # fmt: skip
+
+
+def run_in(status: RunStatus) -> Machine:
+    if status is R.QUEUED:
+        return Machine(flow(task("t")), start=False)
+    if status is R.RUNNING:
+        return machine()
+    if status is R.WAITING:
+        found = Machine(flow(task("t")))
+        found.fail("t", FAULT)
+        return found
+    if status in (R.COMPENSATING, R.COMPENSATED, R.COMPENSATION_FAILED):
+        found = undoing()
+        if status is R.COMPENSATED:
+            found.succeed("w#undo", "t#undo")
+        elif status is R.COMPENSATION_FAILED:
+            found.succeed("w#undo")
+            found.fail("t#undo")
+        return found
+    strategy = FailureStrategy.PARTIAL if status is R.PARTIALLY_COMPLETED else FailureStrategy.STOP
+    found = Machine(flow(task("s"), task("t", "s"), failure_strategy=strategy))
+    found.succeed("s")
+    if status is R.COMPLETED:
+        found.succeed("t")
+    elif status is R.CANCELLED:
+        found.feed(ev.CancelRequested)
+    else:
+        found.fail("t")
+    return found
+
+
+@pytest.mark.parametrize("status", RunStatus)
+@pytest.mark.parametrize("kind", RUN_EVENTS)
+def test_a_run_moves_by_a_row_or_is_refused(status: RunStatus, kind: type[ev.Event]) -> None:
+    found = run_in(status)
+    assert found.state.status is status
+    fact = event(kind, found, "t")
+    if (status, kind) in RUN_ROWS:
+        step(found.state, fact)
+        return
+    with pytest.raises(InvalidTransition) as refused:
+        step(found.state, fact)
+    told = (
+        "run r: submitted twice" if kind is ev.RunSubmitted else f"run r is {status}: {tag(kind)}"
+    )
+    assert told in refused.value.message
+    assert found.state.status is status
+
+
+def test_the_run_rows_by_hand_are_those_of_the_table() -> None:
+    rows = {(status, kind) for status, row in tables.RUN_EVENT_MOVES.items() for kind in row}
+    assert rows == RUN_ROWS
+    assert not CLOSED & (set(tables.RUN_EVENT_MOVES) | set(tables.RUN_STATE_MOVES))
+
+
+def test_every_fact_has_a_row() -> None:
+    in_rows = {kind for row in tables.EVENT_MOVES.values() for kind in row}
+    in_rows |= {kind for row in tables.RUN_EVENT_MOVES.values() for kind in row}
+    assert in_rows == set(get_args(ev.RunEvent)) - {ev.RunSubmitted, ev.LateReply}
+
+
+def test_every_status_can_be_reached() -> None:
+    targets = {new for row in tables.RUN_STATE_MOVES.values() for _, new in row}
+    targets |= {new for row in tables.RUN_EVENT_MOVES.values() for new in row.values()}
+    assert targets == set(RunStatus)
+    reached = {new for row in tables.STATE_MOVES.values() for _, new in row}
+    reached |= {new for may in tables.MAY_END_IN.values() for new in may}
+    reached |= {S.RUNNING, S.BLOCKED, S.SUCCEEDED, S.READY}
+    assert reached == set(TaskState) - {S.WAITING, S.DORMANT}, "where a task begins is no move"
+
+
+def test_submission_is_the_first_fact() -> None:
+    state = RunState(Graph(flow(task("t"))))
+    with pytest.raises(InvalidTransition):
+        step(state, ev.TaskWoke(at=1, task="t"))
+    with pytest.raises(InvalidTransition, match="run r: submitted twice"):
+        step(state, ev.RunSubmitted(at=SECOND, run="r", name="w", definition="d"))

@@ -1,0 +1,124 @@
+"""Every open task has one reason for not going on, and it is the right one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agenthive.core import events as ev
+from agenthive.core.ports import Fault
+from agenthive.core.spec import Effect
+from agenthive.core.states import OPEN, Reason, ReasonKind
+from agenthive.core.values import SECOND
+from agenthive.core.why import why
+from tests.core.rig import FAULT, START, Machine, flow, task
+
+
+def only(run: Machine, name: str, **more: Any) -> Reason:
+    return next(reason for reason in why(run.state, **more) if reason.task == name)
+
+
+def test_every_open_task_has_one_reason() -> None:
+    run = Machine(flow(task("a"), task("b", "a"), task("c"), task("d")))
+    run.start("c")
+    run.succeed("d")
+    reasons = why(run.state)
+    assert [reason.task for reason in reasons] == ["a", "b", "c"]
+    assert len(reasons) == sum(1 for kind in run.state.state if kind in OPEN)
+
+
+def test_nothing_holds_up_a_run_that_has_ended() -> None:
+    run = Machine(flow(task("a", effect=Effect.ONCE), task("b")))
+    run.start("a")
+    run.feed(ev.TaskLost, task="a", attempt=1)
+    run.fail("b")
+    assert run.of("a") == "unknown_outcome"
+    assert why(run.state) == []
+
+
+def test_queued() -> None:
+    run = Machine(flow(task("a"), task("b", "a")), start=False)
+    assert why(run.state) == [
+        Reason(task=name, kind=ReasonKind.RUN, detail="the run waits for a free run slot",
+               since=START)
+        for name in ("a", "b")
+    ]  # fmt: skip
+
+
+def test_dependency() -> None:
+    run = Machine(flow(task("a"), task("b"), task("c", "a", "b"), task("z")))
+    run.succeed("a")
+    run.start("b")
+    assert only(run, "c") == Reason(
+        task="c", kind=ReasonKind.DEPENDENCY, detail="waits for 'b' (running)", since=START,
+        unblock="their end",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "more"), [(5, ""), (6, " and 1 more"), (9, " and 4 more")])
+def test_many_dependencies(count: int, more: str) -> None:
+    names = [f"t{n}" for n in range(count)]
+    run = Machine(flow(*map(task, names), task("end", *names)))
+    shown = ", ".join(f"'{name}' (ready)" for name in names[:5])
+    assert only(run, "end").detail == f"waits for {shown}{more}"
+
+
+def test_call() -> None:
+    run = Machine(flow(task("a", agent="x"), task("z")))
+    run.now += 7
+    run.start("a")
+    assert only(run, "a") == Reason(
+        task="a", kind=ReasonKind.CALL, detail="attempt 1 is under way at agent 'x'",
+        since=START + 7, unblock="its answer or its time-out",
+    )  # fmt: skip
+
+
+def test_timer() -> None:
+    run = Machine(flow(task("a"), task("z")))
+    fault = Fault(kind="rate_limited", message="slow down", retry_after=12.5)
+    run.fail("a", fault)
+    run.now += 10 * SECOND
+    run.start("z")
+    assert only(run, "a") == Reason(
+        task="a", kind=ReasonKind.TIMER, detail="attempt 1 failed: slow down",
+        unblock="the next attempt in 2.5 s", until=START + 12_500_000, since=START,
+    )  # fmt: skip
+    run.now += 10 * SECOND
+    run.succeed("z")
+    assert only(run, "a").unblock == "the next attempt in 0.0 s"
+
+
+def test_blocked() -> None:
+    run = Machine(flow(task("a")))
+    run.feed(ev.TaskBlocked, task="a", reason="agent", detail="bring x")
+    assert only(run, "a") == Reason(
+        task="a", kind=ReasonKind.AGENT, detail="bring x", since=START,
+        unblock="supply it, then resume the run",
+    )  # fmt: skip
+
+
+def test_unknown_outcome() -> None:
+    run = Machine(flow(task("a", effect=Effect.ONCE)))
+    run.fail("a", FAULT)
+    assert only(run, "a") == Reason(
+        task="a", kind=ReasonKind.OUTCOME, since=START, unblock="find out and decide",
+        detail="it may or may not have acted, and must not act twice",
+    )  # fmt: skip
+
+
+def test_slot_and_breaker() -> None:
+    run = Machine(flow(task("a", agent="x")))
+    slot = Reason(
+        task="a", kind=ReasonKind.SLOT, detail="waits for a free slot", since=START,
+        unblock="the end of another call",
+    )  # fmt: skip
+    assert (
+        why(run.state) == why(run.state, {}) == why(run.state, {"custom custom://y": 5}) == [slot]
+    )
+    assert why(run.state, {"custom custom://x": 5}) == [
+        Reason(
+            task="a", kind=ReasonKind.BREAKER, until=5, since=START,
+            detail="the circuit breaker of agent 'x' is open", unblock="a probe that goes well",
+        )
+    ]  # fmt: skip
