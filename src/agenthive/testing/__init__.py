@@ -8,6 +8,18 @@ fault for each of its checks in `tests/testing/`.
 """
 
 from agenthive.testing.agents import HANG, After, NotConforming, ScriptedAgent, check_agent
+from agenthive.testing.runtimes import check_runtime
+from agenthive.testing.stages import live, simulated
 from agenthive.testing.stores import check_store
 
-__all__ = ["HANG", "After", "NotConforming", "ScriptedAgent", "check_agent", "check_store"]
+__all__ = [
+    "HANG",
+    "After",
+    "NotConforming",
+    "ScriptedAgent",
+    "check_agent",
+    "check_runtime",
+    "check_store",
+    "live",
+    "simulated",
+]
