@@ -22,8 +22,7 @@ from agenthive.errors import (
 )
 from agenthive.hive import reading
 from agenthive.testing import HANG, ScriptedAgent
-
-from .stores.broken_disk import writes_fail
+from tests.stores.broken_disk import writes_fail
 
 
 def flow(*tasks: str, agent: str = "work", **keys: Any) -> WorkflowSpec:

@@ -23,8 +23,7 @@ from agenthive.core.ports import Batch, Record, RunRow
 from agenthive.errors import StoreFailed, StoreUnavailable
 from agenthive.stores.archive import Archive
 from agenthive.stores.sqlite import SqliteStore
-
-from .broken_disk import FAIL_FSYNC, fill, read_only, small_disk, writes_fail
+from tests.stores.broken_disk import FAIL_FSYNC, fill, read_only, small_disk, writes_fail
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="uses what Linux has")
 
