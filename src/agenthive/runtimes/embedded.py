@@ -73,7 +73,10 @@ class EmbeddedRuntime:
         """Accept a run; it is on disk when this returns. Raises StoreUnavailable, StoreFailed."""
         self._refuse_if_sick()
         token, done = self._waiters.expect()
-        self.driver.submit(self._clock(), event, graph, body, token)
+        try:
+            self.driver.submit(self._clock(), event, graph, body, token)
+        except AgentHiveError as error:
+            self._waiters.settle(token, error)
         self._poke()
         await done
 
@@ -156,7 +159,8 @@ class EmbeddedRuntime:
         written.add_done_callback(lambda done: self._written(done, batch, delay))
 
     def _written(self, done: asyncio.Future[None], batch: Batch, delay: float) -> None:
-        error = None if done.cancelled() else done.exception()
+        gone = StoreFailed("a write was given up, outcome unknown")
+        error = gone if done.cancelled() else done.exception()
         if isinstance(error, StoreUnavailable):
             self._refused(error, batch, delay)
         elif error is not None:
