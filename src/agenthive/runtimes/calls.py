@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeAlias
 
+import msgspec
+
 from agenthive.core.actions import Perform
 from agenthive.core.ports import Agent, Agents, Fault, Reply
 from agenthive.core.spec import AgentSpec
@@ -28,17 +30,14 @@ MOST_FOUND = 1000
 """Agents that are looked up without asking again."""
 
 
-class _Call:
+class _Call(msgspec.Struct):
     """One call. ``verdict`` is what it comes to, once that is settled from outside."""
 
-    __slots__ = ("expiry", "perform", "settled", "task", "verdict")
-
-    def __init__(self, perform: Perform, expiry: asyncio.TimerHandle | None) -> None:
-        self.perform = perform
-        self.expiry = expiry
-        self.task: asyncio.Task[None] | None = None
-        self.settled = False
-        self.verdict: Reply | None = None
+    perform: Perform
+    expiry: asyncio.TimerHandle | None
+    task: asyncio.Task[None] | None = None
+    settled: bool = False
+    verdict: Reply | None = None
 
 
 class Calls:
