@@ -1,8 +1,7 @@
-"""Tools that some tests need, and what becomes of those tests where a tool is missing.
+"""What a test needs beyond Python: without it the test skips and says how to install it.
 
-A test asks ``require("node")``. A missing tool skips it, saying how to install the tool, or fails
-it when the environment variable AGENTHIVE_REQUIRE names the tool (``node,strace``). To add a tool:
-a line in `TOOLS`.
+Where AGENTHIVE_REQUIRE names it (``node,strace``), its absence is a failure. To add a thing: a line
+in `THINGS`.
 """
 
 from __future__ import annotations
@@ -11,46 +10,40 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-NODE = Path(__file__).parent / "node"
-NODE_BIN = NODE / "node_modules" / ".bin"
-"""Where the node servers of package.json are; run them with `node_server`."""
+NODE: Final = Path(__file__).parent / "node" / "node_modules" / ".bin"
+"""Where the node servers are that the tests talk to."""
+NODE_BIN: Final = NODE
 
 
-def _node() -> bool:
-    return shutil.which("node") is not None and (NODE_BIN / "aimock").exists()
+def _has_node() -> bool:
+    return shutil.which("node") is not None and (NODE / "aimock").exists()
 
 
-def _strace() -> bool:
+def _has_strace() -> bool:
     return shutil.which("strace") is not None
 
 
-TOOLS: dict[str, tuple[Callable[[], bool], str]] = {
-    "node": (_node, "install node 20 and npm, then: python3 x.py setup"),
-    "strace": (_strace, "apt-get install strace"),
+THINGS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
+    "node": (_has_node, "install node >= 20 and npm, then: python3 x.py setup"),
+    "strace": (_has_strace, "apt-get install strace"),
 }
-"""Tool -> whether it is there, and the command that installs it."""
+"""Name -> is it there, and the command that brings it."""
 
 
-def required(tool: str) -> bool:
-    """Whether AGENTHIVE_REQUIRE names the tool: then its tests may not be skipped."""
-    named = os.environ.get("AGENTHIVE_REQUIRE", "").split(",")
-    return tool in [name.strip() for name in named]
+def required(thing: str) -> bool:
+    """Whether the environment says that it has to be there."""
+    return thing in os.environ.get("AGENTHIVE_REQUIRE", "").replace(" ", "").split(",")
 
 
-def require(tool: str) -> None:
-    """Go on if the tool is there; else skip the test, or fail it if the tool is required."""
-    there, install = TOOLS[tool]
+def require(thing: str) -> None:
+    """Skip, or fail, unless ``thing`` is there."""
+    there, how = THINGS[thing]
     if there():
         return
-    if required(tool):
-        pytest.fail(f"{tool} is required (AGENTHIVE_REQUIRE) and missing: {install}")
-    pytest.skip(f"{tool} is missing: {install}")
-
-
-def node_server(name: str) -> str:
-    """The path of a server from tests/node, by the name of its command. Needs ``node``."""
-    require("node")
-    return str(NODE_BIN / name)
+    if required(thing):
+        pytest.fail(f"{thing} is required (AGENTHIVE_REQUIRE) and not there: {how}")
+    pytest.skip(f"needs {thing}: {how}")

@@ -1,43 +1,44 @@
-"""A missing tool skips its tests and says how to install it; where it is required it fails them."""
+"""The rule for tests that need more than Python: skip with the way out, or fail where it is due."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
+from _pytest.outcomes import Failed, Skipped
 
 from tests import requires
 
-MISSING = {"hammer": (lambda: False, "apt-get install hammer"), "nail": (lambda: True, "")}
 
+@pytest.fixture
+def thing(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    def there(is_there: bool) -> None:
+        monkeypatch.setitem(requires.THINGS, "bees", (lambda: is_there, "buy bees"))
 
-@pytest.fixture(autouse=True)
-def tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requires, "TOOLS", MISSING)
     monkeypatch.delenv("AGENTHIVE_REQUIRE", raising=False)
+    return there
 
 
-def test_a_tool_that_is_there_is_no_reason_to_stop() -> None:
-    requires.require("nail")
+def test_what_is_there_is_used(thing: Callable[[bool], None]) -> None:
+    thing(True)
+    requires.require("bees")
 
 
-def test_a_missing_tool_skips_with_the_command_that_installs_it() -> None:
-    with pytest.raises(pytest.skip.Exception, match="apt-get install hammer"):
-        requires.require("hammer")
+def test_what_is_not_there_skips(thing: Callable[[bool], None]) -> None:
+    thing(False)
+    with pytest.raises(Skipped, match="needs bees: buy bees"):
+        requires.require("bees")
 
 
-def test_a_missing_tool_that_is_required_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AGENTHIVE_REQUIRE", "nail, hammer")
-    with pytest.raises(pytest.fail.Exception, match="AGENTHIVE_REQUIRE"):
-        requires.require("hammer")
+def test_what_is_required_fails(
+    thing: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thing(False)
+    monkeypatch.setenv("AGENTHIVE_REQUIRE", "node, bees")
+    with pytest.raises(Failed, match=r"bees is required .* buy bees"):
+        requires.require("bees")
 
 
-def test_another_required_tool_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AGENTHIVE_REQUIRE", "nail,sledgehammer")
-    with pytest.raises(pytest.skip.Exception):
-        requires.require("hammer")
-
-
-def test_a_node_server_stands_where_npm_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requires, "TOOLS", {"node": (lambda: True, "")})
-    assert Path(requires.node_server("aimock")).parent.name == ".bin"
+def test_node_and_strace_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert [there() for there, _ in requires.THINGS.values()] == [False] * len(requires.THINGS)

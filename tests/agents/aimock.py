@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.error import URLError
 
 from agenthive.core.spec import AgentSpec
-from tests.requires import NODE_BIN
+from tests.requires import NODE
 
 FIXTURES: Final = Path(__file__).with_name("aimock.json")
 MODELS: Final = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5"}
@@ -67,15 +67,7 @@ def free_port() -> int:
 def serving(fixtures: Path = FIXTURES) -> Iterator[Aimock]:
     """aimock, ready to be asked; killed at the end."""
     port = free_port()
-    command = [
-        str(NODE_BIN / "llmock"),
-        "-p",
-        str(port),
-        "-f",
-        str(fixtures),
-        "--log-level",
-        "silent",
-    ]
+    command = [str(NODE / "llmock"), "-p", str(port), "-f", str(fixtures), "--log-level", "silent"]
     nothing = subprocess.DEVNULL
     process = subprocess.Popen(command, stdout=nothing, stderr=nothing)
     mock = Aimock(port)

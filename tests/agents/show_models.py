@@ -19,8 +19,8 @@ import msgspec
 from agenthive import Hive, RetryPolicy, RunReport
 from agenthive.core import events as ev
 from agenthive.core.spec import FailureStrategy, TaskSpec, WorkflowSpec
-from tests import requires
 from tests.agents.aimock import Aimock, serving
+from tests.requires import THINGS
 
 RETRY: Final = RetryPolicy(max_attempts=3, initial_delay=0.01, jitter=False)
 TOOLS: Final = [{"name": "get_weather", "input_schema": {"type": "object"}}]
@@ -98,7 +98,7 @@ async def tell(mock: Aimock, vendor: str, tasks: tuple[TaskSpec, ...], home: Pat
 
 async def main() -> int:
     """Print the table; 1 if a count differs."""
-    there, how = requires.TOOLS["node"]
+    there, how = THINGS["node"]
     if not there():
         print(f"this needs node: {how}", file=sys.stderr)
         return 1

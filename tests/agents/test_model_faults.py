@@ -10,8 +10,10 @@ import msgspec
 import pytest
 
 from agenthive.agents.models import make
+from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.ports import Fault
-from agenthive.core.spec import AgentSpec
+from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
+from agenthive.hive import Hive
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
 from agenthive.testing import check_agent
@@ -76,6 +78,29 @@ async def test_cancelling_closes_the_connection(vendor: str) -> None:
             await asyncio.sleep(0.02)
         assert (len(server.heads), server.hanging) == (1, 0)
         await agent.close()
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_a_run_that_waits_no_longer_closes_the_connection(vendor: str) -> None:
+    async with RudeModel(lambda body: None) as server:
+        spec = AgentSpec(
+            name="model",
+            type="ai_agent",
+            endpoint=f"http://{server.host}",
+            timeout=0.4,
+            retry=RetryPolicy(max_attempts=2, initial_delay=0.01),
+            custom_params={"provider": vendor, "model": "m-1"},
+        )
+        # What is imported at first use must not use up the time of the first call.
+        await make(spec, Secrets(), Egress(guarded=True)).perform(asked())
+        task = TaskSpec(name="t", agent="model", action="say something")
+        async with Hive.open() as hive:
+            report = await hive.run(WorkflowSpec(name="w", agents=(spec,), tasks=(task,)))
+            assert server.hanging == 0
+    assert (report.status, report.tasks["t"].attempts) == ("failed", 2)
+    assert "timeout" in report.errors["t"]
+    assert len(server.heads) == 2
+    assert len(set(server.keys)) == 1
 
 
 SAID = {"error": {"message": "so it is", "type": "some_error"}}
@@ -273,6 +298,20 @@ async def test_the_environment_sends_nothing(vendor: str, monkeypatch: pytest.Mo
     (head,) = server.heads
     assert "ambient" not in repr(head).lower()
     assert head["x-own"] == "mine"
+
+
+async def test_an_identity_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("ANTHROPIC_IDENTITY_TOKEN", "ambient")
+    monkeypatch.setenv("ANTHROPIC_FEDERATION_RULE_ID", "fdrl_1")
+    monkeypatch.setenv("ANTHROPIC_ORGANIZATION_ID", "00000000-0000-0000-0000-000000000001")
+    async with RudeModel(lambda body: http(200, answer("anthropic"))) as server:
+        agent = server.agent("anthropic")
+        assert (await agent.perform(asked())).fault is None
+        await agent.close()
+    assert server.lines == ["POST /v1/messages HTTP/1.1"]
+    assert "authorization" not in server.heads[0]
 
 
 @pytest.mark.parametrize(

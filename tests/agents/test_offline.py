@@ -126,6 +126,13 @@ SCHEMAS: list[dict[str, Any]] = [
         "$defs": {"named": {"$ref": "#/$defs/a~1b"}, "a/b": NAMED},
     },
     {
+        "allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}],
+        "$defs": {
+            "a": {"properties": {"x": {"type": "integer"}}, "required": ["x"]},
+            "b": {"properties": {"y": {"const": 1}}, "required": ["y"]},
+        },
+    },
+    {
         "anyOf": [{"properties": {"kind": {"const": "bee"}}, "required": ["kind"]}, NAMED],
         "properties": {"legs": {"type": "integer"}},
     },
@@ -204,6 +211,8 @@ ENDLESS["$defs"]["x"]["additionalProperties"] = {"$ref": "#/$defs/x"}  # type: i
         ({"type": "array", "minItems": 101}, "no 101 items"),
         ({"type": "string", "maxLength": "x"}, "invalid literal"),
         (ENDLESS, "nested too deep"),
+        ({"allOf": [{"type": "string"}, {"allOf": 7}]}, "cannot answer"),
+        ({"allOf": [{"$ref": "#"}]}, "nested too deep"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "nested too deep"),
     ],
 )

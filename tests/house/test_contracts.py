@@ -26,6 +26,7 @@ BREAKS = [
     ("openai stands", "agents/planted.py", "def f():\n    import openai"),
     ("anthropic stands", "cli/planted.py", "import anthropic"),
     ("mcp stands", "agents/planted.py", "import mcp.types"),
+    ("genai_prices stands", "agents/planted.py", "import genai_prices"),
     ("apsw stands", "stores/memory.py", "import apsw"),
     ("yaml stands", "cli/planted.py", "import yaml"),
     ("Agent kinds", "agents/planted.py", "from agenthive.agents import other"),

@@ -208,14 +208,9 @@ class _Maker:
             return schema["const"]
         if schema.get("enum"):
             return schema["enum"][0]
-        if "$ref" in schema:
-            return self.value(self._found(schema["$ref"]), depth + 1)
-        for choice in ("anyOf", "oneOf"):
-            if schema.get(choice):
-                return self.value(_merged(schema, schema[choice][:1], choice), depth + 1)
-        if schema.get("allOf"):
-            parts = [self._whole(part) for part in schema["allOf"]]
-            return self.value(_merged(schema, parts, "allOf"), depth + 1)
+        for word in ("$ref", "anyOf", "oneOf", "allOf"):
+            if schema.get(word):
+                return self.value(self._merged(schema, word, depth), depth + 1)
         return self._typed(schema, depth)
 
     def _typed(self, schema: Mapping[str, Any], depth: int) -> Any:
@@ -257,13 +252,22 @@ class _Maker:
         text = self._pieces.sentence()[: int(schema.get("maxLength", 500))]
         return text.ljust(min(int(schema.get("minLength", 0)), 10_000), ".")
 
-    def _whole(self, schema: Any) -> Mapping[str, Any]:
-        """A part of an ``allOf``, looked up if it is elsewhere."""
-        for _ in range(DEEPEST):
-            if not isinstance(schema, Mapping) or "$ref" not in schema:
-                break
-            schema = self._found(schema["$ref"])
-        return schema if isinstance(schema, Mapping) else {}
+    def _merged(self, schema: Mapping[str, Any], word: str, depth: int) -> dict[str, Any]:
+        """One schema of those that ``word`` names and the rest, which all hold at once."""
+        if depth > DEEPEST:
+            raise ValueError("the schema is nested too deep")
+        whole = {name: value for name, value in schema.items() if name != word}
+        named = schema[word]
+        parts = [self._found(named)] if word == "$ref" else named if word == "allOf" else named[:1]
+        for part in parts:
+            part = {} if part is True else part
+            part = self._merged(part, "$ref", depth + 1) if "$ref" in part else part
+            properties = {**whole.get("properties", {}), **part.get("properties", {})}
+            required = [*whole.get("required", []), *part.get("required", [])]
+            whole |= part
+            whole |= {"properties": properties} if properties else {}
+            whole |= {"required": required} if required else {}
+        return whole
 
     def _found(self, reference: str) -> Any:
         place: Any = self._root
@@ -273,20 +277,6 @@ class _Maker:
         if not str(reference).startswith("#") or place is None:
             raise ValueError(f"the schema refers to '{reference}', which is not in it")
         return place
-
-
-def _merged(
-    schema: Mapping[str, Any], parts: list[Mapping[str, Any]], without: str
-) -> dict[str, Any]:
-    """One schema of several that hold at once."""
-    whole = {name: value for name, value in schema.items() if name != without}
-    for part in parts:
-        properties = {**whole.get("properties", {}), **part.get("properties", {})}
-        required = [*whole.get("required", []), *part.get("required", [])]
-        whole |= part
-        whole |= {"properties": properties} if properties else {}
-        whole |= {"required": required} if required else {}
-    return whole
 
 
 def _within(value: float, schema: Mapping[str, Any], *, whole: bool) -> float | int:

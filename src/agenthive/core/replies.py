@@ -41,10 +41,10 @@ def _plain(value: JSONValue) -> JSONValue:
     except UnicodeEncodeError:
         # Half of a surrogate pair: models cut them in two.
         encoded = json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8", "replace")
-    if b"null" in encoded:
-        # A null may have been NaN or Infinity, about which only the slower encoder is strict.
-        json.dumps(value, allow_nan=False)
     found: JSONValue = _decoder.decode(encoded)
+    if found != value:
+        # NaN, bytes, keys that are no text: only the slower encoder is strict about them.
+        json.dumps(value, allow_nan=False)
     # Whatever is so deep takes two characters a level.
     if len(encoded) > 2 * DEEPEST and _openings(encoded) > DEEPEST and _depth(found) > DEEPEST:
         raise ValueError(f"it is nested more than {DEEPEST} levels deep")
