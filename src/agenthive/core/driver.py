@@ -56,7 +56,7 @@ class Driver:
         self._hive: list[ev.HiveEvent] = []
         self._hive_committing: list[ev.HiveEvent] = []
         self._hive_seq = 0
-        self._definitions: list[tuple[str, bytes]] = []
+        self._definitions: dict[str, bytes] = {}
         self._timers: list[tuple[Micros, str, int]] = []
         self._eager: list[act.Perform] = []
         self._after: list[act.Action] = []
@@ -79,7 +79,7 @@ class Driver:
             raise Conflict(f"run {event.run} exists already")
         now = self._clock(now)
         live = self._join(event.run, RunState(graph), now)
-        self._definitions.append((event.definition, body))
+        self._definitions[event.definition] = body
         self._hive.append(
             ev.RunOpened(at=now, run=event.run, tenant=event.tenant, owner=event.owner)
         )
@@ -185,8 +185,8 @@ class Driver:
             self._start_tasks(now)
         if not self._dirty and not self._hive:
             return None
-        batch = Batch(definitions=self._definitions)
-        self._definitions = []
+        batch = Batch(definitions=list(self._definitions.items()))
+        self._definitions = {}
         for live in self._dirty.values():
             batch.records.append(live.record(RULES))
             if live.row_changed():
