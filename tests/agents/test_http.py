@@ -325,6 +325,13 @@ async def test_the_bound_is_what_it_says(
 # The connection.
 
 
+async def test_cookies_are_not_kept(wire: Wire, api: http.HttpAgent) -> None:
+    wire.answer(200, headers={"set-cookie": "who=somebody; Path=/"})
+    for _ in range(2):
+        assert (await api.perform(asked())).fault is None
+    assert "cookie" not in wire.seen[1].headers
+
+
 @pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", b"\0"])
 async def test_a_connection_that_breaks(wire: Wire, api: http.HttpAgent, raw: bytes) -> None:
     wire.answer(headers={"x-raw": "1"}, body=raw)

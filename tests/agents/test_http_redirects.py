@@ -79,10 +79,3 @@ async def test_a_redirect_to_another_scheme(wire: Wire, api: http.HttpAgent) -> 
 async def test_a_redirect_that_leads_nowhere_is_an_answer(wire: Wire, api: http.HttpAgent) -> None:
     wire.answer(302, body="moved")
     assert (await api.perform(asked())).result == "moved"
-
-
-async def test_cookies_are_not_kept(wire: Wire, api: http.HttpAgent) -> None:
-    wire.answer(200, headers={"set-cookie": "who=somebody; Path=/"})
-    for _ in range(2):
-        assert (await api.perform(asked())).fault is None
-    assert "cookie" not in wire.seen[1].headers

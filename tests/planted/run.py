@@ -17,8 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parent))
-from patches import copy_with, planted
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.planted.patches import copy_with, planted
 
 
 class Verdict(NamedTuple):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-import patches
-from run import hunt
+from tests.planted import patches
+from tests.planted.run import hunt
 
 SEEDS = 1000
 

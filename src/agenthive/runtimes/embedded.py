@@ -22,6 +22,7 @@ from agenthive.core.run_state import RunState
 from agenthive.core.states import RunStatus
 from agenthive.core.values import SECOND, Micros
 from agenthive.errors import AgentHiveError, StoreFailed, StoreUnavailable
+from agenthive.infra.logs import log
 from agenthive.runtimes.calls import CallId, Calls
 from agenthive.runtimes.waiters import Waiters
 
@@ -66,7 +67,10 @@ class EmbeddedRuntime:
         """Accept a run; it is on disk when this returns. Raises StoreUnavailable, StoreFailed."""
         self._refuse_if_sick()
         token, done = self._waiters.expect()
-        self.driver.submit(self._clock(), event, graph, body, token)
+        try:
+            self.driver.submit(self._clock(), event, graph, body, token)
+        except AgentHiveError as error:
+            self._waiters.settle(token, error)
         self._poke()
         await done
 
@@ -103,8 +107,10 @@ class EmbeddedRuntime:
         return self._pulse
 
     async def drain(self) -> None:
-        """Start nothing new, let calls under way end and be recorded."""
+        """Start nothing new, let calls under way end and be recorded, if anything can be."""
         self.driver.draining = True
+        if self.refusing is not None:
+            self._drained.set()
         self._poke()
         await self._drained.wait()
 
@@ -144,7 +150,8 @@ class EmbeddedRuntime:
         written.add_done_callback(lambda done: self._written(done, batch, delay))
 
     def _written(self, done: asyncio.Future[None], batch: Batch, delay: float) -> None:
-        error = None if done.cancelled() else done.exception()
+        gone = StoreFailed("a write was given up, outcome unknown")
+        error = gone if done.cancelled() else done.exception()
         if isinstance(error, StoreUnavailable):
             self._refused(error, batch, delay)
         elif error is not None:
@@ -154,7 +161,9 @@ class EmbeddedRuntime:
             self._committed()
 
     def _committed(self) -> None:
-        self.refusing = None
+        if self.refusing is not None:
+            log("warning", "the journal takes writes again")
+            self.refusing = None
         self._writing = False
         for action in self.driver.committed(self._clock()):
             self._carry_out(action)
@@ -167,6 +176,11 @@ class EmbeddedRuntime:
 
     def _refused(self, error: StoreUnavailable, batch: Batch, delay: float) -> None:
         """Nothing was written. Refuse new work, and try what was promised again and again."""
+        if self.refusing is None:
+            log("warning", "the journal takes no writes; trying again", reason=error.message)
+        if self.driver.draining:
+            # What ends now could not be written down anyway; it will be done again.
+            self._drained.set()
         self.refusing = error
         for token in self.driver.withdraw(batch):
             self._waiters.settle(token, error)
@@ -218,6 +232,7 @@ class EmbeddedRuntime:
             raise sick
 
     def _poison(self, error: StoreFailed) -> None:
+        log("error", "the journal failed; nothing goes on", reason=error.message)
         self.failed = error
         self._running = False
         self._drained.set()
