@@ -113,7 +113,7 @@ class Driver:
     def _answered(self, live: Live, index: int, now: Micros, reply: Reply, draw: float) -> None:
         task, attempt = live.state.graph.keys[index], live.state.attempts[index]
         self._heard(live, index, reply.fault, now)
-        if reply.fault is None:
+        if reply.fault is None and live.estimates.useful:
             self._learn(live, index, now)
         self._apply(live, outcome(now, task, attempt, reply, draw), now)
 

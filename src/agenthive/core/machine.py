@@ -12,6 +12,7 @@ from typing import Final, Never, TypeAlias
 
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
+from agenthive.core.rules import stopping
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import Effect, FailureStrategy
 from agenthive.core.states import CLOSED, OPEN, UNSTARTED, RunStatus, TaskState
@@ -193,11 +194,20 @@ def _settle_tasks(state: RunState, touched: list[int], at: int, out: Out) -> Non
     """State-triggered moves, to a fixed point. Last in, first out; order does not matter here."""
     while touched:
         task = touched.pop()
-        for guard, target in STATE_MOVES.get(state.state[task], ()):
+        moves = STATE_MOVES if state.stopping else _MOVES_WHILE_GOING
+        for guard, target in moves.get(state.state[task], ()):
             if guard(state, task):
                 _enter(state, task, target, at, touched, out)
                 touched.append(task)
                 break
+
+
+_STOPPING: Final = (stopping.cancelled, stopping.stopped)
+_MOVES_WHILE_GOING: Final = {
+    state: tuple(row for row in rows if row[0] not in _STOPPING)
+    for state, rows in STATE_MOVES.items()
+}
+"""The same table for a run that is not stopping, without the guards that ask for just that."""
 
 
 def _on_ready(state: RunState, task: int, touched: list[int], out: Out) -> None:
