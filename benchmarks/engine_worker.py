@@ -17,6 +17,7 @@ import common
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec, Effect, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
+from agenthive.runtimes import loop
 
 
 class Noop:
@@ -112,7 +113,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, required=True)
     parser.add_argument("--effect", default="any")
     parser.add_argument("--calls", type=int, default=1000)
-    asyncio.run(measure(parser.parse_args()))
+    loop.run(measure(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -95,7 +95,8 @@ def read_history(call: Call) -> dict[str, Any]:
     given: dict[str, Any] = call.dependencies
     new = set(given["range"]["new"])
     found = [commit for commit in commits(given["history"]["content"]) if commit["sha"] in new]
-    return {"commits": found, "count": len(found)}
+    said = [c["subject"] for c in found if not c["subject"].startswith("Merge ")]
+    return {"commits": found, "count": len(found), "subjects": said}
 
 
 def write_page(call: Call) -> dict[str, Any]:

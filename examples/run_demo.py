@@ -30,9 +30,8 @@ def main(arguments: list[str]) -> int:
     command = [str(tool), "run", "examples/release_notes.yaml", *home, *arguments]
     code = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONWARNINGS": ""}).returncode
     if code == 0:
-        say(
-            "\nThe page is where `page` says (release_notes.md unless you chose another). Then try:"
-        )
+        chosen = [one.removeprefix("output=") for one in arguments if one.startswith("output=")]
+        say(f"\nThe page: {ROOT / (chosen[-1] if chosen else 'release_notes.md')}\nThen try:")
         shown = f"--home {HOME}"
         say(f"  .venv/bin/agenthive ps {shown}                 the runs of this home")
         say(f"  .venv/bin/agenthive events RUN {shown}         every fact of a run")

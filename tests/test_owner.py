@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 from agenthive import Directory, Hive, Workflow, WorkflowSpec
-from agenthive.errors import ConfigurationError, HomeBusy, OwnerGone, RunNotFound
+from agenthive.errors import (
+    ConfigurationError,
+    HomeBusy,
+    OwnerGone,
+    RunNotFound,
+    StoreUnavailable,
+)
 from agenthive.infra.frames import MOST, receive, send
 from agenthive.infra.home import Home
 from agenthive.owner import LONGEST_PATH, Caller
@@ -187,3 +193,12 @@ async def test_messages_are_bounded() -> None:
 
     with pytest.raises(Exception, match="is more than"):
         await send(Never(), "x" * (MOST + 1))  # type: ignore[arg-type]
+
+
+async def test_home_that_takes_no_door(tmp_path: Path) -> None:
+    (tmp_path / "door.new").mkdir()
+    with pytest.raises(StoreUnavailable, match="cannot be used"):
+        await Hive.open(tmp_path)
+    (tmp_path / "door.new").rmdir()
+    async with Hive.open(tmp_path):
+        assert (tmp_path / "door").exists()

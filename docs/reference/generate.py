@@ -96,7 +96,7 @@ def cli_page() -> str:
     main = getattr(importlib.import_module("agenthive.cli"), "main", None)
     if not isinstance(main, click.Group):
         return intro
-    parent = click.Context(main, info_name="agenthive", terminal_width=90)
+    parent = click.Context(main, info_name="agenthive", terminal_width=90, **main.context_settings)
     parts = [intro, f"\n```text\n{main.get_help(parent)}\n```\n"]
     for name in main.list_commands(parent):
         command = main.get_command(parent, name)

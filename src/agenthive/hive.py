@@ -119,7 +119,7 @@ class Hive:
             await self._door.close()
         if self._store is not None:
             await self._store.close()
-            self._store = None
+            self._store = self._archive = None
         await self.agents.close()
         if self.home is not None:
             self.home.release()
@@ -209,7 +209,7 @@ class Hive:
     async def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
         """The facts of a run as they are committed, until it ends or needs somebody's help.
 
-        Raises RunNotFound.
+        Raises RunNotFound, StoreFailed.
         """
         await self._reader.row(run)
         while True:
@@ -222,6 +222,8 @@ class Hive:
                 yield fact
             if last:
                 return
+            if self._live.failed is not None:
+                raise self._live.failed
             await commit.wait()
 
     @property

@@ -135,7 +135,7 @@ async def environment() -> dict[str, str]:
     return {**os.environ, "(cwd)": str(Path.cwd()), "(args)": json.dumps(sys.argv[1:])}
 
 
-@server.tool()
+@server.tool(structured_output=False)
 async def picture() -> list[Any]:
     """More than text."""
     return ["a dot", Image(data=b"dot", format="png")]

@@ -7,63 +7,23 @@ import base64
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 
 from agenthive.agents import http
-from agenthive.core.ports import Call
 from agenthive.core.spec import AgentSpec, Effect
 from agenthive.errors import ConfigurationError
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
 from agenthive.testing import check_agent
+from tests.agents.apis import TOKEN, api, asked, fault, make, token, wire
 from tests.agents.peers import free_port, until
 from tests.agents.wire import Answer, Seen, Wire
 
-TOKEN = "wire-token-4711"
+__all__ = ["api", "token", "wire"]  # fixtures
+
 JSON = {"content-type": "application/json"}
-
-
-@pytest.fixture
-def wire() -> Iterator[Wire]:
-    with Wire() as one:
-        yield one
-
-
-@pytest.fixture(autouse=True)
-def token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WIRE_TOKEN", TOKEN)
-
-
-def make(url: str, login: dict[str, Any] | None = None, **custom: Any) -> http.HttpAgent:
-    spec = AgentSpec(
-        name="api", type="http_api", endpoint=url, authentication=login, custom_params=custom
-    )
-    made = http.make(spec, Secrets(), Egress())
-    assert isinstance(made, http.HttpAgent)
-    return made
-
-
-@pytest.fixture
-async def api(wire: Wire) -> AsyncIterator[http.HttpAgent]:
-    one = make(wire.url, max_body=100_000)
-    yield one
-    await one.close()
-
-
-def asked(action: str = "fetch", *, key: str = "key-1", **parameters: Any) -> Call:
-    return Call(
-        run="r", task="t", attempt=1, key=key, agent="api", action=action, parameters=parameters,
-        references=frozenset(["${env:WIRE_TOKEN}"]),
-    )  # fmt: skip
-
-
-async def fault(one: http.HttpAgent, action: str = "fetch", **parameters: Any) -> tuple[str, str]:
-    found = (await one.perform(asked(action, **parameters))).fault
-    assert found is not None
-    return found.kind, found.message
 
 
 async def test_the_kit(wire: Wire) -> None:
@@ -362,77 +322,7 @@ async def test_the_bound_is_what_it_says(
     assert ((await api.perform(asked())).fault is None) is fits
 
 
-# Redirects.
-
-
-async def test_three_redirects_are_followed_and_not_four(wire: Wire, api: http.HttpAgent) -> None:
-    def reply(seen: Seen) -> Answer:
-        left = int(seen.path.strip("/"))
-        return (302, {"location": f"/{left - 1}"}, b"") if left else (200, {}, b"there")
-
-    wire.reply = reply
-    assert (await api.perform(asked(endpoint="3"))).result == "there"
-    kind, message = await fault(api, endpoint="4")
-    assert kind == "invalid_reply"
-    assert "more than 3 redirects" in message
-    assert len(wire.seen) == 8
-
-
-@pytest.mark.parametrize(
-    ("status", "method", "after", "body"),
-    [
-        (301, "POST", "GET", b""),
-        (302, "POST", "GET", b""),
-        (303, "PUT", "GET", b""),
-        (307, "POST", "POST", b"[1]"),
-        (308, "PUT", "PUT", b"[1]"),
-        (301, "DELETE", "DELETE", b"[1]"),
-    ],
-)
-async def test_what_a_redirect_makes_of_a_request(
-    wire: Wire, api: http.HttpAgent, status: int, method: str, after: str, body: bytes
-) -> None:
-    wire.reply = lambda seen: (
-        (status, {"location": "/there"}, b"") if seen.path == "/" else (200, {}, b"")
-    )
-    assert (await api.perform(asked("request", method=method, json=[1]))).fault is None
-    assert (wire.seen[1].method, wire.seen[1].body) == (after, body)
-    assert wire.seen[1].headers["idempotency-key"] == "key-1"
-
-
-async def test_credentials_stay_with_the_first_host(wire: Wire) -> None:
-    login = {"type": "api_key", "key": "${env:WIRE_TOKEN}", "header": "X-Key"}
-    one = make(wire.url, login)
-    with Wire() as elsewhere:
-        target = elsewhere.url
-        wire.reply = lambda seen: (307, {"location": f"{target}/x"}, b"")
-        given = {"Authorization": "${env:WIRE_TOKEN}", "X-Own": "mine", "Cookie": "c=1"}
-        assert (await one.perform(asked(headers=given))).fault is None
-        await one.close()
-    assert wire.seen[0].headers["x-key"] == wire.seen[0].headers["authorization"] == TOKEN
-    assert elsewhere.seen[0].path == "/x"
-    assert TOKEN not in repr(elsewhere.seen[0])
-    assert not {"x-own", "cookie", "x-key", "authorization"} & elsewhere.seen[0].headers.keys()
-
-
-async def test_credentials_go_along_on_the_same_host(wire: Wire) -> None:
-    one = make(wire.url, {"type": "bearer", "token": "${env:WIRE_TOKEN}"})
-    wire.reply = lambda seen: (
-        (302, {"location": "/there"}, b"") if seen.path == "/" else (200, {}, b"")
-    )
-    assert (await one.perform(asked())).fault is None
-    await one.close()
-    assert wire.seen[1].headers["authorization"] == f"Bearer {TOKEN}"
-
-
-async def test_a_redirect_to_another_scheme(wire: Wire, api: http.HttpAgent) -> None:
-    wire.answer(302, headers={"location": "file:///etc/passwd"})
-    assert (await fault(api))[0] == "refused"
-
-
-async def test_a_redirect_that_leads_nowhere_is_an_answer(wire: Wire, api: http.HttpAgent) -> None:
-    wire.answer(302, body="moved")
-    assert (await api.perform(asked())).result == "moved"
+# The connection.
 
 
 async def test_cookies_are_not_kept(wire: Wire, api: http.HttpAgent) -> None:
@@ -440,9 +330,6 @@ async def test_cookies_are_not_kept(wire: Wire, api: http.HttpAgent) -> None:
     for _ in range(2):
         assert (await api.perform(asked())).fault is None
     assert "cookie" not in wire.seen[1].headers
-
-
-# The connection.
 
 
 @pytest.mark.parametrize("raw", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", b"\0"])

@@ -59,6 +59,7 @@ async def heard(vendor: str, said: dict[str, Any], **parameters: Any) -> Reply:
         ({"response_format": "json"}, "'response_format' must be a map, not str"),
         ({"output_schema": []}, "'output_schema' must be a map, not list"),
         ({"stream": True}, "not streamed"),
+        ({"n": 2}, "a call has one answer"),
     ],
 )
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -261,6 +262,10 @@ async def test_openai_answers() -> None:
     assert reply.fault is not None
     assert (reply.fault.kind, reply.fault.counts) == ("invalid_reply", False)
     assert "the arguments for 'f' are not JSON" in reply.fault.message
+    listed = {"id": "1", "function": {"name": "f", "arguments": "[1]"}}
+    reply = await heard("openai", chosen({"tool_calls": [listed]}))
+    assert reply.fault is not None
+    assert "the arguments for 'f' are no JSON object" in reply.fault.message
     refused = await heard(
         "openai", chosen({"content": None, "refusal": "No."}), output_schema=SCHEMA
     )

@@ -181,7 +181,8 @@ async def test_a_cancelled_call_retires_what_has_no_pipe() -> None:
     one = held_by(peer)
     await one.ready()
     await cancelled(one, for_ever())
-    await asyncio.wait({one.owner})
+    assert one.over
+    await asyncio.wait({one.owner}, timeout=1)
     assert peer.told == ["open", "close"]
 
 

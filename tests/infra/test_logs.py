@@ -1,8 +1,11 @@
-"""Log lines: on standard error, as JSON or for people, from a level on."""
+"""Log lines: on standard error, structured, and free of charge until something is logged."""
 
 from __future__ import annotations
 
+import datetime
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,50 +14,74 @@ from agenthive.infra import logs
 
 
 @pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """Leave the settings as they are when nobody has said anything."""
+def _as_before() -> Iterator[None]:
     yield
     logs.configure()
 
 
-def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "json")
-    logs.log("warning", "disk\nfull", run="r1", left=0)
-    logs.log("debug", "not shown")
+    logs.log("info", "run started", run="r1", tasks=3)
+    logs.log("error", "disk full", path="/x", why='a "quote"\nand a line')
     out, err = capsys.readouterr()
     assert out == ""
-    (line,) = err.splitlines()  # a line feed in a message makes no second line
-    found = json.loads(line)
-    assert found.pop("timestamp").endswith("Z")
-    assert found == {"event": "disk\nfull", "level": "warning", "run": "r1", "left": 0}
+    first, second = (json.loads(line) for line in err.splitlines())
+    at = datetime.datetime.fromisoformat(first.pop("timestamp"))
+    assert abs((datetime.datetime.now(datetime.UTC) - at).total_seconds()) < 60
+    assert first == {"event": "run started", "level": "info", "run": "r1", "tasks": 3}
+    assert (second["level"], second["why"]) == ("error", 'a "quote"\nand a line')
 
 
-def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure("warning", "console")
-    logs.log("error", "it broke", why="x")
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "it broke" in err
-    assert not err.startswith("{")
-
-
-@pytest.mark.parametrize(
-    ("least", "shown"),
-    [
-        ("debug", ["debug", "info", "warning", "error"]),
-        ("warning", ["warning", "error"]),
-        ("error", ["error"]),
-    ],
-)
-def test_levels(capsys: pytest.CaptureFixture[str], least: str, shown: list[str]) -> None:
+@pytest.mark.parametrize("least", list(logs.LEVELS))
+def test_levels(least: str, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(least, "json")
     for level in logs.LEVELS:
-        logs.log(level, "x")
-    assert [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()] == shown
-    assert [level for level in logs.LEVELS if logs.shows(level)] == shown
+        logs.log(level, "said")
+    shown = [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()]
+    names = list(logs.LEVELS)
+    assert shown == names[names.index(least) :]
+    assert [level for level in names if logs.shows(level)] == shown
 
 
-def test_not_on_a_terminal_it_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure("warning", "auto")
-    logs.log("warning", "x")
-    assert json.loads(capsys.readouterr().err)["event"] == "x"
+@pytest.mark.parametrize("form", ["console", "auto"])
+def test_line_for_people(
+    form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs.configure("warning", form)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    logs.log("warning", "slow", task="t1")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "slow" in err
+    assert "t1" in err
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(err)
+
+
+def test_no_terminal_means_json(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.log("warning", "slow")
+    assert json.loads(capsys.readouterr().err)["event"] == "slow"
+
+
+def test_later_configuration_wins(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("error", "json")
+    logs.log("warning", "unseen")
+    logs.configure("debug", "json")
+    logs.log("debug", "seen")
+    assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["seen"]
+
+
+def test_unknown_level() -> None:
+    with pytest.raises(KeyError):
+        logs.configure("loud")
+
+
+def test_costs_nothing_until_something_is_logged() -> None:
+    script = (
+        "import sys; from agenthive.infra.logs import log; log('debug', 'x');"
+        "assert 'structlog' not in sys.modules; log('error', 'y');"
+        "assert 'structlog' in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stderr)["event"] == "y"

@@ -92,6 +92,8 @@ def results(report: RunReport) -> None:
             line(f"\n{title}:")
             for name, value in values.items():
                 line(f"  {safe(name)}: {cut(safe(str(value)))}")
+    # What is said beside it comes after it, also where both go to one place.
+    sys.stdout.flush()
 
 
 def cut(text: str, most: int = LONGEST_VALUE) -> str:

@@ -6,12 +6,15 @@ What opens or closes a breaker is journaled in the hive's stream, so a restart r
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from typing import Final
 
 from agenthive.core import events as ev
 from agenthive.core.dispatch import ReadyQueue
 from agenthive.core.policies.breaker import Breaker, BreakerPolicy, BreakerState
 from agenthive.core.ports import Fault
 from agenthive.core.values import Micros
+
+_CLOSED: Final = BreakerState.CLOSED
 
 
 class Breakers:
@@ -55,7 +58,7 @@ class Breakers:
     def started(self, endpoint: str, now: Micros) -> None:
         """A call starts; in half-open state the lanes close behind the last allowed probe."""
         breaker = self._breakers[endpoint]
-        if breaker.state is BreakerState.CLOSED:
+        if breaker.state is _CLOSED:
             return
         breaker.started(now)
         if not breaker.allows(now):
@@ -64,10 +67,11 @@ class Breakers:
     def succeeded(self, endpoint: str, now: Micros) -> list[ev.HiveEvent]:
         """A call came back well; the fact to journal if that closed the breaker."""
         breaker = self._breakers[endpoint]
-        was_closed = breaker.state is BreakerState.CLOSED
-        breaker.succeeded()
-        if was_closed:
+        if breaker.state is _CLOSED:
+            if breaker.failures:
+                breaker.succeeded()
             return []
+        breaker.succeeded()
         self._set_lanes(endpoint, closed=False)
         return [ev.BreakerClosed(at=now, endpoint=endpoint)]
 

@@ -10,9 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
-from typing import Final
+from typing import Final, TypeAlias
 
 UNLIMITED: Final = 1 << 62
+
+Turn: TypeAlias = tuple[int, int, int, str]
+"""A run's place among the turns: its best priority, what it has been given, a number, the run."""
+
+NO_TURN: Final[Turn] = (0, 0, 0, "")
 
 
 class Lane:
@@ -43,8 +48,8 @@ class Share:
         self.capacity = capacity
         self.given = given
         self.used = 0
-        self.turn = (0, 0)
-        """Priority and number of its valid entry among the turns; (0, 0) when it has none."""
+        self.turn = NO_TURN
+        """Its valid entry among the turns."""
         self.held: dict[str, int] = {}
         """How many slots of each lane its calls hold."""
         self.heaps: dict[str, list[tuple[int, float, int, int]]] = {}
@@ -58,7 +63,7 @@ class ReadyQueue:
         self.used = 0
         self._lanes: dict[str, Lane] = {}
         self._shares: dict[str, Share] = {}
-        self._turns: list[tuple[int, int, int, str]] = []
+        self._turns: list[Turn] = []
         self._age = 0
         self._floor = 0
 
@@ -106,11 +111,11 @@ class ReadyQueue:
     def pick(self) -> tuple[str, int, str] | None:
         """The (run, task, lane) to start now, taking its slots; None if nothing may start."""
         while self._turns and self.used < self.capacity:
-            best, _, number, run = heappop(self._turns)
-            share = self._shares.get(run)
-            if share is None or share.turn != (best, number):
+            turn = heappop(self._turns)
+            share = self._shares.get(turn[3])
+            if share is None or share.turn is not turn:
                 continue
-            share.turn = (0, 0)
+            share.turn = NO_TURN
             lane = self._best_lane(share)
             if lane is not None:
                 return self._take(share, lane)
@@ -154,8 +159,8 @@ class ReadyQueue:
 
     def _take_turn(self, share: Share, best: int) -> None:
         self._age += 1
-        share.turn = (best, self._age)
-        heappush(self._turns, (best, share.given, self._age, share.run))
+        share.turn = (best, share.given, self._age, share.run)
+        heappush(self._turns, share.turn)
 
     def _best_lane(self, share: Share) -> Lane | None:
         best: Lane | None = None
@@ -163,29 +168,33 @@ class ReadyQueue:
             if not heap:
                 continue
             lane = self._lanes[name]
-            if not lane.free:
+            if lane.closed or lane.used >= lane.capacity:
                 lane.waiters[share.run] = None
             elif best is None or heap[0] < share.heaps[best.name][0]:
                 best = lane
         return best
 
     def _take(self, share: Share, lane: Lane) -> tuple[str, int, str]:
-        task = heappop(share.heaps[lane.name])[3]
-        self._floor = max(self._floor, share.given)
+        name = lane.name
+        task = heappop(share.heaps[name])[3]
+        if share.given > self._floor:
+            self._floor = share.given
         share.given += 1
         share.used += 1
-        share.held[lane.name] = share.held.get(lane.name, 0) + 1
+        share.held[name] = share.held.get(name, 0) + 1
         lane.used += 1
         self.used += 1
         self._queue(share)
-        if not share.turn[0]:
+        if share.turn is NO_TURN:
             self._pass_on(share)
-        return share.run, task, lane.name
+        return share.run, task, name
 
     def _pass_on(self, share: Share) -> None:
         """This run cannot use the lanes it was woken for: let others have them."""
         for name in share.heaps:
-            self._wake_one(self._lanes[name])
+            lane = self._lanes[name]
+            if lane.waiters:
+                self._wake_one(lane)
 
     def _wake_one(self, lane: Lane) -> None:
         """The longest-waiting run that still has something for this lane takes its turn."""

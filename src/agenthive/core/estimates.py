@@ -24,13 +24,13 @@ class Estimates:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         # Alike tasks all rank by their number of hops, which is what a run begins with.
-        self._useful = 1 < graph.kind_count <= MOST_KINDS
-        self._count = [0] * graph.kind_count if self._useful else []
+        self.useful = 1 < graph.kind_count <= MOST_KINDS
+        self._count = [0] * graph.kind_count if self.useful else []
         self._total = [0.0] * len(self._count)
 
     def observe(self, task: int, seconds: float) -> list[float] | None:
         """A task took so long; the new ranks, if it is time to look at them again."""
-        if not self._useful or task >= self._graph.tasks:
+        if not self.useful or task >= self._graph.tasks:
             return None
         kind = self._graph.kinds[task]
         self._count[kind] += 1

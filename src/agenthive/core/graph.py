@@ -88,23 +88,24 @@ class Graph:
         self.readers = [0] * size
         for i, task in enumerate(self.spec.tasks):
             if task.depends_on:
-                self.deps[i] = tuple(self._look_up(task.name, task.depends_on))
+                self.deps[i] = self._look_up(task.name, task.depends_on)
                 for dep in self.deps[i]:
                     self.dependents[dep].append(i)
         for i, node in enumerate(self.nodes):
-            own = (node.undoes,) if node.undoes is not None else ()
-            if not (own or self.deps[i] or node.parameters.task_names):
-                continue
-            named = self._look_up(node.key, node.parameters.task_names)
-            self.reads[i] = tuple(dict.fromkeys((*self.deps[i], *named, *own)))
+            self.reads[i] = self.deps[i]
+            if node.undoes is not None or node.parameters.task_names:
+                own = () if node.undoes is None else (node.undoes,)
+                named = self._look_up(node.key, node.parameters.task_names)
+                self.reads[i] = tuple(dict.fromkeys((*self.deps[i], *named, *own)))
             for dep in self.reads[i]:
                 self.readers[dep] += 1
 
-    def _look_up(self, name: str, others: Iterable[str]) -> list[int]:
-        found = [self.index.get(other, self.tasks) for other in others]
-        for other, i in zip(others, found, strict=True):
-            if i >= self.tasks:
-                raise ConfigurationError(f"Task '{name}' depends on undefined task '{other}'")
+    def _look_up(self, name: str, others: Iterable[str]) -> tuple[int, ...]:
+        index, tasks = self.index, self.tasks
+        found = tuple([index.get(other, tasks) for other in others])
+        if max(found, default=-1) >= tasks:
+            unknown = next(other for other in others if index.get(other, tasks) >= tasks)
+            raise ConfigurationError(f"Task '{name}' depends on undefined task '{unknown}'")
         return found
 
 
@@ -207,12 +208,12 @@ def upward_rank(
     Nodes without a duration count as ``unit``. H. Topcuoglu et al., "Performance-effective and
     low-complexity task scheduling for heterogeneous computing", IEEE TPDS 13(3), 2002.
     """
-    rank = [0.0] * len(dependents)
-    known = len(durations)
+    rank = [unit if own is None else own for own in durations]
+    rank += [unit] * (len(dependents) - len(rank))
     for i in reversed(topological(dependents)):
-        own = durations[i] if i < known else None
-        below = max((rank[j] for j in dependents[i]), default=0.0)
-        rank[i] = (unit if own is None else own) + below
+        below = dependents[i]
+        if below:
+            rank[i] += max([rank[j] for j in below])
     return rank
 
 

@@ -21,7 +21,7 @@ class Keys:
     def __call__(self, task: str, number: int = 1) -> str:
         whole = self._run.copy()
         whole.update(f"{len(task)}:{task}{number}".encode())
-        return b2a_base64(whole.digest(), newline=False)[:43].translate(_URL).decode("ascii")
+        return b2a_base64(whole.digest(), newline=False).translate(_URL, b"=").decode()
 
 
 _URL = bytes.maketrans(b"+/", b"-_")

@@ -8,10 +8,11 @@ do is read a clock, draw a number, or skip the tables.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, Never, TypeAlias
 
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
+from agenthive.core.rules import stopping
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import Effect, FailureStrategy
 from agenthive.core.states import CLOSED, OPEN, UNSTARTED, RunStatus, TaskState
@@ -28,8 +29,11 @@ RULES: Final = 1
 """The version of these rules; every record carries the one it was written under."""
 
 Out: TypeAlias = "list[cmd.RunCommand]"
-Note: TypeAlias = Callable[[RunState, int, ev.RunEvent], None]
+Note: TypeAlias = Callable[[RunState, int, Never], None]
 _Fact: TypeAlias = tuple[dict[TaskState, TaskState | Chooser], Note | None, int | None]
+
+# Looked up once: in Python 3.11 that costs more than what is done with them.
+_READY, _RUNNING, _RUN_RUNNING = TaskState.READY, TaskState.RUNNING, RunStatus.RUNNING
 
 
 def step(state: RunState, event: ev.RunEvent) -> list[cmd.RunCommand]:
@@ -37,23 +41,24 @@ def step(state: RunState, event: ev.RunEvent) -> list[cmd.RunCommand]:
     out: list[cmd.RunCommand] = []
     state.seq += 1
     state.last_at = event.at
-    if isinstance(event, ev.LateReply):
+    fact = _FACTS.get(type(event))  # type: ignore[arg-type]
+    if fact is not None:
+        _task_event(state, event, fact, out)  # type: ignore[arg-type]
+    elif isinstance(event, ev.LateReply):
         _late(state, event)
-    elif isinstance(event, ev.TaskEvent):
-        _task_event(state, event, out)
     else:
         _run_event(state, event, out)
     # The common case first: while something is under way or ready, no row of RUNNING can hold.
     counts = state.counts
-    busy = counts[TaskState.RUNNING] or counts[TaskState.READY]
-    if not (busy and state.open and state.status is RunStatus.RUNNING):
+    busy = counts[_RUNNING] or counts[_READY]
+    if not (busy and state.open and state.status is _RUN_RUNNING):
         _settle_run(state, event.at, out)
     return out
 
 
-def _task_event(state: RunState, event: ev.TaskEvent, out: Out) -> None:
+def _task_event(state: RunState, event: ev.TaskEvent, fact: _Fact, out: Out) -> None:
     task = _index(state, event)
-    moves, note, ahead = _FACTS[type(event)]
+    moves, note, ahead = fact
     target = moves.get(state.state[task])
     current = ahead is None or event.attempt == state.attempts[task] + ahead  # type: ignore[attr-defined]
     if target is None or not current:
@@ -98,13 +103,11 @@ def _name(event: ev.Event) -> str:
 # What a fact adds to the state, besides moving the task.
 
 
-def _note_started(state: RunState, task: int, event: ev.RunEvent) -> None:
-    assert isinstance(event, ev.TaskStarted)
+def _note_started(state: RunState, task: int, event: ev.TaskStarted) -> None:
     state.attempts[task] = event.attempt
 
 
-def _note_succeeded(state: RunState, task: int, event: ev.RunEvent) -> None:
-    assert isinstance(event, ev.TaskSucceeded)
+def _note_succeeded(state: RunState, task: int, event: ev.TaskSucceeded) -> None:
     state.faults.pop(task, None)
     if state.readers[task]:
         state.results[task] = event.result
@@ -112,8 +115,7 @@ def _note_succeeded(state: RunState, task: int, event: ev.RunEvent) -> None:
         state.ended.append(task)
 
 
-def _note_failed(state: RunState, task: int, event: ev.RunEvent) -> None:
-    assert isinstance(event, ev.TaskFailed)
+def _note_failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
     state.faults[task] = event.fault
     retry = state.graph.nodes[task].retry
     wait = retry.delay(event.attempt, event.draw, event.fault.retry_after)
@@ -122,23 +124,20 @@ def _note_failed(state: RunState, task: int, event: ev.RunEvent) -> None:
         state.unpaid.add((task, event.attempt))
 
 
-def _note_lost(state: RunState, task: int, event: ev.RunEvent) -> None:
-    assert isinstance(event, ev.TaskLost)
+def _note_lost(state: RunState, task: int, event: ev.TaskLost) -> None:
     state.losses[task] = state.losses.get(task, 0) + 1
     state.unpaid.add((task, event.attempt))
 
 
-def _note_cancelled(state: RunState, task: int, event: ev.RunEvent) -> None:
-    assert isinstance(event, ev.TaskCancelled)
+def _note_cancelled(state: RunState, task: int, event: ev.TaskCancelled) -> None:
     state.unpaid.add((task, event.attempt))
 
 
-def _note_blocked(state: RunState, task: int, event: ev.RunEvent) -> None:
-    assert isinstance(event, ev.TaskBlocked)
+def _note_blocked(state: RunState, task: int, event: ev.TaskBlocked) -> None:
     state.blocked[task] = (event.reason, event.detail)
 
 
-def _note_unblocked(state: RunState, task: int, event: ev.RunEvent) -> None:
+def _note_unblocked(state: RunState, task: int, event: ev.TaskUnblocked) -> None:
     state.blocked.pop(task, None)
 
 
@@ -195,11 +194,20 @@ def _settle_tasks(state: RunState, touched: list[int], at: int, out: Out) -> Non
     """State-triggered moves, to a fixed point. Last in, first out; order does not matter here."""
     while touched:
         task = touched.pop()
-        for guard, target in STATE_MOVES.get(state.state[task], ()):
+        moves = STATE_MOVES if state.stopping else _MOVES_WHILE_GOING
+        for guard, target in moves.get(state.state[task], ()):
             if guard(state, task):
                 _enter(state, task, target, at, touched, out)
                 touched.append(task)
                 break
+
+
+_STOPPING: Final = (stopping.cancelled, stopping.stopped)
+_MOVES_WHILE_GOING: Final = {
+    state: tuple(row for row in rows if row[0] not in _STOPPING)
+    for state, rows in STATE_MOVES.items()
+}
+"""The same table for a run that is not stopping, without the guards that ask for just that."""
 
 
 def _on_ready(state: RunState, task: int, touched: list[int], out: Out) -> None:

@@ -24,7 +24,7 @@ LONGEST_MESSAGE: Final = 10_000
 
 def vetted(reply: Reply) -> Reply:
     """The reply as the journal will have it, or an ``invalid_reply`` fault with the same usage."""
-    usage = _usage(reply)
+    usage = None if reply.usage is None else _usage(reply)
     try:
         if reply.fault is not None:
             return Reply(fault=_fault(reply.fault), usage=usage)
@@ -45,9 +45,14 @@ def _plain(value: JSONValue) -> JSONValue:
     if found != value:
         # NaN, bytes, keys that are no text: only the slower encoder is strict about them.
         json.dumps(value, allow_nan=False)
-    if encoded.count(b"[") + encoded.count(b"{") > DEEPEST and _depth(found) > DEEPEST:
+    # Whatever is so deep takes two characters a level.
+    if len(encoded) > 2 * DEEPEST and _openings(encoded) > DEEPEST and _depth(found) > DEEPEST:
         raise ValueError(f"it is nested more than {DEEPEST} levels deep")
     return found
+
+
+def _openings(encoded: bytes) -> int:
+    return encoded.count(b"[") + encoded.count(b"{")
 
 
 def _depth(value: JSONValue) -> int:
@@ -67,8 +72,6 @@ def _fault(fault: Fault) -> Fault:
 
 def _usage(reply: Reply) -> Usage | None:
     """What was used, as far as it makes sense: it may not take anything back."""
-    if reply.usage is None:
-        return None
     try:
         usage = msgspec.json.decode(msgspec.json.encode(reply.usage), type=Usage | None)
     except Exception:

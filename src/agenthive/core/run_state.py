@@ -13,6 +13,7 @@ from agenthive.core.states import COMPENSATION, OPEN, RunStatus, TaskState
 from agenthive.core.values import JSONObject, JSONValue, Micros, micros
 
 _TIMED = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
+_UNDER_WAY = frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING})
 
 
 _NONE = dict.fromkeys(TaskState, 0)
@@ -95,8 +96,7 @@ class RunState:
     @property
     def takes_slot(self) -> bool:
         """Whether the run is one of those under way."""
-        under_way = self.status is RunStatus.RUNNING or self.status is RunStatus.COMPENSATING
-        return under_way and self.parked is None
+        return self.status in _UNDER_WAY and self.parked is None
 
     @property
     def in_flight(self) -> int:

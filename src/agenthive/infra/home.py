@@ -64,13 +64,19 @@ class Home:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a small file into the home, all or nothing, for its owner's eyes only (0600)."""
+        """Write a small file into the home, all or nothing, for its owner's eyes only (0600).
+
+        Raises StoreUnavailable.
+        """
         partial = self.path / f"{name}.new"
-        partial.unlink(missing_ok=True)
-        made = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(made, "wb") as file:
-            file.write(content)
-        partial.replace(self.path / name)
+        try:
+            partial.unlink(missing_ok=True)
+            made = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            with os.fdopen(made, "wb") as file:
+                file.write(content)
+            partial.replace(self.path / name)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     def read(self, name: str) -> bytes:
         """A small file of the home. Raises OSError."""

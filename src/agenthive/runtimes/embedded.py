@@ -11,24 +11,21 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
 
 from agenthive.core import actions as act
 from agenthive.core import events as ev
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
-from agenthive.core.ports import Agent, Agents, Batch, Fault, Reply, Store
+from agenthive.core.ports import Agents, Batch, Reply, Store
 from agenthive.core.replies import vetted
 from agenthive.core.run_state import RunState
-from agenthive.core.spec import AgentSpec
 from agenthive.core.states import RunStatus
 from agenthive.core.values import SECOND, Micros
 from agenthive.errors import AgentHiveError, StoreFailed, StoreUnavailable
+from agenthive.infra.logs import log
+from agenthive.runtimes.calls import CallId, Calls
 from agenthive.runtimes.waiters import Waiters
 
-CallId: TypeAlias = tuple[str, str, int]
-
-TIMEOUT = Reply(fault=Fault(kind="timeout", message="Request timeout"))
 EARLY = 128
 """Calls that have ended, after which a turn is taken though more of them are under way."""
 RETRY_FIRST, RETRY_MOST = 0.05, 5.0
@@ -49,14 +46,12 @@ class EmbeddedRuntime:
         self.driver = driver
         self.refusing: StoreUnavailable | None = None
         self.failed: StoreFailed | None = None
-        self._store, self._agents, self._clock, self._dice = store, agents, clock, dice
-        self._calls: dict[CallId, asyncio.Task[None]] = {}
-        self._verdicts: dict[CallId, Reply | None] = {}
-        self._found: dict[int, tuple[AgentSpec, Agent]] = {}
+        self._store, self._clock, self._dice = store, clock, dice
         self._drained = asyncio.Event()
         self._pulse = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
+        self._calls = Calls(self._loop, agents, self._answered)
         self._waiters = Waiters(self._loop)
         self._running = self._turn_due = self._writing = False
         self._heard = 0
@@ -72,7 +67,10 @@ class EmbeddedRuntime:
         """Accept a run; it is on disk when this returns. Raises StoreUnavailable, StoreFailed."""
         self._refuse_if_sick()
         token, done = self._waiters.expect()
-        self.driver.submit(self._clock(), event, graph, body, token)
+        try:
+            self.driver.submit(self._clock(), event, graph, body, token)
+        except AgentHiveError as error:
+            self._waiters.settle(token, error)
         self._poke()
         await done
 
@@ -109,8 +107,10 @@ class EmbeddedRuntime:
         return self._pulse
 
     async def drain(self) -> None:
-        """Start nothing new, let calls under way end and be recorded."""
+        """Start nothing new, let calls under way end and be recorded, if anything can be."""
         self.driver.draining = True
+        if self.refusing is not None:
+            self._drained.set()
         self._poke()
         await self._drained.wait()
 
@@ -119,10 +119,7 @@ class EmbeddedRuntime:
         self._running = False
         if self._alarm is not None:
             self._alarm.cancel()
-        calls = list(self._calls.values())
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.gather(*self._calls.cancel(), return_exceptions=True)
         self._pulse.set()
         self._waiters.give_up(StoreFailed("the hive was closed"))
 
@@ -141,7 +138,7 @@ class EmbeddedRuntime:
         self._heard = 0
         batch = self.driver.decide(self._clock())
         for call in self.driver.eager():
-            self._perform(call)
+            self._calls.make(call)
         if batch is None:
             self._rest()
         else:
@@ -153,7 +150,8 @@ class EmbeddedRuntime:
         written.add_done_callback(lambda done: self._written(done, batch, delay))
 
     def _written(self, done: asyncio.Future[None], batch: Batch, delay: float) -> None:
-        error = None if done.cancelled() else done.exception()
+        gone = StoreFailed("a write was given up, outcome unknown")
+        error = gone if done.cancelled() else done.exception()
         if isinstance(error, StoreUnavailable):
             self._refused(error, batch, delay)
         elif error is not None:
@@ -163,7 +161,9 @@ class EmbeddedRuntime:
             self._committed()
 
     def _committed(self) -> None:
-        self.refusing = None
+        if self.refusing is not None:
+            log("warning", "the journal takes writes again")
+            self.refusing = None
         self._writing = False
         for action in self.driver.committed(self._clock()):
             self._carry_out(action)
@@ -176,6 +176,11 @@ class EmbeddedRuntime:
 
     def _refused(self, error: StoreUnavailable, batch: Batch, delay: float) -> None:
         """Nothing was written. Refuse new work, and try what was promised again and again."""
+        if self.refusing is None:
+            log("warning", "the journal takes no writes; trying again", reason=error.message)
+        if self.driver.draining:
+            # What ends now could not be written down anyway; it will be done again.
+            self._drained.set()
         self.refusing = error
         for token in self.driver.withdraw(batch):
             self._waiters.settle(token, error)
@@ -196,48 +201,18 @@ class EmbeddedRuntime:
 
     def _carry_out(self, action: act.Action) -> None:
         if isinstance(action, act.Perform):
-            self._perform(action)
+            self._calls.make(action)
         elif isinstance(action, act.Acknowledge):
             self._waiters.settle(action.token)
         elif isinstance(action, act.Stop):
-            self._end_call((action.run, action.task, action.attempt), None)
+            self._calls.end((action.run, action.task, action.attempt))
         elif isinstance(action, act.RunEnded):
             self._waiters.tell(action.run, action.status)
         else:
             self._waiters.tell(action.run, RunStatus.WAITING)
 
-    # Calls.
-
-    def _perform(self, action: act.Perform) -> None:
-        call = action.call
-        key = (call.run, call.task, call.attempt)
-        expiry: asyncio.TimerHandle | None = None
-        if action.timeout is not None:
-            expiry = self._loop.call_later(action.timeout / SECOND, self._end_call, key, TIMEOUT)
-        self._calls[key] = self._loop.create_task(self._call(action, key, expiry))
-
-    async def _call(
-        self, action: act.Perform, key: CallId, expiry: asyncio.TimerHandle | None
-    ) -> None:
-        reply: Reply | None
-        try:
-            reply = await self._agent(action.agent).perform(action.call)
-        except asyncio.CancelledError:
-            if key not in self._verdicts:
-                raise
-            reply = self._verdicts[key]
-        except Exception as error:
-            kind = "unregistered" if isinstance(error, AgentHiveError) else "agent_error"
-            message = f"{type(error).__name__}: {error}"
-            reply = Reply(fault=Fault(kind=kind, message=message, counts=False))
-        finally:
-            self._calls.pop(key, None)
-            if expiry is not None:
-                expiry.cancel()
-        self._verdicts.pop(key, None)
-        self._report(key, reply)
-
-    def _report(self, key: CallId, reply: Reply | None) -> None:
+    def _answered(self, key: CallId, reply: Reply | None) -> None:
+        """A call has ended; without a reply, because it was stopped."""
         run, task, attempt = key
         now = self._clock()
         if reply is None:
@@ -251,31 +226,16 @@ class EmbeddedRuntime:
             # Nothing else is under way, or there is enough to write while the rest comes in.
             self._turn()
 
-    def _end_call(self, key: CallId, verdict: Reply | None) -> None:
-        """Cancel a call under way: it timed out, or (no verdict) it is not wanted any more."""
-        call = self._calls.get(key)
-        if call is not None and not call.done():
-            self._verdicts[key] = verdict
-            call.cancel()
-
-    def _agent(self, spec: AgentSpec) -> Agent:
-        found = self._found.get(id(spec))
-        if found is None:
-            if len(self._found) >= 1000:
-                self._found.clear()
-            found = self._found[id(spec)] = (spec, self._agents.find(spec))
-        return found[1]
-
     def _refuse_if_sick(self) -> None:
         sick = self.failed or self.refusing
         if sick is not None:
             raise sick
 
     def _poison(self, error: StoreFailed) -> None:
+        log("error", "the journal failed; nothing goes on", reason=error.message)
         self.failed = error
         self._running = False
         self._drained.set()
         self._pulse.set()
-        for call in list(self._calls.values()):
-            call.cancel()
+        self._calls.cancel()
         self._waiters.give_up(error)

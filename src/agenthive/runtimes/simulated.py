@@ -86,18 +86,26 @@ class SimulatedRuntime:
 
         self._later(delay, try_it, life=0)
 
-    def cancel(self, delay: Micros, run: str) -> None:
+    def cancel(self, delay: Micros, run: str, actor: str = "simulation", reason: str = "") -> None:
         """Ask for a run to be cancelled after ``delay``, if it is open then."""
 
         def try_it() -> None:
             try:
-                self.driver.cancel(self.clock(), run, "simulation", "", 2)
+                self.driver.cancel(self.clock(), run, actor, reason, 2)
             except RunNotFound:
                 return
             self._saw("cancel", {"run": run})
             self._pump_soon()
 
         self._later(delay, try_it, life=0)
+
+    def crash(self, delay: Micros) -> None:
+        """End the process after ``delay``, and let another take over."""
+
+        def now() -> None:
+            raise Crash
+
+        self._later(delay, now, life=0)
 
     def clock(self) -> Micros:
         """What the process's clock shows; it may have been stepped."""

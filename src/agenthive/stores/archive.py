@@ -6,7 +6,7 @@ Checks the hash chain of whatever it reads. Never writes.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
@@ -137,7 +137,10 @@ class Archive:
             yield page
 
     async def verify(self) -> int:
-        """Check every chain of the journal; the number of records. Raises StoreCorrupt."""
+        """Check every chain of the journal; the number of records. Raises StoreCorrupt.
+
+        The hive's own stream says which runs there must be, and how long the ended ones are.
+        """
         streams: dict[str, list[Record]] = {}
         total = 0
         async for page in self.pages():
@@ -147,6 +150,10 @@ class Archive:
         for records in streams.values():
             for _ in check(records):
                 pass
+        ends = {
+            stream: records[-1].seq + records[-1].count - 1 for stream, records in streams.items()
+        }
+        _nothing_missing(streams.get(ev.HIVE, []), ends)
         return total
 
     async def _open_breakers(self) -> dict[str, Micros]:
@@ -158,6 +165,21 @@ class Archive:
                 elif isinstance(event, ev.BreakerClosed):
                     found.pop(event.endpoint, None)
         return found
+
+
+def _nothing_missing(hive: Sequence[Record], ends: Mapping[str, int]) -> None:
+    """``ends`` is how many facts each stream has."""
+    for record in hive:
+        for event in ev.decode_hive(record.payload):
+            if not isinstance(event, ev.RunOpened | ev.RunClosed):
+                continue
+            found = ends.get(event.run)
+            whole = found == event.events if isinstance(event, ev.RunClosed) else found
+            if not whole:
+                raise StoreCorrupt(
+                    f"stream {event.run}: facts are missing, or there are too many",
+                    hint="Restore the journal from a backup; do not go on with this one.",
+                )
 
 
 def _fact(run: str, seq: int, event: ev.RunEvent) -> Fact:

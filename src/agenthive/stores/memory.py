@@ -18,6 +18,7 @@ class MemoryStore:
         self._definitions: dict[str, bytes] = {}
         self._runs: dict[str, RunRow] = {}
         self._pos = 0
+        self._poison: StoreFailed | None = None
 
     async def append(self, batch: Batch) -> None:
         """Write one batch. Raises StoreFailed if a record does not follow its stream's last."""
@@ -25,18 +26,23 @@ class MemoryStore:
 
     def write(self, batch: Batch) -> None:
         """What `append` does, for callers without an event loop."""
+        if self._poison is not None:
+            raise self._poison
         sealed: dict[str, list[Record]] = {}
+        written: list[Record] = []
         pos = self._pos
         for record in batch.records:
             before = sealed.get(record.stream) or self._streams.get(record.stream)
             last = before[-1] if before else None
             if record.seq != (last.seq + last.count if last else 1):
-                raise StoreFailed(f"stream {record.stream}: record {record.seq} is out of order")
+                self._poison = StoreFailed(f"stream {record.stream}: {record.seq} is out of order")
+                raise self._poison
             new = seal(record, last.hash if last else GENESIS, pos + 1)
             pos += record.count
             sealed.setdefault(record.stream, []).append(new)
-            self._records.append(new)
+            written.append(new)
         self._pos = pos
+        self._records += written
         for stream, records in sealed.items():
             self._streams.setdefault(stream, []).extend(records)
         for digest, body in batch.definitions:

@@ -23,7 +23,7 @@ import apsw
 
 from agenthive.core.journal import GENESIS, digest
 from agenthive.core.ports import Batch, Record, RunRow
-from agenthive.errors import JournalTooNew, StoreFailed, StoreUnavailable
+from agenthive.errors import JournalTooNew, StoreCorrupt, StoreFailed, StoreUnavailable
 from agenthive.stores.rows import record_of, run_of, run_values
 from agenthive.stores.sql import queries
 
@@ -69,7 +69,7 @@ class SqliteStore:
                     hint="Use the agenthive that wrote it, or a later one.",
                 )
             return cls(path, connection)
-        except _REFUSED as error:
+        except (OSError, *_REFUSED) as error:
             raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
         except apsw.Error as error:
             raise StoreFailed(f"{path} cannot be opened: {error}") from error
@@ -203,6 +203,8 @@ class SqliteStore:
         return run_of(rows[0]) if rows else None
 
     async def _ask(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        if self._closing:
+            raise StoreFailed("the store is closed")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._fetch, query, values)
 
@@ -216,6 +218,10 @@ class SqliteStore:
             return list(connection.execute(self._sql[query], values))
         except apsw.Error as error:
             raise StoreUnavailable(f"the journal {self.path} cannot be read: {error}") from error
+        except UnicodeDecodeError as error:
+            raise StoreCorrupt(
+                f"the journal {self.path} holds text that is none: {error}"
+            ) from error
 
     async def close(self) -> None:
         """Write what waits, then close the file. May be called twice."""

@@ -3,9 +3,23 @@
 `simulate()` runs workflows through the real core on virtual time with seeded faults; the kits
 `check_store`, `check_runtime` and `check_agent` say when a new store, runtime or agent kind is
 done; `ScriptedAgent` answers what it is told. Nothing here is needed to run agenthive, and nothing
-in the rooms below may import it. To add a kit: a file here, and a name in ``__all__``.
+in the rooms below may import it. To add a kit: a file here, a name in ``__all__``, and a planted
+fault for each of its checks in `tests/testing/`.
 """
 
 from agenthive.testing.agents import HANG, After, NotConforming, ScriptedAgent, check_agent
+from agenthive.testing.runtimes import check_runtime
+from agenthive.testing.stages import live, simulated
+from agenthive.testing.stores import check_store
 
-__all__ = ["HANG", "After", "NotConforming", "ScriptedAgent", "check_agent"]
+__all__ = [
+    "HANG",
+    "After",
+    "NotConforming",
+    "ScriptedAgent",
+    "check_agent",
+    "check_runtime",
+    "check_store",
+    "live",
+    "simulated",
+]

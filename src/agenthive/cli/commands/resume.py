@@ -32,10 +32,10 @@ def command(
     unless its task says `effect: once`. A RUN may be the beginning of an id. With nothing
     unfinished: exit code 0.
     """
-    import asyncio
+    from agenthive.runtimes import loop
 
     settings = settings_of(home)
-    return asyncio.run(_resume(settings, runs, agent_files, as_json=as_json, quiet=quiet))
+    return loop.run(_resume(settings, runs, agent_files, as_json=as_json, quiet=quiet))
 
 
 async def _resume(

@@ -44,14 +44,13 @@ def command(
     2 the file or an input is wrong, 6 over budget, 7 partially completed, 8 waiting for somebody,
     9 timed out, 130 interrupted or cancelled.
     """
-    import asyncio
-
     from agenthive.cli.definitions import accept, given_inputs
+    from agenthive.runtimes import loop
 
     settings = settings_of(home)
     given = given_inputs(pairs, inputs_file)
     accepted = accept(file, given, settings, agent_files)
-    return asyncio.run(_run(settings, accepted, agent_files, as_json=as_json, quiet=quiet))
+    return loop.run(_run(settings, accepted, agent_files, as_json=as_json, quiet=quiet))
 
 
 async def _run(

@@ -24,9 +24,9 @@ def command(agent_files: tuple[Path, ...], home: Path | None, until_idle: bool) 
     While it works, `agenthive run` and the others talk to it. Ctrl-C or SIGTERM lets the calls
     under way end, then leaves; a second one stops at once. What is unfinished waits on disk.
     """
-    import asyncio
+    from agenthive.runtimes import loop
 
-    return asyncio.run(_work(settings_of(home), agent_files, until_idle=until_idle))
+    return loop.run(_work(settings_of(home), agent_files, until_idle=until_idle))
 
 
 async def _work(settings: Settings, files: tuple[Path, ...], *, until_idle: bool) -> int:

@@ -4,6 +4,7 @@
 PRAGMA busy_timeout = 5000;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
+PRAGMA wal_autocheckpoint = 4000;
 PRAGMA foreign_keys = ON;
 
 -- name: schema

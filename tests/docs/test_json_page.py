@@ -1,0 +1,239 @@
+"""Every JSON document that a command prints has the keys of its page, with their types."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from agenthive import Directory, Hive, load
+from tests.cli.conftest import Cli, cli, here, workflow
+
+__all__ = ["cli", "here"]
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "reference" / "json.md"
+ROW = re.compile(r"^\| `([^`]+)`( \*)? \| ([a-z ]+) \| \S.* \|$", re.MULTILINE)
+KINDS: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+    "null": (type(None),),
+    "any": (object,),
+}
+
+
+class Key(NamedTuple):
+    """One row of a table: where the value stands and what it is."""
+
+    path: tuple[str, ...]
+    optional: bool
+    kind: str
+
+    def holds(self, value: object) -> bool:
+        """Whether a value is of the type that the page says."""
+        for kind in self.kind.split(" or "):
+            if isinstance(value, KINDS[kind]) and (kind == "any" or not _lies(kind, value)):
+                return True
+        return False
+
+
+def _lies(kind: str, value: object) -> bool:
+    """In Python a boolean is an integer; in JSON it is not."""
+    return isinstance(value, bool) and kind in ("integer", "number")
+
+
+def page(text: str) -> dict[str, list[Key]]:
+    """The keys of each schema."""
+    found = {}
+    for part in text.split("\n## ")[1:]:
+        name, _, body = part.partition("\n")
+        rows = [(tuple(re.split(r"\.|(?=\[\])", path)), bool(star), kind) for path, star, kind
+                in ROW.findall(body)]  # fmt: skip
+        assert len(rows) == body.count("\n| `"), f"{name}: a row that cannot be read"
+        found[name] = [Key(*row) for row in rows]
+    return found
+
+
+def children(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """What stands under a step of a path."""
+    if name == "[]":
+        yield from (("[]", one) for one in value)
+    elif name == "NAME":
+        yield from value.items()
+    elif isinstance(value, dict) and name in value:
+        yield name, value[name]
+
+
+def reach(document: Any, path: tuple[str, ...]) -> Iterator[tuple[Any, bool, Any]]:
+    """(holder, whether the key is there, value) of each place a path leads to."""
+    holders = [document]
+    for name in path[:-1]:
+        holders = [child for holder in holders for _, child in children(holder, name)]
+    for holder in holders:
+        found = [value for _, value in children(holder, path[-1])]
+        if not found:
+            yield holder, False, None
+        for value in found:
+            yield holder, True, value
+
+
+def complaints(keys: list[Key], document: dict[str, Any], seen: set[Key]) -> list[str]:
+    """How a document differs from its page. ``seen`` collects the keys that it has."""
+    found = []
+    for key in keys:
+        for _, there, value in reach(document, key.path):
+            if there:
+                seen.add(key)
+                if not key.holds(value):
+                    found.append(f"{key.path} is {value!r}, no {key.kind}")
+            elif not key.optional and key.path[-1] not in ("[]", "NAME"):
+                found.append(f"{key.path} is missing")
+    tree = {key.path for key in keys}
+    return found + [f"{path} is not on the page" for path in unknown(document, tree)]
+
+
+def unknown(value: Any, tree: set[tuple[str, ...]], at: tuple[str, ...] = ()) -> Iterator[Any]:
+    """Places in a document that no path leads to. What has no rows below it is not looked into."""
+    below = {path[len(at)] for path in tree if path[: len(at)] == at and len(path) > len(at)}
+    if not below:
+        return
+    if isinstance(value, list):
+        for one in value:
+            yield from unknown(one, tree, (*at, "[]"))
+        return
+    for name, one in value.items():
+        step = name if name in below else "NAME"
+        if step in below:
+            yield from unknown(one, tree, (*at, step))
+        elif (at, name) != ((), "schema"):
+            yield (*at, name)
+
+
+def agents(here: Path) -> Directory:
+    directory = Directory()
+    directory.load_file(here / "agents.py")
+    return directory
+
+
+async def cut_off(here: Path) -> str:
+    """A run that was cut off in its first task."""
+    async with Hive.open(here / "home", agents=agents(here)) as hive:
+        run = await hive.submit(load(here / "slow.json").spec)
+        async for fact in hive.watch(run):
+            if fact.type == "task.started":
+                break
+        return run
+
+
+def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
+    """Real outputs of every command that prints JSON."""
+    (here / "flow.json").write_text(
+        workflow(
+            {"name": "one", "agent": "echo", "parameters": {"x": 1}},
+            {"name": "two", "agent": "broken", "depends_on": ["one"]},
+            {"name": "say", "agent": "echo"},
+            failure_strategy="continue_on_failure",
+        ).replace('"type": "custom", "endpoint": "custom://echo"',
+                  '"type": "ai_agent", "endpoint": "offline://extractive"')
+    )  # fmt: skip
+    (here / "slow.json").write_text(
+        workflow(
+            {"name": "a", "agent": "sleep", "parameters": {"seconds": 0.3}},
+            {"name": "b", "agent": "echo", "depends_on": ["a"]},
+        )
+    )
+    (here / "bad.json").write_text("{}")
+    known = ("--agents", "agents.py")
+    run = cli("run", "flow.json", *known, "--json").json
+    name = run["run_id"]
+    outputs = [run]
+    slow = asyncio.run(cut_off(here))
+    asked = (
+        ("why", slow),
+        ("ps",),
+        ("resume",),
+        ("why", slow),
+        ("resume", *known),
+        ("resume",),
+        ("why", name),
+        ("show", name),
+        ("show", name, "--task", "two"),
+        ("ps", "--metrics"),
+        ("validate", "flow.json", "bad.json", "slow.json"),
+        ("agents",),
+        ("agents", *known),
+        ("config",),
+        ("doctor",),
+        ("show", "nope"),
+        ("run", "bad.json"),
+        ("cancel", name),
+    )
+    outputs += [cli(*words, "--json").json for words in asked]
+    outputs += [json.loads(line) for line in cli("events", name, "--json").out.splitlines()]
+    return outputs
+
+
+@pytest.fixture
+def schemas() -> dict[str, list[Key]]:
+    return page(PAGE.read_text("utf-8"))
+
+
+def test_documents_are_as_their_page_says(
+    cli: Cli, here: Path, schemas: dict[str, list[Key]]
+) -> None:
+    seen: dict[str, set[Key]] = {name: set() for name in schemas}
+    found: list[str] = []
+    for document in printed(cli, here):
+        name = document["schema"]
+        found += [f"{name}: {one}" for one in complaints(schemas[name], document, seen[name])]
+        if name == "agenthive/runs/1":
+            run = "agenthive/run/1"
+            for one in document["runs"]:
+                found += [f"{name}: {c}" for c in complaints(schemas[run], one, seen[run])]
+    assert found == []
+    never = [f"{name}: {key.path}" for name in schemas for key in schemas[name]
+             if key not in seen[name]]  # fmt: skip
+    assert never == [], "keys on the page that no command printed"
+
+
+def test_every_document_has_a_section(schemas: dict[str, list[Key]]) -> None:
+    sources = (ROOT / "src" / "agenthive" / "cli").rglob("*.py")
+    text = "".join(file.read_text("utf-8") for file in sources)
+    used = {f"agenthive/{name}/1" for name in re.findall(r"\bdocument\(\s*\"([a-z-]+)\"", text)}
+    assert len(used) >= 12
+    assert set(schemas) == used
+
+
+GOOD = {"schema": "x", "n": 1, "runs": [{"a": "x"}], "by": {"k": {"v": 1.5}}}
+KEYS = page(
+    "\n## x\n\n| `n` | integer | n |\n| `runs` | array | r |\n| `runs[].a` | string | a |\n"
+    "| `by` | object | b |\n| `by.NAME.v` * | number or null | v |\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, None),
+        ({"n": True}, "('n',) is True, no integer"),
+        ({"n": "1"}, "('n',) is '1', no integer"),
+        ({"more": 1}, "('more',) is not on the page"),
+        ({"runs": [{}]}, "('runs', '[]', 'a') is missing"),
+        ({"runs": [{"a": "x", "b": 1}]}, "('runs', '[]', 'b') is not on the page"),
+        ({"by": {"k": {}}}, None),
+        ({"by": {"k": {"w": 1}}}, "('by', 'NAME', 'w') is not on the page"),
+        ({"by": {"k": {"v": "x"}}}, "('by', 'NAME', 'v') is 'x', no number or null"),
+    ],
+)
+def test_planted_fault_is_caught(change: dict[str, Any], says: str | None) -> None:
+    found = complaints(KEYS["x"], GOOD | change, set())
+    assert found == ([says] if says else [])
