@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 TURNED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE,
@@ -27,7 +27,10 @@ SWAPPED: dict[type[ast.operator], type[ast.operator]] = {
 
 
 class Mutant(NamedTuple):
-    """One change: where, what, the source line; ``function`` is the outermost one ('' if none)."""
+    """One change: where, what, the source line.
+
+    ``function`` is the outermost one around it; '' if it counts while the module is imported.
+    """
 
     module: str
     line: int
@@ -40,11 +43,32 @@ class Mutant(NamedTuple):
 def mutants(module: str, source: str) -> list[Mutant]:
     """All changes that can be made, in order."""
     tree, lines = ast.parse(source), source.splitlines()
-    found = []
-    for number, (node, what, function) in enumerate(_places(tree)):
+    early, found = at_import(tree), []
+    for number, (node, what, inside) in enumerate(_places(tree)):
+        function = "" if inside in early else inside
         text = lines[node.lineno - 1].strip()  # type: ignore[attr-defined]
         found.append(Mutant(module, node.lineno, number, what, text, function))  # type: ignore[attr-defined]
     return found
+
+
+def at_import(tree: ast.Module) -> set[str]:
+    """Names of the functions that run while the module is being imported."""
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    todo: list[ast.AST] = [
+        n for n in tree.body if not isinstance(n, ast.FunctionDef | ast.ClassDef)
+    ]
+    found: set[str] = set()
+    while todo:
+        for node in ast.walk(todo.pop()):
+            called = node.func.id if isinstance(node, ast.Call) and _plain(node.func) else ""
+            if called in functions and called not in found:
+                found.add(called)
+                todo.append(functions[called])
+    return found
+
+
+def _plain(node: ast.expr) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name)
 
 
 def mutated(source: str, number: int) -> ast.Module:
@@ -83,6 +107,8 @@ def _walk(node: ast.AST, function: str, path: str = "") -> Iterator[tuple[ast.AS
 def _left_alone(node: ast.AST) -> bool:
     if isinstance(node, ast.Assert | ast.Import | ast.ImportFrom | ast.Raise):
         return True
+    if isinstance(node, ast.keyword) and node.arg in ("gc", "strict"):
+        return True  # for speed, and for what cannot happen
     if isinstance(node, ast.ClassDef):
         return any("Protocol" in ast.unparse(base) for base in node.bases)
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -115,7 +141,7 @@ def _changes(node: ast.AST) -> Iterator[str]:
         case ast.AugAssign(op=op):
             yield f"{SWAPPED[type(op)].__name__} instead"
             yield "leave out"
-        case ast.Return(value=ast.expr() as value) if ast.unparse(value) != "None":
+        case ast.Return(value=ast.expr() as value) if ast.unparse(value) not in ("None", "False"):
             yield "return None"
         case ast.If() | ast.While() | ast.IfExp():
             yield "negate"

@@ -245,19 +245,17 @@ def main() -> int:
     os.chdir(ROOT)
     files = sources(options.names)
     todo = chosen(files, options.sample, options.seed)
-    began, survivors = time.monotonic(), []
+    began, survivors, same = time.monotonic(), [], equivalent()
     for group in ([m for m in todo if EXPRESSIONS not in m.module],
                   [m for m in todo if EXPRESSIONS in m.module]):  # fmt: skip
         if group:
             tests = tests_of(group[0].module)
-            left = inside([m for m in group if m.function], files, tests)
-            survivors += simulated(left, files) + alone(
-                [m for m in group if not m.function], files, tests
-            )
-    same = equivalent()
-    for one in survivors:
-        mark = "equivalent" if (one.module, one.what, one.text) in same else "survived  "
-        print(f"{mark} {one.module}:{one.line}: {one.what}: {one.text}")
+            left = simulated(inside([m for m in group if m.function], files, tests), files)
+            left += alone([m for m in group if not m.function], files, tests)
+            for one in left:
+                mark = "equivalent" if (one.module, one.what, one.text) in same else "survived  "
+                print(f"{mark} {one.module}:{one.line}: {one.what}: {one.text}", flush=True)
+            survivors += left
     even = sum((one.module, one.what, one.text) in same for one in survivors)
     killed = len(todo) - len(survivors)
     score = killed / max(1, len(todo))

@@ -44,6 +44,13 @@ def test_every_place_and_change() -> None:
     assert {m.function for m in found if m.line > 5} == {"f"}
 
 
+def test_what_counts_at_import() -> None:
+    found = mutants(
+        "m", "X = f()\ndef f():\n    return g()\ndef g():\n    return 1\ndef h():\n    return 1"
+    )
+    assert {m.line: m.function for m in found} == {1: "", 3: "", 5: "", 7: "h"}
+
+
 def test_each_change_is_one_and_can_be_compiled() -> None:
     whole = ast.unparse(ast.parse(SOURCE))
     texts = [ast.unparse(mutated(SOURCE, m.number)) for m in mutants("m", SOURCE)]
