@@ -72,8 +72,10 @@ def _plain(node: ast.expr) -> TypeGuard[ast.Name]:
 
 
 def mutated(source: str, number: int) -> ast.Module:
-    """The module with change ``number`` made."""
+    """The module with change ``number`` made; -1 is none."""
     tree = ast.parse(source)
+    if number == -1:
+        return tree
     for i, (node, what, _) in enumerate(_places(tree)):
         if i == number:
             _make(tree, node, what)

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -38,18 +39,7 @@ PATIENCE = 20.0
 SEEDS = 120
 """What survivors are shown to."""
 GOAL = 0.9
-RUNNING = (
-    "-x",
-    "-q",
-    "-p",
-    "no:terminal",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:randomly",
-    "-W",
-    "ignore",
-)
+RUNNING = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore")
 EXPRESSIONS = "expression"
 
 
@@ -91,10 +81,14 @@ class Runner:
     def __init__(self, todo: list[Mutant], files: dict[str, Path]) -> None:
         self.todo, self.files = todo, files
         self.survivors: list[Mutant] = []
+        self.sound = False
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Takes the place of pytest's own loop, but in the forks."""
         items = list(session.items)
+        if forked(lambda: None, partial(_loop, session)):
+            raise SystemExit("the tests fail without any change")
+        self.sound = True
         for mutant in self.todo:
             stem = mutant.module.rpartition(".")[2]
             session.items[:] = sorted(items, key=partial(_distance, stem))
@@ -158,7 +152,10 @@ def inside(todo: list[Mutant], files: dict[str, Path], tests: list[str]) -> list
     if not todo:
         return []
     runner = Runner(todo, files)
-    pytest.main([*RUNNING, *tests], plugins=[runner])
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        pytest.main([*RUNNING, *tests], plugins=[runner])
+    if not runner.sound:
+        raise SystemExit("pytest did not come as far as the tests")
     return runner.survivors
 
 
@@ -195,24 +192,26 @@ sys.exit(pytest.main({arguments!r}))
 
 def alone(todo: list[Mutant], files: dict[str, Path], tests: list[str]) -> list[Mutant]:
     """Mutants outside functions: a process of its own for each; the survivors."""
-    survivors = []
-    for mutant in todo:
-        text = ALONE.format(
-            root=str(ROOT),
-            module=mutant.module,
-            file=str(files[mutant.module]),
-            number=mutant.number,
-            arguments=[*RUNNING, *tests],
+    if todo and not _passes(todo[0]._replace(number=-1), files, tests):
+        raise SystemExit("the tests fail without any change")
+    return [mutant for mutant in todo if _passes(mutant, files, tests)]
+
+
+def _passes(mutant: Mutant, files: dict[str, Path], tests: list[str]) -> bool:
+    text = ALONE.format(
+        root=str(ROOT),
+        module=mutant.module,
+        file=str(files[mutant.module]),
+        number=mutant.number,
+        arguments=[*RUNNING, *tests],
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", text], capture_output=True, cwd=ROOT, timeout=PATIENCE * 3
         )
-        try:
-            done = subprocess.run(
-                [sys.executable, "-c", text], capture_output=True, cwd=ROOT, timeout=PATIENCE * 3
-            )
-        except subprocess.TimeoutExpired:
-            continue
-        if done.returncode == 0:
-            survivors.append(mutant)
-    return survivors
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
 
 
 def tests_of(module: str) -> list[str]:
