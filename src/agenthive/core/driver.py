@@ -205,7 +205,6 @@ class Driver:
     def committed(self, now: Micros) -> list[act.Action]:
         """The batch is on disk: what to carry out, in order."""
         actions, self._committing = self._committing, []
-        self._hive_committing = []
         for live in self._in_batch:
             live.durable = live.written
             if live.parked:
