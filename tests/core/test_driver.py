@@ -148,6 +148,20 @@ def test_rows_tell_of_changes_of_status_only() -> None:
     assert (row.created, row.finished) == (START, START)
 
 
+def test_a_record_has_the_time_of_its_last_fact() -> None:
+    bench = Bench()
+    bench.run(flow(task("a"), task("b"), task("c", "a", "b"), max_parallel=2))
+    for name in "ab":
+        bench.now += SECOND
+        bench.reply(name)
+    bench.driver.draining = True
+    bench.now += SECOND
+    batch = bench.decide()
+    assert batch is not None
+    assert batch.records[0].at == START + 2 * SECOND
+    assert batch.records[0].count == 2
+
+
 def test_closed() -> None:
     bench = Bench()
     bench.run(flow(task("a")), tenant="t", owner="o")

@@ -28,6 +28,13 @@ def test_the_mean_of_a_kind_stands_for_its_others() -> None:
     assert learnt((0, 4.0), (2, 6.0), (0, 5.0), (0, 9.0)) == [18.0, 12.0, 6.0]
 
 
+def test_what_is_not_known_takes_the_mean_of_what_is() -> None:
+    graph = Graph(flow(*(task(name, agent=name) for name in "abc")))
+    estimates = Estimates(graph)
+    assert estimates.observe(0, 4.0) == [4.0, 4.0, 4.0]
+    assert estimates.observe(1, 8.0) == [4.0, 8.0, 6.0]
+
+
 def test_declared_durations_are_never_overruled() -> None:
     assert learnt((0, 4.0), declared=100.0) == [108.0, 104.0, 4.0]
     assert learnt((0, 4.0), (1, 1.0), declared=100.0) == [108.0, 104.0, 4.0]

@@ -137,6 +137,7 @@ def test_where_the_bounds_lie() -> None:
 
 def test_how_deep() -> None:
     most = expression_eval.MAX_DEPTH
+    assert most == 64
     compile_expression("(" * 50 + "-" * (most - 1) + "1" + ")" * 50)
     with pytest.raises(ExpressionError, match=f"nests more than {most} deep"):
         compile_expression("-" * most + "1")
@@ -190,6 +191,11 @@ def test_functions_by_value() -> None:
         ("values({'a': 1, 'b': 2})", [1, 2]), ("bool(inputs.none)", False), ("bool('x')", True),
         ("json([1, null])", "[1,null]"), ("all([1, 0])", False), ("all([1, 2])", True),
         ("all([])", True), ("any([0, 1])", True), ("keys({'a': 1})", ["a"]),
+        ("1 < 3 < 2", False), ("3 > 1 < 2", True), ("max([5])", 5), ("min([7])", 7),
+        ("'zz' in {'a': 1}", False), ("1 in {'a': 1}", False), ("[] == {}", False),
+        ("{} == []", False), ("2 in [1, 2]", True), ("3 in [1, 2]", False), ("range(2, 4)", [2, 3]),
+        ("sort([2, 1])", [1, 2]), ("float('1.5')", 1.5), ("int('12')", 12),
+        (f"size([{', '.join(['1'] * 200)}])", 200),
     ):  # fmt: skip
         assert compile_expression(text).run({"inputs": {"none": None}}, Meter()) == value
     assert expression_functions.kind({}) == "a map"
