@@ -181,6 +181,55 @@ def test_a_run_that_is_full_does_not_keep_a_lane_from_others() -> None:
     assert drain(made) == [("s", 2)]
 
 
+def test_a_run_that_chooses_another_lane_lets_the_next_one_have_this() -> None:
+    made = queue(runs={"r": 1, "s": 9, "t": 9}, a=1, b=None)
+    made.offer("t", 0, "a", 5, 0.0)
+    assert drain(made) == [("t", 0)]
+    for number, run in enumerate("rs", 1):
+        made.offer(run, number, "a", 5, 0.0)
+        assert drain(made) == []
+    made.release("t", "a")
+    made.offer("r", 3, "b", 9, 0.0)
+    assert drain(made) == [("r", 3), ("s", 2)]
+
+
+def test_who_has_had_more_waits_for_who_has_had_less() -> None:
+    made = queue(runs={"r": 99, "s": 99})
+    for number in range(3):
+        made.offer("r", number, "a", 5, 0.0)
+    assert len(drain(made)) == 3
+    for number in range(5):
+        made.offer("r", number, "a", 5, 0.0)
+        made.offer("s", number, "a", 5, 0.0)
+    order = "".join(run for run, _ in drain(made))
+    assert order.startswith("sss")
+    assert sorted(order) == ["r"] * 5 + ["s"] * 5
+    assert order[3:7].count("r") == 2
+
+
+def test_who_comes_late_begins_where_the_others_are() -> None:
+    made = queue(runs={"r": 99})
+    for number in range(4):
+        made.offer("r", number, "a", 5, 0.0)
+    assert len(drain(made)) == 4
+    made.join("s", 99)
+    for number in range(4):
+        made.offer("r", number, "a", 5, 0.0)
+        made.offer("s", number, "a", 5, 0.0)
+    assert "".join(run for run, _ in drain(made)) == "srsrsrsr"
+
+
+def test_a_run_that_waits_elsewhere_gets_no_credit_for_it() -> None:
+    """What counts is what a run has been given, whatever its agents let through meanwhile."""
+    made = queue(runs={"r": 99, "s": 99}, a=None, b=None)
+    made.close("b")
+    made.offer("s", 0, "b", 5, 0.0)
+    assert drain(made) == []
+    made.open("b")
+    made.offer("r", 1, "a", 5, 0.0)
+    assert drain(made) == [("s", 0), ("r", 1)]
+
+
 # Against a slow model.
 
 RUNS, LANES = ("r0", "r1", "r2"), ("l0", "l1", "l2")

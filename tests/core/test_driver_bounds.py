@@ -169,6 +169,25 @@ def test_a_breaker_holds_calls_back_and_probes() -> None:
     assert any(isinstance(event, ev.BreakerClosed) for event in bench.hive())
 
 
+def test_one_probe_at_a_time() -> None:
+    policy = BreakerPolicy(failure_threshold=1, recovery_timeout=9)
+    bench = Bench()
+    bench.run(
+        flow(
+            *(task(name, retry=NO_RETRY) for name in "abcd"),
+            agents=[agent(circuit_breaker=policy)], max_parallel=2,
+            failure_strategy=FailureStrategy.CONTINUE,
+        )
+    )  # fmt: skip
+    bench.answer("a", fault=FAULT)
+    bench.answer("b", fault=FAULT)
+    assert bench.open_calls() == []
+    bench.wait(9)
+    assert bench.open_calls() == ["r/c"]
+    bench.answer("c")
+    assert bench.open_calls() == ["r/d"]
+
+
 # Time.
 
 

@@ -195,8 +195,10 @@ def test_a_compensation_that_waits_for_somebody_takes_no_run_slot_and_says_so() 
     assert act.RunParked("r") in bench.turn()
     assert bench.status() == "compensating"
     assert bench.open_calls() == ["next/a"]
+    assert bench.state().parked is not None
     bench.crash()
     bench.turn()
     assert sorted(bench.open_calls()) == ["next/a", "r/a#undo"]
+    assert bench.state().parked is None
     bench.answer("a#undo")
     assert bench.status() == "compensated"

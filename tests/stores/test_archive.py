@@ -101,6 +101,7 @@ async def test_open_breakers_are_a_reason() -> None:
     bench.wait(10)
     bench.answer("b")
     assert await Archive(bench.disk).why("r") == []
+    assert await Archive(bench.disk).verify() > 3
 
 
 async def test_verify_counts(bench: Bench) -> None:

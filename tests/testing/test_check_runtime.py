@@ -226,7 +226,7 @@ class StartsAnew(EmbeddedRuntime):
 async def test_planted_fault_is_caught(runtime: MakeRuntime, scenario: str, says: str) -> None:
     one = next(one for one in SCENARIOS if one.name.startswith(scenario))
     with pytest.raises(NotConforming, match=f"{one.name}: .*({says})"):
-        await check_runtime(live(in_memory(), runtime, patience=0.8), [one])
+        await check_runtime(live(in_memory(), runtime, patience=1.5), [one])
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
 

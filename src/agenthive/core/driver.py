@@ -95,7 +95,6 @@ class Driver:
         now = self._clock(now)
         if not live.state.cancelling and live.state.status is not RunStatus.COMPENSATING:
             self._apply(live, ev.CancelRequested(at=now, actor=actor, reason=reason), now)
-            self._queued.pop(run, None)
         self._after.append(act.Acknowledge(token))
 
     def reply(

@@ -22,7 +22,6 @@ from agenthive.errors import ConfigurationError
 UNDO = "#undo"
 """What the key of a compensation ends in; no task name may contain a #."""
 
-_NO_RETRY = RetryPolicy(max_attempts=1)
 _DEFAULT_RETRY = RetryPolicy()
 
 

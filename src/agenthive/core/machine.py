@@ -353,15 +353,11 @@ def _stop(state: RunState, touched: list[int], out: Out, *, cancel_all: bool) ->
 
 
 def _settle_run(state: RunState, at: int, out: Out) -> None:
-    moved = True
-    while moved:
-        moved = False
-        for guard, target in RUN_STATE_MOVES.get(state.status, ()):
-            if guard(state):
-                state.status = target
-                _enter_run(state, at, out)
-                moved = True
-                break
+    for guard, target in RUN_STATE_MOVES.get(state.status, ()):
+        if guard(state):
+            state.status = target
+            _enter_run(state, at, out)
+            break
     if state.status is RunStatus.COMPENSATING:
         _park_undoing(state, at)
 

@@ -106,7 +106,7 @@ def report(graph: Graph, records: Iterable[Record]) -> RunReport:
     tasks = {
         key: _task(state, bill, i)
         for i, key in enumerate(graph.keys)
-        if i < graph.tasks or state.state[i] is not TaskState.DORMANT
+        if state.state[i] is not TaskState.DORMANT
     }
     end = state.finished if state.status in CLOSED else state.last_at
     return RunReport(
@@ -118,7 +118,7 @@ def report(graph: Graph, records: Iterable[Record]) -> RunReport:
         errors={key: str(task.error) for key, task in tasks.items() if task.error},
         completed_tasks=state.succeeded,
         total_tasks=graph.tasks,
-        execution_time=max(0, (end or 0) - (state.started or state.created)) / SECOND,
+        execution_time=((end or 0) - (state.started or state.created)) / SECOND,
         cost_usd=sum(bill.cost(key) for key in bill.usage) / NANO,
         tokens=sum(bill.tokens(key) for key in bill.usage),
         timed_out=state.timed_out,

@@ -113,4 +113,4 @@ RUN_STATE_MOVES: Final[dict[RunStatus, tuple[tuple[RunGuard, RunStatus], ...]]] 
         (completion.undone, R.COMPENSATED),
     ),
 }
-"""status -> guards in order, applied after every event until nothing moves."""
+"""status -> guards in order, looked at after every event; the first that holds wins."""

@@ -5,9 +5,6 @@ from __future__ import annotations
 from agenthive.core.run_state import RunState
 from agenthive.core.states import TaskState
 
-_UNDER_WAY = frozenset(
-    {TaskState.READY, TaskState.RUNNING, TaskState.BACKING_OFF, TaskState.BLOCKED}
-)
 _BAD_END = frozenset({TaskState.FAILED, TaskState.UNKNOWN_OUTCOME})
 
 

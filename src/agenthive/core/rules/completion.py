@@ -60,7 +60,7 @@ def undoing_failed(state: RunState) -> bool:
 def only_waiting(state: RunState) -> bool:
     """Nothing runs and nothing could; a time, an agent or a person is awaited."""
     counts = state.counts
-    return counts[TaskState.RUNNING] == 0 and counts[TaskState.READY] == 0 and state.open > 0
+    return counts[TaskState.RUNNING] == 0 and counts[TaskState.READY] == 0
 
 
 def moving(state: RunState) -> bool:

@@ -6,8 +6,8 @@ from agenthive.core.run_state import RunState
 
 
 def cancelled(state: RunState, task: int) -> bool:
-    """Somebody cancelled the run. Compensations are not cancelled half-way."""
-    return state.cancelling and task < state.graph.tasks
+    """Somebody cancelled the run; such a run undoes nothing, so it has no compensations."""
+    return state.cancelling
 
 
 def stopped(state: RunState, task: int) -> bool:

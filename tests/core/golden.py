@@ -1,0 +1,116 @@
+"""Journals that every later version must read as they were meant. Written by hand, once a release:
+
+    .venv/bin/python tests/core/golden.py
+
+Each file in `golden/` holds one run of the simulator: definition, records with their hashes, and
+where every task and the run stood after each record. A file that is there is never written again:
+it is what some version wrote. Whoever changes what the machine makes of one must ask for the run's
+rules number, so that old runs go on under the old rules.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from agenthive.core import definition
+from agenthive.core.graph import Graph
+from agenthive.core.machine import RULES, step
+from agenthive.core.ports import Record
+from agenthive.core.replay import facts
+from agenthive.core.run_state import RunState
+from agenthive.core.values import SECOND
+from agenthive.runtimes.simulated import SimulatedRuntime
+from agenthive.stores.memory import MemoryStore
+from agenthive.testing.simulation import RandomWorld, random_faults, random_mood, random_workflow
+
+FOLDER = Path(__file__).parent / "golden"
+SEEDS = range(1, 200)
+WANTED = (
+    "completed", "partially_completed", "failed", "cancelled", "compensated", "compensation_failed",
+)  # fmt: skip
+
+
+class _Blind:
+    def saw(self, now: int, what: str, data: object) -> None:
+        """Nobody looks."""
+
+
+def simulated(seed: int) -> tuple[bytes, list[Record]]:
+    """The definition and the journal of one run."""
+    rng = Random(seed)
+    disk = MemoryStore()
+    runtime = SimulatedRuntime(
+        seed, disk, RandomWorld(Random(seed), random_mood(rng)), _Blind(), random_faults(rng)
+    )
+    spec = random_workflow(rng)
+    runtime.submit(0, f"golden-{seed}", spec, {})
+    if seed % 5 == 0:
+        runtime.cancel(rng.randrange(20 * SECOND), f"golden-{seed}")
+    runtime.run()
+    return definition.encode(spec), disk.records(f"golden-{seed}")
+
+
+def standings(body: bytes, records: list[Record]) -> list[dict[str, Any]]:
+    """Where everything stands after each record."""
+    graph = Graph(definition.decode(body))
+    state, found = RunState(graph), []
+    for record in records:
+        for _, event in facts([record]):
+            step(state, event)
+        tasks = {key: str(state.state[i]) for i, key in enumerate(graph.keys)}
+        found.append({"status": str(state.status), "open": state.open, "tasks": tasks})
+    return found
+
+
+def loaded(file: Path) -> tuple[bytes, list[Record], list[dict[str, Any]]]:
+    """What a golden file holds."""
+    told = json.loads(file.read_text("utf-8"))
+    body = json.dumps(told["definition"], sort_keys=True, separators=(",", ":")).encode()
+    records = [
+        Record(
+            **{
+                key: value
+                for key, value in record.items()
+                if key not in ("payload", "prev", "hash")
+            },
+            payload=record["payload"].encode(),
+            prev=bytes.fromhex(record["prev"]),
+            hash=bytes.fromhex(record["hash"]),
+        )
+        for record in told["records"]
+    ]
+    return body, records, told["standings"]
+
+
+def main() -> None:
+    """Two runs of each ending, for the rules as they are now."""
+    FOLDER.mkdir(exist_ok=True)
+    had = dict.fromkeys(WANTED, 0)
+    for seed in SEEDS:
+        body, records = simulated(seed)
+        if not 4 <= len(records) <= 40:
+            continue
+        after = standings(body, records)
+        ending = after[-1]["status"]
+        target = FOLDER / f"rules{RULES}-{ending}-{seed}.json"
+        if had.get(ending, 2) >= 2 or target.exists():
+            continue
+        had[ending] += 1
+        rows = [msgspec.structs.asdict(record) for record in records]
+        for row in rows:
+            row |= {key: row[key].hex() for key in ("prev", "hash")}
+            row["payload"] = row["payload"].decode()
+        told = {"definition": json.loads(body), "records": rows, "standings": after}
+        target.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", "utf-8")
+        print(f"wrote {target.name}")
+
+
+if __name__ == "__main__":
+    main()

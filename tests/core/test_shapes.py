@@ -1,0 +1,84 @@
+"""The values of the core: which can change, what stands in the journal, and the bounds that are."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+import agenthive.core
+from agenthive.core import commands as cmd
+from agenthive.core import dispatch, driver, expression_functions, expressions, replies
+from agenthive.core import events as ev
+from agenthive.core.policies.breaker import Breaker, BreakerPolicy
+from agenthive.core.ports import Batch, Call, Fault, Record, Reply, RunRow, Usage
+from agenthive.core.report import RunReport, TaskReport
+from agenthive.core.rules import outcome
+from agenthive.core.spec import AgentSpec, CompensationSpec, InputSpec, TaskSpec, WorkflowSpec
+from agenthive.core.states import Reason
+
+CHANGE = {Breaker, Batch, RunReport, TaskReport}
+"""State and results under construction; everything else is a value."""
+OMIT = {
+    ev.Event, AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy,
+    Fault, Usage, TaskReport,
+}  # fmt: skip
+BY_NAME = [
+    AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy, Fault, Usage,
+    Call, Reply, Record, RunRow, Batch, TaskReport, RunReport, Reason,
+]  # fmt: skip
+
+
+def structs() -> Iterator[type[msgspec.Struct]]:
+    """Every struct that is defined in the core."""
+    found = set()
+    for module in pkgutil.walk_packages(agenthive.core.__path__, "agenthive.core."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and issubclass(value, msgspec.Struct):
+                found.add(value)
+    yield from sorted(
+        (one for one in found if one.__module__.startswith("agenthive.core")),
+        key=lambda one: one.__qualname__,
+    )
+
+
+@pytest.mark.parametrize("kind", [*structs()])
+def test_what_is_a_value_never_changes(kind: type[msgspec.Struct]) -> None:
+    assert kind.__struct_config__.frozen is (kind not in CHANGE)
+
+
+@pytest.mark.parametrize("kind", [*structs()])
+def test_what_leaves_its_defaults_out(kind: type[msgspec.Struct]) -> None:
+    if issubclass(kind, cmd.Command):
+        return
+    known = any(issubclass(kind, base) for base in OMIT)
+    policy = kind.__module__.endswith("retry")
+    assert kind.__struct_config__.omit_defaults is (known or policy)
+
+
+@pytest.mark.parametrize("kind", BY_NAME)
+def test_what_takes_its_fields_by_name_only(kind: type[msgspec.Struct]) -> None:
+    with pytest.raises(TypeError, match="positional"):
+        kind("x")
+
+
+def test_facts_carry_their_type() -> None:
+    for kind in structs():
+        if issubclass(kind, ev.Event) and kind not in (ev.Event, ev.TaskEvent):
+            assert kind.__struct_config__.tag_field == "type"
+            room = "hive" if str(kind.__struct_config__.tag).startswith("hive.") else ""
+            assert room or str(kind.__struct_config__.tag).split(".")[0] in ("run", "task")
+
+
+def test_bounds() -> None:
+    assert driver.STARTS_PER_TURN == 1000
+    assert outcome.MAX_LOSSES == 100
+    assert dispatch.UNLIMITED == 1 << 62
+    assert (replies.DEEPEST, replies.LONGEST_MESSAGE) == (100, 10_000)
+    assert expression_functions.MAX_STEPS == 250_000
+    assert expression_functions.MAX_OUTPUT == 4 * 2**20
+    assert expression_functions.MAX_INT == 2**63 - 1
+    assert expressions.MAX_LENGTH == 4096

@@ -1,0 +1,271 @@
+"""Makes small wrong changes in the core, one at a time, and sees whether a test notices. By hand:
+
+    python tests/mutation/mutate.py [--sample N] [--seed N] [MODULE ...]
+
+Tests are collected once; each mutant is a fork in which one function's code is exchanged (or, for a
+change outside functions, a process that imports the changed module). Those no test of `tests/core`
+notices are shown to the simulator, then listed as survivors. Prints figures as JSON; exit code 1
+below 90 % killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from functools import partial
+from pathlib import Path
+from random import Random
+from types import CodeType, FunctionType
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.mutation.mutants import Mutant, mutants, mutated
+
+ROOT = Path(__file__).parents[2]
+CORE = ROOT / "src" / "agenthive" / "core"
+PATIENCE = 20.0
+"""Seconds; a mutant that takes longer does not end, and that is noticed."""
+SEEDS = 120
+"""What survivors are shown to."""
+GOAL = 0.9
+RUNNING = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore")
+EXPRESSIONS = "expression"
+
+
+def sources(names: Sequence[str]) -> dict[str, Path]:
+    """Module -> file, of all of the core or of what was asked for."""
+    found = {
+        ".".join(file.relative_to(CORE.parents[1]).with_suffix("").parts): file
+        for file in sorted(CORE.rglob("*.py"))
+        if file.stem != "__init__"
+    }
+    return {m: f for m, f in found.items() if not names or m.rpartition(".")[2] in names}
+
+
+def code_of(tree: Any, qualified: str) -> CodeType:
+    """The code of one function in a compiled module."""
+    todo = [compile(tree, "<mutant>", "exec")]
+    while todo:
+        code = todo.pop()
+        if code.co_qualname == qualified:
+            return code
+        todo += [const for const in code.co_consts if isinstance(const, CodeType)]
+    raise LookupError(qualified)
+
+
+def function_at(module: str, qualified: str) -> FunctionType:
+    """The function object itself, out of properties and class methods."""
+    found: Any = importlib.import_module(module)
+    for name in qualified.split("."):
+        found = vars(found)[name]
+    for attribute in ("fget", "__func__", "__wrapped__"):
+        found = getattr(found, attribute, found)
+    assert isinstance(found, FunctionType), found
+    return found
+
+
+class Runner:
+    """A pytest plugin: collects as usual, then runs the collected tests once for each mutant."""
+
+    def __init__(self, todo: list[Mutant], files: dict[str, Path]) -> None:
+        self.todo, self.files = todo, files
+        self.survivors: list[Mutant] = []
+        self.sound = False
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Takes the place of pytest's own loop, but in the forks."""
+        items = list(session.items)
+        if forked(lambda: None, partial(_loop, session)):
+            raise SystemExit("the tests fail without any change")
+        self.sound = True
+        for mutant in self.todo:
+            stem = mutant.module.rpartition(".")[2]
+            session.items[:] = sorted(items, key=partial(_distance, stem))
+            if not forked(partial(self.exchange, mutant), partial(_loop, session)):
+                self.survivors.append(mutant)
+        session.items[:] = []
+        return True
+
+    def exchange(self, mutant: Mutant) -> None:
+        tree = mutated(self.files[mutant.module].read_text("utf-8"), mutant.number)
+        code = code_of(tree, mutant.function)
+        function_at(mutant.module, mutant.function).__code__ = code
+
+
+def _distance(stem: str, item: pytest.Item) -> int:
+    return 0 if stem.split("_")[0].rstrip("s") in item.path.stem else 1
+
+
+def _loop(session: pytest.Session) -> bool:
+    """Whether a test fails."""
+    for i, item in enumerate(session.items):
+        following = session.items[i + 1] if i + 1 < len(session.items) else None
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed:
+            return True
+    return False
+
+
+def forked(change: Callable[[], None], notices: Callable[[], bool]) -> bool:
+    """Make the change in a fork; whether it was noticed there (or broke it, or never ended)."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        verdict = b"k"
+        try:
+            silence()
+            change()
+            verdict = b"k" if notices() else b"s"
+        except BaseException:
+            verdict = b"k"
+        finally:
+            os.write(writing, verdict)
+            os._exit(0)
+    os.close(writing)
+    ready, _, _ = select.select([reading], [], [], PATIENCE)
+    said = os.read(reading, 1) if ready else b"k"
+    os.close(reading)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return said != b"s"
+
+
+def silence() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+
+
+def inside(todo: list[Mutant], files: dict[str, Path], tests: list[str]) -> list[Mutant]:
+    """Mutants within functions: the survivors."""
+    if not todo:
+        return []
+    runner = Runner(todo, files)
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        pytest.main([*RUNNING, *tests], plugins=[runner])
+    if not runner.sound:
+        raise SystemExit("pytest did not come as far as the tests")
+    return runner.survivors
+
+
+def simulated(todo: list[Mutant], files: dict[str, Path]) -> list[Mutant]:
+    """Mutants that the simulator does not notice either."""
+    from agenthive.testing.simulation import simulate
+
+    def notices() -> bool:
+        return any(outcome.violations for outcome in simulate(range(SEEDS), stop_after=1))
+
+    runner = Runner(todo, files)
+    return [m for m in todo if not forked(partial(runner.exchange, m), notices)]
+
+
+ALONE = """
+import sys, importlib.abc, importlib.util
+sys.path[:0] = [{root!r}]
+from pathlib import Path
+from tests.mutation.mutants import mutated
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            return importlib.util.spec_from_file_location(name, {file!r}, loader=self)
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        tree = mutated(Path({file!r}).read_text("utf-8"), {number})
+        exec(compile(tree, {file!r}, "exec"), module.__dict__)
+sys.meta_path.insert(0, Finder())
+import pytest
+sys.exit(pytest.main({arguments!r}))
+"""
+
+
+def alone(todo: list[Mutant], files: dict[str, Path], tests: list[str]) -> list[Mutant]:
+    """Mutants outside functions: a process of its own for each; the survivors."""
+    if todo and not _passes(todo[0]._replace(number=-1), files, tests):
+        raise SystemExit("the tests fail without any change")
+    return [mutant for mutant in todo if _passes(mutant, files, tests)]
+
+
+def _passes(mutant: Mutant, files: dict[str, Path], tests: list[str]) -> bool:
+    text = ALONE.format(
+        root=str(ROOT),
+        module=mutant.module,
+        file=str(files[mutant.module]),
+        number=mutant.number,
+        arguments=[*RUNNING, *tests],
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", text], capture_output=True, cwd=ROOT, timeout=PATIENCE * 3
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def tests_of(module: str) -> list[str]:
+    """The test files that are about a module."""
+    if EXPRESSIONS in module:
+        return ["tests/core/test_expressions.py"]
+    return ["tests/core", "--ignore=tests/core/test_expressions.py"]
+
+
+def chosen(files: dict[str, Path], sample: int, seed: int) -> list[Mutant]:
+    every = [m for module, file in files.items() for m in mutants(module, file.read_text("utf-8"))]
+    picked = every if not sample else Random(seed).sample(every, min(sample, len(every)))
+    return sorted(picked)
+
+
+def equivalent() -> set[tuple[str, str, str]]:
+    """(module, what, text) of changes that change nothing, each with its reason in the file."""
+    text = (Path(__file__).parent / "equivalent.txt").read_text("utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if " | " in line]
+    return {(module, what, code) for module, what, code, _ in rows}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sample", type=int, default=600, help="how many mutants; 0: all")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    os.nice(10)
+    os.chdir(ROOT)
+    files = sources(options.names)
+    todo = chosen(files, options.sample, options.seed)
+    began, survivors, same = time.monotonic(), [], equivalent()
+    for group in ([m for m in todo if EXPRESSIONS not in m.module],
+                  [m for m in todo if EXPRESSIONS in m.module]):  # fmt: skip
+        if group:
+            tests = tests_of(group[0].module)
+            left = simulated(inside([m for m in group if m.function], files, tests), files)
+            left += alone([m for m in group if not m.function], files, tests)
+            for one in left:
+                mark = "equivalent" if (one.module, one.what, one.text) in same else "survived  "
+                print(f"{mark} {one.module}:{one.line}: {one.what}: {one.text}", flush=True)
+            survivors += left
+    even = sum((one.module, one.what, one.text) in same for one in survivors)
+    killed = len(todo) - len(survivors)
+    score = killed / max(1, len(todo))
+    figures = {
+        "mutants": len(todo), "killed": killed, "survived": len(survivors) - even,
+        "equivalent": even, "score": round(score, 4),
+        "seconds": round(time.monotonic() - began),
+    }  # fmt: skip
+    print(json.dumps(figures))
+    return 0 if score >= GOAL else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
