@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from agenthive.cli.session import directory
-from agenthive.errors import AgentHiveError, HomeBusy, StoreError
+from agenthive.errors import AgentHiveError, HomeBusy, OwnerGone, StoreError
 from agenthive.hive import reading
 from agenthive.infra.home import Home
 from agenthive.owner import Caller
@@ -95,6 +95,8 @@ async def _owner(settings: Settings) -> Finding:
         return Finding(what="owner", detail="none")
     try:
         status = await Caller(home).status()
+    except OwnerGone as error:
+        return Finding(what="owner", good=False, detail=error.message, hint=error.hint)
     except HomeBusy:
         return Finding(what="owner", detail="none (one ended without saying so)")
     return Finding(what="owner", detail=f"process {status['pid']}")
