@@ -219,3 +219,13 @@ async def test_home_that_takes_no_door(tmp_path: Path) -> None:
     (tmp_path / "door.new").rmdir()
     async with Hive.open(tmp_path):
         assert (tmp_path / "door").exists()
+
+
+async def test_door_that_cannot_be_removed_keeps_no_home(tmp_path: Path) -> None:
+    hive = await Hive.open(tmp_path / "home")
+    (tmp_path / "home" / "door").unlink()
+    (tmp_path / "home" / "door").mkdir()
+    await hive.close()
+    again = Home(tmp_path / "home")
+    again.acquire()
+    again.release()

@@ -167,7 +167,9 @@ class Hive:
 
     async def cancel(self, run: str, *, reason: str = "", actor: str = "local") -> None:
         """Cancel an open run: calls under way are stopped. Raises RunNotFound if it is not open."""
-        await self._live.cancel(run, actor, reason)
+        # Never text that a journal cannot hold, such as half of a surrogate pair.
+        said = reason.encode(errors="backslashreplace").decode()
+        await self._live.cancel(run, actor, said)
 
     async def resume(self, runs: list[str] | None = None) -> list[str]:
         """Go on with these runs, or with every unfinished one; the ids of those taken over.
@@ -332,6 +334,7 @@ async def reading(home: Path) -> AsyncIterator[Archive]:
     Makes nothing on disk. Raises StoreUnavailable or StoreFailed if it cannot be opened.
     """
     found = Home(home)
+    found.check()
     store = _open_store(found if found.journal.exists() else None, owner=False)
     try:
         yield Archive(store)

@@ -98,7 +98,9 @@ class Door:
             caller.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
         for name in ("door", "socket"):
-            (self._home.path / name).unlink(missing_ok=True)
+            # What is left over does no harm: nobody answers there. The home must be let go of.
+            with contextlib.suppress(OSError):
+                (self._home.path / name).unlink(missing_ok=True)
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         caller = asyncio.current_task()

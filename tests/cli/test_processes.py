@@ -213,7 +213,9 @@ def test_readers_do_not_disturb_an_owner_that_begins(here: Path, start: Start, c
         assert finish(owner)[0] == 0
 
 
-def test_owner_that_is_stopped_keeps_nobody(here: Path, start: Start) -> None:
+def test_owner_that_is_stopped_keeps_nobody(
+    here: Path, start: Start, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     owner = start("work", "--agents", "agents.py", "--home", "home")
     until = time.monotonic() + 20
     while not (here / "home" / "door").exists():
@@ -226,6 +228,10 @@ def test_owner_that_is_stopped_keeps_nobody(here: Path, start: Start) -> None:
         assert run.poll() is None, "it waits for the owner"
         run.send_signal(signal.SIGINT)
         assert run.wait(timeout=5) == 130
+        monkeypatch.setattr("agenthive.owner.PATIENCE", 0.2)
+        found = cli("doctor")
+        assert found.code == 1
+        assert "which does not answer" in found.out
     finally:
         owner.send_signal(signal.SIGCONT)
 

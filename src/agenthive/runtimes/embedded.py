@@ -138,7 +138,12 @@ class EmbeddedRuntime:
         if not self._running or self._writing:
             return
         self._heard = 0
-        batch = self.driver.decide(self._clock())
+        try:
+            batch = self.driver.decide(self._clock())
+        except Exception as error:
+            # Ours. Whoever waits is told: what is half decided must not be gone on with.
+            self._poison(StoreFailed(f"a decision could not be made: {error!r}"))
+            return
         for call in self.driver.eager():
             self._calls.make(call)
         if batch is None:

@@ -75,7 +75,8 @@ class SqliteStore:
                 )
             return cls(path, connection, room=room)
         except (OSError, *_REFUSED) as error:
-            raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
+            hint = "Its folder must be writable, also to read it; a copy will do."
+            raise StoreUnavailable(f"{path} cannot be opened: {error}", hint=hint) from error
         except apsw.Error as error:
             raise StoreFailed(f"{path} cannot be opened: {error}") from error
 
