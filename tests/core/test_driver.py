@@ -186,6 +186,15 @@ def test_even_a_pure_read_waits_until_its_run_is_accepted() -> None:
     assert bench.open_calls() == ["r/a"]
 
 
+def test_a_pure_read_of_a_run_that_was_queued_goes_first_too() -> None:
+    bench = Bench(max_runs=1)
+    bench.run(flow(task("a")), "r1")
+    bench.run(flow(task("a", effect=NONE)), "r2")
+    bench.reply("a", run="r1")
+    assert bench.decide() is not None
+    assert bench.open_calls() == ["r2/a"]
+
+
 def test_a_pure_read_that_answers_before_its_intent_is_on_disk() -> None:
     bench = Bench()
     bench.run(flow(task("a"), task("b", "a", effect=NONE)))

@@ -140,6 +140,20 @@ def test_what_took_long_goes_first_next_time() -> None:
     assert [one.call.task for one in bench.made][-2:] == ["s1", "f1"]
 
 
+def test_what_waits_is_ordered_anew_by_what_is_learnt() -> None:
+    bench = Bench()
+    bench.run(
+        flow(
+            task("x", agent="slow"), task("f1", agent="fast"), task("f2", agent="fast"),
+            task("s", agent="slow"), max_parallel=1,
+        )
+    )  # fmt: skip
+    for name, seconds in (("x", 100), ("f1", 1), ("s", 100)):
+        assert bench.open_calls() == [f"r/{name}"]
+        bench.now += seconds * SECOND
+        bench.answer(name)
+
+
 # Breakers.
 
 

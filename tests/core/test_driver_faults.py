@@ -195,6 +195,8 @@ def test_a_compensation_that_waits_for_somebody_takes_no_run_slot_and_says_so() 
     assert act.RunParked("r") in bench.turn()
     assert bench.status() == "compensating"
     assert bench.open_calls() == ["next/a"]
+    bench.crash(missing={"b": "bring b"})
+    assert act.RunParked("r") in bench.turn()
     assert bench.state().parked is not None
     bench.crash()
     bench.turn()

@@ -11,7 +11,7 @@ import pytest
 
 import agenthive.core
 from agenthive.core import commands as cmd
-from agenthive.core import dispatch, driver, expression_functions, expressions, replies
+from agenthive.core import dispatch, driver, estimates, expression_functions, expressions, replies
 from agenthive.core import events as ev
 from agenthive.core.policies.breaker import Breaker, BreakerPolicy
 from agenthive.core.ports import Batch, Call, Fault, Record, Reply, RunRow, Usage
@@ -77,8 +77,39 @@ def test_bounds() -> None:
     assert driver.STARTS_PER_TURN == 1000
     assert outcome.MAX_LOSSES == 100
     assert dispatch.UNLIMITED == 1 << 62
+    assert estimates.MOST_KINDS == 64
     assert (replies.DEEPEST, replies.LONGEST_MESSAGE) == (100, 10_000)
     assert expression_functions.MAX_STEPS == 250_000
     assert expression_functions.MAX_OUTPUT == 4 * 2**20
     assert expression_functions.MAX_INT == 2**63 - 1
     assert expressions.MAX_LENGTH == 4096
+
+
+def test_defaults() -> None:
+    record = Record(stream="r", seq=1, count=1, at=1, type="run", payload=b"[]")
+    assert (record.v, record.rules, record.actor, record.pos, record.prev) == (
+        1,
+        1,
+        "engine",
+        0,
+        b"",
+    )
+    row = RunRow(run="r", name="w", status="queued", created=1)
+    assert (row.total_tasks, row.completed_tasks, row.failed_tasks, row.finished) == (0, 0, 0, None)
+    spec = WorkflowSpec(name="w")
+    assert (spec.dialect, spec.max_parallel, spec.timeout, spec.version) == (0, 1, 300.0, "1.0.0")
+    used = Usage()
+    assert (used.input_tokens, used.output_tokens, used.reasoning_tokens, used.cost) == (
+        0,
+        0,
+        0,
+        None,
+    )
+    assert (used.cache_read_tokens, used.cache_write_tokens) == (0, 0)
+    task = TaskSpec(name="t", agent="a", action="do")
+    assert (task.priority, task.timeout, task.continue_on_failure) == (5, None, False)
+    assert AgentSpec(name="a", type="t", endpoint="e").timeout == 30.0
+    assert not InputSpec().required
+    fault = Fault(kind="k", message="m")
+    assert (fault.retriable, fault.counts) == (True, True)
+    assert (Breaker(BreakerPolicy()).failures, Breaker(BreakerPolicy()).probes) == (0, 0)

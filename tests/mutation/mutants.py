@@ -102,6 +102,8 @@ def _walk(node: ast.AST, function: str, path: str = "") -> Iterator[tuple[ast.AS
                 inner_path = f"{path}.{child.name}" if path else child.name
                 if isinstance(child, ast.FunctionDef) and not function:
                     inner = inner_path
+            if isinstance(child, ast.arguments):
+                inner = ""  # defaults are made where the function is
             yield child, inner
             yield from _walk(child, inner, inner_path)
 

@@ -217,8 +217,8 @@ def _passes(mutant: Mutant, files: dict[str, Path], tests: list[str]) -> bool:
 def tests_of(module: str) -> list[str]:
     """The test files that are about a module."""
     if EXPRESSIONS in module:
-        return ["tests/core/test_expressions.py"]
-    return ["tests/core", "--ignore=tests/core/test_expressions.py"]
+        return ["tests/core/test_expressions.py", "tests/core/test_expression_bounds.py"]
+    return ["tests/core", "--ignore-glob=*/test_expression*"]
 
 
 def chosen(files: dict[str, Path], sample: int, seed: int) -> list[Mutant]:
