@@ -15,6 +15,8 @@ import pytest
 
 from agenthive import Directory, Hive, Workflow
 from agenthive.cli.session import Session
+from agenthive.infra.home import Home
+from agenthive.owner import Caller
 from agenthive.stores.archive import Fact
 from tests.cli.conftest import Cli, workflow
 
@@ -45,6 +47,15 @@ def wait_for_lines(here: Path, count: int) -> None:
     while len(lines(here)) < count:
         assert time.monotonic() < until, f"only {len(lines(here))} lines"
         time.sleep(0.01)
+
+
+def wait_for_callers(here: Path, count: int) -> None:
+    """Until so many are connected to the owner, we among them."""
+    until = time.monotonic() + 20
+    caller = Caller(Home(here / "home"))
+    while asyncio.run(caller.status())["callers"] < count:
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 30) -> tuple[int, dict, str]:
@@ -169,7 +180,7 @@ def test_commands_reach_the_owner(here: Path, start: Start, cli: Cli) -> None:
     waiting = cli("why", row["run"], "--json").json["reasons"]
     assert {reason["kind"] for reason in waiting} == {"call", "dependency"}
     resumed = start("resume", *RUN)
-    time.sleep(1)
+    wait_for_callers(here, 2)
     assert cli("cancel", row["run"], "--reason", "enough").code == 0
     code, found, _ = finish(resumed)
     assert (code, found["runs"][0]["status"]) == (130, "cancelled")
