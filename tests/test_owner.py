@@ -229,3 +229,15 @@ async def test_door_that_cannot_be_removed_keeps_no_home(tmp_path: Path) -> None
     again = Home(tmp_path / "home")
     again.acquire()
     again.release()
+
+
+async def test_owner_that_goes_while_it_is_told(tmp_path: Path) -> None:
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    home = Home(tmp_path)
+    path = str(tmp_path / "s")
+    async with await asyncio.start_unix_server(leave, path):
+        home.write("door", json.dumps({"socket": path, "token": "t"}).encode())
+        with pytest.raises(OwnerGone):
+            await Caller(home).submit(flow(), {"much": "x" * 20_000_000}, run_id="r")
