@@ -356,3 +356,25 @@ async def test_graphs_of_many_workflows() -> None:
         for number in range(103):
             report = await hive.run(flow(f"t{number}"))
             assert report.results == {f"t{number}": "x"}
+
+
+async def test_text_that_no_journal_can_hold() -> None:
+    async with asyncio.timeout(10), Hive.open() as hive:
+        for inputs in ({"a": "\ud800"}, {"\ud800": 1}, {"a": [{"\ud800": 1}]}):
+            with pytest.raises(ConfigurationError, match="not text"):
+                await hive.submit(flow(), inputs)
+        with pytest.raises(RunNotFound):
+            await hive.cancel("r1", reason="\ud800")
+
+
+async def test_decision_that_breaks_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asyncio.timeout(10), Hive.open() as hive:
+
+        def broken(self: object, now: int) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr("agenthive.core.driver.Driver.decide", broken)
+        made = Workflow("flow")
+        made.task("t", agent=made.agent("m", type="ai_agent", endpoint="offline://x"), action="ask")
+        with pytest.raises(StoreFailed, match="ZeroDivisionError"):
+            await hive.submit(made.build())

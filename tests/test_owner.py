@@ -137,10 +137,27 @@ async def test_callers_are_bounded(
     await caller.submit(flow(60), run_id="r1")
     watching = asyncio.ensure_future(anext(caller.watch("r1", after=99)))
     await asyncio.sleep(0.1)
-    with pytest.raises(OwnerGone):
+    with pytest.raises(HomeBusy, match="too many callers"):
         await caller.status()
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
+
+
+async def test_owner_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agenthive.owner.PATIENCE", 0.1)
+    monkeypatch.setattr("agenthive.owner.ANSWER", 0.2)
+    mute = socket.socket(socket.AF_UNIX)
+    mute.bind(str(tmp_path / "socket"))
+    mute.listen()
+    said = {"socket": str(tmp_path / "socket"), "token": "t", "pid": 1}
+    (tmp_path / "door").write_text(json.dumps(said))
+    caller = Caller(Home(tmp_path))
+    async with asyncio.timeout(5):
+        with pytest.raises(OwnerGone, match="does not answer"):
+            await caller.status()
+        with pytest.raises(OwnerGone, match="does not answer"):
+            await caller.submit(flow(), {"text": "x" * 10_000_000}, run_id="r1")
+    mute.close()
 
 
 async def test_watcher_sees_the_owner_go(owner: Hive, caller: Caller) -> None:
@@ -202,3 +219,25 @@ async def test_home_that_takes_no_door(tmp_path: Path) -> None:
     (tmp_path / "door.new").rmdir()
     async with Hive.open(tmp_path):
         assert (tmp_path / "door").exists()
+
+
+async def test_door_that_cannot_be_removed_keeps_no_home(tmp_path: Path) -> None:
+    hive = await Hive.open(tmp_path / "home")
+    (tmp_path / "home" / "door").unlink()
+    (tmp_path / "home" / "door").mkdir()
+    await hive.close()
+    again = Home(tmp_path / "home")
+    again.acquire()
+    again.release()
+
+
+async def test_owner_that_goes_while_it_is_told(tmp_path: Path) -> None:
+    async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    home = Home(tmp_path)
+    path = str(tmp_path / "s")
+    async with await asyncio.start_unix_server(leave, path):
+        home.write("door", json.dumps({"socket": path, "token": "t"}).encode())
+        with pytest.raises(OwnerGone):
+            await Caller(home).submit(flow(), {"much": "x" * 20_000_000}, run_id="r")

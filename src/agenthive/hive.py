@@ -167,7 +167,9 @@ class Hive:
 
     async def cancel(self, run: str, *, reason: str = "", actor: str = "local") -> None:
         """Cancel an open run: calls under way are stopped. Raises RunNotFound if it is not open."""
-        await self._live.cancel(run, actor, reason)
+        # Never text that a journal cannot hold, such as half of a surrogate pair.
+        said = reason.encode(errors="backslashreplace").decode()
+        await self._live.cancel(run, actor, said)
 
     async def resume(self, runs: list[str] | None = None) -> list[str]:
         """Go on with these runs, or with every unfinished one; the ids of those taken over.
@@ -249,7 +251,7 @@ class Hive:
         if self.home is not None:
             self.home.acquire()
         try:
-            self._store = _open_store(self.home)
+            self._store = _open_store(self.home, owner=True)
             self._archive = Archive(self._store)
             self._driver.load_hive([record async for record in self._store.read(ev.HIVE)])
             clock = self._clock.now
@@ -332,16 +334,17 @@ async def reading(home: Path) -> AsyncIterator[Archive]:
     Makes nothing on disk. Raises StoreUnavailable or StoreFailed if it cannot be opened.
     """
     found = Home(home)
-    store = _open_store(found if found.journal.exists() else None)
+    found.check()
+    store = _open_store(found if found.journal.exists() else None, owner=False)
     try:
         yield Archive(store)
     finally:
         await store.close()
 
 
-def _open_store(home: Home | None) -> Store:
+def _open_store(home: Home | None, *, owner: bool) -> Store:
     if home is None:
         return MemoryStore()
     from agenthive.stores.sqlite import SqliteStore
 
-    return SqliteStore.open(home.journal)
+    return SqliteStore.open(home.journal, room=owner)

@@ -31,7 +31,10 @@ LONGEST_PATH: Final = 100
 """Bytes a socket's path may have everywhere."""
 MOST_CALLERS: Final = 64
 PATIENCE: Final = 10.0
-"""Seconds a caller may take to say what it wants."""
+"""Seconds a caller may take to say what it wants, and the owner to say that it is there."""
+ANSWER: Final = 60.0
+"""Seconds the owner may take to do what was asked."""
+WAIT: Final = "Wait for it, or use another home with --home."
 
 
 class Asked(Protocol):
@@ -95,7 +98,9 @@ class Door:
             caller.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
         for name in ("door", "socket"):
-            (self._home.path / name).unlink(missing_ok=True)
+            # What is left over does no harm: nobody answers there. The home must be let go of.
+            with contextlib.suppress(OSError):
+                (self._home.path / name).unlink(missing_ok=True)
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         caller = asyncio.current_task()
@@ -104,6 +109,9 @@ class Door:
         try:
             if len(self._callers) <= MOST_CALLERS:
                 await self._serve(reader, writer)
+            else:
+                busy = HomeBusy("the owner of this home has too many callers", hint="Try again.")
+                await send(writer, {"error": _told(busy)})
         except (OSError, asyncio.CancelledError):
             pass
         finally:
@@ -175,7 +183,7 @@ class Caller:
 
     async def status(self) -> dict[str, Any]:
         """Who owns the home: ``pid`` and how many callers are connected."""
-        return dict(await self._ask(ask="status"))
+        return dict(await self._ask(within=PATIENCE, ask="status"))
 
     async def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
         """The facts of a run as the owner commits them. Raises OwnerGone if it goes away."""
@@ -184,15 +192,25 @@ class Caller:
             if fact is not None:
                 yield Fact(**fact | {"data": msgspec.Raw(msgspec.json.encode(fact["data"]))})
 
-    async def _ask(self, **request: Any) -> Any:
-        async for answer in self._talk(**request):
-            return answer.get("ok")
+    async def _ask(self, within: float | None = None, **request: Any) -> Any:
+        try:
+            async with asyncio.timeout(ANSWER if within is None else within):
+                async for answer in self._talk(**request):
+                    return answer.get("ok")
+        except TimeoutError as error:
+            raise OwnerGone(self._silent(), hint=WAIT) from error
         return None
+
+    def _silent(self) -> str:
+        owner = self._home.owner() or "unknown"
+        return f"the home {self._home.path} is owned by process {owner}, which does not answer"
 
     async def _talk(self, **request: Any) -> AsyncIterator[dict[str, Any]]:
         reader, writer, token = await self._connect()
         try:
-            await send(writer, {"token": token, **request})
+            # An owner that goes while it is told may take a part of it: what it says then counts.
+            with contextlib.suppress(OSError):
+                await send(writer, {"token": token, **request})
             while True:
                 answer = await receive(reader)
                 if answer is None:
@@ -203,7 +221,8 @@ class Caller:
                 if "ok" in answer:
                     return
         finally:
-            writer.close()
+            # Not close(): what an owner that does not read was sent would be waited for.
+            writer.transport.abort()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
 
@@ -215,11 +234,7 @@ class Caller:
             else:
                 streams = await asyncio.open_connection("127.0.0.1", said["port"])
         except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
-            owner = self._home.owner() or "unknown"
-            raise HomeBusy(
-                f"the home {self._home.path} is owned by process {owner}, which does not answer",
-                hint="Wait for it, or use another home with --home.",
-            ) from error
+            raise HomeBusy(self._silent(), hint=WAIT) from error
         return *streams, str(said["token"])
 
 

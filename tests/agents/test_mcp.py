@@ -234,7 +234,7 @@ async def test_killed_in_the_middle_of_a_call(log: Log, peer: mcp.McpAgent) -> N
     assert found is not None
     assert (found.kind, found.retriable) == ("connection", True)
     assert "was ended by signal 9" in found.message
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 5
     assert (await told(peer, "echo", text="again")).fault is None
     assert group(pid) == []
     assert len(log.of("start")) == 2

@@ -260,7 +260,7 @@ async def test_a_server_that_does_not_answer_the_greeting() -> None:
         one = agent(wire.url, start_timeout=0.3)
         started = time.monotonic()
         assert (await fault(one, "echo"))[0] == "timeout"
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
         await until(lambda: wire.gone == len(wire.seen))
         await one.close()
 

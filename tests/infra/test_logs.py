@@ -85,3 +85,13 @@ def test_costs_nothing_until_something_is_logged() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stderr)["event"] == "y"
+
+
+def test_nobody_takes_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = open("/dev/full", "w")  # noqa: SIM115 - closing it fails too
+    monkeypatch.setattr(sys, "stderr", full)
+    logs.configure("info", "json")
+    logs.log("error", "the journal failed")
+    logs.log("error", "again")
+    with pytest.raises(OSError, match="No space"):
+        full.close()

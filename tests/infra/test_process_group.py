@@ -53,7 +53,7 @@ async def test_a_conversation(start: Start) -> None:
     assert process.story == "still runs"
     started = time.monotonic()
     await process.end(5)
-    assert time.monotonic() - started < 2  # its stdin was closed, and it went by itself
+    assert time.monotonic() - started < 4  # its stdin was closed, and it went by itself
     assert process.status == 0
     assert [line async for line in talk] == []
     await process.finished()
@@ -256,4 +256,4 @@ async def test_what_does_not_go_is_not_waited_for_for_ever(
     monkeypatch.setattr(process_group, "_runs", lambda member: True)
     started = time.monotonic()
     await process.end(1)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10

@@ -46,7 +46,7 @@ from agenthive.infra.retry_after import LONGEST, retry_after
 def test_spellings(headers: dict[str, str], seconds: float | None) -> None:
     started = time.perf_counter()
     assert retry_after(headers) == (None if seconds is None else pytest.approx(seconds))
-    assert time.perf_counter() - started < 0.1
+    assert time.perf_counter() - started < 1
 
 
 def test_a_date() -> None:

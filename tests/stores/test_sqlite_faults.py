@@ -49,9 +49,9 @@ async def check_whole(path: Path, last: int) -> None:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1.5 MB."""
+    """A disk of 12 MB."""
     try:
-        with small_disk(tmp_path / "disk", "1500k") as folder:
+        with small_disk(tmp_path / "disk", "12m") as folder:
             yield folder
     except PermissionError as error:
         pytest.skip(f"no right to mount a file system: {error}")
@@ -225,6 +225,7 @@ async def test_hive_on_a_full_disk_heals(disk: Path) -> None:
         calls.append(call.task)
         if call.task == "t3":
             fill(ballast)
+            return "x" * 2_000_000  # more than there is room for in the log
         return "x" * 30_000
 
     agents = Directory()

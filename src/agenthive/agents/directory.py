@@ -192,7 +192,7 @@ def _loaded(name: str, where: str, load: Callable[[], Any]) -> Any:
         return load()
     except ConfigurationError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigurationError(
             f"custom agent '{name}' cannot be loaded from '{where}': "
             f"{type(error).__name__}: {error}",
@@ -220,7 +220,7 @@ def _module_of_file(path: Path) -> Any:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise ConfigurationError(f"{path} failed: {type(error).__name__}: {error}") from error
     return module

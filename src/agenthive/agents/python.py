@@ -62,7 +62,8 @@ class FunctionAgent(BaseAgent):
             return _reply(result)
         except Refuse as error:
             return failed("refused", str(error), retriable=False, counts=False)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # Whoever calls exit() in a function ends that call, not the runs of everybody else.
             return failed("agent_error", f"{type(error).__name__}: {error}", counts=False)
 
 

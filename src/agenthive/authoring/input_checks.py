@@ -18,7 +18,7 @@ from agenthive.authoring.nodes import NOWHERE, Node, kind
 from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import KeepSecret
 from agenthive.authoring.sections import Checker
-from agenthive.authoring.sources import from_python, read_file
+from agenthive.authoring.sources import NO_TEXT, from_python, is_text, read_file
 from agenthive.core.spec import InputSpec, WorkflowSpec
 from agenthive.core.values import JSONObject, JSONValue
 
@@ -104,7 +104,11 @@ def check_inputs(
     Raises ConfigurationError with all that is wrong.
     """
     problems = Problems("inputs")
-    plain = {name: from_python(item, problems, name).plain() for name, item in given.items()}
+    plain: JSONObject = {}
+    for name, item in given.items():
+        if not is_text(name):
+            problems.stop(NOWHERE, "", f"the name {name!r} {NO_TEXT}")
+        plain[name] = from_python(item, problems, name).plain()
     if not spec.inputs:
         return plain
     for name in plain:

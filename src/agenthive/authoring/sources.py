@@ -87,12 +87,28 @@ def _refuse_binary(text: str, problems: Problems) -> None:
                 problems.stop((number, column), "", what)
 
 
+NO_TEXT: Final = "holds bytes that are not text (UTF-8), or half of a surrogate pair"
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be written down: a journal holds UTF-8."""
+    if value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def from_python(value: object, problems: Problems, path: str = "", depth: int = 0) -> Node:
     """Nodes of plain Python data (maps, lists, tuples, JSON scalars). Raises ConfigurationError."""
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, int | float) and (fault := number_fault(value)):
         problems.stop(NOWHERE, path, fault)
+    if isinstance(value, str) and not is_text(value):
+        problems.stop(NOWHERE, path, NO_TEXT)
     if value is None or isinstance(value, bool | int | float | str):
         return Node(value)
     if depth >= MAX_DEPTH:
@@ -113,6 +129,8 @@ def _python_map(
     for key, item in value.items():
         if not isinstance(key, str):
             problems.stop(NOWHERE, path, f"a key must be text, not {type(key).__name__}")
+        if not is_text(key):
+            problems.stop(NOWHERE, path, NO_TEXT)
         inner = f"{path}.{key}" if path else key
         found[key] = from_python(item, problems, inner, depth + 1)
     return found

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from agenthive.cli.session import directory
-from agenthive.errors import AgentHiveError, HomeBusy, StoreError
+from agenthive.errors import AgentHiveError, HomeBusy, OwnerGone, StoreError
 from agenthive.hive import reading
 from agenthive.infra.home import Home
 from agenthive.owner import Caller
@@ -80,8 +80,12 @@ async def _home(settings: Settings) -> Finding:
     home = settings.home
     if not home.exists():
         return Finding(what="home", detail=f"{home} (not there yet; made by the first run)")
-    good = os.access(home, os.R_OK | os.W_OK | os.X_OK)
-    hint = "" if good else "Make it readable and writable for you, or choose another with --home."
+    good = home.is_dir() and os.access(home, os.R_OK | os.W_OK | os.X_OK)
+    hint = (
+        ""
+        if good
+        else "Make it a folder, readable and writable for you, or choose another with --home."
+    )
     return Finding(what="home", good=good, detail=str(home), hint=hint)
 
 
@@ -91,6 +95,8 @@ async def _owner(settings: Settings) -> Finding:
         return Finding(what="owner", detail="none")
     try:
         status = await Caller(home).status()
+    except OwnerGone as error:
+        return Finding(what="owner", good=False, detail=error.message, hint=error.hint)
     except HomeBusy:
         return Finding(what="owner", detail="none (one ended without saying so)")
     return Finding(what="owner", detail=f"process {status['pid']}")
@@ -105,7 +111,7 @@ async def _space(settings: Settings) -> Finding:
 
 
 async def _flush(settings: Settings) -> Finding:
-    if not os.access(settings.home, os.W_OK):
+    if not settings.home.is_dir() or not os.access(settings.home, os.W_OK):
         return Finding(what="flush", detail="not measured: no home to write to")
     probe = settings.home / f"doctor-{os.getpid()}"
     try:

@@ -21,6 +21,8 @@ from agenthive.hive import reading
 GRAVEST: Final = (1, 9, 6, 7, 8)
 """Exit codes of several runs: the first of these that one of them ended with."""
 INTERRUPTED: Final = 130
+WATCHED: Final = 16
+"""Runs that are watched at once: an owner hears only so many callers."""
 
 
 async def leave(session: Session, interrupts: Interrupts, *, told: bool) -> None:
@@ -57,9 +59,12 @@ async def follow_all(session: Session, known: Mapping[str, int], *, quiet: bool)
         await follow(session, run, report.name, total, quiet=quiet, after=after)
         return
 
+    few = asyncio.Semaphore(WATCHED)
+
     async def one(run: str) -> None:
-        async for _ in session.watch(run):
-            pass
+        async with few:
+            async for _ in session.watch(run):
+                pass
         report = await session.report(run)
         if not quiet:
             done = f"{report.completed_tasks}/{report.total_tasks} tasks"

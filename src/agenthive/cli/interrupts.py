@@ -11,6 +11,8 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Final
 
+import click
+
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -41,6 +43,11 @@ class Interrupts:
         self._came = True
         if self._current is not None:
             self._current.cancel()
+
+    async def starts(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do what must be done before there is anything to drain. Raises Abort if interrupted."""
+        if not await self.finishes(work):
+            raise click.Abort
 
     async def finishes(self, work: Coroutine[Any, Any, Any]) -> bool:
         """Whether ``work`` came to its end; False if it was interrupted, and cancelled for that."""

@@ -20,12 +20,21 @@ JSON = "agenthive.json"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class _Folder(click.Path):
+    """A folder that has a name: `--home "$UNSET"` must not mean the working folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty; name a folder", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def home_option(command: F) -> F:
     """``--home DIR``."""
     return click.option(
         "--home",
         metavar="DIR",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=_Folder(path_type=Path, file_okay=False),
         help="The folder with the journal (AGENTHIVE_HOME).",
     )(command)
 

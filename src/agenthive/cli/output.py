@@ -7,6 +7,8 @@ control characters spelled out, so that it cannot steer a terminal. To add a doc
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -25,8 +27,13 @@ LONGEST_VALUE: Final = 300
 
 def document(schema: str, **fields: Any) -> None:
     """One JSON document on standard output."""
-    body = msgspec.json.encode({"schema": f"agenthive/{schema}/1", **fields})
-    sys.stdout.write(body.decode() + "\n")
+    said = {"schema": f"agenthive/{schema}/1", **fields}
+    try:
+        body = msgspec.json.encode(said).decode()
+    except UnicodeEncodeError:
+        # The name of a file that is not text: JSON can hold it, msgspec does not.
+        body = json.dumps(msgspec.to_builtins(said))
+    sys.stdout.write(body + "\n")
 
 
 def run_document(report: RunReport) -> dict[str, Any]:
@@ -41,9 +48,10 @@ def line(text: str = "") -> None:
 
 
 def note(text: str = "") -> None:
-    """A line beside the data."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """A line beside the data. A run goes on though nobody takes it."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
 
 
 def safe(text: str) -> str:

@@ -6,7 +6,9 @@ into one message and an exit code. To add a command: a line in `COMMANDS`.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -59,7 +61,12 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         """Run the command; an error of ours becomes a message and an exit code."""
         try:
-            return super().invoke(context)
+            result = super().invoke(context)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            _silence()
+            return 0
         except AgentHiveError as error:
             from agenthive.cli.output import fail
 
@@ -68,6 +75,7 @@ class Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, **named: Any) -> Any:  # type: ignore[override]
         """Run, then end the process with the command's exit code."""
         standalone = named.pop("standalone_mode", True)
+        _have_outputs()
         run = partial(super().main, args, standalone_mode=False, **named)
         return _leave(_guarded(run)) if standalone else run()
 
@@ -75,21 +83,40 @@ class Commands(click.Group):
 def _guarded(run: Callable[[], Any]) -> int:
     try:
         result = run()
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone: say nothing more, not even when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         return 0
+    except OSError as error:
+        _silence()
+        click.echo(f"error: a file or the output cannot be used: {error}", err=True)
+        return 1
     return result if isinstance(result, int) else 0
 
 
+def _have_outputs() -> None:
+    """Nothing that is opened later must get the number of an output that was closed for us."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lasts
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names need not be text, and terminals need not know all of it.
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _silence() -> None:
+    """Whoever read our output has gone: say nothing more, not even when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _leave(code: int) -> NoReturn:
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     functions = sys.modules.get("agenthive.agents.python")
     if functions is not None and functions.busy():
         # A function of the operator's is still in its thread and cannot be stopped; Python would

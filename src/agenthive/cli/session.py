@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from agenthive.agents.directory import Directory
+from agenthive.cli.interrupts import Interrupts
 from agenthive.core.report import RunReport
 from agenthive.core.spec import WorkflowSpec
 from agenthive.errors import HomeBusy, OwnerGone, RunNotFound
@@ -42,17 +43,29 @@ def directory(settings: Settings, files: Sequence[Path] = ()) -> Directory:
 
 
 class Session:
-    """Use it as ``async with Session(settings, files) as session``."""
+    """Use it as ``async with Session(settings, files) as session``.
 
-    def __init__(self, settings: Settings, files: Sequence[Path] = ()) -> None:
+    With ``interrupts``, waiting for an owner that does not answer can be interrupted.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        files: Sequence[Path] = (),
+        interrupts: Interrupts | None = None,
+    ) -> None:
         self.settings = settings
+        self._interrupts = interrupts
         self.hive: Hive | None = None
         """The hive, if this process owns the home."""
         self._files = files
         self._caller = Caller(Home(settings.home))
 
     async def __aenter__(self) -> Session:
-        await self._enter()
+        if self._interrupts is None:
+            await self._enter()
+        else:
+            await self._interrupts.starts(self._enter())
         return self
 
     async def __aexit__(

@@ -205,6 +205,7 @@ class Driver:
     def committed(self, now: Micros) -> list[act.Action]:
         """The batch is on disk: what to carry out, in order."""
         actions, self._committing = self._committing, []
+        self._hive_committing = []
         for live in self._in_batch:
             live.durable = live.written
             if live.parked:
@@ -218,25 +219,28 @@ class Driver:
     def withdraw(self, batch: Batch) -> list[int]:
         """The store takes nothing now: drop what nobody has been promised yet.
 
-        Takes the runs that this batch would have accepted out of it and forgets them; gives the
-        tokens of those who wait for that. What is left must still be written.
+        Takes the runs that this batch would have accepted out of it and forgets them, and those
+        that the next one would; gives the tokens of those who wait for that. What is left must
+        still be written.
         """
         asked = {
             action.run: action.token
-            for action in self._committing
+            for action in (*self._committing, *self._after)
             if isinstance(action, act.Acknowledge) and action.run
         }
         if not asked:
             return []
         self._committing = [a for a in self._committing if act.run_of(a) not in asked]
+        self._after = [a for a in self._after if act.run_of(a) not in asked]
         for run in asked:
             self._forget(run)
         batch.runs = [row for row in batch.runs if row.run not in asked]
         batch.records = [r for r in batch.records if r.stream not in asked and r.stream != ev.HIVE]
         self._hive_seq -= len(self._hive_committing)
         kept = [e for e in self._hive_committing if getattr(e, "run", None) not in asked]
+        later = [e for e in self._hive if getattr(e, "run", None) not in asked]
         # What came in since belongs to the next batch, with the records it speaks of.
-        self._hive, later = kept, self._hive
+        self._hive, self._hive_committing = kept, []
         if kept:
             batch.records.append(self._hive_record())
         self._hive = later

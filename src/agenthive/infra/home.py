@@ -9,6 +9,7 @@ The lock is the kernel's, so it goes when its process goes, however that ends.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -49,6 +50,11 @@ class Home:
             os.close(held)
             raise self._unusable(error) from error
         self._held = held
+
+    def check(self) -> None:
+        """Raises StoreUnavailable if what is at the path cannot be a home. Makes nothing."""
+        if self.path.exists() and not self.path.is_dir():
+            raise self._unusable(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
 
     def _unusable(self, error: OSError) -> StoreUnavailable:
         return StoreUnavailable(

@@ -7,6 +7,7 @@ as secrets are scrubbed by whoever made the message.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Any, Final
@@ -34,7 +35,7 @@ def shows(level: str) -> bool:
 
 
 def log(level: str, event: str, **fields: Any) -> None:
-    """One line, if its level is shown."""
+    """One line, if its level is shown. Work goes on though nobody takes the line."""
     if not shows(level):
         return
     # Imported here: structlog takes longer to import than most commands take to run.
@@ -44,7 +45,8 @@ def log(level: str, event: str, **fields: Any) -> None:
     if not _ready:
         _set_up(structlog)
         _ready = True
-    getattr(structlog.get_logger("agenthive"), level)(event, **fields)
+    with contextlib.suppress(OSError):
+        getattr(structlog.get_logger("agenthive"), level)(event, **fields)
 
 
 def _set_up(structlog: Any) -> None:

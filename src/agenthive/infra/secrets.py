@@ -99,7 +99,8 @@ class Secrets:
             # Two names may look alike when they are made safe: they are not one secret.
             safe = f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self.folder.parent, self.folder):  # the home may not be there yet
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             target = os.open(self.folder / safe, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
             with os.fdopen(target, "w", encoding="utf-8") as file:
                 file.write(value)

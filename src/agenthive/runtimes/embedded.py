@@ -48,7 +48,7 @@ class EmbeddedRuntime:
         self.failed: StoreFailed | None = None
         self._store, self._clock, self._dice = store, clock, dice
         self._drained = asyncio.Event()
-        self._pulse = asyncio.Event()
+        self._pulse: asyncio.Event | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._calls = Calls(self._loop, agents, self._answered)
@@ -104,6 +104,8 @@ class EmbeddedRuntime:
     @property
     def next_commit(self) -> asyncio.Event:
         """Set after the next commit. Ask for it before looking at what is committed."""
+        if self._pulse is None:
+            self._pulse = asyncio.Event()
         return self._pulse
 
     async def drain(self) -> None:
@@ -120,7 +122,7 @@ class EmbeddedRuntime:
         if self._alarm is not None:
             self._alarm.cancel()
         await asyncio.gather(*self._calls.cancel(), return_exceptions=True)
-        self._pulse.set()
+        self.next_commit.set()
         self._waiters.give_up(StoreFailed("the hive was closed"))
 
     # Turns: decide, write, carry out. One at a time.
@@ -136,7 +138,12 @@ class EmbeddedRuntime:
         if not self._running or self._writing:
             return
         self._heard = 0
-        batch = self.driver.decide(self._clock())
+        try:
+            batch = self.driver.decide(self._clock())
+        except Exception as error:
+            # Ours. Whoever waits is told: what is half decided must not be gone on with.
+            self._poison(StoreFailed(f"a decision could not be made: {error!r}"))
+            return
         for call in self.driver.eager():
             self._calls.make(call)
         if batch is None:
@@ -167,8 +174,9 @@ class EmbeddedRuntime:
         self._writing = False
         for action in self.driver.committed(self._clock()):
             self._carry_out(action)
-        pulse, self._pulse = self._pulse, asyncio.Event()
-        pulse.set()
+        if self._pulse is not None:
+            self._pulse.set()
+            self._pulse = None
         if self.driver.has_more:
             self._poke()
         else:
@@ -236,6 +244,6 @@ class EmbeddedRuntime:
         self.failed = error
         self._running = False
         self._drained.set()
-        self._pulse.set()
+        self.next_commit.set()
         self._calls.cancel()
         self._waiters.give_up(error)

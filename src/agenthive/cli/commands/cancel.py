@@ -48,7 +48,7 @@ async def _cancel(
     if RunStatus(row.status) in CLOSED:
         raise RunNotFound(f"run {found} has ended already: {row.status}")
     async with Session(settings, files) as session:
-        await session.cancel(found, reason)
+        await session.cancel(found, output.safe(reason))
         async for _ in session.watch(found):
             pass
         report = await session.report(found)

@@ -45,6 +45,8 @@ async def _events(
 
     async with reading(settings_of(home).home) as archive:
         found = await archive.find(run)
+        if task is not None:
+            await archive.story(found, task)  # raises NotFound if there is no such task
         while True:
             row = await archive.row(found)
             async for fact in archive.events(found, after):

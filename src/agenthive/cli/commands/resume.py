@@ -57,8 +57,8 @@ async def _resume(
         else:
             output.line("Nothing is unfinished.")
         return 0
-    async with Interrupts() as interrupts, Session(settings, files) as session:
-        await session.resume(list(runs))
+    async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
+        await interrupts.starts(session.resume(list(runs)))
         work = following.follow_all(session, runs, quiet=quiet)
         ended = await interrupts.finishes(work)
         await following.leave(session, interrupts, told=not ended)

@@ -67,8 +67,8 @@ async def _run(
     from agenthive.infra.ids import uuid7
 
     run, spec = uuid7(), accepted.spec
-    async with Interrupts() as interrupts, Session(settings, files) as session:
-        await session.submit(spec, accepted.inputs, run)
+    async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
+        await interrupts.starts(session.submit(spec, accepted.inputs, run))
         if not quiet:
             output.note(f"run {run}: {output.safe(spec.name)}, {len(spec.tasks):,} tasks")
         work = following.follow(session, run, spec.name, len(spec.tasks), quiet=quiet)

@@ -101,4 +101,4 @@ def _tell(one: dict[str, Any]) -> None:
     for warning in one["warnings"]:
         output.note(f"warning: {output.safe(warning)}")
     counts = f"{one['tasks']:,} tasks, {one['agents']:,} agents"
-    output.line(f"{one['file']}: valid ({output.safe(one['name'])}, {counts})")
+    output.line(f"{output.safe(one['file'])}: valid ({output.safe(one['name'])}, {counts})")

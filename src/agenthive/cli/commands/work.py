@@ -35,7 +35,7 @@ async def _work(settings: Settings, files: tuple[Path, ...], *, until_idle: bool
     from agenthive.cli.session import Session
     from agenthive.errors import HomeBusy
 
-    async with Interrupts() as interrupts, Session(settings, files) as session:
+    async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
         hive = session.hive
         if hive is None:
             raise HomeBusy(

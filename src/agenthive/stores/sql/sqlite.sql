@@ -4,7 +4,6 @@
 PRAGMA busy_timeout = 5000;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
-PRAGMA wal_autocheckpoint = 4000;
 PRAGMA foreign_keys = ON;
 
 -- name: schema
@@ -42,6 +41,15 @@ CREATE TABLE IF NOT EXISTS runs (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS runs_by_age ON runs (tenant, created DESC);
 CREATE INDEX IF NOT EXISTS runs_open ON runs (tenant) WHERE finished IS NULL;
+
+-- name: make_room
+PRAGMA cache_size = 10;
+BEGIN IMMEDIATE;
+CREATE TABLE room (filling BLOB NOT NULL) STRICT;
+INSERT INTO room (filling) VALUES (zeroblob(1048576));
+
+-- name: room_made
+PRAGMA cache_size = -2000;
 
 -- name: head
 SELECT seq, count, hash FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1;

@@ -1,0 +1,24 @@
+"""From the thread that writes back to the loop that waits: how a write ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+
+def tell(
+    loop: asyncio.AbstractEventLoop, done: asyncio.Future[None], error: Exception | None
+) -> None:
+    """Settle ``done`` on its own loop; called from any thread."""
+
+    def settle() -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    # The loop may be gone when the process is being torn down; the write itself has happened.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(settle)
