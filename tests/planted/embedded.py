@@ -39,6 +39,7 @@ class Subject:
             [sys.executable, "-W", "ignore", str(HERE / "subject.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             env=env,
             text=True,
         )

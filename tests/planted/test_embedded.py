@@ -23,13 +23,12 @@ AT_ONCE = {
     "acknowledge_before_commit", "compensate_in_order", "end_before_compensating",
     "forget_after_refuse", "ignore_cancel", "ignore_stop", "new_key_on_retry",
     "overrun_agent_slots", "overrun_run_slots", "retry_once_after_a_time_out",
-    "start_a_dependent_early",
 }  # fmt: skip
 """Caught without a crash: the process works on a disk that is slow and refuses now and then."""
 BY_KILLS = {
     "act_before_intent", "forget_a_result", "lose_a_timer", "losses_count_as_attempts",
     "retry_once_after_a_crash", "retry_too_soon", "skip_a_started_task",
-    "take_over_nothing_queued",
+    "start_a_dependent_early", "take_over_nothing_queued",
 }  # fmt: skip
 
 
