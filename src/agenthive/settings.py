@@ -17,6 +17,7 @@ from typing import Final, cast
 import msgspec
 
 from agenthive.errors import ConfigurationError
+from agenthive.infra.texts import is_text
 
 PROJECT_FILE: Final = "agenthive.toml"
 PREFIX: Final = "AGENTHIVE_"
@@ -263,17 +264,9 @@ def _parse(setting: Setting, value: object, base: Path) -> _Value:
 def _path(value: object, base: Path) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError("must be a path")
-    if not _is_text(str(value)):
+    if not is_text(str(value)):
         raise ValueError("must be a path that is text (UTF-8): the journal needs one")
     return base / Path(value).expanduser()
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _whole(setting: Setting, value: object) -> int:

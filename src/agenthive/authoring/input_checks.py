@@ -18,9 +18,10 @@ from agenthive.authoring.nodes import NOWHERE, Node, kind
 from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import KeepSecret
 from agenthive.authoring.sections import Checker
-from agenthive.authoring.sources import NO_TEXT, from_python, is_text, read_file
+from agenthive.authoring.sources import NO_TEXT, from_python, read_file
 from agenthive.core.spec import InputSpec, WorkflowSpec
 from agenthive.core.values import JSONObject, JSONValue
+from agenthive.infra.texts import is_text
 
 _SECRET = "a secret input is given as a reference, ${env:NAME} or ${file:PATH}, not as the secret"
 

@@ -17,6 +17,7 @@ from agenthive.authoring.limits import MAX_DEPTH, TOO_DEEP, Limits, number_fault
 from agenthive.authoring.nodes import NOWHERE, Node
 from agenthive.authoring.problems import Problems
 from agenthive.authoring.yaml_reader import read_yaml
+from agenthive.infra.texts import is_text
 
 FORMATS: Final = ("yaml", "json")
 _ALLOWED_CONTROLS: Final = frozenset("\t\n\r\x85")
@@ -88,17 +89,6 @@ def _refuse_binary(text: str, problems: Problems) -> None:
 
 
 NO_TEXT: Final = "holds bytes that are not text (UTF-8), or half of a surrogate pair"
-
-
-def is_text(value: str) -> bool:
-    """Whether it can be written down: a journal holds UTF-8."""
-    if value.isascii():
-        return True
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def from_python(value: object, problems: Problems, path: str = "", depth: int = 0) -> Node:

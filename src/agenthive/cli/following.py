@@ -67,8 +67,7 @@ async def follow_all(session: Session, known: Mapping[str, int], *, quiet: bool)
                 pass
         report = await session.report(run)
         if not quiet:
-            done = f"{report.completed_tasks}/{report.total_tasks} tasks"
-            output.note(f"  {run}  {output.safe(report.name)}: {report.status}, {done}")
+            output.note(output.ending(report))
 
     await asyncio.gather(*map(one, known))
 

@@ -104,6 +104,12 @@ def results(report: RunReport) -> None:
     sys.stdout.flush()
 
 
+def ending(report: RunReport) -> str:
+    """One line about a run: what it came to."""
+    done = f"{report.completed_tasks}/{report.total_tasks} tasks"
+    return f"  {report.run_id}  {safe(report.name)}: {report.status}, {done}"
+
+
 def cut(text: str, most: int = LONGEST_VALUE) -> str:
     """The beginning of a long text, and how much is missing."""
     return text if len(text) <= most else f"{text[:most]}... ({len(text) - most:,} more)"

@@ -62,8 +62,7 @@ async def _tend(hive: Hive, *, until_idle: bool) -> None:
             output.note(f"  {run}  {output.safe(open_now[run].name)}: open")
         for run in known - open_now.keys():
             report = await hive.report(run)
-            done = f"{report.completed_tasks}/{report.total_tasks} tasks"
-            output.note(f"  {run}  {output.safe(report.name)}: {report.status}, {done}")
+            output.note(output.ending(report))
         known = set(open_now)
         if hive.failed is not None:
             raise hive.failed
