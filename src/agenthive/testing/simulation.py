@@ -13,18 +13,12 @@ import sys
 import time
 from collections.abc import Iterable
 from random import Random
-from typing import Any
 
 import msgspec
 
-from agenthive.core import events as ev
-from agenthive.core.driver import Driver
-from agenthive.core.invariants import driver_violations, violations
-from agenthive.core.journal import check
 from agenthive.core.policies.breaker import BreakerPolicy
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
-from agenthive.core.ports import Batch, Call, Fault, Record, Reply, Usage
-from agenthive.core.replay import replay
+from agenthive.core.ports import Call, Fault, Reply, Usage
 from agenthive.core.spec import (
     AgentSpec,
     CompensationSpec,
@@ -34,11 +28,16 @@ from agenthive.core.spec import (
     WorkflowSpec,
 )
 from agenthive.core.values import SECOND, JSONObject, Micros
-from agenthive.errors import AgentHiveError, InternalError
 from agenthive.runtimes.simulated import SimulatedRuntime
 from agenthive.runtimes.surroundings import Answer, Faults
-from agenthive.stores.memory import MemoryStore
-from agenthive.testing.oracle import Case, judge
+from agenthive.testing.evidence import (
+    CheckedDriver,
+    Recorder,
+    WatchedDisk,
+    case_of,
+    machine_faults,
+)
+from agenthive.testing.oracle import judge
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -108,44 +107,11 @@ class RandomWorld:
         return (took,)
 
 
-class _Recorder:
-    def __init__(self) -> None:
-        self.seen: list[tuple[int, str, dict[str, Any]]] = []
-
-    def saw(self, now: Micros, what: str, data: JSONObject) -> None:
-        self.seen.append((now, what, data))
-
-
-class _WatchedDisk(MemoryStore):
-    """Notes, for each event of a run, how much had been seen when it came to be on disk."""
-
-    def __init__(self, recorder: _Recorder) -> None:
-        super().__init__()
-        self._recorder = recorder
-        self.durable: dict[str, list[int]] = {}
-
-    def write(self, batch: Batch) -> None:
-        super().write(batch)
-        for record in batch.records:
-            marks = self.durable.setdefault(record.stream, [])
-            marks.extend([len(self._recorder.seen)] * record.count)
-
-
-class _CheckedDriver(Driver):
-    """Looks at itself before it decides."""
-
-    def decide(self, now: Micros) -> Batch | None:
-        wrong = driver_violations(self)
-        if wrong:
-            raise InternalError("; ".join(wrong))
-        return super().decide(now)
-
-
 def simulate_seed(seed: int) -> Outcome:
     """Run one seed and judge it."""
     rng = Random(seed)
-    recorder = _Recorder()
-    disk = _WatchedDisk(recorder)
+    recorder = Recorder()
+    disk = WatchedDisk(recorder)
     max_calls = rng.choice((1, 3, 8, 1000))
     max_runs = rng.choice((1, 2, 100))
     runtime = SimulatedRuntime(
@@ -154,7 +120,7 @@ def simulate_seed(seed: int) -> Outcome:
         RandomWorld(Random(rng.randrange(1 << 62)), random_mood(rng)),
         recorder,
         random_faults(rng),
-        lambda: _CheckedDriver(max_runs=max_runs, max_calls=max_calls),
+        lambda: CheckedDriver(max_runs=max_runs, max_calls=max_calls),
     )
     specs: dict[str, WorkflowSpec] = {}
     runs = rng.choice((1, 1, 2, 2, 3, 8))
@@ -170,10 +136,10 @@ def simulate_seed(seed: int) -> Outcome:
         finished = runtime.run()
     except Exception as error:  # whatever it is, this seed has failed
         found.append(f"{type(error).__name__}: {error}")
-    case = _case(specs, recorder, disk)
+    case = case_of(specs, recorder, disk)
     case.finished, case.crashes, case.max_calls = finished, runtime.crashes, max_calls
     found += judge(case)
-    found += _machine_faults(specs, disk, runtime)
+    found += machine_faults(specs, disk, runtime)
     return Outcome(
         seed=seed,
         violations=found,
@@ -182,46 +148,6 @@ def simulate_seed(seed: int) -> Outcome:
         crashes=runtime.crashes,
         events=sum(len(events) for events in case.journal.values()),
     )
-
-
-def _case(specs: dict[str, WorkflowSpec], recorder: _Recorder, disk: _WatchedDisk) -> Case:
-    case = Case({run: msgspec.to_builtins(spec) for run, spec in specs.items()}, recorder.seen)
-    for run in specs:
-        records = disk.records(run)
-        if records:
-            case.journal[run] = _plain(records)
-    case.hive = _plain(disk.records(ev.HIVE))
-    case.durable = disk.durable
-    return case
-
-
-def _plain(records: Iterable[Record]) -> list[dict[str, Any]]:
-    return [event for record in records for event in msgspec.json.decode(record.payload)]
-
-
-def _machine_faults(
-    specs: dict[str, WorkflowSpec], disk: MemoryStore, runtime: SimulatedRuntime
-) -> list[str]:
-    """What only the inside can show: chains, invariants, and replay against the live state."""
-    found: list[str] = []
-    for run in specs:
-        records = disk.records(run)
-        if not records:
-            continue
-        try:
-            list(check(records))
-            state = replay(runtime.graph_of(run), records)
-        except AgentHiveError as error:
-            found.append(f"{run}: {error}")
-            continue
-        found += [f"{run}: {line}" for line in violations(state)]
-        live = runtime.driver.runs.get(run)
-        if live is not None and (live.state.state, live.state.status) != (
-            state.state,
-            state.status,
-        ):
-            found.append(f"{run}: replay gives another state than the live one")
-    return found
 
 
 def random_faults(rng: Random) -> Faults:
