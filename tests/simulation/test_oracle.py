@@ -19,16 +19,20 @@ def spec(**more: Any) -> dict[str, Any]:
         "agents": [{"name": "x", "max_concurrency": 1}, {"name": "y"}],
         "tasks": [
             {"name": "a", "agent": "x", "compensate": {"agent": "y", "action": "u"}},
-            {"name": "b", "agent": "y", "effect": "once", "depends_on": ["a"]},
+            {
+                "name": "b", "agent": "y", "effect": "once", "depends_on": ["a"],
+                "parameters": {"n": "{{ tasks.a.result.n }}", "m": "{{ tasks.a.result.n.x }}"},
+            },
             {"name": "c", "agent": "y", "compensate": {"agent": "y", "action": "u"}},
         ],
         "max_parallel": 2,
-    } | more
+    } | more  # fmt: skip
 
 
 def call(task: str, **more: Any) -> dict[str, Any]:
     return {
-        "run": "r", "task": task, "attempt": 1, "key": f"k{task}", "parameters": {},
+        "run": "r", "task": task, "attempt": 1, "key": f"k{task}",
+        "parameters": {"n": 1} if task == "b" else {},
         "agent": "x" if task == "a" else "y",
         "dependencies": {"a": {"n": 1}} if task == "b" else {},
     } | more  # fmt: skip
@@ -205,11 +209,18 @@ BROKEN: list[tuple[str, Callable[[Case], None]]] = [
     ("recorded a result nobody gave", edit("task.succeeded", "b", result={"n": 7})),
     ("started before 'a' had succeeded", drop("task.succeeded", "a")),
     ("got another result of 'a'", call_number(1, dependencies={"a": 8})),
-    ("was given 8, which no result holds", call_number(1, parameters={"n": 8})),
+    ("was given 8 as n, the result holds 1", call_number(1, parameters={"n": 8})),
     ("4 attempts, 3 allowed", put(*(started("c", at=8, attempt=n) for n in (2, 3, 4)))),
     (
         "2 attempts, 1 allowed",
         both(task(2, retry={"max_attempts": 1}), put(started("c", at=8, attempt=2))),
+    ),
+    (
+        "2 attempts, 1 allowed",
+        both(
+            set_spec(agents=[{"name": "x"}, {"name": "y", "retry": {"max_attempts": 1}}]),
+            put(started("c", at=8, attempt=2)),
+        ),
     ),
     ("one attempt was called twice", see("called", call("c"))),
     (

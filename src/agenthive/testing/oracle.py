@@ -7,6 +7,8 @@ line for each thing that is wrong. To add a promise: a function `_name` listed i
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -18,6 +20,8 @@ CLOSED: Final = (
 )  # fmt: skip
 REFUSED: Final = ("rate_limited", "overloaded", "refused")
 UNDO: Final = "#undo"
+PLAIN: Final = re.compile(r"\{\{ *tasks\.(\w+)\.result((?:\.\w+)*) *\}\}")
+"""A parameter that is a result, or a member of one: the judge can tell what it must be."""
 
 
 class Case:
@@ -35,16 +39,22 @@ class Case:
         self.hive: list[Event] = []
         self.durable: dict[str, list[int]] = {}
         self.crashes = 0
+        self._tasks: dict[str, dict[str, Event]] = {}
         self.max_calls = 1 << 62
         self.finished = True
 
     def tasks(self, run: str) -> dict[str, Event]:
         """Name -> task of a run, compensations as tasks of their own."""
-        found: dict[str, Event] = {}
+        if run in self._tasks:
+            return self._tasks[run]
+        found = self._tasks[run] = {}
+        retries = {a["name"]: a.get("retry") for a in self.specs[run].get("agents", ())}
         for task in self.specs[run].get("tasks", ()):
             found[task["name"]] = task
             if "compensate" in task:
                 found[task["name"] + UNDO] = task["compensate"] | {"undoes": task["name"]}
+        for name, task in found.items():
+            found[name] = {"retry": retries.get(task.get("agent")), **task}
         return found
 
     def observations(self, what: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
@@ -132,22 +142,25 @@ def _hive_knows_its_runs(case: Case) -> Iterator[str]:
             yield f"{event['run']}: closed with {event['events']} events, holds {held}"
 
 
+def _intents(case: Case, run: str) -> dict[tuple[str, int, str], int]:
+    """(task, attempt, key) -> how much had been seen when that intent was on disk."""
+    found: dict[tuple[str, int, str], int] = {}
+    for event, at in zip(case.journal.get(run, ()), case.durable.get(run, ()), strict=False):
+        if event["type"] == "task.started":
+            found.setdefault((event["task"], event["attempt"], event["key"]), at)
+    return found
+
+
 def _intent_before_call(case: Case) -> Iterator[str]:
+    intents: dict[str, dict[tuple[str, int, str], int]] = {}
     for i, _, call in case.observations("called"):
         run, task = call["run"], call["task"]
         if _effect(case.tasks(run)[task]) == "none":
             continue
-        events = case.journal.get(run, [])
-        written = sum(1 for at in case.durable.get(run, ()) if at <= i)
-        intents = [
-            event
-            for event in events[:written]
-            if event["type"] == "task.started"
-            and event["task"] == task
-            and event["attempt"] == call["attempt"]
-            and event["key"] == call["key"]
-        ]
-        if not intents:
+        if run not in intents:
+            intents[run] = _intents(case, run)
+        written = intents[run].get((task, call["attempt"], call["key"]))
+        if written is None or written > i:
             yield f"{run}/{task}: attempt {call['attempt']} called without a recorded intent"
 
 
@@ -221,35 +234,41 @@ def _dependencies_first(case: Case) -> Iterator[str]:
 
 
 def _handed_on(case: Case) -> Iterator[str]:
+    results = {
+        run: {e["task"]: e.get("result") for e in events if e["type"] == "task.succeeded"}
+        for run, events in case.journal.items()
+    }
     for _, _, call in case.observations("called"):
-        run = call["run"]
-        if _effect(case.tasks(run)[call["task"]]) == "none":
+        run, known = call["run"], results.get(call["run"], {})
+        task = case.tasks(run)[call["task"]]
+        if _effect(task) == "none":
             continue  # a pure read may start on results that are lost with the process
-        results = {
-            event["task"]: event.get("result")
-            for event in case.journal.get(run, ())
-            if event["type"] == "task.succeeded"
-        }
         for dep, value in (call.get("dependencies") or {}).items():
-            if dep in results and results[dep] != value:
+            if dep in known and known[dep] != value:
                 yield f"{run}/{call['task']}: got another result of '{dep}' than is recorded"
-        filled = call["parameters"].get("n")
-        if filled is not None and filled not in [(r or {}).get("n") for r in results.values()]:
-            yield f"{run}/{call['task']}: was given {filled}, which no result holds"
+        for name, text in (task.get("parameters") or {}).items():
+            plain = PLAIN.fullmatch(text) if isinstance(text, str) else None
+            if plain is None or plain[1] not in known:
+                continue
+            given, told = call["parameters"].get(name), _member(known[plain[1]], plain[2])
+            if given != told:
+                yield f"{run}/{call['task']}: was given {given} as {name}, the result holds {told}"
+
+
+def _member(result: Any, path: str) -> Any:
+    """What stands under ``.a.b`` in a result."""
+    for key in path.split(".")[1:]:
+        result = result.get(key) if isinstance(result, dict) else None
+    return result
 
 
 def _attempts_bounded(case: Case) -> Iterator[str]:
     for run, events in case.journal.items():
         tasks = case.tasks(run)
-        starts: dict[str, int] = {}
-        lost: dict[str, int] = {}
-        for event in events:
-            if event["type"] == "task.started":
-                starts[event["task"]] = starts.get(event["task"], 0) + 1
-            elif event["type"] == "task.lost":
-                lost[event["task"]] = lost.get(event["task"], 0) + 1
+        starts = Counter(event["task"] for event in events if event["type"] == "task.started")
+        lost = Counter(event["task"] for event in events if event["type"] == "task.lost")
         for task, count in starts.items():
-            most = (tasks[task].get("retry") or {}).get("max_attempts", 3) + lost.get(task, 0)
+            most = (tasks[task].get("retry") or {}).get("max_attempts", 3) + lost[task]
             if count > most:
                 yield f"{run}/{task}: {count} attempts, {most} allowed"
     numbers: set[tuple[str, str, int]] = set()
@@ -269,11 +288,12 @@ def _tries_enough(case: Case) -> Iterator[str]:
         tasks = case.tasks(run)
         late = "task.late_reply"
         final = {e["task"]: e for e in events if "attempt" in e and e["type"] != late}
+        losses = Counter(event["task"] for event in events if event["type"] == "task.lost")
         for task, event in final.items():
             stopped = (asked or stops) and not task.endswith(UNDO)
             if event["type"] != "task.failed" or stopped or _status(case, run) is None:
                 continue
-            lost = sum(1 for e in events if e["type"] == "task.lost" and e["task"] == task)
+            lost = losses[task]
             most = (tasks[task].get("retry") or {}).get("max_attempts", 3)
             may_retry = event["fault"].get("retriable", True) and _effect(tasks[task]) != "once"
             if may_retry and event["attempt"] - lost < most:
