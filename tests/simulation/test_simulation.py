@@ -19,7 +19,6 @@ from agenthive.core.ports import Call, Fault, Reply, Usage
 from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.core.states import RunStatus
 from agenthive.core.values import SECOND, Micros
-from agenthive.runtimes import simulated
 from agenthive.runtimes.simulated import SimulatedRuntime
 from agenthive.runtimes.surroundings import Answer, Faults
 from agenthive.stores.memory import MemoryStore
@@ -70,7 +69,7 @@ def test_the_seeds_come_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {what for case in cases for _, what, _ in case.seen}
     assert seen == {
         "acknowledged", "refused", "called", "acted", "replied", "stopped", "ended", "parked",
-        "cancel", "crashed",
+        "cancel", "crashed", "jumped",
     }  # fmt: skip
 
 
@@ -208,10 +207,9 @@ def test_crashes_lose_nothing_that_was_promised(seed: int) -> None:
         assert runtime.disk.records(told["run"])
 
 
-def test_a_world_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulated, "MAX_STEPS", 5)
+def test_a_world_that_never_ends_is_given_up() -> None:
     runtime, _ = play(Script(FINE))
-    assert not runtime.run()
+    assert not runtime.run(5)
     outcome = simulate_seed(7)
     assert "the simulation does not come to an end" in outcome.violations
 

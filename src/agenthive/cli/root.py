@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "resume": "Go on with unfinished runs.",
     "work": "Own a home in the foreground: resume its runs and take in new ones.",
     "validate": "Check workflow files without running anything.",
+    "simulate": "Play a workflow on virtual time, with faults, and say what came of it.",
     "ps": "List the runs of a home.",
     "show": "Show what a run came to.",
     "why": "Say why each open task of a run does not go on.",

@@ -38,7 +38,8 @@ class Crash(Exception):
 class SimulatedRuntime:
     """A hive on virtual time. Schedule work with `submit` and `cancel`, then `run`.
 
-    ``make_driver`` makes the driver of each new process.
+    ``make_driver`` makes the driver of each new process. ``graphs`` are those that are compiled
+    already, by the digest of their definition; it is added to.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class SimulatedRuntime:
         observer: Observer,
         faults: Faults,
         make_driver: Callable[[], Driver] = Driver,
+        graphs: dict[str, Graph] | None = None,
     ) -> None:
         self.disk = disk
         self.now: Micros = EPOCH
@@ -62,7 +64,7 @@ class SimulatedRuntime:
         self._life = 0
         self._skew: Micros = 0
         self._trace = sha256()
-        self._graphs: dict[str, Graph] = {}
+        self._graphs: dict[str, Graph] = {} if graphs is None else graphs
         self._calls: dict[tuple[str, str, int], Micros] = {}
         self._batch: Batch | None = None
         self._pumping = False
@@ -74,7 +76,8 @@ class SimulatedRuntime:
         """Submit a run after ``delay``; again after a crash, until it has been acknowledged."""
         body = definition.encode(spec)
         name = definition.digest(body)
-        self._graphs.setdefault(name, Graph(spec))
+        if name not in self._graphs:
+            self._graphs[name] = Graph(spec)
         event = ev.RunSubmitted(at=0, run=run, name=spec.name, definition=name, inputs=inputs)
 
         def try_it() -> None:
@@ -121,11 +124,11 @@ class SimulatedRuntime:
         """A hash of everything that happened: equal for equal seeds."""
         return self._trace.hexdigest()
 
-    def run(self) -> bool:
-        """Go on until nothing is left to happen. False if that takes more than MAX_STEPS."""
+    def run(self, most: int = MAX_STEPS) -> bool:
+        """Go on until nothing is left to happen. False if that takes more than ``most`` steps."""
         while self._agenda:
             self.steps += 1
-            if self.steps > MAX_STEPS:
+            if self.steps > most:
                 return False
             at, _, life, action = heappop(self._agenda)
             self.now = max(self.now, at)
@@ -226,7 +229,9 @@ class SimulatedRuntime:
             raise Crash
 
     def _jump(self) -> None:
-        self._skew += self._rng.choice((-3600, -5, -1, 1, 60)) * SECOND
+        by = self._rng.choice((-3600, -5, -1, 1, 60)) * SECOND
+        self._skew += by
+        self._saw("jumped", {"by": by})
 
     def _maybe(self, chance: float, action: Callable[[], None]) -> None:
         if chance and self._rng.random() < chance:

@@ -1,0 +1,170 @@
+"""The outside world of a workflow that is only rehearsed: how long calls take, what they answer.
+
+What is known of each task's call is its `Part`, from the best source there is: what somebody gave,
+what was fitted from a journal, what the workflow declares, a guess by kind of agent. Nothing here
+ever reaches a real agent, a network, a file or a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Final
+
+import msgspec
+
+from agenthive.core.graph import Graph, Node
+from agenthive.core.ports import Call, Fault, Reply, Usage
+from agenthive.core.spec import AgentSpec, Effect
+from agenthive.core.values import SECOND, JSONValue, Micros, micros
+from agenthive.insights.fit import Fit, Known, Trait
+from agenthive.insights.spread import Spread, log_normal
+from agenthive.runtimes.surroundings import Answer
+from agenthive.testing.examples import SIGMA, Example
+from agenthive.testing.trouble import Trouble
+
+GUESSES: Final = {"ai_agent": 4.0, "mcp_server": 1.0, "http_api": 0.5, "custom": 0.2}
+"""Seconds that a call takes, if nothing better is known; `GUESS` for all other kinds."""
+GUESS: Final = 1.0
+DOUBT: Final = 0.6
+"""The sigma of a guess."""
+FOREVER: Final[Micros] = 3600 * SECOND
+"""When a call without a time-out that hangs does answer: a run must end."""
+PLACEHOLDER: Final[JSONValue] = {}
+"""The result of a task that nobody has given an example of."""
+USUAL: Final[tuple[tuple[Trait, int], ...]] = (
+    (("agent_error", True, True), 2),
+    (("connection", True, True), 1),
+    (("refused", True, True), 1),
+)
+"""How calls fail, if that was never recorded: kind, whether a retry may help, whether it counts."""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """How the calls of one task are played. ``source`` says where its time is from.
+
+    ``example`` is whether ``result`` is one, not a placeholder; ``reads``, whether the task changes
+    nothing outside.
+    """
+
+    time: Spread
+    source: str
+    result: JSONValue = PLACEHOLDER
+    example: bool = False
+    reads: bool = False
+    fail: float = 0.0
+    hang: float = 0.0
+    traits: tuple[tuple[Trait, int], ...] = USUAL
+    cost: Spread | None = None
+    tokens: Spread | None = None
+
+
+def parts_of(graph: Graph, fit: Fit | None, examples: Mapping[str, Example]) -> dict[str, Part]:
+    """The part of each task that calls somebody, compensations too."""
+    declared = [task.estimated_duration for task in graph.spec.tasks]
+    found: dict[str, Part] = {}
+    for i, node in enumerate(graph.nodes):
+        said = examples.get(node.key, Example())
+        seconds = declared[i] if i < len(declared) else None
+        found[node.key] = _part(node, seconds, fit, said)
+    return found
+
+
+def _part(node: Node, declared: float | None, fit: Fit | None, said: Example) -> Part:
+    known = fit.known(node.agent, node.action) if fit is not None else None
+    time, source = _time(node.agent, declared, known, said)
+    result = said.result or (fit.result(node.key) if fit is not None else None)
+    part = Part(time=time, source=source, reads=node.effect is Effect.NONE)
+    if known is not None:
+        part = msgspec.structs.replace(
+            part, fail=known.fail, hang=known.hang, traits=known.traits or USUAL,
+            cost=known.cost, tokens=known.tokens,
+        )  # fmt: skip
+    if said.fail is not None:
+        part = msgspec.structs.replace(part, fail=said.fail)
+    if said.cost is not None:
+        part = msgspec.structs.replace(part, cost=said.cost)
+    if result is not None:
+        part = msgspec.structs.replace(part, result=result[0], example=True)
+    return part
+
+
+def _time(
+    agent: AgentSpec, declared: float | None, known: Known | None, said: Example
+) -> tuple[Spread, str]:
+    """How long a call takes, and who says so: the nearest first."""
+    if said.duration is not None:
+        return said.duration, "given"
+    calls = "" if known is None else f"{known.calls:,} call{'s' * (known.calls != 1)}"
+    if known is not None and known.time is not None and known.own:
+        return known.time, f"fitted, {calls}"
+    if declared is not None:
+        return log_normal(declared, SIGMA), "declared"
+    if known is not None and known.time is not None:
+        return known.time, f"this agent's other actions, {calls}"
+    return log_normal(GUESSES.get(agent.type, GUESS), DOUBT), f"a guess for {agent.type}"
+
+
+class RehearsedWorld:
+    """Answers calls as their parts and the trouble say, from one generator of random numbers."""
+
+    def __init__(self, rng: Random, parts: Mapping[str, Part], trouble: Trouble) -> None:
+        self._rng = rng
+        self._parts = parts
+        self._trouble = trouble
+
+    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
+        """Success, or what goes wrong."""
+        rng, trouble, part = self._rng, self._trouble, self._parts[call.task]
+        took = max(1, micros(part.time.at(rng.random())))
+        if rng.random() < trouble.slow:
+            took = round(took * rng.uniform(3, 10))
+        if rng.random() < trouble.limit:
+            return _limited(rng)
+        if rng.random() < 1 - (1 - part.fail) * (1 - trouble.fail):
+            return self._failure(part, took)
+        usage = self._usage(part)
+        if rng.random() < trouble.garbage:
+            fault = Fault(kind="invalid_reply", message="an answer that cannot be used")
+            reply = Reply(fault=fault, usage=usage)
+            return Answer(reply=reply, acts=_acts(part, took), replies=(took,))
+        if rng.random() < 1 - (1 - part.hang) * (1 - trouble.hang):
+            never = () if call.timeout is not None else (FOREVER,)
+            return Answer(reply=Reply(result=part.result), acts=None, replies=never)
+        reply = Reply(result=part.result, usage=usage)
+        return Answer(reply=reply, acts=_acts(part, took), replies=self._replies(call, took))
+
+    def _failure(self, part: Part, took: Micros) -> Answer:
+        traits, weights = zip(*part.traits, strict=True)
+        kind, retriable, counts = self._rng.choices(traits, weights)[0]
+        fault = Fault(kind=kind, message=f"simulated: {kind}", retriable=retriable, counts=counts)
+        acted = self._rng.random() < 0.5 and kind not in ("refused", "rate_limited", "overloaded")
+        acts = _acts(part, took) if acted else None
+        return Answer(reply=Reply(fault=fault), acts=acts, replies=(took,))
+
+    def _replies(self, call: Call, took: Micros) -> tuple[Micros, ...]:
+        if self._rng.random() < self._trouble.lose:
+            return () if call.timeout is not None else (FOREVER,)
+        if self._rng.random() < self._trouble.duplicate:
+            return (took, took + self._rng.randrange(1, 20 * SECOND))
+        return (took,)
+
+    def _usage(self, part: Part) -> Usage | None:
+        if part.cost is None and part.tokens is None:
+            return None
+        tokens = 0 if part.tokens is None else round(part.tokens.at(self._rng.random()))
+        cost = None if part.cost is None else round(part.cost.at(self._rng.random()))
+        return Usage(model="simulated", input_tokens=tokens, cost=cost)
+
+
+def _acts(part: Part, took: Micros) -> Micros | None:
+    """When the call's effect happens, if it has one."""
+    return None if part.reads else took // 2
+
+
+def _limited(rng: Random) -> Answer:
+    fault = Fault(
+        kind="rate_limited", message="simulated: 429", retry_after=rng.choice((None, 0.5, 5.0)),
+        counts=False,
+    )  # fmt: skip
+    return Answer(reply=Reply(fault=fault), acts=None, replies=(rng.randrange(1000, SECOND // 5),))
