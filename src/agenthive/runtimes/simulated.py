@@ -124,11 +124,14 @@ class SimulatedRuntime:
         """A hash of everything that happened: equal for equal seeds."""
         return self._trace.hexdigest()
 
-    def run(self, most: int = MAX_STEPS) -> bool:
-        """Go on until nothing is left to happen. False if that takes more than ``most`` steps."""
+    def run(self, most: int = 0) -> bool:
+        """Go on until nothing is left to happen. False if that takes too many steps.
+
+        These are MAX_STEPS, or ``most`` if that is more.
+        """
         while self._agenda:
             self.steps += 1
-            if self.steps > most:
+            if self.steps > max(most, MAX_STEPS):
                 return False
             at, _, life, action = heappop(self._agenda)
             self.now = max(self.now, at)

@@ -18,7 +18,7 @@ from agenthive.core.states import CLOSED
 from agenthive.core.values import SECOND, Micros
 from agenthive.core.why import why
 from agenthive.insights.critical import critical_path
-from agenthive.runtimes.simulated import MAX_STEPS, SimulatedRuntime
+from agenthive.runtimes.simulated import SimulatedRuntime
 from agenthive.testing.evidence import Recorder, WatchedDisk, case_of, machine_faults
 from agenthive.testing.oracle import CHECKS, Case
 from agenthive.testing.plan import Plan
@@ -27,7 +27,7 @@ from agenthive.testing.world import RehearsedWorld
 SUBMISSIONS: Final = 100
 """How often somebody whose run was not accepted submits it again."""
 STEPS_A_TASK: Final = 1000
-"""A simulation that takes more steps than this does not end."""
+"""A simulation that takes more steps than this, and than any may, does not end."""
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ class Played:
         self.times = self.disk.times.get(self.run, [])
 
     def _play(self) -> bool:
-        most = max(MAX_STEPS, STEPS_A_TASK * len(self.plan.graph.nodes))
+        most = STEPS_A_TASK * len(self.plan.graph.nodes)
         ended = True
         try:
             for _ in range(SUBMISSIONS):
