@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from agenthive import Directory, Hive, load
+from agenthive.core import live
 from tests.cli.conftest import Cli, cli, here, workflow
 
 __all__ = ["cli", "here"]
@@ -179,7 +180,19 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     )
     outputs += [cli(*words, "--json").json for words in asked]
     outputs += [json.loads(line) for line in cli("events", name, "--json").out.splitlines()]
-    return outputs
+    return outputs + simulated(cli)
+
+
+def simulated(cli: Cli) -> list[dict[str, Any]]:
+    """Simulations: a sound one, and two of a core whose keys are not stable."""
+    keys = iter(range(1 << 30))
+    words = ("simulate", "flow.json", "--seeds", "9", "--faults", "fail=0.5,crash=0.1", "--json")
+    found = [cli(*words, home=None).json]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "Keys", lambda run: lambda task: f"key {next(keys)}")
+        broken = cli(*words, home=None).json
+        seed = str(broken["broken_seeds"][0])
+        return [*found, broken, cli(*words, "--seed", seed, "--trace", home=None).json]
 
 
 @pytest.fixture

@@ -22,7 +22,10 @@ DOUBT: Final = 0.5
 WEIGHT: Final = 4
 """How many measured values that doubt is worth."""
 SMALLEST: Final = 1e-6
-_STEPS: Final = tuple(NormalDist().inv_cdf((i + 0.5) / POINTS) for i in range(POINTS))
+_TAIL: Final = 0.5 / POINTS
+_STEPS: Final = tuple(
+    NormalDist().inv_cdf(min(max(i / (POINTS - 1), _TAIL), 1 - _TAIL)) for i in range(POINTS)
+)
 
 
 class Spread(msgspec.Struct, frozen=True):
