@@ -37,7 +37,7 @@ def test_the_figures(cli: Cli, here: Path, flow: str) -> None:
     assert re.search(r"^time( +[\d.]+ m?i?n? ?\d*\d? ?s){4}$", found.out, re.MULTILINE), found.out
     assert re.search(r"^write +\d+\.\d %.* any +\d\.\d % +.* a guess for custom$", found.out, re.M)
     assert re.search(r"^read .* none +- ", found.out, re.MULTILINE)
-    assert "FAILED FOR GOOD" in found.out
+    assert "WENT WRONG FOR GOOD" in found.out
     assert "Every invariant held in every run (200)." in found.out
     assert "note: no time is declared (estimated_duration) for read, write" in found.err
     assert "cost" not in found.out

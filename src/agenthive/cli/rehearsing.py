@@ -162,7 +162,7 @@ def _failures(found: Rehearsal) -> None:
         for (task, kind), count in found.failures.most_common(MOST)
     ]
     output.line()
-    output.table(("FAILED FOR GOOD", "OF", "RUNS"), rows)
+    output.table(("WENT WRONG FOR GOOD", "OF", "RUNS"), rows)
 
 
 def _invariants(found: Rehearsal) -> None:

@@ -7,16 +7,18 @@ nothing but from the seed, so that a seed is always the same run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, Final
 
 import msgspec
 
 from agenthive.core.ports import Batch
-from agenthive.core.states import CLOSED
+from agenthive.core.replay import replay
+from agenthive.core.states import CLOSED, TaskState
 from agenthive.core.values import SECOND, Micros
 from agenthive.core.why import why
+from agenthive.errors import AgentHiveError
 from agenthive.insights.critical import critical_path
 from agenthive.runtimes.simulated import SimulatedRuntime
 from agenthive.testing.evidence import Recorder, WatchedDisk, case_of, machine_faults
@@ -28,6 +30,11 @@ SUBMISSIONS: Final = 100
 """How often somebody whose run was not accepted submits it again."""
 STEPS_A_TASK: Final = 1000
 """A simulation that takes more steps than this, and than any may, does not end."""
+
+
+THE_RUN: Final = "the run"
+UNKNOWN: Final = "outcome unknown: "
+"""What a failure begins with that may be none."""
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -182,15 +189,31 @@ class Played:
         return [graph.keys[task] for task in critical_path(graph.deps, ended)]
 
     def _failures(self) -> list[tuple[str, str]]:
-        found: dict[str, str] = {}
+        faults: dict[str, str] = {}
         for event in self.events:
             if event["type"] == "run.timed_out":
-                found["the run"] = "timed out"
+                faults[THE_RUN] = "timed out"
             elif event["type"] == "task.failed":
-                found[event["task"]] = _kind(event["fault"])
-            elif "task" in event and event["type"] != "task.late_reply":
-                found.pop(event["task"], None)
-        return sorted(found.items())
+                faults[event["task"]] = _kind(event["fault"])
+            elif event["type"] == "task.lost":
+                faults[event["task"]] = "the process died"
+            elif event["type"] == "task.succeeded":
+                faults.pop(event["task"], None)
+        return sorted(self._final(faults)) if faults else []
+
+    def _final(self, faults: dict[str, str]) -> Iterator[tuple[str, str]]:
+        """Those that were the end of their tasks."""
+        if THE_RUN in faults:
+            yield THE_RUN, faults[THE_RUN]
+        try:
+            state = replay(self.plan.graph, self.disk.records(self.run))
+        except AgentHiveError:  # told as a violation
+            return
+        for key, kind in zip(self.plan.graph.keys, state.state, strict=True):
+            if kind is TaskState.FAILED and key in faults:
+                yield key, faults[key]
+            elif kind is TaskState.UNKNOWN_OUTCOME:
+                yield key, f"{UNKNOWN}{faults.get(key, '')}"
 
     def _violations(self) -> list[Violation]:
         found = [("broke", self.broke)] if self.broke else []

@@ -23,7 +23,7 @@ from agenthive.insights.fit import Fit
 from agenthive.insights.spread import Spread
 from agenthive.testing.evidence import CheckedDriver
 from agenthive.testing.plan import Plan, make_plan, read_workflow
-from agenthive.testing.play import Outcome, Played, Violation
+from agenthive.testing.play import UNKNOWN, Outcome, Played, Violation
 from agenthive.testing.recall import recall
 from agenthive.testing.retelling import Moment, retell
 from agenthive.testing.trouble import Trouble
@@ -56,9 +56,9 @@ class Rehearsal:
     """What many seeds came to.
 
     ``durations`` (virtual seconds), ``costs`` (US dollars) and ``tokens`` have one value a seed, in
-    the order of ``seeds``; ``statuses`` counts runs by how they ended. ``failures`` counts the runs
-    in which (task, kind of fault) was final. ``examples`` has a seed for each status. ``broken``
-    lists the seeds at which an invariant broke, ``violations`` says which.
+    the order of ``seeds``; ``statuses`` counts runs by how they ended, ``examples`` has a seed of
+    each. ``failures`` counts runs by (task, kind of fault) that was final, or is for somebody to
+    say. ``broken`` lists the seeds at which an invariant broke, ``violations`` says which.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -128,9 +128,9 @@ class Rehearsal:
             self.tasks[task].critical += 1
         for task, count in one.acted.items():
             self.tasks[task].acted_twice += count > 1
-        for task, _ in one.failures:
+        for task, fault in one.failures:
             if task in self.tasks:
-                self.tasks[task].failed += 1
+                self.tasks[task].failed += not fault.startswith(UNKNOWN)
         for task, seconds in one.times.items():
             if len(self.tasks[task].times) < SAMPLE:
                 self.tasks[task].times.append(seconds)
