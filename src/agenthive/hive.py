@@ -20,15 +20,18 @@ from agenthive.agents.directory import Directory
 from agenthive.authoring import bind_inputs, check_inputs
 from agenthive.core import definition
 from agenthive.core import events as ev
+from agenthive.core.children import kin
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
+from agenthive.core.people import Question, Verdict, questions
 from agenthive.core.ports import RunRow, Store
+from agenthive.core.replies import plain_json
 from agenthive.core.report import RunReport
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.states import Reason, RunStatus
 from agenthive.core.story import Line
-from agenthive.core.values import JSONObject
+from agenthive.core.values import JSONObject, JSONValue
 from agenthive.errors import (
     AgentUnavailable,
     ConfigurationError,
@@ -62,7 +65,7 @@ class Hive:
         self.agents = agents
         self.home: Home | None = None if str(url) == MEMORY else Home(Path(url))
         self._recover = recover
-        self._driver = Driver(max_runs=max_runs, max_calls=max_calls)
+        self._driver = Driver(max_runs=max_runs, max_calls=max_calls, bind=_bound)
         self._clock = SteadyClock()
         self._graphs: dict[str, Graph] = {}
         self._store: Store | None = None
@@ -167,9 +170,71 @@ class Hive:
 
     async def cancel(self, run: str, *, reason: str = "", actor: str = "local") -> None:
         """Cancel an open run: calls under way are stopped. Raises RunNotFound if it is not open."""
-        # Never text that a journal cannot hold, such as half of a surrogate pair.
-        said = reason.encode(errors="backslashreplace").decode()
-        await self._live.cancel(run, actor, said)
+        await self._live.cancel(run, _plain(actor), _plain(reason))
+
+    async def approve(
+        self,
+        run: str,
+        task: str,
+        *,
+        approved: bool = True,
+        actor: str = "local",
+        digest: str = "",
+        comment: str = "",
+    ) -> None:
+        """Answer the approval a task waits for. It is on disk when this returns.
+
+        ``digest`` (or its beginning) is that of the payload that was looked at; an answer about
+        another one does not count. Raises RunNotFound, NotFound, and Conflict for an answer that
+        does not count: by somebody who is not asked, twice, late, about another payload. That is
+        recorded too.
+        """
+        verdict = Verdict(
+            actor=_plain(actor), approved=approved, digest=digest, comment=_plain(comment)
+        )
+        driver = self._driver
+        await self._live.ask(lambda now, token: driver.answer(now, run, task, verdict, token))
+
+    async def signal(
+        self, run: str, name: str, data: JSONValue = None, *, id: str = "", actor: str = "local"
+    ) -> None:
+        """Send a signal to a run; it is on disk when this returns.
+
+        One whose ``id`` has come already changes nothing. Raises RunNotFound, NotFound if no task
+        waits for such a signal at any time, Conflict if it would have to be kept and may not be.
+        """
+        data, said = plain_json(data), (_plain(name), _plain(id), _plain(actor))
+        driver = self._driver
+        await self._live.ask(
+            lambda now, token: driver.signal(now, run, said[0], data, said[1], said[2], token)
+        )
+
+    async def resolve(
+        self,
+        run: str,
+        task: str,
+        outcome: str,
+        result: JSONValue = None,
+        *,
+        actor: str = "local",
+        reason: str = "",
+    ) -> None:
+        """Say what came of a call of unknown outcome: ``succeeded``, ``failed`` or ``retry``.
+
+        Raises RunNotFound, NotFound, Conflict if the outcome is not unknown.
+        """
+        result, said = plain_json(result), (_plain(actor), _plain(reason))
+        driver = self._driver
+        await self._live.ask(
+            lambda now, token: driver.resolve(now, run, task, outcome, result, *said, token)
+        )
+
+    async def approvals(self, run: str | None = None) -> list[Question]:
+        """The approvals that open runs of this hive wait for, the oldest first."""
+        lives = [live for live in self._driver.runs.values() if run in (None, live.run)]
+        return sorted(
+            (one for live in lives for one in questions(live.state)), key=lambda one: one.asked
+        )
 
     async def resume(self, runs: list[str] | None = None) -> list[str]:
         """Go on with these runs, or with every unfinished one; the ids of those taken over.
@@ -178,17 +243,18 @@ class Hive:
         """
         rows = await self._reader.runs(unfinished=True)
         open_here = self._driver.runs
-        wanted = [
-            row.run
-            for row in reversed(rows)
-            if row.run not in open_here and (runs is None or row.run in runs)
-        ]
-        states: list[tuple[RunState, dict[str, str]]] = []
-        for run in wanted:
-            state = await self._reader.state(run)
-            states.append((state, self._missing(state.graph.spec)))
-        self._live.recover(states)
-        return wanted
+        # The oldest first: a run that waits for another one is taken over before it.
+        found = [row.run for row in reversed(rows) if row.run not in open_here]
+        states: dict[str, RunState] = {}
+        asked = list(found if runs is None else (run for run in found if run in runs))
+        while asked:
+            run = asked.pop()
+            if run in found and run not in states:
+                states[run] = await self._reader.state(run)
+                asked += kin(states[run])
+        taken = [states[run] for run in found if run in states]
+        self._live.recover([(state, self._missing(state.graph.spec)) for state in taken])
+        return [state.run for state in taken]
 
     # Looking.
 
@@ -267,9 +333,7 @@ class Hive:
         return self
 
     async def _submit(self, run: str, workflow: WorkflowSpec, given: JSONObject) -> None:
-        inputs = check_inputs(workflow, given)
-        if inputs:
-            workflow = bind_inputs(workflow, inputs)
+        workflow, inputs = _bound(workflow, given)
         missing = self._missing(workflow)
         if missing:
             raise AgentUnavailable("; ".join(missing.values()))
@@ -340,6 +404,17 @@ async def reading(home: Path) -> AsyncIterator[Archive]:
         yield Archive(store)
     finally:
         await store.close()
+
+
+def _bound(workflow: WorkflowSpec, given: JSONObject) -> tuple[WorkflowSpec, JSONObject]:
+    """The workflow with its inputs checked and filled in, and the inputs."""
+    inputs = check_inputs(workflow, given)
+    return (bind_inputs(workflow, inputs) if inputs else workflow), inputs
+
+
+def _plain(said: str) -> str:
+    """Never text that a journal cannot hold, such as half of a surrogate pair."""
+    return said.encode(errors="backslashreplace").decode()
 
 
 def _open_store(home: Home | None, *, owner: bool) -> Store:

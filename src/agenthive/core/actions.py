@@ -16,12 +16,15 @@ class Perform(msgspec.Struct, frozen=True, gc=False):
     """Make this call and report its reply.
 
     ``timeout`` (microseconds) bounds it; when it passes, the call is cancelled and the reply is a
-    fault of kind ``timeout``.
+    fault of kind ``timeout``. So does the call when ``heartbeat`` (microseconds) passes without a
+    sign of life. ``cache`` names the result among those that may be used again.
     """
 
     call: Call
     agent: AgentSpec
     timeout: Micros | None
+    heartbeat: Micros | None = None
+    cache: str = ""
 
 
 class Stop(msgspec.Struct, frozen=True, gc=False):
@@ -42,6 +45,14 @@ class Acknowledge(msgspec.Struct, frozen=True, gc=False):
     run: str = ""
 
 
+class Refuse(msgspec.Struct, frozen=True, gc=False):
+    """What was asked for under this token does not count, and that is on disk: say why."""
+
+    token: int
+    reason: str
+    run: str = ""
+
+
 class RunEnded(msgspec.Struct, frozen=True, gc=False):
     """The run is closed: tell whoever waits for it."""
 
@@ -55,7 +66,7 @@ class RunParked(msgspec.Struct, frozen=True, gc=False):
     run: str
 
 
-Action: TypeAlias = Perform | Stop | Acknowledge | RunEnded | RunParked
+Action: TypeAlias = Perform | Stop | Acknowledge | Refuse | RunEnded | RunParked
 
 
 def run_of(action: Action) -> str:

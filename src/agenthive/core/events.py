@@ -25,6 +25,13 @@ class Event(
     at: Micros
 
 
+class Parent(msgspec.Struct, frozen=True, gc=False):
+    """The task, by key, of the run that this run is a part of."""
+
+    run: str
+    task: str
+
+
 class RunSubmitted(Event, frozen=True, tag="run.submitted"):
     """A run was accepted. ``definition`` is the digest of the workflow it is pinned to."""
 
@@ -34,6 +41,7 @@ class RunSubmitted(Event, frozen=True, tag="run.submitted"):
     inputs: JSONObject = {}
     tenant: str = "default"
     owner: str = "local"
+    parent: Parent | None = None
 
 
 class RunStarted(Event, frozen=True, tag="run.started"):
@@ -75,11 +83,12 @@ class TaskStarted(TaskEvent, frozen=True, tag="task.started"):
 
 
 class TaskSucceeded(TaskEvent, frozen=True, tag="task.succeeded"):
-    """The agent answered well."""
+    """The agent answered well; or an equal call had, whose ``run/task`` is ``cached``."""
 
     attempt: int
     result: JSONValue = None
     usage: Usage | None = None
+    cached: str = ""
 
 
 class TaskFailed(TaskEvent, frozen=True, tag="task.failed"):
@@ -118,6 +127,111 @@ class TaskCancelled(TaskEvent, frozen=True, tag="task.cancelled"):
     attempt: int
 
 
+class TaskDecided(TaskEvent, frozen=True, tag="task.decided"):
+    """The task's condition was looked at: whether the task is to be done."""
+
+    go: bool
+
+
+class TaskDelayed(TaskEvent, frozen=True, tag="task.delayed"):
+    """The task goes on at ``until``."""
+
+    until: Micros
+
+
+class TaskExpanded(TaskEvent, frozen=True, tag="task.expanded"):
+    """The items of a task, each of which becomes a task of its own. ``labels`` are for people."""
+
+    items: list[JSONValue]
+    labels: list[str] = []
+
+
+class RoundEnded(TaskEvent, frozen=True, tag="task.round_ended"):
+    """A round of a repeated task succeeded; ``done`` if that was the last."""
+
+    round: int
+    done: bool
+
+
+class TaskFaulted(TaskEvent, frozen=True, tag="task.faulted"):
+    """What the task needs before it can start cannot be had: an expression, its items."""
+
+    fault: Fault
+
+
+class ApprovalRequested(TaskEvent, frozen=True, tag="task.approval_requested"):
+    """People are asked whether exactly ``payload`` may be done. ``digest`` is its SHA-256."""
+
+    digest: str
+    payload: JSONValue = None
+    message: str = ""
+
+
+class ApprovalGiven(TaskEvent, frozen=True, tag="task.approval_given"):
+    """Somebody who was asked answered about the payload with that digest."""
+
+    actor: str
+    approved: bool
+    digest: str
+    comment: str = ""
+
+
+class ApprovalRefused(TaskEvent, frozen=True, tag="task.approval_refused"):
+    """An answer did not count; ``reason`` says why."""
+
+    actor: str
+    approved: bool
+    digest: str
+    reason: str
+
+
+class SignalReceived(Event, frozen=True, tag="run.signal_received"):
+    """A signal came. ``id`` names it, so that a repeated one is known."""
+
+    name: str
+    data: JSONValue = None
+    id: str = ""
+    actor: str = "local"
+
+
+class TaskResolved(TaskEvent, frozen=True, tag="task.resolved"):
+    """Somebody decided what came of a call of unknown outcome: succeeded, failed, or retry."""
+
+    attempt: int
+    outcome: str
+    result: JSONValue = None
+    actor: str = "local"
+    reason: str = ""
+
+
+class TaskProgressed(TaskEvent, frozen=True, tag="task.progressed"):
+    """A sign of life of a long call, with what it says about how far it is."""
+
+    attempt: int
+    progress: JSONValue = None
+
+
+class ChildOpened(TaskEvent, frozen=True, tag="task.child_opened"):
+    """A run of the task's workflow was begun, in the same transaction."""
+
+    run: str
+
+
+class ChildWaiting(TaskEvent, frozen=True, tag="task.child_waiting"):
+    """How the child stands: ``moving``, ``timed`` (it waits for a time) or ``helpless``."""
+
+    how: str
+
+
+class ChildEnded(TaskEvent, frozen=True, tag="task.child_ended"):
+    """The task's own run ended, with this status and result."""
+
+    run: str
+    status: str
+    result: JSONValue = None
+    error: str = ""
+
+
 class LateReply(TaskEvent, frozen=True, tag="task.late_reply"):
     """An answer of an attempt that no longer counts. Only what it used matters."""
 
@@ -141,6 +255,20 @@ RunEvent: TypeAlias = (
     | TaskUnblocked
     | TaskCancelled
     | LateReply
+    | TaskDecided
+    | TaskDelayed
+    | TaskExpanded
+    | RoundEnded
+    | TaskFaulted
+    | ApprovalRequested
+    | ApprovalGiven
+    | ApprovalRefused
+    | SignalReceived
+    | TaskResolved
+    | TaskProgressed
+    | ChildOpened
+    | ChildWaiting
+    | ChildEnded
 )
 """Everything that can stand in the stream of a run."""
 

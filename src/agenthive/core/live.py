@@ -7,21 +7,22 @@ from agenthive.core.estimates import Estimates
 from agenthive.core.keys import Keys
 from agenthive.core.ports import Record, RunRow
 from agenthive.core.run_state import RunState
+from agenthive.core.scope import scope
 from agenthive.core.spec import AgentSpec
 from agenthive.core.states import CLOSED, TaskState
-from agenthive.core.values import JSONObject, JSONValue
+from agenthive.core.values import JSONObject
 
 
 class Live:
     """One open run.
 
     ``written`` is the number of its last event that is in a batch, ``durable`` that of its last
-    event on disk.
+    event on disk. ``told`` is how the run that waits for it was last told that it stands.
     """
 
     __slots__ = (
         "_row_status", "durable", "estimates", "intent", "key", "missing", "pending", "rank", "run",
-        "state", "stopping", "written",
+        "state", "stopping", "told", "written",
     )  # fmt: skip
 
     def __init__(self, run: str, state: RunState) -> None:
@@ -36,12 +37,13 @@ class Live:
         self.intent: ev.TaskStarted | None = None
         self.written = 0
         self.durable = 0
+        self.told = "moving"
         self._row_status = ""
 
     @property
     def parked(self) -> bool:
         """Whether nothing moves the run without somebody's help, and that is on disk."""
-        return self.state.parked is not None and self.durable == self.state.seq
+        return self.state.helpless and self.durable == self.state.seq
 
     @property
     def over(self) -> bool:
@@ -55,32 +57,22 @@ class Live:
     def parameters(self, index: int) -> JSONObject:
         """A task's parameters with their expressions evaluated. Raises ExpressionError."""
         template = self.state.graph.nodes[index].parameters
-        value = template.value if template.constant else template.render(self._scope(index))
+        value = template.value if template.constant else template.render(scope(self.state, index))
         assert isinstance(value, dict)
         return value
 
     def dependencies(self, index: int) -> JSONObject:
         """Name -> result of what a task depends on (a tolerated failure gives None)."""
         graph, results = self.state.graph, self.state.results
-        if not graph.deps[index]:
+        deps = graph.deps[index if index < graph.static else graph.origin(index)]
+        if not deps:
             return {}
-        return {graph.keys[dep]: results.get(dep) for dep in graph.deps[index]}
+        return {graph.keys[dep]: results.get(dep) for dep in deps}
 
-    def _scope(self, index: int) -> dict[str, JSONValue]:
-        state = self.state
-        tasks: dict[str, JSONValue] = {
-            state.graph.keys[i]: self._task_view(i) for i in state.graph.reads[index]
-        }
-        run: JSONObject = {"id": state.run, "name": state.name}
-        return {"tasks": tasks, "inputs": state.inputs, "run": run}
-
-    def _task_view(self, index: int) -> JSONObject:
-        fault = self.state.faults.get(index)
-        return {
-            "result": self.state.results.get(index),
-            "status": str(self.state.state[index]),
-            "error": None if fault is None else fault.message,
-        }
+    def rank_of(self, index: int) -> float:
+        """How far a task is from the end of the run; an item or a round as far as its task."""
+        rank = self.rank
+        return rank[index] if index < len(rank) else rank[self.state.graph.origin(index)]
 
     def record(self, rules: int) -> Record:
         """What has not been written yet, as one record."""

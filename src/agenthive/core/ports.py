@@ -51,6 +51,8 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``references`` are the secret references that the definition itself holds in the parameters:
     only those may be resolved, never one that came in with a result.
     ``timeout`` is seconds, None without a bound; the runtime enforces it by cancelling.
+    ``output_schema`` is what the result must be like, ``complaint`` what was wrong with the last
+    one; ``progress`` is what an earlier attempt said last about how far it was.
     """
 
     run: str
@@ -64,14 +66,21 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     description: str = ""
     references: frozenset[str] = frozenset()
     timeout: float | None = None
+    output_schema: JSONObject | None = None
+    complaint: str = ""
+    progress: JSONValue = None
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What came of a call: a result (any JSON) or a fault, and what it used."""
+    """What came of a call: a result (any JSON) or a fault, and what it used.
+
+    ``cached`` names the ``run/task`` whose result this is, if nothing was called.
+    """
 
     result: JSONValue = None
     fault: Fault | None = None
     usage: Usage | None = None
+    cached: str = ""
 
 
 class Agent(Protocol):

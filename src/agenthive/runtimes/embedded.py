@@ -21,7 +21,7 @@ from agenthive.core.replies import vetted
 from agenthive.core.run_state import RunState
 from agenthive.core.states import RunStatus
 from agenthive.core.values import SECOND, Micros
-from agenthive.errors import AgentHiveError, StoreFailed, StoreUnavailable
+from agenthive.errors import AgentHiveError, Conflict, StoreFailed, StoreUnavailable
 from agenthive.infra.logs import log
 from agenthive.runtimes.calls import CallId, Calls
 from agenthive.runtimes.waiters import Waiters
@@ -65,21 +65,22 @@ class EmbeddedRuntime:
 
     async def submit(self, event: ev.RunSubmitted, graph: Graph, body: bytes) -> None:
         """Accept a run; it is on disk when this returns. Raises StoreUnavailable, StoreFailed."""
-        self._refuse_if_sick()
-        token, done = self._waiters.expect()
-        try:
-            self.driver.submit(self._clock(), event, graph, body, token)
-        except AgentHiveError as error:
-            self._waiters.settle(token, error)
-        self._poke()
-        await done
+        await self.ask(lambda now, token: self.driver.submit(now, event, graph, body, token))
 
     async def cancel(self, run: str, actor: str, reason: str) -> None:
         """Cancel an open run; the request is on disk when this returns. Raises RunNotFound."""
+        await self.ask(lambda now, token: self.driver.cancel(now, run, actor, reason, token))
+
+    async def ask(self, say: Callable[[Micros, int], None]) -> None:
+        """Tell the driver something; it is on disk when this returns.
+
+        ``say`` gets the time and the token to acknowledge. Raises what it raises, Conflict if what
+        was said does not count, StoreUnavailable, StoreFailed.
+        """
         self._refuse_if_sick()
         token, done = self._waiters.expect()
         try:
-            self.driver.cancel(self._clock(), run, actor, reason, token)
+            say(self._clock(), token)
         except AgentHiveError as error:
             self._waiters.settle(token, error)
         self._poke()
@@ -212,6 +213,8 @@ class EmbeddedRuntime:
             self._calls.make(action)
         elif isinstance(action, act.Acknowledge):
             self._waiters.settle(action.token)
+        elif isinstance(action, act.Refuse):
+            self._waiters.settle(action.token, Conflict(action.reason))
         elif isinstance(action, act.Stop):
             self._calls.end((action.run, action.task, action.attempt))
         elif isinstance(action, act.RunEnded):

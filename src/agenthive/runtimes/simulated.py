@@ -20,7 +20,7 @@ from agenthive.core import events as ev
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Batch, Call, Fault, Reply
-from agenthive.core.replay import replay
+from agenthive.core.replay import replay, submission
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.errors import RunNotFound
@@ -116,8 +116,10 @@ class SimulatedRuntime:
 
     def graph_of(self, run: str) -> Graph:
         """The graph that a run is pinned to."""
-        submitted = msgspec.json.decode(self.disk.records(run)[0].payload)[0]
-        return self._graphs[submitted["definition"]]
+        name = submission(self.disk.records(run)).definition
+        if name not in self._graphs:
+            self._graphs[name] = Graph(definition.decode(self.disk.definition_of(name)))
+        return self._graphs[name]
 
     @property
     def trace(self) -> str:
@@ -195,6 +197,8 @@ class SimulatedRuntime:
             self._stop(action)
         elif isinstance(action, act.Acknowledge):
             self._saw("acknowledged", {"token": action.token, "run": action.run})
+        elif isinstance(action, act.Refuse):
+            self._saw("refused_answer", {"token": action.token, "reason": action.reason})
         elif isinstance(action, act.RunEnded):
             self._saw("ended", {"run": action.run, "status": str(action.status)})
         else:
@@ -216,7 +220,8 @@ class SimulatedRuntime:
         self._saw("crashed", {})
         self.now += self._rng.randrange(1, 30 * SECOND)
         self.driver.load_hive(self.disk.records(ev.HIVE))
-        for row in self.disk.rows(unfinished=True):
+        # The oldest first: a run that waits for another one is there before it.
+        for row in reversed(self.disk.rows(unfinished=True)):
             graph = self.graph_of(row.run)
             state = replay(graph, self.disk.records(row.run))
             self.driver.load(self.clock(), state, self._missing(graph.spec))

@@ -69,6 +69,10 @@ class Disk(Protocol):
         """All records of a stream."""
         ...
 
+    def definition_of(self, digest: str) -> bytes:
+        """The definition with that digest, which is there."""
+        ...
+
     def rows(self, tenant: str = "default", *, unfinished: bool = False) -> list[RunRow]:
         """Rows of the run list."""
         ...

@@ -15,7 +15,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._records: list[Record] = []
         self._streams: dict[str, list[Record]] = {}
-        self._definitions: dict[str, bytes] = {}
+        self.definitions: dict[str, bytes] = {}
         self._runs: dict[str, RunRow] = {}
         self._pos = 0
         self._poison: StoreFailed | None = None
@@ -46,7 +46,7 @@ class MemoryStore:
         for stream, records in sealed.items():
             self._streams.setdefault(stream, []).extend(records)
         for digest, body in batch.definitions:
-            self._definitions.setdefault(digest, body)
+            self.definitions.setdefault(digest, body)
         for row in batch.runs:
             self._runs[row.run] = row
 
@@ -66,7 +66,11 @@ class MemoryStore:
 
     async def definition(self, digest: str) -> bytes | None:
         """The definition with that digest."""
-        return self._definitions.get(digest)
+        return self.definitions.get(digest)
+
+    def definition_of(self, digest: str) -> bytes:
+        """What `definition` gives, for callers without an event loop."""
+        return self.definitions[digest]
 
     async def runs(
         self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None

@@ -57,4 +57,4 @@ def after_cancel(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
 
 
 def _stopped(state: RunState, task: int) -> bool:
-    return state.stopping and task < state.graph.tasks
+    return state.stopping and state.graph.nodes[task].undoes is None
