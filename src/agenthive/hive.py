@@ -193,7 +193,13 @@ class Hive:
             actor=_plain(actor), approved=approved, digest=digest, comment=_plain(comment)
         )
         driver = self._driver
-        await self._live.ask(lambda now, token: driver.answer(now, run, task, verdict, token))
+        if run in driver.runs:
+            say = driver.answer
+        elif (await self._reader.row(run)).finished is None:
+            raise Conflict(f"run {run} is not under way here", hint="Resume it first.")
+        else:
+            say = driver.answer_after_end
+        await self._live.ask(lambda now, token: say(now, run, task, verdict, token))
 
     async def signal(
         self, run: str, name: str, data: JSONValue = None, *, id: str = "", actor: str = "local"
