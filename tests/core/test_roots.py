@@ -30,7 +30,7 @@ ALL = TaskSpec(
         (roots.items, ALL, {"signal"}),
         (roots.approval, PLAIN, set()),
         (roots.approval, EACH, {"item", "index"}),
-        (roots.approval, ALL, {"signal", "item", "index"}),
+        (roots.approval, ALL, {"signal", "item", "index", "round", "previous"}),
         (roots.parameters, PLAIN, set()),
         (roots.parameters, WAITS, {"signal"}),
         (roots.parameters, EACH, {"item", "index"}),

@@ -2,7 +2,7 @@
 
 Asked by whoever checks a workflow and by the graph that compiles it, so that they cannot disagree.
 A part may use what is there when it is evaluated: ``when``, ``delay`` or ``until``, ``wait_for``,
-``for_each``, ``approval`` (of each item), the rounds of ``repeat_until``. Never evaluates anything.
+``for_each``, the rounds of ``repeat_until``, ``approval`` (of each). Never evaluates anything.
 To add a name: say here from which part on it is there, and give it a value where that is evaluated.
 """
 
@@ -45,14 +45,15 @@ def label(task: TaskSpec) -> frozenset[str]:
     return ITEM
 
 
-def approval(task: TaskSpec) -> frozenset[str]:
-    """For the message and the payload of ``approval``: asked once an item, before any round."""
-    return items(task) | (ITEM if task.for_each is not None else _NONE)
-
-
 def parameters(task: TaskSpec) -> frozenset[str]:
     """For the parameters of the call or the sub-workflow, ``cache`` and ``reconcile``."""
-    return approval(task) | (ROUND if task.repeat_until is not None else _NONE)
+    item = ITEM if task.for_each is not None else _NONE
+    return items(task) | item | (ROUND if task.repeat_until is not None else _NONE)
+
+
+def approval(task: TaskSpec) -> frozenset[str]:
+    """For the message and the payload of ``approval``: asked for each round of each item."""
+    return parameters(task)
 
 
 def round_end(task: TaskSpec) -> frozenset[str]:

@@ -15,10 +15,10 @@ _TIME: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
     r"([Zz]|[+-][0-9]{2}:?[0-9]{2})"
 )
-_DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_LENGTHS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
-def instant(text: str) -> Micros | None:
+def parse_instant(text: str) -> Micros | None:
     """What ISO 8601 says with an offset, as ``2026-12-01T09:00:00+01:00``; None if it is none.
 
     Seconds may be missing, and have up to nine decimals, of which six count; years from 1970 on.
@@ -32,7 +32,7 @@ def instant(text: str) -> Micros | None:
     day_fits = year >= 1970 and 1 <= month <= 12 and 1 <= day <= _days_in(year, month)
     if offset is None or not day_fits or hour > 23 or minute > 59 or second > 59:
         return None
-    minutes = (days_since_1970(year, month, day) * 24 + hour) * 60 + minute - offset
+    minutes = (_days(year, month, day) * 24 + hour) * 60 + minute - offset
     whole = (minutes * 60 + second) * SECOND + int(fraction)
     return whole if whole >= 0 else None
 
@@ -49,10 +49,10 @@ def _offset(text: str) -> int | None:
 
 def _days_in(year: int, month: int) -> int:
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    return _DAYS[month - 1] + (month == 2 and leap)
+    return _LENGTHS[month - 1] + (month == 2 and leap)
 
 
-def days_since_1970(year: int, month: int, day: int) -> int:
+def _days(year: int, month: int, day: int) -> int:
     """The number of a day of the Gregorian calendar.
 
     H. Hinnant, "chrono-compatible low-level date algorithms", days_from_civil.
