@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from agenthive.agents.directory import Directory
-from agenthive.authoring import bind_inputs, check_inputs
+from agenthive.authoring import agents_of, bind_inputs, check_inputs
 from agenthive.core import definition
 from agenthive.core import events as ev
 from agenthive.core.children import kin
@@ -373,7 +373,7 @@ class Hive:
     def _missing(self, workflow: WorkflowSpec) -> dict[str, str]:
         """Agents that nobody has, each with what to do about it."""
         found: dict[str, str] = {}
-        for agent in workflow.agents:
+        for agent in agents_of(workflow):
             try:
                 self.agents.find(agent)
             except AgentUnavailable as error:
