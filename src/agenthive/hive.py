@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from agenthive.agents.directory import Directory
-from agenthive.authoring import bind_inputs, check_inputs
+from agenthive.authoring import agents_of, bind_inputs, check_inputs
 from agenthive.core import definition
 from agenthive.core import events as ev
 from agenthive.core.children import kin
@@ -193,7 +193,13 @@ class Hive:
             actor=_plain(actor), approved=approved, digest=digest, comment=_plain(comment)
         )
         driver = self._driver
-        await self._live.ask(lambda now, token: driver.answer(now, run, task, verdict, token))
+        if run in driver.runs:
+            say = driver.answer
+        elif (await self._reader.row(run)).finished is None:
+            raise Conflict(f"run {run} is not under way here", hint="Resume it first.")
+        else:
+            say = driver.answer_after_end
+        await self._live.ask(lambda now, token: say(now, run, task, verdict, token))
 
     async def signal(
         self, run: str, name: str, data: JSONValue = None, *, id: str = "", actor: str = "local"
@@ -367,7 +373,7 @@ class Hive:
     def _missing(self, workflow: WorkflowSpec) -> dict[str, str]:
         """Agents that nobody has, each with what to do about it."""
         found: dict[str, str] = {}
-        for agent in workflow.agents:
+        for agent in agents_of(workflow):
             try:
                 self.agents.find(agent)
             except AgentUnavailable as error:

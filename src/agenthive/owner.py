@@ -2,9 +2,9 @@
 
 The owner listens on a Unix socket in the home (0600); where the path is too long for one, or there
 are none, on a loopback port. HOME/door (0600) says where, with a token that callers must show. One
-request a connection: ``submit``, ``cancel``, ``resume``, ``watch``, ``status``. Decides nothing,
-and never touches the journal. To add a request: a method of `Asked`, a line in `Door._answer`, a
-method of `Caller`.
+request a connection: ``submit``, ``cancel``, ``resume``, ``approve``, ``signal``, ``resolve``,
+``watch``, ``status``. Decides nothing, and never touches the journal. To add a request: a method of
+`Asked`, a line in `Door._answer`, a method of `Caller`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import msgspec
 from agenthive import errors
 from agenthive.core import definition
 from agenthive.core.spec import WorkflowSpec
+from agenthive.core.values import JSONValue
 from agenthive.errors import AgentHiveError, HomeBusy, OwnerGone
 from agenthive.infra.frames import receive, send
 from agenthive.infra.home import Home
@@ -34,6 +35,12 @@ PATIENCE: Final = 10.0
 """Seconds a caller may take to say what it wants, and the owner to say that it is there."""
 ANSWER: Final = 60.0
 """Seconds the owner may take to do what was asked."""
+_SAID: Final[dict[str, tuple[str, ...]]] = {
+    "approve": ("run", "task", "approved", "actor", "digest", "comment"),
+    "signal": ("run", "name", "data", "id", "actor"),
+    "resolve": ("run", "task", "outcome", "result", "actor", "reason"),
+}
+"""What people say about runs, and with what: methods of `Asked` of these names."""
 WAIT: Final = "Wait for it, or use another home with --home."
 
 
@@ -56,6 +63,38 @@ class Asked(Protocol):
 
     def resume(self, runs: list[str] | None = None) -> Awaitable[list[str]]:
         """Go on with unfinished runs."""
+        ...
+
+    def approve(
+        self,
+        run: str,
+        task: str,
+        *,
+        approved: bool = True,
+        actor: str = "local",
+        digest: str = "",
+        comment: str = "",
+    ) -> Awaitable[None]:
+        """Answer an approval."""
+        ...
+
+    def signal(
+        self, run: str, name: str, data: JSONValue = None, *, id: str = "", actor: str = "local"
+    ) -> Awaitable[None]:
+        """Send a signal to a run."""
+        ...
+
+    def resolve(
+        self,
+        run: str,
+        task: str,
+        outcome: str,
+        result: JSONValue = None,
+        *,
+        actor: str = "local",
+        reason: str = "",
+    ) -> Awaitable[None]:
+        """Say what came of a call of unknown outcome."""
         ...
 
     def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
@@ -149,6 +188,10 @@ class Door:
             yield {"ok": None}
         elif what == "resume":
             yield {"ok": list(await self._asked.resume(request["runs"]))}
+        elif isinstance(what, str) and what in _SAID:
+            said = {name: request[name] for name in _SAID[what] if name in request}
+            await getattr(self._asked, what)(**said)
+            yield {"ok": None}
         elif what == "watch":
             async for fact in self._asked.watch(str(request["run"]), int(request["after"])):
                 yield {"fact": fact}
@@ -180,6 +223,18 @@ class Caller:
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:
         """Have unfinished runs taken up that the owner has not in hand."""
         return list(await self._ask(ask="resume", runs=None if runs is None else list(runs)))
+
+    async def approve(self, run: str, task: str, **said: Any) -> None:
+        """Answer an approval; ``said`` as for `Hive.approve`."""
+        await self._ask(ask="approve", run=run, task=task, **said)
+
+    async def signal(self, run: str, name: str, **said: Any) -> None:
+        """Send a signal; ``said`` as for `Hive.signal`."""
+        await self._ask(ask="signal", run=run, name=name, **said)
+
+    async def resolve(self, run: str, task: str, outcome: str, **said: Any) -> None:
+        """Say what came of a call; ``said`` as for `Hive.resolve`."""
+        await self._ask(ask="resolve", run=run, task=task, outcome=outcome, **said)
 
     async def status(self) -> dict[str, Any]:
         """Who owns the home: ``pid`` and how many callers are connected."""

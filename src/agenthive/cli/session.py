@@ -150,6 +150,20 @@ class Session:
         await self.hive.resume([run])
         await self.hive.cancel(run, reason=reason)
 
+    async def say(self, what: str, run: str, *about: str, **said: Any) -> None:
+        """Tell a run what somebody says: ``approve``, ``signal`` or ``resolve``, as `Hive` has it.
+
+        Raises what that raises.
+        """
+        while True:
+            try:
+                if self.hive is not None:
+                    await self.hive.resume([run])
+                await getattr(self.hive or self._caller, what)(run, *about, **said)
+                return
+            except OwnerGone:
+                await self._enter()
+
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:
         """Have unfinished runs taken up; the ids of those that were not in hand already."""
         return await (self.hive or self._caller).resume(None if runs is None else list(runs))

@@ -79,6 +79,17 @@ class Driver(Obeying):
         done = act.Refuse(token, refusal) if refusal else act.Acknowledge(token)
         self._box.after.append(done)
 
+    def answer_after_end(
+        self, now: Micros, run: str, task: str, verdict: Verdict, token: int
+    ) -> None:
+        """As `answer`, about a run that has ended: recorded in the hive's stream, and refused."""
+        now = self._clock(now)
+        said = ev.AnswerAfterEnd(
+            at=now, run=run, task=task, actor=verdict.actor, approved=verdict.approved
+        )
+        self._box.hive.append(said)
+        self._box.after.append(act.Refuse(token, f"run {run} has ended already"))
+
     def signal(
         self, now: Micros, run: str, name: str, data: JSONValue, signal: str, actor: str, token: int
     ) -> None:

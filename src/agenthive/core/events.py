@@ -318,8 +318,23 @@ class UsageAfterEnd(Event, frozen=True, tag="hive.usage_after_end"):
     usage: Usage
 
 
+class AnswerAfterEnd(Event, frozen=True, tag="hive.answer_after_end"):
+    """Somebody answered an approval of a run that had ended. It does not count."""
+
+    run: str
+    task: str
+    actor: str
+    approved: bool
+
+
 HiveEvent: TypeAlias = (
-    RunOpened | RunClosed | BreakerOpened | BreakerClosed | ClockSteppedBack | UsageAfterEnd
+    RunOpened
+    | RunClosed
+    | BreakerOpened
+    | BreakerClosed
+    | ClockSteppedBack
+    | UsageAfterEnd
+    | AnswerAfterEnd
 )
 """Everything that can stand in the hive's own stream."""
 

@@ -1,7 +1,7 @@
-"""Reading a point in time: ISO 8601 with a zone, as microseconds since the epoch.
+"""Times as people write them, as microseconds since 1970.
 
-Arithmetic only; a date is a number of days (H. Hinnant, "chrono-compatible low-level date
-algorithms", days_from_civil). Knows no clock and no names of zones.
+By arithmetic alone: neither a clock nor a table of zones is asked, so a time without its offset
+has no meaning here and is refused. Never guesses. What else a time may look like is added here.
 """
 
 from __future__ import annotations
@@ -11,34 +11,52 @@ from typing import Final
 
 from agenthive.core.values import SECOND, Micros
 
-_FORM: Final = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6})\d*)?)?"
-    r"(?:([Zz])|([+-])(\d\d):?(\d\d))"
+_TIME: Final = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
+    r"([Zz]|[+-][0-9]{2}:?[0-9]{2})"
 )
-_DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_LENGTHS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def parse_instant(text: str) -> Micros | None:
-    """``2026-12-01T09:00:00+01:00`` as microseconds UTC; None if it is no such time."""
-    found = _FORM.fullmatch(text.strip())
+    """What ISO 8601 says with an offset, as ``2026-12-01T09:00:00+01:00``; None if it is none.
+
+    Seconds may be missing, and have up to nine decimals, of which six count; years from 1970 on.
+    """
+    found = _TIME.fullmatch(text.strip())
     if found is None:
         return None
-    year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
-    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    if not 1 <= month <= 12 or not 1 <= day <= _DAYS[month - 1] - (month == 2 and not leap):
+    year, month, day, hour, minute = (int(part) for part in found.groups()[:5])
+    second, fraction = int(found[6] or 0), (found[7] or "").ljust(6, "0")[:6]
+    offset = _offset(found[8])
+    day_fits = year >= 1970 and 1 <= month <= 12 and 1 <= day <= _days_in(year, month)
+    if offset is None or not day_fits or hour > 23 or minute > 59 or second > 59:
         return None
-    if hour > 23 or minute > 59 or second > 59:
-        return None
-    fraction = int((found[7] or "0").ljust(6, "0"))
-    offset = (
-        0 if found[8] else (int(found[10]) * 60 + int(found[11])) * (-1 if found[9] == "-" else 1)
-    )
     minutes = (_days(year, month, day) * 24 + hour) * 60 + minute - offset
-    return (minutes * 60 + second) * SECOND + fraction
+    whole = (minutes * 60 + second) * SECOND + int(fraction)
+    return whole if whole >= 0 else None
+
+
+def _offset(text: str) -> int | None:
+    """Minutes east of Greenwich."""
+    if text in "Zz":
+        return 0
+    hours, minutes = int(text[1:3]), int(text[-2:])
+    if hours > 23 or minutes > 59:
+        return None
+    return (hours * 60 + minutes) * (-1 if text[0] == "-" else 1)
+
+
+def _days_in(year: int, month: int) -> int:
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return _LENGTHS[month - 1] + (month == 2 and leap)
 
 
 def _days(year: int, month: int, day: int) -> int:
-    """Days from 1970-01-01."""
+    """The number of a day of the Gregorian calendar.
+
+    H. Hinnant, "chrono-compatible low-level date algorithms", days_from_civil.
+    """
     year -= month <= 2
     era, of_era = divmod(year, 400)
     of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1

@@ -14,6 +14,7 @@ from agenthive.core import definition
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.journal import check
+from agenthive.core.people import Question, questions
 from agenthive.core.ports import Record, RunRow, Store
 from agenthive.core.replay import facts, replay, submission
 from agenthive.core.report import RunReport, report
@@ -111,6 +112,20 @@ class Archive:
     async def why(self, run: str) -> list[Reason]:
         """The reason of every open task."""
         return why(await self.state(run), await self._open_breakers())
+
+    async def root(self, run: str) -> str:
+        """The run that this one is a part of, or the run itself."""
+        while True:
+            parent = submission(await self.records(run)).parent
+            if parent is None:
+                return run
+            run = parent.run
+
+    async def questions(self, run: str | None = None) -> list[Question]:
+        """The approvals that one run waits for, or every open run, the oldest first."""
+        rows = [row.run for row in await self.runs(unfinished=True)] if run is None else [run]
+        found = [one for each in rows for one in questions(await self.state(each))]
+        return sorted(found, key=lambda one: one.asked)
 
     async def story(self, run: str, task: str) -> list[Line]:
         """The facts that made a task what it is. Raises NotFound if the run has no such task."""
