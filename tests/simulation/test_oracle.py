@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agenthive.testing.oracle import CHECKS, Case, judge
+from agenthive.testing.case import Case
+from agenthive.testing.oracle import CHECKS, judge
 
 SECOND = 1_000_000
 
@@ -319,12 +320,13 @@ def test_the_judge_knows_nothing_of_what_it_judges() -> None:
     import ast
     from pathlib import Path
 
-    from agenthive.testing import oracle
+    from agenthive.testing import case, oracle
 
-    tree = ast.parse(Path(oracle.__file__).read_text("utf-8"))
-    modules = [
-        getattr(node, "module", None) or ",".join(alias.name for alias in node.names)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
-    assert not any("agenthive" in str(name) for name in modules)
+    for module in (case, oracle):
+        tree = ast.parse(Path(module.__file__).read_text("utf-8"))
+        modules = {
+            getattr(node, "module", None) or ",".join(alias.name for alias in node.names)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        }
+        assert not any("agenthive" in name for name in modules - {"agenthive.testing.case"})

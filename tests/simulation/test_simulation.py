@@ -24,7 +24,7 @@ from agenthive.runtimes.simulated import SimulatedRuntime
 from agenthive.runtimes.surroundings import Answer, Faults
 from agenthive.stores.memory import MemoryStore
 from agenthive.testing import simulation
-from agenthive.testing.oracle import Case
+from agenthive.testing.case import Case
 from agenthive.testing.simulation import main, random_workflow, simulate, simulate_seed
 
 TRACES = "from agenthive.testing.simulation import simulate; import sys; " + (

@@ -8,6 +8,7 @@ journal and the outside world survive a crash, everything else is lost. What hap
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from heapq import heappop, heappush
 from random import Random
@@ -23,7 +24,7 @@ from agenthive.core.ports import Batch, Call, Fault, Reply
 from agenthive.core.replay import replay, submission
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject, Micros
-from agenthive.errors import RunNotFound
+from agenthive.errors import Conflict, NotFound, RunNotFound
 from agenthive.runtimes.surroundings import Disk, Faults, Observer, World
 
 EPOCH: Micros = 1_700_000_000 * SECOND
@@ -99,6 +100,16 @@ class SimulatedRuntime:
                 return
             self._saw("cancel", {"run": run})
             self._pump_soon()
+
+        self._later(delay, try_it, life=0)
+
+    def ask(self, delay: Micros, say: Callable[[Driver, Micros], None]) -> None:
+        """Have somebody tell the driver something after ``delay``, if it counts by then."""
+
+        def try_it() -> None:
+            with suppress(NotFound, Conflict):
+                say(self.driver, self.clock())
+                self._pump_soon()
 
         self._later(delay, try_it, life=0)
 

@@ -12,18 +12,19 @@ from typing import Any, Final
 
 import msgspec
 
+from agenthive.core import definition
 from agenthive.core import events as ev
 from agenthive.core.driver import Driver
 from agenthive.core.invariants import driver_violations, violations
 from agenthive.core.journal import check
 from agenthive.core.ports import Batch, Record
-from agenthive.core.replay import replay
+from agenthive.core.replay import replay, submission
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import JSONObject, Micros
 from agenthive.errors import AgentHiveError, InternalError
 from agenthive.runtimes.simulated import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
-from agenthive.testing.oracle import Case
+from agenthive.testing.case import Case
 
 
 class Recorder:
@@ -74,9 +75,10 @@ class CheckedDriver(Driver):
 
 
 def case_of(specs: dict[str, WorkflowSpec], recorder: Recorder, disk: WatchedDisk) -> Case:
-    """All that the judge may know."""
-    case = Case({run: msgspec.to_builtins(spec) for run, spec in specs.items()}, recorder.seen)
-    for run in specs:
+    """All that the judge may know; of the runs that others have begun, too."""
+    found = {run: msgspec.to_builtins(specs_of(run, specs, disk)) for run in runs_of(specs, disk)}
+    case = Case(found, recorder.seen)
+    for run in found:
         records = disk.records(run)
         if records:
             case.journal[run] = _plain(records)
@@ -85,16 +87,29 @@ def case_of(specs: dict[str, WorkflowSpec], recorder: Recorder, disk: WatchedDis
     return case
 
 
+def runs_of(specs: Iterable[str], disk: WatchedDisk) -> list[str]:
+    """The runs that were submitted, and those that these have begun."""
+    return list(dict.fromkeys([*specs, *(name for name in disk.durable if name != ev.HIVE)]))
+
+
+def specs_of(run: str, specs: dict[str, WorkflowSpec], disk: WatchedDisk) -> WorkflowSpec:
+    """The workflow of a run."""
+    if run in specs:
+        return specs[run]
+    name = submission(disk.records(run)).definition
+    return definition.decode(disk.definition_of(name))
+
+
 def _plain(records: Iterable[Record]) -> list[dict[str, Any]]:
     return [event for record in records for event in msgspec.json.decode(record.payload)]
 
 
 def machine_faults(
-    specs: dict[str, WorkflowSpec], disk: MemoryStore, runtime: SimulatedRuntime
+    specs: dict[str, WorkflowSpec], disk: WatchedDisk, runtime: SimulatedRuntime
 ) -> list[str]:
     """What only the inside can show: chains, invariants, and replay against the live state."""
     found: list[str] = []
-    for run in specs:
+    for run in runs_of(specs, disk):
         records = disk.records(run)
         if not records:
             continue

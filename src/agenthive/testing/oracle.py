@@ -12,64 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-Event = dict[str, Any]
-Seen = tuple[int, str, dict[str, Any]]
+from agenthive.testing.case import UNDO, Case, Event, is_call
 
 CLOSED: Final = (
     "completed", "partially_completed", "failed", "cancelled", "compensated", "compensation_failed",
 )  # fmt: skip
 REFUSED: Final = ("rate_limited", "overloaded", "refused")
-UNDO: Final = "#undo"
 PLAIN: Final = re.compile(r"\{\{ *tasks\.(\w+)\.result((?:\.\w+)*) *\}\}")
 """A parameter that is a result, or a member of one: the judge can tell what it must be."""
-
-
-class Case:
-    """All that is known about one simulation.
-
-    ``specs`` maps run ids to definitions as plain JSON; ``journal`` maps run ids to their events;
-    ``hive`` is the hive's own stream; ``seen`` is what was observed, in order; ``durable_at`` says
-    for each (run, event number) how many observations had been made when it was on disk.
-    """
-
-    def __init__(self, specs: dict[str, Event], seen: list[Seen]) -> None:
-        self.specs = specs
-        self.seen = seen
-        self.journal: dict[str, list[Event]] = {}
-        self.hive: list[Event] = []
-        self.durable: dict[str, list[int]] = {}
-        self.crashes = 0
-        self._tasks: dict[str, dict[str, Event]] = {}
-        self.max_calls = 1 << 62
-        self.finished = True
-
-    def tasks(self, run: str) -> dict[str, Event]:
-        """Name -> task of a run, compensations as tasks of their own."""
-        if run in self._tasks:
-            return self._tasks[run]
-        found = self._tasks[run] = {}
-        retries = {a["name"]: a.get("retry") for a in self.specs[run].get("agents", ())}
-        for task in self.specs[run].get("tasks", ()):
-            found[task["name"]] = task
-            if "compensate" in task:
-                found[task["name"] + UNDO] = task["compensate"] | {"undoes": task["name"]}
-        for name, task in found.items():
-            found[name] = {"retry": retries.get(task.get("agent")), **task}
-        return found
-
-    def observations(self, what: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
-        """(index, time, data) of every observation of that kind."""
-        for i, (now, kind, data) in enumerate(self.seen):
-            if kind == what:
-                yield i, now, data
-
-    def last(self, run: str) -> dict[str, str]:
-        """Task -> the type of the last event that decided about it."""
-        found: dict[str, str] = {}
-        for event in self.journal.get(run, ()):
-            if "task" in event and event["type"] != "task.late_reply":
-                found[event["task"]] = event["type"]
-        return found
 
 
 def judge(case: Case) -> list[str]:
@@ -89,6 +39,8 @@ def _everything_ends(case: Case) -> Iterator[str]:
 def _awaits_somebody(case: Case, run: str) -> bool:
     """Some task acts once and nobody knows whether it has, or its agent is missing."""
     tasks = case.tasks(run)
+    if any("approval" in t or "wait_for" in t or "workflow" in t for t in tasks.values()):
+        return True
     return any(
         kind == "task.blocked"
         or (
@@ -188,7 +140,7 @@ def _once_means_once(case: Case) -> Iterator[str]:
             continue
         if (*owner, call["attempt"]) not in refused:
             made[owner] = made.get(owner, 0) + 1
-            if made[owner] > 1:
+            if made[owner] > 1 + case.retries_decided(*owner):
                 yield f"{owner}: effect 'once' was called again"
 
 
@@ -228,6 +180,8 @@ def _dependencies_first(case: Case) -> Iterator[str]:
                 continue
             for dep in tasks[event["task"]].get("depends_on", ()):
                 end = ended.get(dep)
+                if (end is None and tasks.may_be_bypassed(dep)) or not is_call(tasks[dep]):
+                    continue
                 tolerated = tasks[dep].get("continue_on_failure", False)
                 if end is None or (end["type"] == "task.failed" and not tolerated):
                     yield f"{run}/{event['task']}: started before '{dep}' had succeeded"
@@ -269,6 +223,7 @@ def _attempts_bounded(case: Case) -> Iterator[str]:
         lost = Counter(event["task"] for event in events if event["type"] == "task.lost")
         for task, count in starts.items():
             most = (tasks[task].get("retry") or {}).get("max_attempts", 3) + lost[task]
+            most *= 1 + case.retries_decided(run, task)
             if count > most:
                 yield f"{run}/{task}: {count} attempts, {most} allowed"
     numbers: set[tuple[str, str, int]] = set()
@@ -409,7 +364,10 @@ def _stopped_means_stopped(case: Case) -> Iterator[str]:
 
 def _final(case: Case, run: str, event: Event) -> bool:
     """A failure that is certainly the task's last one, and not tolerated."""
-    task = case.tasks(run)[event["task"]]
+    tasks = case.tasks(run)
+    task = tasks[event["task"]]
+    if event["task"] not in tasks or "asks" in task:
+        return False  # what an item or a round comes to is for its task to judge
     if "undoes" in task or task.get("continue_on_failure") or _effect(task) == "once":
         return False
     return not event["fault"].get("retriable", True)
@@ -427,6 +385,8 @@ def _compensations(case: Case) -> Iterator[str]:
                 if not undone or undone[-1] != name:
                     undone.append(name)
         tasks = case.tasks(run)
+        if any("compensate" in task and not is_call(task) for task in tasks.values()):
+            continue
         due = [task for task in reversed(order) if task + UNDO in tasks]
         status = _status(case, run)
         if undone != due[: len(undone)]:
@@ -443,8 +403,10 @@ def _right_ending(case: Case) -> Iterator[str]:
         if status is None:
             continue
         last = {task: kind for task, kind in case.last(run).items() if not task.endswith(UNDO)}
-        names = [task["name"] for task in case.specs[run].get("tasks", ())]
         tasks = case.tasks(run)
+        every = [task["name"] for task in case.specs[run].get("tasks", ())]
+        names = [n for n in every if is_call(tasks[n]) and not tasks.may_be_bypassed(n)]
+        partial = len(names) < len(every)
         good = [name for name in names if last.get(name) == "task.succeeded"]
         fine = all(
             last.get(name) == "task.succeeded"
@@ -454,12 +416,17 @@ def _right_ending(case: Case) -> Iterator[str]:
         asked = {event["type"] for event in case.journal[run]}
         if status == "completed" and not fine:
             yield f"{run}: completed, though not every task succeeded"
-        if status == "partially_completed" and (not good or fine):
+        if status == "partially_completed" and (not good or fine) and not partial:
             yield f"{run}: partially completed with {len(good)} of {len(names)}"
         if status == "cancelled" and "run.cancel_requested" not in asked:
             yield f"{run}: cancelled, though nobody asked"
         stopped = {"run.cancel_requested", "run.timed_out"} & asked
-        if status in ("failed", "compensated", "compensation_failed") and fine and not stopped:
+        if (
+            status in ("failed", "compensated", "compensation_failed")
+            and fine
+            and not stopped
+            and not partial
+        ):
             yield f"{run}: {status}, though every task succeeded"
 
 

@@ -21,7 +21,7 @@ from agenthive.core.report import NANO
 from agenthive.core.spec import WorkflowSpec
 from agenthive.insights.fit import Fit
 from agenthive.insights.spread import Spread
-from agenthive.testing.evidence import CheckedDriver
+from agenthive.testing.people import USUAL
 from agenthive.testing.plan import Plan, make_plan, read_workflow
 from agenthive.testing.play import UNKNOWN, Outcome, Played, Violation
 from agenthive.testing.recall import recall
@@ -120,20 +120,25 @@ class Rehearsal:
 
     def _tasks(self, one: Outcome) -> None:
         for task, calls in one.calls.items():
-            figures = self.tasks[task]
+            figures = self._figures(task)
             figures.calls += calls
             figures.most = max(figures.most, calls)
             figures.repeated += one.repeated[task]
         for task in one.path:
-            self.tasks[task].critical += 1
+            self._figures(task).critical += 1
         for task, count in one.acted.items():
-            self.tasks[task].acted_twice += count > 1
+            self._figures(task).acted_twice += count > 1
         for task, fault in one.failures:
             if task in self.tasks:
                 self.tasks[task].failed += not fault.startswith(UNKNOWN)
         for task, seconds in one.times.items():
-            if len(self.tasks[task].times) < SAMPLE:
-                self.tasks[task].times.append(seconds)
+            figures = self._figures(task)
+            if len(figures.times) < SAMPLE:
+                figures.times.append(seconds)
+
+    def _figures(self, task: str) -> TaskFigures:
+        """Those of a task; of a run that cannot be replayed, tasks go by their own names."""
+        return self.tasks.setdefault(task, TaskFigures(source="unknown"))
 
 
 def quantile(values: Iterable[float], share: float) -> float:
@@ -150,20 +155,29 @@ def simulate(
     inputs: Mapping[str, Any] | None = None,
     answers: Mapping[str, Any] | None = None,
     fit: str | Path | Fit | None = None,
-    make_driver: Callable[[], Driver] = CheckedDriver,
+    people: str = USUAL,
+    make_driver: Callable[[], Driver] | None = None,
     progress: Callable[[Rehearsal], None] | None = None,
 ) -> Rehearsal:
     """Play a workflow once for each seed; ``seeds`` is how many, from 0, or which.
 
     ``faults``: a preset (none, some, hostile) or chances such as ``crash=0.01,fail=0.1``.
     ``answers``: by task, ``result``, ``duration``, ``fail`` and ``cost``, where they are known.
-    ``fit``: a home in which the same agents have worked. ``progress`` is called after each seed.
+    ``fit``: a home in which the same agents have worked. ``people``: how long those take who answer
+    approvals and send signals (the median, such as ``15m``), or ``never``. ``progress`` is called
+    after each seed.
     Raises ConfigurationError if one of them cannot be used.
     """
     spec = read_workflow(workflow)
     known = recall(Path(fit), spec) if isinstance(fit, str | Path) else fit
     plan = make_plan(
-        spec, inputs=inputs, faults=faults, answers=answers, fit=known, make_driver=make_driver
+        spec,
+        inputs=inputs,
+        faults=faults,
+        answers=answers,
+        fit=known,
+        people=people,
+        make_driver=make_driver,
     )
     rehearsal = Rehearsal(plan)
     for seed in range(seeds) if isinstance(seeds, int) else seeds:

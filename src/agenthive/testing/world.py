@@ -7,7 +7,7 @@ ever reaches a real agent, a network, a file or a secret.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Final
 
@@ -28,6 +28,9 @@ GUESSES: Final = {"ai_agent": 4.0, "mcp_server": 1.0, "http_api": 0.5, "custom":
 GUESS: Final = 1.0
 DOUBT: Final = 0.6
 """The sigma of a guess."""
+NO_TIME: Final = Spread((0.0,))
+CALLS_NOBODY: Final = "calls nobody"
+"""The source of the time of a task without an agent."""
 FOREVER: Final[Micros] = 3600 * SECOND
 """When a call without a time-out that hangs does answer: a run must end."""
 PLACEHOLDER: Final[JSONValue] = {}
@@ -59,18 +62,35 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Spread | None = None
 
 
-def parts_of(graph: Graph, fit: Fit | None, examples: Mapping[str, Example]) -> dict[str, Part]:
-    """The part of each task that calls somebody, compensations too."""
-    declared = [task.estimated_duration for task in graph.spec.tasks]
+def parts_of(
+    graph: Graph, fit: Fit | None, examples: Mapping[str, Example], above: str = ""
+) -> dict[str, Part]:
+    """The part of each task, and of what may be done about it; ``above/NAME`` in sub-workflows.
+
+    Items and rounds of a task share its part.
+    """
     found: dict[str, Part] = {}
-    for i, node in enumerate(graph.nodes):
-        said = examples.get(node.key, Example())
-        seconds = declared[i] if i < len(declared) else None
-        found[node.key] = _part(node, seconds, fit, said)
+    for task, node in zip(graph.spec.tasks, graph.nodes[: graph.tasks], strict=True):
+        for one in node.patterns():
+            key = above + one.key
+            seconds = task.estimated_duration if one.key == task.name else None
+            found[key] = _part(one, seconds, fit, examples.get(key, Example()))
+        if task.workflow is not None:
+            found |= parts_of(Graph(task.workflow), fit, examples, f"{above}{task.name}/")
     return found
 
 
+def keys_of(graph: Graph) -> list[str]:
+    """What the parts of a workflow are called."""
+    return list(parts_of(graph, None, {}))
+
+
 def _part(node: Node, declared: float | None, fit: Fit | None, said: Example) -> Part:
+    if not node.agent.name:
+        given = said.result or (PLACEHOLDER,)
+        return Part(
+            time=NO_TIME, source=CALLS_NOBODY, result=given[0], example=said.result is not None
+        )
     known = fit.known(node.agent, node.action) if fit is not None else None
     time, source = _time(node.agent, declared, known, said)
     result = said.result or (fit.result(node.key) if fit is not None else None)
@@ -106,16 +126,27 @@ def _time(
 
 
 class RehearsedWorld:
-    """Answers calls as their parts and the trouble say, from one generator of random numbers."""
+    """Answers calls as their parts and the trouble say, from one generator of random numbers.
 
-    def __init__(self, rng: Random, parts: Mapping[str, Part], trouble: Trouble) -> None:
+    ``key_of`` gives the name of a call's part.
+    """
+
+    def __init__(
+        self,
+        rng: Random,
+        parts: Mapping[str, Part],
+        trouble: Trouble,
+        key_of: Callable[[str, str], str],
+    ) -> None:
+        self._key_of = key_of
         self._rng = rng
         self._parts = parts
         self._trouble = trouble
 
     def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
         """Success, or what goes wrong."""
-        rng, trouble, part = self._rng, self._trouble, self._parts[call.task]
+        rng, trouble = self._rng, self._trouble
+        part = self._parts[self._key_of(call.run, call.task)]
         took = max(1, micros(part.time.at(rng.random())))
         if rng.random() < trouble.slow:
             took = round(took * rng.uniform(3, 10))
