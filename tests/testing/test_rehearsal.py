@@ -294,9 +294,9 @@ class ActsFirst(Driver):
     """Makes every call before its intent is on disk."""
 
     def eager(self) -> list[act.Perform]:
-        rest = [one for one in self._committing if not isinstance(one, act.Perform)]
-        calls = [one for one in self._committing if isinstance(one, act.Perform)]
-        self._committing = rest
+        waiting = self._box._committing
+        calls = [one for one in waiting if isinstance(one, act.Perform)]
+        self._box._committing = [one for one in waiting if not isinstance(one, act.Perform)]
         return super().eager() + calls
 
 

@@ -21,6 +21,7 @@ from agenthive.cli import output
 from agenthive.cli.definitions import given_inputs, typed_inputs
 from agenthive.core.spec import WorkflowSpec
 from agenthive.settings import Settings
+from agenthive.testing.people import USUAL
 from agenthive.testing.rehearsal import Rehearsal, TaskFigures, quantile, simulate
 
 EVERY: Final = 1.0
@@ -39,6 +40,7 @@ class Told(NamedTuple):
     faults: str
     answers: Path | None
     fit: Path | None
+    people: str
 
     def again(self, spec: WorkflowSpec, seed: int) -> str:
         """The command that tells the story of a seed."""
@@ -51,6 +53,7 @@ class Told(NamedTuple):
         options = {"--inputs": self.inputs_file, "--answers": self.answers, "--fit": self.fit}
         for option, path in options.items():
             words += [] if path is None else [option, str(path)]
+        words += [] if self.people == USUAL else ["--people", self.people]
         return shlex.join([*words, "--faults", self.faults, "--seed", str(seed), "--trace"])
 
 
@@ -67,7 +70,7 @@ def rehearse(told: Told, settings: Settings, seeds: Sequence[int]) -> Rehearsal:
     answers = None if told.answers is None else authoring.inputs_from_file(told.answers)
     found = simulate(
         loaded.spec, seeds=seeds, faults=told.faults, inputs=inputs, answers=answers, fit=told.fit,
-        progress=_Progress(len(seeds)).take,
+        people=told.people, progress=_Progress(len(seeds)).take,
     )  # fmt: skip
     for note in (*loaded.warnings, *found.notes):
         output.note(f"note: {output.safe(note)}")
@@ -135,9 +138,8 @@ def _totals(found: Rehearsal) -> None:
 
 def _tasks(found: Rehearsal) -> None:
     total = len(found.seeds)
-    effects = {node.key: str(node.effect) for node in found.plan.graph.nodes}
     by_weight = sorted(found.tasks.items(), key=lambda one: -one[1].critical)
-    rows = [_task(key, effects[key], one, total) for key, one in by_weight if one.calls]
+    rows = [_task(key, one, total) for key, one in by_weight if one.calls or one.critical]
     heads = (
         "TASK", "CRITICAL", "P50", "P95", "CALLS", "MOST", "REPEATED", "EFFECT", "ACTED TWICE",
         "FAILED", "TIME IS",
@@ -146,12 +148,13 @@ def _tasks(found: Rehearsal) -> None:
     output.table(heads, rows)
 
 
-def _task(key: str, effect: str, one: TaskFigures, total: int) -> tuple[str, ...]:
-    times = (output.span(quantile(one.times, 0.5)), output.span(quantile(one.times, 0.95)))
-    twice = _share(one.acted_twice, total) if effect in ("any", "once") else "-"
-    counts = (f"{one.calls / total:.2f}", str(one.most), _share(one.repeated, one.calls))
-    failed = _share(one.failed, total)
-    return (key, _share(one.critical, total), *times, *counts, effect, twice, failed, one.source)
+def _task(key: str, one: TaskFigures, total: int) -> tuple[str, ...]:
+    times = [output.span(quantile(one.times, share)) if one.times else "-" for share in (0.5, 0.95)]
+    twice = _share(one.acted_twice, total) if one.effect in ("any", "once") else "-"
+    repeated = _share(one.repeated, one.calls) if one.calls else "-"
+    counts = (f"{one.calls / total:.2f}", str(one.most), repeated)
+    ends = (one.effect or "-", twice, _share(one.failed, total), one.source)
+    return (key, _share(one.critical, total), *times, *counts, *ends)
 
 
 def _failures(found: Rehearsal) -> None:

@@ -108,6 +108,15 @@ class Case:
         return found
 
     def retries_decided(self, run: str, task: str) -> int:
-        """How often somebody found out that a call of unknown outcome may be made again."""
-        events = self.journal.get(run, ())
-        return sum(1 for e in events if e.get("outcome") == "retry" and e["task"] == task)
+        """How often it was found out that a call of unknown outcome may be made again."""
+        return sum(_says_again(event, task) for event in self.journal.get(run, ()))
+
+
+def _says_again(event: Event, task: str) -> bool:
+    """Somebody decided so, or who was asked said that it has not happened."""
+    if event.get("outcome") == "retry":
+        return bool(event["task"] == task)
+    told = event.get("result")
+    happened = told.get("happened") if isinstance(told, dict) else told
+    asked = event.get("task", "").startswith(task + RECONCILE)
+    return event["type"] == "task.succeeded" and asked and happened is False

@@ -37,7 +37,9 @@ STEPS_A_TASK: Final = 1000
 
 THE_RUN: Final = "the run"
 TIMED_OUT: Final = "timed out"
-FOR_OTHERS: Final = frozenset({"dependency", "parts", "child"})
+HELPLESS: Final = frozenset({"outcome", "agent"})
+"""Reasons for waiting that nobody in a simulation takes away."""
+FOR_OTHERS: Final = frozenset({"dependency", "parts", "child", "slot"})
 """Reasons for waiting behind which there is another one."""
 TOLD: Final = frozenset({"expression", "not_a_list", "not_a_time", "too_many_items"})
 """Kinds of fault whose message says what is wrong with a workflow."""
@@ -210,14 +212,17 @@ class Played:
 
     def _waits(self) -> str:
         """What the run waits for; empty if it does not."""
+        kinds = self._reasons()
+        return f"waiting ({', '.join(sorted(kinds))})" if kinds else ""
+
+    def _reasons(self) -> set[str]:
+        """The kinds of reason why the run has not ended; empty if it has."""
         kinds: set[str] = set()
-        for run in self.runs:
-            live = self.runtime.driver.runs.get(run)
-            if live is not None and live.state.status not in CLOSED:
+        lives = self.runtime.driver.runs
+        for live in lives.values() if self.run in lives else ():
+            if live.state.status not in CLOSED:
                 kinds |= {str(reason.kind) for reason in why(live.state)}
-        if self.run not in self.runtime.driver.runs:
-            return ""
-        return f"waiting ({', '.join(sorted(kinds - FOR_OTHERS))})"
+        return kinds - FOR_OTHERS or kinds
 
     def _acted(self) -> dict[str, int]:
         keys: Counter[tuple[str, str]] = Counter()
@@ -275,6 +280,8 @@ class Played:
             (check.__name__.strip("_"), line) for check in CHECKS for line in check(self.case)
         ]
         specs = {self.run: self.plan.spec}
+        if self.plan.people is not None and (kinds := self._reasons()) and not kinds & HELPLESS:
+            found.append(("everything_ends", f"{self.run}: waits though nobody is missing"))
         found += [("state", line) for line in machine_faults(specs, self.disk, self.runtime)]
         return [Violation(self.seed, name, detail) for name, detail in found]
 

@@ -43,6 +43,7 @@ class TaskFigures(msgspec.Struct, kw_only=True):
     """
 
     source: str
+    effect: str = ""
     critical: int = 0
     calls: int = 0
     most: int = 0
@@ -73,7 +74,10 @@ class Rehearsal:
         self.statuses: dict[str, int] = {}
         self.examples: dict[str, int] = {}
         self.failures: Counter[tuple[str, str]] = Counter()
-        self.tasks = {key: TaskFigures(source=part.source) for key, part in plan.parts.items()}
+        self.tasks = {
+            key: TaskFigures(source=part.source, effect=part.effect)
+            for key, part in plan.parts.items()
+        }
         self.violations: list[Violation] = []
         self.broken: list[int] = []
 

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from agenthive.core.graph import Graph, Node
+from agenthive.core.nodes import RECONCILE
 from agenthive.core.ports import Call, Fault, Reply, Usage
 from agenthive.core.spec import AgentSpec, Effect
 from agenthive.core.values import SECOND, JSONValue, Micros, micros
@@ -46,15 +47,15 @@ USUAL: Final[tuple[tuple[Trait, int], ...]] = (
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """How the calls of one task are played. ``source`` says where its time is from.
 
-    ``example`` is whether ``result`` is one, not a placeholder; ``reads``, whether the task changes
-    nothing outside.
+    ``example`` is whether ``result`` is one, not a placeholder; ``effect`` is the task's, empty if
+    it calls nobody.
     """
 
     time: Spread
     source: str
     result: JSONValue = PLACEHOLDER
     example: bool = False
-    reads: bool = False
+    effect: str = ""
     fail: float = 0.0
     hang: float = 0.0
     traits: tuple[tuple[Trait, int], ...] = USUAL
@@ -94,7 +95,7 @@ def _part(node: Node, declared: float | None, fit: Fit | None, said: Example) ->
     known = fit.known(node.agent, node.action) if fit is not None else None
     time, source = _time(node.agent, declared, known, said)
     result = said.result or (fit.result(node.key) if fit is not None else None)
-    part = Part(time=time, source=source, reads=node.effect is Effect.NONE)
+    part = Part(time=time, source=source, effect=str(node.effect))
     if known is not None:
         part = msgspec.structs.replace(
             part, fail=known.fail, hang=known.hang, traits=known.traits or USUAL,
@@ -139,14 +140,25 @@ class RehearsedWorld:
         key_of: Callable[[str, str], str],
     ) -> None:
         self._key_of = key_of
+        self._acts: dict[tuple[str, str], Micros] = {}
         self._rng = rng
         self._parts = parts
         self._trouble = trouble
 
     def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
-        """Success, or what goes wrong."""
-        rng, trouble = self._rng, self._trouble
+        """Success, or what goes wrong; who asks what came of a call is told the truth."""
         part = self._parts[self._key_of(call.run, call.task)]
+        of, asks, _ = call.task.rpartition(RECONCILE)
+        if asks and not part.example:
+            happened = self._acts.get((call.run, of), now + 1) <= now
+            part = msgspec.structs.replace(part, result={"happened": happened})
+        answer = self._answer(call, part)
+        if answer.acts is not None:
+            self._acts.setdefault((call.run, call.task), now + answer.acts)
+        return answer
+
+    def _answer(self, call: Call, part: Part) -> Answer:
+        rng, trouble = self._rng, self._trouble
         took = max(1, micros(part.time.at(rng.random())))
         if rng.random() < trouble.slow:
             took = round(took * rng.uniform(3, 10))
@@ -190,7 +202,7 @@ class RehearsedWorld:
 
 def _acts(part: Part, took: Micros) -> Micros | None:
     """When the call's effect happens, if it has one."""
-    return None if part.reads else took // 2
+    return None if part.effect == Effect.NONE else took // 2
 
 
 def _limited(rng: Random) -> Answer:

@@ -52,6 +52,13 @@ SEEDS = 100
     type=click.Path(path_type=Path),
     help="Learn times, failures, costs and results from the runs of this home.",
 )
+@click.option(
+    "--people",
+    metavar="TIME",
+    default="1h",
+    show_default=True,
+    help="How long people take to approve or to send a signal (the median), or never.",
+)
 @json_option
 def command(
     file: Path,
@@ -63,6 +70,7 @@ def command(
     faults: str,
     answers_file: Path | None,
     fit: Path | None,
+    people: str,
     as_json: bool,
 ) -> int:
     """Play the workflow in FILE on virtual time, once for each seed, and say what came of it.
@@ -87,7 +95,7 @@ def command(
 
     if trace and seed is None:
         raise click.UsageError("--trace tells of one run: say which with --seed K.")
-    told = Told(file, pairs, inputs_file, faults, answers_file, fit)
+    told = Told(file, pairs, inputs_file, faults, answers_file, fit, people)
     found = rehearse(told, settings_of(None), range(seeds) if seed is None else [seed])
     if trace and seed is not None:
         show_story(found, seed, as_json=as_json)
