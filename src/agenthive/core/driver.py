@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
+import msgspec
+
 from agenthive.core import actions as act
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
@@ -56,7 +58,7 @@ class Driver:
         self._hive: list[ev.HiveEvent] = []
         self._hive_committing: list[ev.HiveEvent] = []
         self._hive_seq = 0
-        self._definitions: dict[str, bytes] = {}
+        self._next = Batch()
         self._timers: list[tuple[Micros, str, int]] = []
         self._eager: list[act.Perform] = []
         self._after: list[act.Action] = []
@@ -79,7 +81,8 @@ class Driver:
             raise Conflict(f"run {event.run} exists already")
         now = self._clock(now)
         live = self._join(event.run, RunState(graph), now)
-        self._definitions[event.definition] = body
+        self._next.definitions.append((event.definition, body))
+        self._next.uses.append((event.run, event.definition))
         self._hive.append(
             ev.RunOpened(at=now, run=event.run, tenant=event.tenant, owner=event.owner)
         )
@@ -125,6 +128,13 @@ class Driver:
         now = self._clock(now)
         self._heard(live, index, _STOPPED, now)
         self._apply(live, ev.TaskCancelled(at=now, task=task, attempt=attempt), now)
+
+    def tend(self, now: Micros, facts: Sequence[ev.HiveEvent], work: Batch, token: int) -> None:
+        """Write facts about runs that are not open here, and the work they tell of, at once."""
+        now = self._clock(now)
+        self._hive += [msgspec.structs.replace(fact, at=now) for fact in facts]
+        self._next.take(work)
+        self._after.append(act.Acknowledge(token))
 
     # Recovery.
 
@@ -184,10 +194,9 @@ class Driver:
             self._start_tasks(now)
         if not self._dirty and not self._hive:
             return None
-        batch = Batch(definitions=list(self._definitions.items()))
-        self._definitions = {}
+        batch, self._next = self._next, Batch()
         for live in self._dirty.values():
-            batch.records.append(live.record(RULES))
+            batch.records.append(live.record(RULES, batch))
             if live.row_changed():
                 batch.runs.append(live.row())
         self._in_batch = list(self._dirty.values())
@@ -244,6 +253,8 @@ class Driver:
         if kept:
             batch.records.append(self._hive_record())
         self._hive = later
+        for one in (batch, self._next):
+            one.uses = [use for use in one.uses if use[0] not in asked]
         return list(asked.values())
 
     def _forget(self, run: str) -> None:

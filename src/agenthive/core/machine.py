@@ -13,7 +13,7 @@ from typing import Final, Never, TypeAlias
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
 from agenthive.core.rules import stopping
-from agenthive.core.run_state import RunState
+from agenthive.core.run_state import INPUTS, RunState
 from agenthive.core.spec import Effect, FailureStrategy
 from agenthive.core.states import CLOSED, OPEN, UNSTARTED, RunStatus, TaskState
 from agenthive.core.transitions import (
@@ -110,7 +110,10 @@ def _note_started(state: RunState, task: int, event: ev.TaskStarted) -> None:
 def _note_succeeded(state: RunState, task: int, event: ev.TaskSucceeded) -> None:
     state.faults.pop(task, None)
     if state.readers[task]:
-        state.results[task] = event.result
+        if event.blob is None:
+            state.results[task] = event.result
+        else:
+            state.blobs[task] = event.blob
     if task in state.graph.undo:
         state.ended.append(task)
 
@@ -271,6 +274,8 @@ def _forget(state: RunState, task: int) -> None:
         state.readers[read] -= 1
         if not state.readers[read]:
             state.results.pop(read, None)
+            if state.blobs:
+                state.blobs.pop(read, None)
     if state.wake_at:
         state.wake_at.pop(task, None)
     if state.blocked:
@@ -324,6 +329,8 @@ def _submitted(state: RunState, event: ev.RunSubmitted) -> None:
         raise InvalidTransition(f"run {event.run}: submitted twice")
     state.run, state.name, state.inputs = event.run, event.name, event.inputs
     state.tenant, state.owner, state.created = event.tenant, event.owner, event.at
+    if event.blob is not None:
+        state.blobs[INPUTS] = event.blob
 
 
 def _waited(state: RunState, at: int) -> int:

@@ -6,8 +6,10 @@ Plain data: everything here follows from the run's events alone.
 
 from __future__ import annotations
 
+from typing import Final
+
 from agenthive.core.graph import Graph
-from agenthive.core.ports import Fault
+from agenthive.core.ports import Blob, Fault
 from agenthive.core.spec import FailureStrategy
 from agenthive.core.states import COMPENSATION, OPEN, RunStatus, TaskState
 from agenthive.core.values import JSONObject, JSONValue, Micros, micros
@@ -15,6 +17,9 @@ from agenthive.core.values import JSONObject, JSONValue, Micros, micros
 _TIMED = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
 _UNDER_WAY = frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING})
 
+
+INPUTS: Final = -1
+"""Where `RunState.blobs` notes the run's inputs."""
 
 _NONE = dict.fromkeys(TaskState, 0)
 
@@ -27,13 +32,14 @@ class RunState:
     keep the run from ending. ``results`` keeps what some open task will still read. ``since[i]`` is
     when i came into its state. ``parked`` is since when only somebody's help is awaited; that, and
     the time during which no process had the run, is ``away`` from its time-out. ``unpaid`` holds
-    (task, attempt) of calls that ended without saying what they used.
+    (task, attempt) of calls that ended without saying what they used. ``blobs`` says where large
+    results (and `INPUTS`) are that a replay has met and nobody has filled in yet.
     """
 
     __slots__ = (
-        "attempts", "away", "blocked", "broken", "cancelling", "counts", "created", "ended",
-        "faults", "finished", "graph", "hard_failures", "inputs", "last_at", "losses", "name",
-        "open", "owner", "parked", "pending", "readers", "results", "run", "seq", "since",
+        "attempts", "away", "blobs", "blocked", "broken", "cancelling", "counts", "created",
+        "ended", "faults", "finished", "graph", "hard_failures", "inputs", "last_at", "losses",
+        "name", "open", "owner", "parked", "pending", "readers", "results", "run", "seq", "since",
         "started", "state", "status", "stopping", "tenant", "timed_out", "to_undo",
         "undo_failures", "undoing", "unpaid", "wake_at",
     )  # fmt: skip
@@ -61,6 +67,7 @@ class RunState:
         self.since: list[Micros] = [0] * size
         self.broken: set[int] = set()
         self.results: dict[int, JSONValue] = {}
+        self.blobs: dict[int, Blob] = {}
         self.faults: dict[int, Fault] = {}
         self.wake_at: dict[int, Micros] = {}
         self.losses: dict[int, int] = {}

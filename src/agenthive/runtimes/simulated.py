@@ -212,7 +212,7 @@ class SimulatedRuntime:
         self.driver.load_hive(self.disk.records(ev.HIVE))
         for row in self.disk.rows(unfinished=True):
             graph = self.graph_of(row.run)
-            state = replay(graph, self.disk.records(row.run))
+            state = replay(graph, self.disk.records(row.run), self.disk.contents)
             self.driver.load(self.clock(), state, self._missing(graph.spec))
         self._pump_soon()
 
