@@ -9,6 +9,7 @@ core's business, how it is written `authoring`'s. A new store gets a URL scheme 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.ports import RunRow, Store
 from agenthive.core.report import RunReport
+from agenthive.core.retention import Retention
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.states import Reason, RunStatus
@@ -42,6 +44,7 @@ from agenthive.infra.ids import uuid7
 from agenthive.owner import Door
 from agenthive.runtimes.embedded import EmbeddedRuntime
 from agenthive.stores.archive import Archive, Fact
+from agenthive.stores.housekeeping import Dropped, candidates, drop
 from agenthive.stores.memory import MemoryStore
 
 MEMORY = "memory:"
@@ -68,6 +71,7 @@ class Hive:
         self._store: Store | None = None
         self._archive: Archive | None = None
         self._runtime: EmbeddedRuntime | None = None
+        self._tidying = asyncio.Lock()
         self._door = None if self.home is None else Door(self.home, self)
 
     @classmethod
@@ -189,6 +193,17 @@ class Hive:
             states.append((state, self._missing(state.graph.spec)))
         self._live.recover(states)
         return wanted
+
+    async def collect(self, policy: Retention) -> AsyncIterator[Dropped]:
+        """Drop the ended runs that are kept no longer; tells how far it is, again and again.
+
+        Raises StoreUnavailable or StoreFailed if the journal takes nothing.
+        """
+        async with self._tidying:
+            store = self._stored
+            rows = await candidates(store, policy, self._clock.now())
+            async for done in drop(store, rows, self._live.tend):
+                yield done
 
     # Looking.
 
@@ -317,6 +332,14 @@ class Hive:
                 "the hive is not open", hint="Use `async with Hive.open(...)`."
             )
         return self._runtime
+
+    @property
+    def _stored(self) -> Store:
+        if self._store is None:
+            raise ConfigurationError(
+                "the hive is not open", hint="Use `async with Hive.open(...)`."
+            )
+        return self._store
 
     @property
     def _reader(self) -> Archive:

@@ -214,7 +214,8 @@ class Bench:
         self.driver = Driver(**self.limits)
         self.driver.load_hive(self.disk.records(ev.HIVE))
         for row in reversed(self.disk.rows(unfinished=True)):
-            state = replay(self.graphs[row.run], self.disk.records(row.run))
+            records = self.disk.records(row.run)
+            state = replay(self.graphs[row.run], records, self.disk.contents)
             self.driver.load(self.now, state, missing or {})
 
     def wait(self, seconds: float) -> list[act.Action]:

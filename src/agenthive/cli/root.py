@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "why": "Say why each open task of a run does not go on.",
     "events": "Print the facts of a run, oldest first.",
     "cancel": "Cancel an open run.",
+    "du": "Show how much room a home takes, and what for.",
+    "gc": "Drop runs that ended long ago, and give their room back.",
     "agents": "List the kinds of agent and the custom agents that are known.",
     "config": "Show the settings and where each comes from.",
     "doctor": "Check this installation and the journal of its home.",

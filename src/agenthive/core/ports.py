@@ -207,6 +207,10 @@ class Store(Protocol):
         """Records of a stream whose events come after event number ``after``, oldest first."""
         ...
 
+    def last(self, stream: str) -> Awaitable[Record | None]:
+        """The last record of a stream."""
+        ...
+
     def scan(self, after: int = 0, limit: int = 1000) -> Awaitable[Sequence[Record]]:
         """Records of all streams with ``pos`` > ``after``, in the order they were committed."""
         ...

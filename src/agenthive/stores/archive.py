@@ -14,9 +14,10 @@ from agenthive.core import blobs, definition
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.journal import Chains, check
-from agenthive.core.ports import Blob, Record, RunRow, Store
+from agenthive.core.ports import Blob, Record, RunRow, Sizes, Store, StreamSize
 from agenthive.core.replay import facts, replay, submission
 from agenthive.core.report import RunReport, report
+from agenthive.core.retention import Retention
 from agenthive.core.roll import Roll
 from agenthive.core.run_state import RunState
 from agenthive.core.states import Reason
@@ -24,6 +25,7 @@ from agenthive.core.story import Line, describe, story, tag
 from agenthive.core.values import Micros
 from agenthive.core.why import why
 from agenthive.errors import NotFound, RunNotFound, StoreCorrupt
+from agenthive.stores.housekeeping import candidates
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,10 +97,8 @@ class Archive:
 
     async def last(self, run: str) -> int:
         """The number of a run's last fact, 0 if it has none."""
-        number = 0
-        async for record in self._store.read(run):
-            number = record.seq + record.count - 1
-        return number
+        record = await self._store.last(run)
+        return 0 if record is None else record.seq + record.count - 1
 
     async def progress(self, run: str) -> int:
         """How many tasks of an open run have succeeded so far."""
@@ -106,6 +106,19 @@ class Archive:
         async for record in self._store.read(run):
             done += sum(isinstance(event, ev.TaskSucceeded) for _, event in facts([record]))
         return done
+
+    async def due(self, policy: Retention, now: Micros) -> tuple[list[RunRow], Sizes]:
+        """The runs that are kept no longer, and what would go with them."""
+        rows = await candidates(self._store, policy, now)
+        return rows, await self._store.sizes([row.run for row in rows])
+
+    async def sizes(self, run: str | None = None) -> Sizes:
+        """How much is in the journal; with ``run``, only what would go with that run."""
+        return await self._store.sizes(None if run is None else [run])
+
+    async def largest(self, limit: int) -> Sequence[StreamSize]:
+        """The largest streams, largest first."""
+        return await self._store.largest(limit)
 
     async def state(self, run: str) -> RunState:
         """The state of a run, replayed."""

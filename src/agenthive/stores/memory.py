@@ -87,6 +87,11 @@ class MemoryStore:
         """All records of a stream, for callers without an event loop."""
         return list(self._streams.get(stream, ()))
 
+    async def last(self, stream: str) -> Record | None:
+        """The last record of a stream."""
+        records = self._streams.get(stream)
+        return records[-1] if records else None
+
     async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
         """Records of all streams with ``pos`` > ``after``."""
         return [record for record in self._records if record.pos > after][:limit]

@@ -124,6 +124,9 @@ async def _keeps_what_it_is_given(place: Place) -> None:
     _same(await _all(store, "s"), given, "later")
     _same(await store.scan(), given, "in a scan")
     require(await _all(store, "other") == [], "a stream that does not exist has records")
+    last = await store.last("s")
+    require(last is not None and last.seq == 5, "`last` does not give a stream's last record")
+    require(await store.last("other") is None, "a stream that does not exist has a last record")
 
 
 async def _chains_each_stream(place: Place) -> None:

@@ -126,6 +126,10 @@ ON CONFLICT (run) DO UPDATE SET
 SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
 FROM records WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?;
 
+-- name: last
+SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
+FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1;
+
 -- name: scan
 SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
 FROM records WHERE pos > ? ORDER BY pos LIMIT ?;
@@ -146,9 +150,12 @@ SELECT
 
 -- name: sizes_of
 WITH gone AS (SELECT value AS stream FROM json_each(?)),
+used AS (SELECT DISTINCT digest FROM uses WHERE stream IN (SELECT stream FROM gone)),
 lost AS (
-    SELECT digest FROM uses GROUP BY digest
-    HAVING min(stream IN (SELECT stream FROM gone)) = 1
+    SELECT digest FROM used WHERE NOT EXISTS (
+        SELECT 1 FROM uses
+        WHERE uses.digest = used.digest AND stream NOT IN (SELECT stream FROM gone)
+    )
 )
 SELECT
     (SELECT coalesce(sum(octet_length(payload)), 0) FROM records
