@@ -14,6 +14,7 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -27,6 +28,7 @@ from agenthive.infra.frames import receive, send
 from agenthive.infra.home import Home
 from agenthive.stores.archive import Fact
 from agenthive.stores.housekeeping import Dropped
+from agenthive.stores.transfer import TakenIn
 
 LONGEST_PATH: Final = 100
 """Bytes a socket's path may have everywhere."""
@@ -65,6 +67,10 @@ class Asked(Protocol):
 
     def collect(self, policy: Retention) -> AsyncIterator[Dropped]:
         """Drop what is kept no longer."""
+        ...
+
+    def take_in(self, file: str | Path, *, open_too: bool = False) -> Awaitable[TakenIn]:
+        """Take in a run from a file."""
         ...
 
 
@@ -162,6 +168,8 @@ class Door:
             async for done in self._asked.collect(msgspec.convert(request["policy"], Retention)):
                 yield {"done": done}
             yield {"ok": None}
+        elif what == "take_in":
+            yield {"ok": await self._asked.take_in(request["file"], open_too=request["open"])}
         elif what == "status":
             yield {"ok": {"pid": os.getpid(), "callers": len(self._callers)}}
         else:
@@ -206,6 +214,11 @@ class Caller:
         async for answer in self._talk(ask="collect", policy=policy):
             if "done" in answer:
                 yield msgspec.convert(answer["done"], Dropped)
+
+    async def take_in(self, file: Path, *, open_too: bool = False) -> TakenIn:
+        """Have a run taken in from a file of this machine, named by its whole path."""
+        asked = self._ask(ask="take_in", file=str(file), open=open_too)
+        return msgspec.convert(await asked, TakenIn)
 
     async def _ask(self, within: float | None = None, **request: Any) -> Any:
         try:

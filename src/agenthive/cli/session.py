@@ -27,6 +27,7 @@ from agenthive.owner import Caller
 from agenthive.settings import Settings
 from agenthive.stores.archive import Fact
 from agenthive.stores.housekeeping import Dropped
+from agenthive.stores.transfer import TakenIn
 
 PATIENCE: Final = 10.0
 """Seconds to wait for an owner that neither answers nor leaves."""
@@ -159,6 +160,10 @@ class Session:
     def collect(self, policy: Retention) -> AsyncIterator[Dropped]:
         """Have dropped what is kept no longer; how far that is. Raises OwnerGone."""
         return (self.hive or self._caller).collect(policy)
+
+    async def take_in(self, file: Path, *, open_too: bool) -> TakenIn:
+        """Have a run taken in from a file."""
+        return await (self.hive or self._caller).take_in(file, open_too=open_too)
 
     async def report(self, run: str) -> RunReport:
         """What a run came to so far."""

@@ -182,6 +182,7 @@ class RunImported(Event, frozen=True, tag="hive.run_imported"):
     run: str
     head: str
     events: int
+    status: str
     tenant: str = "default"
     owner: str = "local"
 

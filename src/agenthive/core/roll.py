@@ -6,14 +6,26 @@ Knows only the hive's facts, never what is in a run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from agenthive.core import events as ev
 from agenthive.core.ports import Record
+from agenthive.core.states import CLOSED
 from agenthive.errors import StoreCorrupt
 
 _OPEN = -1
 _GONE = 0
+
+
+def imported(records: Iterable[Record]) -> dict[str, int]:
+    """The runs that came in open from a file, with the number of their last fact then."""
+    found: dict[str, int] = {}
+    for record in records:
+        if b"hive.run_imported" in record.payload:
+            for event in ev.decode_hive(record.payload):
+                if isinstance(event, ev.RunImported) and event.status not in CLOSED:
+                    found[event.run] = event.events
+    return found
 
 
 class Roll:
@@ -27,8 +39,10 @@ class Roll:
         if record.stream != ev.HIVE:
             return
         for event in ev.decode_hive(record.payload):
-            if isinstance(event, ev.RunOpened | ev.RunImported):
+            if isinstance(event, ev.RunOpened):
                 self._events[event.run] = _OPEN
+            elif isinstance(event, ev.RunImported):
+                self._events[event.run] = event.events if event.status in CLOSED else _OPEN
             elif isinstance(event, ev.RunClosed):
                 self._events[event.run] = event.events
             elif isinstance(event, ev.RunDropped):

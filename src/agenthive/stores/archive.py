@@ -18,7 +18,7 @@ from agenthive.core.ports import Blob, Record, RunRow, Sizes, Store, StreamSize
 from agenthive.core.replay import facts, replay, submission
 from agenthive.core.report import RunReport, report
 from agenthive.core.retention import Retention
-from agenthive.core.roll import Roll
+from agenthive.core.roll import Roll, imported
 from agenthive.core.run_state import RunState
 from agenthive.core.states import Reason
 from agenthive.core.story import Line, describe, story, tag
@@ -26,6 +26,7 @@ from agenthive.core.values import Micros
 from agenthive.core.why import why
 from agenthive.errors import NotFound, RunNotFound, StoreCorrupt
 from agenthive.stores.housekeeping import candidates
+from agenthive.stores.transfer import exported
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +120,16 @@ class Archive:
     async def largest(self, limit: int) -> Sequence[StreamSize]:
         """The largest streams, largest first."""
         return await self._store.largest(limit)
+
+    async def export(self, run: str) -> AsyncIterator[bytes]:
+        """A run as the lines of a file. Raises RunNotFound, StoreCorrupt."""
+        async for line in exported(self._store, await self.records(run)):
+            yield line
+
+    async def untouched(self) -> set[str]:
+        """Runs that came in open from a file, and that nobody has gone on with here."""
+        told = imported([record async for record in self._store.read(ev.HIVE)])
+        return {run for run, events in told.items() if events == await self.last(run)}
 
     async def state(self, run: str) -> RunState:
         """The state of a run, replayed."""
