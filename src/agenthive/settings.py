@@ -94,7 +94,6 @@ SETTINGS: Final = (
     ),
 )  # fmt: skip
 
-_RETENTION: Final = ("retention_completed", "retention_failed", "retention_others")
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 _Value = Path | int | str | tuple[str, ...] | dict[str, str]
 
@@ -171,10 +170,24 @@ class Settings:
         return cast("dict[str, str]", self._values["agents"][0])
 
     @property
+    def retention_completed(self) -> str:
+        """Such as 30d, or forever."""
+        return cast("str", self._values["retention_completed"][0])
+
+    @property
+    def retention_failed(self) -> str:
+        """Such as 30d, or forever."""
+        return cast("str", self._values["retention_failed"][0])
+
+    @property
+    def retention_others(self) -> str:
+        """Such as 30d, or forever."""
+        return cast("str", self._values["retention_others"][0])
+
+    @property
     def retention(self) -> Retention:
         """How long runs are kept after they have ended."""
-        completed, failed, others = (str(self._values[name][0]) for name in _RETENTION)
-        return by_class(completed, failed, others)
+        return by_class(self.retention_completed, self.retention_failed, self.retention_others)
 
 
 class _Gathering:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from agenthive.core.retention import Retention
     from agenthive.settings import Settings
 
+TOLD_EVERY = 1000
+"""Runs between two words about how far it is."""
 ENDED = (
     "completed", "partially_completed", "failed", "cancelled", "compensated", "compensation_failed",
 )  # fmt: skip
@@ -115,7 +117,7 @@ async def _go(settings: Settings, policy: Retention) -> tuple[int, dict[str, Any
     async with Session(settings) as session:
         async for done in session.collect(policy):
             told = msgspec.to_builtins(done)
-            if done.runs >= said + 1000:
+            if done.runs >= said + TOLD_EVERY:
                 said = done.runs
                 output.note(f"dropped {done.runs:,} of {done.due:,} runs")
     return told.pop("due"), told
