@@ -9,6 +9,7 @@ core's business, how it is written `authoring`'s. A new store gets a URL scheme 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager
@@ -27,11 +28,13 @@ from agenthive.core.people import Question, Verdict, questions
 from agenthive.core.ports import RunRow, Store
 from agenthive.core.replies import plain_json
 from agenthive.core.report import RunReport
+from agenthive.core.retention import Retention
+from agenthive.core.roll import imported
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.states import Reason, RunStatus
 from agenthive.core.story import Line
-from agenthive.core.values import JSONObject, JSONValue
+from agenthive.core.values import JSONObject, JSONValue, Micros
 from agenthive.errors import (
     AgentUnavailable,
     ConfigurationError,
@@ -45,7 +48,9 @@ from agenthive.infra.ids import uuid7
 from agenthive.owner import Door
 from agenthive.runtimes.embedded import EmbeddedRuntime
 from agenthive.stores.archive import Archive, Fact
+from agenthive.stores.housekeeping import Dropped, candidates, drop
 from agenthive.stores.memory import MemoryStore
+from agenthive.stores.transfer import Arrival, TakenIn, arrival
 
 MEMORY = "memory:"
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -71,6 +76,9 @@ class Hive:
         self._store: Store | None = None
         self._archive: Archive | None = None
         self._runtime: EmbeddedRuntime | None = None
+        self._tidying = asyncio.Lock()
+        self._taken: set[str] = set()
+        self._imported: dict[str, int] = {}
         self._door = None if self.home is None else Door(self.home, self)
 
     @classmethod
@@ -144,6 +152,8 @@ class Hive:
         the journal takes nothing.
         """
         run = uuid7() if run_id is None else await self._free(run_id)
+        if run in self._taken or run in self._driver.runs:
+            raise Conflict(f"run {run} exists already")
         await self._submit(run, workflow, dict(inputs or {}))
         return run
 
@@ -245,14 +255,19 @@ class Hive:
     async def resume(self, runs: list[str] | None = None) -> list[str]:
         """Go on with these runs, or with every unfinished one; the ids of those taken over.
 
+        One that came in open from a file is gone on with only if it is asked for.
+
         Calls that were under way when the process ended are made again under their keys.
         """
         rows = await self._reader.runs(unfinished=True)
         open_here = self._driver.runs
         # The oldest first: a run that waits for another one is taken over before it.
         found = [row.run for row in reversed(rows) if row.run not in open_here]
+        if runs is None:
+            asked = [run for run in found if not await self._untouched(run)]
+        else:
+            asked = [run for run in found if run in runs]
         states: dict[str, RunState] = {}
-        asked = list(found if runs is None else (run for run in found if run in runs))
         while asked:
             run = asked.pop()
             if run in found and run not in states:
@@ -261,6 +276,48 @@ class Hive:
         taken = [states[run] for run in found if run in states]
         self._live.recover([(state, self._missing(state.graph.spec)) for state in taken])
         return [state.run for state in taken]
+
+    async def collect(self, policy: Retention) -> AsyncIterator[Dropped]:
+        """Drop the ended runs that are kept no longer; tells how far it is, again and again.
+
+        Raises StoreUnavailable or StoreFailed if the journal takes nothing.
+        """
+        async with self._tidying:
+            store = self._stored
+            self._taken.clear()
+            rows = await candidates(store, policy, self._clock.now())
+            async for done in drop(store, rows, self._live.tend):
+                yield done
+
+    async def take_in(self, file: str | Path, *, open_too: bool = False) -> TakenIn:
+        """Take in a run that `Archive.export` wrote; nothing happens if it is here, just so.
+
+        One that has not ended is refused unless ``open_too``, and goes on only when `resume` is
+        asked for it by name. Raises DefinitionError, Conflict, JournalTooNew, StoreUnavailable,
+        StoreFailed, OSError.
+        """
+        found = await asyncio.to_thread(_arrival, Path(file), self._clock.now())
+        if found.open and not open_too:
+            raise Conflict(
+                f"run {found.fact.run} has not ended: where it comes from it may still go on",
+                hint="Say that it does not with --open; then resume it here by its id.",
+            )
+        async with self._tidying:
+            new = await self._take_in(found)
+        return TakenIn(run=found.fact.run, status=found.fact.status, new=new)
+
+    async def _take_in(self, found: Arrival) -> bool:
+        run = found.fact.run
+        last = await self._stored.last(run)
+        if last is not None and last.hash.hex() == found.fact.head:
+            return False
+        await self._free(run)
+        # Until runs are dropped again, nobody else gets this id, however late their question is.
+        self._taken.add(run)
+        await self._live.tend([found.fact], found.work)
+        if found.open:
+            self._imported[run] = found.fact.events
+        return True
 
     # Looking.
 
@@ -325,7 +382,9 @@ class Hive:
         try:
             self._store = _open_store(self.home, owner=True)
             self._archive = Archive(self._store)
-            self._driver.load_hive([record async for record in self._store.read(ev.HIVE)])
+            told = [record async for record in self._store.read(ev.HIVE)]
+            self._driver.load_hive(told)
+            self._imported = imported(told)
             clock = self._clock.now
             self._runtime = EmbeddedRuntime(self._driver, self._store, self.agents, clock)
             self._runtime.start()
@@ -357,9 +416,14 @@ class Hive:
             raise DefinitionError(
                 f"{run!r} cannot be a run id", hint="Use up to 128 letters, digits and - _ . :"
             )
-        if await self._reader.last(run):
+        if run in self._taken or run in self._driver.runs or await self._reader.last(run):
             raise Conflict(f"run {run} exists already")
         return run
+
+    async def _untouched(self, run: str) -> bool:
+        """Whether it came in open from a file, and nobody has asked for it to go on here."""
+        events = self._imported.get(run)
+        return events is not None and events == await self._reader.last(run)
 
     def _graph(self, name: str, workflow: WorkflowSpec) -> Graph:
         """Runs of one definition share a graph; the cache is dropped when it grows too large."""
@@ -387,6 +451,14 @@ class Hive:
                 "the hive is not open", hint="Use `async with Hive.open(...)`."
             )
         return self._runtime
+
+    @property
+    def _stored(self) -> Store:
+        if self._store is None:
+            raise ConfigurationError(
+                "the hive is not open", hint="Use `async with Hive.open(...)`."
+            )
+        return self._store
 
     @property
     def _reader(self) -> Archive:
@@ -421,6 +493,11 @@ def _bound(workflow: WorkflowSpec, given: JSONObject) -> tuple[WorkflowSpec, JSO
 def _plain(said: str) -> str:
     """Never text that a journal cannot hold, such as half of a surrogate pair."""
     return said.encode(errors="backslashreplace").decode()
+
+
+def _arrival(file: Path, now: Micros) -> Arrival:
+    with file.open("rb") as lines:
+        return arrival(lines, now)
 
 
 def _open_store(home: Home | None, *, owner: bool) -> Store:

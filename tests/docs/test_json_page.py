@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from agenthive import Directory, Hive, load
+from agenthive.stores.transfer import SCHEMA
 from tests.cli.conftest import Cli, cli, here, workflow
 
 __all__ = ["cli", "here"]
@@ -176,8 +177,14 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
         ("show", "nope"),
         ("run", "bad.json"),
         ("cancel", name),
+        ("du",),
+        ("du", name),
+        ("export", name, "-o", "run.jsonl"),
+        ("import", "run.jsonl"),
+        ("gc", "--older-than", "1w"),
     )
     outputs += [cli(*words, "--json").json for words in asked]
+    outputs.append(json.loads(cli("export", name).out.splitlines()[0]))
     outputs += [json.loads(line) for line in cli("events", name, "--json").out.splitlines()]
     return outputs
 
@@ -208,7 +215,8 @@ def test_documents_are_as_their_page_says(
 def test_every_document_has_a_section(schemas: dict[str, list[Key]]) -> None:
     sources = (ROOT / "src" / "agenthive" / "cli").rglob("*.py")
     text = "".join(file.read_text("utf-8") for file in sources)
-    used = {f"agenthive/{name}/1" for name in re.findall(r"\bdocument\(\s*\"([a-z-]+)\"", text)}
+    names = re.findall(r"\bdocument\(\s*\"([a-z-]+)\"", text)
+    used = {f"agenthive/{name}/1" for name in names} | {f"{SCHEMA}1"}
     assert len(used) >= 12
     assert set(schemas) == used
 

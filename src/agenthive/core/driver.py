@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from heapq import heappop, heappush
 
+import msgspec
+
 from agenthive.core import actions as act
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
@@ -149,6 +151,13 @@ class Driver(Obeying):
         now = self._clock(now)
         self._heard(live, index, STOPPED, now)
         self._apply(live, ev.TaskCancelled(at=now, task=task, attempt=attempt), now)
+
+    def tend(self, now: Micros, facts: Sequence[ev.HiveEvent], work: Batch, token: int) -> None:
+        """Write facts about runs that are not open here, and the work they tell of, at once."""
+        now = self._clock(now)
+        self._box.hive += [msgspec.structs.replace(fact, at=now) for fact in facts]
+        self._box.next.take(work)
+        self._box.after.append(act.Acknowledge(token))
 
     # Recovery.
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from agenthive.core.ports import Fault, Usage
+from agenthive.core.ports import Blob, Fault, Usage
 from agenthive.core.values import JSONObject, JSONValue, Micros
 
 
@@ -33,7 +33,10 @@ class Parent(msgspec.Struct, frozen=True, gc=False):
 
 
 class RunSubmitted(Event, frozen=True, tag="run.submitted"):
-    """A run was accepted. ``definition`` is the digest of the workflow it is pinned to."""
+    """A run was accepted. ``definition`` is the digest of the workflow it is pinned to.
+
+    Large inputs are kept apart: ``blob`` says where.
+    """
 
     run: str
     name: str
@@ -42,6 +45,7 @@ class RunSubmitted(Event, frozen=True, tag="run.submitted"):
     tenant: str = "default"
     owner: str = "local"
     parent: Parent | None = None
+    blob: Blob | None = None
 
 
 class RunStarted(Event, frozen=True, tag="run.started"):
@@ -83,12 +87,16 @@ class TaskStarted(TaskEvent, frozen=True, tag="task.started"):
 
 
 class TaskSucceeded(TaskEvent, frozen=True, tag="task.succeeded"):
-    """The agent answered well; or an equal call had, whose ``run/task`` is ``cached``."""
+    """The agent answered well; or an equal call had, whose ``run/task`` is ``cached``.
+
+    A large result is kept apart: ``blob`` says where.
+    """
 
     attempt: int
     result: JSONValue = None
     usage: Usage | None = None
     cached: str = ""
+    blob: Blob | None = None
 
 
 class TaskFailed(TaskEvent, frozen=True, tag="task.failed"):
@@ -289,6 +297,27 @@ class RunClosed(Event, frozen=True, tag="hive.run_closed"):
     events: int
 
 
+class RunDropped(Event, frozen=True, tag="hive.run_dropped"):
+    """An ended run was taken out of the journal: what its last record's ``head`` was (hex)."""
+
+    run: str
+    head: str
+    events: int
+    status: str
+    closed: Micros
+
+
+class RunImported(Event, frozen=True, tag="hive.run_imported"):
+    """A run was taken in from a file, as far as its record with the hash ``head`` (hex)."""
+
+    run: str
+    head: str
+    events: int
+    status: str
+    tenant: str = "default"
+    owner: str = "local"
+
+
 class BreakerOpened(Event, frozen=True, tag="hive.breaker_opened"):
     """An endpoint failed too often; no call goes there before ``until``."""
 
@@ -330,6 +359,8 @@ class AnswerAfterEnd(Event, frozen=True, tag="hive.answer_after_end"):
 HiveEvent: TypeAlias = (
     RunOpened
     | RunClosed
+    | RunDropped
+    | RunImported
     | BreakerOpened
     | BreakerClosed
     | ClockSteppedBack

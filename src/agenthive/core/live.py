@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from agenthive.core import blobs
 from agenthive.core import events as ev
 from agenthive.core.estimates import Estimates
 from agenthive.core.keys import Keys
-from agenthive.core.ports import Record, RunRow
+from agenthive.core.ports import Batch, Record, RunRow
 from agenthive.core.run_state import RunState
 from agenthive.core.scope import scope
 from agenthive.core.spec import AgentSpec
@@ -74,18 +75,21 @@ class Live:
         rank = self.rank
         return rank[index] if index < len(rank) else rank[self.state.graph.origin(index)]
 
-    def record(self, rules: int) -> Record:
-        """What has not been written yet, as one record."""
+    def record(self, rules: int, batch: Batch) -> Record:
+        """What has not been written yet, as one record. Large values go into the batch."""
         events, self.pending = self.pending, []
         first = self.written + 1
         self.written += len(events)
+        payload = ev.encode(events)
+        if len(payload) > blobs.LARGE:
+            payload = ev.encode(blobs.lift(self.run, events, batch))
         return Record(
             stream=self.run,
             seq=first,
             count=len(events),
             at=events[-1].at,
             type="run",
-            payload=ev.encode(events),
+            payload=payload,
             rules=rules,
         )
 

@@ -33,7 +33,12 @@ def _started(state: RunState, task: int, event: ev.TaskStarted) -> None:
 
 def _succeeded(state: RunState, task: int, event: ev.TaskSucceeded) -> None:
     state.faults.pop(task, None)
-    keep_result(state, task, event.result)
+    if event.blob is None:
+        keep_result(state, task, event.result)
+    else:
+        # Only in a replay: what was made of it meanwhile is filled in with it, afterwards.
+        state.blobs[task] = event.blob
+        keep_result(state, task, event.blob)  # type: ignore[arg-type]
 
 
 def _failed(state: RunState, task: int, event: ev.TaskFailed) -> None:

@@ -173,7 +173,8 @@ class Obeying:
 
     def _accept(self, event: ev.RunSubmitted, graph: Graph, body: bytes, now: Micros) -> Live:
         live = self._join(event.run, RunState(graph), now)
-        self._box.definitions[event.definition] = body
+        self._box.next.definitions.append((event.definition, body))
+        self._box.next.uses.append((event.run, event.definition))
         self._box.hive.append(
             ev.RunOpened(at=now, run=event.run, tenant=event.tenant, owner=event.owner)
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from agenthive.core import actions as act
 from agenthive.core import events as ev
@@ -83,6 +83,18 @@ class EmbeddedRuntime:
             say(self._clock(), token)
         except AgentHiveError as error:
             self._waiters.settle(token, error)
+        self._poke()
+        await done
+
+    async def tend(self, facts: Sequence[ev.HiveEvent], work: Batch) -> None:
+        """Write facts about runs that are not open here, and the work they tell of.
+
+        It is on disk when this returns; while the journal takes no writes, it waits.
+        """
+        if self.failed is not None:
+            raise self.failed
+        token, done = self._waiters.expect()
+        self.driver.tend(self._clock(), facts, work, token)
         self._poke()
         await done
 

@@ -217,7 +217,7 @@ class SimulatedRuntime:
         # The oldest first: a run that waits for another one is there before it.
         for row in reversed(self.disk.rows(unfinished=True)):
             graph = self.graph_of(row.run)
-            state = replay(graph, self.disk.records(row.run))
+            state = replay(graph, self.disk.records(row.run), self.disk.contents)
             self.driver.load(self.clock(), state, self._missing(graph.spec))
         self._pump_soon()
 

@@ -59,7 +59,12 @@ class Observer(Protocol):
 
 
 class Disk(Protocol):
-    """A journal that can be written without an event loop: what survives a crash."""
+    """A journal that can be written without an event loop: what survives a crash.
+
+    ``contents`` holds its blobs by their digest.
+    """
+
+    contents: dict[str, bytes]
 
     def write(self, batch: Batch) -> None:
         """Write one batch, all or nothing."""

@@ -19,6 +19,14 @@ def record_of(row: tuple[Any, ...]) -> Record:
     )  # fmt: skip
 
 
+def record_values(record: Record, pos: int, prev: bytes, mark: bytes) -> tuple[Any, ...]:
+    """What is written for a record, chained to ``prev``."""
+    return (
+        pos, record.stream, record.seq, record.count, record.at, record.type, record.v,
+        record.rules, record.actor, record.cause, record.payload.decode(), prev, mark,
+    )  # fmt: skip
+
+
 def run_of(row: tuple[Any, ...]) -> RunRow:
     """A row of the run list as it was read."""
     run, name, status, created, finished, total, completed, failed, tenant, owner = row
