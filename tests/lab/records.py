@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tests.lab import ranges, sources
-from tests.lab.result import Figure, Result, plain
+from tests.lab.result import Figure, Result
 
 FILE = sources.ROOT / "lab" / "results.jsonl"
 
 
-class Line(NamedTuple):
+@dataclass(frozen=True)
+class Line:
     """One result, and what it was measured on."""
 
     result: Result
@@ -28,7 +30,11 @@ class Line(NamedTuple):
     date: str
 
 
-class Total(NamedTuple):
+ABOUT = tuple(one.name for one in fields(Line) if one.name != "result")
+
+
+@dataclass(frozen=True)
+class Total:
     """All lines of one row and one digest together."""
 
     row: str
@@ -50,9 +56,8 @@ def read(file: Path = FILE) -> list[Line]:
 
 
 def _line(told: dict[str, Any]) -> Line:
-    result = Result(**{name: told[name] for name in Result._fields})
-    about = {name: str(told.get(name, "")) for name in Line._fields if name != "result"}
-    return Line(result, **about)
+    result = Result(**{one.name: told[one.name] for one in fields(Result)})
+    return Line(result, **{name: str(told.get(name, "")) for name in ABOUT})
 
 
 def measured(result: Result, root: Path = sources.ROOT) -> Line:
@@ -66,7 +71,7 @@ def append(line: Line, file: Path = FILE) -> bool:
     if line.result.clean and any(_says_the_same(line, old) for old in read(file)):
         return False
     file.parent.mkdir(parents=True, exist_ok=True)
-    told = plain(line.result) | {n: getattr(line, n) for n in Line._fields if n != "result"}
+    told = asdict(line.result) | {name: getattr(line, name) for name in ABOUT}
     with file.open("a", encoding="utf-8") as out:
         out.write(json.dumps(told, sort_keys=True) + "\n")
     return True

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 Figure = float | int | str
 Say = Callable[[str], None]
 
 
-class Result(NamedTuple):
+@dataclass(frozen=True)
+class Result:
     """What came of units ``first`` to before ``last`` of a row.
 
     ``count``: units that were really done. ``violations``: one line each, with the unit that shows
@@ -72,7 +74,7 @@ class Skipped(Exception):
 
 def plain(result: Result) -> dict[str, Any]:
     """As JSON writes it."""
-    return dict(result._asdict())
+    return asdict(result)
 
 
 JOBS = "AGENTHIVE_LAB_JOBS"

@@ -31,7 +31,7 @@ def load(name: str) -> Row:
     missing = [word for word in (*Row.__annotations__, "run") if not hasattr(module, word)]
     if missing:
         raise AttributeError(f"tests/lab/rows/{name}.py has no {', '.join(missing)}")
-    return module  # type: ignore[return-value]
+    return module
 
 
 def progress(row: str) -> Say:
