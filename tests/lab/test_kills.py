@@ -115,7 +115,8 @@ class Remains:
         whole = {"once.9": self.stream, "hive": self.hive}
         self._journal(folder / "home" / "journal.db", whole)
         for name, lives in (("ledger", self.ledger), ("told", self.told)):
-            lines = [line for life in lives for line in ({"what": "life"}, *life)]
+            lines = [line for n, life in enumerate(lives)
+                     for line in ({"what": "life", "number": n}, *life)]  # fmt: skip
             (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
         return [line for line in judge(folder, "crowd") if "once.9" in line]
 

@@ -39,14 +39,15 @@ def read_lines(path: Path) -> list[Event]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def lives_of(lines: list[Event]) -> list[list[Event]]:
-    """The lines of each process."""
-    found: list[list[Event]] = []
+def lives_of(lines: list[Event], count: int) -> list[list[Event]]:
+    """The lines of each process. One that died at once left none."""
+    found: list[list[Event]] = [[] for _ in range(count)]
+    number = 0
     for line in lines:
         if line["what"] == "life":
-            found.append([])
+            number = line["number"]
         else:
-            found[-1].append(line)
+            found[number].append(line)
     return found
 
 
@@ -55,11 +56,11 @@ class Case:
 
     def __init__(self, folder: Path, scenario: str) -> None:
         self.runs: dict[str, Flow] = {run: flow_of(run) for run in SCENARIOS[scenario].runs}
-        self.ledger = read_lines(folder / "ledger")
-        self.told = read_lines(folder / "told")
         self.journal = read_journal(folder / "home" / "journal.db")
         kills = sorted(folder.glob("kill*"), key=lambda path: int(path.name[4:]))
         self.kills = [read_journal(kill / "journal.db") for kill in kills]
+        self.ledger = lives_of(read_lines(folder / "ledger"), len(kills) + 1)
+        self.told = lives_of(read_lines(folder / "told"), len(kills) + 1)
 
     def task(self, run: str, key: str) -> Task:
         """The task with that key; what undoes one is a task of its own."""
@@ -69,7 +70,7 @@ class Case:
 
     def begun(self) -> Iterator[tuple[int, Event, Task]]:
         """Every call that an agent saw: the number of its life, the line, the task."""
-        for number, life in enumerate(lives_of(self.ledger)):
+        for number, life in enumerate(self.ledger):
             for line in life:
                 if line["what"] == "begin":
                     yield number, line, self.task(line["run"], line["task"])
@@ -91,12 +92,15 @@ class Case:
 
 def judge(folder: Path, scenario: str) -> list[str]:
     """What is wrong in what these processes left behind."""
-    case = Case(folder, scenario)
+    try:
+        case = Case(folder, scenario)
+    except sqlite3.DatabaseError as error:
+        return [f"a journal cannot be read: {error}"]
     return [line for check in CHECKS for line in check(case)]
 
 
 def _broke(case: Case) -> Iterator[str]:
-    for line in case.ledger:
+    for line in (line for life in case.ledger for line in life):
         if line["what"] == "broke":
             yield f"a process broke: {line['error']}"
 
@@ -104,7 +108,7 @@ def _broke(case: Case) -> Iterator[str]:
 def _acknowledged_is_kept(case: Case) -> Iterator[str]:
     """At every kill, and at the end, the journal holds what was acknowledged before."""
     acknowledged: list[Event] = []
-    for number, life in enumerate(lives_of(case.told)):
+    for number, life in enumerate(case.told):
         acknowledged += life
         for journal in (case.after(number), case.journal):
             for line in acknowledged:
@@ -126,8 +130,7 @@ def _nothing_is_taken_back(case: Case) -> Iterator[str]:
 
 def _everything_ends(case: Case) -> Iterator[str]:
     """Every run ends as it must, or waits, visibly, for what only somebody outside can know."""
-    waits = {line["run"]: line["why"] for line in lives_of(case.told)[-1]
-             if line["what"] == "waits"}  # fmt: skip
+    waits = {line["run"]: line["why"] for line in case.told[-1] if line["what"] == "waits"}
     for run, flow in case.runs.items():
         status = case.status(run)
         if status == flow.ends:
@@ -230,7 +233,7 @@ def _order(case: Case) -> Iterator[str]:
 
 
 def _slots(case: Case) -> Iterator[str]:
-    for life in lives_of(case.ledger):
+    for life in case.ledger:
         under_way: Counter[str] = Counter()
         for line in life:
             if line["what"] not in ("begin", "end"):

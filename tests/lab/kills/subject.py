@@ -1,11 +1,11 @@
 """The process that is killed: a hive on disk, with workflows in which things go wrong.
 
 Reads lines ``{"folder", "scenario", "points" or "after"}`` from standard input: a first process
-kills itself at its N-th crash point (or is killed after so many seconds), the next at the next
-number, and so on; the last one lives. Each is a fork of this one, so it starts in no time. What the
-agents do stands in FOLDER/ledger, written through to the disk line by line; what was acknowledged
-goes to the standard output of each process, which is FOLDER/told. Answers one JSON line for each
-line read. It judges nothing: `oracle.py` does, from outside.
+kills itself at its N-th crash point (at the -Nth while it opens the home; or is killed after so
+many seconds), the next at the next number, and so on; the last one lives. Each is a fork of this
+one, so it starts in no time. What the agents do stands in FOLDER/ledger, written through to the
+disk line by line; what was acknowledged goes to the standard output of each process, which is
+FOLDER/told. Answers one JSON line for each line read. It judges nothing: `oracle.py` does.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[3]))
+import apsw
+
 from agenthive.agents.directory import Directory
 from agenthive.core.driver import Driver
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
@@ -41,6 +43,8 @@ from agenthive.stores.sqlite import SqliteStore
 from tests.lab.kills.flows import AGENTS, SCENARIOS, Flow, Task, flow_of
 
 STUCK = 3
+FILES = {"open", "os.mkdir", "os.rename", "os.remove", "os.truncate", "os.chmod", "socket.bind"}
+"""What is done to files while a home is opened, as Python tells it; SQLite tells its statements."""
 WRITING = 0.003
 """Seconds that a write to a rough disk takes at least, so that much can happen meanwhile."""
 REFUSED = 6
@@ -92,11 +96,12 @@ def lines_of(file: Path) -> list[dict[str, Any]]:
 class Life:
     """One process, from its start to its end or its crash."""
 
-    def __init__(self, folder: Path, scenario: str, crash_at: int) -> None:
+    def __init__(self, folder: Path, scenario: str, crash_at: int, number: int) -> None:
         self.home = folder / "home"
         self.ledger = folder / "ledger"
         self.scenario = SCENARIOS[scenario]
-        self.crash_at, self.points, self.writes = crash_at, 0, 0
+        self.crash_at, self.points, self.openings, self.writes = crash_at, 0, 0, 0
+        self.number, self.opened = number, True
         self.was_last = False
         self.past = [*lines_of(self.ledger), *lines_of(folder / "told")]
         self.working: dict[str, asyncio.Event] = {}
@@ -106,6 +111,13 @@ class Life:
         self.points += 1
         if self.points == self.crash_at:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    def opening(self) -> None:
+        """A place where it may die while it makes or opens the home: a file or a statement."""
+        if not self.opened:
+            self.openings += 1
+            if self.openings == -self.crash_at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def refuses(self, batch: Batch) -> bool:
         """Whether a rough disk takes nothing just now."""
@@ -170,11 +182,14 @@ class Life:
         began = time.monotonic()
         agents = Directory()
         agents.register("w", self.work)
-        self.write("life")
-        self.tell("life")
+        self.write("life", number=self.number)
+        self.tell("life", number=self.number)
+        self.opened = False
         most = self.scenario.max_runs
         async with Hive.open(self.home, recover=True, max_runs=most, agents=agents) as hive:
-            self.write("ready", seconds=round(time.monotonic() - began, 4))
+            self.opened = True
+            seconds = round(time.monotonic() - began, 4)
+            self.write("ready", seconds=seconds, openings=self.openings)
             known = {row.run for row in await hive.runs()}
             await asyncio.gather(*(self.see_to(hive, run, known) for run in self.scenario.runs))
             for row in await hive.runs(unfinished=True):
@@ -248,6 +263,16 @@ def place_crash_points() -> None:
         _point()
         return actions
 
+    def watched_statement(*_: object) -> bool:
+        _opening()
+        return True
+
+    def watched_call(name: str, _: object) -> None:
+        if name in FILES:
+            _opening()
+
+    sys.addaudithook(watched_call)
+    apsw.connection_hooks.append(lambda db: db.set_exec_trace(watched_statement))
     SqliteStore.append = watched_append  # type: ignore[method-assign]
     Driver.committed = watched_committed  # type: ignore[assignment, method-assign]
 
@@ -257,8 +282,13 @@ def _point() -> None:
         LIFE.point()
 
 
-def live(folder: Path, scenario: str, crash_at: int, after: float) -> int:
-    """A forked process: 0, -9 or STUCK."""
+def _opening() -> None:
+    if LIFE is not None:
+        LIFE.opening()
+
+
+def live(folder: Path, scenario: str, crash_at: int, after: float, number: int) -> int:
+    """A forked process: 0, -9 or STUCK. ``number``: how many died here before it."""
     child = os.fork()
     if child:
         return ended(child, after)
@@ -266,7 +296,7 @@ def live(folder: Path, scenario: str, crash_at: int, after: float) -> int:
     try:
         global LIFE
         os.dup2(os.open(folder / "told", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 1)
-        LIFE = Life(folder, scenario, crash_at)
+        LIFE = Life(folder, scenario, crash_at, number)
         asyncio.run(asyncio.wait_for(LIFE.run(), SCENARIOS[scenario].patience))
         code = 0
     except TimeoutError:
@@ -298,15 +328,16 @@ def keep(folder: Path, kills: int) -> None:
 
 def lives(folder: Path, scenario: str, points: list[int], after: list[float]) -> dict[str, Any]:
     """One process after the other, until one is not killed any more."""
-    kills, code = 0, -signal.SIGKILL
+    kills = earlier = len([*folder.glob("kill*")])
+    code = -signal.SIGKILL
     plan = [*((point, 0.0) for point in points), *((0, seconds) for seconds in after)]
     while code == -signal.SIGKILL:
         crash_at, seconds = plan.pop(0) if plan else (0, 0.0)
-        code = live(folder, scenario, crash_at, seconds)
+        code = live(folder, scenario, crash_at, seconds, kills)
         if code == -signal.SIGKILL:
             kills += 1
             keep(folder, kills)
-    return {"kills": kills, "code": code}
+    return {"kills": kills - earlier, "code": code}
 
 
 def main() -> None:
