@@ -11,6 +11,14 @@ from enum import StrEnum
 
 import msgspec
 
+from agenthive.core.flow_spec import (
+    ApprovalSpec,
+    CacheSpec,
+    EachSpec,
+    ReconcileSpec,
+    RepeatSpec,
+    WaitSpec,
+)
 from agenthive.core.policies.breaker import BreakerPolicy
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.values import JSONObject, JSONValue
@@ -75,12 +83,16 @@ class TaskSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
     """One node of the graph. ``timeout`` and ``estimated_duration`` are seconds.
 
     ``parameters`` may hold ``{{ expressions }}`` in its strings. ``timeout`` None means that of the
-    agent. ``priority`` is 1 (last) to 10 (first).
+    agent. ``priority`` is 1 (last) to 10 (first). What stands around the call comes in this order:
+    ``when``, ``delay`` or ``until``, ``wait_for``, ``for_each``, ``approval`` (of each item),
+    ``repeat_until``, the call. A task without an agent calls nobody: it runs ``workflow`` (with its
+    parameters as the inputs), or only waits. ``when`` is an expression; ``delay`` (seconds) and
+    ``until`` (a time) may hold expressions.
     """
 
     name: str
-    agent: str
-    action: str
+    agent: str = ""
+    action: str = ""
     description: str = ""
     parameters: JSONObject = {}
     depends_on: tuple[str, ...] = ()
@@ -91,6 +103,18 @@ class TaskSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
     priority: int = 5
     estimated_duration: float | None = None
     compensate: CompensationSpec | None = None
+    when: str = ""
+    delay: float | str | None = None
+    until: str = ""
+    wait_for: WaitSpec | None = None
+    approval: ApprovalSpec | None = None
+    for_each: EachSpec | None = None
+    repeat_until: RepeatSpec | None = None
+    workflow: WorkflowSpec | None = None
+    output_schema: JSONObject | None = None
+    cache: CacheSpec | None = None
+    heartbeat_timeout: float | None = None
+    reconcile: ReconcileSpec | None = None
 
 
 class InputSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -109,7 +133,8 @@ class WorkflowSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_def
     """A whole workflow. ``timeout`` (seconds) bounds the run; None means no bound.
 
     ``dialect`` 0 is document C's defaults, 1 is the native ones; the defaults have been applied
-    already when this value exists, so it is only a record of what the author wrote.
+    already when this value exists, so it is only a record of what the author wrote. ``outputs`` may
+    hold expressions: what a task that runs this workflow gets as its result.
     """
 
     name: str
@@ -122,3 +147,4 @@ class WorkflowSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_def
     failure_strategy: FailureStrategy = FailureStrategy.STOP
     timeout: float | None = 300.0
     inputs: dict[str, InputSpec] = {}
+    outputs: JSONObject = {}
