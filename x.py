@@ -7,8 +7,8 @@
     check [--fast] [--only STEP,..] [--skip STEP,..]
                      format, lint, types, contracts, house, docs, tests, coverage
     bench [NAME]     run benchmarks/NAME.py (no NAME: list them)
-    lab [gate|nightly|ROW [--seeds A:B]]
-                     put the promises to the proof; results go to lab/ and RELIABILITY.md
+    lab gate|nightly|ROW [--seeds A:B]
+                     put the promises to the proof: lab/results.jsonl, RELIABILITY.md (`lab -h`)
     docs             write the generated pages of docs/reference again
     lock             resolve requirements/*.lock again
     help             print this
@@ -210,7 +210,8 @@ def lab(args: list[str]) -> int:
 
 def docs(args: list[str]) -> int:
     ensure()
-    return run(PYTHON, "docs/reference/generate.py", *args)
+    code = run(PYTHON, "docs/reference/generate.py", *args)
+    return run(PYTHON, "-m", "tests.lab", "page", *args) or code
 
 
 def lock(args: list[str]) -> int:

@@ -49,8 +49,9 @@ class Total:
     date: str
 
 
-def read(file: Path = FILE) -> list[Line]:
+def read(file: Path | None = None) -> list[Line]:
     """Every line, oldest first."""
+    file = file or FILE
     text = file.read_text("utf-8") if file.exists() else ""
     return [_line(json.loads(one)) for one in text.splitlines() if one]
 
@@ -66,8 +67,9 @@ def measured(result: Result, root: Path = sources.ROOT) -> Line:
     return Line(result, sources.digest(root), sources.harness(root), sources.commit(root), date)
 
 
-def append(line: Line, file: Path = FILE) -> bool:
+def append(line: Line, file: Path | None = None) -> bool:
     """Write it down, unless it only repeats what stands there; whether it was written."""
+    file = file or FILE
     if line.result.clean and any(_says_the_same(line, old) for old in read(file)):
         return False
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -94,9 +96,8 @@ def done(row: str, lines: Iterable[Line], digest: str) -> list[range]:
     return ranges.union(
         range(line.result.first, line.result.last)
         for line in lines
-        if line.result.row == row and line.digest == digest and not line.result.violations
-        and line.result.count == line.result.last - line.result.first
-    )  # fmt: skip
+        if line.result.row == row and line.digest == digest and line.result.clean
+    )
 
 
 def planted(row: str, harness: str, lines: Iterable[Line] | None = None) -> dict[str, int | None]:
