@@ -46,7 +46,7 @@ def text(file: Path | None = None) -> str:
     return "\n".join(
         [
             NOTE + HEAD,
-            *_promises(newest),
+            *_promises(newest, found),
             *_later(),
             *_rows(found, newest),
             *_planted(found, newest),
@@ -55,24 +55,29 @@ def text(file: Path | None = None) -> str:
     )
 
 
-def _promises(newest: dict[str, Total]) -> list[str]:
+def _promises(newest: dict[str, Total], found: dict[str, Row]) -> list[str]:
     head = "| | Promise | What makes it true | Proved by | Measured | Its limit |"
-    body = [_promise(one, newest) for one in PROMISES]
+    body = [_promise(one, newest, found) for one in PROMISES]
     return ["## Promises", "", head, "|---|---|---|---|---|---|", *body, ""]
 
 
-def _promise(one: Promise, newest: dict[str, Total]) -> str:
+def _promise(one: Promise, newest: dict[str, Total], found: dict[str, Row]) -> str:
     commands = [f"`x.py lab {row}`" for row in one.rows] + [f"`{test}`" for test in one.tests]
-    measured = "<br>".join(_short(row, newest.get(row)) for row in one.rows)
+    measured = "<br>".join(_short(row, newest.get(row), found.get(row)) for row in one.rows)
     cells = (one.name, one.promise, one.mechanism, "<br>".join(commands), measured, one.limit)
     return f"| {' | '.join(cells)} |"
 
 
-def _short(row: str, total: Total | None) -> str:
+def _unit(row: Row | None) -> str:
+    """What a row counts."""
+    return str(getattr(row, "UNIT", "units"))
+
+
+def _short(name: str, total: Total | None, row: Row | None) -> str:
     if total is None:
-        return f"{row}: not measured yet"
-    wrong = f"{len(total.violations)} violations" if total.violations else "0 violations"
-    return f"{row}: {total.count:,} units, {wrong} (`{total.commit}`)"
+        return f"{name}: not measured yet"
+    wrong = f"{len(total.violations)} violations"
+    return f"{name}: {total.count:,} {_unit(row)}, {wrong} (`{total.commit}`)"
 
 
 def _later() -> list[str]:
@@ -88,7 +93,7 @@ def _rows(found: dict[str, Row], newest: dict[str, Total]) -> list[str]:
 
 
 def _row(row: Row, total: Total | None) -> list[str]:
-    goal = f"Gate {len(row.GATE):,} units, nightly {len(row.NIGHTLY):,}."
+    goal = f"Gate {len(row.GATE):,} {_unit(row)}, nightly {len(row.NIGHTLY):,}."
     if total is None:
         return [f"{goal} Not measured yet."]
     unit = ", ".join(f"{one.start:,} to {one.stop:,}" for one in total.ranges)
@@ -119,8 +124,9 @@ def _planted(found: dict[str, Row], newest: dict[str, Total]) -> list[str]:
         return []
     head = [
         "## Planted bugs", "",
-        f"{len(bugs)} bugs, each planted in a copy of the sources, and the unit that caught it (a "
-        "seed, a number of kills, a state). A dash: not looked for there.", "",
+        f"{len(bugs)} bugs, each planted in a copy of the sources, and what caught it: the number "
+        "of the seed, how many kills it took (0: it shows without one), a state. A dash: not looked "
+        "for there.", "",
         f"| Bug | {' | '.join(shown)} |", f"|---|{'--:|' * len(shown)}",
     ]  # fmt: skip
     return [*head, *(_bug(bug, [newest[name] for name in shown]) for bug in bugs), ""]

@@ -2,7 +2,7 @@
 
 A row is a module `tests/lab/rows/tN.py` with `ROW`, `WHAT` (one line), `GATE` and `NIGHTLY` (ranges
 of units: seeds, kills, states, points) and `run(units, *, say) -> Result`. It may have `CHUNK`: how
-many units to do before the result is written down.
+many units to do before the result is written down, and `UNIT`: what they are called.
 """
 
 from __future__ import annotations

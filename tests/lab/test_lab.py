@@ -275,7 +275,7 @@ def test_the_page_tells_of_the_newest_sources_and_of_older_ones_apart(tmp_path: 
     ):
         records.append(one, file)
     told = page.text(file)
-    assert "T2: 30 units, 1 violations (`c`)" in told
+    assert "T2: 30 kills, 1 violations (`c`)" in told
     assert "* violation: `boo`" in told
     assert "| bug | 4 |" in told
     assert "* T2: 10 units, 0 violations, 0 of 1 planted bugs, commit `c`, sources `old`" in told

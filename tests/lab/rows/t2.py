@@ -24,6 +24,7 @@ ROW = "T2"
 WHAT = "real processes, kill -9 at every crash point and at random under fifty runs"
 GATE = range(300)
 NIGHTLY = range(5_000)
+UNIT = "kills"
 CHUNK = 500
 RANDOM = 5
 """Of so many units one is a kill at a random moment."""
