@@ -125,8 +125,8 @@ def _planted(found: dict[str, Row], newest: dict[str, Total]) -> list[str]:
     head = [
         "## Planted bugs", "",
         f"{len(bugs)} bugs, each planted in a copy of the sources, and what caught it: the number "
-        "of the seed, how many kills it took (0: it shows without one), a state. A dash: not looked "
-        "for there.", "",
+        "of the seed, how many kills it took (0: it shows without one), a state. A dash: not "
+        "looked for there.", "",
         f"| Bug | {' | '.join(shown)} |", f"|---|{'--:|' * len(shown)}",
     ]  # fmt: skip
     return [*head, *(_bug(bug, [newest[name] for name in shown]) for bug in bugs), ""]

@@ -91,8 +91,8 @@ PROMISES = (
         "Every record is chained to the one before it by a hash that is checked when it is read.",
         ("T6",),
         ("tests/stores",),
-        "Noticed when it is read, not before, and not repaired: restore a backup. Whoever can write "
-        "the file can make a new chain.",
+        "Noticed when it is read, not before, and not repaired: restore a backup. Whoever can "
+        "write the file can make a new chain.",
     ),
     Promise(
         "P10",
