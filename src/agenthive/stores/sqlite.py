@@ -24,6 +24,7 @@ import apsw
 from agenthive.core.journal import GENESIS, digest
 from agenthive.core.ports import Batch, Record, RunRow
 from agenthive.errors import JournalTooNew, StoreCorrupt, StoreFailed, StoreUnavailable
+from agenthive.infra.durable import make_folder, sync
 from agenthive.stores.rows import record_of, run_of, run_values
 from agenthive.stores.sql import queries
 from agenthive.stores.telling import tell
@@ -66,6 +67,9 @@ class SqliteStore:
         try:
             if not path.exists():
                 _create(path)
+            # A process that was killed may have written what nobody synced: not to be relied on.
+            with contextlib.suppress(FileNotFoundError):
+                sync(path.with_name(f"{path.name}-wal"))
             connection = _connect(path)
             version = _scalar(connection, "PRAGMA user_version") or 0
             if version > SCHEMA_VERSION:
@@ -249,7 +253,7 @@ def engine_version() -> str:
 
 def _create(path: Path) -> None:
     """Make the file elsewhere and move it into place, so that no reader sees it half made."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     partial = path.with_name(f"{path.name}.new")
     for name in (partial.name, f"{partial.name}-wal", f"{partial.name}-shm"):
         path.with_name(name).unlink(missing_ok=True)
@@ -262,11 +266,9 @@ def _create(path: Path) -> None:
     finally:
         connection.close()
     partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)
+    # Whoever made the folder may have ended before that was safe.
+    sync(path.parent.parent)
 
 
 def _connect(path: Path) -> apsw.Connection:
