@@ -48,7 +48,7 @@ class SqliteStore:
         self._sql = queries("sqlite")
         self._db = connection
         self._heads: dict[str, tuple[int, bytes]] = {}
-        self._pos = _scalar(connection, self._sql["last_pos"]) or 0
+        self._pos = _scalar(connection, self._sql["last_pos"])
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._closing = False
         self._poison: StoreFailed | None = None
@@ -67,11 +67,11 @@ class SqliteStore:
         try:
             if not path.exists():
                 _create(path)
-            # A process that was killed may have written what nobody synced: not to be relied on.
             with contextlib.suppress(FileNotFoundError):
+                # Whoever was killed may have written what is not safe yet; it must not be told.
                 sync(path.with_name(f"{path.name}-wal"))
             connection = _connect(path)
-            version = _scalar(connection, "PRAGMA user_version") or 0
+            version = _scalar(connection, "PRAGMA user_version")
             if version > SCHEMA_VERSION:
                 raise JournalTooNew(
                     f"{path} has schema version {version}, this agenthive knows {SCHEMA_VERSION}",
@@ -266,9 +266,9 @@ def _create(path: Path) -> None:
     finally:
         connection.close()
     partial.replace(path)
-    sync(path.parent)
-    # Whoever made the folder may have ended before that was safe.
-    sync(path.parent.parent)
+    # The folder's own name too: whoever made it may have ended before that was safe.
+    for folder in (path.parent, path.parent.parent):
+        sync(folder)
 
 
 def _connect(path: Path) -> apsw.Connection:
@@ -290,9 +290,8 @@ def _make_room(connection: apsw.Connection) -> None:
         connection.execute(sql["room_made"])
 
 
-def _scalar(connection: apsw.Connection, query: str) -> int | None:
-    row = connection.execute(query).fetchone()
-    return None if row is None else row[0]
+def _scalar(connection: apsw.Connection, query: str) -> int:
+    return next(connection.execute(query), (0,))[0]
 
 
 def _roll_back(connection: apsw.Connection) -> None:
