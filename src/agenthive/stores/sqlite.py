@@ -24,6 +24,7 @@ import apsw
 from agenthive.core.journal import GENESIS, digest
 from agenthive.core.ports import Batch
 from agenthive.errors import JournalTooNew, StoreCorrupt, StoreFailed, StoreUnavailable
+from agenthive.infra.durable import make_folder, sync
 from agenthive.stores.reads import Reads, Rows
 from agenthive.stores.rows import record_values, run_values
 from agenthive.stores.sql import queries
@@ -48,7 +49,7 @@ class SqliteStore(Reads):
         self._sql = queries("sqlite")
         self._db = connection
         self._heads: dict[str, tuple[int, bytes]] = {}
-        self._pos = _scalar(connection, self._sql["last_pos"]) or 0
+        self._pos = _scalar(connection, self._sql["last_pos"])
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._closing = False
         self._poison: StoreFailed | None = None
@@ -67,6 +68,9 @@ class SqliteStore(Reads):
         try:
             if not path.exists():
                 _create(path)
+            with contextlib.suppress(FileNotFoundError):
+                # Whoever was killed may have written what is not safe yet; it must not be told.
+                sync(path.with_name(f"{path.name}-wal"))
             connection = _connect(path)
             version = version_of(connection)
             if version > SCHEMA_VERSION:
@@ -240,7 +244,7 @@ def engine_version() -> str:
 
 def _create(path: Path) -> None:
     """Make the file elsewhere and move it into place, so that no reader sees it half made."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     partial = path.with_name(f"{path.name}.new")
     for name in (partial.name, f"{partial.name}-wal", f"{partial.name}-shm"):
         path.with_name(name).unlink(missing_ok=True)
@@ -253,11 +257,9 @@ def _create(path: Path) -> None:
     finally:
         connection.close()
     partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    # The folder's own name too: whoever made it may have ended before that was safe.
+    for folder in (path.parent, path.parent.parent):
+        sync(folder)
 
 
 def _connect(path: Path, *first: str) -> apsw.Connection:
@@ -280,9 +282,8 @@ def _make_room(connection: apsw.Connection) -> None:
         connection.execute(sql["room_made"])
 
 
-def _scalar(connection: apsw.Connection, query: str) -> int | None:
-    row = connection.execute(query).fetchone()
-    return None if row is None else row[0]
+def _scalar(connection: apsw.Connection, query: str) -> int:
+    return next(connection.execute(query), (0,))[0]
 
 
 def _roll_back(connection: apsw.Connection) -> None:
