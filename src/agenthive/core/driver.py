@@ -10,7 +10,7 @@ Runtime loop:  facts -> decide(now) -> store.append(batch) -> committed(now) -> 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 
 from agenthive.core import actions as act
@@ -22,8 +22,9 @@ from agenthive.core.dispatch import UNLIMITED, ReadyQueue
 from agenthive.core.graph import Graph
 from agenthive.core.live import Live
 from agenthive.core.machine import RULES, step
-from agenthive.core.ports import Batch, Call, Fault, Record, Reply
+from agenthive.core.ports import Batch, Calendar, Call, Fault, Record, Reply
 from agenthive.core.run_state import RunState
+from agenthive.core.schedules import Deed, Schedules, Start, Stop
 from agenthive.core.spec import Effect
 from agenthive.core.states import CLOSED, RunStatus, TaskState
 from agenthive.core.values import SECOND, Micros
@@ -43,10 +44,17 @@ class Driver:
     ``active`` counts the runs that take a run slot.
     """
 
-    def __init__(self, *, max_runs: int = UNLIMITED, max_calls: int = UNLIMITED) -> None:
+    def __init__(
+        self,
+        *,
+        max_runs: int = UNLIMITED,
+        max_calls: int = UNLIMITED,
+        calendar: Calendar | None = None,
+    ) -> None:
         self.runs: dict[str, Live] = {}
         self.queue = ReadyQueue(max_calls)
         self.breakers = Breakers(self.queue)
+        self.schedules = Schedules(calendar)
         self.draining = False
         self._max_runs = max_runs
         self.active = 0
@@ -78,24 +86,53 @@ class Driver:
         if event.run in self.runs:
             raise Conflict(f"run {event.run} exists already")
         now = self._clock(now)
-        live = self._join(event.run, RunState(graph), now)
         self._definitions[event.definition] = body
+        self._accept(event, graph, now)
+        self._after.append(act.Acknowledge(token, event.run))
+
+    def _accept(self, event: ev.RunSubmitted, graph: Graph, now: Micros) -> None:
+        live = self._join(event.run, RunState(graph), now)
         self._hive.append(
             ev.RunOpened(at=now, run=event.run, tenant=event.tenant, owner=event.owner)
         )
         self._apply(live, event, now)
         self._queued[event.run] = None
-        self._after.append(act.Acknowledge(token, event.run))
 
     def cancel(self, now: Micros, run: str, actor: str, reason: str, token: int) -> None:
         """Cancel an open run. Raises RunNotFound if it is not open here."""
         live = self.runs.get(run)
         if live is None or live.state.status in CLOSED:
             raise RunNotFound(f"there is no open run '{run}'")
-        now = self._clock(now)
+        self._cancel(live, self._clock(now), actor, reason)
+        self._after.append(act.Acknowledge(token))
+
+    def _cancel(self, live: Live, now: Micros, actor: str, reason: str) -> None:
         if not live.state.cancelling and live.state.status is not RunStatus.COMPENSATING:
             self._apply(live, ev.CancelRequested(at=now, actor=actor, reason=reason), now)
-        self._after.append(act.Acknowledge(token))
+
+    def schedule(
+        self, now: Micros, change: ev.ScheduleChange, token: int, body: bytes = b""
+    ) -> None:
+        """Set, pause, resume, remove or trigger a schedule. Raises NotFound, Conflict.
+
+        ``change.since`` is ``now``; ``body`` is the definition of what is set. The caller then
+        equips the schedule.
+        """
+        deeds = self.schedules.change(change, self._clock(now))
+        if isinstance(change, ev.ScheduleSet):
+            self._definitions[change.definition] = body
+        self._do(deeds, self._latest)
+        triggered = change.run if isinstance(change, ev.ScheduleTriggered) else ""
+        self._after.append(act.Acknowledge(token, triggered))
+
+    def _do(self, deeds: Iterable[Deed], now: Micros) -> None:
+        for deed in deeds:
+            if isinstance(deed, Start):
+                self._accept(deed.event, deed.graph, now)
+            elif not isinstance(deed, Stop):
+                self._hive.append(deed)
+            elif deed.run in self.runs:
+                self._cancel(self.runs[deed.run], now, f"schedule {deed.schedule}", "overtaken")
 
     def reply(
         self, now: Micros, run: str, task: str, attempt: int, reply: Reply, draw: float
@@ -135,6 +172,7 @@ class Driver:
             self._latest = max(self._latest, record.at)
             for event in ev.decode_hive(record.payload):
                 self.breakers.remember(event)
+                self.schedules.remember(event)
 
     def load(self, now: Micros, state: RunState, missing: dict[str, str]) -> None:
         """Take over an open run from its replayed state.
@@ -177,9 +215,10 @@ class Driver:
 
         Until `committed` is called for a batch, `decide` must not be called again.
         """
-        now = self._clock(now)
+        wall, now = now, self._clock(now)
         self._tick(now)
         if not self.draining:
+            self._do(self.schedules.due(wall, now), now)
             self._start_runs(now)
             self._start_tasks(now)
         if not self._dirty and not self._hive:
@@ -252,6 +291,7 @@ class Driver:
             if kind is TaskState.RUNNING:
                 self._heard(live, index, _STOPPED, self._latest)
         self.queue.leave(run)
+        self.schedules.ended(run)
         self._queued.pop(run, None)
         self._dirty.pop(run, None)
         self.active -= live.state.takes_slot
@@ -261,7 +301,9 @@ class Driver:
         times = [at for at in (self.breakers.next_wake(),) if at is not None]
         if self._timers:
             times.append(self._timers[0][0])
-        return min(times) - self._skew if times else None
+        wake = min(times) - self._skew if times else None
+        due = None if self.draining else self.schedules.next_wake()
+        return due if wake is None or (due is not None and due < wake) else wake
 
     @property
     def has_more(self) -> bool:
@@ -413,6 +455,7 @@ class Driver:
         state = live.state
         self._hive.append(ev.RunClosed(at=now, run=live.run, status=state.status, events=state.seq))
         self.queue.leave(live.run)
+        self.schedules.ended(live.run)
         self._queued.pop(live.run, None)
         self._unpaid.keep(state)
         self._after.append(act.RunEnded(live.run, state.status))

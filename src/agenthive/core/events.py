@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from agenthive.core.policies.schedule import CatchUp, Overlap, Rule
 from agenthive.core.ports import Fault, Usage
 from agenthive.core.values import JSONObject, JSONValue, Micros
 
@@ -190,8 +191,98 @@ class UsageAfterEnd(Event, frozen=True, tag="hive.usage_after_end"):
     usage: Usage
 
 
+class ScheduleEvent(Event, frozen=True):
+    """Base of the facts about one schedule."""
+
+    schedule: str
+
+
+class ScheduleChanged(ScheduleEvent, frozen=True, kw_only=True):
+    """Base of what people do to a schedule.
+
+    ``since`` is what the clock showed then: planned times are compared with that, not with ``at``.
+    """
+
+    since: Micros = 0
+    actor: str = "local"
+
+
+class ScheduleSet(ScheduleChanged, frozen=True, kw_only=True, tag="hive.schedule_set"):
+    """From ``since`` on, ``workflow`` is to be started by this rule. Replaces what was set before.
+
+    The planned time is given as the input ``time_input``, if that is named.
+    """
+
+    rule: Rule
+    workflow: str
+    definition: str
+    inputs: JSONObject = {}
+    time_input: str = ""
+    catch_up: CatchUp = CatchUp.ONE
+    overlap: Overlap = Overlap.QUEUE
+    paused: bool = False
+    tenant: str = "default"
+    owner: str = "local"
+
+
+class SchedulePaused(ScheduleChanged, frozen=True, kw_only=True, tag="hive.schedule_paused"):
+    """The schedule starts nothing until it is resumed."""
+
+    reason: str = ""
+
+
+class ScheduleResumed(ScheduleChanged, frozen=True, tag="hive.schedule_resumed"):
+    """The schedule starts runs again, for times after ``since``."""
+
+
+class ScheduleRemoved(ScheduleChanged, frozen=True, tag="hive.schedule_removed"):
+    """The schedule is gone. Its runs go on."""
+
+
+class ScheduleTriggered(ScheduleChanged, frozen=True, kw_only=True, tag="hive.schedule_triggered"):
+    """Somebody had the schedule start ``run`` out of turn."""
+
+    run: str
+
+
+class ScheduleFired(ScheduleEvent, frozen=True, tag="hive.schedule_fired"):
+    """The run for a planned time was accepted."""
+
+    planned: Micros
+    run: str
+
+
+class ScheduleQueued(ScheduleEvent, frozen=True, tag="hive.schedule_queued"):
+    """A planned time has come, and waits for the end of the run before."""
+
+    planned: Micros
+
+
+class ScheduleSkipped(ScheduleEvent, frozen=True, kw_only=True, tag="hive.schedule_skipped"):
+    """The planned times from ``first`` to ``last`` get no run. ``count`` is None if it is high."""
+
+    first: Micros
+    last: Micros
+    count: int | None = None
+    reason: str = ""
+
+
+ScheduleChange: TypeAlias = (
+    ScheduleSet | SchedulePaused | ScheduleResumed | ScheduleRemoved | ScheduleTriggered
+)
+"""What can be asked of a schedule."""
+
 HiveEvent: TypeAlias = (
-    RunOpened | RunClosed | BreakerOpened | BreakerClosed | ClockSteppedBack | UsageAfterEnd
+    RunOpened
+    | RunClosed
+    | BreakerOpened
+    | BreakerClosed
+    | ClockSteppedBack
+    | UsageAfterEnd
+    | ScheduleChange
+    | ScheduleFired
+    | ScheduleQueued
+    | ScheduleSkipped
 )
 """Everything that can stand in the hive's own stream."""
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from agenthive.core.policies.schedule import Rule
 from agenthive.core.spec import AgentSpec
 from agenthive.core.values import JSONObject, JSONValue, Micros, NanoUSD
 
@@ -184,4 +185,12 @@ class Store(Protocol):
 
     def close(self) -> Awaitable[None]:
         """Write what is pending, then let go of the files."""
+        ...
+
+
+class Calendar(Protocol):
+    """What rules mean: zones, and days of the week."""
+
+    def next_after(self, rule: Rule, after: Micros) -> Micros | None:
+        """The first planned time after ``after``; None if there is none."""
         ...
