@@ -2,9 +2,9 @@
 
 The owner listens on a Unix socket in the home (0600); where the path is too long for one, or there
 are none, on a loopback port. HOME/door (0600) says where, with a token that callers must show. One
-request a connection: ``submit``, ``cancel``, ``resume``, ``watch``, ``status``. Decides nothing,
-and never touches the journal. To add a request: a method of `Asked`, a line in `Door._answer`, a
-method of `Caller`.
+request a connection: ``submit``, ``cancel``, ``resume``, ``schedule``, ``watch``, ``status``.
+Decides nothing, and never touches the journal. To add a request: a method of `Asked`, a line in
+`Door._answer`, a method of `Caller`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import msgspec
 
 from agenthive import errors
 from agenthive.core import definition
+from agenthive.core import events as ev
 from agenthive.core.spec import WorkflowSpec
 from agenthive.errors import AgentHiveError, HomeBusy, OwnerGone
 from agenthive.infra.frames import receive, send
@@ -56,6 +57,10 @@ class Asked(Protocol):
 
     def resume(self, runs: list[str] | None = None) -> Awaitable[list[str]]:
         """Go on with unfinished runs."""
+        ...
+
+    def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> Awaitable[None]:
+        """Set, pause, resume, remove or trigger a schedule."""
         ...
 
     def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
@@ -138,7 +143,7 @@ class Door:
 
     async def _answer(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         what = request.get("ask")
-        if self.refusing and what in ("submit", "resume"):
+        if self.refusing and what in ("submit", "resume", "schedule"):
             raise HomeBusy("the owner of this home is about to leave", hint="Try again.")
         if what == "submit":
             workflow = definition.decode(str(request["workflow"]).encode())
@@ -149,6 +154,10 @@ class Door:
             yield {"ok": None}
         elif what == "resume":
             yield {"ok": list(await self._asked.resume(request["runs"]))}
+        elif what == "schedule":
+            change = msgspec.convert(request["change"], type=ev.ScheduleChange)
+            await self._asked.change_schedule(change, str(request["workflow"]).encode())
+            yield {"ok": None}
         elif what == "watch":
             async for fact in self._asked.watch(str(request["run"]), int(request["after"])):
                 yield {"fact": fact}
@@ -180,6 +189,11 @@ class Caller:
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:
         """Have unfinished runs taken up that the owner has not in hand."""
         return list(await self._ask(ask="resume", runs=None if runs is None else list(runs)))
+
+    async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
+        """Have a schedule set, paused, resumed, removed or triggered."""
+        told = msgspec.to_builtins(change)
+        await self._ask(ask="schedule", change=told, workflow=body.decode())
 
     async def status(self) -> dict[str, Any]:
         """Who owns the home: ``pid`` and how many callers are connected."""

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from agenthive.core import actions as act
 from agenthive.core import definition
 from agenthive.core import events as ev
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
-from agenthive.core.policies.schedule import CatchUp, Overlap, Rule
-from agenthive.core.schedules import MOST_CAUGHT_UP, MOST_COUNTED, Schedules
+from agenthive.core.policies.schedule import (
+    CatchUp,
+    Overlap,
+    Rule,
+    check_interval,
+    next_interval,
+    utc,
+)
+from agenthive.core.schedules import MOST_CAUGHT_UP, MOST_COUNTED, MOST_SCHEDULES, Schedules
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND
-from agenthive.errors import Conflict, NotFound
+from agenthive.errors import Conflict, DefinitionError, NotFound
 from agenthive.infra.calendar import Calendar
 from tests.core.rig import START, Bench, flow, task
 
@@ -170,7 +180,39 @@ def test_nothing_fires_while_the_owner_drains() -> None:
 def test_a_rule_that_ends_is_no_reason_to_wake() -> None:
     bench = Timetable(rule=Rule(cron="@daily", zone="gone/away"))
     assert bench.driver.next_wake() is None
-    assert Schedules().calendar.next_after(EVERY_MINUTE, 0) is None
+    assert Schedules().calendar.next_after("* * * * *", "UTC", 0) is None
+
+
+def test_intervals_have_an_anchor() -> None:
+    assert next_interval(EVERY_MINUTE, 0) == MINUTE
+    assert next_interval(EVERY_MINUTE, MINUTE) == 2 * MINUTE
+    assert next_interval(EVERY_MINUTE, MINUTE - 1) == MINUTE
+    later = Rule(every=MINUTE, anchor=START + 7 * SECOND)
+    assert next_interval(later, START) == START + 7 * SECOND
+    assert next_interval(later, START + 7 * SECOND) == START + 67 * SECOND
+    assert next_interval(later, START - 60 * SECOND) == START - 53 * SECOND
+    check_interval(later)
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        (Rule(every=SECOND // 2), "at least 1"),
+        (Rule(every=-SECOND), "at least 1"),
+        (Rule(every=SECOND * 3 // 2), "whole number of seconds"),
+        (Rule(every=SECOND, anchor=1), "whole number of seconds"),
+        (Rule(every=SECOND, cron="@daily"), "not both"),
+    ],
+)
+def test_intervals_that_make_no_sense_are_refused(rule: Rule, says: str) -> None:
+    with pytest.raises(DefinitionError, match=says):
+        check_interval(rule)
+
+
+@given(some.integers(-10_000_000_000, 200_000_000_000))
+def test_times_are_written_as_iso_8601(second: int) -> None:
+    told = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
+    assert utc(second * SECOND + 5) == told.isoformat()[:19] + "Z"
 
 
 # Missed times.
@@ -489,3 +531,12 @@ def test_a_firing_that_the_store_refuses_is_written_later() -> None:
     bench.commit(batch)
     assert bench.story == ["fired 1"]
     assert len(bench.calls) == 1
+
+
+def test_there_are_only_so_many() -> None:
+    bench = Timetable()
+    for number in range(MOST_SCHEDULES - 1):
+        bench.set(schedule=f"s{number}")
+    with pytest.raises(Conflict, match="1000 schedules"):
+        bench.set(schedule="more")
+    bench.set()

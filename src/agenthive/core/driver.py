@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 
+from msgspec.structs import replace
+
 from agenthive.core import actions as act
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
@@ -111,17 +113,25 @@ class Driver:
             self._apply(live, ev.CancelRequested(at=now, actor=actor, reason=reason), now)
 
     def schedule(
-        self, now: Micros, change: ev.ScheduleChange, token: int, body: bytes = b""
+        self,
+        now: Micros,
+        change: ev.ScheduleChange,
+        token: int,
+        body: bytes = b"",
+        graph: Graph | None = None,
+        problem: str = "",
     ) -> None:
         """Set, pause, resume, remove or trigger a schedule. Raises NotFound, Conflict.
 
-        ``change.since`` is ``now``; ``body`` is the definition of what is set. The caller then
-        equips the schedule.
+        What is set comes with its definition, and ``problem`` if its runs cannot start here.
         """
-        deeds = self.schedules.change(change, self._clock(now))
+        at = self._clock(now)
+        change = replace(change, at=at, since=now)
+        deeds = self.schedules.change(change, at)
         if isinstance(change, ev.ScheduleSet):
             self._definitions[change.definition] = body
-        self._do(deeds, self._latest)
+            self.schedules.known[change.schedule].equip(graph, problem)
+        self._do(deeds, at)
         triggered = change.run if isinstance(change, ev.ScheduleTriggered) else ""
         self._after.append(act.Acknowledge(token, triggered))
 

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import msgspec
 
-from agenthive.core.policies.schedule import Rule
 from agenthive.core.spec import AgentSpec
 from agenthive.core.values import JSONObject, JSONValue, Micros, NanoUSD
 
@@ -189,8 +188,8 @@ class Store(Protocol):
 
 
 class Calendar(Protocol):
-    """What rules mean: zones, and days of the week."""
+    """What cron expressions mean: zones, and days of the week."""
 
-    def next_after(self, rule: Rule, after: Micros) -> Micros | None:
+    def next_after(self, cron: str, zone: str, after: Micros) -> Micros | None:
         """The first planned time after ``after``; None if there is none."""
         ...

@@ -17,7 +17,7 @@ import msgspec
 
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
-from agenthive.core.policies.schedule import CatchUp, Overlap, Rule, run_id, utc
+from agenthive.core.policies.schedule import CatchUp, Overlap, Rule, next_interval, run_id, utc
 from agenthive.core.ports import Calendar
 from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.errors import Conflict, NotFound
@@ -28,6 +28,7 @@ MOST_CAUGHT_UP: Final = 100
 """Missed times that get a run under ``catch_up: all``."""
 MOST_COUNTED: Final = 500
 """Skipped times of a cron expression that are counted one by one."""
+MOST_SCHEDULES: Final = 1000
 _KEPT: Final = {CatchUp.NONE: 0, CatchUp.ONE: 1, CatchUp.ALL: MOST_CAUGHT_UP}
 
 
@@ -73,6 +74,13 @@ class ScheduleRow(msgspec.Struct, frozen=True, kw_only=True):
     queued: list[Micros]
 
 
+def following(calendar: Calendar, rule: Rule, after: Micros) -> Micros | None:
+    """The first planned time of a rule after ``after``; None if there is none."""
+    if rule.every:
+        return next_interval(rule, after)
+    return calendar.next_after(rule.cron, rule.zone, after)
+
+
 class Schedule:
     """One schedule. ``last`` is the time up to which every planned time has been dealt with."""
 
@@ -103,7 +111,7 @@ class Schedule:
             cron=rule.cron, zone=rule.zone, every=rule.every, anchor=rule.anchor,
             inputs=fact.inputs, time_input=fact.time_input,
             catch_up=fact.catch_up, overlap=fact.overlap, paused=self.paused,
-            next=None if self.paused else calendar.next_after(rule, self.last),
+            next=None if self.paused else following(calendar, rule, self.last),
             last_planned=planned, last_run=run, last_skipped=skipped, last_reason=reason,
             open_runs=list(self.open), queued=list(self.queue),
         )  # fmt: skip
@@ -112,7 +120,7 @@ class Schedule:
 class _Never:
     """The calendar of a hive without schedules."""
 
-    def next_after(self, rule: Rule, after: Micros) -> Micros | None:
+    def next_after(self, cron: str, zone: str, after: Micros) -> Micros | None:
         return None
 
 
@@ -205,6 +213,8 @@ class Schedules:
                 hint="`agenthive schedule list` shows the schedules of this home.",
             )
         if one is None:
+            if len(self.known) >= MOST_SCHEDULES:
+                raise Conflict(f"there are {MOST_SCHEDULES} schedules; remove one first")
             return iter([self._noted(change)])
         if isinstance(change, ev.ScheduleTriggered):
             return self._trigger(one, change, now)
@@ -229,7 +239,7 @@ class Schedules:
         self, one: Schedule, wall: Micros, reason: str, now: Micros
     ) -> Iterator[ev.HiveEvent]:
         """Times that came before the rule or its being paused changed get no run any more."""
-        first = self.calendar.next_after(one.fact.rule, one.last)
+        first = following(self.calendar, one.fact.rule, one.last)
         if first is not None and first <= wall:
             last = self._latest(one.fact.rule, one.last, wall, 1)[-1]
             yield self._skip(one, first, last, reason, now)
@@ -257,7 +267,7 @@ class Schedules:
         times: list[Micros] = []
         for one in self.known.values():
             if not one.fresh:
-                one.next, one.fresh = self.calendar.next_after(one.fact.rule, one.last), True
+                one.next, one.fresh = following(self.calendar, one.fact.rule, one.last), True
             if one.paused:
                 continue
             if one.queue and not one.open:
@@ -377,10 +387,10 @@ class Schedules:
             back *= 2
 
     def _walk(self, rule: Rule, after: Micros, until: Micros) -> Iterator[Micros]:
-        planned = self.calendar.next_after(rule, after)
+        planned = following(self.calendar, rule, after)
         while planned is not None and planned <= until:
             yield planned
-            planned = self.calendar.next_after(rule, planned)
+            planned = following(self.calendar, rule, planned)
 
     def _count(self, rule: Rule, first: Micros, last: Micros) -> int | None:
         if rule.every:

@@ -1,4 +1,4 @@
-"""The calendar: what a cron expression means in a time zone, and which rules make sense.
+"""The calendar: what a cron expression means in a time zone, and which make sense.
 
 Expressions have five fields, or are one of `ALIASES`; what they may hold and what happens when the
 clocks change follows Debian's cron, by cronsim. A fixed time that a change of clocks leaves out
@@ -15,10 +15,9 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from agenthive.core.policies.schedule import Rule, next_interval
-from agenthive.core.values import SECOND, Micros
 from agenthive.errors import DefinitionError
 
+SECOND: Final = 1_000_000
 ALIASES: Final = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -30,7 +29,7 @@ ALIASES: Final = {
 }
 LONGEST: Final = 200
 """Characters of an expression, and of the name of a zone."""
-LATEST: Final[Micros] = 200_000_000_000 * SECOND
+LATEST: Final = 200_000_000_000 * SECOND
 """Times beyond are not computed (the year 8307)."""
 _EXAMPLE: Final = (
     'Write five fields: minute, hour, day of month, month, day of week, such as "0 9 * * mon-fri",'
@@ -39,38 +38,30 @@ _EXAMPLE: Final = (
 
 
 class Calendar:
-    """The calendar of this machine: the zones it knows."""
+    """The calendar of this machine: the zones it knows. Times are microseconds UTC."""
 
-    def next_after(self, rule: Rule, after: Micros) -> Micros | None:
+    def next_after(self, cron: str, zone: str, after: int) -> int | None:
         """The first planned time after ``after``; None if there is none or nobody can read it."""
-        if rule.every:
-            return next_interval(rule, after)
         try:
-            return _next(rule, after)
+            return _next(cron, zone, after)
         except (DefinitionError, CronSimError, OverflowError, ValueError):
             return None
 
-    def check(self, rule: Rule, after: Micros) -> None:
-        """Raises DefinitionError if the rule cannot be read, or gives no time after ``after``."""
-        if rule.every and rule.cron:
-            raise DefinitionError("a schedule has a cron expression or an interval, not both")
-        if rule.every:
-            _check_interval(rule)
-            return
-        _zone(rule.zone)
+    def check(self, cron: str, zone: str, after: int) -> None:
+        """Raises DefinitionError if it cannot be read, or gives no time after ``after``."""
+        _zone(zone)
         try:
-            if _next(rule, after) is None:
+            if _next(cron, zone, after) is None:
                 raise CronSimError("never")
         except CronSimError as error:
-            raise DefinitionError(_fault(rule.cron, str(error)), hint=_EXAMPLE) from None
+            raise DefinitionError(_fault(cron, str(error)), hint=_EXAMPLE) from None
 
 
-def _next(rule: Rule, after: Micros) -> Micros | None:
+def _next(cron: str, zone: str, after: int) -> int | None:
     if after > LATEST:
         return None
-    zone = _zone(rule.zone)
-    begin = datetime.fromtimestamp(after // SECOND, UTC).astimezone(zone)
-    for moment in CronSim(_expanded(rule.cron), begin):
+    begin = datetime.fromtimestamp(after // SECOND, UTC).astimezone(_zone(zone))
+    for moment in CronSim(_expanded(cron), begin):
         planned = round(moment.timestamp()) * SECOND
         # In an hour that comes twice the times of the first are offered again.
         if planned > after:
@@ -103,14 +94,6 @@ def _zone(name: str) -> tzinfo:
         f"there is no time zone {name[:LONGEST]!r}",
         hint="Name one of the IANA database, such as Europe/Berlin, America/New_York or UTC.",
     )
-
-
-def _check_interval(rule: Rule) -> None:
-    if rule.every < SECOND or rule.every % SECOND or rule.anchor % SECOND:
-        raise DefinitionError(
-            "an interval is a whole number of seconds, at least 1, from a whole second",
-            hint="Write 90s, 15m, 6h or 1d.",
-        )
 
 
 def _fault(cron: str, said: str) -> str:

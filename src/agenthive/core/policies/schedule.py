@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from agenthive.core.values import SECOND, Micros
+from agenthive.errors import DefinitionError
 
 RESERVED: Final = "schedule:"
 """What the id of every run begins with that a schedule starts, and no other."""
@@ -45,6 +46,17 @@ class Rule(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=Tr
     zone: str = "UTC"
     every: Micros = 0
     anchor: Micros = 0
+
+
+def check_interval(rule: Rule) -> None:
+    """Raises DefinitionError unless the rule is an interval that makes sense."""
+    if rule.cron:
+        raise DefinitionError("a schedule has a cron expression or an interval, not both")
+    if rule.every < SECOND or rule.every % SECOND or rule.anchor % SECOND:
+        raise DefinitionError(
+            "an interval is a whole number of seconds, at least 1, from a whole second",
+            hint="Write 90s, 15m, 6h or 1d.",
+        )
 
 
 def next_interval(rule: Rule, after: Micros) -> Micros:
