@@ -13,24 +13,28 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from agenthive.agents.directory import Directory
 from agenthive.authoring import agents_of, bind_inputs, check_inputs
+from agenthive.authoring.schedules import plan_schedule, rule_of
 from agenthive.core import definition
 from agenthive.core import events as ev
 from agenthive.core.children import kin
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.people import Question, Verdict, questions
+from agenthive.core.policies.schedule import RESERVED, Rule, check_interval
 from agenthive.core.ports import RunRow, Store
 from agenthive.core.replies import plain_json
 from agenthive.core.report import RunReport
 from agenthive.core.retention import Retention
 from agenthive.core.roll import imported
 from agenthive.core.run_state import RunState
+from agenthive.core.schedules import ScheduleRow
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.states import Reason, RunStatus
 from agenthive.core.story import Line
@@ -42,6 +46,7 @@ from agenthive.errors import (
     DefinitionError,
     StoreFailed,
 )
+from agenthive.infra.calendar import Calendar
 from agenthive.infra.clock import SteadyClock
 from agenthive.infra.home import Home
 from agenthive.infra.ids import uuid7
@@ -70,7 +75,10 @@ class Hive:
         self.agents = agents
         self.home: Home | None = None if str(url) == MEMORY else Home(Path(url))
         self._recover = recover
-        self._driver = Driver(max_runs=max_runs, max_calls=max_calls, bind=_bound)
+        self._calendar = Calendar()
+        self._driver = Driver(
+            max_runs=max_runs, max_calls=max_calls, bind=_bound, calendar=self._calendar
+        )
         self._clock = SteadyClock()
         self._graphs: dict[str, Graph] = {}
         self._store: Store | None = None
@@ -93,9 +101,10 @@ class Hive:
     ) -> Hive:
         """A hive in memory (``memory:``) or in a home, the folder at ``url``.
 
-        ``recover`` goes on with the runs that are unfinished there. ``max_runs`` and ``max_calls``
-        bound what is under way at once. Opening raises HomeBusy if another process owns the home,
-        StoreUnavailable, StoreFailed or StoreCorrupt if its journal cannot be used.
+        ``recover`` goes on with the runs that are unfinished there, and starts what schedules plan.
+        ``max_runs`` and ``max_calls`` bound what is under way at once. Opening raises HomeBusy if
+        another process owns the home, StoreUnavailable, StoreFailed or StoreCorrupt if its journal
+        cannot be used.
         """
         directory = agents if agents is not None else Directory()
         return cls(url, recover=recover, max_runs=max_runs, max_calls=max_calls, agents=directory)
@@ -319,6 +328,93 @@ class Hive:
             self._imported[run] = found.fact.events
         return True
 
+    # Schedules.
+
+    async def schedule(
+        self,
+        name: str,
+        workflow: WorkflowSpec,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        cron: str | None = None,
+        every: str | float | timedelta | None = None,
+        zone: str = "UTC",
+        start: str | datetime | None = None,
+        time_input: str = "",
+        catch_up: str = "one",
+        overlap: str = "queue",
+        paused: bool = False,
+    ) -> None:
+        """Have a workflow started again and again; replaces the schedule of that name.
+
+        Either ``cron`` in a ``zone``, or ``every`` so long from ``start``. The planned time (UTC,
+        ISO 8601) is given as the input ``time_input``. ``catch_up`` is none, one or all;
+        ``overlap`` is skip, queue, allow or cancel. Runs start where a hive is open with
+        ``recover``, or `start_schedules` was called. Raises DefinitionError.
+        """
+        rule = rule_of(cron=cron, every=every, zone=zone, start=start)
+        planned = plan_schedule(
+            name, workflow, dict(inputs or {}), rule, time_input=time_input, catch_up=catch_up,
+            overlap=overlap, paused=paused,
+        )  # fmt: skip
+        await self.change_schedule(planned.fact, planned.body)
+
+    async def pause_schedule(self, name: str, *, reason: str = "") -> None:
+        """Have a schedule start nothing until it is resumed. Raises NotFound."""
+        await self.change_schedule(ev.SchedulePaused(at=0, schedule=name, reason=reason))
+
+    async def resume_schedule(self, name: str) -> None:
+        """Have a schedule start runs again; what was planned meanwhile is skipped."""
+        await self.change_schedule(ev.ScheduleResumed(at=0, schedule=name))
+
+    async def remove_schedule(self, name: str) -> None:
+        """Take a schedule away; its runs go on. Raises NotFound."""
+        await self.change_schedule(ev.ScheduleRemoved(at=0, schedule=name))
+
+    async def trigger_schedule(self, name: str) -> str:
+        """Start a run of a schedule now; its id. Raises NotFound, Conflict if it may not start."""
+        run = f"{RESERVED}{name}:{uuid7()}"
+        await self.change_schedule(ev.ScheduleTriggered(at=0, schedule=name, run=run))
+        return run
+
+    async def schedules(self) -> list[ScheduleRow]:
+        """All schedules, in the order in which they were set first."""
+        return await self._reader.schedules(self._calendar)
+
+    async def start_schedules(self) -> None:
+        """From now on start what schedules plan, and what they missed as each says."""
+        for name in list(self._driver.schedules.known):
+            await self._equip(name)
+        self._live.fire()
+
+    async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
+        """Carry out one change; it is on disk when this returns. ``body`` is what is set."""
+        graph, problem = None, ""
+        if isinstance(change, ev.ScheduleSet):
+            self._check(change.rule)
+            graph = self._graph(definition.digest(body), definition.decode(body))
+            problem = self._problem(graph.spec)
+        elif isinstance(change, ev.ScheduleTriggered):
+            await self._unused(change.run)
+            await self._equip(change.schedule)
+        await self._live.schedule(change, body, graph, problem)
+
+    async def _equip(self, name: str) -> None:
+        """Load what a schedule starts, and see whether it can start here."""
+        one = self._driver.schedules.known.get(name)
+        if one is not None:
+            spec = await self._reader.definition(one.fact.definition)
+            one.equip(self._graph(one.fact.definition, spec), self._problem(spec))
+
+    def _check(self, rule: Rule) -> None:
+        if rule.every:
+            check_interval(rule)
+        else:
+            self._calendar.check(rule.cron, rule.zone, self._clock.now())
+
+    def _problem(self, spec: WorkflowSpec) -> str:
+        return "; ".join(self._missing(spec).values())
+
     # Looking.
 
     async def runs(self, *, unfinished: bool = False, limit: int | None = None) -> list[RunRow]:
@@ -359,8 +455,10 @@ class Hive:
 
     @property
     def idle(self) -> bool:
-        """Nothing moves, and nothing will without somebody's help."""
-        return all(live.parked for live in self._driver.runs.values())
+        """Nothing moves, and nothing will without somebody's help or before a schedule's time."""
+        due = self._driver.schedules.next_wake()
+        waits = due is None or due > self._clock.now()
+        return waits and all(live.parked for live in self._driver.runs.values())
 
     @property
     def failed(self) -> StoreFailed | None:
@@ -390,6 +488,7 @@ class Hive:
             self._runtime.start()
             if self._recover:
                 await self.resume()
+                await self.start_schedules()
             if self._door is not None:
                 await self._door.open()
         except BaseException:
@@ -412,10 +511,13 @@ class Hive:
 
     async def _free(self, run: str) -> str:
         """A run id that the caller chose, if it can be used."""
-        if run == ev.HIVE or not RUN_ID.fullmatch(run):
+        if run == ev.HIVE or run.startswith(RESERVED) or not RUN_ID.fullmatch(run):
             raise DefinitionError(
                 f"{run!r} cannot be a run id", hint="Use up to 128 letters, digits and - _ . :"
             )
+        return await self._unused(run)
+
+    async def _unused(self, run: str) -> str:
         if run in self._taken or run in self._driver.runs or await self._reader.last(run):
             raise Conflict(f"run {run} exists already")
         return run

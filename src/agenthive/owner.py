@@ -21,6 +21,7 @@ import msgspec
 
 from agenthive import errors
 from agenthive.core import definition
+from agenthive.core import events as ev
 from agenthive.core.retention import Retention
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import JSONValue
@@ -98,6 +99,10 @@ class Asked(Protocol):
         reason: str = "",
     ) -> Awaitable[None]:
         """Say what came of a call of unknown outcome."""
+        ...
+
+    def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> Awaitable[None]:
+        """Set, pause, resume, remove or trigger a schedule."""
         ...
 
     def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
@@ -188,7 +193,7 @@ class Door:
 
     async def _answer(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         what = request.get("ask")
-        if self.refusing and what in ("submit", "resume"):
+        if self.refusing and what in ("submit", "resume", "schedule"):
             raise HomeBusy("the owner of this home is about to leave", hint="Try again.")
         if what == "submit":
             workflow = definition.decode(str(request["workflow"]).encode())
@@ -202,6 +207,10 @@ class Door:
         elif isinstance(what, str) and what in _SAID:
             said = {name: request[name] for name in _SAID[what] if name in request}
             await getattr(self._asked, what)(**said)
+            yield {"ok": None}
+        elif what == "schedule":
+            change = msgspec.convert(request["change"], type=ev.ScheduleChange)
+            await self._asked.change_schedule(change, str(request["workflow"]).encode())
             yield {"ok": None}
         elif what == "watch":
             async for fact in self._asked.watch(str(request["run"]), int(request["after"])):
@@ -252,6 +261,11 @@ class Caller:
     async def resolve(self, run: str, task: str, outcome: str, **said: Any) -> None:
         """Say what came of a call; ``said`` as for `Hive.resolve`."""
         await self._ask(ask="resolve", run=run, task=task, outcome=outcome, **said)
+
+    async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
+        """Have a schedule set, paused, resumed, removed or triggered."""
+        told = msgspec.to_builtins(change)
+        await self._ask(ask="schedule", change=told, workflow=body.decode())
 
     async def status(self) -> dict[str, Any]:
         """Who owns the home: ``pid`` and how many callers are connected."""

@@ -20,6 +20,7 @@ from agenthive.core.rules import outcome
 from agenthive.core.spec import AgentSpec, CompensationSpec, InputSpec, TaskSpec, WorkflowSpec
 from agenthive.core.states import Reason
 
+BASES = (ev.Event, ev.TaskEvent, ev.ScheduleEvent, ev.ScheduleChanged)
 CHANGE = {Breaker, Batch, RunReport, TaskReport}
 """State and results under construction; everything else is a value."""
 OMIT = {
@@ -55,7 +56,7 @@ def test_what_leaves_its_defaults_out(kind: type[msgspec.Struct]) -> None:
     if issubclass(kind, cmd.Command):
         return
     known = any(issubclass(kind, base) for base in OMIT)
-    policy = kind.__module__.endswith("retry")
+    policy = kind.__module__.endswith(("retry", "schedule"))
     assert kind.__struct_config__.omit_defaults is (known or policy)
 
 
@@ -67,7 +68,7 @@ def test_what_takes_its_fields_by_name_only(kind: type[msgspec.Struct]) -> None:
 
 def test_facts_carry_their_type() -> None:
     for kind in structs():
-        if issubclass(kind, ev.Event) and kind not in (ev.Event, ev.TaskEvent):
+        if issubclass(kind, ev.Event) and kind not in BASES:
             assert kind.__struct_config__.tag_field == "type"
             room = "hive" if str(kind.__struct_config__.tag).startswith("hive.") else ""
             assert room or str(kind.__struct_config__.tag).split(".")[0] in ("run", "task")

@@ -257,3 +257,11 @@ class Store(Protocol):
     def close(self) -> Awaitable[None]:
         """Write what is pending, then let go of the files."""
         ...
+
+
+class Calendar(Protocol):
+    """What cron expressions mean: zones, and days of the week."""
+
+    def next_after(self, cron: str, zone: str, after: Micros) -> Micros | None:
+        """The first planned time after ``after``; None if there is none."""
+        ...

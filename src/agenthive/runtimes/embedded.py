@@ -28,6 +28,8 @@ from agenthive.runtimes.waiters import Waiters
 
 EARLY = 128
 """Calls that have ended, after which a turn is taken though more of them are under way."""
+LONGEST_NAP = 60.0
+"""Seconds after which the clock is looked at again, though nothing is due for longer."""
 RETRY_FIRST, RETRY_MOST = 0.05, 5.0
 """Seconds between attempts to write a batch that the store refused."""
 
@@ -97,6 +99,28 @@ class EmbeddedRuntime:
         self.driver.tend(self._clock(), facts, work, token)
         self._poke()
         await done
+
+    async def schedule(
+        self,
+        change: ev.ScheduleChange,
+        body: bytes = b"",
+        graph: Graph | None = None,
+        problem: str = "",
+    ) -> None:
+        """Change a schedule; that is on disk when this returns. Raises NotFound, Conflict."""
+        self._refuse_if_sick()
+        token, done = self._waiters.expect()
+        try:
+            self.driver.schedule(self._clock(), change, token, body, graph, problem)
+        except AgentHiveError as error:
+            self._waiters.settle(token, error)
+        self._poke()
+        await done
+
+    def fire(self) -> None:
+        """From now on start what schedules plan."""
+        self.driver.schedules.active = True
+        self._poke()
 
     def recover(self, states: Iterable[tuple[RunState, dict[str, str]]]) -> None:
         """Take over open runs from their replayed states (with what agents are missing)."""
@@ -215,7 +239,8 @@ class EmbeddedRuntime:
             self._alarm = None
         wake = self.driver.next_wake()
         if wake is not None:
-            delay = max(0, wake - self._clock()) / SECOND
+            # The clock may step, and the machine may sleep: look again now and then.
+            delay = min(max(0, wake - self._clock()) / SECOND, LONGEST_NAP)
             self._alarm = self._loop.call_later(delay, self._poke)
         if self.driver.draining and not self._calls:
             self._drained.set()

@@ -6,6 +6,7 @@ Checks the hash chain of whatever it reads. Never writes.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
@@ -15,12 +16,14 @@ from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.journal import Chains, check
 from agenthive.core.people import Question, questions
-from agenthive.core.ports import Blob, Record, RunRow, Sizes, Store, StreamSize
+from agenthive.core.ports import Blob, Calendar, Record, RunRow, Sizes, Store, StreamSize
 from agenthive.core.replay import facts, replay, submission
 from agenthive.core.report import RunReport, report
 from agenthive.core.retention import Retention
 from agenthive.core.roll import Roll, imported
 from agenthive.core.run_state import RunState
+from agenthive.core.schedules import ScheduleRow, Schedules
+from agenthive.core.spec import WorkflowSpec
 from agenthive.core.states import Reason
 from agenthive.core.story import Line, describe, story, tag
 from agenthive.core.values import Micros
@@ -81,12 +84,10 @@ class Archive:
         name = submission(records).definition
         graph = self._graphs.get(name)
         if graph is None:
-            body = await self._store.definition(name)
-            if body is None or definition.digest(body) != name:
-                raise StoreCorrupt(f"the definition {name} is missing or was changed")
+            spec = await self.definition(name)
             if len(self._graphs) >= 100:
                 self._graphs.clear()
-            graph = self._graphs[name] = Graph(definition.decode(body))
+            graph = self._graphs[name] = Graph(spec)
         return graph
 
     async def contents(self, wanted: Iterable[Blob]) -> dict[str, bytes]:
@@ -205,6 +206,30 @@ class Archive:
             total += len(page)
         runs.compare(chains.ends)
         return total
+
+    async def schedules(self, calendar: Calendar) -> list[ScheduleRow]:
+        """All schedules, in the order in which they were set first."""
+        found = Schedules(calendar)
+        async for record in self._store.read(ev.HIVE):
+            for event in ev.decode_hive(record.payload):
+                found.remember(event)
+        return [one.row(calendar) for one in found.known.values()]
+
+    async def schedule_facts(self, name: str, most: int) -> list[ev.ScheduleEvent]:
+        """The last facts about a schedule, oldest first."""
+        found: deque[ev.ScheduleEvent] = deque(maxlen=most)
+        async for record in self._store.read(ev.HIVE):
+            for event in ev.decode_hive(record.payload):
+                if isinstance(event, ev.ScheduleEvent) and event.schedule == name:
+                    found.append(event)
+        return list(found)
+
+    async def definition(self, name: str) -> WorkflowSpec:
+        """The workflow with that digest. Raises StoreCorrupt if it is gone or was changed."""
+        body = await self._store.definition(name)
+        if body is None or definition.digest(body) != name:
+            raise StoreCorrupt(f"the definition {name} is missing or was changed")
+        return definition.decode(body)
 
     async def _open_breakers(self) -> dict[str, Micros]:
         found: dict[str, Micros] = {}
