@@ -18,12 +18,13 @@ class Live:
     """One open run.
 
     ``written`` is the number of its last event that is in a batch, ``durable`` that of its last
-    event on disk. ``told`` is how the run that waits for it was last told that it stands.
+    event on disk. ``caching`` is the key under which the result of a call will be kept for equal
+    ones; ``told`` how the run that waits for this one was last told that it stands.
     """
 
     __slots__ = (
-        "_row_status", "durable", "estimates", "intent", "key", "missing", "pending", "rank", "run",
-        "state", "stopping", "told", "written",
+        "_row_status", "caching", "durable", "estimates", "intent", "key", "missing", "pending",
+        "rank", "run", "state", "stopping", "told", "written",
     )  # fmt: skip
 
     def __init__(self, run: str, state: RunState) -> None:
@@ -38,6 +39,7 @@ class Live:
         self.intent: ev.TaskStarted | None = None
         self.written = 0
         self.durable = 0
+        self.caching: dict[int, str] = {}
         self.told = "moving"
         self._row_status = ""
 

@@ -23,7 +23,7 @@ from agenthive.core.machine import RULES, step
 from agenthive.core.outbox import Outbox
 from agenthive.core.ports import Calendar, Call, Fault, Reply
 from agenthive.core.preparing import faulted
-from agenthive.core.requests import cache_key, complaint
+from agenthive.core.requests import cache_key, complaint, to_cache
 from agenthive.core.run_state import RunState
 from agenthive.core.schedules import Schedules
 from agenthive.core.spec import Effect
@@ -154,6 +154,8 @@ class Obeying:
             progress=state.progress.get(command.task) if state.progress else None,
         )
         cache = cache_key(node, parameters) if node.cached else ""
+        if cache:
+            live.caching[command.task] = cache
         perform = act.Perform(call, node.agent, node.timeout, node.heartbeat, cache)
         eager = node.effect is _PURE and live.durable > 0
         (self._eager if eager else self._box.after).append(perform)
@@ -218,6 +220,10 @@ class Obeying:
         if reply.fault is None and live.estimates.useful:
             self._learn(live, index, now)
         self._apply(live, outcome(now, task, attempt, reply, draw), now)
+        node = live.state.graph.nodes[index]
+        if node.cached and reply.fault is None and not reply.cached and index in live.caching:
+            key, origin = live.caching.pop(index), f"{live.run}/{task}"
+            self._box.next.cached.append(to_cache(node, key, origin, reply.result, now))
 
     def _join(self, run: str, state: RunState, now: Micros) -> Live:
         live = Live(run, state)

@@ -156,12 +156,26 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     owner: str = "local"
 
 
+class Cached(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A result that equal calls may use again. ``origin`` is the ``run/task`` that it is of.
+
+    ``result`` is JSON. Nobody uses it after ``expires`` (None: always).
+    """
+
+    key: str
+    origin: str
+    result: bytes
+    at: Micros
+    expires: Micros | None = None
+
+
 class Batch(msgspec.Struct, kw_only=True):
     """All that one transaction writes: records in order, definitions, rows of the run list.
 
     ``blobs`` are large values, (digest, JSON). ``uses`` says which definitions and blobs a stream
     needs, (stream, digest). ``drops`` are streams that go before anything is written, each with
-    its row, and with the definitions and blobs that no other stream uses.
+    its row, and with the definitions and blobs that no other stream uses. ``cached`` are results
+    that equal calls may use again.
     """
 
     records: list[Record] = []
@@ -170,6 +184,7 @@ class Batch(msgspec.Struct, kw_only=True):
     blobs: list[tuple[str, bytes]] = []
     uses: list[tuple[str, str]] = []
     drops: list[str] = []
+    cached: list[Cached] = []
 
     def take(self, other: Batch) -> None:
         """Write what the other would write as well."""
@@ -242,6 +257,10 @@ class Store(Protocol):
 
     def shrink(self) -> Awaitable[int]:
         """Give some free space back to the disk; the bytes given, 0 when there is no more."""
+        ...
+
+    def cached(self, key: str) -> Awaitable[Cached | None]:
+        """The result that is kept under that key; it may have expired."""
         ...
 
     def runs(

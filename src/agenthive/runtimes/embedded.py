@@ -20,9 +20,10 @@ from agenthive.core.ports import Agents, Batch, Reply, Store
 from agenthive.core.replies import vetted
 from agenthive.core.run_state import RunState
 from agenthive.core.states import RunStatus
-from agenthive.core.values import SECOND, Micros
+from agenthive.core.values import SECOND, JSONValue, Micros
 from agenthive.errors import AgentHiveError, Conflict, StoreFailed, StoreUnavailable
 from agenthive.infra.logs import log
+from agenthive.runtimes.cache import used_again
 from agenthive.runtimes.calls import CallId, Calls
 from agenthive.runtimes.waiters import Waiters
 
@@ -53,7 +54,8 @@ class EmbeddedRuntime:
         self._pulse: asyncio.Event | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self._calls = Calls(self._loop, agents, self._answered)
+        again = used_again(store, clock)
+        self._calls = Calls(self._loop, agents, self._answered, self._progressed, again)
         self._waiters = Waiters(self._loop)
         self._running = self._turn_due = self._writing = False
         self._heard = 0
@@ -273,6 +275,12 @@ class EmbeddedRuntime:
         else:
             # Nothing else is under way, or there is enough to write while the rest comes in.
             self._turn()
+
+    def _progressed(self, key: CallId, progress: JSONValue) -> None:
+        said = vetted(Reply(result=progress))
+        if said.fault is None:
+            self.driver.progressed(self._clock(), *key, said.result)
+            self._poke()
 
     def _refuse_if_sick(self) -> None:
         sick = self.failed or self.refusing

@@ -21,10 +21,11 @@ from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Batch, Call, Fault, Reply
 from agenthive.core.replay import replay, submission
+from agenthive.core.requests import usable
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.errors import RunNotFound
-from agenthive.runtimes.surroundings import Disk, Faults, Observer, World
+from agenthive.runtimes.surroundings import Answer, Disk, Faults, Observer, World
 
 EPOCH: Micros = 1_700_000_000 * SECOND
 MAX_STEPS = 200_000
@@ -241,7 +242,11 @@ class SimulatedRuntime:
 
     def _perform(self, action: act.Perform) -> None:
         call = action.call
-        answer = self._world.answer(call, action.agent, self.now)
+        kept = usable(self.disk.cached_as(action.cache), self.clock()) if action.cache else None
+        if kept is None:
+            answer = self._world.answer(call, action.agent, self.now)
+        else:
+            answer = Answer(reply=kept, acts=None, replies=(1000,))
         self._saw("called", msgspec.to_builtins(call) | {"acts": answer.acts})
         key = (call.run, call.task, call.attempt)
         self._calls[key] = self.now

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from agenthive.core.ports import Batch, Call, Record, Reply, RunRow
+from agenthive.core.ports import Batch, Cached, Call, Record, Reply, RunRow
 from agenthive.core.spec import AgentSpec
 from agenthive.core.values import JSONObject, Micros
 
@@ -72,6 +72,10 @@ class Disk(Protocol):
 
     def records(self, stream: str) -> list[Record]:
         """All records of a stream."""
+        ...
+
+    def cached_as(self, key: str) -> Cached | None:
+        """The result that is kept under that key."""
         ...
 
     def definition_of(self, digest: str) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 
 from agenthive.core.journal import GENESIS, seal
-from agenthive.core.ports import Batch, Record, RunRow, Sizes, StreamSize
+from agenthive.core.ports import Batch, Cached, Record, RunRow, Sizes, StreamSize
 from agenthive.errors import StoreFailed
 
 
@@ -20,6 +20,7 @@ class MemoryStore:
         self._definitions: dict[str, bytes] = {}
         self.contents: dict[str, bytes] = {}
         self._uses: dict[str, set[str]] = {}
+        self._cached: dict[str, Cached] = {}
         self._runs: dict[str, RunRow] = {}
         self._pos = 0
         self._poison: StoreFailed | None = None
@@ -57,6 +58,8 @@ class MemoryStore:
             self.contents.setdefault(digest, body)
         for stream, digest in batch.uses:
             self._uses.setdefault(stream, set()).add(digest)
+        for one in batch.cached:
+            self._cached[one.key] = one
         for row in batch.runs:
             self._runs[row.run] = row
 
@@ -99,6 +102,14 @@ class MemoryStore:
     async def definition(self, digest: str) -> bytes | None:
         """The definition with that digest."""
         return self._definitions.get(digest)
+
+    async def cached(self, key: str) -> Cached | None:
+        """The result that is kept under that key; it may have expired."""
+        return self.cached_as(key)
+
+    def cached_as(self, key: str) -> Cached | None:
+        """What `cached` gives, for callers without an event loop."""
+        return self._cached.get(key)
 
     def definition_of(self, digest: str) -> bytes:
         """What `definition` gives, for callers without an event loop."""

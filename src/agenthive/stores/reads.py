@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, Final
 
-from agenthive.core.ports import Record, RunRow, Sizes, StreamSize
+from agenthive.core.ports import Cached, Record, RunRow, Sizes, StreamSize
 from agenthive.stores.rows import record_of, run_of
 
 PAGE: Final = 500
@@ -54,6 +54,14 @@ class Reads:
         """The blob with that digest."""
         rows = await self._ask("blob", (digest,))
         return bytes(rows[0][0]) if rows else None
+
+    async def cached(self, key: str) -> Cached | None:
+        """The result that is kept under that key; it may have expired."""
+        rows = await self._ask("cached", (key,))
+        if not rows:
+            return None
+        origin, result, at, expires = rows[0]
+        return Cached(key=key, origin=origin, result=result.encode(), at=at, expires=expires)
 
     async def runs(
         self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None

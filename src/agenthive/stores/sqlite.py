@@ -26,7 +26,7 @@ from agenthive.core.ports import Batch
 from agenthive.errors import JournalTooNew, StoreCorrupt, StoreFailed, StoreUnavailable
 from agenthive.infra.durable import make_folder, sync
 from agenthive.stores.reads import Reads, Rows
-from agenthive.stores.rows import record_values, run_values
+from agenthive.stores.rows import cached_values, record_values, run_values
 from agenthive.stores.sql import queries
 from agenthive.stores.telling import tell
 from agenthive.stores.versions import SCHEMA_VERSION, stand_in, upgrade, version_of
@@ -173,6 +173,9 @@ class SqliteStore(Reads):
             self._db.executemany(self._sql["keep"], batch.blobs)
         if batch.uses:
             self._db.executemany(self._sql["use"], batch.uses)
+        for one in batch.cached:
+            self._db.execute(self._sql["forget_cached"], (one.at,))
+            self._db.execute(self._sql["cache"], cached_values(one))
         if batch.runs:
             self._db.executemany(self._sql["put_run"], [run_values(row) for row in batch.runs])
             for row in batch.runs:

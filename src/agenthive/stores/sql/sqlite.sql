@@ -56,6 +56,14 @@ CREATE TABLE IF NOT EXISTS uses (
     PRIMARY KEY (stream, digest)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS uses_by_digest ON uses (digest);
+CREATE TABLE IF NOT EXISTS cache (
+    key TEXT PRIMARY KEY,
+    origin TEXT NOT NULL,
+    result TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    expires INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS cache_by_end ON cache (expires) WHERE expires IS NOT NULL;
 
 -- name: upgrade
 INSERT OR IGNORE INTO uses (stream, digest)
@@ -66,6 +74,9 @@ PRAGMA user_version = 2;
 -- name: stand_ins
 CREATE TEMP TABLE IF NOT EXISTS blobs (digest TEXT, body BLOB);
 CREATE TEMP TABLE IF NOT EXISTS uses (stream TEXT, digest TEXT);
+CREATE TEMP TABLE IF NOT EXISTS cache (
+    key TEXT, origin TEXT, result TEXT, at INTEGER, expires INTEGER
+);
 
 -- name: make_room
 PRAGMA cache_size = 10;
@@ -94,6 +105,20 @@ INSERT INTO blobs (digest, body) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING;
 
 -- name: use
 INSERT INTO uses (stream, digest) VALUES (?, ?) ON CONFLICT (stream, digest) DO NOTHING;
+
+-- name: cache
+INSERT INTO cache (key, origin, result, at, expires) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET
+    origin = excluded.origin,
+    result = excluded.result,
+    at = excluded.at,
+    expires = excluded.expires;
+
+-- name: forget_cached
+DELETE FROM cache WHERE expires < ?;
+
+-- name: cached
+SELECT origin, result, at, expires FROM cache WHERE key = ?;
 
 -- name: drop_blobs
 DELETE FROM blobs WHERE digest IN (SELECT digest FROM uses WHERE stream = :stream)
