@@ -13,6 +13,15 @@ import agenthive.core
 from agenthive.core import commands as cmd
 from agenthive.core import dispatch, driver, estimates, expression_functions, expressions, replies
 from agenthive.core import events as ev
+from agenthive.core.flow import Approval, Each, Rounds
+from agenthive.core.flow_spec import (
+    ApprovalSpec,
+    CacheSpec,
+    EachSpec,
+    ReconcileSpec,
+    RepeatSpec,
+    WaitSpec,
+)
 from agenthive.core.policies.breaker import Breaker, BreakerPolicy
 from agenthive.core.ports import Batch, Call, Fault, Record, Reply, RunRow, Usage
 from agenthive.core.report import RunReport, TaskReport
@@ -21,11 +30,12 @@ from agenthive.core.spec import AgentSpec, CompensationSpec, InputSpec, TaskSpec
 from agenthive.core.states import Reason
 
 BASES = (ev.Event, ev.TaskEvent, ev.ScheduleEvent, ev.ScheduleChanged)
-CHANGE = {Breaker, Batch, RunReport, TaskReport}
+CHANGE = {Approval, Each, Rounds, Breaker, Batch, RunReport, TaskReport}
 """State and results under construction; everything else is a value."""
 OMIT = {
     ev.Event, AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy,
-    Fault, Usage, TaskReport,
+    Fault, Usage, TaskReport, ApprovalSpec, CacheSpec, EachSpec, ReconcileSpec, RepeatSpec,
+    WaitSpec,
 }  # fmt: skip
 BY_NAME = [
     AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy, Fault, Usage,

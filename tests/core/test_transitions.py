@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from agenthive.core import events as ev
 from agenthive.core import transitions as tables
+from agenthive.core.flow_spec import (
+    ApprovalSpec,
+    EachSpec,
+    OnDeadline,
+    OnReject,
+    RepeatSpec,
+)
 from agenthive.core.graph import Graph
-from agenthive.core.machine import step
+from agenthive.core.machine import STILL, step
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.ports import Fault
+from agenthive.core.rules import flow as flow_rules
 from agenthive.core.rules import outcome
 from agenthive.core.run_state import RunState
-from agenthive.core.spec import Effect, FailureStrategy
+from agenthive.core.spec import Effect, FailureStrategy, TaskSpec
 from agenthive.core.states import CLOSED, RunStatus, TaskState
 from agenthive.core.values import SECOND
 from agenthive.errors import InvalidTransition
@@ -86,10 +95,56 @@ def undoing(answer: Callable[[Machine], None] | None = None) -> Machine:
     return found
 
 
+def asked(**more: Any) -> Machine:
+    """`t` waits for an approval."""
+    found = machine_of(task("t", approval=ApprovalSpec(**more)))
+    found.feed(ev.ApprovalRequested, task="t", digest="d")
+    return found
+
+
+def machine_of(first: TaskSpec) -> Machine:
+    return Machine(flow(first, task("z"), failure_strategy=FailureStrategy.CONTINUE))
+
+
+def preparing() -> Machine:
+    return machine_of(task("t", when="True"))
+
+
+def for_each() -> Machine:
+    return machine_of(task("t", for_each=EachSpec(items=[1]), retry=NO_RETRY))
+
+
+def in_rounds() -> Machine:
+    found = machine_of(task("t", repeat_until=RepeatSpec(until="result", max_rounds=1)))
+    found.succeed("t~1")
+    return found
+
+
+def with_items() -> Machine:
+    found = for_each()
+    found.feed(ev.TaskExpanded, task="t", items=[1])
+    return found
+
+
+def with_child() -> Machine:
+    found = machine_of(TaskSpec(name="t", workflow=flow(task("x"))))
+    found.feed(ev.ChildOpened, task="t", run="c")
+    return found
+
+
+def bypassed() -> Machine:
+    found = preparing()
+    found.feed(ev.TaskDecided, task="t", go=False)
+    return found
+
+
 # In which machine which task is in that state.
 IN: dict[TaskState, tuple[Callable[[], Machine], str]] = {
     S.WAITING: (machine, "w"),
     S.READY: (machine, "t"),
+    S.PREPARING: (preparing, "t"),
+    S.EXPANDED: (with_items, "t"),
+    S.BYPASSED: (bypassed, "t"),
     S.RUNNING: (running, "t"),
     S.BACKING_OFF: (backing_off, "t"),
     S.BLOCKED: (blocked, "t"),
@@ -114,6 +169,19 @@ FIELDS: dict[type[ev.Event], dict[str, Any]] = {
     ev.TaskFailed: {"fault": FAULT},
     ev.TaskBlocked: {"reason": "agent", "detail": "nobody"},
     ev.LateReply: {"succeeded": True},
+    ev.TaskDecided: {"go": False},
+    ev.TaskDelayed: {"until": 1},
+    ev.TaskExpanded: {"items": []},
+    ev.RoundEnded: {"round": 1, "done": True},
+    ev.TaskFaulted: {"fault": FINAL},
+    ev.ApprovalRequested: {"digest": "d"},
+    ev.ApprovalGiven: {"actor": "ann", "approved": True, "digest": "d"},
+    ev.ApprovalRefused: {"actor": "ann", "approved": True, "digest": "d", "reason": "late"},
+    ev.TaskResolved: {"outcome": "succeeded"},
+    ev.ChildOpened: {"run": "c"},
+    ev.ChildWaiting: {"how": "timed"},
+    ev.ChildEnded: {"run": "c", "status": "completed"},
+    ev.SignalReceived: {"name": "s"},
     ev.RunSubmitted: {"run": "r", "name": "w", "definition": "d"},
     ev.RunResumed: {"away": 0},
 }
@@ -128,7 +196,69 @@ MOVES = {  # every row there is, by hand: a new one is a new line here
     (S.RUNNING, ev.TaskCancelled): S.CANCELLED,
     (S.BACKING_OFF, ev.TaskWoke): S.READY,
     (S.BLOCKED, ev.TaskUnblocked): S.READY,
+    (S.READY, ev.TaskFaulted): S.FAILED,
+    (S.PREPARING, ev.TaskDecided): S.BYPASSED,
+    (S.PREPARING, ev.TaskFaulted): S.FAILED,
+    (S.UNKNOWN_OUTCOME, ev.TaskResolved): S.SUCCEEDED,
 }
+SKIP = OnReject.SKIP
+NO: dict[str, Any] = {"approved": False}
+ALONE = TaskSpec(name="t", approval=ApprovalSpec(on_reject=SKIP))
+LATE = {"deadline": 0.0}
+FLOW_MOVES: list[tuple[Callable[[], Machine], type[ev.TaskEvent], dict[str, Any], TaskState]] = [
+    # rows that only a task of the right kind can take: machine, fact, its fields, next state
+    (lambda: machine_of(task("t", approval=ApprovalSpec())), ev.ApprovalRequested, {}, S.BLOCKED),
+    (lambda: approved_then_ready(), ev.ApprovalRequested, {}, S.BLOCKED),
+    (preparing, ev.TaskDecided, {"go": True}, S.READY),
+    (lambda: machine_of(task("t", delay=1.0)), ev.TaskDelayed, {}, S.BLOCKED),
+    (for_each, ev.TaskExpanded, {"items": [1]}, S.EXPANDED),
+    (for_each, ev.TaskExpanded, {"items": []}, S.SUCCEEDED),
+    (
+        lambda: machine_of(TaskSpec(name="t", workflow=flow(task("x")))),
+        ev.ChildOpened, {}, S.EXPANDED,
+    ),
+    (in_rounds, ev.RoundEnded, {"done": True}, S.SUCCEEDED),
+    (in_rounds, ev.RoundEnded, {"done": False}, S.FAILED),
+    (in_rounds, ev.TaskFaulted, {}, S.FAILED),
+    (with_child, ev.ChildEnded, {}, S.SUCCEEDED),
+    (with_child, ev.ChildEnded, {"status": "failed", "error": "no"}, S.FAILED),
+    (asked, ev.ApprovalGiven, {}, S.READY),
+    (lambda: asked(quorum=2), ev.ApprovalGiven, {}, S.BLOCKED),
+    (asked, ev.ApprovalGiven, NO, S.FAILED),
+    (lambda: asked(on_reject=SKIP), ev.ApprovalGiven, NO, S.BYPASSED),
+    (lambda: alone(), ev.ApprovalGiven, NO, S.SUCCEEDED),
+    (lambda: asked(**LATE), ev.TaskWoke, {}, S.FAILED),
+    (lambda: asked(on_deadline=OnDeadline.APPROVE, **LATE), ev.TaskWoke, {}, S.READY),
+    (lambda: asked(on_reject=SKIP, **LATE), ev.TaskWoke, {}, S.BYPASSED),
+    (lambda: asked(escalate_after=0.0), ev.TaskWoke, {}, S.BLOCKED),
+    (unknown, ev.TaskResolved, {"outcome": "failed"}, S.FAILED),
+    (unknown, ev.TaskResolved, {"outcome": "retry"}, S.READY),
+]  # fmt: skip
+
+
+def alone() -> Machine:
+    found = machine_of(ALONE)
+    found.feed(ev.ApprovalRequested, task="t", digest="d")
+    return found
+
+
+def approved_then_ready() -> Machine:
+    found = asked()
+    found.feed(ev.ApprovalGiven, task="t", actor="ann", approved=True, digest="d")
+    return found
+
+
+@pytest.mark.parametrize(("make", "kind", "fields", "expected"), FLOW_MOVES)
+def test_a_move_of_flow(
+    make: Callable[[], Machine],
+    kind: type[ev.TaskEvent],
+    fields: dict[str, Any],
+    expected: TaskState,
+) -> None:
+    found = make()
+    fact = event(kind, found, "t")
+    step(found.state, msgspec.structs.replace(fact, **fields))
+    assert found.of("t") == expected
 
 
 OWED = {S.BACKING_OFF, S.FAILED, S.UNKNOWN_OUTCOME}
@@ -147,13 +277,18 @@ def event(kind: type[ev.Event], found: Machine, name: str) -> ev.RunEvent:
 
 def test_the_rows_by_hand_are_those_of_the_table() -> None:
     rows = {(state, kind) for state, row in tables.EVENT_MOVES.items() for kind in row}
-    assert rows == set(MOVES)
+    by_flow = {(S(make().of("t")), kind) for make, kind, _, _ in FLOW_MOVES}
+    assert rows == set(MOVES) | by_flow
     assert set(IN) == set(TaskState)
 
 
 @pytest.mark.parametrize("state", TaskState)
 @pytest.mark.parametrize("kind", TASK_EVENTS)
 def test_a_move_is_a_row_or_is_refused(state: TaskState, kind: type[ev.TaskEvent]) -> None:
+    if (state, kind) not in MOVES and kind in tables.EVENT_MOVES.get(state, {}):
+        return  # a row that only a task of the right kind can take: see FLOW_MOVES
+    if kind in (ev.ApprovalRefused, ev.TaskProgressed, ev.ChildWaiting):
+        return  # these move nothing anywhere
     make, name = IN[state]
     found = make()
     assert found.of(name) == state
@@ -269,6 +404,16 @@ def test_choosers_answer_what_they_may_and_nothing_is_missing() -> None:
         ev.TaskCancelled: outcome.after_cancel,
     }
     answers = {chooser: {S.FAILED} for chooser in (outcome.after_loss,)}  # see below: endless loss
+    for make, kind, _, expected in FLOW_MOVES:
+        chooser = tables.EVENT_MOVES[S(make().of("t"))][kind]
+        if callable(chooser) and expected not in (S.BLOCKED, S.EXPANDED):
+            passed = {ev.ApprovalGiven: S.PREPARING, ev.TaskWoke: S.PREPARING}
+            came = passed.get(kind, expected) if expected is S.READY else expected
+            answers.setdefault(chooser, set()).add(came)
+    answers[flow_rules.after_decision] = {S.BYPASSED}
+    answers[flow_rules.after_child].add(S.CANCELLED)
+    answers[flow_rules.after_resolution].add(S.SUCCEEDED)
+    answers[flow_rules.after_wake].add(S.SUCCEEDED)
     for _, _, fact, expected in CHOICES:
         answers.setdefault(by_fact[fact["kind"]], set()).add(expected)
     assert answers == {chooser: set(may) for chooser, may in tables.MAY_END_IN.items()}
@@ -345,6 +490,11 @@ STATE_ROWS = {
     (S.BACKING_OFF, S.CANCELLED), (S.BACKING_OFF, S.FAILED),
     (S.BLOCKED, S.CANCELLED), (S.BLOCKED, S.SKIPPED),
     (S.DORMANT, S.READY), (S.SUCCEEDED, S.COMPENSATING),
+    (S.WAITING, S.PREPARING), (S.WAITING, S.BYPASSED), (S.BLOCKED, S.PREPARING),
+    (S.PREPARING, S.CANCELLED), (S.PREPARING, S.SKIPPED), (S.PREPARING, S.READY),
+    (S.PREPARING, S.BLOCKED), (S.PREPARING, S.EXPANDED), (S.PREPARING, S.SUCCEEDED),
+    (S.EXPANDED, S.SUCCEEDED), (S.EXPANDED, S.CANCELLED), (S.EXPANDED, S.FAILED),
+    (S.UNKNOWN_OUTCOME, S.SUCCEEDED), (S.UNKNOWN_OUTCOME, S.READY),
     (S.COMPENSATING, S.COMPENSATED), (S.COMPENSATING, S.COMPENSATION_FAILED),
 }  # fmt: skip
 
@@ -363,6 +513,10 @@ STOPPED_MOVES = [
     (S.BACKING_OFF, ev.RunTimedOut, S.FAILED),
     (S.BLOCKED, ev.CancelRequested, S.CANCELLED),
     (S.BLOCKED, ev.RunTimedOut, S.SKIPPED),
+    (S.PREPARING, ev.CancelRequested, S.CANCELLED),
+    (S.PREPARING, ev.RunTimedOut, S.SKIPPED),
+    (S.EXPANDED, ev.CancelRequested, S.CANCELLED),
+    (S.EXPANDED, ev.RunTimedOut, S.FAILED),
     (S.RUNNING, ev.CancelRequested, S.RUNNING),
     (S.RUNNING, ev.RunTimedOut, S.RUNNING),
     (S.UNKNOWN_OUTCOME, ev.RunTimedOut, S.UNKNOWN_OUTCOME),
@@ -384,6 +538,7 @@ RUN_ROWS = {
     (R.RUNNING, ev.RunResumed), (R.RUNNING, ev.CancelRequested), (R.RUNNING, ev.RunTimedOut),
     (R.WAITING, ev.RunResumed), (R.WAITING, ev.CancelRequested), (R.WAITING, ev.RunTimedOut),
     (R.COMPENSATING, ev.RunResumed),
+    *((status, ev.SignalReceived) for status in (R.QUEUED, R.RUNNING, R.WAITING, R.COMPENSATING)),
 }  # fmt: skip
 
 
@@ -443,7 +598,7 @@ def test_the_run_rows_by_hand_are_those_of_the_table() -> None:
 def test_every_fact_has_a_row() -> None:
     in_rows = {kind for row in tables.EVENT_MOVES.values() for kind in row}
     in_rows |= {kind for row in tables.RUN_EVENT_MOVES.values() for kind in row}
-    assert in_rows == set(get_args(ev.RunEvent)) - {ev.RunSubmitted, ev.LateReply}
+    assert in_rows == set(get_args(ev.RunEvent)) - {ev.RunSubmitted, *STILL}
 
 
 def test_every_status_can_be_reached() -> None:
