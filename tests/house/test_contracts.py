@@ -29,6 +29,7 @@ BREAKS = [
     ("genai_prices stands", "agents/planted.py", "import genai_prices"),
     ("apsw stands", "stores/memory.py", "import apsw"),
     ("yaml stands", "cli/planted.py", "import yaml"),
+    ("jsonschema_rs stands", "cli/planted.py", "def f():\n    import jsonschema_rs"),
     ("Agent kinds", "agents/planted.py", "from agenthive.agents import other"),
     ("Selection strategies", "selection/strategies/planted.py", "from . import other"),
     ("Commands of the CLI", "cli/commands/planted.py", "from agenthive.cli.commands import other"),
