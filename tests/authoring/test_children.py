@@ -134,7 +134,7 @@ def test_embedded_tasks_and_bytes_count_as_often_as_they_are_embedded(write: Any
     path = write(parent="name: p\ntasks:\n" + tasks, sub__child=child)
     assert load(path, limits=Limits(max_bytes=10_000, max_tasks=110)).tasks == 110
     (line,) = refused(path, limits=Limits(max_bytes=10_000, max_tasks=109))
-    assert "parent.yaml:12:25: tasks[9].workflow: with it there are more than the 109" in line
+    assert "parent.yaml:12:26: tasks[9].workflow: with it there are more than the 109" in line
     (line,) = refused(path, limits=Limits(max_bytes=1_000, max_tasks=110))
     assert "more than 1,000 bytes" in line
 

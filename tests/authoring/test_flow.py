@@ -151,7 +151,7 @@ def test_the_classic_dialect_has_the_same_words() -> None:
     ("outputs", "why"),
     [
         ("{x: '{{ tasks.q.result }}'}", "outputs.x: the expression reads undefined task 'q'"),
-        ("{x: ['{{ item }}']}", "outputs.x[0]: column 2: unknown name 'item'"),
+        ("{x: ['{{ item }}']}", "outputs.x[0]: column 1: unknown name 'item'"),
         ("{x: '{{ inputs.topik }}'}", "undeclared input 'topik'"),
         ("[1]", "outputs: must be a map"),
     ],

@@ -74,8 +74,7 @@ def test_any_sections(found: list[dict[str, Any]], native: bool) -> None:
     agents = [{"name": "a", "type": "custom", "endpoint": "e"}]
     try:
         loaded = authoring.from_mapping({**data, "name": "w", "agents": agents, "tasks": found})
-    except ConfigurationError as error:
-        assert error.problems
+    except ConfigurationError:
         return
     spec = loaded.spec
     assert authoring.parse_spec(authoring.dump(spec)) == spec

@@ -82,7 +82,7 @@ def told(*events: ev.HiveEvent) -> Record:
 OPENED = ev.RunOpened(at=1, run="r")
 CLOSED_ = ev.RunClosed(at=2, run="r", status="completed", events=7)
 DROPPED = ev.RunDropped(at=3, run="r", head="00", events=7, status="completed", closed=2)
-IMPORTED = ev.RunImported(at=4, run="r", head="00", events=7, status="completed")
+IMPORTED = ev.RunImported(at=4, run="r", head="00", events=7, status="running")
 
 
 @pytest.mark.parametrize(

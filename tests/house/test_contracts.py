@@ -28,6 +28,7 @@ BREAKS = [
     ("mcp stands", "agents/planted.py", "import mcp.types"),
     ("genai_prices stands", "agents/planted.py", "import genai_prices"),
     ("apsw stands", "stores/memory.py", "import apsw"),
+    ("cronsim stands", "hive/planted.py", "import cronsim"),
     ("yaml stands", "cli/planted.py", "import yaml"),
     ("jsonschema_rs stands", "cli/planted.py", "def f():\n    import jsonschema_rs"),
     ("Agent kinds", "agents/planted.py", "from agenthive.agents import other"),

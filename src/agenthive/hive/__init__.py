@@ -1,10 +1,11 @@
-"""The composition root: `Hive.open(url)` wires store, runtime and agents into one object.
+"""THE COMPOSITION ROOT: `Hive.open(url)` wires store, runtime and agents into one object.
 
     async with Hive.open("memory:") as hive:
         report = await hive.run(workflow)
 
-The only module that introduces the rooms to each other. It decides nothing: what a run does is the
-core's business, how it is written `authoring`'s. What a hive does is in files by its subjects.
+The only room that introduces the others to each other; what a hive does is here, by subjects.
+Never here: decisions, which are the core's, and how workflows are written. A new subject is a part
+of `Hive` in a file of its own; a new store gets a URL scheme in `opened.open_store`.
 """
 
 from __future__ import annotations

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
-from agenthive.core.values import JSONValue
-
-LISTENER: Final[ContextVar[Callable[[JSONValue], None] | None]] = ContextVar(
+LISTENER: Final[ContextVar[Callable[[Any], None] | None]] = ContextVar(
     "agenthive-heartbeat", default=None
 )
 """Who hears the beats of the call that runs in this context. May be called from any thread."""
 
 
-def heartbeat(progress: JSONValue = None) -> None:
+def heartbeat(progress: Any = None) -> None:
     """Say that the call goes on. ``progress`` is what the next attempt gets as `Call.progress`."""
     listener = LISTENER.get()
     if listener is not None:
