@@ -16,7 +16,56 @@ from agenthive.core.states import CLOSED, RunStatus, TaskState
 from agenthive.core.values import SECOND
 from agenthive.errors import InvalidTransition
 from tests.core.rig import FAULT, Machine, flow, task
-from tests.core.test_transitions import RUN_EVENTS, R, S, event, machine, tag, undoing
+from tests.core.test_transitions import IN, RUN_EVENTS, R, S, event, machine, tag, undoing
+
+# State-triggered moves.
+
+STATE_ROWS = {
+    (S.WAITING, S.CANCELLED), (S.WAITING, S.SKIPPED), (S.WAITING, S.READY),
+    (S.READY, S.CANCELLED), (S.READY, S.SKIPPED),
+    (S.BACKING_OFF, S.CANCELLED), (S.BACKING_OFF, S.FAILED),
+    (S.BLOCKED, S.CANCELLED), (S.BLOCKED, S.SKIPPED),
+    (S.DORMANT, S.READY), (S.SUCCEEDED, S.COMPENSATING),
+    (S.WAITING, S.PREPARING), (S.WAITING, S.BYPASSED), (S.BLOCKED, S.PREPARING),
+    (S.PREPARING, S.CANCELLED), (S.PREPARING, S.SKIPPED), (S.PREPARING, S.READY),
+    (S.PREPARING, S.BLOCKED), (S.PREPARING, S.EXPANDED), (S.PREPARING, S.SUCCEEDED),
+    (S.EXPANDED, S.SUCCEEDED), (S.EXPANDED, S.CANCELLED), (S.EXPANDED, S.FAILED),
+    (S.UNKNOWN_OUTCOME, S.SUCCEEDED), (S.UNKNOWN_OUTCOME, S.READY),
+    (S.COMPENSATING, S.COMPENSATED), (S.COMPENSATING, S.COMPENSATION_FAILED),
+}  # fmt: skip
+
+
+def test_the_state_rows_by_hand_are_those_of_the_table() -> None:
+    rows = {(state, new) for state, row in tables.STATE_MOVES.items() for _, new in row}
+    assert rows == STATE_ROWS
+
+
+STOPPED_MOVES = [
+    (S.WAITING, ev.CancelRequested, S.CANCELLED),
+    (S.WAITING, ev.RunTimedOut, S.SKIPPED),
+    (S.READY, ev.CancelRequested, S.CANCELLED),
+    (S.READY, ev.RunTimedOut, S.SKIPPED),
+    (S.BACKING_OFF, ev.CancelRequested, S.CANCELLED),
+    (S.BACKING_OFF, ev.RunTimedOut, S.FAILED),
+    (S.BLOCKED, ev.CancelRequested, S.CANCELLED),
+    (S.BLOCKED, ev.RunTimedOut, S.SKIPPED),
+    (S.PREPARING, ev.CancelRequested, S.CANCELLED),
+    (S.PREPARING, ev.RunTimedOut, S.SKIPPED),
+    (S.EXPANDED, ev.CancelRequested, S.CANCELLED),
+    (S.EXPANDED, ev.RunTimedOut, S.FAILED),
+    (S.RUNNING, ev.CancelRequested, S.RUNNING),
+    (S.RUNNING, ev.RunTimedOut, S.RUNNING),
+    (S.UNKNOWN_OUTCOME, ev.RunTimedOut, S.UNKNOWN_OUTCOME),
+]
+
+
+@pytest.mark.parametrize(("state", "kind", "expected"), STOPPED_MOVES)
+def test_stopped(state: TaskState, kind: type[ev.Event], expected: TaskState) -> None:
+    make, name = IN[state]
+    found = make()
+    found.feed(kind)
+    assert found.of(name) == expected
+
 
 # The run's own table.
 

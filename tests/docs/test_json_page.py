@@ -158,7 +158,11 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     name = run["run_id"]
     outputs = [run]
     slow = asyncio.run(cut_off(here))
+    ask = {"name": "ask", "agent": "echo", "approval": {"approvers": ["ann"], "deadline": 60}}
+    (here / "ask.json").write_text(workflow({"name": "z", "agent": "echo"}, ask))
+    cli("run", "ask.json", *known)
     asked = (
+        ("approvals",),
         ("why", slow),
         ("ps",),
         ("resume",),

@@ -4,8 +4,8 @@
         report = await hive.run(workflow)
 
 The only room that introduces the others to each other; what a hive does is here, by subjects.
-Never here: decisions, which are the core's, and how workflows are written. A new subject is a part
-of `Hive` in a file of its own; a new store gets a URL scheme in `opened.open_store`.
+Never here: decisions, which are the core's, and how workflows are written. To add a
+subject: a part of `Hive` in a file of its own. A store gets its URL scheme in `opened.open_store`.
 """
 
 from __future__ import annotations
