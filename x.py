@@ -7,6 +7,8 @@
     check [--fast] [--only STEP,..] [--skip STEP,..]
                      format, lint, types, contracts, house, docs, tests, coverage
     bench [NAME]     run benchmarks/NAME.py (no NAME: list them)
+    lab gate|nightly|ROW [--seeds A:B]
+                     put the promises to the proof: lab/results.jsonl, RELIABILITY.md (`lab -h`)
     docs             write the generated pages of docs/reference again
     lock             resolve requirements/*.lock again
     help             print this
@@ -201,9 +203,15 @@ def bench(args: list[str]) -> int:
     return run(PYTHON, folder / f"{args[0]}.py", *args[1:])
 
 
+def lab(args: list[str]) -> int:
+    ensure()
+    return run(PYTHON, "-m", "tests.lab", *args)
+
+
 def docs(args: list[str]) -> int:
     ensure()
-    return run(PYTHON, "docs/reference/generate.py", *args)
+    code = run(PYTHON, "docs/reference/generate.py", *args)
+    return run(PYTHON, "-m", "tests.lab", "page", *args) or code
 
 
 def lock(args: list[str]) -> int:
@@ -303,6 +311,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "test": test,
     "check": check,
     "bench": bench,
+    "lab": lab,
     "docs": docs,
     "lock": lock,
     "help": usage,

@@ -218,7 +218,8 @@ class Bench:
         self.driver = Driver(**self.limits)
         self.driver.load_hive(self.disk.records(ev.HIVE))
         for row in reversed(self.disk.rows(unfinished=True)):
-            state = replay(self.graph(row.run), self.disk.records(row.run))
+            records = self.disk.records(row.run)
+            state = replay(self.graph(row.run), records, self.disk.contents)
             self.driver.load(self.now, state, missing or {})
 
     def wait(self, seconds: float) -> list[act.Action]:
@@ -240,7 +241,7 @@ class Bench:
         """The graph a run is pinned to; that of a child run is made from its definition."""
         if run not in self.graphs:
             name = submission(self.disk.records(run)).definition
-            self.graphs[run] = Graph(definition.decode(self.disk.definitions[name]))
+            self.graphs[run] = Graph(definition.decode(self.disk.definition_of(name)))
         return self.graphs[run]
 
     def states(self, run: str = "r") -> dict[str, str]:

@@ -13,6 +13,7 @@ import pytest
 
 from agenthive import Directory, Hive, load
 from agenthive.core import live
+from agenthive.stores.transfer import SCHEMA
 from tests.cli.conftest import Cli, cli, here, workflow
 
 __all__ = ["cli", "here"]
@@ -158,7 +159,11 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     name = run["run_id"]
     outputs = [run]
     slow = asyncio.run(cut_off(here))
+    ask = {"name": "ask", "agent": "echo", "approval": {"approvers": ["ann"], "deadline": 60}}
+    (here / "ask.json").write_text(workflow({"name": "z", "agent": "echo"}, ask))
+    cli("run", "ask.json", *known)
     asked = (
+        ("approvals",),
         ("why", slow),
         ("ps",),
         ("resume",),
@@ -177,8 +182,14 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
         ("show", "nope"),
         ("run", "bad.json"),
         ("cancel", name),
+        ("du",),
+        ("du", name),
+        ("export", name, "-o", "run.jsonl"),
+        ("import", "run.jsonl"),
+        ("gc", "--older-than", "1w"),
     )
     outputs += [cli(*words, "--json").json for words in asked]
+    outputs.append(json.loads(cli("export", name).out.splitlines()[0]))
     outputs += [json.loads(line) for line in cli("events", name, "--json").out.splitlines()]
     return outputs + simulated(cli)
 
@@ -221,7 +232,8 @@ def test_documents_are_as_their_page_says(
 def test_every_document_has_a_section(schemas: dict[str, list[Key]]) -> None:
     sources = (ROOT / "src" / "agenthive" / "cli").rglob("*.py")
     text = "".join(file.read_text("utf-8") for file in sources)
-    used = {f"agenthive/{name}/1" for name in re.findall(r"\bdocument\(\s*\"([a-z-]+)\"", text)}
+    names = re.findall(r"\bdocument\(\s*\"([a-z-]+)\"", text)
+    used = {f"agenthive/{name}/1" for name in names} | {f"{SCHEMA}1"}
     assert len(used) >= 12
     assert set(schemas) == used
 

@@ -17,9 +17,11 @@ class Stale(Exception):
     """A patch does not fit the source any more: plant the same bug in the new code."""
 
 
-def planted() -> list[Path]:
-    """The patches, one bug each."""
-    return sorted(HERE.glob("*.patch"))
+def planted(kind: str = "") -> list[Path]:
+    """The patches, one bug each: those that the simulator must catch, or those in a folder of that
+    name, which only something else can.
+    """
+    return sorted((HERE / kind).glob("*.patch"))
 
 
 def apply(patch: Path, root: Path) -> list[str]:

@@ -249,6 +249,8 @@ BROKEN: list[tuple[str, Callable[[Case], None]]] = [
     ("times go back", edit("run.started", "", at=4)),
     ("hive: times go back", hive({"type": "hive.clock_stepped_back", "at": 8, "by": 1})),
     ("timed out too early", put({"type": "run.timed_out", "at": 299 * SECOND})),
+    ("started after the time of the run was up",
+     both(set_spec(timeout=1.0), put(started("c", at=9 * SECOND, attempt=2)))),
     ("started after the run had stopped", put({"type": "run.cancel_requested", "at": 4}, at=4)),
     (
         "started after the run had stopped",

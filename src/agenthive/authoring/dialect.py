@@ -156,7 +156,7 @@ WORKFLOW: Final = Shape(
                  default="300", native="null", nullable=True),
         Field(key="inputs", kind=Kind.INPUTS, shape="input", default="any inputs are accepted",
               doc="What the run is given: name to a declaration, or to a plain default value."),
-        Field(key="agents", kind=Kind.SHAPES, shape="agent", required=True,
+        Field(key="agents", kind=Kind.SHAPES, shape="agent", default="none",
               doc="Who does the tasks."),
         Field(key="tasks", kind=Kind.SHAPES, shape="task", required=True, least=1,
               doc="What is to be done."),

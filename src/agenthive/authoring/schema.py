@@ -57,7 +57,8 @@ def json_schema() -> JSONObject:
 
 def _child() -> JSONObject:
     """A workflow within one: which dialect it is in, only the loader knows."""
-    return {key: value for key, value in _shape(WORKFLOW).items() if key != "allOf"}
+    shape = {key: value for key, value in _shape(WORKFLOW).items() if key != "allOf"}
+    return shape | {"required": ["tasks"]}
 
 
 def schema_text() -> str:

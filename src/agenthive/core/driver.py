@@ -10,8 +10,10 @@ Runtime loop:  facts -> decide(now) -> store.append(batch) -> committed(now) -> 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from heapq import heappop, heappush
+
+import msgspec
 
 from agenthive.core import actions as act
 from agenthive.core import commands as cmd
@@ -25,6 +27,7 @@ from agenthive.core.ports import Batch, Record, Reply
 from agenthive.core.preparing import approved, faulted, prepared, requested
 from agenthive.core.rules.flow import awaits_judgement
 from agenthive.core.run_state import RunState
+from agenthive.core.schedules import Deed, Start, Stop
 from agenthive.core.spec import Effect
 from agenthive.core.states import CLOSED, RunStatus, TaskState
 from agenthive.core.values import JSONValue, Micros
@@ -57,7 +60,7 @@ class Driver(Obeying):
         if event.run in self.runs:
             raise Conflict(f"run {event.run} exists already")
         now = self._clock(now)
-        self._accept(event, graph, body, now)
+        self._accept(event, graph, now, body)
         self._queued[event.run] = None
         self._box.after.append(act.Acknowledge(token, event.run))
 
@@ -128,6 +131,40 @@ class Driver(Obeying):
             raise RunNotFound(f"there is no open run '{run}'")
         return live
 
+    def schedule(
+        self,
+        now: Micros,
+        change: ev.ScheduleChange,
+        token: int,
+        body: bytes = b"",
+        graph: Graph | None = None,
+        problem: str = "",
+    ) -> None:
+        """Set, pause, resume, remove or trigger a schedule. Raises NotFound, Conflict.
+
+        What is set comes with its definition, and ``problem`` if its runs cannot start here.
+        """
+        at = self._clock(now)
+        change = msgspec.structs.replace(change, at=at, since=now)
+        deeds = self.schedules.change(change, at)
+        if isinstance(change, ev.ScheduleSet):
+            self._box.next.definitions.append((change.definition, body))
+            self._box.next.uses.append((ev.HIVE, change.definition))
+            self.schedules.known[change.schedule].equip(graph, problem)
+        self._do(deeds, at)
+        triggered = change.run if isinstance(change, ev.ScheduleTriggered) else ""
+        self._box.after.append(act.Acknowledge(token, triggered))
+
+    def _do(self, deeds: Iterable[Deed], now: Micros) -> None:
+        for deed in deeds:
+            if isinstance(deed, Start):
+                self._accept(deed.event, deed.graph, now)
+                self._queued[deed.event.run] = None
+            elif not isinstance(deed, Stop):
+                self._box.hive.append(deed)
+            elif deed.run in self.runs:
+                self._cancel(self.runs[deed.run], now, f"schedule {deed.schedule}", "overtaken")
+
     def reply(
         self, now: Micros, run: str, task: str, attempt: int, reply: Reply, draw: float
     ) -> None:
@@ -150,6 +187,13 @@ class Driver(Obeying):
         self._heard(live, index, STOPPED, now)
         self._apply(live, ev.TaskCancelled(at=now, task=task, attempt=attempt), now)
 
+    def tend(self, now: Micros, facts: Sequence[ev.HiveEvent], work: Batch, token: int) -> None:
+        """Write facts about runs that are not open here, and the work they tell of, at once."""
+        now = self._clock(now)
+        self._box.hive += [msgspec.structs.replace(fact, at=now) for fact in facts]
+        self._box.next.take(work)
+        self._box.after.append(act.Acknowledge(token))
+
     # Recovery.
 
     def load_hive(self, records: Sequence[Record]) -> None:
@@ -159,6 +203,7 @@ class Driver(Obeying):
             self._latest = max(self._latest, record.at)
             for event in ev.decode_hive(record.payload):
                 self.breakers.remember(event)
+                self.schedules.remember(event)
 
     def load(self, now: Micros, state: RunState, missing: dict[str, str]) -> None:
         """Take over an open run from its replayed state.
@@ -204,10 +249,11 @@ class Driver(Obeying):
 
         Until `committed` is called for a batch, `decide` must not be called again.
         """
-        now = self._clock(now)
+        wall, now = now, self._clock(now)
         self._tick(now)
         self._prepare_all(now)
         if not self.draining:
+            self._do(self.schedules.due(wall, now), now)
             self._start_runs(now)
             self._start_tasks(now)
         self._prepare_all(now)
@@ -255,6 +301,7 @@ class Driver(Obeying):
             if kind is TaskState.RUNNING:
                 self._heard(live, index, STOPPED, self._latest)
         self.queue.leave(run)
+        self.schedules.ended(run)
         self._queued.pop(run, None)
         self.active -= live.state.takes_slot
 
@@ -263,7 +310,9 @@ class Driver(Obeying):
         times = [at for at in (self.breakers.next_wake(),) if at is not None]
         if self._timers:
             times.append(self._timers[0][0])
-        return min(times) - self._skew if times else None
+        wake = min(times) - self._skew if times else None
+        due = None if self.draining else self.schedules.next_wake()
+        return due if wake is None or (due is not None and due < wake) else wake
 
     @property
     def has_more(self) -> bool:

@@ -330,6 +330,8 @@ def forget(state: RunState, task: int) -> None:
             state.readers[read] -= 1
             if not state.readers[read]:
                 state.results.pop(read, None)
+                if state.blobs:
+                    state.blobs.pop(read, None)
     if state.wake_at:
         state.wake_at.pop(task, None)
     if state.blocked:

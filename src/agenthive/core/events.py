@@ -13,16 +13,92 @@ from typing import TypeAlias
 
 import msgspec
 
-from agenthive.core.ports import Fault, Usage
+from agenthive.core.fact import Event
+from agenthive.core.hive_events import (
+    AnswerAfterEnd,
+    BreakerClosed,
+    BreakerOpened,
+    ClockSteppedBack,
+    HiveEvent,
+    RunClosed,
+    RunDropped,
+    RunImported,
+    RunOpened,
+    ScheduleChange,
+    ScheduleChanged,
+    ScheduleEvent,
+    ScheduleFired,
+    SchedulePaused,
+    ScheduleQueued,
+    ScheduleRemoved,
+    ScheduleResumed,
+    ScheduleSet,
+    ScheduleSkipped,
+    ScheduleTriggered,
+    UsageAfterEnd,
+)
+from agenthive.core.ports import Blob, Fault, Usage
 from agenthive.core.values import JSONObject, JSONValue, Micros
 
-
-class Event(
-    msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", omit_defaults=True
-):
-    """Base of all facts."""
-
-    at: Micros
+__all__ = [
+    "HIVE",
+    "AnswerAfterEnd",
+    "ApprovalGiven",
+    "ApprovalRefused",
+    "ApprovalRequested",
+    "BreakerClosed",
+    "BreakerOpened",
+    "CancelRequested",
+    "ChildEnded",
+    "ChildOpened",
+    "ChildWaiting",
+    "ClockSteppedBack",
+    "Event",
+    "HiveEvent",
+    "LateReply",
+    "Parent",
+    "RoundEnded",
+    "RunClosed",
+    "RunDropped",
+    "RunEvent",
+    "RunImported",
+    "RunOpened",
+    "RunResumed",
+    "RunStarted",
+    "RunSubmitted",
+    "RunTimedOut",
+    "ScheduleChange",
+    "ScheduleChanged",
+    "ScheduleEvent",
+    "ScheduleFired",
+    "SchedulePaused",
+    "ScheduleQueued",
+    "ScheduleRemoved",
+    "ScheduleResumed",
+    "ScheduleSet",
+    "ScheduleSkipped",
+    "ScheduleTriggered",
+    "SignalReceived",
+    "TaskBlocked",
+    "TaskCancelled",
+    "TaskDecided",
+    "TaskDelayed",
+    "TaskEvent",
+    "TaskExpanded",
+    "TaskFailed",
+    "TaskFaulted",
+    "TaskLost",
+    "TaskProgressed",
+    "TaskResolved",
+    "TaskStarted",
+    "TaskSucceeded",
+    "TaskUnblocked",
+    "TaskWoke",
+    "UsageAfterEnd",
+    "decode_hive",
+    "decode_run",
+    "encode",
+]
 
 
 class Parent(msgspec.Struct, frozen=True, gc=False):
@@ -33,15 +109,19 @@ class Parent(msgspec.Struct, frozen=True, gc=False):
 
 
 class RunSubmitted(Event, frozen=True, tag="run.submitted"):
-    """A run was accepted. ``definition`` is the digest of the workflow it is pinned to."""
+    """A run was accepted. ``definition`` is the digest of the workflow it is pinned to.
+
+    Large inputs are kept apart: ``blob`` says where.
+    """
 
     run: str
     name: str
     definition: str
-    inputs: JSONObject = {}
+    inputs: JSONObject = msgspec.field(default_factory=dict)
     tenant: str = "default"
     owner: str = "local"
     parent: Parent | None = None
+    blob: Blob | None = None
 
 
 class RunStarted(Event, frozen=True, tag="run.started"):
@@ -83,12 +163,16 @@ class TaskStarted(TaskEvent, frozen=True, tag="task.started"):
 
 
 class TaskSucceeded(TaskEvent, frozen=True, tag="task.succeeded"):
-    """The agent answered well; or an equal call had, whose ``run/task`` is ``cached``."""
+    """The agent answered well; or an equal call had, whose ``run/task`` is ``cached``.
+
+    A large result is kept apart: ``blob`` says where.
+    """
 
     attempt: int
     result: JSONValue = None
     usage: Usage | None = None
     cached: str = ""
+    blob: Blob | None = None
 
 
 class TaskFailed(TaskEvent, frozen=True, tag="task.failed"):
@@ -143,7 +227,7 @@ class TaskExpanded(TaskEvent, frozen=True, tag="task.expanded"):
     """The items of a task, each of which becomes a task of its own. ``labels`` are for people."""
 
     items: list[JSONValue]
-    labels: list[str] = []
+    labels: list[str] = msgspec.field(default_factory=list)
 
 
 class RoundEnded(TaskEvent, frozen=True, tag="task.round_ended"):
@@ -272,71 +356,6 @@ RunEvent: TypeAlias = (
 )
 """Everything that can stand in the stream of a run."""
 
-
-class RunOpened(Event, frozen=True, tag="hive.run_opened"):
-    """A run's stream began."""
-
-    run: str
-    tenant: str = "default"
-    owner: str = "local"
-
-
-class RunClosed(Event, frozen=True, tag="hive.run_closed"):
-    """A run's stream ended: its status and how many events it holds."""
-
-    run: str
-    status: str
-    events: int
-
-
-class BreakerOpened(Event, frozen=True, tag="hive.breaker_opened"):
-    """An endpoint failed too often; no call goes there before ``until``."""
-
-    endpoint: str
-    until: Micros
-    failures: int
-
-
-class BreakerClosed(Event, frozen=True, tag="hive.breaker_closed"):
-    """A call to the endpoint went well again."""
-
-    endpoint: str
-
-
-class ClockSteppedBack(Event, frozen=True, tag="hive.clock_stepped_back"):
-    """The clock showed an earlier time than before, by ``by`` microseconds."""
-
-    by: Micros
-
-
-class UsageAfterEnd(Event, frozen=True, tag="hive.usage_after_end"):
-    """A call answered after its run had ended, whose own stream is closed by then."""
-
-    run: str
-    task: str
-    attempt: int
-    usage: Usage
-
-
-class AnswerAfterEnd(Event, frozen=True, tag="hive.answer_after_end"):
-    """Somebody answered an approval of a run that had ended. It does not count."""
-
-    run: str
-    task: str
-    actor: str
-    approved: bool
-
-
-HiveEvent: TypeAlias = (
-    RunOpened
-    | RunClosed
-    | BreakerOpened
-    | BreakerClosed
-    | ClockSteppedBack
-    | UsageAfterEnd
-    | AnswerAfterEnd
-)
-"""Everything that can stand in the hive's own stream."""
 
 HIVE = "hive"
 """The name of the hive's own stream."""

@@ -78,13 +78,14 @@ class Flow:
     ``received`` is the signal a task took, ``passed`` what its last gate gave, ``approved`` the
     digest of what was approved. ``kept`` are signals nobody has taken, ``listening`` who waits.
     ``reconciling`` is the task that asks what came of a call, ``questions`` how often it was asked.
-    ``timed`` counts the tasks that wait for a time alone, ``moving`` the children that need nobody.
+    ``repaired`` are tasks whose model had a second try at its answer. ``timed`` counts the tasks
+    that wait for a time alone, ``moving`` the children that need nobody.
     """
 
     __slots__ = (
         "approvals", "approved", "children", "each", "kept", "listening", "moving", "passed",
-        "position", "questions", "received", "reconciling", "rounds", "seen", "timed",
-        "waiting_children",
+        "position", "questions", "received", "reconciling", "repaired", "rounds", "seen",
+        "timed", "waiting_children",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -98,6 +99,7 @@ class Flow:
         self.kept: dict[str, list[JSONValue]] = {}
         self.listening: dict[str, dict[int, None]] = {}
         self.seen: dict[str, None] = {}
+        self.repaired: set[int] = set()
         self.children: dict[int, str] = {}
         self.waiting_children: dict[int, str] = {}
         self.questions: dict[int, int] = {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from agenthive.core import blobs
 from agenthive.core import events as ev
 from agenthive.core.estimates import Estimates
 from agenthive.core.keys import Keys
-from agenthive.core.ports import Record, RunRow
+from agenthive.core.ports import Batch, Record, RunRow
 from agenthive.core.run_state import RunState
 from agenthive.core.scope import scope
 from agenthive.core.spec import AgentSpec
@@ -17,12 +18,13 @@ class Live:
     """One open run.
 
     ``written`` is the number of its last event that is in a batch, ``durable`` that of its last
-    event on disk. ``told`` is how the run that waits for it was last told that it stands.
+    event on disk. ``caching`` is the key under which the result of a call will be kept for equal
+    ones; ``told`` how the run that waits for this one was last told that it stands.
     """
 
     __slots__ = (
-        "_row_status", "durable", "estimates", "intent", "key", "missing", "pending", "rank", "run",
-        "state", "stopping", "told", "written",
+        "_row_status", "caching", "durable", "estimates", "intent", "key", "missing", "pending",
+        "rank", "run", "state", "stopping", "told", "written",
     )  # fmt: skip
 
     def __init__(self, run: str, state: RunState) -> None:
@@ -37,6 +39,7 @@ class Live:
         self.intent: ev.TaskStarted | None = None
         self.written = 0
         self.durable = 0
+        self.caching: dict[int, str] = {}
         self.told = "moving"
         self._row_status = ""
 
@@ -74,18 +77,21 @@ class Live:
         rank = self.rank
         return rank[index] if index < len(rank) else rank[self.state.graph.origin(index)]
 
-    def record(self, rules: int) -> Record:
-        """What has not been written yet, as one record."""
+    def record(self, rules: int, batch: Batch) -> Record:
+        """What has not been written yet, as one record. Large values go into the batch."""
         events, self.pending = self.pending, []
         first = self.written + 1
         self.written += len(events)
+        payload = ev.encode(events)
+        if len(payload) > blobs.LARGE:
+            payload = ev.encode(blobs.lift(self.run, events, batch))
         return Record(
             stream=self.run,
             seq=first,
             count=len(events),
             at=events[-1].at,
             type="run",
-            payload=ev.encode(events),
+            payload=payload,
             rules=rules,
         )
 

@@ -28,7 +28,7 @@ from agenthive.core.entries import (
 from agenthive.core.nodes import UNDO
 from agenthive.core.notes import NOTES, Note, child_waiting
 from agenthive.core.rules import stopping
-from agenthive.core.run_state import RunState
+from agenthive.core.run_state import INPUTS, RunState
 from agenthive.core.spec import Effect, FailureStrategy
 from agenthive.core.states import CLOSED, OPEN, UNSTARTED, RunStatus, TaskState
 from agenthive.core.transitions import (
@@ -267,6 +267,8 @@ def _submitted(state: RunState, event: ev.RunSubmitted) -> None:
         raise InvalidTransition(f"run {event.run}: submitted twice")
     state.run, state.name, state.inputs = event.run, event.name, event.inputs
     state.tenant, state.owner, state.created = event.tenant, event.owner, event.at
+    if event.blob is not None:
+        state.blobs[INPUTS] = event.blob
     state.parent = event.parent
     if event.parent is not None:
         # Whoever waits for it reads what its result is made of.

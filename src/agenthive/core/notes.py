@@ -14,6 +14,7 @@ from agenthive.core.flow import Approval, Each
 from agenthive.core.flow_spec import OnDeadline, OnReject
 from agenthive.core.nodes import Step
 from agenthive.core.ports import Fault
+from agenthive.core.rules.outcome import repairable
 from agenthive.core.run_state import RunState
 from agenthive.core.states import TaskState
 from agenthive.core.values import JSONObject, JSONValue, Micros, micros
@@ -33,13 +34,23 @@ def _started(state: RunState, task: int, event: ev.TaskStarted) -> None:
 
 def _succeeded(state: RunState, task: int, event: ev.TaskSucceeded) -> None:
     state.faults.pop(task, None)
-    keep_result(state, task, event.result)
+    if event.blob is None:
+        keep_result(state, task, event.result)
+    else:
+        # Only in a replay: what was made of it meanwhile is filled in with it, afterwards.
+        state.blobs[task] = event.blob
+        keep_result(state, task, event.blob)  # type: ignore[arg-type]
 
 
 def _failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
     state.faults[task] = event.fault
     retry = state.graph.nodes[task].retry
     wait = retry.delay(event.attempt, event.draw, event.fault.retry_after)
+    if repairable(state, task, event.fault):
+        # The one repair is no attempt that was used up, and waits for nothing.
+        state.begin_flow().repaired.add(task)
+        state.losses[task] = state.losses.get(task, 0) + 1
+        wait = 0
     state.wake_at[task] = event.at + wait
     if event.usage is None:
         state.unpaid.add((task, event.attempt))

@@ -21,10 +21,11 @@ from agenthive.core.graph import Graph
 from agenthive.core.live import Live
 from agenthive.core.machine import RULES, step
 from agenthive.core.outbox import Outbox
-from agenthive.core.ports import Call, Fault, Reply
+from agenthive.core.ports import Calendar, Call, Fault, Reply
 from agenthive.core.preparing import faulted
-from agenthive.core.requests import cache_key, complaint
+from agenthive.core.requests import cache_key, complaint, to_cache
 from agenthive.core.run_state import RunState
+from agenthive.core.schedules import Schedules
 from agenthive.core.spec import Effect
 from agenthive.core.states import CLOSED, RunStatus, TaskState
 from agenthive.core.values import SECOND, Micros
@@ -41,16 +42,22 @@ class Obeying:
     """All open runs of a hive, and what is under way for them.
 
     ``max_runs`` bounds the runs that are under way, ``max_calls`` the calls under way at once;
-    ``bind`` fills inputs into the workflows of child runs. ``active`` counts the runs that take a
-    run slot.
+    ``bind`` fills inputs into the workflows of child runs; ``calendar`` knows when schedules fire.
+    ``active`` counts the runs that take a run slot.
     """
 
     def __init__(
-        self, *, max_runs: int = UNLIMITED, max_calls: int = UNLIMITED, bind: Bind = as_given
+        self,
+        *,
+        max_runs: int = UNLIMITED,
+        max_calls: int = UNLIMITED,
+        bind: Bind = as_given,
+        calendar: Calendar | None = None,
     ) -> None:
         self.runs: dict[str, Live] = {}
         self.queue = ReadyQueue(max_calls)
         self.breakers = Breakers(self.queue)
+        self.schedules = Schedules(calendar)
         self.draining = False
         self.active = 0
         self._max_runs = max_runs
@@ -147,6 +154,8 @@ class Obeying:
             progress=state.progress.get(command.task) if state.progress else None,
         )
         cache = cache_key(node, parameters) if node.cached else ""
+        if cache:
+            live.caching[command.task] = cache
         perform = act.Perform(call, node.agent, node.timeout, node.heartbeat, cache)
         eager = node.effect is _PURE and live.durable > 0
         (self._eager if eager else self._box.after).append(perform)
@@ -162,6 +171,7 @@ class Obeying:
         closed = ev.RunClosed(at=now, run=live.run, status=state.status, events=state.seq)
         self._box.hive.append(closed)
         self.queue.leave(live.run)
+        self.schedules.ended(live.run)
         self._queued.pop(live.run, None)
         self._unpaid.keep(state)
         self._box.after.append(act.RunEnded(live.run, state.status))
@@ -171,9 +181,14 @@ class Obeying:
 
     # Runs.
 
-    def _accept(self, event: ev.RunSubmitted, graph: Graph, body: bytes, now: Micros) -> Live:
+    def _accept(
+        self, event: ev.RunSubmitted, graph: Graph, now: Micros, body: bytes | None = None
+    ) -> Live:
+        """A run begins; ``body`` is its definition, if that is not on disk already."""
         live = self._join(event.run, RunState(graph), now)
-        self._box.definitions[event.definition] = body
+        if body is not None:
+            self._box.next.definitions.append((event.definition, body))
+        self._box.next.uses.append((event.run, event.definition))
         self._box.hive.append(
             ev.RunOpened(at=now, run=event.run, tenant=event.tenant, owner=event.owner)
         )
@@ -193,7 +208,7 @@ class Obeying:
             self._apply(live, faulted(now, key, "inputs", error.message), now)
             return
         self._apply(live, ev.ChildOpened(at=now, task=key, run=event.run), now)
-        child = self._accept(event, graph, body, now)
+        child = self._accept(event, graph, now, body)
         child.missing = live.missing
         self._apply(child, ev.RunStarted(at=now), now)
 
@@ -205,6 +220,10 @@ class Obeying:
         if reply.fault is None and live.estimates.useful:
             self._learn(live, index, now)
         self._apply(live, outcome(now, task, attempt, reply, draw), now)
+        node = live.state.graph.nodes[index]
+        if node.cached and reply.fault is None and not reply.cached and index in live.caching:
+            key, origin = live.caching.pop(index), f"{live.run}/{task}"
+            self._box.next.cached.append(to_cache(node, key, origin, reply.result, now))
 
     def _join(self, run: str, state: RunState, now: Micros) -> Live:
         live = Live(run, state)

@@ -17,14 +17,14 @@ from agenthive.core.ports import Batch, Record
 class Outbox:
     """``hive`` are facts for the hive's own stream, ``after`` what follows their commit.
 
-    ``dirty`` are the runs with facts that are in no batch; ``definitions`` what they are pinned to.
+    ``dirty`` are the runs with facts that are in no batch; ``next`` is what else goes into that.
     """
 
     def __init__(self, rules: int) -> None:
         self.hive: list[ev.HiveEvent] = []
         self.after: list[act.Action] = []
         self.dirty: dict[str, Live] = {}
-        self.definitions: dict[str, bytes] = {}
+        self.next = Batch()
         self.hive_seq = 0
         self._rules = rules
         self._hive_committing: list[ev.HiveEvent] = []
@@ -38,10 +38,9 @@ class Outbox:
 
     def batch(self) -> Batch:
         """All that is to be written, as one transaction."""
-        batch = Batch(definitions=list(self.definitions.items()))
-        self.definitions = {}
+        batch, self.next = self.next, Batch()
         for live in self.dirty.values():
-            batch.records.append(live.record(self._rules))
+            batch.records.append(live.record(self._rules, batch))
             if live.row_changed():
                 batch.runs.append(live.row())
         self._in_batch = list(self.dirty.values())
@@ -90,6 +89,8 @@ class Outbox:
         if kept:
             batch.records.append(self._hive_record())
         self.hive = later
+        for one in (batch, self.next):
+            one.uses = [use for use in one.uses if use[0] not in gone]
         return list(asked.values()), gone
 
     def _hive_record(self) -> Record:

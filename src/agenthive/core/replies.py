@@ -29,7 +29,7 @@ def vetted(reply: Reply) -> Reply:
     try:
         if reply.fault is not None:
             return Reply(fault=_fault(reply.fault), usage=usage)
-        return Reply(result=_plain(reply.result), usage=usage)
+        return Reply(result=_plain(reply.result), usage=usage, cached=_text(reply.cached))
     except Exception as error:
         what = f"the reply is not JSON: {type(error).__name__}: {_text(error)[:200]}"
         return Reply(fault=Fault(kind="invalid_reply", message=what, counts=False), usage=usage)

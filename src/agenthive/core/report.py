@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from agenthive.core import events as ev
+from agenthive.core.blobs import Contents
 from agenthive.core.graph import Graph
 from agenthive.core.machine import step
 from agenthive.core.ports import Record, Usage
@@ -94,11 +95,11 @@ class _Bill:
         return sum(u.input_tokens + u.output_tokens for u in self.usage.get(task, ()))
 
 
-def report(graph: Graph, records: Iterable[Record]) -> RunReport:
-    """Fold the records of one run."""
+def report(graph: Graph, records: Iterable[Record], contents: Contents | None = None) -> RunReport:
+    """Fold the records of one run; large results are filled in from ``contents``."""
     state, bill = RunState(graph), _Bill()
     state.keep = True
-    for _, event in facts(records):
+    for _, event in facts(records, contents):
         step(state, event)
         bill.take(event)
     graph = state.graph

@@ -6,11 +6,13 @@ Plain data: everything here follows from the run's events alone.
 
 from __future__ import annotations
 
+from typing import Final
+
 from agenthive.core.events import Parent
 from agenthive.core.flow import Flow
 from agenthive.core.graph import Graph
 from agenthive.core.nodes import Node, Step
-from agenthive.core.ports import Fault
+from agenthive.core.ports import Blob, Fault
 from agenthive.core.spec import FailureStrategy
 from agenthive.core.states import COMPENSATION, OPEN, RunStatus, TaskState
 from agenthive.core.values import JSONObject, JSONValue, Micros, micros
@@ -18,6 +20,9 @@ from agenthive.core.values import JSONObject, JSONValue, Micros, micros
 _TIMED = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
 _UNDER_WAY = frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING})
 
+
+INPUTS: Final = -1
+"""Where `RunState.blobs` notes the run's inputs."""
 
 _NONE = dict.fromkeys(TaskState, 0)
 
@@ -32,12 +37,14 @@ class RunState:
     the time during which no process had the run, is ``away`` from its time-out. ``unpaid`` holds
     (task, attempt) of calls that ended without saying what they used. ``extra`` counts what
     succeeded and is no task of the author's. ``flow`` is None until a task needs it. ``keep`` lets
-    go of no result: for whoever wants to see them all.
+    go of no result: for whoever wants to see them all. ``blobs`` says where large results (and
+    `INPUTS`) are that a replay has met; in ``results`` the same references stand for them until
+    somebody fills them in.
     """
 
     __slots__ = (
-        "attempts", "away", "blocked", "broken", "cancelling", "counts", "created", "ended",
-        "extra", "faults", "finished", "flow", "graph", "hard_failures", "inputs", "keep",
+        "attempts", "away", "blobs", "blocked", "broken", "cancelling", "counts", "created",
+        "ended", "extra", "faults", "finished", "flow", "graph", "hard_failures", "inputs", "keep",
         "last_at", "losses", "name", "open", "owner", "parent", "parked", "pending", "progress",
         "readers", "refusals", "results", "run", "seq", "since", "started", "state", "status",
         "stopping", "tenant", "timed_out", "to_undo", "undo_failures", "undoing", "unpaid",
@@ -67,6 +74,7 @@ class RunState:
         self.since: list[Micros] = [0] * size
         self.broken: set[int] = set()
         self.results: dict[int, JSONValue] = {}
+        self.blobs: dict[int, Blob] = {}
         self.faults: dict[int, Fault] = {}
         self.wake_at: dict[int, Micros] = {}
         self.losses: dict[int, int] = {}

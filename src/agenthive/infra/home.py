@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 
 from agenthive.errors import HomeBusy, StoreUnavailable
+from agenthive.infra.durable import make_folder
 
 
 class Home:
@@ -31,7 +32,7 @@ class Home:
     def acquire(self) -> None:
         """Become the owner. Raises HomeBusy if there is one, StoreUnavailable if it cannot be."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.path)
             held = os.open(self._lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise self._unusable(error) from error

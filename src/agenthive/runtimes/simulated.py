@@ -22,10 +22,11 @@ from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Batch, Call, Fault, Reply
 from agenthive.core.replay import replay, submission
+from agenthive.core.requests import usable
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject, Micros
-from agenthive.errors import Conflict, NotFound, RunNotFound
-from agenthive.runtimes.surroundings import Disk, Faults, Observer, World
+from agenthive.errors import Conflict, NotFound
+from agenthive.runtimes.surroundings import Answer, Disk, Faults, Observer, World
 
 EPOCH: Micros = 1_700_000_000 * SECOND
 MAX_STEPS = 200_000
@@ -93,15 +94,11 @@ class SimulatedRuntime:
     def cancel(self, delay: Micros, run: str, actor: str = "simulation", reason: str = "") -> None:
         """Ask for a run to be cancelled after ``delay``, if it is open then."""
 
-        def try_it() -> None:
-            try:
-                self.driver.cancel(self.clock(), run, actor, reason, 2)
-            except RunNotFound:
-                return
+        def say(driver: Driver, now: Micros) -> None:
+            driver.cancel(now, run, actor, reason, 2)
             self._saw("cancel", {"run": run})
-            self._pump_soon()
 
-        self._later(delay, try_it, life=0)
+        self.ask(delay, say)
 
     def ask(self, delay: Micros, say: Callable[[Driver, Micros], None]) -> None:
         """Have somebody tell the driver something after ``delay``, if it counts by then."""
@@ -170,7 +167,8 @@ class SimulatedRuntime:
             self._later(0, self._pump)
 
     def _pump(self) -> None:
-        self._maybe(self._faults.jump, self._jump)
+        if self._faults.jump and self._rng.random() < self._faults.jump:
+            self._jump()
         batch = self.driver.decide(self.clock())
         for call in self.driver.eager():
             self._perform(call)
@@ -234,7 +232,7 @@ class SimulatedRuntime:
         # The oldest first: a run that waits for another one is there before it.
         for row in reversed(self.disk.rows(unfinished=True)):
             graph = self.graph_of(row.run)
-            state = replay(graph, self.disk.records(row.run))
+            state = replay(graph, self.disk.records(row.run), self.disk.contents)
             self.driver.load(self.clock(), state, self._missing(graph.spec))
         self._pump_soon()
 
@@ -252,15 +250,15 @@ class SimulatedRuntime:
         self._skew += by
         self._saw("jumped", {"by": by})
 
-    def _maybe(self, chance: float, action: Callable[[], None]) -> None:
-        if chance and self._rng.random() < chance:
-            action()
-
     # Calls.
 
     def _perform(self, action: act.Perform) -> None:
         call = action.call
-        answer = self._world.answer(call, action.agent, self.now)
+        kept = usable(self.disk.cached_as(action.cache), self.clock()) if action.cache else None
+        if kept is None:
+            answer = self._world.answer(call, action.agent, self.now)
+        else:
+            answer = Answer(reply=kept, acts=None, replies=(1000,))
         self._saw("called", msgspec.to_builtins(call) | {"acts": answer.acts})
         key = (call.run, call.task, call.attempt)
         self._calls[key] = self.now

@@ -373,6 +373,22 @@ def _final(case: Case, run: str, event: Event) -> bool:
     return not event["fault"].get("retriable", True)
 
 
+def _time_outs_are_kept(case: Case) -> Iterator[str]:
+    """Nothing starts once the run's time is up, not counting the time when nobody had it."""
+    for run, events in case.journal.items():
+        left = case.specs[run].get("timeout", 300.0)
+        end = None
+        for event in events:
+            if event["type"] == "run.started" and left is not None:
+                end = event["at"] + left * 1_000_000
+            elif event["type"] == "run.resumed" and end is not None:
+                end += event["away"]
+            elif end is None or event["type"] != "task.started":
+                continue
+            elif event["at"] >= end and not event["task"].endswith(UNDO):
+                yield f"{run}/{event['task']}: started after the time of the run was up"
+
+
 def _compensations(case: Case) -> Iterator[str]:
     for run, events in case.journal.items():
         order: list[str] = []
@@ -462,6 +478,7 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     _paid_once,
     _time_goes_on,
     _stopped_means_stopped,
+    _time_outs_are_kept,
     _compensations,
     _right_ending,
 )

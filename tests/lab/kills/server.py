@@ -1,0 +1,162 @@
+"""Runs the subject, sound or with a planted bug, has it killed, and asks the oracle.
+
+One subject forks the processes that are killed, so a crash costs no start of an interpreter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+from tests.lab.kills.oracle import judge, read_lines
+from tests.planted.patches import copy_with
+
+STUCK = 3
+
+
+class Crashed(NamedTuple):
+    """What came of one hive that was killed: how often, what is wrong, how many crash points its
+    last life had and how many of them while it opened the home, seconds to be ready each time.
+    """
+
+    kills: int
+    wrong: list[str]
+    points: int
+    openings: int
+    ready: list[float]
+    repeated: int
+
+
+class Subject:
+    """The process that can be killed, with or without a bug; killed again and again."""
+
+    def __init__(self, folder: Path, patch: Path | None) -> None:
+        source = copy_with(patch, folder)
+        env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
+        self._folder = folder
+        self._server = subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(Path(__file__).with_name("subject.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=env,
+            text=True,
+        )
+        self.kills = self._cases = 0
+
+    def crash(
+        self,
+        scenario: str,
+        points: Iterable[int] = (),
+        after: Iterable[float] = (),
+        remains: Path | None = None,
+        then: Callable[[Path], None] | None = None,
+    ) -> Crashed:
+        """Processes that die at these points, or after so many seconds, and one that lives.
+
+        ``remains``: what an earlier process left behind, to go on from. ``then`` is shown the
+        folder before it goes.
+        """
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._cases += 1
+        case = self._folder / f"case{self._cases}"
+        if remains is None:
+            case.mkdir()
+        else:
+            restore(remains, case)
+        asked = {"folder": str(case), "scenario": scenario, "points": [*points], "after": [*after]}
+        self._server.stdin.write(json.dumps(asked) + "\n")
+        self._server.stdin.flush()
+        told = json.loads(self._server.stdout.readline())
+        self.kills += told["kills"]
+        wrong = judge(case, scenario)
+        if told["code"] == STUCK:
+            wrong.insert(0, "some run neither ends nor waits")
+        ledger = read_lines(case / "ledger")
+        if then is not None:
+            then(case)
+        shutil.rmtree(case)
+        ready = [line for line in ledger if line["what"] == "ready" and "openings" in line]
+        begun = [(line["run"], line["task"]) for line in ledger if line["what"] == "begin"]
+        return Crashed(
+            kills=told["kills"],
+            wrong=wrong,
+            points=int(ledger[-1].get("points", 0)),
+            openings=max((line["openings"] for line in ready), default=0),
+            ready=[line["seconds"] for line in ready],
+            repeated=len(begun) - len(set(begun)),
+        )
+
+    def close(self) -> None:
+        """End it."""
+        self._server.communicate()
+
+
+@contextmanager
+def subject(patch: Path | None = None) -> Iterator[Subject]:
+    """A subject of its own folder, gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        one = Subject(Path(folder), patch)
+        try:
+            yield one
+        finally:
+            one.close()
+
+
+def restore(remains: Path, case: Path) -> None:
+    """A folder as `keep_remains` found it. The database comes from its text, so that it is made by
+    nothing that is judged.
+    """
+    shutil.copytree(remains, case)
+    text = (case / "journal.sql").read_text("utf-8")
+    for folder in (case / "home", case / "kill1"):
+        folder.mkdir(mode=0o700)
+        with closing(sqlite3.connect(folder / "journal.db")) as connection:
+            connection.executescript(text)
+
+
+def keep_remains(case: Path, target: Path) -> None:
+    """The first death in a folder, in files that can lie in a repository."""
+    target.mkdir(parents=True)
+    for name in ("ledger", "told"):
+        lines = read_lines(case / name)
+        first = [n for n, line in enumerate(lines) if line["what"] == "life" and line["number"]]
+        kept = lines[: first[0]] if first else lines
+        (target / name).write_text("".join(json.dumps(line) + "\n" for line in kept))
+    with closing(sqlite3.connect(case / "kill1" / "journal.db")) as connection:
+        [version] = connection.execute("PRAGMA user_version").fetchone()
+        text = "\n".join(connection.iterdump())
+    text = f"PRAGMA user_version = {version};\n{text}\n"
+    (target / "journal.sql").write_text(text, "utf-8")
+
+
+def spread(size: int, count: int, seed: int = 1) -> list[tuple[int, ...]]:
+    """``count`` of the crash points, spread evenly; every other one followed by a second crash."""
+    rng = Random(seed)
+    points = sorted({1 + size * n // count for n in range(count)})
+    rng.shuffle(points)
+    return [(p, rng.randint(1, size)) if n % 2 else (p,) for n, p in enumerate(points)]
+
+
+def hunt(patch: Path, most: int) -> tuple[int | None, str]:
+    """How many kills it took to catch the bug (None: not within ``most`` crashes), and how."""
+    with subject(patch) as one:
+        whole = one.crash("mixed")
+        if whole.wrong:
+            return 0, f"without a crash: {whole.wrong[0]}"
+        for points in spread(whole.points or 300, most):
+            wrong = one.crash("mixed", points).wrong
+            if wrong:
+                return one.kills, f"crash at {points}: {wrong[0]}"
+    return None, ""

@@ -1,0 +1,356 @@
+"""The process that is killed: a hive on disk, with workflows in which things go wrong.
+
+Reads lines ``{"folder", "scenario", "points" or "after"}`` from standard input: a first process
+kills itself at its N-th crash point (at the -Nth while it opens the home; or is killed after so
+many seconds), the next at the next number, and so on; the last one lives. Each is a fork of this
+one, so it starts in no time. What the agents do stands in FOLDER/ledger, written through to the
+disk line by line; what was acknowledged goes to the standard output of each process, which is
+FOLDER/told. Answers one JSON line for each line read. It judges nothing: `oracle.py` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(1, str(Path(__file__).resolve().parents[3]))
+import apsw
+
+from agenthive.agents.directory import Directory
+from agenthive.core.driver import Driver
+from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
+from agenthive.core.ports import Batch, Call, Fault, Reply
+from agenthive.core.spec import (
+    AgentSpec,
+    CompensationSpec,
+    Effect,
+    FailureStrategy,
+    TaskSpec,
+    WorkflowSpec,
+)
+from agenthive.errors import RunNotFound, StoreUnavailable
+from agenthive.hive import Hive
+from agenthive.stores.sqlite import SqliteStore
+from tests.lab.kills.flows import AGENTS, SCENARIOS, Flow, Task, flow_of
+
+STUCK = 3
+FILES = {"open", "os.mkdir", "os.rename", "os.remove", "os.truncate", "os.chmod", "socket.bind"}
+"""What is done to files while a home is opened, as Python tells it; SQLite tells its statements."""
+WRITING = 0.003
+"""Seconds that a write to a rough disk takes at least, so that much can happen meanwhile."""
+REFUSED = 6
+"""The write of a life that a rough disk refuses at first; and so the one that brings run `last`."""
+
+
+def soon(most: int) -> RetryPolicy:
+    return RetryPolicy(
+        max_attempts=most, strategy=RetryStrategy.CONSTANT_DELAY, initial_delay=0.02, jitter=False
+    )
+
+
+UNDOING = CompensationSpec(agent="a", action="work", retry=soon(3))
+
+
+def spec_of(flow: Flow) -> WorkflowSpec:
+    """The plain description as the core takes it."""
+    agents = tuple(
+        AgentSpec(name=name, type="custom", endpoint="custom://w", max_concurrency=most)
+        for name, most in AGENTS.items()
+    )
+    return WorkflowSpec(
+        name="kills",
+        agents=agents,
+        tasks=tuple(map(_task, flow.tasks)),
+        max_parallel=flow.max_parallel,
+        failure_strategy=FailureStrategy(flow.strategy),
+        timeout=None,
+    )
+
+
+def _task(task: Task) -> TaskSpec:
+    return TaskSpec(
+        name=task.name,
+        agent=task.agent,
+        action=task.do,
+        depends_on=task.after,
+        effect=Effect(task.effect),
+        retry=soon(task.tries),
+        timeout=task.timeout,
+        compensate=UNDOING if task.undo else None,
+    )
+
+
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+class Life:
+    """One process, from its start to its end or its crash."""
+
+    def __init__(self, folder: Path, scenario: str, crash_at: int, number: int) -> None:
+        self.home = folder / "home"
+        self.ledger = folder / "ledger"
+        self.scenario = SCENARIOS[scenario]
+        self.crash_at, self.points, self.openings, self.writes = crash_at, 0, 0, 0
+        self.number, self.opened = number, True
+        self.was_last = False
+        self.past = [*lines_of(self.ledger), *lines_of(folder / "told")]
+        self.working: dict[str, asyncio.Event] = {}
+
+    def point(self) -> None:
+        """A place where the process may die."""
+        self.points += 1
+        if self.points == self.crash_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def opening(self) -> None:
+        """A place where it may die while it makes or opens the home: a file or a statement."""
+        if not self.opened:
+            self.openings += 1
+            if self.openings == -self.crash_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def refuses(self, batch: Batch) -> bool:
+        """Whether a rough disk takes nothing just now."""
+        self.writes += 1
+        last = not self.was_last and any(row.run == "last" for row in batch.runs)
+        self.was_last |= last
+        return last or self.writes == REFUSED
+
+    def write(self, what: str, **more: Any) -> None:
+        """A line in the ledger, on disk when this returns."""
+        handle = os.open(self.ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self._put(handle, {"what": what} | more)
+        os.fsync(handle)
+        os.close(handle)
+
+    def tell(self, what: str, **more: Any) -> None:
+        """A line on standard output: whoever sees it relies on it."""
+        self._put(1, {"what": what} | more)
+
+    def _put(self, handle: int, line: dict[str, Any]) -> None:
+        os.write(handle, (json.dumps(line) + "\n").encode())
+        self.past.append(line)
+
+    def was(self, what: str, **more: Any) -> bool:
+        """Whether such a line was written, in this life or an earlier one."""
+        wanted = {"what": what} | more
+        return any(wanted.items() <= line.items() for line in self.past)
+
+    async def work(self, call: Call) -> Any:
+        """The agent. Its effect is the line `acted`."""
+        about = {"run": call.run, "task": call.task, "attempt": call.attempt, "key": call.key}
+        self.point()
+        self.write("begin", dependencies=call.dependencies, **about)
+        try:
+            return await self._do(call, about)
+        finally:
+            self.write("end", **about)
+            self.point()
+
+    async def _do(self, call: Call, about: dict[str, Any]) -> Any:
+        if call.action == "forever":
+            self.working.setdefault(call.run, asyncio.Event()).set()
+            self.write("acted", **about)
+            await asyncio.sleep(60)
+        if call.action == "slow":
+            await asyncio.sleep(0.01)
+        if call.action == "refuse":
+            return _fault("refused", retriable=False)
+        if call.action == "hopeless":
+            return _fault("connection")
+        if call.action in ("flaky", "limited") and not self.was(
+            "failed", run=call.run, task=call.task
+        ):
+            self.write("failed", **about)
+            wait = 0.1 if call.action == "limited" else None
+            return _fault("connection", retry_after=wait)
+        self.write("acted", **about)
+        self.point()
+        return f"{call.task} of attempt {call.attempt}"
+
+    async def run(self) -> None:
+        began = time.monotonic()
+        agents = Directory()
+        agents.register("w", self.work)
+        self.write("life", number=self.number)
+        self.tell("life", number=self.number)
+        self.opened = False
+        most = self.scenario.max_runs
+        async with Hive.open(self.home, recover=True, max_runs=most, agents=agents) as hive:
+            self.opened = True
+            seconds = round(time.monotonic() - began, 4)
+            self.write("ready", seconds=seconds, openings=self.openings)
+            known = {row.run for row in await hive.runs()}
+            await asyncio.gather(*(self.see_to(hive, run, known) for run in self.scenario.runs))
+            for row in await hive.runs(unfinished=True):
+                why = [[reason.task, str(reason.kind)] for reason in await hive.why(row.run)]
+                self.tell("waits", run=row.run, why=why)
+        self.write("lived", points=self.points)
+
+    async def see_to(self, hive: Hive, run: str, known: set[str]) -> None:
+        """Submit it if nobody has; wait for its end."""
+        if run not in known and not self.was("accepted", run=run):
+            if run == "last":  # comes while the others are being written
+                await asyncio.sleep(0.005)
+            await insist(lambda: hive.submit(spec_of(flow_of(run)), run_id=run))
+            self.tell("accepted", run=run)
+            self.point()
+        if flow_of(run).ends == "cancelled":
+            await self.cancel(hive, run)
+        await hive.wait(run)
+
+    async def cancel(self, hive: Hive, run: str) -> None:
+        if self.was("cancelled", run=run):
+            return
+        working = self.working.setdefault(run, asyncio.Event())
+        try:
+            if run in {row.run for row in await hive.runs(unfinished=True)}:
+                await asyncio.wait([asyncio.ensure_future(working.wait())], timeout=0.2)
+                await insist(lambda: hive.cancel(run))
+        except RunNotFound:
+            pass
+        self.tell("cancelled", run=run)
+        self.point()
+
+
+async def insist(ask: Callable[[], Awaitable[Any]]) -> None:
+    """Ask until the store takes it."""
+    while True:
+        try:
+            await ask()
+        except StoreUnavailable:
+            await asyncio.sleep(0.01)
+        else:
+            return
+
+
+def _fault(kind: str, **more: Any) -> Reply:
+    return Reply(fault=Fault(kind=kind, message="no", **more))
+
+
+LIFE: Life | None = None
+
+
+def place_crash_points() -> None:
+    """Around what writes and what is done after it."""
+    append, committed = SqliteStore.append, Driver.committed
+
+    async def slow_append(self: SqliteStore, batch: Batch) -> None:
+        await asyncio.sleep(WRITING)
+        if LIFE is not None and LIFE.refuses(batch):
+            raise StoreUnavailable("full, for a moment")
+        await append(self, batch)
+
+    def watched_append(self: SqliteStore, batch: Batch) -> Any:
+        _point()
+        if LIFE is None or not LIFE.scenario.rough:
+            return append(self, batch)
+        return asyncio.ensure_future(slow_append(self, batch))
+
+    def watched_committed(self: Driver, *args: Any) -> Any:
+        _point()
+        actions = committed(self, *args)
+        _point()
+        return actions
+
+    def watched_statement(*_: object) -> bool:
+        _opening()
+        return True
+
+    def watched_call(name: str, _: object) -> None:
+        if name in FILES:
+            _opening()
+
+    sys.addaudithook(watched_call)
+    apsw.connection_hooks.append(lambda db: db.set_exec_trace(watched_statement))
+    SqliteStore.append = watched_append  # type: ignore[method-assign]
+    Driver.committed = watched_committed  # type: ignore[assignment, method-assign]
+
+
+def _point() -> None:
+    if LIFE is not None:
+        LIFE.point()
+
+
+def _opening() -> None:
+    if LIFE is not None:
+        LIFE.opening()
+
+
+def live(folder: Path, scenario: str, crash_at: int, after: float, number: int) -> int:
+    """A forked process: 0, -9 or STUCK. ``number``: how many died here before it."""
+    child = os.fork()
+    if child:
+        return ended(child, after)
+    code = 1
+    try:
+        global LIFE
+        os.dup2(os.open(folder / "told", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 1)
+        LIFE = Life(folder, scenario, crash_at, number)
+        asyncio.run(asyncio.wait_for(LIFE.run(), SCENARIOS[scenario].patience))
+        code = 0
+    except TimeoutError:
+        code = STUCK
+    except BaseException as error:
+        if LIFE is not None:
+            LIFE.write("broke", error=f"{type(error).__name__}: {error}")
+    finally:
+        os._exit(code)
+
+
+def ended(child: int, after: float) -> int:
+    """Wait for the child's end; with ``after``, see to it that it comes by then."""
+    if after:
+        handle = os.pidfd_open(child)
+        if not select.select([handle], [], [], after)[0]:
+            os.kill(child, signal.SIGKILL)
+        os.close(handle)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def keep(folder: Path, kills: int) -> None:
+    """The journal with its log, as the dead process left them, for whoever judges it."""
+    target = folder / f"kill{kills}"
+    target.mkdir()
+    for part in (folder / "home").glob("journal.db*"):
+        shutil.copy(part, target / part.name)
+
+
+def lives(folder: Path, scenario: str, points: list[int], after: list[float]) -> dict[str, Any]:
+    """One process after the other, until one is not killed any more."""
+    kills = earlier = len([*folder.glob("kill*")])
+    code = -signal.SIGKILL
+    plan = [*((point, 0.0) for point in points), *((0, seconds) for seconds in after)]
+    while code == -signal.SIGKILL:
+        crash_at, seconds = plan.pop(0) if plan else (0, 0.0)
+        code = live(folder, scenario, crash_at, seconds, kills)
+        if code == -signal.SIGKILL:
+            kills += 1
+            keep(folder, kills)
+    return {"kills": kills - earlier, "code": code}
+
+
+def main() -> None:
+    place_crash_points()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        told = lives(
+            Path(asked["folder"]), asked["scenario"], asked.get("points", []),
+            asked.get("after", []),
+        )  # fmt: skip
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

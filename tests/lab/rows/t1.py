@@ -1,0 +1,84 @@
+"""T1: the simulator over many seeds, and every planted bug beside it.
+
+Each seed is a hive of random workflows on virtual time in which everything goes wrong; the judge is
+`agenthive.testing.oracle`. Bugs that the same code has caught before in the same sources are not
+hunted again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tests.lab import ranges, records, sources
+from tests.lab.result import Result, Say, jobs
+from tests.planted.patches import planted
+from tests.planted.run import hunt
+
+ROW = "T1"
+WHAT = "random workflows and faults on virtual time, one simulated hive a seed"
+GATE = range(10_000)
+NIGHTLY = range(1_000_000)
+UNIT = "seeds"
+CHUNK = 50_000
+WITHIN = 1_000
+"""Seeds within which a planted bug must be caught."""
+PIECE = 1_000
+"""Seeds of one process."""
+
+
+def run(units: range, *, say: Say) -> Result:
+    """Simulate these seeds."""
+    began = time.monotonic()
+    caught = hunts(say)
+    started = time.monotonic()
+    pieces = ranges.chunks(units, PIECE)
+    told: list[tuple[dict[str, Any], list[str]]] = []
+    with ThreadPoolExecutor(jobs()) as pool:
+        for one in pool.map(simulated, pieces):
+            told.append(one)
+            say(f"{sum(t['seeds'] for t, _ in told):,} of {len(units):,} seeds")
+    took = time.monotonic() - started
+    sums = {name: sum(t[name] for t, _ in told) for name in ("tasks", "crashes", "events")}
+    count = sum(t["seeds"] for t, _ in told)
+    return Result(
+        row=ROW,
+        first=units.start,
+        last=units.stop,
+        count=count,
+        violations=[line for _, lines in told for line in lines],
+        planted=caught,
+        figures=sums | {"seeds a second": round(count / took, 1)},
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def simulated(seeds: range) -> tuple[dict[str, Any], list[str]]:
+    """What the simulator said of these seeds, in a process of its own."""
+    words = ["-m", "agenthive.testing.simulation", "--seeds", f"{seeds.start}:{seeds.stop}"]
+    env = dict(os.environ, PYTHONPATH=str(sources.ROOT / "src"))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *words, "--stop-after", str(len(seeds))],
+        env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    if done.returncode not in (0, 1) or not done.stdout:
+        raise RuntimeError(f"the simulator broke at {seeds}:\n{done.stderr[-2000:]}")
+    summary, *lines = done.stdout.splitlines()
+    return json.loads(summary), lines
+
+
+def hunts(say: Say) -> dict[str, int | None]:
+    """Each planted bug, and the first seed that fails for it."""
+    known = records.planted(ROW, sources.harness())
+    found = {}
+    for patch in planted():
+        found[patch.stem] = known.get(patch.stem)
+        if found[patch.stem] is None:
+            say(f"looking for {patch.stem}")
+            found[patch.stem] = hunt(patch, WITHIN).seed
+    return found

@@ -1,0 +1,154 @@
+"""T3: power cuts. What a real process wrote is recorded; states of the disk are rebuilt from it.
+
+Each unit is a state that a power cut may have left (`disk.py`). The store must open it, every chain
+must hold, and everything promised by then must be there; some states are also worked on to their
+end. The same is done with builds that sync too little or answer too early, which must be caught.
+
+Numbers of states mean something for one record only: the record of one that fails is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from tests.lab import disk, kept, records, sources, strace
+from tests.lab.disk import Record
+from tests.lab.result import Result, Say
+from tests.lab.spread import spread
+from tests.planted.patches import copy_with
+
+ROW = "T3"
+WHAT = "power cuts: states of the disk rebuilt from what a process wrote, one state a unit"
+GATE = range(2_000)
+NIGHTLY = range(100_000)
+CHUNK = 10_000
+WITHIN: Final = 300
+"""States within which a planted bug must be caught."""
+LONG_EVERY, ENDED_EVERY = 8, 40
+"""Every so many units: a state of the long record; a state that is also worked on to its end."""
+PIECE = 50
+
+SOUND: Final = sources.ROOT / "src"
+Step = tuple[tuple[str, ...], tuple[str, ...]]
+"""Lives of one process, and what strace is to do to it."""
+BEFORE_SYNC: Final = ("-e", "inject=fdatasync:signal=KILL:when=6")
+"""Killed with a commit written and not synced: what the next life finds there is not safe yet."""
+SHORT: Final[tuple[Step, ...]] = (
+    (("first", "killed.8"), ()),
+    (("killed.900",), BEFORE_SYNC),
+    (("looks", "last"), ()),
+)
+LONG: Final[tuple[Step, ...]] = ((("full",), ()),)
+"""So long that the log is taken into the journal, and begun anew, under way."""
+PLANTS: Final = Path(__file__).parents[1] / "plants"
+BUGS: Final = (
+    "normal_sync", "answer_before_commit", "fsync_ignored", "folder_not_synced", "log_not_synced",
+)  # fmt: skip
+
+
+def run(units: range, *, say: Say) -> Result:
+    """Record, rebuild, look."""
+    began = time.monotonic()
+    strace.need()
+    with tempfile.TemporaryDirectory(prefix="agenthive-lab-") as name:
+        folder = Path(name)
+        caught = {bug: hunted(bug, folder, say) for bug in BUGS}
+        short, long = record(folder / "short", SHORT), record(folder / "long", LONG)
+        started = time.monotonic()
+        told = spread(partial(look, short, long), units, PIECE, say)
+        took = time.monotonic() - started
+        wrong = [line for lines in told for line in lines]
+        if wrong:
+            where = shutil.copytree(folder, tempfile.mkdtemp(prefix="agenthive-t3-") + "/kept")
+            wrong.append(f"the records are kept in {where}")
+    return Result(
+        row=ROW,
+        first=units.start,
+        last=units.stop,
+        count=len(units),
+        violations=wrong,
+        planted=caught,
+        figures={
+            "calls recorded": len(short) + len(long),
+            "syncs recorded": short.syncs + long.syncs,
+            "states a second": round(len(units) / took, 1),
+        },
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def record(
+    folder: Path, steps: Sequence[Step], source: Path = SOUND, *, sync: bool = True
+) -> Record:
+    """What processes with these lives did to their disk, with the product at ``source``."""
+    folder.mkdir(parents=True)
+    home, said = folder / "home", folder / "said"
+    names = [f"journal.db{new}{log}" for new in ("", ".new") for log in ("", "-wal")]
+    paths = [folder, home, said, *(home / name for name in names)]
+    env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
+    command = [sys.executable, "-W", "ignore", str(sources.ROOT / "tests/lab/lives.py")]
+    outs = []
+    for number, (lives, more) in enumerate(steps):
+        outs.append(folder / f"calls{number}")
+        done = strace.record([*command, str(home), str(said), *lives], paths, outs[-1], env, more)
+        if done.returncode and source == SOUND:
+            raise RuntimeError(f"lives ended with {done.returncode}: {kept.read(said)[-3:]}")
+    return disk.Record(strace.calls(*outs), said, ignore_sync=not sync)
+
+
+def hunted(bug: str, folder: Path, say: Say) -> int | None:
+    """The first state in which a planted bug shows."""
+    known = records.planted(ROW, sources.harness()).get(bug)
+    if known is not None:
+        return known
+    say(f"looking for {bug}")
+    where = folder / bug
+    if bug == "fsync_ignored":
+        found = record(where / "trace", SHORT, sync=False)
+    else:
+        found = record(where / "trace", SHORT, copy_with(PLANTS / f"{bug}.patch", where))
+    for unit in range(1, WITHIN):
+        if any("lost" in line for line in look(found, found, range(unit, unit + 1))):
+            return unit
+    return None
+
+
+def look(short: Record, long: Record, units: range) -> list[str]:
+    """What is wrong in these states."""
+    with place() as folder:
+        return asyncio.run(_look(short, long, units, folder))
+
+
+async def _look(short: Record, long: Record, units: range, folder: Path) -> list[str]:
+    found = []
+    for unit in units:
+        state = (short if unit % LONG_EVERY else long).state(unit)
+        home = folder / str(unit)
+        home.mkdir()
+        for path, content in state.files.items():
+            (home / Path(path).name).write_bytes(content)
+        wrong = await kept.lost(home, state.said)
+        if unit % ENDED_EVERY == 0 and not wrong:
+            wrong = await kept.goes_on(home)
+        found += [f"state {unit} ({state.about}): {line}" for line in wrong[:3]]
+        shutil.rmtree(home)
+    return found
+
+
+@contextmanager
+def place() -> Iterator[Path]:
+    """A folder for states, in memory where there is one: they are not what is being tested."""
+    memory = Path("/dev/shm")
+    where = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="agenthive-lab-", dir=where) as name:
+        yield Path(name)
