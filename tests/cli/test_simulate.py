@@ -120,6 +120,24 @@ def test_a_broken_invariant_is_told_with_its_seed(
     assert "BROKEN  stable_keys: " in story.out
 
 
+def test_people(cli: Cli, here: Path) -> None:
+    (here / "ask.yaml").write_text(
+        "agenthive: 1\nname: ask\nagents: [{name: echo, type: custom, endpoint: 'custom://echo'}]\n"
+        "tasks:\n  - {name: ok, approval: true}\n"
+        "  - {name: go, agent: echo, action: go, depends_on: [ok]}\n"
+    )
+    found = cli("simulate", "ask.yaml", "--faults", "none", "--people", "2d", home=None)
+    assert found.code == 0, found.err
+    assert re.search(r"^time +\d+ h .* h .* h .* h \d\d min$", found.out, re.MULTILINE)
+    assert re.search(r"^ok +100\.0 % .* calls nobody$", found.out, re.MULTILINE)
+    assert "--people 2d --faults none" in found.out.splitlines()[-1]
+    never = cli("simulate", "ask.yaml", "--people", "never", home=None)
+    assert re.search(r"^waiting \(approval\) +100 ", never.out, re.MULTILINE)
+    bad = cli("simulate", "ask.yaml", "--people", "soon", home=None)
+    assert (bad.code, bad.out) == (2, "")
+    assert "'soon' is no length of time" in bad.err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

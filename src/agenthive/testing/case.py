@@ -17,6 +17,7 @@ UNDO: Final = "#undo"
 RECONCILE: Final = "#reconcile"
 MADE: Final = re.compile(r"(?P<of>.+)(?P<mark>\[\d+\]|~\d+|#undo|#reconcile\d*)")
 """The key of a task that was made while the run went: an item, a round, what was done about it."""
+WAITS: Final = frozenset({"approval", "wait_for", "workflow"})
 AROUND: Final = frozenset({"when", "delay", "until", "wait_for", "approval", "for_each",
                            "repeat_until", "workflow"})  # fmt: skip
 
@@ -106,6 +107,10 @@ class Case:
             if "task" in event and event["type"] != "task.late_reply":
                 found[event["task"]] = event["type"]
         return found
+
+    def may_park(self, run: str) -> bool:
+        """Whether some task of the run waits for people, a signal or another run."""
+        return any(WAITS & task.keys() for task in self.tasks(run).values())
 
     def retries_decided(self, run: str, task: str) -> int:
         """How often it was found out that a call of unknown outcome may be made again."""

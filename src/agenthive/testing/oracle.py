@@ -39,7 +39,7 @@ def _everything_ends(case: Case) -> Iterator[str]:
 def _awaits_somebody(case: Case, run: str) -> bool:
     """Some task acts once and nobody knows whether it has, or its agent is missing."""
     tasks = case.tasks(run)
-    if any("approval" in t or "wait_for" in t or "workflow" in t for t in tasks.values()):
+    if case.may_park(run):
         return True
     return any(
         kind == "task.blocked"
@@ -376,7 +376,8 @@ def _final(case: Case, run: str, event: Event) -> bool:
 def _time_outs_are_kept(case: Case) -> Iterator[str]:
     """Nothing starts once the run's time is up, not counting the time when nobody had it."""
     for run, events in case.journal.items():
-        left = case.specs[run].get("timeout", 300.0)
+        # While only people are awaited, time does not count; how long that is, facts do not say.
+        left = None if case.may_park(run) else case.specs[run].get("timeout", 300.0)
         end = None
         for event in events:
             if event["type"] == "run.started" and left is not None:

@@ -67,8 +67,8 @@ class _Reader:
                 lacking += [] if self._parts[above + node.key].example else [above + node.key]
             if lacking and "result" in reads:
                 self.needed.append(
-                    f"give an example result of {', '.join(lacking)}: {what} of "
-                    f"{above}{node.key} depends on it"
+                    f"give an example result of {', '.join(lacking)}: without it nobody can tell "
+                    f"{what} of {above}{node.key}"
                 )
 
     def _task(
