@@ -88,12 +88,16 @@ def test_answers_and_inputs_from_files(cli: Cli, here: Path, flow: str) -> None:
 
 def test_a_home_to_learn_from(cli: Cli, here: Path) -> None:
     (here / "flow.json").write_text(
-        workflow({"name": "one", "agent": "sleep", "parameters": {"seconds": 0.02}})
+        workflow({"name": "one", "agent": "sleep", "parameters": {"text": "a few bees"}}).replace(
+            '"type": "custom", "endpoint": "custom://sleep"',
+            '"type": "ai_agent", "endpoint": "offline://extractive"',
+        )
     )
     assert cli("run", "flow.json", "--agents", "agents.py").code == 0
     found = cli("simulate", "flow.json", "--fit", "home", "--faults", "none", home=None)
     assert found.code == 0, found.err
     assert "fitted, 1 call\n" in found.out
+    assert re.search(r"^tokens( +\d+){4}$", found.out, re.MULTILINE)
     assert "--fit home" in found.out.splitlines()[-1]
     missing = cli("simulate", "flow.json", "--fit", "nowhere", home=None)
     assert (missing.code, missing.out) == (2, "")

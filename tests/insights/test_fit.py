@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from agenthive.core import events as ev
+from agenthive.core.flow_spec import EachSpec, ReconcileSpec, RepeatSpec
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Fault, Record, Usage
-from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
+from agenthive.core.spec import AgentSpec, CompensationSpec, TaskSpec, WorkflowSpec
 from agenthive.insights import fit
 from agenthive.insights.fit import Fit
 
@@ -138,6 +139,27 @@ def test_runs_that_are_over_or_unknown_are_passed_over() -> None:
     found.take([record(ev.HIVE, ev.RunOpened(at=0, run="r"), closed)])
     found.take([record("r", done(1, "a"))])
     assert found.known(HERE, "read") is None
+
+
+def test_items_rounds_and_what_is_done_about_them_count_for_their_task() -> None:
+    ask = ReconcileSpec(agent="here", action="ask")
+    undo = CompensationSpec(agent="here", action="undo")
+    each = TaskSpec(
+        name="a", agent="here", action="read", for_each=EachSpec(items="inputs.x"), reconcile=ask,
+        repeat_until=RepeatSpec(until="round > 1"), compensate=undo,
+    )  # fmt: skip
+    found = Fit("w", {"a"})
+    found.opens("r", Graph(WorkflowSpec(name="w", agents=(HERE,), tasks=(each,))))
+    keys = ("a[0]~1", "a[0]~2", "a[11]", "a~3", "a[0]~2#undo", "a#reconcile2", "a[2]#other", "b[1]")
+    for key in keys:
+        found.take([record("r", started(0, key), done(4, key, result=key))])
+    calls = {}
+    for action in ("read", "undo", "ask"):
+        known = found.known(HERE, action)
+        assert known is not None
+        calls[action] = known.calls
+    assert calls == {"read": 4, "undo": 1, "ask": 1}
+    assert found.result("a") == ("a~3",)
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from agenthive.core.spec import (
     TaskSpec,
     WorkflowSpec,
 )
-from agenthive.errors import ConfigurationError, StoreCorrupt
+from agenthive.errors import ConfigurationError, InternalError, StoreCorrupt
 from agenthive.testing import Rehearsal, simulate
 from agenthive.testing.plan import make_plan
 from agenthive.testing.play import Played
@@ -327,6 +327,20 @@ def test_a_fault_inside_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     found = simulate(ORDERS, seeds=20)
     assert found.broken
     assert any("InvalidTransition" in violation.detail for violation in found.violations)
+
+
+def test_a_journal_that_cannot_be_replayed_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise InternalError("no such move")
+
+    monkeypatch.setattr("agenthive.testing.play.replay", broken)
+    monkeypatch.setattr("agenthive.testing.evidence.replay", broken)
+    found = simulate(ORDERS, seeds=2, faults="none")
+    assert {(v.invariant, v.detail) for v in found.violations} == {
+        ("state", "run-0: no such move"), ("state", "run-1: no such move"),
+    }  # fmt: skip
+    assert found.tasks["order"].calls == 2
+    assert found.tasks["order"].critical == 0
 
 
 def test_violations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

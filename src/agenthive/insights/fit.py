@@ -7,6 +7,7 @@ Memory grows with the kinds of call and the open runs, not with the journal.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Collection, Iterable
 from typing import Final, TypeAlias
@@ -14,7 +15,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from agenthive.core import events as ev
-from agenthive.core.graph import Graph
+from agenthive.core.graph import Graph, Node
 from agenthive.core.ports import Fault, Record, Usage
 from agenthive.core.spec import AgentSpec
 from agenthive.core.values import SECOND, JSONValue, Micros
@@ -28,6 +29,8 @@ PULL: Final = 2
 """How many calls the rate of all others counts as, when an agent's own is told."""
 NOT_THE_AGENT: Final = frozenset({"expression", "cancelled", "lost", "unregistered"})
 """Faults of calls that no agent has answered."""
+
+_MADE: Final = re.compile(r"(?P<task>.+?)(?:\[\d+\])?(?:~\d+)?(?P<mark>#undo|#reconcile)?\d*")
 
 Kind: TypeAlias = tuple[str, ...]
 Trait: TypeAlias = tuple[str, bool, bool]
@@ -136,21 +139,17 @@ class Fit:
             calls[event.task] = event.at
             return
         began = calls.pop(event.task, None)
-        index = graph.index.get(event.task)
-        if began is None or index is None:
+        node = _node(graph, event.task)
+        if began is None or node is None:
             return
-        node = graph.nodes[index]
         if isinstance(event, ev.TaskSucceeded):
             for habits in self._of(node.agent, node.action):
                 habits.succeeded((event.at - began) / SECOND, event.usage)
-            self._keep(graph.spec.name, event)
+            if node.key in self._wanted:
+                self._results[graph.spec.name == self._workflow, node.key] = event.result
         elif isinstance(event, ev.TaskFailed) and event.fault.kind not in NOT_THE_AGENT:
             for habits in self._of(node.agent, node.action):
                 habits.went_wrong(event.fault)
-
-    def _keep(self, workflow: str, event: ev.TaskSucceeded) -> None:
-        if event.task in self._wanted:
-            self._results[workflow == self._workflow, event.task] = event.result
 
     def _of(self, agent: AgentSpec, action: str) -> list[Habits]:
         kinds = _kinds(agent, action)
@@ -158,6 +157,19 @@ class Fit:
         while len(self._habits) > MOST_KINDS:
             del self._habits[next(iter(self._habits))]
         return found
+
+
+def _node(graph: Graph, key: str) -> Node | None:
+    """The node of a task, or the pattern it was made of: as an item, a round, a question."""
+    index = graph.index.get(key)
+    if index is not None:
+        return graph.nodes[index]
+    made = _MADE.fullmatch(key)
+    index = None if made is None else graph.index.get(made["task"])
+    if made is None or index is None:
+        return None
+    wanted = made["task"] + (made["mark"] or "")
+    return next((one for one in graph.nodes[index].patterns() if one.key == wanted), None)
 
 
 def _kinds(agent: AgentSpec, action: str) -> list[Kind]:
