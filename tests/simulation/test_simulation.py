@@ -25,7 +25,8 @@ from agenthive.runtimes.surroundings import Answer, Faults
 from agenthive.stores.memory import MemoryStore
 from agenthive.testing import simulation
 from agenthive.testing.case import Case
-from agenthive.testing.simulation import main, random_workflow, simulate, simulate_seed
+from agenthive.testing.random_workflows import random_workflow
+from agenthive.testing.simulation import main, simulate, simulate_seed
 
 TRACES = "from agenthive.testing.simulation import simulate; import sys; " + (
     "sys.stdout.write(' '.join(o.trace for o in simulate(range(40))))"

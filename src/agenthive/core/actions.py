@@ -38,11 +38,13 @@ class Stop(msgspec.Struct, frozen=True, gc=False):
 class Acknowledge(msgspec.Struct, frozen=True, gc=False):
     """What was asked for under this token is on disk: say so to whoever asked.
 
-    ``run`` is set when it is the acceptance of a new run.
+    ``run`` is set when it is the acceptance of a new run; ``about`` when it was said to one, and is
+    lost if that run is.
     """
 
     token: int
     run: str = ""
+    about: str = ""
 
 
 class Refuse(msgspec.Struct, frozen=True, gc=False):
@@ -71,4 +73,6 @@ Action: TypeAlias = Perform | Stop | Acknowledge | Refuse | RunEnded | RunParked
 
 def run_of(action: Action) -> str:
     """The run an action is about."""
+    if isinstance(action, Acknowledge):
+        return action.run or action.about
     return action.call.run if isinstance(action, Perform) else action.run

@@ -79,7 +79,8 @@ class Driver(Obeying):
         fact, refusal = answered(live.state, task, verdict, now)
         if not refusal or live.state.refusals < MOST_REFUSALS:
             self._apply(live, fact, now)
-        done = act.Refuse(token, refusal) if refusal else act.Acknowledge(token)
+        kept = act.Acknowledge(token, about=run)
+        done = act.Refuse(token, refusal, run) if refusal else kept
         self._box.after.append(done)
 
     def answer_after_end(
@@ -104,7 +105,7 @@ class Driver(Obeying):
         fact = signalled(live.state, name, data, signal, actor, now)
         if fact is not None:
             self._apply(live, fact, now)
-        self._box.after.append(act.Acknowledge(token))
+        self._box.after.append(act.Acknowledge(token, about=run))
 
     def resolve(
         self, now: Micros, run: str, task: str, outcome: str, result: JSONValue, actor: str,

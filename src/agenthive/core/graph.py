@@ -201,7 +201,13 @@ def _lanes(nodes: Sequence[Node]) -> tuple[dict[str, str], dict[str, AgentSpec]]
         alone = node.plain and node.reconcile is None
         for agent in (node.agent,) if alone else [one.agent for one in node.patterns()]:
             if agent.name not in names:
-                digest = sha256(msgspec.json.encode(agent)).hexdigest()[:16]
+                digest = sha256(_as_written(agent)).hexdigest()[:16]
                 names[agent.name] = f"{agent.name}-{digest}"
                 agents[names[agent.name]] = agent
     return names, agents
+
+
+def _as_written(agent: AgentSpec) -> bytes:
+    """An agent as it comes back from the journal, where 9 seconds are 9.0."""
+    read = msgspec.json.decode(msgspec.json.encode(agent), type=AgentSpec)
+    return msgspec.json.encode(read)

@@ -65,8 +65,13 @@ class Live:
         return value
 
     def dependencies(self, index: int) -> JSONObject:
-        """Name -> result of what a task depends on (a tolerated failure gives None)."""
+        """Name -> result of what a task depends on (a tolerated failure gives None).
+
+        A compensation depends on nothing: what its task has read may be gone by then.
+        """
         graph, results = self.state.graph, self.state.results
+        if graph.nodes[index].undoes is not None:
+            return {}
         deps = graph.deps[index if index < graph.static else graph.origin(index)]
         if not deps:
             return {}

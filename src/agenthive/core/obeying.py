@@ -20,6 +20,7 @@ from agenthive.core.dispatch import UNLIMITED, ReadyQueue
 from agenthive.core.graph import Graph
 from agenthive.core.live import Live
 from agenthive.core.machine import RULES, step
+from agenthive.core.nodes import Step
 from agenthive.core.outbox import Outbox
 from agenthive.core.ports import Calendar, Call, Fault, Reply
 from agenthive.core.preparing import faulted
@@ -157,7 +158,8 @@ class Obeying:
         if cache:
             live.caching[command.task] = cache
         perform = act.Perform(call, node.agent, node.timeout, node.heartbeat, cache)
-        eager = node.effect is _PURE and live.durable > 0
+        # What people must agree to waits until that they have is on disk, too.
+        eager = node.effect is _PURE and live.durable > 0 and Step.APPROVAL not in node.steps
         (self._eager if eager else self._box.after).append(perform)
 
     def _stop_child(self, live: Live, index: int, now: Micros) -> None:

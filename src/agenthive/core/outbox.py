@@ -67,11 +67,12 @@ class Outbox:
         Changes the batch; gives the tokens of those who wait for that, and the runs. ``and_of``
         gives the runs that these have begun, with these.
         """
-        asked = {
-            action.run: action.token
+        promised = [
+            action
             for action in (*self._committing, *self.after)
-            if isinstance(action, act.Acknowledge) and action.run
-        }
+            if isinstance(action, act.Acknowledge | act.Refuse)
+        ]
+        asked = [a.run for a in promised if isinstance(a, act.Acknowledge) and a.run]
         if not asked:
             return [], ()
         gone = and_of(asked)
@@ -91,7 +92,7 @@ class Outbox:
         self.hive = later
         for one in (batch, self.next):
             one.uses = [use for use in one.uses if use[0] not in gone]
-        return list(asked.values()), gone
+        return [a.token for a in promised if act.run_of(a) in gone], gone
 
     def _hive_record(self) -> Record:
         events, self.hive = self.hive, []

@@ -17,7 +17,8 @@ UNDO: Final = "#undo"
 RECONCILE: Final = "#reconcile"
 MADE: Final = re.compile(r"(?P<of>.+)(?P<mark>\[\d+\]|~\d+|#undo|#reconcile\d*)")
 """The key of a task that was made while the run went: an item, a round, what was done about it."""
-WAITS: Final = frozenset({"approval", "wait_for", "workflow"})
+WAITS: Final = frozenset({"approval", "wait_for", "workflow", "delay", "until"})
+NO_DECISION: Final = frozenset({"task.late_reply", "task.approval_refused"})
 AROUND: Final = frozenset({"when", "delay", "until", "wait_for", "approval", "for_each",
                            "repeat_until", "workflow"})  # fmt: skip
 
@@ -64,6 +65,7 @@ class Case:
     ``specs`` maps run ids to definitions as plain JSON; ``journal`` maps run ids to their events;
     ``hive`` is the hive's own stream; ``seen`` is what was observed, in order; ``durable_at`` says
     for each (run, event number) how many observations had been made when it was on disk.
+    ``answered``: people have answered in the end whatever was still asked.
     """
 
     def __init__(self, specs: dict[str, Event], seen: list[Seen]) -> None:
@@ -76,6 +78,7 @@ class Case:
         self._tasks: dict[str, Tasks] = {}
         self.max_calls = 1 << 62
         self.finished = True
+        self.answered = False
 
     def tasks(self, run: str) -> Tasks:
         """Name -> task of a run, compensations as tasks of their own."""
@@ -100,28 +103,81 @@ class Case:
             if kind == what:
                 yield i, now, data
 
+    def succeeded(self, run: str) -> dict[int, str]:
+        """Number of a fact -> the task that it made succeed: its call, or what was found out."""
+        found: dict[int, str] = {}
+        decided: set[str] = set()
+        for i, event in enumerate(self.journal.get(run, ())):
+            kind, task = event["type"], event.get("task", "")
+            if kind == "task.started":
+                decided.discard(task)
+            elif kind == "task.resolved":
+                decided.add(task)
+                if event["outcome"] == "succeeded":
+                    found[i] = task
+            elif acted(event) and asked_about(task) not in decided:
+                found[i] = asked_about(task)
+            elif kind == "task.succeeded" and not asked_about(task):
+                found[i] = task
+        return found
+
     def last(self, run: str) -> dict[str, str]:
-        """Task -> the type of the last event that decided about it."""
+        """Task -> the type of the last event that decided about it.
+
+        What was found out about a call of unknown outcome counts as if the call had said so.
+        """
         found: dict[str, str] = {}
-        for event in self.journal.get(run, ()):
-            if "task" in event and event["type"] != "task.late_reply":
-                found[event["task"]] = event["type"]
+        well = self.succeeded(run)
+        for i, event in enumerate(self.journal.get(run, ())):
+            if "task" in event and event["type"] not in NO_DECISION:
+                failed = event.get("outcome") == "failed"
+                found[event["task"]] = "task.failed" if failed else event["type"]
+            if i in well:
+                found[well[i]] = "task.succeeded"
         return found
 
     def may_park(self, run: str) -> bool:
-        """Whether some task of the run waits for people, a signal or another run."""
-        return any(WAITS & task.keys() for task in self.tasks(run).values())
+        """Whether the run may wait for people, a time, a signal or another run for a while."""
+        tasks = self.tasks(run).values()
+        unknown = self.answered and any(task.get("effect") == "once" for task in tasks)
+        return unknown or any(WAITS & task.keys() for task in tasks)
+
+    def parent(self, run: str) -> tuple[str, str] | None:
+        """The run and the task that this run was begun for."""
+        given = self.journal[run][0].get("parent") if self.journal.get(run) else None
+        return None if given is None else (given["run"], given["task"])
+
+    def family(self, run: str) -> list[str]:
+        """This run and all that it has begun, directly or not."""
+        own = [one for one in self.journal if (self.parent(one) or ("",))[0] == run]
+        return [run, *(one for child in own for one in self.family(child))]
 
     def retries_decided(self, run: str, task: str) -> int:
         """How often it was found out that a call of unknown outcome may be made again."""
         return sum(_says_again(event, task) for event in self.journal.get(run, ()))
 
 
+def asked_about(key: str) -> str:
+    """The task that a question is about; empty if it is none."""
+    return key.rpartition(RECONCILE)[0]
+
+
+def verdict_of(event: Event) -> bool | None:
+    """What the outside world said about a call of unknown outcome; None if nothing."""
+    if event["type"] != "task.succeeded" or not asked_about(event["task"]):
+        return None
+    told = event.get("result")
+    happened = told.get("happened") if isinstance(told, dict) else told
+    return happened if isinstance(happened, bool) else None
+
+
+def acted(event: Event) -> bool:
+    """Whether it was found out that a call has acted, by asking."""
+    return verdict_of(event) is True
+
+
 def _says_again(event: Event, task: str) -> bool:
     """Somebody decided so, or who was asked said that it has not happened."""
     if event.get("outcome") == "retry":
         return bool(event["task"] == task)
-    told = event.get("result")
-    happened = told.get("happened") if isinstance(told, dict) else told
-    asked = event.get("task", "").startswith(task + RECONCILE)
-    return event["type"] == "task.succeeded" and asked and happened is False
+    return asked_about(event.get("task", "")) == task and verdict_of(event) is False

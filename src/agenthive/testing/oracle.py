@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from agenthive.testing.case import UNDO, Case, Event, is_call
+from agenthive.testing.oracle_flow import FLOW_CHECKS
+from agenthive.testing.oracle_people import PEOPLE_CHECKS
 
 CLOSED: Final = (
     "completed", "partially_completed", "failed", "cancelled", "compensated", "compensation_failed",
@@ -38,10 +40,10 @@ def _everything_ends(case: Case) -> Iterator[str]:
 
 def _awaits_somebody(case: Case, run: str) -> bool:
     """Some task acts once and nobody knows whether it has, or its agent is missing."""
+    if case.answered:
+        return any("task.blocked" in case.last(one).values() for one in case.family(run))
     tasks = case.tasks(run)
-    if case.may_park(run):
-        return True
-    return any(
+    return case.may_park(run) or any(
         kind == "task.blocked"
         or (
             kind in ("task.lost", "task.failed", "task.cancelled")
@@ -172,10 +174,13 @@ def _results_are_real(case: Case) -> Iterator[str]:
 def _dependencies_first(case: Case) -> Iterator[str]:
     for run, events in case.journal.items():
         tasks = case.tasks(run)
-        ended: dict[str, Event] = {}
-        for event in events:
-            if event["type"] in ("task.succeeded", "task.failed"):
-                ended[event["task"]] = event
+        ended: dict[str, str] = {}
+        well = case.succeeded(run)
+        for i, event in enumerate(events):
+            if event["type"] == "task.failed":
+                ended[event["task"]] = event["type"]
+            elif i in well:
+                ended[well[i]] = "task.succeeded"
             if event["type"] != "task.started":
                 continue
             for dep in tasks[event["task"]].get("depends_on", ()):
@@ -183,7 +188,7 @@ def _dependencies_first(case: Case) -> Iterator[str]:
                 if (end is None and tasks.may_be_bypassed(dep)) or not is_call(tasks[dep]):
                     continue
                 tolerated = tasks[dep].get("continue_on_failure", False)
-                if end is None or (end["type"] == "task.failed" and not tolerated):
+                if end is None or (end == "task.failed" and not tolerated):
                     yield f"{run}/{event['task']}: started before '{dep}' had succeeded"
 
 
@@ -394,9 +399,10 @@ def _compensations(case: Case) -> Iterator[str]:
     for run, events in case.journal.items():
         order: list[str] = []
         undone: list[str] = []
-        for event in events:
-            if event["type"] == "task.succeeded" and not event["task"].endswith(UNDO):
-                order.append(event["task"])
+        well = case.succeeded(run)
+        for i, event in enumerate(events):
+            if i in well and not well[i].endswith(UNDO):
+                order.append(well[i])
             elif event["type"] == "task.started" and event["task"].endswith(UNDO):
                 name = event["task"].removesuffix(UNDO)
                 if not undone or undone[-1] != name:
@@ -482,4 +488,6 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     _time_outs_are_kept,
     _compensations,
     _right_ending,
+    *FLOW_CHECKS,
+    *PEOPLE_CHECKS,
 )
