@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from agenthive.core import actions as act
-from agenthive.core.flow_spec import ApprovalSpec, EachSpec, WaitSpec
+from agenthive.core.blobs import LARGE
+from agenthive.core.flow_spec import ApprovalSpec, EachSpec, ReconcileSpec, RepeatSpec, WaitSpec
 from agenthive.core.people import Verdict
 from agenthive.core.spec import Effect
-from tests.core.rig import FINAL, Bench, flow, task, undo
+from tests.core.rig import FAULT, FINAL, Bench, flow, task, undo
 
 APPROVED = Verdict(actor="ann", approved=True)
 
@@ -45,3 +46,26 @@ def test_what_was_said_to_a_run_that_is_dropped_is_not_acknowledged() -> None:
     bench.commit(batch)
     assert bench.seen == []
     assert act.run_of(act.Acknowledge(1, about="r")) == "r"
+
+
+def test_a_large_answer_about_what_came_of_a_call_can_be_replayed() -> None:
+    bench = Bench()
+    ask = ReconcileSpec(agent="a", action="look")
+    bench.run(flow(task("pay", effect=Effect.ONCE, reconcile=ask), task("b", "pay")))
+    bench.crash()
+    bench.turn()
+    bench.answer("pay#reconcile", {"happened": True, "result": "x" * 2 * LARGE})
+    assert bench.open_calls() == ["r/b"]
+    bench.crash()
+    bench.turn()
+    assert bench.calls["r", "b"].call.dependencies == {"pay": "x" * 2 * LARGE}
+
+
+def test_a_round_of_unknown_outcome_does_not_hold_up_a_run_that_stops() -> None:
+    bench = Bench()
+    again = RepeatSpec(until="true")
+    bench.run(flow(task("a", effect=Effect.ONCE, repeat_until=again), task("b")))
+    bench.answer("b", fault=FINAL)
+    bench.answer("a~1", fault=FAULT)
+    assert bench.states() == {"a": "failed", "b": "failed", "a~1": "unknown_outcome"}
+    assert bench.status() == "failed"

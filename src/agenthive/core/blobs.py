@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from agenthive.core import events as ev
+from agenthive.core.nodes import RECONCILE
 from agenthive.core.ports import Batch, Blob, Record
 from agenthive.core.run_state import INPUTS, RunState
 from agenthive.core.values import JSONValue
@@ -42,7 +43,8 @@ def lift(run: str, events: Sequence[ev.RunEvent], batch: Batch) -> list[ev.RunEv
 
 def _lifted(run: str, event: ev.RunEvent, batch: Batch) -> ev.RunEvent:
     field, empty = PLACES.get(type(event), ("", None))
-    if not field:
+    # What the outside world says came of a call is read while replaying: it stays where it is.
+    if not field or RECONCILE in getattr(event, "task", ""):
         return event
     body = msgspec.json.encode(getattr(event, field))
     if len(body) <= LARGE:

@@ -255,10 +255,10 @@ def unknown(state: RunState, task: int, touched: list[int], out: Out) -> None:
         each = _each_of(state, task)
         if each is not None:
             each.unknown += 1
-            if state.stopping:
-                touched.append(graph.owner[task - graph.static])
-        elif graph.nodes[task].undoes is not None:
+        if graph.nodes[task].undoes is not None:
             _undo_ended(state, task, touched, well=False)
+        elif state.stopping:
+            touched.append(graph.owner[task - graph.static])
     pattern = graph.nodes[task].reconcile
     if pattern is None or state.stopping:
         return

@@ -86,9 +86,11 @@ class Crowd:
 
     def _some_signal(self, live: Live) -> None:
         rng = self._rng
-        repeated = rng.choice(self._said) if self._said and rng.random() < 0.3 else ""
-        new = "" if rng.random() < 0.2 else f"id {self._token}"
-        self._signal(live.run, rng.choice((*SIGNALS, *SIGNALS, "unknown")), repeated or new)
+        name = rng.choice((*SIGNALS, SIGNALS[0], "unknown"))
+        for _ in range(rng.choice((1, 2, 3))):
+            repeated = rng.choice(self._said) if self._said and rng.random() < 0.3 else ""
+            new = "" if rng.random() < 0.2 else f"id {self._token}"
+            self._signal(live.run, name, repeated or new)
 
     def _decision(self, live: Live) -> None:
         unknown = _unknown(live) or live.state.graph.keys

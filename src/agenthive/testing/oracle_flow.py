@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from agenthive.testing.case import MADE, UNDO, Case, Event, is_call
+from agenthive.testing.case import MADE, UNDO, Case, Event, asked_about, is_call
 
 BEGINS: Final = frozenset({"task.started", "task.expanded", "task.child_opened"})
 """Facts that a task goes on with once all that stood before it is passed."""
 EVEN: Final = re.compile(r"tasks\.(\w+)\.result\.n % 2 == 0")
 """A condition that the judge can work out."""
+GOOD: Final = frozenset({"completed", "partially_completed"})
 SECOND: Final = 1_000_000
 
 
@@ -152,31 +153,30 @@ def _item_of(key: str) -> int | None:
 
 def _all_items(case: Case) -> Iterator[str]:
     """Who depends on a task done for each item is given the results of all, in their order."""
-    for i, _, call in case.observations("called"):
+    for _, _, call in case.observations("called"):
         run = call["run"]
         tasks = case.tasks(run)
-        if tasks[call["task"]].get("effect") == "none":
+        if tasks[call["task"]].get("effect") == "none" and case.crashes:
             continue  # a pure read may start on results that are lost with the process
         for dep, value in (call.get("dependencies") or {}).items():
             expected = _list_of(case, run, dep) if _one_call_each(tasks[dep]) else None
             if expected is not None and value is not None and value != expected:
-                yield f"{run}/{call['task']}: at {i} got {value} as results of '{dep}'"
+                yield f"{run}/{call['task']}: got {value} as results of '{dep}', not {expected}"
 
 
 def _one_call_each(task: Event) -> bool:
-    """Each of its items is one call and nothing else, whose result only the call can say."""
-    more = task.keys() & {"repeat_until", "approval", "workflow"}
-    return "for_each" in task and not more and task.get("effect") != "once"
+    """Each of its items is one call and nothing else."""
+    return "for_each" in task and not task.keys() & {"repeat_until", "approval", "workflow"}
 
 
 def _list_of(case: Case, run: str, name: str) -> list[Any] | None:
-    """The results of a task's items in their order, where all have given one."""
-    events = case.journal[run]
-    results = _results(events)
-    taken = [e["items"] for e in events if e["type"] == "task.expanded" and e["task"] == name]
-    if not taken or any(e.get("outcome") for e in events):
-        return None
-    return [results.get(f"{name}[{number}]") for number in range(len(taken[0]))]
+    """The results of a task's items in their order; None if some call has given none."""
+    taken = next(
+        (e for e in case.journal[run] if e["type"] == "task.expanded" and e["task"] == name), None
+    )
+    results = _results(case.journal[run])
+    keys = [f"{name}[{number}]" for number in range(len(taken["items"]) if taken else 0)]
+    return [results[key] for key in keys] if all(key in results for key in keys) else None
 
 
 def _few_at_once(case: Case) -> Iterator[str]:
@@ -294,8 +294,8 @@ def _ended_as(case: Case, run: str, event: Event, status: dict[str, str]) -> Ite
     bad_outputs = bool(event.get("error")) and told == "failed"
     if told != really and not bad_outputs:
         yield f"{where}: was told that its run is {told}, it is {really}"
-    spec, result = case.specs[event["run"]], event.get("result")
-    if told != "completed" or result is None:
+    spec, result = case.specs[event["run"]], event.get("result") or {}
+    if told != "completed":
         return
     results = _results(case.journal[event["run"]])
     last = spec["tasks"][-1] if spec.get("tasks") else {}
@@ -348,20 +348,52 @@ def _handed_up(case: Case) -> Iterator[str]:
                 yield f"{run}/{call['task']}: got another result of '{dep}' than its run gave"
 
 
+def _failures_count(case: Case) -> Iterator[str]:
+    """A run is not complete if an item, a round, a run within it or what one needs has failed."""
+    done = {e["run"] for e in case.hive if _closes(e, e.get("run", "")) and _complete(e)}
+    for run in done:
+        tasks = case.tasks(run)
+        bad = {
+            e["task"]
+            for e in case.journal[run]
+            if e["type"] == "task.child_ended" and e["status"] not in GOOD
+        }
+        for task, kind in case.last(run).items():
+            counts = not asked_about(task) and not task.endswith(UNDO)
+            failed = kind in ("task.failed", "task.faulted") or task in bad
+            tolerated = counts and tasks[author_of(task)].get("continue_on_failure")
+            if counts and failed and not tolerated:
+                yield f"{run}: completed, though {task} failed"
+
+
+def _complete(event: Event) -> bool:
+    return bool(event["status"] == "completed")
+
+
 def _parked_at_rest(case: Case) -> Iterator[str]:
-    """A run that is said to need somebody's help has no call under way."""
-    under_way: set[tuple[str, str, int]] = set()
-    for i, what, data in ((i, what, data) for i, (_, what, data) in enumerate(case.seen)):
+    """A run that is said to need somebody's help has no call under way, nor has one within it."""
+    above = {run: case.parent(run) for run in case.journal}
+    under_way: dict[tuple[str, str, int], set[str]] = {}
+    for i, (_, what, data) in enumerate(case.seen):
         if what == "crashed":
             under_way.clear()
         elif what == "called":
-            under_way.add((data["run"], data["task"], data["attempt"]))
+            one = (data["run"], data["task"], data["attempt"])
+            under_way[one] = set(_up(above, data["run"]))
         elif what in ("replied", "stopped"):
-            under_way.discard((data["run"], data["task"], data["attempt"]))
+            under_way.pop((data["run"], data["task"], data["attempt"]), None)
         elif what == "parked":
-            busy = [one for one in under_way if one[0] == data["run"]]
+            busy = [one for one, runs in under_way.items() if data["run"] in runs]
             if busy:
                 yield f"{data['run']}: said to wait at {i}, with calls under way: {busy}"
+
+
+def _up(above: dict[str, tuple[str, str] | None], run: str) -> Iterator[str]:
+    """A run, and those that it was begun for."""
+    at: tuple[str, str] | None = (run, "")
+    while at is not None:
+        yield at[0]
+        at = above.get(at[0])
 
 
 FLOW_CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
@@ -376,5 +408,6 @@ FLOW_CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     _children,
     _children_stop,
     _handed_up,
+    _failures_count,
     _parked_at_rest,
 )

@@ -80,8 +80,10 @@ class _Dresser:
         """The task with something around it; ``before`` are those that it may depend on."""
         calls = [one.name for one in before if one.name in task.depends_on and _gives_n(one)]
         changes: dict[str, Any] = {}
+        if before and before[-1].for_each is not None and self._rng.random() < 0.6:
+            changes["depends_on"] = tuple(dict.fromkeys((*task.depends_on, before[-1].name)))
         for name in ("when", "timer", "signal", "each", "rounds", "approval"):
-            if getattr(self._features, name) and self._rng.random() < 0.35:
+            if getattr(self._features, name) and self._rng.random() < 0.4:
                 changes |= getattr(self, "_" + name)(calls)
         changes |= self._body(task, changes)
         if self._features.reconcile and task.effect is Effect.ONCE and self._rng.random() < 0.7:
@@ -139,7 +141,7 @@ class _Dresser:
         rng = self._rng
         timeout = rng.choice((None, None, 20.0))
         wait = WaitSpec(
-            signal=rng.choice(SIGNALS),
+            signal=rng.choice((*SIGNALS, SIGNALS[0])),
             timeout=timeout,
             default=NOBODY,
             has_default=timeout is not None and rng.random() < 0.5,
