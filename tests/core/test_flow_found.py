@@ -69,3 +69,15 @@ def test_a_round_of_unknown_outcome_does_not_hold_up_a_run_that_stops() -> None:
     bench.answer("a~1", fault=FAULT)
     assert bench.states() == {"a": "failed", "b": "failed", "a~1": "unknown_outcome"}
     assert bench.status() == "failed"
+
+
+def test_a_run_that_is_dropped_prepares_nothing_any_more() -> None:
+    bench = Bench()
+    bench.submit(flow(task("a", wait_for=WaitSpec(signal="s"), approval=ApprovalSpec())))
+    batch = bench.decide()
+    assert batch is not None
+    bench.driver.signal(bench.now, "r", "s", 1, "", "me", 9)
+    bench.driver.withdraw(batch)
+    bench.commit(batch)
+    assert bench.turn() == []
+    assert bench.disk.records("r") == []

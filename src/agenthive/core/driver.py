@@ -412,6 +412,8 @@ class Driver(Obeying):
         while self._unprepared:
             live, index = self._unprepared.popleft()
             state = live.state
+            if self.runs.get(live.run) is not live:
+                continue  # withdrawn meanwhile
             if state.state[index] is TaskState.EXPANDED:
                 self._apply(live, prepared(state, index, now), now)
             elif state.state[index] is not TaskState.PREPARING:

@@ -177,8 +177,8 @@ def _dependencies_first(case: Case) -> Iterator[str]:
         ended: dict[str, str] = {}
         well = case.succeeded(run)
         for i, event in enumerate(events):
-            if event["type"] == "task.failed":
-                ended[event["task"]] = event["type"]
+            if event["type"] == "task.failed" or event.get("outcome") == "failed":
+                ended[event["task"]] = "task.failed"
             elif i in well:
                 ended[well[i]] = "task.succeeded"
             if event["type"] != "task.started":
@@ -389,6 +389,8 @@ def _time_outs_are_kept(case: Case) -> Iterator[str]:
                 end = event["at"] + left * 1_000_000
             elif event["type"] == "run.resumed" and end is not None:
                 end += event["away"]
+            elif event["type"] == "task.blocked":
+                end = None  # nor while nobody has an agent
             elif end is None or event["type"] != "task.started":
                 continue
             elif event["at"] >= end and not event["task"].endswith(UNDO):

@@ -208,7 +208,8 @@ def _no_more_items(case: Case) -> Iterator[str]:
             if number is None or not _one_call_each(tasks[name]):
                 continue
             most = tasks[name]["for_each"].get("max_parallel")
-            counts = not tasks[name].get("continue_on_failure")
+            once = tasks[name].get("effect") == "once"  # it may only be unknown
+            counts = not once and not tasks[name].get("continue_on_failure")
             if event["type"] == "task.succeeded":
                 good[name] = good.get(name, 0) + 1
             elif event["type"] == "task.failed" and most is not None and counts:
@@ -355,7 +356,7 @@ def _failures_count(case: Case) -> Iterator[str]:
         tasks = case.tasks(run)
         bad = {
             e["task"]
-            for e in case.journal[run]
+            for e in case.journal.get(run, ())
             if e["type"] == "task.child_ended" and e["status"] not in GOOD
         }
         for task, kind in case.last(run).items():
