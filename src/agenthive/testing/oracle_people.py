@@ -160,7 +160,9 @@ def _answers_are_kept(case: Case) -> Iterator[str]:
         if one is not None and not any(_records(case, one, kind, i) for kind in KEPT[one["what"]]):
             yield f"{one['run']}: told that '{one}' counts, and it is not on disk"
     for i, _, data in case.observations("refused_answer"):
-        one = said[data["token"]]
+        one = said.get(data["token"])
+        if one is None:
+            continue
         many = sum(e["type"] == "task.approval_refused" for e in case.journal.get(one["run"], ()))
         kinds = ("task.approval_refused", "hive.answer_after_end")
         if many < MOST_REFUSALS and not any(_records(case, one, kind, i) for kind in kinds):
