@@ -272,3 +272,10 @@ def test_the_outside_world_says_that_it_did_not() -> None:
     assert bench.states()["a"] == "unknown_outcome"
     bench.resolve("a", "succeeded")
     assert bench.status() == "completed"
+
+
+def test_calls_with_nothing_around_them_need_no_memory_for_flow() -> None:
+    bench = Bench()
+    bench.run(flow(task("a"), task("b", "a")))
+    bench.answer("a")
+    assert bench.driver.runs["r"].state.flow is None
