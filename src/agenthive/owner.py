@@ -43,6 +43,8 @@ _SAID: Final[dict[str, tuple[str, ...]]] = {
     "approve": ("run", "task", "approved", "actor", "digest", "comment"),
     "signal": ("run", "name", "data", "id", "actor"),
     "resolve": ("run", "task", "outcome", "result", "actor", "reason"),
+    "migrate": ("run", "workflow", "renamed", "actor"),
+    "fork": ("run", "task", "workflow", "id", "again"),
 }
 """What people say about runs, and with what: methods of `Asked` of these names."""
 WAIT: Final = "Wait for it, or use another home with --home."
@@ -99,6 +101,29 @@ class Asked(Protocol):
         reason: str = "",
     ) -> Awaitable[None]:
         """Say what came of a call of unknown outcome."""
+        ...
+
+    def migrate(
+        self,
+        run: str,
+        workflow: WorkflowSpec,
+        *,
+        renamed: Mapping[str, str] | None = None,
+        actor: str = "local",
+    ) -> Awaitable[object]:
+        """Let an open run go on under a changed workflow."""
+        ...
+
+    def fork(
+        self,
+        run: str,
+        task: str,
+        workflow: WorkflowSpec | None = None,
+        *,
+        id: str | None = None,
+        again: bool = False,
+    ) -> Awaitable[str]:
+        """Do a run again from a task on."""
         ...
 
     def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> Awaitable[None]:
@@ -206,6 +231,8 @@ class Door:
             yield {"ok": list(await self._asked.resume(request["runs"]))}
         elif isinstance(what, str) and what in _SAID:
             said = {name: request[name] for name in _SAID[what] if name in request}
+            if said.get("workflow"):
+                said["workflow"] = definition.decode(str(said["workflow"]).encode())
             await getattr(self._asked, what)(**said)
             yield {"ok": None}
         elif what == "schedule":
@@ -261,6 +288,18 @@ class Caller:
     async def resolve(self, run: str, task: str, outcome: str, **said: Any) -> None:
         """Say what came of a call; ``said`` as for `Hive.resolve`."""
         await self._ask(ask="resolve", run=run, task=task, outcome=outcome, **said)
+
+    async def migrate(self, run: str, workflow: WorkflowSpec, **said: Any) -> None:
+        """Have a run go on under a changed workflow; ``said`` as for `Hive.migrate`."""
+        body = definition.encode(workflow).decode()
+        await self._ask(ask="migrate", run=run, workflow=body, **said)
+
+    async def fork(
+        self, run: str, task: str, workflow: WorkflowSpec | None = None, **said: Any
+    ) -> None:
+        """Have a run done again from a task on; ``said`` as for `Hive.fork`."""
+        body = None if workflow is None else definition.encode(workflow).decode()
+        await self._ask(ask="fork", run=run, task=task, workflow=body, **said)
 
     async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
         """Have a schedule set, paused, resumed, removed or triggered."""

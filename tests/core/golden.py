@@ -21,7 +21,8 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from agenthive.core import definition
 from agenthive.core.graph import Graph
-from agenthive.core.machine import RULES, step
+from agenthive.core.journal import RULES
+from agenthive.core.machine import step
 from agenthive.core.ports import Record
 from agenthive.core.replay import facts
 from agenthive.core.run_state import RunState

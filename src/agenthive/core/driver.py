@@ -116,6 +116,34 @@ class Driver(Obeying):
         self._apply(live, resolved(live.state, task, outcome, result, actor, reason, now), now)
         self._box.after.append(act.Acknowledge(token))
 
+    def migrate(
+        self, now: Micros, event: ev.RunMigrated, state: RunState, missing: dict[str, str],
+        body: bytes, token: int,
+    ) -> None:  # fmt: skip
+        """An open run goes on under another definition (``body``).
+
+        ``state`` is what its facts lead to there, and ``missing`` as for `load`. Raises
+        RunNotFound, Conflict if calls are under way or the run has moved on since.
+        """
+        live, now = self._open(state.run), self._clock(now)
+        if live.state.counts[TaskState.RUNNING]:
+            raise Conflict(
+                f"run {live.run} has calls under way", hint="Try again when they have ended."
+            )
+        if live.state.seq != state.seq or live.written != state.seq:
+            raise Conflict(f"run {live.run} has moved on meanwhile", hint="Try again.")
+        self.queue.leave(live.run)
+        self.active -= live.state.takes_slot
+        fresh = self._join(live.run, state, now)
+        fresh.written = fresh.durable = state.seq
+        fresh.told, fresh.missing = live.told, missing
+        self.active += state.takes_slot
+        self._box.next.definitions.append((event.definition, body))
+        self._box.next.uses.append((live.run, event.definition))
+        self._apply(fresh, msgspec.structs.replace(event, at=now), now)
+        self._reopen_all(fresh, now)
+        self._box.after.append(act.Acknowledge(token))
+
     def progressed(
         self, now: Micros, run: str, task: str, attempt: int, progress: JSONValue
     ) -> None:
@@ -222,7 +250,10 @@ class Driver(Obeying):
             return
         self.active += state.takes_slot
         self._apply(live, ev.RunResumed(at=now, away=now - state.last_at), now)
-        for index, kind in enumerate(list(state.state)):
+        self._reopen_all(live, now)
+
+    def _reopen_all(self, live: Live, now: Micros) -> None:
+        for index, kind in enumerate(list(live.state.state)):
             self._reopen(live, index, kind, now)
 
     def _reopen(self, live: Live, index: int, kind: TaskState, now: Micros) -> None:

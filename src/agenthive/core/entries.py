@@ -159,14 +159,15 @@ def succeeded(state: RunState, task: int, touched: list[int], out: Out) -> None:
         _derive_result(state, task, node)
     if node.undo is not None:
         state.ended.append(task)
-    _free_dependents(state, task, touched)
+    free_dependents(state, task, touched)
     forget(state, task)
     if task >= graph.tasks:
         state.extra += 1
         other_ended(state, task, touched, out)
 
 
-def _free_dependents(state: RunState, task: int, touched: list[int]) -> None:
+def free_dependents(state: RunState, task: int, touched: list[int]) -> None:
+    """Those that wait for this task have one thing less to wait for."""
     pending = state.pending
     for dependent in state.graph.dependents[task]:
         pending[dependent] -= 1
@@ -197,7 +198,7 @@ def _undoable(node: Node) -> bool:
 
 def bypassed(state: RunState, task: int, touched: list[int], out: Out) -> None:
     """As if it had ended well, without a result; whether others follow it is their own question."""
-    _free_dependents(state, task, touched)
+    free_dependents(state, task, touched)
     forget(state, task)
     if task >= state.graph.tasks:
         other_ended(state, task, touched, out)
@@ -216,7 +217,7 @@ def given_up(state: RunState, task: int, touched: list[int], out: Out) -> None:
 
 def tolerated(state: RunState, task: int, touched: list[int], out: Out) -> None:
     """It failed where that is no harm."""
-    _free_dependents(state, task, touched)
+    free_dependents(state, task, touched)
     forget(state, task)
     if task >= state.graph.tasks:
         other_ended(state, task, touched, out)

@@ -19,6 +19,9 @@ from agenthive.errors import JournalTooNew, StoreCorrupt
 VERSION = 1
 """The version of the record format that this code writes, and the newest it reads."""
 
+RULES = 2
+"""The version of the machine's rules that records are written under, and the newest it knows."""
+
 GENESIS = bytes(32)
 """What the first record of a stream is chained to."""
 
@@ -90,10 +93,10 @@ class Chains:
 def _linked(record: Record, link: Link) -> Link:
     """What the next record must follow, if this one follows ``link``."""
     expected, prev = link
-    if record.v > VERSION:
+    if record.v > VERSION or record.rules > RULES:
         raise JournalTooNew(
-            f"stream {record.stream}: record {record.seq} has version {record.v}, "
-            f"this agenthive reads up to {VERSION}",
+            f"stream {record.stream}: record {record.seq} has version {record.v} and rules "
+            f"{record.rules}, this agenthive reads up to {VERSION} and {RULES}",
             hint="Open this home with the agenthive that wrote it, or a later one.",
         )
     if record.seq != expected or record.prev != prev or digest(record, prev) != record.hash:

@@ -18,8 +18,9 @@ from agenthive.core.breakers import Breakers
 from agenthive.core.children import Bind, Nursery, as_given, ended, standing
 from agenthive.core.dispatch import UNLIMITED, ReadyQueue
 from agenthive.core.graph import Graph
+from agenthive.core.journal import RULES
 from agenthive.core.live import Live
-from agenthive.core.machine import RULES, step
+from agenthive.core.machine import step
 from agenthive.core.nodes import Step
 from agenthive.core.outbox import Outbox
 from agenthive.core.ports import Calendar, Call, Fault, Reply

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final, Never
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Record
-from agenthive.core.replay import facts
+from agenthive.core.replay import history
 from agenthive.core.values import Micros
 
 
@@ -23,13 +23,13 @@ class Line(msgspec.Struct, frozen=True):
     text: str
 
 
-def story(graph: Graph, records: Iterable[Record], task: str) -> list[Line]:
+def story(graph: Graph, records: Sequence[Record], task: str) -> list[Line]:
     """What happened to ``task``, to what it depends on, and to its run as a whole."""
     index = graph.index[task]
     near = {task, *(graph.keys[dep] for dep in graph.deps[index])}
     return [
         Line(seq, event.at, tag(event), describe(event))
-        for seq, event in facts(records)
+        for seq, event in history(records)
         if not isinstance(event, ev.TaskEvent) or event.task in near
     ]
 

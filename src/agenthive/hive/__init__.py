@@ -29,6 +29,7 @@ from agenthive.errors import (
     AgentUnavailable,
     Conflict,
 )
+from agenthive.hive.changing import Changing
 from agenthive.hive.keeping import Keeping
 from agenthive.hive.looking import Looking
 from agenthive.hive.opened import MEMORY, RUN_ID, bound, open_store, reading
@@ -42,7 +43,7 @@ from agenthive.stores.archive import Archive
 __all__ = ["MEMORY", "RUN_ID", "Hive", "reading"]
 
 
-class Hive(People, Keeping, Timetable, Looking):
+class Hive(People, Changing, Keeping, Timetable, Looking):
     """Runs workflows and remembers what they did.
 
     Made by `Hive.open`; usable after ``await`` or inside ``async with``. Safe to use from many

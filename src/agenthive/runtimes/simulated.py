@@ -21,7 +21,7 @@ from agenthive.core import events as ev
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Batch, Call, Fault, Reply
-from agenthive.core.replay import replay, submission
+from agenthive.core.replay import pinned_to, replay
 from agenthive.core.requests import usable
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject, Micros
@@ -124,7 +124,7 @@ class SimulatedRuntime:
 
     def graph_of(self, run: str) -> Graph:
         """The graph that a run is pinned to."""
-        name = submission(self.disk.records(run)).definition
+        name = pinned_to(self.disk.records(run))
         if name not in self._graphs:
             self._graphs[name] = Graph(definition.decode(self.disk.definition_of(name)))
         return self._graphs[name]

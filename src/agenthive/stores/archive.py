@@ -17,7 +17,7 @@ from agenthive.core.graph import Graph
 from agenthive.core.journal import Chains, check
 from agenthive.core.people import Question, questions
 from agenthive.core.ports import Blob, Calendar, Record, RunRow, Sizes, Store, StreamSize
-from agenthive.core.replay import facts, replay, submission
+from agenthive.core.replay import facts, pinned_to, replay, submission
 from agenthive.core.report import RunReport, report
 from agenthive.core.retention import Retention
 from agenthive.core.roll import Roll, imported
@@ -81,7 +81,7 @@ class Archive:
 
     async def graph(self, records: Sequence[Record]) -> Graph:
         """The graph that a run is pinned to. Raises StoreCorrupt if it is gone."""
-        name = submission(records).definition
+        name = pinned_to(records)
         graph = self._graphs.get(name)
         if graph is None:
             spec = await self.definition(name)
