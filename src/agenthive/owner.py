@@ -53,6 +53,11 @@ WAIT: Final = "Wait for it, or use another home with --home."
 class Asked(Protocol):
     """What the owner can be asked for; `Hive` is one."""
 
+    @property
+    def trouble(self) -> str:
+        """Why the journal takes no writes now."""
+        ...
+
     def submit(
         self,
         workflow: WorkflowSpec,
@@ -218,7 +223,7 @@ class Door:
 
     async def _answer(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         what = request.get("ask")
-        if self.refusing and what in ("submit", "resume", "schedule"):
+        if self.refusing and what in ("submit", "resume", "schedule", "fork"):
             raise HomeBusy("the owner of this home is about to leave", hint="Try again.")
         if what == "submit":
             workflow = definition.decode(str(request["workflow"]).encode())
@@ -250,7 +255,8 @@ class Door:
         elif what == "take_in":
             yield {"ok": await self._asked.take_in(request["file"], open_too=request["open"])}
         elif what == "status":
-            yield {"ok": {"pid": os.getpid(), "callers": len(self._callers)}}
+            told = {"pid": os.getpid(), "callers": len(self._callers)}
+            yield {"ok": told | {"trouble": self._asked.trouble}}
         else:
             raise HomeBusy(f"the owner of this home does not know the request '{what}'")
 
@@ -307,7 +313,7 @@ class Caller:
         await self._ask(ask="schedule", change=told, workflow=body.decode())
 
     async def status(self) -> dict[str, Any]:
-        """Who owns the home: ``pid`` and how many callers are connected."""
+        """Who owns the home: ``pid``, how many callers there are, ``trouble`` with the journal."""
         return dict(await self._ask(within=PATIENCE, ask="status"))
 
     async def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:

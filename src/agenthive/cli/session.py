@@ -167,6 +167,32 @@ class Session:
             except OwnerGone:
                 await self._enter()
 
+    async def migrate(self, run: str, workflow: WorkflowSpec, **said: Any) -> None:
+        """Let a run go on under a changed workflow, as `Hive.migrate` does and raises."""
+        while True:
+            try:
+                await (self.hive or self._caller).migrate(run, workflow, **said)
+                return
+            except OwnerGone:
+                await self._enter()
+
+    async def fork(
+        self, run: str, task: str, workflow: WorkflowSpec | None, fork: str, *, again: bool
+    ) -> None:
+        """Have a run done again from a task on, as the run ``fork``; raises as `Hive.fork`."""
+        while True:
+            try:
+                await (self.hive or self._caller).fork(run, task, workflow, id=fork, again=again)
+                return
+            except OwnerGone:
+                await self._enter()
+                if await self._is_known(fork):
+                    await self.resume([fork])
+                    return
+            except HomeBusy:
+                # The owner was about to leave.
+                await self._enter()
+
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:
         """Have unfinished runs taken up; the ids of those that were not in hand already."""
         return await (self.hive or self._caller).resume(None if runs is None else list(runs))

@@ -58,6 +58,11 @@ def describe(event: ev.Event) -> str:
             return f"{event.task}: {_TOLD[type(event)](event)}"  # type: ignore[arg-type]
         case ev.TaskEvent():
             return f"{event.task}: {tag(event).partition('.')[2].replace('_', ' ')}"
+        case ev.RunSubmitted(fork=ev.Fork() as fork):
+            return f"submitted, as run {fork.run} from {fork.task} on; {len(fork.taken)} taken over"
+        case ev.RunMigrated():
+            names = "".join(f"; {old} is now {new}" for old, new in event.renamed.items())
+            return f"goes on under a changed workflow, by {event.actor}{names}"
         case ev.CancelRequested():
             return f"cancelled by {event.actor}" + (f": {event.reason}" if event.reason else "")
     return tag(event).partition(".")[2].replace("_", " ")

@@ -59,6 +59,9 @@ class Changing(Opened):
             actor=plain(actor),
         )
         driver = self._driver
+        if run not in driver.runs:
+            # Nothing starts in between: the loop gets no turn before the change is in.
+            await self.resume([run])
         await self._live.ask(
             lambda now, token: driver.migrate(now, event, state, missing, found.body, token)
         )

@@ -140,15 +140,15 @@ class Archive:
         blobs.fill(state, await self.contents(blobs.wanted(state)))
         return state
 
-    async def report(self, run: str) -> RunReport:
-        """What the run came to so far."""
+    async def report(self, run: str, until: int | None = None) -> RunReport:
+        """What the run came to so far, or up to the fact of that number."""
         records = await self.records(run)
         contents = await self.contents(blobs.mentioned(records))
-        return report(await self.graph(records), records, contents)
+        return report(await self.graph(records), records, contents, until)
 
-    async def why(self, run: str) -> list[Reason]:
-        """The reason of every open task."""
-        return why(await self.state(run), await self._open_breakers())
+    async def why(self, run: str, trouble: str = "") -> list[Reason]:
+        """The reason of every open task; ``trouble`` is why the journal takes no writes."""
+        return why(await self.state(run), await self._open_breakers(), trouble)
 
     async def root(self, run: str) -> str:
         """The run that this one is a part of, or the run itself."""
