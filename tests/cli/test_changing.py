@@ -106,7 +106,9 @@ def test_fork_acts_again_only_if_told(cli: Cli, here: Path, run: str) -> None:
     first, second = (line.split()[1] for line in (here / "ledger").read_text().splitlines()[1:])
     assert first != second
     fact = json.loads(cli("events", done.json["run_id"], "--json").out.splitlines()[0])
-    assert f"as run {run} from pay on; 1 taken over" in fact["text"]
+    assert fact["fact"]["fork"]["run"] == run
+    told = cli("events", done.json["run_id"]).out
+    assert f"submitted, as run {run} from pay on; 1 taken over" in told
 
 
 def test_fork_under_a_changed_workflow(cli: Cli, here: Path, run: str) -> None:

@@ -52,7 +52,7 @@ def test_the_bound() -> None:
     assert blobs.lift("r", [succeeded(at_most)], batch) == [succeeded(at_most)]
     assert batch == Batch()
     (found,) = blobs.lift("r", [succeeded(at_most + "x")], batch)
-    assert blobs.of(found) == Blob(digest=batch.blobs[0][0], size=blobs.LARGE + 1)
+    assert found.blob == Blob(digest=batch.blobs[0][0], size=blobs.LARGE + 1)
     assert blobs.LARGE == 65_536
 
 

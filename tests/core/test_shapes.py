@@ -20,7 +20,7 @@ from agenthive.core.flow_spec import (
     EachSpec,
     ReconcileSpec,
     RepeatSpec,
-    WaitSpec,
+    WaitSpec, ev.Taken,
 )
 from agenthive.core.policies.breaker import Breaker, BreakerPolicy
 from agenthive.core.ports import Batch, Call, Fault, Record, Reply, RunRow, Usage
@@ -35,7 +35,7 @@ CHANGE = {Approval, Each, Rounds, Breaker, Batch, RunReport, TaskReport}
 OMIT = {
     ev.Event, AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy,
     Fault, Usage, TaskReport, ApprovalSpec, CacheSpec, EachSpec, ReconcileSpec, RepeatSpec,
-    WaitSpec,
+    WaitSpec, ev.Taken,
 }  # fmt: skip
 BY_NAME = [
     AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy, Fault, Usage,

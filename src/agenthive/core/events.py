@@ -111,7 +111,7 @@ class Parent(msgspec.Struct, frozen=True, gc=False):
     task: str
 
 
-class Taken(msgspec.Struct, frozen=True, gc=False):
+class Taken(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a task came to in another run. Large results are kept apart: ``blob`` says where."""
 
     task: str
