@@ -20,7 +20,7 @@ from agenthive.core.flow_spec import (
     EachSpec,
     ReconcileSpec,
     RepeatSpec,
-    WaitSpec, ev.Taken,
+    WaitSpec,
 )
 from agenthive.core.policies.breaker import Breaker, BreakerPolicy
 from agenthive.core.ports import Batch, Call, Fault, Record, Reply, RunRow, Usage
