@@ -32,7 +32,7 @@ def _held_up(reason: Reason, trouble: str) -> Reason:
     return msgspec.structs.replace(
         reason,
         kind=ReasonKind.STORE,
-        detail=f"the journal takes no writes: {trouble}",
+        detail=trouble,
         until=None,
         unblock="make room for the journal; it is tried again by itself",
     )
