@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from agenthive.core.retention import Retention, by_class
 from agenthive.errors import ConfigurationError
 from agenthive.settings import SETTINGS, Settings, settings_markdown
 
@@ -37,7 +38,18 @@ def test_defaults(world: dict[str, Any]) -> None:
     assert (found.max_runs, found.task_slots) == (50, 100)
     assert (found.log_level, found.log_format, found.mode) == ("warning", "auto", "operator")
     assert (found.agents, found.egress_allow) == ({}, ())
+    assert (found.retention_completed, found.retention) == ("forever", Retention())
     assert {found.origin(one.name) for one in SETTINGS} == {"default"}
+
+
+def test_retention(world: dict[str, Any]) -> None:
+    project_file(world, 'retention_completed = "30d"\nretention_failed = "8w"\n')
+    world["environ"]["AGENTHIVE_RETENTION_OTHERS"] = "12h"
+    assert Settings.load(**world).retention == by_class("30d", "8w", "12h")
+    for wrong in ('"soon"', "30", "true", '""'):
+        project_file(world, f"retention_completed = {wrong}\n")
+        with pytest.raises(ConfigurationError, match="retention_completed must be a length of"):
+            Settings.load(**world)
 
 
 def test_xdg_data_home_must_be_absolute(world: dict[str, Any], tmp_path: Path) -> None:

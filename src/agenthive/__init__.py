@@ -28,6 +28,7 @@ if _typing.TYPE_CHECKING:
     from agenthive.errors import AgentHiveError, AgentUnavailable, ConfigurationError
     from agenthive.facades.lead_agent import LeadAgent
     from agenthive.hive import Hive
+    from agenthive.infra.beats import heartbeat
     from agenthive.settings import Settings
 
 _WHERE = {
@@ -53,6 +54,7 @@ _WHERE = {
     "TaskState": "core.states",
     "Workflow": "authoring",
     "WorkflowSpec": "core.spec",
+    "heartbeat": "infra.beats",
     "load": "authoring",
     "loads": "authoring",
 }
@@ -80,6 +82,7 @@ __all__ = [
     "TaskState",
     "Workflow",
     "WorkflowSpec",
+    "heartbeat",
     "load",
     "loads",
 ]

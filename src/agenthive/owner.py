@@ -2,9 +2,8 @@
 
 The owner listens on a Unix socket in the home (0600); where the path is too long for one, or there
 are none, on a loopback port. HOME/door (0600) says where, with a token that callers must show. One
-request a connection: ``submit``, ``cancel``, ``resume``, ``watch``, ``status``. Decides nothing,
-and never touches the journal. To add a request: a method of `Asked`, a line in `Door._answer`, a
-method of `Caller`.
+request a connection; `Door._answer` has them all. Decides nothing, and never touches the journal.
+To add a request: a method of `Asked`, a line in `Door._answer`, a method of `Caller`.
 """
 
 from __future__ import annotations
@@ -15,17 +14,23 @@ import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from agenthive import errors
 from agenthive.core import definition
+from agenthive.core import events as ev
+from agenthive.core.retention import Retention
 from agenthive.core.spec import WorkflowSpec
+from agenthive.core.values import JSONValue
 from agenthive.errors import AgentHiveError, HomeBusy, OwnerGone
 from agenthive.infra.frames import receive, send
 from agenthive.infra.home import Home
 from agenthive.stores.archive import Fact
+from agenthive.stores.housekeeping import Dropped
+from agenthive.stores.transfer import TakenIn
 
 LONGEST_PATH: Final = 100
 """Bytes a socket's path may have everywhere."""
@@ -34,6 +39,12 @@ PATIENCE: Final = 10.0
 """Seconds a caller may take to say what it wants, and the owner to say that it is there."""
 ANSWER: Final = 60.0
 """Seconds the owner may take to do what was asked."""
+_SAID: Final[dict[str, tuple[str, ...]]] = {
+    "approve": ("run", "task", "approved", "actor", "digest", "comment"),
+    "signal": ("run", "name", "data", "id", "actor"),
+    "resolve": ("run", "task", "outcome", "result", "actor", "reason"),
+}
+"""What people say about runs, and with what: methods of `Asked` of these names."""
 WAIT: Final = "Wait for it, or use another home with --home."
 
 
@@ -58,8 +69,52 @@ class Asked(Protocol):
         """Go on with unfinished runs."""
         ...
 
+    def approve(
+        self,
+        run: str,
+        task: str,
+        *,
+        approved: bool = True,
+        actor: str = "local",
+        digest: str = "",
+        comment: str = "",
+    ) -> Awaitable[None]:
+        """Answer an approval."""
+        ...
+
+    def signal(
+        self, run: str, name: str, data: JSONValue = None, *, id: str = "", actor: str = "local"
+    ) -> Awaitable[None]:
+        """Send a signal to a run."""
+        ...
+
+    def resolve(
+        self,
+        run: str,
+        task: str,
+        outcome: str,
+        result: JSONValue = None,
+        *,
+        actor: str = "local",
+        reason: str = "",
+    ) -> Awaitable[None]:
+        """Say what came of a call of unknown outcome."""
+        ...
+
+    def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> Awaitable[None]:
+        """Set, pause, resume, remove or trigger a schedule."""
+        ...
+
     def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
         """The facts of a run."""
+        ...
+
+    def collect(self, policy: Retention) -> AsyncIterator[Dropped]:
+        """Drop what is kept no longer."""
+        ...
+
+    def take_in(self, file: str | Path, *, open_too: bool = False) -> Awaitable[TakenIn]:
+        """Take in a run from a file."""
         ...
 
 
@@ -138,7 +193,7 @@ class Door:
 
     async def _answer(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         what = request.get("ask")
-        if self.refusing and what in ("submit", "resume"):
+        if self.refusing and what in ("submit", "resume", "schedule"):
             raise HomeBusy("the owner of this home is about to leave", hint="Try again.")
         if what == "submit":
             workflow = definition.decode(str(request["workflow"]).encode())
@@ -149,10 +204,24 @@ class Door:
             yield {"ok": None}
         elif what == "resume":
             yield {"ok": list(await self._asked.resume(request["runs"]))}
+        elif isinstance(what, str) and what in _SAID:
+            said = {name: request[name] for name in _SAID[what] if name in request}
+            await getattr(self._asked, what)(**said)
+            yield {"ok": None}
+        elif what == "schedule":
+            change = msgspec.convert(request["change"], type=ev.ScheduleChange)
+            await self._asked.change_schedule(change, str(request["workflow"]).encode())
+            yield {"ok": None}
         elif what == "watch":
             async for fact in self._asked.watch(str(request["run"]), int(request["after"])):
                 yield {"fact": fact}
             yield {"ok": None}
+        elif what == "collect":
+            async for done in self._asked.collect(msgspec.convert(request["policy"], Retention)):
+                yield {"done": done}
+            yield {"ok": None}
+        elif what == "take_in":
+            yield {"ok": await self._asked.take_in(request["file"], open_too=request["open"])}
         elif what == "status":
             yield {"ok": {"pid": os.getpid(), "callers": len(self._callers)}}
         else:
@@ -181,6 +250,23 @@ class Caller:
         """Have unfinished runs taken up that the owner has not in hand."""
         return list(await self._ask(ask="resume", runs=None if runs is None else list(runs)))
 
+    async def approve(self, run: str, task: str, **said: Any) -> None:
+        """Answer an approval; ``said`` as for `Hive.approve`."""
+        await self._ask(ask="approve", run=run, task=task, **said)
+
+    async def signal(self, run: str, name: str, **said: Any) -> None:
+        """Send a signal; ``said`` as for `Hive.signal`."""
+        await self._ask(ask="signal", run=run, name=name, **said)
+
+    async def resolve(self, run: str, task: str, outcome: str, **said: Any) -> None:
+        """Say what came of a call; ``said`` as for `Hive.resolve`."""
+        await self._ask(ask="resolve", run=run, task=task, outcome=outcome, **said)
+
+    async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
+        """Have a schedule set, paused, resumed, removed or triggered."""
+        told = msgspec.to_builtins(change)
+        await self._ask(ask="schedule", change=told, workflow=body.decode())
+
     async def status(self) -> dict[str, Any]:
         """Who owns the home: ``pid`` and how many callers are connected."""
         return dict(await self._ask(within=PATIENCE, ask="status"))
@@ -191,6 +277,17 @@ class Caller:
             fact = answer.get("fact")
             if fact is not None:
                 yield Fact(**fact | {"data": msgspec.Raw(msgspec.json.encode(fact["data"]))})
+
+    async def collect(self, policy: Retention) -> AsyncIterator[Dropped]:
+        """Have dropped what is kept no longer; how far that is. Raises OwnerGone."""
+        async for answer in self._talk(ask="collect", policy=policy):
+            if "done" in answer:
+                yield msgspec.convert(answer["done"], Dropped)
+
+    async def take_in(self, file: Path, *, open_too: bool = False) -> TakenIn:
+        """Have a run taken in from a file of this machine, named by its whole path."""
+        asked = self._ask(ask="take_in", file=str(file), open=open_too)
+        return msgspec.convert(await asked, TakenIn)
 
     async def _ask(self, within: float | None = None, **request: Any) -> Any:
         try:

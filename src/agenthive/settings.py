@@ -16,6 +16,7 @@ from typing import Final, cast
 
 import msgspec
 
+from agenthive.core.retention import FOREVER, Retention, by_class, span
 from agenthive.errors import ConfigurationError
 from agenthive.infra.texts import is_text
 
@@ -25,7 +26,7 @@ _MAX_FILE: Final = 1 << 20
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """One setting. ``type`` is path, whole, choice, list or map; ``default`` as it is shown."""
+    """One setting. ``type`` is path, whole, choice, span, list or map; ``default`` as shown."""
 
     name: str
     type: str
@@ -78,6 +79,18 @@ SETTINGS: Final = (
         name="agents", type="map", default="empty",
         doc="Custom agents: NAME to `module:attribute`, used as `custom://NAME`. In the "
         "environment `NAME=module:attribute,...`.",
+    ),
+    Setting(
+        name="retention_completed", type="span", default=FOREVER,
+        doc="How long runs that completed are kept; `agenthive gc` drops older ones.",
+    ),
+    Setting(
+        name="retention_failed", type="span", default=FOREVER,
+        doc="The same for runs that failed, also while they were undone.",
+    ),
+    Setting(
+        name="retention_others", type="span", default=FOREVER,
+        doc="The same for runs that ended otherwise: cancelled, partially completed, undone.",
     ),
 )  # fmt: skip
 
@@ -155,6 +168,26 @@ class Settings:
     def agents(self) -> dict[str, str]:
         """NAME -> module:attribute."""
         return cast("dict[str, str]", self._values["agents"][0])
+
+    @property
+    def retention_completed(self) -> str:
+        """Such as 30d, or forever."""
+        return cast("str", self._values["retention_completed"][0])
+
+    @property
+    def retention_failed(self) -> str:
+        """Such as 30d, or forever."""
+        return cast("str", self._values["retention_failed"][0])
+
+    @property
+    def retention_others(self) -> str:
+        """Such as 30d, or forever."""
+        return cast("str", self._values["retention_others"][0])
+
+    @property
+    def retention(self) -> Retention:
+        """How long runs are kept after they have ended."""
+        return by_class(self.retention_completed, self.retention_failed, self.retention_others)
 
 
 class _Gathering:
@@ -255,6 +288,9 @@ def _parse(setting: Setting, value: object, base: Path) -> _Value:
             if value not in setting.choices:
                 raise ValueError(f"must be one of {', '.join(setting.choices)}")
             return str(value)
+        case "span":
+            span(str(value))
+            return str(value)
         case "list":
             return _list(value)
         case _:
@@ -324,4 +360,9 @@ def _takes(setting: Setting) -> str:
         return ", ".join(f"`{choice}`" for choice in setting.choices)
     if setting.type == "whole":
         return f"{setting.least:,} to {setting.most:,}"
-    return {"path": "path", "list": "list, in the environment `a,b`", "map": "map"}[setting.type]
+    return {
+        "path": "path",
+        "list": "list, in the environment `a,b`",
+        "map": "map",
+        "span": "such as `12h`, `30d`, `8w`, or `forever`",
+    }[setting.type]

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from agenthive.authoring import loads
+from agenthive.authoring import load, loads
 from agenthive.authoring.limits import OPERATOR
 from agenthive.authoring.problems import Problems
 from agenthive.authoring.schema import json_schema, schema_text, shipped_schema
@@ -117,7 +117,7 @@ def test_accepts_what_only_the_loader_can_refuse(name: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*workflow.yaml")), ids=str)
 def test_examples_are_valid(path: Path) -> None:
-    loaded = loads(path.read_text(), str(path))
+    loaded = load(path)
     assert loaded.warnings == ()
     VALIDATOR.validate(plain(path.read_text()))
 

@@ -28,7 +28,8 @@ from agenthive.core.run_state import RunState
 from agenthive.core.values import SECOND
 from agenthive.runtimes.simulated import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
-from agenthive.testing.simulation import RandomWorld, random_faults, random_mood, random_workflow
+from agenthive.testing.random_workflows import random_workflow
+from agenthive.testing.random_world import RandomWorld, random_faults, random_mood
 
 FOLDER = Path(__file__).parent / "golden"
 SEEDS = range(1, 200)

@@ -18,9 +18,10 @@ from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.invariants import driver_violations, violations
 from agenthive.core.machine import step
+from agenthive.core.people import Verdict
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.core.ports import Batch, Fault, Reply, Usage
-from agenthive.core.replay import replay
+from agenthive.core.replay import replay, submission
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import AgentSpec, CompensationSpec, TaskSpec, WorkflowSpec
 from agenthive.core.values import SECOND
@@ -49,7 +50,10 @@ def flow(*tasks: TaskSpec, agents: Iterable[AgentSpec] = (), **more: Any) -> Wor
     """A workflow; agents that are only named get made."""
     known = {a.name: a for a in agents}
     for one in tasks:
-        known.setdefault(one.agent, agent(one.agent))
+        if one.agent:
+            known.setdefault(one.agent, agent(one.agent))
+        if one.reconcile is not None:
+            known.setdefault(one.reconcile.agent, agent(one.reconcile.agent))
         if one.compensate is not None:
             known.setdefault(one.compensate.agent, agent(one.compensate.agent))
     more.setdefault("max_parallel", 10)
@@ -155,7 +159,7 @@ class Bench:
         assert not wrong, wrong
         for run, live in self.driver.runs.items():
             if live.written == live.state.seq:
-                again = replay(self.graphs[run], self.disk.records(run))
+                again = replay(self.graph(run), self.disk.records(run))
                 assert (again.state, again.status) == (live.state.state, live.state.status)
 
     # What comes from outside.
@@ -214,7 +218,8 @@ class Bench:
         self.driver = Driver(**self.limits)
         self.driver.load_hive(self.disk.records(ev.HIVE))
         for row in reversed(self.disk.rows(unfinished=True)):
-            state = replay(self.graphs[row.run], self.disk.records(row.run))
+            records = self.disk.records(row.run)
+            state = replay(self.graph(row.run), records, self.disk.contents)
             self.driver.load(self.now, state, missing or {})
 
     def wait(self, seconds: float) -> list[act.Action]:
@@ -230,14 +235,47 @@ class Bench:
         return [e for r in self.disk.records(ev.HIVE) for e in ev.decode_hive(r.payload)]
 
     def state(self, run: str = "r") -> RunState:
-        return replay(self.graphs[run], self.disk.records(run))
+        return replay(self.graph(run), self.disk.records(run))
+
+    def graph(self, run: str) -> Graph:
+        """The graph a run is pinned to; that of a child run is made from its definition."""
+        if run not in self.graphs:
+            name = submission(self.disk.records(run)).definition
+            self.graphs[run] = Graph(definition.decode(self.disk.definition_of(name)))
+        return self.graphs[run]
 
     def states(self, run: str = "r") -> dict[str, str]:
         state = self.state(run)
-        return {key: str(state.state[i]) for i, key in enumerate(self.graphs[run].keys)}
+        return {key: str(state.state[i]) for i, key in enumerate(state.graph.keys)}
 
     def status(self, run: str = "r") -> str:
         return str(self.state(run).status)
+
+    def results(self, run: str = "r") -> dict[str, Any]:
+        """Every result of a run, as a replay that lets go of none has them."""
+        state = RunState(self.graph(run))
+        state.keep = True
+        for event in self.events(run):
+            step(state, event)
+        return {state.graph.keys[i]: value for i, value in state.results.items()}
+
+    def approve(self, name: str, actor: str = "ann", run: str = "r", **more: Any) -> str:
+        """Answer an approval and take a turn; why it did not count, empty if it did."""
+        self.tokens += 1
+        verdict = Verdict(actor=actor, **({"approved": True} | more))
+        self.driver.answer(self.now, run, name, verdict, self.tokens)
+        done = self.turn()
+        return next((a.reason for a in done if isinstance(a, act.Refuse)), "")
+
+    def signal(self, name: str, data: Any = None, run: str = "r", id: str = "") -> None:
+        self.tokens += 1
+        self.driver.signal(self.now, run, name, data, id, "me", self.tokens)
+        self.turn()
+
+    def resolve(self, name: str, outcome: str, result: Any = None, run: str = "r") -> None:
+        self.tokens += 1
+        self.driver.resolve(self.now, run, name, outcome, result, "ann", "looked", self.tokens)
+        self.turn()
 
     def open_calls(self) -> list[str]:
         """Run/task of the calls under way."""

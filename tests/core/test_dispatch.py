@@ -163,8 +163,8 @@ def test_reranked() -> None:
     made = queue(runs={"r": 9})
     for number, rank in enumerate((1.0, 2.0, 3.0)):
         made.offer("r", number, "a", 5, rank)
-    made.rerank("r", [9.0, 1.0, 5.0])
-    made.rerank("nobody", [])
+    made.rerank("r", [9.0, 1.0, 5.0].__getitem__)
+    made.rerank("nobody", [].__getitem__)
     assert [task for _, task in drain(made)] == [0, 2, 1]
 
 

@@ -110,6 +110,12 @@ def test_equal_agents_share_a_lane_in_all_runs() -> None:
     assert len(one.lanes[0]) == len("a-") + 16
 
 
+def test_a_number_written_in_another_way_makes_no_other_agent() -> None:
+    whole = Graph(flow(task("t"), agents=[agent("a", timeout=9)]))
+    real = Graph(flow(task("t"), agents=[agent("a", timeout=9.0)]))
+    assert whole.lanes == real.lanes
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

@@ -13,6 +13,15 @@ import agenthive.core
 from agenthive.core import commands as cmd
 from agenthive.core import dispatch, driver, estimates, expression_functions, expressions, replies
 from agenthive.core import events as ev
+from agenthive.core.flow import Approval, Each, Rounds
+from agenthive.core.flow_spec import (
+    ApprovalSpec,
+    CacheSpec,
+    EachSpec,
+    ReconcileSpec,
+    RepeatSpec,
+    WaitSpec,
+)
 from agenthive.core.policies.breaker import Breaker, BreakerPolicy
 from agenthive.core.ports import Batch, Call, Fault, Record, Reply, RunRow, Usage
 from agenthive.core.report import RunReport, TaskReport
@@ -20,11 +29,13 @@ from agenthive.core.rules import outcome
 from agenthive.core.spec import AgentSpec, CompensationSpec, InputSpec, TaskSpec, WorkflowSpec
 from agenthive.core.states import Reason
 
-CHANGE = {Breaker, Batch, RunReport, TaskReport}
+BASES = (ev.Event, ev.TaskEvent, ev.ScheduleEvent, ev.ScheduleChanged)
+CHANGE = {Approval, Each, Rounds, Breaker, Batch, RunReport, TaskReport}
 """State and results under construction; everything else is a value."""
 OMIT = {
     ev.Event, AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy,
-    Fault, Usage, TaskReport,
+    Fault, Usage, TaskReport, ApprovalSpec, CacheSpec, EachSpec, ReconcileSpec, RepeatSpec,
+    WaitSpec,
 }  # fmt: skip
 BY_NAME = [
     AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy, Fault, Usage,
@@ -55,7 +66,7 @@ def test_what_leaves_its_defaults_out(kind: type[msgspec.Struct]) -> None:
     if issubclass(kind, cmd.Command):
         return
     known = any(issubclass(kind, base) for base in OMIT)
-    policy = kind.__module__.endswith("retry")
+    policy = kind.__module__.endswith(("retry", "schedule"))
     assert kind.__struct_config__.omit_defaults is (known or policy)
 
 
@@ -67,7 +78,7 @@ def test_what_takes_its_fields_by_name_only(kind: type[msgspec.Struct]) -> None:
 
 def test_facts_carry_their_type() -> None:
     for kind in structs():
-        if issubclass(kind, ev.Event) and kind not in (ev.Event, ev.TaskEvent):
+        if issubclass(kind, ev.Event) and kind not in BASES:
             assert kind.__struct_config__.tag_field == "type"
             room = "hive" if str(kind.__struct_config__.tag).startswith("hive.") else ""
             assert room or str(kind.__struct_config__.tag).split(".")[0] in ("run", "task")

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from agenthive.core import events as ev
 from agenthive.core import transitions as tables
-from agenthive.core.graph import Graph
+from agenthive.core.flow_spec import (
+    ApprovalSpec,
+    EachSpec,
+    OnDeadline,
+    OnReject,
+    RepeatSpec,
+)
 from agenthive.core.machine import step
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.ports import Fault
+from agenthive.core.rules import flow as flow_rules
 from agenthive.core.rules import outcome
-from agenthive.core.run_state import RunState
-from agenthive.core.spec import Effect, FailureStrategy
-from agenthive.core.states import CLOSED, RunStatus, TaskState
-from agenthive.core.values import SECOND
+from agenthive.core.spec import Effect, FailureStrategy, TaskSpec
+from agenthive.core.states import RunStatus, TaskState
 from agenthive.errors import InvalidTransition
 from tests.core.rig import FAULT, FINAL, NO_RETRY, Machine, flow, task, undo
 
@@ -86,10 +92,56 @@ def undoing(answer: Callable[[Machine], None] | None = None) -> Machine:
     return found
 
 
+def asked(**more: Any) -> Machine:
+    """`t` waits for an approval."""
+    found = machine_of(task("t", approval=ApprovalSpec(**more)))
+    found.feed(ev.ApprovalRequested, task="t", digest="d")
+    return found
+
+
+def machine_of(first: TaskSpec) -> Machine:
+    return Machine(flow(first, task("z"), failure_strategy=FailureStrategy.CONTINUE))
+
+
+def preparing() -> Machine:
+    return machine_of(task("t", when="True"))
+
+
+def for_each() -> Machine:
+    return machine_of(task("t", for_each=EachSpec(items=[1]), retry=NO_RETRY))
+
+
+def in_rounds() -> Machine:
+    found = machine_of(task("t", repeat_until=RepeatSpec(until="result", max_rounds=1)))
+    found.succeed("t~1")
+    return found
+
+
+def with_items() -> Machine:
+    found = for_each()
+    found.feed(ev.TaskExpanded, task="t", items=[1])
+    return found
+
+
+def with_child() -> Machine:
+    found = machine_of(TaskSpec(name="t", workflow=flow(task("x"))))
+    found.feed(ev.ChildOpened, task="t", run="c")
+    return found
+
+
+def bypassed() -> Machine:
+    found = preparing()
+    found.feed(ev.TaskDecided, task="t", go=False)
+    return found
+
+
 # In which machine which task is in that state.
 IN: dict[TaskState, tuple[Callable[[], Machine], str]] = {
     S.WAITING: (machine, "w"),
     S.READY: (machine, "t"),
+    S.PREPARING: (preparing, "t"),
+    S.EXPANDED: (with_items, "t"),
+    S.BYPASSED: (bypassed, "t"),
     S.RUNNING: (running, "t"),
     S.BACKING_OFF: (backing_off, "t"),
     S.BLOCKED: (blocked, "t"),
@@ -114,6 +166,19 @@ FIELDS: dict[type[ev.Event], dict[str, Any]] = {
     ev.TaskFailed: {"fault": FAULT},
     ev.TaskBlocked: {"reason": "agent", "detail": "nobody"},
     ev.LateReply: {"succeeded": True},
+    ev.TaskDecided: {"go": False},
+    ev.TaskDelayed: {"until": 1},
+    ev.TaskExpanded: {"items": []},
+    ev.RoundEnded: {"round": 1, "done": True},
+    ev.TaskFaulted: {"fault": FINAL},
+    ev.ApprovalRequested: {"digest": "d"},
+    ev.ApprovalGiven: {"actor": "ann", "approved": True, "digest": "d"},
+    ev.ApprovalRefused: {"actor": "ann", "approved": True, "digest": "d", "reason": "late"},
+    ev.TaskResolved: {"outcome": "succeeded"},
+    ev.ChildOpened: {"run": "c"},
+    ev.ChildWaiting: {"how": "timed"},
+    ev.ChildEnded: {"run": "c", "status": "completed"},
+    ev.SignalReceived: {"name": "s"},
     ev.RunSubmitted: {"run": "r", "name": "w", "definition": "d"},
     ev.RunResumed: {"away": 0},
 }
@@ -128,7 +193,69 @@ MOVES = {  # every row there is, by hand: a new one is a new line here
     (S.RUNNING, ev.TaskCancelled): S.CANCELLED,
     (S.BACKING_OFF, ev.TaskWoke): S.READY,
     (S.BLOCKED, ev.TaskUnblocked): S.READY,
+    (S.READY, ev.TaskFaulted): S.FAILED,
+    (S.PREPARING, ev.TaskDecided): S.BYPASSED,
+    (S.PREPARING, ev.TaskFaulted): S.FAILED,
+    (S.UNKNOWN_OUTCOME, ev.TaskResolved): S.SUCCEEDED,
 }
+SKIP = OnReject.SKIP
+NO: dict[str, Any] = {"approved": False}
+ALONE = TaskSpec(name="t", approval=ApprovalSpec(on_reject=SKIP))
+LATE = {"deadline": 0.0}
+FLOW_MOVES: list[tuple[Callable[[], Machine], type[ev.TaskEvent], dict[str, Any], TaskState]] = [
+    # rows that only a task of the right kind can take: machine, fact, its fields, next state
+    (lambda: machine_of(task("t", approval=ApprovalSpec())), ev.ApprovalRequested, {}, S.BLOCKED),
+    (lambda: approved_then_ready(), ev.ApprovalRequested, {}, S.BLOCKED),
+    (preparing, ev.TaskDecided, {"go": True}, S.READY),
+    (lambda: machine_of(task("t", delay=1.0)), ev.TaskDelayed, {}, S.BLOCKED),
+    (for_each, ev.TaskExpanded, {"items": [1]}, S.EXPANDED),
+    (for_each, ev.TaskExpanded, {"items": []}, S.SUCCEEDED),
+    (
+        lambda: machine_of(TaskSpec(name="t", workflow=flow(task("x")))),
+        ev.ChildOpened, {}, S.EXPANDED,
+    ),
+    (in_rounds, ev.RoundEnded, {"done": True}, S.SUCCEEDED),
+    (in_rounds, ev.RoundEnded, {"done": False}, S.FAILED),
+    (in_rounds, ev.TaskFaulted, {}, S.FAILED),
+    (with_child, ev.ChildEnded, {}, S.SUCCEEDED),
+    (with_child, ev.ChildEnded, {"status": "failed", "error": "no"}, S.FAILED),
+    (asked, ev.ApprovalGiven, {}, S.READY),
+    (lambda: asked(quorum=2), ev.ApprovalGiven, {}, S.BLOCKED),
+    (asked, ev.ApprovalGiven, NO, S.FAILED),
+    (lambda: asked(on_reject=SKIP), ev.ApprovalGiven, NO, S.BYPASSED),
+    (lambda: alone(), ev.ApprovalGiven, NO, S.SUCCEEDED),
+    (lambda: asked(**LATE), ev.TaskWoke, {}, S.FAILED),
+    (lambda: asked(on_deadline=OnDeadline.APPROVE, **LATE), ev.TaskWoke, {}, S.READY),
+    (lambda: asked(on_reject=SKIP, **LATE), ev.TaskWoke, {}, S.BYPASSED),
+    (lambda: asked(escalate_after=0.0), ev.TaskWoke, {}, S.BLOCKED),
+    (unknown, ev.TaskResolved, {"outcome": "failed"}, S.FAILED),
+    (unknown, ev.TaskResolved, {"outcome": "retry"}, S.READY),
+]  # fmt: skip
+
+
+def alone() -> Machine:
+    found = machine_of(ALONE)
+    found.feed(ev.ApprovalRequested, task="t", digest="d")
+    return found
+
+
+def approved_then_ready() -> Machine:
+    found = asked()
+    found.feed(ev.ApprovalGiven, task="t", actor="ann", approved=True, digest="d")
+    return found
+
+
+@pytest.mark.parametrize(("make", "kind", "fields", "expected"), FLOW_MOVES)
+def test_a_move_of_flow(
+    make: Callable[[], Machine],
+    kind: type[ev.TaskEvent],
+    fields: dict[str, Any],
+    expected: TaskState,
+) -> None:
+    found = make()
+    fact = event(kind, found, "t")
+    step(found.state, msgspec.structs.replace(fact, **fields))
+    assert found.of("t") == expected
 
 
 OWED = {S.BACKING_OFF, S.FAILED, S.UNKNOWN_OUTCOME}
@@ -147,13 +274,18 @@ def event(kind: type[ev.Event], found: Machine, name: str) -> ev.RunEvent:
 
 def test_the_rows_by_hand_are_those_of_the_table() -> None:
     rows = {(state, kind) for state, row in tables.EVENT_MOVES.items() for kind in row}
-    assert rows == set(MOVES)
+    by_flow = {(S(make().of("t")), kind) for make, kind, _, _ in FLOW_MOVES}
+    assert rows == set(MOVES) | by_flow
     assert set(IN) == set(TaskState)
 
 
 @pytest.mark.parametrize("state", TaskState)
 @pytest.mark.parametrize("kind", TASK_EVENTS)
 def test_a_move_is_a_row_or_is_refused(state: TaskState, kind: type[ev.TaskEvent]) -> None:
+    if (state, kind) not in MOVES and kind in tables.EVENT_MOVES.get(state, {}):
+        return  # a row that only a task of the right kind can take: see FLOW_MOVES
+    if kind in (ev.ApprovalRefused, ev.TaskProgressed, ev.ChildWaiting):
+        return  # these move nothing anywhere
     make, name = IN[state]
     found = make()
     assert found.of(name) == state
@@ -269,6 +401,16 @@ def test_choosers_answer_what_they_may_and_nothing_is_missing() -> None:
         ev.TaskCancelled: outcome.after_cancel,
     }
     answers = {chooser: {S.FAILED} for chooser in (outcome.after_loss,)}  # see below: endless loss
+    for make, kind, _, expected in FLOW_MOVES:
+        chooser = tables.EVENT_MOVES[S(make().of("t"))][kind]
+        if callable(chooser) and expected not in (S.BLOCKED, S.EXPANDED):
+            passed = {ev.ApprovalGiven: S.PREPARING, ev.TaskWoke: S.PREPARING}
+            came = passed.get(kind, expected) if expected is S.READY else expected
+            answers.setdefault(chooser, set()).add(came)
+    answers[flow_rules.after_decision] = {S.BYPASSED}
+    answers[flow_rules.after_child].add(S.CANCELLED)
+    answers[flow_rules.after_resolution].add(S.SUCCEEDED)
+    answers[flow_rules.after_wake].add(S.SUCCEEDED)
     for _, _, fact, expected in CHOICES:
         answers.setdefault(by_fact[fact["kind"]], set()).add(expected)
     assert answers == {chooser: set(may) for chooser, may in tables.MAY_END_IN.items()}
@@ -335,130 +477,3 @@ def test_compensations_are_tried_again_though_the_run_has_stopped() -> None:
     found.start("t#undo")
     found.feed(ev.TaskLost, task="t#undo", attempt=2)
     assert found.of("t#undo") == S.READY
-
-
-# State-triggered moves.
-
-STATE_ROWS = {
-    (S.WAITING, S.CANCELLED), (S.WAITING, S.SKIPPED), (S.WAITING, S.READY),
-    (S.READY, S.CANCELLED), (S.READY, S.SKIPPED),
-    (S.BACKING_OFF, S.CANCELLED), (S.BACKING_OFF, S.FAILED),
-    (S.BLOCKED, S.CANCELLED), (S.BLOCKED, S.SKIPPED),
-    (S.DORMANT, S.READY), (S.SUCCEEDED, S.COMPENSATING),
-    (S.COMPENSATING, S.COMPENSATED), (S.COMPENSATING, S.COMPENSATION_FAILED),
-}  # fmt: skip
-
-
-def test_the_state_rows_by_hand_are_those_of_the_table() -> None:
-    rows = {(state, new) for state, row in tables.STATE_MOVES.items() for _, new in row}
-    assert rows == STATE_ROWS
-
-
-STOPPED_MOVES = [
-    (S.WAITING, ev.CancelRequested, S.CANCELLED),
-    (S.WAITING, ev.RunTimedOut, S.SKIPPED),
-    (S.READY, ev.CancelRequested, S.CANCELLED),
-    (S.READY, ev.RunTimedOut, S.SKIPPED),
-    (S.BACKING_OFF, ev.CancelRequested, S.CANCELLED),
-    (S.BACKING_OFF, ev.RunTimedOut, S.FAILED),
-    (S.BLOCKED, ev.CancelRequested, S.CANCELLED),
-    (S.BLOCKED, ev.RunTimedOut, S.SKIPPED),
-    (S.RUNNING, ev.CancelRequested, S.RUNNING),
-    (S.RUNNING, ev.RunTimedOut, S.RUNNING),
-    (S.UNKNOWN_OUTCOME, ev.RunTimedOut, S.UNKNOWN_OUTCOME),
-]
-
-
-@pytest.mark.parametrize(("state", "kind", "expected"), STOPPED_MOVES)
-def test_stopped(state: TaskState, kind: type[ev.Event], expected: TaskState) -> None:
-    make, name = IN[state]
-    found = make()
-    found.feed(kind)
-    assert found.of(name) == expected
-
-
-# The run's own table.
-
-RUN_ROWS = {
-    (R.QUEUED, ev.RunStarted), (R.QUEUED, ev.CancelRequested),
-    (R.RUNNING, ev.RunResumed), (R.RUNNING, ev.CancelRequested), (R.RUNNING, ev.RunTimedOut),
-    (R.WAITING, ev.RunResumed), (R.WAITING, ev.CancelRequested), (R.WAITING, ev.RunTimedOut),
-    (R.COMPENSATING, ev.RunResumed),
-}  # fmt: skip
-
-
-def run_in(status: RunStatus) -> Machine:
-    if status is R.QUEUED:
-        return Machine(flow(task("t")), start=False)
-    if status is R.RUNNING:
-        return machine()
-    if status is R.WAITING:
-        found = Machine(flow(task("t")))
-        found.fail("t", FAULT)
-        return found
-    if status in (R.COMPENSATING, R.COMPENSATED, R.COMPENSATION_FAILED):
-        found = undoing()
-        if status is R.COMPENSATED:
-            found.succeed("w#undo", "t#undo")
-        elif status is R.COMPENSATION_FAILED:
-            found.succeed("w#undo")
-            found.fail("t#undo")
-        return found
-    strategy = FailureStrategy.PARTIAL if status is R.PARTIALLY_COMPLETED else FailureStrategy.STOP
-    found = Machine(flow(task("s"), task("t", "s"), failure_strategy=strategy))
-    found.succeed("s")
-    if status is R.COMPLETED:
-        found.succeed("t")
-    elif status is R.CANCELLED:
-        found.feed(ev.CancelRequested)
-    else:
-        found.fail("t")
-    return found
-
-
-@pytest.mark.parametrize("status", RunStatus)
-@pytest.mark.parametrize("kind", RUN_EVENTS)
-def test_a_run_moves_by_a_row_or_is_refused(status: RunStatus, kind: type[ev.Event]) -> None:
-    found = run_in(status)
-    assert found.state.status is status
-    fact = event(kind, found, "t")
-    if (status, kind) in RUN_ROWS:
-        step(found.state, fact)
-        return
-    with pytest.raises(InvalidTransition) as refused:
-        step(found.state, fact)
-    told = (
-        "run r: submitted twice" if kind is ev.RunSubmitted else f"run r is {status}: {tag(kind)}"
-    )
-    assert told in refused.value.message
-    assert found.state.status is status
-
-
-def test_the_run_rows_by_hand_are_those_of_the_table() -> None:
-    rows = {(status, kind) for status, row in tables.RUN_EVENT_MOVES.items() for kind in row}
-    assert rows == RUN_ROWS
-    assert not CLOSED & (set(tables.RUN_EVENT_MOVES) | set(tables.RUN_STATE_MOVES))
-
-
-def test_every_fact_has_a_row() -> None:
-    in_rows = {kind for row in tables.EVENT_MOVES.values() for kind in row}
-    in_rows |= {kind for row in tables.RUN_EVENT_MOVES.values() for kind in row}
-    assert in_rows == set(get_args(ev.RunEvent)) - {ev.RunSubmitted, ev.LateReply}
-
-
-def test_every_status_can_be_reached() -> None:
-    targets = {new for row in tables.RUN_STATE_MOVES.values() for _, new in row}
-    targets |= {new for row in tables.RUN_EVENT_MOVES.values() for new in row.values()}
-    assert targets == set(RunStatus)
-    reached = {new for row in tables.STATE_MOVES.values() for _, new in row}
-    reached |= {new for may in tables.MAY_END_IN.values() for new in may}
-    reached |= {S.RUNNING, S.BLOCKED, S.SUCCEEDED, S.READY}
-    assert reached == set(TaskState) - {S.WAITING, S.DORMANT}, "where a task begins is no move"
-
-
-def test_submission_is_the_first_fact() -> None:
-    state = RunState(Graph(flow(task("t"))))
-    with pytest.raises(InvalidTransition):
-        step(state, ev.TaskWoke(at=1, task="t"))
-    with pytest.raises(InvalidTransition, match="run r: submitted twice"):
-        step(state, ev.RunSubmitted(at=SECOND, run="r", name="w", definition="d"))

@@ -81,7 +81,7 @@ def test_timer() -> None:
     run.now += 10 * SECOND
     run.start("z")
     assert only(run, "a") == Reason(
-        task="a", kind=ReasonKind.TIMER, detail="attempt 1 failed: slow down",
+        task="a", kind=ReasonKind.RATE_LIMIT, detail="attempt 1 failed: slow down",
         unblock="the next attempt in 2.5 s", until=START + 12_500_000, since=START,
     )  # fmt: skip
     run.now += 10 * SECOND
@@ -102,7 +102,8 @@ def test_unknown_outcome() -> None:
     run = Machine(flow(task("a", effect=Effect.ONCE)))
     run.fail("a", FAULT)
     assert only(run, "a") == Reason(
-        task="a", kind=ReasonKind.OUTCOME, since=START, unblock="find out and decide",
+        task="a", kind=ReasonKind.OUTCOME, since=START,
+        unblock="find out, then: agenthive resolve r a --succeeded, --failed or --retry",
         detail="it may or may not have acted, and must not act twice",
     )  # fmt: skip
 

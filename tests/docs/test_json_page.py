@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from agenthive import Directory, Hive, load
+from agenthive.core import live
+from agenthive.stores.transfer import SCHEMA
 from tests.cli.conftest import Cli, cli, here, workflow
 
 __all__ = ["cli", "here"]
@@ -157,7 +159,11 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     name = run["run_id"]
     outputs = [run]
     slow = asyncio.run(cut_off(here))
+    ask = {"name": "ask", "agent": "echo", "approval": {"approvers": ["ann"], "deadline": 60}}
+    (here / "ask.json").write_text(workflow({"name": "z", "agent": "echo"}, ask))
+    cli("run", "ask.json", *known)
     asked = (
+        ("approvals",),
         ("why", slow),
         ("ps",),
         ("resume",),
@@ -176,10 +182,28 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
         ("show", "nope"),
         ("run", "bad.json"),
         ("cancel", name),
+        ("du",),
+        ("du", name),
+        ("export", name, "-o", "run.jsonl"),
+        ("import", "run.jsonl"),
+        ("gc", "--older-than", "1w"),
     )
     outputs += [cli(*words, "--json").json for words in asked]
+    outputs.append(json.loads(cli("export", name).out.splitlines()[0]))
     outputs += [json.loads(line) for line in cli("events", name, "--json").out.splitlines()]
-    return outputs
+    return outputs + simulated(cli)
+
+
+def simulated(cli: Cli) -> list[dict[str, Any]]:
+    """Simulations: a sound one, and two of a core whose keys are not stable."""
+    keys = iter(range(1 << 30))
+    words = ("simulate", "flow.json", "--seeds", "9", "--faults", "fail=0.5,crash=0.1", "--json")
+    found = [cli(*words, home=None).json]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(live, "Keys", lambda run: lambda task: f"key {next(keys)}")
+        broken = cli(*words, home=None).json
+        seed = str(broken["broken_seeds"][0])
+        return [*found, broken, cli(*words, "--seed", seed, "--trace", home=None).json]
 
 
 @pytest.fixture
@@ -208,7 +232,8 @@ def test_documents_are_as_their_page_says(
 def test_every_document_has_a_section(schemas: dict[str, list[Key]]) -> None:
     sources = (ROOT / "src" / "agenthive" / "cli").rglob("*.py")
     text = "".join(file.read_text("utf-8") for file in sources)
-    used = {f"agenthive/{name}/1" for name in re.findall(r"\bdocument\(\s*\"([a-z-]+)\"", text)}
+    names = re.findall(r"\bdocument\(\s*\"([a-z-]+)\"", text)
+    used = {f"agenthive/{name}/1" for name in names} | {f"{SCHEMA}1"}
     assert len(used) >= 12
     assert set(schemas) == used
 

@@ -10,6 +10,7 @@ import pytest
 from agenthive.core.actions import Perform
 from agenthive.core.ports import Agent, Call, Fault, Reply
 from agenthive.core.spec import AgentSpec
+from agenthive.core.values import JSONValue
 from agenthive.errors import AgentUnavailable
 from agenthive.runtimes.calls import MOST_FOUND, TIMEOUT, CallId, Calls
 
@@ -37,10 +38,20 @@ class Rig:
         self.heard: list[tuple[CallId, Reply | None]] = []
         self.asked = 0
         self._agent = Acting(act)
-        self.calls = Calls(asyncio.get_running_loop(), self, self._hear)
+        self.told: list[tuple[CallId, JSONValue]] = []
+        self.kept: dict[str, Reply] = {}
+        loop = asyncio.get_running_loop()
+        self.calls = Calls(loop, self, self._hear, self._progress, self._kept)
 
     def _hear(self, key: CallId, reply: Reply | None) -> None:
         self.heard.append((key, reply))
+
+    def _progress(self, key: CallId, progress: JSONValue) -> None:
+        self.told.append((key, progress))
+
+    async def _kept(self, key: str) -> Reply | None:
+        await asyncio.sleep(0)
+        return self.kept.get(key)
 
     def find(self, spec: AgentSpec) -> Agent:
         self.asked += 1

@@ -78,7 +78,14 @@ async def test_room_is_filled_and_gone_over(tmp_path: Path) -> None:
     store = SqliteStore.open(path, room=True)
     assert await Archive(store).verify() == 399
     tables = store._db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-    assert sorted(name for (name,) in tables) == ["definitions", "records", "runs"]
+    assert sorted(name for (name,) in tables) == [
+        "blobs",
+        "cache",
+        "definitions",
+        "records",
+        "runs",
+        "uses",
+    ]
     assert store._db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert store._db.pragma("cache_size") == -2000
     await store.close()

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from agenthive.core.journal import seal
-from agenthive.core.ports import Batch, Record, RunRow, Store
+from agenthive.core.ports import Batch, Record, RunRow, Sizes, Store, StreamSize
 from agenthive.errors import StoreFailed
 from agenthive.stores.memory import MemoryStore
 from agenthive.stores.sqlite import SqliteStore
@@ -41,7 +41,8 @@ class Tidies(MemoryStore):
             msgspec.structs.replace(r, payload=msgspec.json.encode(msgspec.json.decode(r.payload)))
             for r in batch.records
         ]
-        super().write(Batch(records=tidied, definitions=batch.definitions, runs=batch.runs))
+        batch.records = tidied
+        super().write(batch)
 
 
 class DropsCause(MemoryStore):
@@ -193,6 +194,53 @@ class EmptyTakesARow(MemoryStore):
         self._pos += not (batch.records or batch.definitions or batch.runs)
 
 
+class LosesBlobs(MemoryStore):
+    async def blob(self, digest: str) -> bytes | None:
+        found = await super().blob(digest)
+        return found and found[:100_000]
+
+
+class DropsNothing(MemoryStore):
+    def write(self, batch: Batch) -> None:
+        batch.drops = []
+        super().write(batch)
+
+
+class DropsWhatIsShared(MemoryStore):
+    def _lost(self, streams: Sequence[str]) -> set[str]:
+        return set[str]().union(*(self._uses.get(stream, ()) for stream in streams))
+
+
+class KeepsWhatNobodyUses(MemoryStore):
+    def _lost(self, streams: Sequence[str]) -> set[str]:
+        return set()
+
+
+class DropsAllTheSame(MemoryStore):
+    """Also when the batch is refused."""
+
+    def write(self, batch: Batch) -> None:
+        self._drop(batch.drops)
+        super().write(batch)
+
+
+class ListsWhatIsGone(MemoryStore):
+    def _drop(self, streams: Sequence[str]) -> None:
+        rows = dict(self._runs)
+        super()._drop(streams)
+        self._runs = rows
+
+
+class WeighsAnything(MemoryStore):
+    async def sizes(self, streams: Sequence[str] | None = None) -> Sizes:
+        return await super().sizes()
+
+
+class SmallestFirst(MemoryStore):
+    async def largest(self, limit: int = 20) -> Sequence[StreamSize]:
+        return (await super().largest(100))[::-1][:limit]
+
+
 class BreaksOnRead(MemoryStore):
     async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
         raise StoreFailed("always")
@@ -222,6 +270,14 @@ class BreaksOnRead(MemoryStore):
         (ListsEverybody, "sees other runs"),
         (Disorderly, "not in the order of calls"),
         (EmptyTakesARow, "takes a position"),
+        (LosesBlobs, "blobs do not come back"),
+        (DropsNothing, "dropped stream has records"),
+        (DropsWhatIsShared, "definitions that stay or go"),
+        (KeepsWhatNobodyUses, "definitions that stay or go"),
+        (DropsAllTheSame, "a batch was written in part"),
+        (ListsWhatIsGone, "the run list shows it"),
+        (WeighsAnything, "would go"),
+        (SmallestFirst, "largest streams are"),
         (BreaksOnRead, "It raised StoreFailed"),
     ],
 )

@@ -35,6 +35,7 @@ from agenthive.agents.base import (
 )
 from agenthive.agents.questions import Question, question_of
 from agenthive.core.ports import Call, Fault, Reply, Usage
+from agenthive.core.rules.outcome import INVALID
 from agenthive.core.spec import AgentSpec
 from agenthive.core.values import NanoUSD
 from agenthive.errors import AgentHiveError, APIError, ConfigurationError
@@ -204,11 +205,13 @@ class ChatAgent(BaseAgent):
             words = self._words(str(error))
             # What was cut off at max_tokens is cut off, and paid for, again.
             again = said.finish_reason != "length"
-            reply = failed("invalid_reply", words, retriable=again, counts=False)
+            kind = INVALID if question.alone else "invalid_reply"
+            reply = failed(kind, words, retriable=again, counts=False)
             return msgspec.structs.replace(reply, usage=usage)
         if said.refusal is not None:
             result["refusal"] = said.refusal
-        return Reply(result=self._secrets.scrub_all(result), usage=usage)
+        whole = result["parsed"] if question.alone and "parsed" in result else result
+        return Reply(result=self._secrets.scrub_all(whole), usage=usage)
 
     def _price(self, usage: Usage, said: Said) -> NanoUSD | None:
         provider = option(self.config, "prices", None)

@@ -30,7 +30,10 @@ NAMED: Final = SETTINGS - {"top_p", "stop", "seed", "reasoning_effort"}
 
 
 class Question(msgspec.Struct, kw_only=True):
-    """What a model is asked. ``rest`` is passed on to the vendor under its own names."""
+    """What a model is asked. ``rest`` is passed on to the vendor under its own names.
+
+    ``alone``: what the model's JSON says is the whole result.
+    """
 
     model: str
     messages: list[dict[str, Any]]
@@ -42,6 +45,7 @@ class Question(msgspec.Struct, kw_only=True):
     response_format: dict[str, Any] | None = None
     schema: dict[str, Any] | None = None
     rest: dict[str, Any] = {}
+    alone: bool = False
 
     @property
     def wants_json(self) -> bool:
@@ -62,6 +66,9 @@ def question_of(call: Call, spec: AgentSpec) -> Question:
     messages = given.maps("messages")
     if call.action != CHAT or not messages:
         messages = [*messages, {"role": "user", "content": prompt(call)}]
+    if call.complaint:
+        again = f"{call.complaint}\n\nThat was said of your last answer. Give a better one."
+        messages = [*messages, {"role": "user", "content": again}]
     chosen = SETTINGS if call.action != CHAT else frozenset(call.parameters)
     rest = {name: call.parameters[name] for name in chosen - NAMED if name in call.parameters}
     if rest.get("stream"):
@@ -78,8 +85,9 @@ def question_of(call: Call, spec: AgentSpec) -> Question:
         max_tokens=most if most is not None else _default_tokens(spec),
         temperature=given.number("temperature"),
         response_format=given.map("response_format"),
-        schema=given.map("output_schema"),
+        schema=given.map("output_schema") or call.output_schema,
         rest=rest,
+        alone=call.output_schema is not None,
     )
 
 

@@ -13,10 +13,11 @@ from os import PathLike
 from pathlib import Path
 
 from agenthive.authoring.actions import Actions
-from agenthive.authoring.assemble import Loaded, Options, assemble
-from agenthive.authoring.binding import bind_inputs
+from agenthive.authoring.assemble import Options, assemble
+from agenthive.authoring.binding import agents_of, bind_inputs, embedded
 from agenthive.authoring.builder import Workflow
 from agenthive.authoring.canonical import digest, dump, parse_spec
+from agenthive.authoring.children import Loaded, Origin
 from agenthive.authoring.input_checks import check_inputs, inputs_from_file, inputs_from_texts
 from agenthive.authoring.limits import OPERATOR, SERVER, Limits
 from agenthive.authoring.problems import Problems
@@ -39,11 +40,13 @@ __all__ = [
     "Loaded",
     "Reference",
     "Workflow",
+    "agents_of",
     "bind_inputs",
     "check_environment",
     "check_inputs",
     "digest",
     "dump",
+    "embedded",
     "from_mapping",
     "inputs_from_file",
     "inputs_from_texts",
@@ -70,8 +73,10 @@ def load(
     None for document C's four. Raises ConfigurationError with every problem and its place.
     """
     problems = Problems(str(path))
-    node = read_file(Path(path), limits, problems)
-    return assemble(node, problems, _options(limits, keep_secret, actions, kinds))
+    file = Path(path)
+    node = read_file(file, limits, problems)
+    options = _options(limits, keep_secret, actions, kinds)
+    return assemble(node, problems, options, Origin(files=(file,)))
 
 
 def loads(

@@ -12,16 +12,20 @@ import msgspec
 from agenthive.authoring import dialect, references
 from agenthive.authoring.actions import Actions
 from agenthive.authoring.agent_checks import AgentBuilder
+from agenthive.authoring.children import Children, Loaded, Origin
 from agenthive.authoring.dialect import WORKFLOW
-from agenthive.authoring.graph_checks import check_graph
+from agenthive.authoring.expression_checks import Expressions
+from agenthive.authoring.graph_checks import check_graph, check_outputs
 from agenthive.authoring.input_checks import build_inputs
 from agenthive.authoring.limits import OPERATOR, Limits
 from agenthive.authoring.nodes import Node
+from agenthive.authoring.parameter_checks import Parameters
 from agenthive.authoring.problems import Problems
-from agenthive.authoring.references import KeepSecret, Reference
+from agenthive.authoring.references import KeepSecret
 from agenthive.authoring.sections import Checker, Section
 from agenthive.authoring.task_checks import TaskBuilder
-from agenthive.core.spec import AgentSpec, FailureStrategy, InputSpec, WorkflowSpec
+from agenthive.core import roots
+from agenthive.core.spec import AgentSpec, FailureStrategy, InputSpec, TaskSpec, WorkflowSpec
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,17 +37,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[str, ...] | None = None
 
 
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """A definition that was accepted, what should be known about it, and the secrets it needs."""
+def assemble(
+    node: Node, problems: Problems, options: Options, origin: Origin | None = None
+) -> Loaded:
+    """The workflow that ``node`` describes. Raises ConfigurationError with all that is wrong.
 
-    spec: WorkflowSpec
-    warnings: tuple[str, ...] = ()
-    references: tuple[Reference, ...] = ()
-
-
-def assemble(node: Node, problems: Problems, options: Options) -> Loaded:
-    """The workflow that ``node`` describes. Raises ConfigurationError with all that is wrong."""
-    native = _dialect(node, problems)
+    ``origin`` is where it stands: its file, and what it is within.
+    """
+    origin = origin or Origin()
+    native = _dialect(node, problems, origin.native)
     checker = Checker(problems, native=native, kinds=options.kinds)
     top = checker.section(node, WORKFLOW, "")
     if top is None:
@@ -52,51 +54,67 @@ def assemble(node: Node, problems: Problems, options: Options) -> Loaded:
     if len(tasks) > options.limits.max_tasks:
         what = f"{len(tasks):,} tasks are more than the {options.limits.max_tasks:,} allowed"
         problems.stop(top.at("tasks"), "tasks", what)
-    return _Assembler(top, problems, options, native).loaded(checker)
+    return _Assembler(top, problems, options, native, origin).loaded(checker)
 
 
-def _dialect(node: Node, problems: Problems) -> bool:
+def _dialect(node: Node, problems: Problems, around: bool) -> bool:
     given = node.get("agenthive")
     if given is None or not isinstance(node.value, dict):
-        return False
+        return around
     if given.place[0] and next(iter(node.value)) != "agenthive":
         problems.add(given.place, "agenthive", "must be the first key of the file")
     return given.value == dialect.NATIVE and not isinstance(given.value, bool)
 
 
 class _Assembler:
-    def __init__(self, top: Section, problems: Problems, options: Options, native: bool) -> None:
+    def __init__(
+        self, top: Section, problems: Problems, options: Options, native: bool, origin: Origin
+    ) -> None:
         self._top = top
         self._problems = problems
         self._options = options
         self._native = native
+        self._title = origin.title or top.text("name", "workflow")
+        self._parameters = Parameters(self._title, problems, options.keep_secret)
+        self._children = Children(
+            origin, native, problems, options.limits,
+            lambda node, inner, at: assemble(node, inner, options, at),
+        )  # fmt: skip
 
     def loaded(self, checker: Checker) -> Loaded:
         inputs = self._inputs(checker)
-        title = self._top.text("name", "workflow")
         builder = AgentBuilder(
-            title, self._problems, self._options.keep_secret, self._native, inputs
+            self._title, self._problems, self._options.keep_secret, self._native, inputs
         )
         agents = builder.build(self._top.sections("agents"))
         tasks = TaskBuilder(
-            title, self._problems, self._options.keep_secret, agents, inputs,
-            self._options.actions,
+            self._title, self._problems, agents, inputs, self._options.actions, self._parameters,
+            self._children,
         )  # fmt: skip
-        specs = tasks.build(self._top.sections("tasks"))
+        self._children.tasks = len(self._top.sections("tasks"))
+        specs = tuple(tasks.build(self._top.sections("tasks")))
         check_graph(tasks.drafts, self._problems)
+        self._check_outputs({task.name for task in specs}, inputs)
         parallel = self._max_parallel()
+        found = builder.references, self._parameters.references, self._children.references
         self._problems.check()
-        spec = self._spec(tuple(agents.values()), tuple(specs), inputs or {}, parallel)
         return Loaded(
-            spec=spec,
+            spec=self._spec(tuple(agents.values()), specs, inputs or {}, parallel),
             warnings=tuple(self._problems.warnings),
-            references=(*builder.references, *tasks.references),
+            references=tuple(one for some in found for one in some),
+            tasks=self._children.tasks,
+            depth=self._children.depth,
         )
+
+    def _check_outputs(self, tasks: set[str], inputs: dict[str, InputSpec] | None) -> None:
+        expressions = Expressions(self._problems, inputs)
+        expressions.template(self._top.node.get("outputs"), "outputs", roots.outputs())
+        check_outputs(expressions.reads, tasks, self._problems)
 
     def _spec(
         self,
         agents: tuple[AgentSpec, ...],
-        tasks: tuple[msgspec.Struct, ...],
+        tasks: tuple[TaskSpec, ...],
         inputs: dict[str, InputSpec],
         parallel: int,
     ) -> WorkflowSpec:
@@ -105,7 +123,7 @@ class _Assembler:
         return WorkflowSpec(
             name=top.text("name"),
             agents=agents,
-            tasks=tasks,  # type: ignore[arg-type]
+            tasks=tasks,
             description=top.text("description"),
             version=top.text("version", "1.0.0"),
             dialect=dialect.NATIVE if self._native else 0,
@@ -113,6 +131,7 @@ class _Assembler:
             failure_strategy=FailureStrategy(strategy),
             timeout=top.seconds("global_timeout", None if self._native else 300.0),
             inputs=inputs,
+            outputs=top.map("outputs"),
         )
 
     def _inputs(self, checker: Checker) -> dict[str, InputSpec] | None:
@@ -124,7 +143,7 @@ class _Assembler:
     def _keep_default(self, name: str, value: str) -> str | None:
         if self._options.keep_secret is None:
             return None
-        label = references.label_of(self._top.text("name"), "inputs", name)
+        label = references.label_of(self._title, "inputs", name)
         return self._options.keep_secret(label, value)
 
     def _max_parallel(self) -> int:

@@ -7,7 +7,7 @@ and what it brings there must be a reference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -35,6 +35,27 @@ def bind_inputs(spec: WorkflowSpec, inputs: Mapping[str, JSONValue]) -> Workflow
     if all(new is old for new, old in zip(agents, spec.agents, strict=True)):
         return spec
     return msgspec.structs.replace(spec, agents=agents)
+
+
+def agents_of(spec: WorkflowSpec) -> Iterator[AgentSpec]:
+    """The agents of a workflow and of those in it, as far as it is known where they are."""
+    yield from spec.agents
+    for child in embedded(spec):
+        for agent in child.agents:
+            if Template.compile(agent.endpoint, {"inputs"}).constant:
+                yield agent
+
+
+def embedded(spec: WorkflowSpec) -> Iterator[WorkflowSpec]:
+    """The workflows that the tasks of a workflow run, and those in them; each of them once."""
+    seen: set[int] = set()
+    waiting = [spec]
+    while waiting:
+        for task in waiting.pop().tasks:
+            if task.workflow is not None and id(task.workflow) not in seen:
+                seen.add(id(task.workflow))
+                waiting.append(task.workflow)
+                yield task.workflow
 
 
 def _references(value: JSONValue) -> set[tuple[str, str]]:

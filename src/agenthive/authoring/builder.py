@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from agenthive.authoring.assemble import Loaded, Options, assemble
+from agenthive.authoring.assemble import Options, assemble
+from agenthive.authoring.children import Loaded
 from agenthive.authoring.dialect import NATIVE
 from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import KeepSecret
@@ -70,15 +71,26 @@ class Workflow:
     def task(
         self,
         name: str,
-        agent: AgentHandle | str,
-        action: str,
+        agent: AgentHandle | str | None = None,
+        action: str | None = None,
         *,
         depends_on: Sequence[TaskHandle | str] = (),
         parameters: Mapping[str, object] | None = None,
+        workflow: Workflow | Mapping[str, object] | None = None,
         **options: object,
     ) -> TaskHandle:
-        """Add a task. ``options`` are the keys of an entry of ``tasks``: ``effect="none"``, ..."""
-        entry: dict[str, object] = {"name": name, "agent_name": _name(agent), "action": action}
+        """Add a task: a call, a ``workflow`` of its own, or neither if it only waits.
+
+        ``options`` are the keys of an entry of ``tasks``: ``effect="none"``, ``when=...``,
+        ``for_each=...``, ``approval={"approvers": [...]}``, ...
+        """
+        entry: dict[str, object] = {"name": name}
+        if agent is not None:
+            entry["agent_name"] = _name(agent)
+        if action is not None:
+            entry["action"] = action
+        if workflow is not None:
+            entry["workflow"] = workflow.mapping() if isinstance(workflow, Workflow) else workflow
         if depends_on:
             entry["depends_on"] = [_name(other) for other in depends_on]
         if parameters:

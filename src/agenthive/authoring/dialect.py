@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from agenthive.core.flow_spec import OnDeadline, OnReject
 from agenthive.core.policies.retry import RetryStrategy
 from agenthive.core.spec import Effect, FailureStrategy
 from agenthive.core.values import JSONValue
@@ -26,6 +27,9 @@ INPUT_KINDS: Final = (
 )  # fmt: skip
 MAX_SECONDS: Final = 366 * 86_400.0
 MAX_NAME: Final = 128
+SWITCH: Final = "true"
+"""The ``short`` of a section that is there with nothing but defaults when it is true."""
+
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 """What may follow the number in a duration written as text, and how many seconds it is."""
 
@@ -44,6 +48,11 @@ class Kind(StrEnum):
     NAMES = "list of names"
     MAP = "map"
     ANY = "anything"
+    FORMULA = "expression"
+    ITEMS = "list or expression"
+    DELAY = "seconds or expression"
+    TIME = "time or expression"
+    WORKFLOW = "path or workflow"
     SHAPE = "section"
     SHAPES = "list of sections"
     INPUTS = "map of inputs"
@@ -53,6 +62,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     """One key. ``least``/``most`` bound its number (``above`` excludes ``least`` itself).
 
     ``default`` is as a reader is told it; ``native`` where it differs under ``agenthive: 1``.
+    A section with a ``short`` may be written as the value of that key alone, or as true or false if
+    it is `SWITCH`.
     """
 
     key: str
@@ -69,6 +80,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     shape: str = ""
     secret: bool = False
     native_only: bool = False
+    short: str = ""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +105,10 @@ def _seconds(key: str, doc: str, *, default: str = "", native: str = "", zero: b
     )  # fmt: skip
 
 
+def _section(key: str, doc: str, *, short: str = "") -> Field:
+    return Field(key=key, kind=Kind.SHAPE, shape=key, doc=doc, default="none", short=short)
+
+
 def _choices(enum: type[StrEnum]) -> tuple[str, ...]:
     return tuple(member.value for member in enum)
 
@@ -104,6 +120,7 @@ _RETRY_FIELD: Final = Field(
 _ACTION: Final = Field(
     key="action", kind=Kind.TEXT, required=True, least=1, doc="What to ask of the agent."
 )
+_AGENT: Final = Field(key="agent", kind=Kind.NAME, native_only=True, doc="Short for agent_name.")
 _EFFECT: Final = Field(
     key="effect", kind=Kind.CHOICE, choices=_choices(Effect), default="any",
     doc="What the call may do outside: `none` is a pure read, `keyed` honours the idempotency key, "
@@ -139,10 +156,13 @@ WORKFLOW: Final = Shape(
                  default="300", native="null", nullable=True),
         Field(key="inputs", kind=Kind.INPUTS, shape="input", default="any inputs are accepted",
               doc="What the run is given: name to a declaration, or to a plain default value."),
-        Field(key="agents", kind=Kind.SHAPES, shape="agent", required=True,
+        Field(key="agents", kind=Kind.SHAPES, shape="agent", default="none",
               doc="Who does the tasks."),
         Field(key="tasks", kind=Kind.SHAPES, shape="task", required=True, least=1,
               doc="What is to be done."),
+        Field(key="outputs", kind=Kind.MAP, default="the results of its last tasks",
+              doc="What a task that runs this workflow gets as its result. May hold"
+                  " `{{ expressions }}` over the tasks."),
     ),
 )  # fmt: skip
 
@@ -228,7 +248,7 @@ COMPENSATE: Final = Shape(
     doc="How a finished task is undone when the run fails. Runs in the reverse order of the tasks.",
     fields=(
         Field(key="agent_name", kind=Kind.NAME, default="the task's", doc="Who undoes it."),
-        Field(key="agent", kind=Kind.NAME, native_only=True, doc="Short for agent_name."),
+        _AGENT,
         _ACTION,
         Field(key="parameters", kind=Kind.MAP, default="empty",
               doc="May hold `{{ expressions }}`, also over the task's own result."),
@@ -238,21 +258,145 @@ COMPENSATE: Final = Shape(
     ),
 )  # fmt: skip
 
+WAIT_FOR: Final = Shape(
+    name="wait_for",
+    doc="A signal to wait for, before anything is done. What it brings is `signal` in expressions.",
+    fields=(
+        Field(key="signal", kind=Kind.NAME, required=True, doc="What the signal is called."),
+        _seconds("timeout", "How long to wait.", default="for ever"),
+        Field(key="default", kind=Kind.ANY, default="the task fails",
+              doc="What is taken for the signal's data if none came in time."),
+        Field(key="keep", kind=Kind.FLAG, default="true",
+              doc="Whether a signal that comes too early is kept; else it is refused."),
+    ),
+)  # fmt: skip
+
+ESCALATE: Final = Shape(
+    name="escalate",
+    doc="Who may answer too when nobody has answered for a while.",
+    fields=(
+        Field(key="after", kind=Kind.SECONDS, required=True, least=0.0, above=True,
+              most=MAX_SECONDS, doc="How long after the request."),
+        Field(key="to", kind=Kind.NAMES, required=True, least=1, doc="Who."),
+    ),
+)  # fmt: skip
+
+APPROVAL: Final = Shape(
+    name="approval",
+    doc="People who must agree first. They see what is going to be done, and that is what is done.",
+    instead={"timeout": "write deadline", "who": "write approvers"},
+    fields=(
+        Field(key="message", kind=Kind.TEXT, default="empty",
+              doc="What they are asked. May hold `{{ expressions }}`."),
+        Field(key="payload", kind=Kind.ANY, default="null",
+              doc="What they are shown; only for a task that does nothing else: of any other it is"
+                  " what will be done. May hold `{{ expressions }}`."),
+        Field(key="approvers", kind=Kind.NAMES, least=1, default="anybody", doc="Who may answer."),
+        Field(key="quorum", kind=Kind.WHOLE, least=1, most=1000, default="1",
+              doc="How many different people must agree; one rejection is enough to reject."),
+        _seconds("deadline", "How long there is to answer.", default="for ever"),
+        Field(key="on_deadline", kind=Kind.CHOICE, choices=_choices(OnDeadline), default="reject",
+              doc="What no answer in time comes to."),
+        Field(key="on_reject", kind=Kind.CHOICE, choices=_choices(OnReject), default="fail",
+              doc="Whether a rejected task fails or is skipped. One that only asks and is to be"
+                  " skipped succeeds with `approved: false`."),
+        _section("escalate", "Who may answer too after a while."),
+    ),
+)  # fmt: skip
+
+FOR_EACH: Final = Shape(
+    name="for_each",
+    doc="One task for every item of a list, all on their own; the result is the list of theirs.",
+    instead={"in": "write items", "list": "write items"},
+    fields=(
+        Field(key="items", kind=Kind.ITEMS, required=True,
+              doc="The list, or an expression that gives it. Parameters read `item` and `index`."),
+        Field(key="max_items", kind=Kind.WHOLE, least=1, most=100_000, default="1000",
+              doc="A longer list fails the task."),
+        Field(key="max_parallel", kind=Kind.WHOLE, least=1, most=10_000, default="the run's",
+              doc="How many items may run at once."),
+        Field(key="label", kind=Kind.FORMULA, default="none",
+              doc="An expression over `item` and `index` that names an item for people."),
+    ),
+)  # fmt: skip
+
+REPEAT_UNTIL: Final = Shape(
+    name="repeat_until",
+    doc="The call is made again until a condition holds. There is always a last round.",
+    instead={"max": "write max_rounds", "max_iterations": "write max_rounds"},
+    fields=(
+        Field(key="until", kind=Kind.FORMULA, required=True,
+              doc="An expression. It may read `result`, and like the parameters `round` (from 1)"
+                  " and `previous` (the result of the round before)."),
+        Field(key="max_rounds", kind=Kind.WHOLE, least=1, most=10_000, default="10",
+              doc="If the condition does not hold after so many the task fails."),
+    ),
+)  # fmt: skip
+
+CACHE: Final = Shape(
+    name="cache",
+    doc="Whether a result is used again for the same agent, action and parameters.",
+    fields=(
+        _seconds("ttl", "How old it may be.", default="as long as it is kept"),
+        Field(key="version", kind=Kind.TEXT, default="empty",
+              doc="Tells apart what the parameters alone do not."),
+    ),
+)  # fmt: skip
+
+RECONCILE: Final = Shape(
+    name="reconcile",
+    doc="A pure read that finds out whether a call of unknown outcome has acted. It answers true,"
+        " false, null (cannot tell) or a map of `happened` and `result`.",
+    fields=(
+        Field(key="agent_name", kind=Kind.NAME, default="the task's", doc="Who is asked."),
+        _AGENT,
+        _ACTION,
+        Field(key="parameters", kind=Kind.MAP, default="empty",
+              doc="May hold the `{{ expressions }}` the task's own may hold."),
+        _seconds("timeout", "How long the question may take.", default="the agent's"),
+    ),
+)  # fmt: skip
+
 TASK: Final = Shape(
     name="task",
-    doc="An entry of `tasks`. Texts in `parameters` may hold `{{ expressions }}`.",
+    doc="An entry of `tasks`. Texts in `parameters` may hold `{{ expressions }}`. A task has"
+        " `agent_name` and `action`, or `workflow`; or neither and only waits, for an `approval`,"
+        " a signal or a time. What stands around the call comes in this order: `when`, `delay` or"
+        " `until`, `wait_for`, `for_each`, `repeat_until`, `approval` of each round of each item.",
     instead={"needs": "write depends_on", "dependencies": "write depends_on",
-             "params": "write parameters", "with": "write parameters"},
+             "params": "write parameters", "with": "write parameters", "if": "write when",
+             "foreach": "write for_each", "loop": "write for_each or repeat_until",
+             "sleep": "write delay", "retry": "write retry_config"},
     fields=(
         Field(key="name", kind=Kind.NAME, required=True, doc="Unique among the tasks."),
         Field(key="description", kind=Kind.TEXT, default="empty",
               doc="For people; model agents read it too."),
-        Field(key="agent_name", kind=Kind.NAME, required=True, doc="Who does it."),
-        Field(key="agent", kind=Kind.NAME, native_only=True, doc="Short for agent_name."),
-        _ACTION,
-        Field(key="parameters", kind=Kind.MAP, default="empty", doc="What the agent is given."),
+        Field(key="agent_name", kind=Kind.NAME, doc="Who does it.",
+              default="**required** for a call"),
+        _AGENT,
+        Field(key="action", kind=Kind.TEXT, least=1, doc="What to ask of the agent.",
+              default="**required** for a call"),
+        Field(key="workflow", kind=Kind.WORKFLOW, default="none",
+              doc="A workflow to run instead of a call: a file, found from the one that names it,"
+                  " or written out here. At most 5 within one another."),
+        Field(key="parameters", kind=Kind.MAP, default="empty",
+              doc="What the agent is given, or the inputs of `workflow`."),
         Field(key="depends_on", kind=Kind.NAMES, default="none",
               doc="Tasks that must be done before; their results are passed on."),
+        Field(key="when", kind=Kind.FORMULA, default="always",
+              doc="An expression; if it does not hold the task is skipped."),
+        Field(key="delay", kind=Kind.DELAY, least=0.0, most=MAX_SECONDS, default="none",
+              doc="How long to wait first: seconds, a duration, or a text with `{{ }}` that gives"
+                  " seconds."),
+        Field(key="until", kind=Kind.TIME, default="none",
+              doc="When to start: a time with its zone, as `2026-12-01T09:00:00+01:00`, or a text"
+                  " with `{{ }}` that gives one."),
+        _section("wait_for", "A signal to wait for: its name, or a section.", short="signal"),
+        _section("for_each", "One task for every item: a list, an expression, or a section.",
+                 short="items"),
+        _section("approval", "People who must agree first: true, or a section.", short=SWITCH),
+        _section("repeat_until", "The call again until it is right: an expression, or a section.",
+                 short="until"),
         _seconds("timeout", "How long one attempt may take.", default="the agent's (30)"),
         Field(key="continue_on_failure", kind=Kind.FLAG, default="false",
               doc="Whether the run goes on, with null as the result, if this task fails."),
@@ -264,8 +408,22 @@ TASK: Final = Shape(
                  default="unknown", zero=True),
         Field(key="compensate", kind=Kind.SHAPE, shape="compensate", default="none",
               doc="How it is undone when the run fails."),
+        Field(key="output_schema", kind=Kind.MAP, default="none",
+              doc="A JSON Schema (draft 2020-12) that the result must fit."),
+        _section("cache", "Whether results are used again: true, or a section.", short=SWITCH),
+        _seconds("heartbeat_timeout", "How long the agent may be silent.", default="no bound"),
+        _section("reconcile", "How to find out what a call of unknown outcome did."),
     ),
 )  # fmt: skip
+
+WAITS: Final = ("approval", "wait_for", "delay", "until")
+"""What a task may do that has no body."""
+REFUSED_WITH_WORKFLOW: Final = ("effect", "cache", "heartbeat_timeout", "reconcile")
+"""Keys that say something about a call: a workflow says it of its own tasks."""
+REFUSED_WITHOUT_BODY: Final = (
+    *REFUSED_WITH_WORKFLOW, "parameters", "timeout", "retry_config", "output_schema", "compensate",
+)  # fmt: skip
+"""Keys that say something about a call or a workflow."""
 
 INPUT: Final = Shape(
     name="input",
@@ -281,7 +439,23 @@ INPUT: Final = Shape(
 
 SHAPES: Final = {
     shape.name: shape
-    for shape in (WORKFLOW, AGENT, AUTHENTICATION, RETRY, BREAKER, TASK, COMPENSATE, INPUT)
+    for shape in (
+        WORKFLOW,
+        AGENT,
+        AUTHENTICATION,
+        RETRY,
+        BREAKER,
+        TASK,
+        COMPENSATE,
+        WAIT_FOR,
+        FOR_EACH,
+        APPROVAL,
+        ESCALATE,
+        REPEAT_UNTIL,
+        CACHE,
+        RECONCILE,
+        INPUT,
+    )
 }
 """Every section by its name, in the order the reference page shows them."""
 

@@ -6,7 +6,7 @@ tasks and dependencies but for results read from afar, which cost a bit a task a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -53,6 +53,18 @@ def check_graph(drafts: Sequence[Draft], problems: Problems) -> None:
         _tell_cycle(drafts, edges, set(order), problems)
     else:
         _check_reads(drafts, edges, order, index, problems)
+
+
+def check_outputs(reads: Sequence[Mention], names: Collection[str], problems: Problems) -> None:
+    """Note tasks that the outputs of a workflow read and that are not there."""
+    for mention in reads:
+        if mention.name not in names:
+            _tell_undefined(mention, names, problems)
+
+
+def _tell_undefined(mention: Mention, names: Iterable[str], problems: Problems) -> None:
+    what = f"the expression reads undefined task {mention.name[:128]!r}."
+    problems.add(mention.place, mention.path, what + problems.suggest(mention.name, names))
 
 
 def _edges(draft: Draft, index: dict[str, int], problems: Problems) -> list[int]:
@@ -121,10 +133,7 @@ def _check_reads(
         direct = set(edges[i]) if draft.reads else set()
         for mention in draft.reads:
             if mention.name not in index:
-                what = f"the expression reads undefined task {mention.name[:128]!r}."
-                problems.add(
-                    mention.place, mention.path, what + problems.suggest(mention.name, index)
-                )
+                _tell_undefined(mention, index, problems)
             elif mention.name == draft.name:
                 if not mention.undo:
                     what = "a task cannot read its own result; only its compensation can"

@@ -18,10 +18,14 @@ HINT: Final = "Correct the places named, then check with `agenthive validate FIL
 
 
 class Problems:
-    """The problems and warnings of one definition. ``name`` is its file or another title."""
+    """The problems and warnings of one definition. ``name`` is its file or another title.
 
-    def __init__(self, name: str) -> None:
+    ``prefix`` stands before every path: where it is within another one.
+    """
+
+    def __init__(self, name: str, prefix: str = "") -> None:
         self.name = name
+        self.prefix = prefix
         self.lines: list[str] = []
         self.warnings: list[str] = []
         self.count = 0
@@ -31,6 +35,16 @@ class Problems:
         self.count += 1
         if len(self.lines) < MOST_SHOWN:
             self.lines.append(self.at(place, path, what))
+
+    def within(self, path: str) -> Problems:
+        """The problems of what stands at ``path`` of this definition, to be taken in later."""
+        return Problems(self.name, f"{self.prefix}.{path}" if self.prefix else path)
+
+    def take(self, other: Problems) -> None:
+        """Take in all that was noted elsewhere."""
+        self.count += other.count
+        self.lines.extend(other.lines[: max(0, MOST_SHOWN - len(self.lines))])
+        self.warnings.extend(other.warnings)
 
     def suggest(self, given: str, known: Iterable[str]) -> str:
         """As `did_you_mean`, but nothing once no more problems are shown: looking costs time."""
@@ -42,6 +56,8 @@ class Problems:
 
     def at(self, place: Place, path: str, what: str) -> str:
         """A line for one place."""
+        if self.prefix:
+            path = f"{self.prefix}.{path}" if path else self.prefix
         where = self.name if place == NOWHERE else f"{self.name}:{place[0]}:{place[1]}"
         return f"{where}: {path}: {what}" if path else f"{where}: {what}"
 

@@ -5,9 +5,17 @@ Never edit ``docs/reference/workflow.md``: run ``python -m agenthive.authoring.g
 
 from __future__ import annotations
 
-from agenthive.authoring.dialect import SHAPES, UNITS, Field, Kind, Shape
+from typing import Final
+
+from agenthive.authoring.dialect import SHAPES, SWITCH, UNITS, Field, Kind, Shape
 from agenthive.core.expression_functions import FUNCTIONS
 
+_NAMES: Final = {
+    "`item`, `index` (from 0)": "with `for_each`",
+    "`round` (from 1), `previous`": "with `repeat_until`",
+    "`signal` (what it brought)": "with `wait_for`",
+    "`result`": "in the condition of `repeat_until`",
+}
 _HEAD = """\
 # Workflow files
 
@@ -41,10 +49,13 @@ store, with a warning, or refused where there is none.
 `{{{{ ... }}}}` in the texts of `parameters` is replaced by the value of an expression. A text that
 is one whole expression keeps the type of its value; otherwise text stands as it is and anything
 else as compact JSON. `{{{{{{{{` writes `{{{{`. Agents' `endpoint` and `custom_params` may use
-`inputs` only.
+`inputs` only. Keys that take an expression (`when`, ...) need no braces around it.
 
 The names are `tasks.NAME.result` (also `tasks["my-task"]`, and `.status`, `.error`), `inputs.NAME`
-and `run.id`, `run.name`. A task may read what must be done before it. There are look-ups
+and `run.id`, `run.name`. A task may read what must be done before it. Some are there only in
+parts of a task: {names}.
+
+There are look-ups
 (`a.b`, `a["b"]`, `a[0]`, `a[1:3]`), `+ - * / %`, comparisons, `in`, `and or not`,
 `x if test else y`, lists, maps, one `[f(x) for x in xs if test]`, and these functions:
 {functions}.
@@ -58,8 +69,11 @@ def reference_markdown() -> str:
     """The whole page."""
     units = ", ".join(f"`{unit}`" for unit in UNITS)
     functions = ", ".join(f"`{name}`" for name in sorted((*FUNCTIONS, "has", "default")))
+    names = "; ".join(f"{name} {where}" for name, where in _NAMES.items())
     sections = "\n".join(_section(shape) for shape in SHAPES.values())
-    return f"{_HEAD.format(units=units)}\n{sections}\n{_TAIL.format(functions=functions)}"
+    return (
+        f"{_HEAD.format(units=units)}\n{sections}\n{_TAIL.format(functions=functions, names=names)}"
+    )
 
 
 def _section(shape: Shape) -> str:
@@ -83,7 +97,7 @@ def _takes(field: Field) -> str:
         case Kind.CHOICE:
             return ", ".join(f"`{choice}`" for choice in field.choices)
         case Kind.SHAPE:
-            return f"[{field.shape}](#{field.shape})"
+            return _or_short(field) + f"[{field.shape}](#{field.shape})"
         case Kind.SHAPES:
             return f"list of [{field.shape}](#{field.shape})"
         case Kind.INPUTS:
@@ -97,5 +111,16 @@ def _takes(field: Field) -> str:
             return "name"
         case Kind.MAP:
             return "map"
+        case Kind.WORKFLOW:
+            return "path or [workflow](#workflow)"
         case _:
             return str(field.kind.value)
+
+
+def _or_short(field: Field) -> str:
+    """What a section may be written as for short."""
+    if not field.short:
+        return ""
+    if field.short == SWITCH:
+        return "`true` or "
+    return f"{_takes(SHAPES[field.shape].by_key[field.short])} or "

@@ -126,20 +126,42 @@ def secret_headers(parameters: Mapping[str, JSONValue]) -> list[str]:
     return [name for name in headers if name.lower() in SECRET_HEADERS]
 
 
-def references_of(spec: WorkflowSpec) -> tuple[Reference, ...]:
-    """Every reference a workflow needs when it runs: its agents' and its secret headers'."""
+def references_of(spec: WorkflowSpec, within: str = "") -> tuple[Reference, ...]:
+    """Every reference a workflow needs when it runs, and the workflows in it.
+
+    Those of agents, of headers that prove who calls, and of what goes into secret inputs.
+    """
     found: list[Reference] = []
     for agent in spec.agents:
-        where = f"agents.{agent.name}"
+        where = f"{within}agents.{agent.name}"
         found.extend(find(agent.endpoint, f"{where}.endpoint"))
         found.extend(find(agent.authentication, f"{where}.authentication"))
         found.extend(find(agent.custom_params, f"{where}.custom_params"))
     for task in spec.tasks:
-        for name in secret_headers(task.parameters):
-            headers = task.parameters["headers"]
-            assert isinstance(headers, dict)
-            found.extend(find(headers[name], f"tasks.{task.name}.parameters.headers.{name}"))
+        where = f"{within}tasks.{task.name}"
+        found.extend(_of_parameters(task.parameters, where))
+        for key, call in (("compensate", task.compensate), ("reconcile", task.reconcile)):
+            if call is not None:
+                found.extend(_of_parameters(call.parameters, f"{where}.{key}"))
+        if task.workflow is not None:
+            found.extend(_of_inputs(task.workflow, task.parameters, where))
+            found.extend(references_of(task.workflow, f"{where}.workflow."))
     return tuple(found)
+
+
+def _of_parameters(parameters: Mapping[str, JSONValue], where: str) -> Iterator[Reference]:
+    for name in secret_headers(parameters):
+        headers = parameters["headers"]
+        assert isinstance(headers, dict)
+        yield from find(headers[name], f"{where}.parameters.headers.{name}")
+
+
+def _of_inputs(
+    child: WorkflowSpec, parameters: Mapping[str, JSONValue], where: str
+) -> Iterator[Reference]:
+    for name, declared in child.inputs.items():
+        if declared.type == "secret" and name in parameters:
+            yield from find(parameters[name], f"{where}.parameters.{name}")
 
 
 def check_environment(

@@ -16,7 +16,11 @@ from agenthive.authoring.dialect import (
     AUTH_NEEDS,
     INPUT_KINDS,
     MAX_NAME,
+    REFUSED_WITH_WORKFLOW,
+    REFUSED_WITHOUT_BODY,
     SHAPES,
+    SWITCH,
+    WAITS,
     WORKFLOW,
     Field,
     Kind,
@@ -25,6 +29,10 @@ from agenthive.authoring.dialect import (
 from agenthive.core.values import JSONObject, JSONValue
 
 SCHEMA_FILE: Final = "workflow.schema.json"
+_TIME: Final = (
+    r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
+    r"([Zz]|[+-][0-9]{2}:?[0-9]{2})\s*$"
+)
 _DURATION: Final = r"^[0-9]{1,15}(\.[0-9]{1,15})?(ms|s|m|h|d)$"
 _BARRED_IN_TITLE: Final = r"[\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 _BARRED_IN_NAME: Final = r"[/\[\]#\u0000-\u001f\u007f-\u009f\u2028\u2029]"
@@ -43,8 +51,14 @@ def json_schema() -> JSONObject:
         "$id": "urn:agenthive:workflow:1",
         "title": "agenthive workflow",
         **_shape(WORKFLOW),
-        "$defs": shapes,
+        "$defs": {**shapes, "child": _child()},
     }
+
+
+def _child() -> JSONObject:
+    """A workflow within one: which dialect it is in, only the loader knows."""
+    shape = {key: value for key, value in _shape(WORKFLOW).items() if key != "allOf"}
+    return shape | {"required": ["tasks"]}
 
 
 def schema_text() -> str:
@@ -112,18 +126,41 @@ def _value(field: Field) -> JSONObject:
         case Kind.CHOICE:
             return {"enum": list(field.choices)}
         case Kind.NAMES:
-            return {"type": "array", "items": {"type": "string"}}
+            names: JSONObject = {"type": "array", "items": {"type": "string"}}
+            return names | ({"minItems": 1} if field.least else {})
         case Kind.MAP:
             return {"type": "object"}
         case Kind.ANY:
             return {}
         case Kind.SHAPE:
-            return {"$ref": f"#/$defs/{field.shape}"}
+            return _section(field)
         case Kind.SHAPES:
             items: JSONObject = {"$ref": f"#/$defs/{field.shape}"}
             return {"type": "array", "items": items, "minItems": int(field.least or 0)}
         case Kind.INPUTS:
             return _inputs(field)
+        case Kind.FORMULA:
+            return {"type": "string", "pattern": _VISIBLE, **_without(r"\u0000")}
+        case Kind.ITEMS:
+            return {"type": ["array", "string"]}
+        case Kind.DELAY:
+            seconds: JSONObject = {"type": "number", **_bounds(field)}
+            pattern: JSONObject = {"type": "string", "pattern": rf"{_DURATION}|\{{\{{"}
+            return {"anyOf": [seconds, pattern]}
+        case Kind.TIME:
+            return {"type": "string", "pattern": rf"{_TIME}|\{{\{{"}
+        case Kind.WORKFLOW:
+            return {"anyOf": [{"type": "string", "pattern": _VISIBLE}, {"$ref": "#/$defs/child"}]}
+
+
+def _section(field: Field) -> JSONObject:
+    """A section, and what it may be written as for short."""
+    section: JSONObject = {"$ref": f"#/$defs/{field.shape}"}
+    if not field.short:
+        return section
+    if field.short == SWITCH:
+        return {"anyOf": [{"type": "boolean"}, section]}
+    return {"anyOf": [_value(SHAPES[field.shape].by_key[field.short]), section]}
 
 
 def _without(pattern: str) -> JSONObject:
@@ -176,8 +213,8 @@ def _defaults() -> JSONObject:
 
 def _dialects() -> JSONObject:
     """The short key ``agent`` is native; one task at a time is not several."""
-    undo: JSONObject = {"properties": {"agent": False}}
-    task: JSONObject = {"properties": {"agent": False, "compensate": undo}}
+    inner: JSONObject = {"properties": {"agent": False}}
+    task: JSONObject = {"properties": {"agent": False, "compensate": inner, "reconcile": inner}}
     classic: JSONObject = {"properties": {"tasks": {"items": task}}}
     one: JSONObject = {"properties": {"max_parallel": {"maximum": 1}}}
     return {
@@ -188,10 +225,40 @@ def _dialects() -> JSONObject:
     }
 
 
+_ONE_AGENT: Final[JSONObject] = {"not": {"required": ["agent_name", "agent"]}}
+_CALLS: Final = ("agent_name", "agent", "action")
+
+
+def _bodies() -> JSONObject:
+    """A task calls, or runs a workflow, or waits."""
+    none: JSONObject = dict.fromkeys(_CALLS, False)
+    waits: list[JSONValue] = [{"required": [key]} for key in WAITS]
+    nothing: JSONObject = dict.fromkeys(REFUSED_WITHOUT_BODY, False)
+    return {
+        "not": {"required": ["delay", "until"]},
+        "oneOf": [
+            {
+                "required": ["agent_name", "action"],
+                "properties": {"agent": False, "workflow": False},
+            },
+            {
+                "required": ["agent", "action"],
+                "properties": {"agent_name": False, "workflow": False},
+            },
+            {
+                "required": ["workflow"],
+                "properties": none | dict.fromkeys(REFUSED_WITH_WORKFLOW, False),
+            },
+            {"anyOf": waits, "properties": none | nothing | {"workflow": False}},
+        ],
+    }
+
+
 _RULES: Final[dict[str, JSONObject]] = {
     "workflow": _dialects(),
     "authentication": _needs(),
     "input": _defaults(),
-    "task": {"oneOf": [{"required": ["agent_name"]}, {"required": ["agent"]}]},
-    "compensate": {"not": {"required": ["agent_name", "agent"]}},
+    "task": _bodies(),
+    "compensate": _ONE_AGENT,
+    "reconcile": _ONE_AGENT,
 }

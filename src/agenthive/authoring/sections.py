@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from typing import TypeAlias, cast
 
-from agenthive.authoring.dialect import AGENT_KINDS, SHAPES, UNITS, Field, Kind, Shape
+from agenthive.authoring.dialect import AGENT_KINDS, SHAPES, SWITCH, UNITS, Field, Kind, Shape
 from agenthive.authoring.names import name_fault, title_fault
 from agenthive.authoring.nodes import Node, Place, kind
 from agenthive.authoring.problems import Problems, did_you_mean
-from agenthive.core.values import JSONObject
+from agenthive.core.instants import parse_instant
+from agenthive.core.values import JSONObject, JSONValue
 
 _Value: TypeAlias = "str | int | float | bool | list[str] | Section | list[Section] | Node | None"
 
@@ -67,6 +68,19 @@ class Section:
     def sections(self, key: str) -> list[Section]:
         """The list of sections under ``key``."""
         return cast("list[Section]", self.values.get(key, []))
+
+    def delay(self, key: str) -> float | str | None:
+        """The seconds under ``key``, or the text that gives them; None if there is neither."""
+        return cast("float | str | None", self.values.get(key))
+
+    def found(self, key: str) -> Node | None:
+        """The node under ``key``, for keys that take more than one kind of value."""
+        return cast("Node | None", self.values.get(key))
+
+    def any(self, key: str) -> JSONValue:
+        """Whatever is under ``key``, without places; None if nothing is."""
+        found = self.found(key)
+        return None if found is None else found.plain()
 
     def map(self, key: str) -> JSONObject:
         """The free map under ``key``, without places."""
@@ -145,15 +159,34 @@ class Checker:
             case Kind.CHOICE:
                 return self._choice(field, node)
             case Kind.NAMES:
-                return _names(node)
+                return _names(field, node)
             case Kind.SHAPE:
-                return self.section(node, SHAPES[field.shape], path)
+                return self._shape(field, node, path)
             case Kind.SHAPES:
                 return self._sections(field, node, path)
             case Kind.MAP | Kind.INPUTS:
                 return _map(node)
             case Kind.ANY:
                 return node
+            case Kind.FORMULA:
+                return formula(_text(field, node))
+            case Kind.ITEMS:
+                return _items(node)
+            case Kind.DELAY:
+                return _delay(field, node)
+            case Kind.TIME:
+                return _time(field, node)
+            case Kind.WORKFLOW:
+                return _one_of(node, (dict, str), "the path of a file or a workflow")
+
+    def _shape(self, field: Field, node: Node, path: str) -> Section | None:
+        """A section, also one that is written short."""
+        shape, value = SHAPES[field.shape], node.value
+        if field.short == SWITCH and isinstance(value, bool):
+            return self.section(Node({}, node.place), shape, path) if value else None
+        if field.short not in ("", SWITCH) and not isinstance(value, dict):
+            node = Node({field.short: node}, node.place, {field.short: node.place})
+        return self.section(node, shape, path)
 
     def _choice(self, field: Field, node: Node) -> str:
         choices = field.choices
@@ -265,9 +298,48 @@ def _bounded(field: Field, value: float) -> None:
         raise _Wrong(f"must be at most {most:,.10g}")
 
 
-def _names(node: Node) -> list[str]:
+def formula(text: str) -> str:
+    """An expression as it is kept: without the braces it may be written in."""
+    body = text.strip()
+    if body.startswith("{{") and body.endswith("}}") and not body.startswith("{{{{"):
+        body = body[2:-2].strip()
+    if not body:
+        raise _Wrong("the expression is empty")
+    if "{{" in body:
+        raise _Wrong("must be one expression as a whole, not a text that holds some")
+    return body
+
+
+def _items(node: Node) -> Node:
+    _one_of(node, (list, str), "a list or an expression that gives one")
+    text = isinstance(node.value, str)
+    return Node(formula(str(node.value)), node.place) if text else node
+
+
+def _one_of(node: Node, types: tuple[type, ...], wanted: str) -> Node:
+    if not isinstance(node.value, types):
+        raise _Wrong(f"must be {wanted}, not {kind(node.value)}")
+    return node
+
+
+def _delay(field: Field, node: Node) -> float | str:
+    if isinstance(node.value, str) and "{{" in node.value:
+        return _text(field, node)
+    return _seconds(field, node)
+
+
+def _time(field: Field, node: Node) -> str:
+    text = _text(field, node)
+    if "{{" not in text and parse_instant(text) is None:
+        raise _Wrong('must be a time with its zone, as "2026-12-01T09:00:00+01:00" or "...Z"')
+    return text
+
+
+def _names(field: Field, node: Node) -> list[str]:
     if not isinstance(node.value, list):
         raise _Wrong(f"must be a list of names, as in [a, b], not {kind(node.value)}")
+    if field.least and not node.value:
+        raise _Wrong("must have at least one entry")
     names: list[str] = []
     for item in node.value:
         if not isinstance(item.value, str):

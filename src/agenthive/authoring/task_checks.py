@@ -1,7 +1,7 @@
 """The entries of ``tasks``: from sections to `TaskSpec`, and to the drafts the graph is checked by.
 
-Compiles every expression once, so that its faults are told with their place; takes written-out
-secrets out of headers that prove who calls.
+What stands around a call is built in `flow_checks`, what is given to it in `parameter_checks`, the
+workflow it may be instead in `children`; here it is put together.
 """
 
 from __future__ import annotations
@@ -10,42 +10,53 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from agenthive.authoring import references
 from agenthive.authoring.actions import Actions
-from agenthive.authoring.agent_checks import WRITE_A_REFERENCE, check_inputs_read
+from agenthive.authoring.bodies import Body, body_of, has
+from agenthive.authoring.children import Children
+from agenthive.authoring.expression_checks import Expressions
+from agenthive.authoring.flow_checks import FlowBuilder
 from agenthive.authoring.graph_checks import Draft, Mention
-from agenthive.authoring.nodes import Node
+from agenthive.authoring.parameter_checks import Parameters
 from agenthive.authoring.policies import retry_policy
 from agenthive.authoring.problems import Problems
-from agenthive.authoring.references import KeepSecret, Reference
 from agenthive.authoring.sections import Section
-from agenthive.authoring.texts import texts
-from agenthive.core.expressions import Template
+from agenthive.core import roots
+from agenthive.core.flow_spec import CacheSpec, ReconcileSpec
 from agenthive.core.spec import AgentSpec, CompensationSpec, Effect, TaskSpec
-from agenthive.core.values import JSONObject, JSONValue
-from agenthive.errors import ExpressionError
+from agenthive.core.values import JSONObject
+from agenthive.infra.schemas import check_schema
+
+_CACHED_ONCE = "a call with effect once is there to be made; it cannot be answered from a cache"
+_CACHED_ANY = (
+    "a result from the cache means that the call is not made, and this one may do something"
+    " outside; write effect: none if it does not"
+)
+_SURE = (
+    "is asked only about calls with effect once; any other is simply made again under the same key"
+)
 
 
 class TaskBuilder:
-    """Builds the tasks of one workflow. ``drafts`` and ``references`` fill up on the way."""
+    """Builds the tasks of one workflow. ``drafts`` fill up on the way."""
 
     def __init__(
         self,
         title: str,
         problems: Problems,
-        keep_secret: KeepSecret | None,
         agents: Mapping[str, AgentSpec],
         inputs: Collection[str] | None,
         actions: Actions | None,
+        parameters: Parameters,
+        children: Children,
     ) -> None:
         self._title = title
         self._problems = problems
-        self._keep_secret = keep_secret
         self._agents = agents
         self._inputs = inputs
         self._actions = actions
+        self._parameters = parameters
+        self._children = children
         self.drafts: list[Draft] = []
-        self.references: list[Reference] = []
 
     def build(self, sections: list[Section]) -> list[TaskSpec]:
         """The tasks in the order they are written."""
@@ -53,43 +64,118 @@ class TaskBuilder:
 
     def _task(self, section: Section) -> TaskSpec:
         name = section.text("name")
-        agent = self._agent_of(section, name)
-        reads: list[Mention] = []
-        parameters = self._parameters(section, name, reads, undo=False)
-        compensate = self._compensation(section, name, agent, reads)
-        if name:
-            self._draft(section, name, reads)
-        return TaskSpec(
-            name=name,
-            agent=agent,
-            action=self._action(section, agent),
+        body = body_of(section, self._problems)
+        expressions = Expressions(self._problems, self._inputs)
+        frame = FlowBuilder(section, self._problems, expressions).build(name)
+        frame = self._with_body(frame, section, body, expressions)
+        frame = msgspec.structs.replace(
+            frame,
             description=section.text("description"),
-            parameters=parameters,
             depends_on=tuple(dict.fromkeys(section.names("depends_on"))),
             timeout=section.seconds("timeout", None),
             continue_on_failure=section.flag("continue_on_failure", False),
             retry=retry_policy(section.section("retry_config")),
-            effect=self._effect(section, agent),
             priority=section.whole("priority", 5),
             estimated_duration=section.seconds("estimated_duration", None),
-            compensate=compensate,
+            compensate=self._compensation(section, frame, expressions),
+            output_schema=self._schema(section),
+        )
+        if name:
+            self._draft(section, name, expressions.reads)
+        return frame
+
+    def _with_body(
+        self, frame: TaskSpec, section: Section, body: Body, expressions: Expressions
+    ) -> TaskSpec:
+        names = roots.parameters(frame)
+        if body is Body.WORKFLOW:
+            return self._child(frame, section, expressions, names)
+        agent = self._agent_of(section, frame.name)
+        return msgspec.structs.replace(
+            frame,
+            agent=agent,
+            action=self._action(section, agent),
+            parameters=self._parameters.read(section, frame.name, expressions, names),
+            effect=self._effect(section, agent),
+            cache=self._cache(section, agent, expressions, names),
+            heartbeat_timeout=section.seconds("heartbeat_timeout", None),
+            reconcile=self._reconcile(section, frame.name, agent, expressions, names),
         )
 
+    def _child(
+        self, frame: TaskSpec, section: Section, expressions: Expressions, names: frozenset[str]
+    ) -> TaskSpec:
+        child = self._children.embed(section, self._title, frame.name)
+        inputs = child.inputs if child is not None else {}
+        secrets = [name for name, one in inputs.items() if one.type == "secret"]
+        given = self._parameters.read(section, frame.name, expressions, names, secrets=secrets)
+        if child is not None:
+            self._parameters.check_child(section, frame.name, given, child)
+        return msgspec.structs.replace(frame, workflow=child, parameters=given)
+
     def _compensation(
-        self, section: Section, name: str, agent: str, reads: list[Mention]
+        self, section: Section, frame: TaskSpec, expressions: Expressions
     ) -> CompensationSpec | None:
         undo = section.section("compensate")
         if undo is None:
             return None
-        who = self._agent_of(undo, name, agent)
+        who = self._who(undo, frame)
+        names = roots.undo(frame)
         return CompensationSpec(
             agent=who,
             action=self._action(undo, who),
-            parameters=self._parameters(undo, name, reads, undo=True),
+            parameters=self._parameters.read(undo, frame.name, expressions, names, undo=True),
             timeout=undo.seconds("timeout", None),
             retry=retry_policy(undo.section("retry_config")),
             effect=Effect(undo.text("effect", Effect.ANY)),
         )
+
+    def _who(self, undo: Section, frame: TaskSpec) -> str:
+        who = self._agent_of(undo, frame.name, frame.agent)
+        if frame.workflow is not None and not (has(undo, "agent_name") or has(undo, "agent")):
+            what = "the key 'agent_name' is required here: the task has no agent of its own"
+            self._problems.add(undo.node.place, undo.path, what)
+        return who
+
+    def _reconcile(
+        self, section: Section, task: str, agent: str, expressions: Expressions,
+        names: frozenset[str],
+    ) -> ReconcileSpec | None:  # fmt: skip
+        ask = section.section("reconcile")
+        if ask is None:
+            return None
+        who = self._agent_of(ask, task, agent)
+        if section.text("effect", Effect.ANY) != Effect.ONCE:
+            self._problems.warn(ask.node.place, ask.path, _SURE)
+        return ReconcileSpec(
+            agent=who,
+            action=self._action(ask, who),
+            parameters=self._parameters.read(ask, task, expressions, names),
+            timeout=ask.seconds("timeout", None),
+        )
+
+    def _cache(
+        self, section: Section, agent: str, expressions: Expressions, names: frozenset[str]
+    ) -> CacheSpec | None:
+        cache = section.section("cache")
+        if cache is None:
+            return None
+        path, effect = f"{section.path}.cache", self._effect(section, agent)
+        if effect is Effect.ONCE:
+            self._problems.add(section.at("cache"), path, _CACHED_ONCE)
+        elif effect is Effect.ANY:
+            self._problems.warn(section.at("cache"), path, _CACHED_ANY)
+        expressions.template(cache.node.get("version"), f"{path}.version", names)
+        return CacheSpec(ttl=cache.seconds("ttl", None), version=cache.text("version"))
+
+    def _schema(self, section: Section) -> JSONObject | None:
+        if not section.has("output_schema"):
+            return None
+        schema = section.map("output_schema")
+        fault = check_schema(schema)
+        if fault:
+            self._problems.add(section.at("output_schema"), f"{section.path}.output_schema", fault)
+        return schema
 
     def _draft(self, section: Section, name: str, reads: list[Mention]) -> None:
         node = section.node.get("depends_on")
@@ -141,71 +227,3 @@ class TaskBuilder:
         if self._actions is not None and spec is not None and not section.has("effect"):
             known = self._actions.effect_of(spec, section.text("action"))
         return known or Effect(section.text("effect", Effect.ANY))
-
-    def _parameters(
-        self, section: Section, task: str, reads: list[Mention], *, undo: bool
-    ) -> JSONObject:
-        node = section.node.get("parameters")
-        if node is None or not section.has("parameters"):
-            return {}
-        base = f"{section.path}.parameters"
-        for path, at, text in texts(node, base):
-            if "{{" in text:
-                self._expression(path, at, text, reads, undo)
-            if "${" in text:
-                self._stray_reference(path, at, text, base)
-        parameters = section.map("parameters")
-        self._headers(parameters, node, task, base)
-        return parameters
-
-    def _expression(
-        self, path: str, node: Node, text: str, reads: list[Mention], undo: bool
-    ) -> None:
-        try:
-            template = Template.compile(text)
-        except ExpressionError as fault:
-            self._problems.add(node.place, path, fault.message)
-            return
-        reads.extend(Mention(name, node.place, path, undo) for name in sorted(template.task_names))
-        names = template.input_names
-        check_inputs_read(names, self._inputs, node.place, path, self._problems)
-
-    def _stray_reference(self, path: str, node: Node, text: str, base: str) -> None:
-        found, _, _ = references.split(text)
-        header = path.removeprefix(f"{base}.headers.").lower()
-        if found and header not in references.SECRET_HEADERS:
-            what = (
-                f"${{{found[0].kind}:...}} is sent as it stands: references are filled in for"
-                " agents and for headers that prove who calls, nowhere else"
-            )
-            self._problems.warn(node.place, path, what)
-
-    def _headers(self, parameters: JSONObject, node: Node, task: str, base: str) -> None:
-        names = references.secret_headers(parameters)
-        headers, places = parameters.get("headers"), node.get("headers")
-        if not names or not isinstance(headers, dict) or places is None:
-            return
-        for name in names:
-            at = places.get(name) or places
-            headers[name] = self._header(headers[name], at, task, name, f"{base}.headers.{name}")
-
-    def _header(self, value: JSONValue, node: Node, task: str, name: str, path: str) -> JSONValue:
-        if not isinstance(value, str):
-            self._problems.add(node.place, path, "a header must be text")
-            return value
-        found, _, fault = references.split(value)
-        place = self._problems.at(node.place, path, "")[:-2]
-        self.references.extend(msgspec.structs.replace(one, place=place) for one in found)
-        if fault:
-            self._problems.add(node.place, path, fault)
-        elif references.is_literal(value):
-            return self._kept(value, node, path, references.label_of(self._title, task, name))
-        return value
-
-    def _kept(self, value: str, node: Node, path: str, label: str) -> str:
-        if self._keep_secret is None:
-            self._problems.add(node.place, path, WRITE_A_REFERENCE)
-            return ""
-        reference = self._keep_secret(label, value)
-        self._problems.warn(node.place, path, references.moved(self._keep_secret, reference))
-        return reference

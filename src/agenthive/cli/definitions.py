@@ -64,13 +64,13 @@ def accept(
     agents = directory(settings, agent_files)
     loaded = load(file, settings, agents, authoring.placeholder)
     authoring.check_environment(loaded.references)
-    inputs = _inputs(loaded.spec, given, authoring.placeholder)
+    inputs = typed_inputs(loaded.spec, given, authoring.placeholder)
     kept = Secrets(settings.home / "secrets").keep
     if any("is written out" in warning for warning in loaded.warnings):
         loaded = load(file, settings, agents, kept)
     for warning in loaded.warnings:
         output.note(f"warning: {output.safe(warning)}")
-    return Accepted(loaded.spec, _inputs(loaded.spec, given, kept) if inputs else inputs)
+    return Accepted(loaded.spec, typed_inputs(loaded.spec, given, kept) if inputs else inputs)
 
 
 def load(file: Path, settings: Settings, agents: Directory, keep: authoring.KeepSecret) -> Loaded:
@@ -83,7 +83,10 @@ def load(file: Path, settings: Settings, agents: Directory, keep: authoring.Keep
     )
 
 
-def _inputs(spec: WorkflowSpec, given: Mapping[str, Any], keep: authoring.KeepSecret) -> JSONObject:
+def typed_inputs(
+    spec: WorkflowSpec, given: Mapping[str, Any], keep: authoring.KeepSecret
+) -> JSONObject:
+    """Inputs of the command line as values of the types that the workflow declares."""
     typed = {name: str(value) for name, value in given.items() if isinstance(value, _Text)}
     plain = {name: value for name, value in given.items() if name not in typed}
     both = {**plain, **authoring.inputs_from_texts(spec, typed)}

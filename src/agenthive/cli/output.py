@@ -89,6 +89,16 @@ def span(seconds: float) -> str:
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
 
 
+def size(count: int) -> str:
+    """A number of bytes for people."""
+    number = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:,.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"
+        number /= 1024
+    return f"{number:,.1f} GiB"
+
+
 def results(report: RunReport) -> None:
     """A run: status, counts, time, results and errors."""
     ended = RunStatus(report.status) in CLOSED

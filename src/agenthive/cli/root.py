@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import keyword
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,11 +26,21 @@ COMMANDS: Final = {
     "resume": "Go on with unfinished runs.",
     "work": "Own a home in the foreground: resume its runs and take in new ones.",
     "validate": "Check workflow files without running anything.",
+    "simulate": "Play a workflow on virtual time, with faults, and say what came of it.",
     "ps": "List the runs of a home.",
     "show": "Show what a run came to.",
     "why": "Say why each open task of a run does not go on.",
     "events": "Print the facts of a run, oldest first.",
+    "approvals": "List the approvals that are waited for.",
+    "approve": "Approve what a task is going to do.",
+    "reject": "Reject what a task is going to do.",
+    "signal": "Send a signal to a run.",
+    "resolve": "Say what came of a call nobody knows about.",
     "cancel": "Cancel an open run.",
+    "du": "Show how much room a home takes, and what for.",
+    "gc": "Drop runs that ended long ago, and give their room back.",
+    "export": "Write one run into a file.",
+    "import": "Take in a run from a file.",
     "agents": "List the kinds of agent and the custom agents that are known.",
     "config": "Show the settings and where each comes from.",
     "doctor": "Check this installation and the journal of its home.",
@@ -49,7 +60,8 @@ class Commands(click.Group):
         """The command of that name."""
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"agenthive.cli.commands.{name}")
+        file = f"{name}_" if keyword.iskeyword(name) else name
+        module = importlib.import_module(f"agenthive.cli.commands.{file}")
         command: click.Command = module.command
         return command
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from agenthive.agents.directory import Directory
 from agenthive.cli.interrupts import Interrupts
 from agenthive.core.report import RunReport
+from agenthive.core.retention import Retention
 from agenthive.core.spec import WorkflowSpec
 from agenthive.errors import HomeBusy, OwnerGone, RunNotFound
 from agenthive.hive import Hive, reading
@@ -25,6 +26,8 @@ from agenthive.infra.secrets import Secrets
 from agenthive.owner import Caller
 from agenthive.settings import Settings
 from agenthive.stores.archive import Fact
+from agenthive.stores.housekeeping import Dropped
+from agenthive.stores.transfer import TakenIn
 
 PATIENCE: Final = 10.0
 """Seconds to wait for an owner that neither answers nor leaves."""
@@ -150,9 +153,31 @@ class Session:
         await self.hive.resume([run])
         await self.hive.cancel(run, reason=reason)
 
+    async def say(self, what: str, run: str, *about: str, **said: Any) -> None:
+        """Tell a run what somebody says: ``approve``, ``signal`` or ``resolve``, as `Hive` has it.
+
+        Raises what that raises.
+        """
+        while True:
+            try:
+                if self.hive is not None:
+                    await self.hive.resume([run])
+                await getattr(self.hive or self._caller, what)(run, *about, **said)
+                return
+            except OwnerGone:
+                await self._enter()
+
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:
         """Have unfinished runs taken up; the ids of those that were not in hand already."""
         return await (self.hive or self._caller).resume(None if runs is None else list(runs))
+
+    def collect(self, policy: Retention) -> AsyncIterator[Dropped]:
+        """Have dropped what is kept no longer; how far that is. Raises OwnerGone."""
+        return (self.hive or self._caller).collect(policy)
+
+    async def take_in(self, file: Path, *, open_too: bool) -> TakenIn:
+        """Have a run taken in from a file."""
+        return await (self.hive or self._caller).take_in(file, open_too=open_too)
 
     async def report(self, run: str) -> RunReport:
         """What a run came to so far."""

@@ -16,12 +16,15 @@ class Perform(msgspec.Struct, frozen=True, gc=False):
     """Make this call and report its reply.
 
     ``timeout`` (microseconds) bounds it; when it passes, the call is cancelled and the reply is a
-    fault of kind ``timeout``.
+    fault of kind ``timeout``. So does the call when ``heartbeat`` (microseconds) passes without a
+    sign of life. ``cache`` names the result among those that may be used again.
     """
 
     call: Call
     agent: AgentSpec
     timeout: Micros | None
+    heartbeat: Micros | None = None
+    cache: str = ""
 
 
 class Stop(msgspec.Struct, frozen=True, gc=False):
@@ -35,10 +38,20 @@ class Stop(msgspec.Struct, frozen=True, gc=False):
 class Acknowledge(msgspec.Struct, frozen=True, gc=False):
     """What was asked for under this token is on disk: say so to whoever asked.
 
-    ``run`` is set when it is the acceptance of a new run.
+    ``run`` is set when it is the acceptance of a new run; ``about`` when it was said to one, and is
+    lost if that run is.
     """
 
     token: int
+    run: str = ""
+    about: str = ""
+
+
+class Refuse(msgspec.Struct, frozen=True, gc=False):
+    """What was asked for under this token does not count, and that is on disk: say why."""
+
+    token: int
+    reason: str
     run: str = ""
 
 
@@ -55,9 +68,11 @@ class RunParked(msgspec.Struct, frozen=True, gc=False):
     run: str
 
 
-Action: TypeAlias = Perform | Stop | Acknowledge | RunEnded | RunParked
+Action: TypeAlias = Perform | Stop | Acknowledge | Refuse | RunEnded | RunParked
 
 
 def run_of(action: Action) -> str:
     """The run an action is about."""
+    if isinstance(action, Acknowledge):
+        return action.run or action.about
     return action.call.run if isinstance(action, Perform) else action.run

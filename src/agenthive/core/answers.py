@@ -21,8 +21,9 @@ def outcome(now: Micros, task: str, attempt: int, reply: Reply, draw: float) -> 
     """The fact that an answer in time is."""
     if reply.fault is None:
         return ev.TaskSucceeded(
-            at=now, task=task, attempt=attempt, result=reply.result, usage=reply.usage
-        )
+            at=now, task=task, attempt=attempt, result=reply.result, usage=reply.usage,
+            cached=reply.cached,
+        )  # fmt: skip
     return ev.TaskFailed(
         at=now, task=task, attempt=attempt, fault=reply.fault, draw=draw, usage=reply.usage
     )

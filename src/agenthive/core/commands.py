@@ -48,6 +48,18 @@ class WakeTask(Command, frozen=True, tag="wake_task"):
     at: Micros
 
 
+class Prepare(Command, frozen=True, tag="prepare"):
+    """Evaluate what the task's next step needs, and say what it is."""
+
+    task: int
+
+
+class StopChild(Command, frozen=True, tag="stop_child"):
+    """Cancel the run that this task waits for."""
+
+    task: int
+
+
 class SetDeadline(Command, frozen=True, tag="set_deadline"):
     """Time the run out at this time."""
 
@@ -60,4 +72,6 @@ class CloseRun(Command, frozen=True, tag="close_run"):
     status: RunStatus
 
 
-RunCommand: TypeAlias = OfferTask | CallAgent | StopCall | WakeTask | SetDeadline | CloseRun
+RunCommand: TypeAlias = (
+    OfferTask | CallAgent | StopCall | WakeTask | Prepare | StopChild | SetDeadline | CloseRun
+)

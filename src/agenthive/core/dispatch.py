@@ -8,7 +8,7 @@ O(log n). Pure: it is told what starts and ends, and knows no clock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import Final, TypeAlias
 
@@ -99,13 +99,13 @@ class ReadyQueue:
         if share.used < share.capacity and -priority < share.turn[0]:
             self._take_turn(share, -priority)
 
-    def rerank(self, run: str, ranks: Sequence[float]) -> None:
+    def rerank(self, run: str, rank_of: Callable[[int], float]) -> None:
         """What is known of a run's tasks has changed: order those that wait by these ranks."""
         share = self._shares.get(run)
         if share is None:
             return
         for heap in share.heaps.values():
-            heap[:] = [(best, -ranks[task], age, task) for best, _, age, task in heap]
+            heap[:] = [(best, -rank_of(task), age, task) for best, _, age, task in heap]
             heapify(heap)
 
     def pick(self) -> tuple[str, int, str] | None:

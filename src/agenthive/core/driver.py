@@ -10,61 +10,43 @@ Runtime loop:  facts -> decide(now) -> store.append(batch) -> committed(now) -> 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from heapq import heappop, heappush
+
+import msgspec
 
 from agenthive.core import actions as act
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
-from agenthive.core.answers import Unpaid, late, outcome
-from agenthive.core.breakers import Breakers
-from agenthive.core.dispatch import UNLIMITED, ReadyQueue
 from agenthive.core.graph import Graph
 from agenthive.core.live import Live
-from agenthive.core.machine import RULES, step
-from agenthive.core.ports import Batch, Call, Fault, Record, Reply
+from agenthive.core.nodes import Step
+from agenthive.core.obeying import STOPPED, Obeying
+from agenthive.core.people import MOST_REFUSALS, Verdict, answered, resolved, signalled
+from agenthive.core.ports import Batch, Record, Reply
+from agenthive.core.preparing import approved, faulted, prepared, requested
+from agenthive.core.rules.flow import awaits_judgement
 from agenthive.core.run_state import RunState
+from agenthive.core.schedules import Deed, Start, Stop
 from agenthive.core.spec import Effect
 from agenthive.core.states import CLOSED, RunStatus, TaskState
-from agenthive.core.values import SECOND, Micros
+from agenthive.core.values import JSONValue, Micros
 from agenthive.errors import Conflict, ExpressionError, RunNotFound
 
 # Looked up once: in Python 3.11 that costs more than comparing with them.
 _READY, _RUNNING, _PURE = TaskState.READY, TaskState.RUNNING, Effect.NONE
 
+_ASLEEP = frozenset({TaskState.BACKING_OFF, TaskState.BLOCKED})
+
 STARTS_PER_TURN = 1000
 """How many intents one transaction holds at most."""
 
 
-class Driver:
+class Driver(Obeying):
     """All open runs of a hive.
 
-    ``max_runs`` bounds the runs that are under way, ``max_calls`` the calls under way at once.
-    ``active`` counts the runs that take a run slot.
+    See `Obeying` for what it is made with.
     """
-
-    def __init__(self, *, max_runs: int = UNLIMITED, max_calls: int = UNLIMITED) -> None:
-        self.runs: dict[str, Live] = {}
-        self.queue = ReadyQueue(max_calls)
-        self.breakers = Breakers(self.queue)
-        self.draining = False
-        self._max_runs = max_runs
-        self.active = 0
-        self._queued: dict[str, None] = {}
-        self._dirty: dict[str, Live] = {}
-        self._in_batch: list[Live] = []
-        self._hive: list[ev.HiveEvent] = []
-        self._hive_committing: list[ev.HiveEvent] = []
-        self._hive_seq = 0
-        self._definitions: dict[str, bytes] = {}
-        self._timers: list[tuple[Micros, str, int]] = []
-        self._eager: list[act.Perform] = []
-        self._after: list[act.Action] = []
-        self._committing: list[act.Action] = []
-        self._unpicked = False
-        self._unpaid = Unpaid()
-        self._latest: Micros = 0
-        self._skew: Micros = 0
 
     # Facts from outside.
 
@@ -78,24 +60,111 @@ class Driver:
         if event.run in self.runs:
             raise Conflict(f"run {event.run} exists already")
         now = self._clock(now)
-        live = self._join(event.run, RunState(graph), now)
-        self._definitions[event.definition] = body
-        self._hive.append(
-            ev.RunOpened(at=now, run=event.run, tenant=event.tenant, owner=event.owner)
-        )
-        self._apply(live, event, now)
+        self._accept(event, graph, now, body)
         self._queued[event.run] = None
-        self._after.append(act.Acknowledge(token, event.run))
+        self._box.after.append(act.Acknowledge(token, event.run))
 
     def cancel(self, now: Micros, run: str, actor: str, reason: str, token: int) -> None:
         """Cancel an open run. Raises RunNotFound if it is not open here."""
+        live, now = self._open(run), self._clock(now)
+        self._cancel(live, now, actor, reason)
+        self._box.after.append(act.Acknowledge(token))
+
+    def answer(self, now: Micros, run: str, task: str, verdict: Verdict, token: int) -> None:
+        """Somebody approves or rejects; what does not count is recorded, and refused.
+
+        Raises RunNotFound if the run is not open here, NotFound if it has no such task.
+        """
+        live, now = self._open(run), self._clock(now)
+        fact, refusal = answered(live.state, task, verdict, now)
+        if not refusal or live.state.refusals < MOST_REFUSALS:
+            self._apply(live, fact, now)
+        kept = act.Acknowledge(token, about=run)
+        done = act.Refuse(token, refusal, run) if refusal else kept
+        self._box.after.append(done)
+
+    def answer_after_end(
+        self, now: Micros, run: str, task: str, verdict: Verdict, token: int
+    ) -> None:
+        """As `answer`, about a run that has ended: recorded in the hive's stream, and refused."""
+        now = self._clock(now)
+        said = ev.AnswerAfterEnd(
+            at=now, run=run, task=task, actor=verdict.actor, approved=verdict.approved
+        )
+        self._box.hive.append(said)
+        self._box.after.append(act.Refuse(token, f"run {run} has ended already"))
+
+    def signal(
+        self, now: Micros, run: str, name: str, data: JSONValue, signal: str, actor: str, token: int
+    ) -> None:
+        """A signal for a run; one whose id (``signal``) has come already changes nothing.
+
+        Raises RunNotFound, NotFound if no task waits for it, Conflict if it is not to be kept.
+        """
+        live, now = self._open(run), self._clock(now)
+        fact = signalled(live.state, name, data, signal, actor, now)
+        if fact is not None:
+            self._apply(live, fact, now)
+        self._box.after.append(act.Acknowledge(token, about=run))
+
+    def resolve(
+        self, now: Micros, run: str, task: str, outcome: str, result: JSONValue, actor: str,
+        reason: str, token: int,
+    ) -> None:  # fmt: skip
+        """Somebody found out what came of a call. Raises RunNotFound, NotFound, Conflict."""
+        live, now = self._open(run), self._clock(now)
+        self._apply(live, resolved(live.state, task, outcome, result, actor, reason, now), now)
+        self._box.after.append(act.Acknowledge(token))
+
+    def progressed(
+        self, now: Micros, run: str, task: str, attempt: int, progress: JSONValue
+    ) -> None:
+        """A long call says how far it is, for the attempt that may come after it."""
+        live = self.runs.get(run)
+        if live is not None and self._current(live, task, attempt) is not None:
+            now = self._clock(now)
+            fact = ev.TaskProgressed(at=now, task=task, attempt=attempt, progress=progress)
+            self._apply(live, fact, now)
+
+    def _open(self, run: str) -> Live:
         live = self.runs.get(run)
         if live is None or live.state.status in CLOSED:
             raise RunNotFound(f"there is no open run '{run}'")
-        now = self._clock(now)
-        if not live.state.cancelling and live.state.status is not RunStatus.COMPENSATING:
-            self._apply(live, ev.CancelRequested(at=now, actor=actor, reason=reason), now)
-        self._after.append(act.Acknowledge(token))
+        return live
+
+    def schedule(
+        self,
+        now: Micros,
+        change: ev.ScheduleChange,
+        token: int,
+        body: bytes = b"",
+        graph: Graph | None = None,
+        problem: str = "",
+    ) -> None:
+        """Set, pause, resume, remove or trigger a schedule. Raises NotFound, Conflict.
+
+        What is set comes with its definition, and ``problem`` if its runs cannot start here.
+        """
+        at = self._clock(now)
+        change = msgspec.structs.replace(change, at=at, since=now)
+        deeds = self.schedules.change(change, at)
+        if isinstance(change, ev.ScheduleSet):
+            self._box.next.definitions.append((change.definition, body))
+            self._box.next.uses.append((ev.HIVE, change.definition))
+            self.schedules.known[change.schedule].equip(graph, problem)
+        self._do(deeds, at)
+        triggered = change.run if isinstance(change, ev.ScheduleTriggered) else ""
+        self._box.after.append(act.Acknowledge(token, triggered))
+
+    def _do(self, deeds: Iterable[Deed], now: Micros) -> None:
+        for deed in deeds:
+            if isinstance(deed, Start):
+                self._accept(deed.event, deed.graph, now)
+                self._queued[deed.event.run] = None
+            elif not isinstance(deed, Stop):
+                self._box.hive.append(deed)
+            elif deed.run in self.runs:
+                self._cancel(self.runs[deed.run], now, f"schedule {deed.schedule}", "overtaken")
 
     def reply(
         self, now: Micros, run: str, task: str, attempt: int, reply: Reply, draw: float
@@ -109,13 +178,6 @@ class Driver:
         else:
             self._answered(live, index, now, reply, draw)
 
-    def _answered(self, live: Live, index: int, now: Micros, reply: Reply, draw: float) -> None:
-        task, attempt = live.state.graph.keys[index], live.state.attempts[index]
-        self._heard(live, index, reply.fault, now)
-        if reply.fault is None and live.estimates.useful:
-            self._learn(live, index, now)
-        self._apply(live, outcome(now, task, attempt, reply, draw), now)
-
     def stopped(self, now: Micros, run: str, task: str, attempt: int) -> None:
         """A call was cancelled before it answered."""
         live = self.runs.get(run)
@@ -123,18 +185,26 @@ class Driver:
         if live is None or index is None:
             return
         now = self._clock(now)
-        self._heard(live, index, _STOPPED, now)
+        self._heard(live, index, STOPPED, now)
         self._apply(live, ev.TaskCancelled(at=now, task=task, attempt=attempt), now)
+
+    def tend(self, now: Micros, facts: Sequence[ev.HiveEvent], work: Batch, token: int) -> None:
+        """Write facts about runs that are not open here, and the work they tell of, at once."""
+        now = self._clock(now)
+        self._box.hive += [msgspec.structs.replace(fact, at=now) for fact in facts]
+        self._box.next.take(work)
+        self._box.after.append(act.Acknowledge(token))
 
     # Recovery.
 
     def load_hive(self, records: Sequence[Record]) -> None:
         """Take in the hive's own stream, oldest first, before any run."""
         for record in records:
-            self._hive_seq = record.seq + record.count - 1
+            self._box.hive_seq = record.seq + record.count - 1
             self._latest = max(self._latest, record.at)
             for event in ev.decode_hive(record.payload):
                 self.breakers.remember(event)
+                self.schedules.remember(event)
 
     def load(self, now: Micros, state: RunState, missing: dict[str, str]) -> None:
         """Take over an open run from its replayed state.
@@ -165,10 +235,13 @@ class Driver:
             self._apply(live, ev.TaskLost(at=now, task=key, attempt=state.attempts[index]), now)
         elif kind is TaskState.READY:
             self._obey(live, cmd.OfferTask(state.seq, index), now)
-        elif kind is TaskState.BACKING_OFF:
+        elif kind is TaskState.PREPARING or awaits_judgement(state, index):
+            self._unprepared.append((live, index))
+        elif kind is TaskState.BLOCKED and state.blocked[index][0] == "agent":
+            if live.agent(index).name not in live.missing:
+                self._apply(live, ev.TaskUnblocked(at=now, task=key), now)
+        elif index in state.wake_at:
             heappush(self._timers, (state.wake_at[index], state.run, index))
-        elif kind is TaskState.BLOCKED and live.agent(index).name not in live.missing:
-            self._apply(live, ev.TaskUnblocked(at=now, task=key), now)
 
     # Deciding.
 
@@ -177,25 +250,15 @@ class Driver:
 
         Until `committed` is called for a batch, `decide` must not be called again.
         """
-        now = self._clock(now)
+        wall, now = now, self._clock(now)
         self._tick(now)
+        self._prepare_all(now)
         if not self.draining:
+            self._do(self.schedules.due(wall, now), now)
             self._start_runs(now)
             self._start_tasks(now)
-        if not self._dirty and not self._hive:
-            return None
-        batch = Batch(definitions=list(self._definitions.items()))
-        self._definitions = {}
-        for live in self._dirty.values():
-            batch.records.append(live.record(RULES))
-            if live.row_changed():
-                batch.runs.append(live.row())
-        self._in_batch = list(self._dirty.values())
-        self._dirty = {}
-        if self._hive:
-            batch.records.append(self._hive_record())
-        self._committing, self._after = self._after, []
-        return batch
+        self._prepare_all(now)
+        return None if self._box.empty else self._box.batch()
 
     def eager(self) -> list[act.Perform]:
         """Calls that change nothing outside and need not wait for the commit of their intent."""
@@ -204,16 +267,13 @@ class Driver:
 
     def committed(self, now: Micros) -> list[act.Action]:
         """The batch is on disk: what to carry out, in order."""
-        actions, self._committing = self._committing, []
-        self._hive_committing = []
-        for live in self._in_batch:
-            live.durable = live.written
+        lives, actions = self._box.committed()
+        for live in lives:
             if live.parked:
                 actions.append(act.RunParked(live.run))
             # Not before this: who finds no run here reads in the journal how it ended.
             if live.over and self.runs.get(live.run) is live:
                 del self.runs[live.run]
-        self._in_batch = []
         return [action for action in actions if not self._overtaken(action, now)]
 
     def withdraw(self, batch: Batch) -> list[int]:
@@ -223,37 +283,27 @@ class Driver:
         that the next one would; gives the tokens of those who wait for that. What is left must
         still be written.
         """
-        asked = {
-            action.run: action.token
-            for action in (*self._committing, *self._after)
-            if isinstance(action, act.Acknowledge) and action.run
-        }
-        if not asked:
-            return []
-        self._committing = [a for a in self._committing if act.run_of(a) not in asked]
-        self._after = [a for a in self._after if act.run_of(a) not in asked]
-        for run in asked:
+        tokens, gone = self._box.withdraw(batch, self._with_children)
+        for run in gone:
             self._forget(run)
-        batch.runs = [row for row in batch.runs if row.run not in asked]
-        batch.records = [r for r in batch.records if r.stream not in asked and r.stream != ev.HIVE]
-        self._hive_seq -= len(self._hive_committing)
-        kept = [e for e in self._hive_committing if getattr(e, "run", None) not in asked]
-        later = [e for e in self._hive if getattr(e, "run", None) not in asked]
-        # What came in since belongs to the next batch, with the records it speaks of.
-        self._hive, self._hive_committing = kept, []
-        if kept:
-            batch.records.append(self._hive_record())
-        self._hive = later
-        return list(asked.values())
+        return tokens
+
+    def _with_children(self, runs: Collection[str]) -> Collection[str]:
+        found = dict.fromkeys(runs)
+        for run, live in self.runs.items():
+            parent = live.state.parent
+            if parent is not None and parent.run in found:
+                found[run] = None
+        return found
 
     def _forget(self, run: str) -> None:
         live = self.runs.pop(run)
         for index, kind in enumerate(live.state.state):
             if kind is TaskState.RUNNING:
-                self._heard(live, index, _STOPPED, self._latest)
+                self._heard(live, index, STOPPED, self._latest)
         self.queue.leave(run)
+        self.schedules.ended(run)
         self._queued.pop(run, None)
-        self._dirty.pop(run, None)
         self.active -= live.state.takes_slot
 
     def next_wake(self) -> Micros | None:
@@ -261,12 +311,14 @@ class Driver:
         times = [at for at in (self.breakers.next_wake(),) if at is not None]
         if self._timers:
             times.append(self._timers[0][0])
-        return min(times) - self._skew if times else None
+        wake = min(times) - self._skew if times else None
+        due = None if self.draining else self.schedules.next_wake()
+        return due if wake is None or (due is not None and due < wake) else wake
 
     @property
     def has_more(self) -> bool:
         """Whether `decide` has something to do now."""
-        return bool(self._dirty or self._hive or self._unpicked)
+        return not self._box.empty or self._unpicked or bool(self._unprepared)
 
     def _overtaken(self, action: act.Action, now: Micros) -> bool:
         """A call that was stopped before it was made is not made at all."""
@@ -286,7 +338,7 @@ class Driver:
             behind = self._latest - at
             self._skew += behind
             at = self._latest
-            self._hive.append(ev.ClockSteppedBack(at=at, by=behind))
+            self._box.hive.append(ev.ClockSteppedBack(at=at, by=behind))
         self._latest = at
         return at
 
@@ -303,7 +355,7 @@ class Driver:
         if index < 0:
             if state.deadline is not None and state.deadline <= now:
                 self._apply(live, ev.RunTimedOut(at=now), now)
-        elif state.state[index] is TaskState.BACKING_OFF and state.wake_at[index] <= now:
+        elif state.wake_at.get(index, now + 1) <= now and state.state[index] in _ASLEEP:
             self._apply(live, ev.TaskWoke(at=now, task=state.graph.keys[index]), now)
 
     def _start_runs(self, now: Micros) -> None:
@@ -329,153 +381,44 @@ class Driver:
     def _start(self, live: Live, index: int, now: Micros) -> None:
         state = live.state
         node = state.graph.nodes[index]
+        if node.around is not None and not self._may(live, index, now):
+            self.queue.release(live.run, state.graph.lanes[index])
+            return
         self.breakers.started(node.endpoint, now)
+        key = state.graph.keys[index]
         intent = ev.TaskStarted(
             at=now,
-            task=node.key,
+            task=key,
             attempt=state.attempts[index] + 1,
             agent=node.agent.name,
-            key=live.key(node.key),
+            key=live.key(key),
         )
         live.intent = intent
         self._apply(live, intent, now)
 
-    # Obeying the machine.
-
-    def _apply(self, live: Live, event: ev.RunEvent, now: Micros) -> None:
-        state = live.state
-        before = state.takes_slot
-        live.pending.append(event)
-        self._dirty[live.run] = live
-        commands = step(state, event)
-        # Before obeying: that may apply further facts, which count for themselves.
-        self.active += state.takes_slot - before
-        for command in commands:
-            self._obey(live, command, now)
-
-    def _obey(self, live: Live, command: cmd.RunCommand, now: Micros) -> None:
-        # The two that every task needs come first, told by the quicker test.
-        if type(command) is cmd.OfferTask:
-            self._offer(live, command.task, now)
-        elif type(command) is cmd.CallAgent:
-            self._call(live, command, now)
-        elif isinstance(command, cmd.WakeTask):
-            heappush(self._timers, (command.at, live.run, command.task))
-        elif isinstance(command, cmd.StopCall):
-            key = live.state.graph.keys[command.task]
-            live.stopping.add((key, command.attempt))
-            self._after.append(act.Stop(live.run, key, command.attempt))
-        elif isinstance(command, cmd.SetDeadline):
-            heappush(self._timers, (command.at, live.run, -1))
-        else:
-            self._close(live, now)
-
-    def _offer(self, live: Live, index: int, now: Micros) -> None:
-        graph = live.state.graph
-        node = graph.nodes[index]
-        if live.missing and node.agent.name in live.missing:
-            detail = live.missing[node.agent.name]
-            blocked = ev.TaskBlocked(at=now, task=node.key, reason="agent", detail=detail)
-            self._apply(live, blocked, now)
-        else:
-            rank = live.rank[index]
-            self.queue.offer(live.run, index, graph.lanes[index], node.priority, rank)
-
-    def _call(self, live: Live, command: cmd.CallAgent, now: Micros) -> None:
-        state = live.state
-        node = state.graph.nodes[command.task]
-        intent = live.intent
-        assert intent is not None
+    def _may(self, live: Live, index: int, now: Micros) -> bool:
+        """Whether what is to be done is what was approved; if not, people are asked again."""
         try:
-            parameters = live.parameters(command.task)
+            if approved(live.state, index):
+                return True
+            fact: ev.RunEvent = requested(live.state, index, now)
         except ExpressionError as error:
-            fault = Fault(kind="expression", message=error.message, retriable=False, counts=False)
-            self._answered(live, command.task, now, Reply(fault=fault), 0.0)
-            return
-        call = Call(
-            run=state.run,
-            task=node.key,
-            attempt=command.attempt,
-            key=intent.key,
-            agent=node.agent.name,
-            action=node.action,
-            parameters=parameters,
-            dependencies=live.dependencies(command.task),
-            description=node.description,
-            references=node.references,
-            timeout=None if node.timeout is None else node.timeout / SECOND,
-        )
-        perform = act.Perform(call, node.agent, node.timeout)
-        eager = node.effect is _PURE and live.durable > 0
-        (self._eager if eager else self._after).append(perform)
+            fact = faulted(now, live.state.graph.keys[index], "expression", error.message)
+        self._apply(live, fact, now)
+        return False
 
-    def _close(self, live: Live, now: Micros) -> None:
-        state = live.state
-        self._hive.append(ev.RunClosed(at=now, run=live.run, status=state.status, events=state.seq))
-        self.queue.leave(live.run)
-        self._queued.pop(live.run, None)
-        self._unpaid.keep(state)
-        self._after.append(act.RunEnded(live.run, state.status))
-
-    # Bookkeeping.
-
-    def _join(self, run: str, state: RunState, now: Micros) -> Live:
-        live = Live(run, state)
-        self.runs[run] = live
-        self.queue.join(run, state.graph.spec.max_parallel)
-        for lane, agent in state.graph.lane_agents.items():
-            self.queue.lane(lane, agent.max_concurrency)
-            self.breakers.attach(agent.where, lane, agent.circuit_breaker, now)
-        return live
-
-    def _current(self, live: Live | None, task: str, attempt: int) -> int | None:
-        """The index of a task whose call of that attempt is under way; else None."""
-        index = live.state.graph.index.get(task) if live is not None else None
-        if live is None or index is None:
-            return None
-        running = live.state.state[index] is _RUNNING
-        return index if running and live.state.attempts[index] == attempt else None
-
-    def _late(self, now: Micros, run: str, task: str, attempt: int, reply: Reply) -> None:
-        live = self.runs.get(run)
-        if live is None or live.state.status in CLOSED:
-            self._hive += self._unpaid.settle(now, run, task, attempt, reply.usage)
-            return
-        fact = late(live.state, now, task, attempt, reply)
-        if fact is not None:
-            self._apply(live, fact, now)
-
-    def _heard(self, live: Live, index: int, fault: Fault | None, now: Micros) -> None:
-        """Free the slots of a call, and let its endpoint's breaker know."""
-        node = live.state.graph.nodes[index]
-        if live.stopping:
-            live.stopping.discard((node.key, live.state.attempts[index]))
-        if fault is None:
-            self._hive += self.breakers.succeeded(node.endpoint, now)
-        else:
-            self._hive += self.breakers.failed(node.endpoint, fault, now)
-        self.queue.release(live.run, live.state.graph.lanes[index])
-
-    def _learn(self, live: Live, index: int, now: Micros) -> None:
-        ranks = live.estimates.observe(index, (now - live.state.since[index]) / SECOND)
-        if ranks is not None:
-            live.rank = ranks
-            self.queue.rerank(live.run, ranks)
-
-    def _hive_record(self) -> Record:
-        events, self._hive = self._hive, []
-        self._hive_committing = events
-        first = self._hive_seq + 1
-        self._hive_seq += len(events)
-        return Record(
-            stream=ev.HIVE,
-            seq=first,
-            count=len(events),
-            at=events[-1].at,
-            type="hive",
-            payload=ev.encode(events),
-            rules=RULES,
-        )
-
-
-_STOPPED = Fault(kind="cancelled", message="stopped", counts=False)
+    def _prepare_all(self, now: Micros) -> None:
+        """Evaluate what the next steps of tasks need, until none is left."""
+        while self._unprepared:
+            live, index = self._unprepared.popleft()
+            state = live.state
+            if self.runs.get(live.run) is not live:
+                continue  # withdrawn meanwhile
+            if state.state[index] is TaskState.EXPANDED:
+                self._apply(live, prepared(state, index, now), now)
+            elif state.state[index] is not TaskState.PREPARING:
+                continue
+            elif state.step_of(index) is not Step.CHILD:
+                self._apply(live, prepared(state, index, now), now)
+            elif self._may(live, index, now):
+                self._begin_child(live, index, now)

@@ -13,27 +13,115 @@ from typing import TypeAlias
 
 import msgspec
 
-from agenthive.core.ports import Fault, Usage
+from agenthive.core.fact import Event
+from agenthive.core.hive_events import (
+    AnswerAfterEnd,
+    BreakerClosed,
+    BreakerOpened,
+    ClockSteppedBack,
+    HiveEvent,
+    RunClosed,
+    RunDropped,
+    RunImported,
+    RunOpened,
+    ScheduleChange,
+    ScheduleChanged,
+    ScheduleEvent,
+    ScheduleFired,
+    SchedulePaused,
+    ScheduleQueued,
+    ScheduleRemoved,
+    ScheduleResumed,
+    ScheduleSet,
+    ScheduleSkipped,
+    ScheduleTriggered,
+    UsageAfterEnd,
+)
+from agenthive.core.ports import Blob, Fault, Usage
 from agenthive.core.values import JSONObject, JSONValue, Micros
 
+__all__ = [
+    "HIVE",
+    "AnswerAfterEnd",
+    "ApprovalGiven",
+    "ApprovalRefused",
+    "ApprovalRequested",
+    "BreakerClosed",
+    "BreakerOpened",
+    "CancelRequested",
+    "ChildEnded",
+    "ChildOpened",
+    "ChildWaiting",
+    "ClockSteppedBack",
+    "Event",
+    "HiveEvent",
+    "LateReply",
+    "Parent",
+    "RoundEnded",
+    "RunClosed",
+    "RunDropped",
+    "RunEvent",
+    "RunImported",
+    "RunOpened",
+    "RunResumed",
+    "RunStarted",
+    "RunSubmitted",
+    "RunTimedOut",
+    "ScheduleChange",
+    "ScheduleChanged",
+    "ScheduleEvent",
+    "ScheduleFired",
+    "SchedulePaused",
+    "ScheduleQueued",
+    "ScheduleRemoved",
+    "ScheduleResumed",
+    "ScheduleSet",
+    "ScheduleSkipped",
+    "ScheduleTriggered",
+    "SignalReceived",
+    "TaskBlocked",
+    "TaskCancelled",
+    "TaskDecided",
+    "TaskDelayed",
+    "TaskEvent",
+    "TaskExpanded",
+    "TaskFailed",
+    "TaskFaulted",
+    "TaskLost",
+    "TaskProgressed",
+    "TaskResolved",
+    "TaskStarted",
+    "TaskSucceeded",
+    "TaskUnblocked",
+    "TaskWoke",
+    "UsageAfterEnd",
+    "decode_hive",
+    "decode_run",
+    "encode",
+]
 
-class Event(
-    msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", omit_defaults=True
-):
-    """Base of all facts."""
 
-    at: Micros
+class Parent(msgspec.Struct, frozen=True, gc=False):
+    """The task, by key, of the run that this run is a part of."""
+
+    run: str
+    task: str
 
 
 class RunSubmitted(Event, frozen=True, tag="run.submitted"):
-    """A run was accepted. ``definition`` is the digest of the workflow it is pinned to."""
+    """A run was accepted. ``definition`` is the digest of the workflow it is pinned to.
+
+    Large inputs are kept apart: ``blob`` says where.
+    """
 
     run: str
     name: str
     definition: str
-    inputs: JSONObject = {}
+    inputs: JSONObject = msgspec.field(default_factory=dict)
     tenant: str = "default"
     owner: str = "local"
+    parent: Parent | None = None
+    blob: Blob | None = None
 
 
 class RunStarted(Event, frozen=True, tag="run.started"):
@@ -75,11 +163,16 @@ class TaskStarted(TaskEvent, frozen=True, tag="task.started"):
 
 
 class TaskSucceeded(TaskEvent, frozen=True, tag="task.succeeded"):
-    """The agent answered well."""
+    """The agent answered well; or an equal call had, whose ``run/task`` is ``cached``.
+
+    A large result is kept apart: ``blob`` says where.
+    """
 
     attempt: int
     result: JSONValue = None
     usage: Usage | None = None
+    cached: str = ""
+    blob: Blob | None = None
 
 
 class TaskFailed(TaskEvent, frozen=True, tag="task.failed"):
@@ -118,6 +211,111 @@ class TaskCancelled(TaskEvent, frozen=True, tag="task.cancelled"):
     attempt: int
 
 
+class TaskDecided(TaskEvent, frozen=True, tag="task.decided"):
+    """The task's condition was looked at: whether the task is to be done."""
+
+    go: bool
+
+
+class TaskDelayed(TaskEvent, frozen=True, tag="task.delayed"):
+    """The task goes on at ``until``."""
+
+    until: Micros
+
+
+class TaskExpanded(TaskEvent, frozen=True, tag="task.expanded"):
+    """The items of a task, each of which becomes a task of its own. ``labels`` are for people."""
+
+    items: list[JSONValue]
+    labels: list[str] = msgspec.field(default_factory=list)
+
+
+class RoundEnded(TaskEvent, frozen=True, tag="task.round_ended"):
+    """A round of a repeated task succeeded; ``done`` if that was the last."""
+
+    round: int
+    done: bool
+
+
+class TaskFaulted(TaskEvent, frozen=True, tag="task.faulted"):
+    """What the task needs before it can start cannot be had: an expression, its items."""
+
+    fault: Fault
+
+
+class ApprovalRequested(TaskEvent, frozen=True, tag="task.approval_requested"):
+    """People are asked whether exactly ``payload`` may be done. ``digest`` is its SHA-256."""
+
+    digest: str
+    payload: JSONValue = None
+    message: str = ""
+
+
+class ApprovalGiven(TaskEvent, frozen=True, tag="task.approval_given"):
+    """Somebody who was asked answered about the payload with that digest."""
+
+    actor: str
+    approved: bool
+    digest: str
+    comment: str = ""
+
+
+class ApprovalRefused(TaskEvent, frozen=True, tag="task.approval_refused"):
+    """An answer did not count; ``reason`` says why."""
+
+    actor: str
+    approved: bool
+    digest: str
+    reason: str
+
+
+class SignalReceived(Event, frozen=True, tag="run.signal_received"):
+    """A signal came. ``id`` names it, so that a repeated one is known."""
+
+    name: str
+    data: JSONValue = None
+    id: str = ""
+    actor: str = "local"
+
+
+class TaskResolved(TaskEvent, frozen=True, tag="task.resolved"):
+    """Somebody decided what came of a call of unknown outcome: succeeded, failed, or retry."""
+
+    attempt: int
+    outcome: str
+    result: JSONValue = None
+    actor: str = "local"
+    reason: str = ""
+
+
+class TaskProgressed(TaskEvent, frozen=True, tag="task.progressed"):
+    """A sign of life of a long call, with what it says about how far it is."""
+
+    attempt: int
+    progress: JSONValue = None
+
+
+class ChildOpened(TaskEvent, frozen=True, tag="task.child_opened"):
+    """A run of the task's workflow was begun, in the same transaction."""
+
+    run: str
+
+
+class ChildWaiting(TaskEvent, frozen=True, tag="task.child_waiting"):
+    """How the child stands: ``moving``, ``timed`` (it waits for a time) or ``helpless``."""
+
+    how: str
+
+
+class ChildEnded(TaskEvent, frozen=True, tag="task.child_ended"):
+    """The task's own run ended, with this status and result."""
+
+    run: str
+    status: str
+    result: JSONValue = None
+    error: str = ""
+
+
 class LateReply(TaskEvent, frozen=True, tag="task.late_reply"):
     """An answer of an attempt that no longer counts. Only what it used matters."""
 
@@ -141,59 +339,23 @@ RunEvent: TypeAlias = (
     | TaskUnblocked
     | TaskCancelled
     | LateReply
+    | TaskDecided
+    | TaskDelayed
+    | TaskExpanded
+    | RoundEnded
+    | TaskFaulted
+    | ApprovalRequested
+    | ApprovalGiven
+    | ApprovalRefused
+    | SignalReceived
+    | TaskResolved
+    | TaskProgressed
+    | ChildOpened
+    | ChildWaiting
+    | ChildEnded
 )
 """Everything that can stand in the stream of a run."""
 
-
-class RunOpened(Event, frozen=True, tag="hive.run_opened"):
-    """A run's stream began."""
-
-    run: str
-    tenant: str = "default"
-    owner: str = "local"
-
-
-class RunClosed(Event, frozen=True, tag="hive.run_closed"):
-    """A run's stream ended: its status and how many events it holds."""
-
-    run: str
-    status: str
-    events: int
-
-
-class BreakerOpened(Event, frozen=True, tag="hive.breaker_opened"):
-    """An endpoint failed too often; no call goes there before ``until``."""
-
-    endpoint: str
-    until: Micros
-    failures: int
-
-
-class BreakerClosed(Event, frozen=True, tag="hive.breaker_closed"):
-    """A call to the endpoint went well again."""
-
-    endpoint: str
-
-
-class ClockSteppedBack(Event, frozen=True, tag="hive.clock_stepped_back"):
-    """The clock showed an earlier time than before, by ``by`` microseconds."""
-
-    by: Micros
-
-
-class UsageAfterEnd(Event, frozen=True, tag="hive.usage_after_end"):
-    """A call answered after its run had ended, whose own stream is closed by then."""
-
-    run: str
-    task: str
-    attempt: int
-    usage: Usage
-
-
-HiveEvent: TypeAlias = (
-    RunOpened | RunClosed | BreakerOpened | BreakerClosed | ClockSteppedBack | UsageAfterEnd
-)
-"""Everything that can stand in the hive's own stream."""
 
 HIVE = "hive"
 """The name of the hive's own stream."""

@@ -1,46 +1,32 @@
 """The workflow as integers: indexes, dependents, ranks.
 
 Compiled once from a `WorkflowSpec` and shared by all its runs; never changes afterwards. Each task
-that declares a compensation gets a second node, ``NAME#undo``, which sleeps until it is needed.
+that declares a compensation gets a second node, ``NAME#undo``, which sleeps until it is needed. A
+run that makes tasks of its own (items, rounds) gets a copy that grows.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Final
 
 import msgspec
 
+from agenthive.core import roots
 from agenthive.core.expressions import Template
-from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.spec import AgentSpec, Effect, TaskSpec, WorkflowSpec
-from agenthive.core.values import JSONObject, JSONValue, Micros, micros
+from agenthive.core.nodes import (
+    NOBODY,
+    UNDO,
+    Node,
+    secret_references,
+    task_names,
+    task_node,
+    undo_names,
+)
+from agenthive.core.spec import AgentSpec, WorkflowSpec
 from agenthive.errors import ConfigurationError
 
-UNDO = "#undo"
-"""What the key of a compensation ends in; no task name may contain a #."""
-
-_DEFAULT_RETRY = RetryPolicy()
-
-
-class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One task, with every default resolved. ``undoes`` is the index a compensation belongs to."""
-
-    key: str
-    agent: AgentSpec
-    action: str
-    description: str
-    parameters: Template
-    effect: Effect
-    retry: RetryPolicy
-    timeout: Micros | None
-    priority: int
-    tolerated: bool
-    endpoint: str
-    references: frozenset[str]
-    undoes: int | None = None
+__all__ = ["UNDO", "Graph", "Node", "secret_references", "topological", "upward_rank"]
 
 
 class Graph:
@@ -48,56 +34,78 @@ class Graph:
 
     ``deps`` and ``dependents`` are direct edges; ``readers[i]`` counts the nodes that need the
     result of i; ``rank[i]`` is the longest way from i to the end in seconds (tasks without a
-    declared duration count as ``unit``); ``undo[i]`` is the index of i's compensation. Tasks of one
-    agent and action are of one kind, numbered in ``kinds``.
+    declared duration count as ``unit``); ``result_reads`` are what the result of a run is made
+    of; ``undo[i]`` is the index of i's compensation. Tasks of one
+    agent and action are of one kind, numbered in ``kinds``. The first ``tasks`` nodes are the
+    author's, those up to ``static`` their compensations. What a run makes of patterns (items,
+    rounds, ...) is appended to a copy of its own: see `own`.
     """
 
     __slots__ = (
-        "dependents", "deps", "index", "keys", "kind_count", "kinds", "lane_agents", "lanes",
-        "nodes", "rank", "readers", "reads", "spec", "tasks", "undo",
+        "_lane_of", "dependents", "deps", "grown", "index", "keys", "kind_count", "kinds",
+        "lane_agents", "lanes", "nodes", "outputs", "owner", "rank", "readers", "reads",
+        "result_reads", "spec", "static", "tasks", "undo",
     )  # fmt: skip
 
     def __init__(self, spec: WorkflowSpec) -> None:
         self.spec = spec
         self.tasks = len(spec.tasks)
+        self.grown = False
+        self.owner: list[int] = []
         agents = {agent.name: agent for agent in spec.agents}
-        self.nodes: list[Node] = [_task_node(task, agents) for task in spec.tasks]
+        self.nodes: list[Node] = [task_node(task, agents) for task in spec.tasks]
         self.undo: dict[int, int] = {}
-        for i, task in enumerate(spec.tasks):
-            if task.compensate is not None:
+        for i in range(self.tasks):
+            pattern = self.nodes[i].undo
+            if pattern is not None:
                 self.undo[i] = len(self.nodes)
-                self.nodes.append(_undo_node(i, task, agents))
+                self.nodes.append(msgspec.structs.replace(pattern, undoes=i))
+        self.static = len(self.nodes)
         self.keys = [node.key for node in self.nodes]
         self.index = {key: i for i, key in enumerate(self.keys)}
         if len(self.index) != len(self.nodes):
             raise ConfigurationError("Two tasks have the same name")
-        self.lanes, self.lane_agents = _lanes(self.nodes)
+        self._lane_of, self.lane_agents = _lanes(self.nodes)
+        self.lanes = [self._lane_of[node.agent.name] for node in self.nodes]
         names = [(task.agent, task.action) for task in spec.tasks]
         numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
         self.kinds = [numbers[name] for name in names]
         self.kind_count = len(numbers)
         self._connect()
+        self.outputs = Template.compile(spec.outputs, roots.outputs()) if spec.outputs else None
+        self.result_reads = self._result_reads()
         self.rank = upward_rank(self.dependents, [t.estimated_duration for t in spec.tasks])
 
     def _connect(self) -> None:
         size = len(self.nodes)
         self.deps: list[tuple[int, ...]] = [()] * size
-        self.dependents: list[list[int]] = [[] for _ in range(size)]
+        self.dependents: list[Sequence[int]] = [[] for _ in range(size)]
         self.reads: list[tuple[int, ...]] = [()] * size
         self.readers = [0] * size
         for i, task in enumerate(self.spec.tasks):
             if task.depends_on:
                 self.deps[i] = self._look_up(task.name, task.depends_on)
                 for dep in self.deps[i]:
-                    self.dependents[dep].append(i)
+                    self.dependents[dep].append(i)  # type: ignore[attr-defined]
         for i, node in enumerate(self.nodes):
             self.reads[i] = self.deps[i]
-            if node.undoes is not None or node.parameters.task_names:
+            alone = node.plain and node.reconcile is None
+            names = node.parameters.task_names if alone else task_names(node)
+            if node.undoes is not None or names:
                 own = () if node.undoes is None else (node.undoes,)
-                named = self._look_up(node.key, node.parameters.task_names)
+                named = self._look_up(node.key, names)
                 self.reads[i] = tuple(dict.fromkeys((*self.deps[i], *named, *own)))
             for dep in self.reads[i]:
                 self.readers[dep] += 1
+            if not node.plain:
+                for dep in self._look_up(node.key, undo_names(node)):
+                    self.readers[dep] += 1
+
+    def _result_reads(self) -> tuple[int, ...]:
+        """The tasks that a run's own result is made of: those of its outputs, or its last ones."""
+        if self.outputs is not None:
+            return self._look_up("outputs", self.outputs.task_names)
+        return tuple([i for i in range(self.tasks) if not self.dependents[i]])
 
     def _look_up(self, name: str, others: Iterable[str]) -> tuple[int, ...]:
         index, tasks = self.index, self.tasks
@@ -107,75 +115,41 @@ class Graph:
             raise ConfigurationError(f"Task '{name}' depends on undefined task '{unknown}'")
         return found
 
+    # Growing, for one run.
 
-def _resolve(agents: dict[str, AgentSpec], task: str, name: str) -> AgentSpec:
-    if name not in agents:
-        raise ConfigurationError(f"Task '{task}' references undefined agent '{name}'")
-    return agents[name]
+    def own(self) -> Graph:
+        """This graph if it is one run's own already, else a copy that may grow."""
+        if self.grown:
+            return self
+        copy = object.__new__(Graph)
+        for name in Graph.__slots__:
+            value = getattr(self, name)
+            setattr(copy, name, value.copy() if isinstance(value, list | dict) else value)
+        copy.grown = True
+        return copy
 
+    def grow(self, owner: int, node: Node, key: str) -> int:
+        """Add a node made from a pattern of ``owner``'s; its index."""
+        index = len(self.nodes)
+        self.nodes.append(node)
+        self.keys.append(key)
+        self.index[key] = index
+        self.owner.append(owner)
+        self.lanes.append(self._lane_of[node.agent.name])
+        self.deps.append(())
+        self.dependents.append(())
+        self.reads.append(self.reads[owner])
+        return index
 
-def _task_node(task: TaskSpec, agents: dict[str, AgentSpec]) -> Node:
-    agent = _resolve(agents, task.name, task.agent)
-    return Node(
-        key=task.name,
-        agent=agent,
-        action=task.action,
-        description=task.description,
-        parameters=_template(task.parameters),
-        effect=task.effect,
-        retry=task.retry or agent.retry or _DEFAULT_RETRY,
-        timeout=_timeout(task.timeout, agent),
-        priority=task.priority,
-        tolerated=task.continue_on_failure,
-        endpoint=agent.where,
-        references=secret_references(task.parameters),
-    )
+    def owner_of(self, index: int) -> int | None:
+        """The node from whose pattern this one was made; None for those of the definition."""
+        return None if index < self.static else self.owner[index - self.static]
 
-
-def _undo_node(i: int, task: TaskSpec, agents: dict[str, AgentSpec]) -> Node:
-    undo = task.compensate
-    assert undo is not None
-    agent = _resolve(agents, task.name, undo.agent)
-    return Node(
-        key=task.name + UNDO,
-        agent=agent,
-        action=undo.action,
-        description=f"compensation of {task.name}",
-        parameters=_template(undo.parameters),
-        effect=undo.effect,
-        retry=undo.retry or agent.retry or _DEFAULT_RETRY,
-        timeout=_timeout(undo.timeout, agent),
-        priority=task.priority,
-        tolerated=False,
-        endpoint=agent.where,
-        references=secret_references(undo.parameters),
-        undoes=i,
-    )
-
-
-def _template(parameters: JSONObject) -> Template:
-    return Template.compile(parameters) if parameters else _NO_PARAMETERS
-
-
-_NO_PARAMETERS: Final = Template.compile({})
-
-
-def _timeout(own: float | None, agent: AgentSpec) -> Micros | None:
-    seconds = own if own is not None else agent.timeout
-    return None if seconds is None else micros(seconds)
-
-
-_NO_REFERENCES: Final[frozenset[str]] = frozenset()
-_REFERENCE: Final = re.compile(r"\$\{(?:env|file|secret):[^}]{1,512}\}")
-
-
-def secret_references(value: JSONValue) -> frozenset[str]:
-    """The secret references that stand anywhere in ``value``."""
-    if isinstance(value, str):
-        return frozenset(_REFERENCE.findall(value)) if "${" in value else _NO_REFERENCES
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    found = [references for part in parts if (references := secret_references(part))]
-    return frozenset[str]().union(*found) if found else _NO_REFERENCES
+    def origin(self, index: int) -> int:
+        """The node of the definition that this one goes back to."""
+        while index >= self.static:
+            index = self.owner[index - self.static]
+        return index
 
 
 def topological(dependents: Sequence[Sequence[int]]) -> list[int]:
@@ -216,16 +190,24 @@ def upward_rank(
     return rank
 
 
-def _lanes(nodes: Sequence[Node]) -> tuple[list[str], dict[str, AgentSpec]]:
-    """For each node the lane it goes through, and the agent of each lane.
+def _lanes(nodes: Sequence[Node]) -> tuple[dict[str, str], dict[str, AgentSpec]]:
+    """For each agent's name the lane to it, and the agent of each lane.
 
     Equal agents share a lane in all runs, so that their slots and breakers are shared too.
     """
-    names: dict[str, str] = {}
+    names: dict[str, str] = {NOBODY.name: ""}
     agents: dict[str, AgentSpec] = {}
-    for agent in (node.agent for node in nodes):
-        if agent.name not in names:
-            digest = sha256(msgspec.json.encode(agent)).hexdigest()[:16]
-            names[agent.name] = f"{agent.name}-{digest}"
-            agents[names[agent.name]] = agent
-    return [names[node.agent.name] for node in nodes], agents
+    for node in nodes:
+        alone = node.plain and node.reconcile is None
+        for agent in (node.agent,) if alone else [one.agent for one in node.patterns()]:
+            if agent.name not in names:
+                digest = sha256(_as_written(agent)).hexdigest()[:16]
+                names[agent.name] = f"{agent.name}-{digest}"
+                agents[names[agent.name]] = agent
+    return names, agents
+
+
+def _as_written(agent: AgentSpec) -> bytes:
+    """An agent as it comes back from the journal, where 9 seconds are 9.0."""
+    read = msgspec.json.decode(msgspec.json.encode(agent), type=AgentSpec)
+    return msgspec.json.encode(read)

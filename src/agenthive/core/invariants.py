@@ -57,7 +57,7 @@ def _usable(state: RunState, dep: int) -> bool:
     kind = state.state[dep]
     if kind is TaskState.FAILED:
         return state.graph.nodes[dep].tolerated
-    return kind is TaskState.SUCCEEDED or kind in COMPENSATION
+    return kind in (TaskState.SUCCEEDED, TaskState.BYPASSED) or kind in COMPENSATION
 
 
 def _ends(state: RunState) -> list[str]:

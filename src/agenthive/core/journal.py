@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
+from typing import TypeAlias
 
 import msgspec
 
@@ -20,6 +21,9 @@ VERSION = 1
 
 GENESIS = bytes(32)
 """What the first record of a stream is chained to."""
+
+Link: TypeAlias = tuple[int, bytes]
+"""The number and the ``prev`` that the next record of a stream must have."""
 
 
 def digest(record: Record, prev: bytes) -> bytes:
@@ -60,18 +64,41 @@ def check(records: Iterable[Record]) -> Iterator[Record]:
 
     Raises StoreCorrupt at the first that does not, JournalTooNew at one from a later version.
     """
-    prev, expected = GENESIS, 1
+    link: Link = (1, GENESIS)
     for record in records:
-        if record.v > VERSION:
-            raise JournalTooNew(
-                f"stream {record.stream}: record {record.seq} has version {record.v}, "
-                f"this agenthive reads up to {VERSION}",
-                hint="Open this home with the agenthive that wrote it, or a later one.",
-            )
-        if record.seq != expected or record.prev != prev or digest(record, prev) != record.hash:
-            raise StoreCorrupt(
-                f"stream {record.stream}: the chain breaks at record {record.seq}",
-                hint="Restore the journal from a backup; do not go on with this one.",
-            )
-        prev, expected = record.hash, record.seq + record.count
+        link = _linked(record, link)
         yield record
+
+
+class Chains:
+    """Checks the records of many streams as they come, those of each in order from its first."""
+
+    def __init__(self) -> None:
+        self._links: dict[str, Link] = {}
+
+    def follow(self, record: Record) -> None:
+        """The next record. Raises StoreCorrupt, JournalTooNew."""
+        link = self._links.get(record.stream, (1, GENESIS))
+        self._links[record.stream] = _linked(record, link)
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """How many facts each stream has."""
+        return {stream: expected - 1 for stream, (expected, _) in self._links.items()}
+
+
+def _linked(record: Record, link: Link) -> Link:
+    """What the next record must follow, if this one follows ``link``."""
+    expected, prev = link
+    if record.v > VERSION:
+        raise JournalTooNew(
+            f"stream {record.stream}: record {record.seq} has version {record.v}, "
+            f"this agenthive reads up to {VERSION}",
+            hint="Open this home with the agenthive that wrote it, or a later one.",
+        )
+    if record.seq != expected or record.prev != prev or digest(record, prev) != record.hash:
+        raise StoreCorrupt(
+            f"stream {record.stream}: the chain breaks at record {record.seq}",
+            hint="Restore the journal from a backup; do not go on with this one.",
+        )
+    return record.seq + record.count, record.hash

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from agenthive.core import blobs
 from agenthive.core import events as ev
 from agenthive.core.estimates import Estimates
 from agenthive.core.keys import Keys
-from agenthive.core.ports import Record, RunRow
+from agenthive.core.ports import Batch, Record, RunRow
 from agenthive.core.run_state import RunState
+from agenthive.core.scope import scope
 from agenthive.core.spec import AgentSpec
 from agenthive.core.states import CLOSED, TaskState
-from agenthive.core.values import JSONObject, JSONValue
+from agenthive.core.values import JSONObject
 
 
 class Live:
     """One open run.
 
     ``written`` is the number of its last event that is in a batch, ``durable`` that of its last
-    event on disk.
+    event on disk. ``caching`` is the key under which the result of a call will be kept for equal
+    ones; ``told`` how the run that waits for this one was last told that it stands.
     """
 
     __slots__ = (
-        "_row_status", "durable", "estimates", "intent", "key", "missing", "pending", "rank", "run",
-        "state", "stopping", "written",
+        "_row_status", "caching", "durable", "estimates", "intent", "key", "missing", "pending",
+        "rank", "run", "state", "stopping", "told", "written",
     )  # fmt: skip
 
     def __init__(self, run: str, state: RunState) -> None:
@@ -36,12 +39,14 @@ class Live:
         self.intent: ev.TaskStarted | None = None
         self.written = 0
         self.durable = 0
+        self.caching: dict[int, str] = {}
+        self.told = "moving"
         self._row_status = ""
 
     @property
     def parked(self) -> bool:
         """Whether nothing moves the run without somebody's help, and that is on disk."""
-        return self.state.parked is not None and self.durable == self.state.seq
+        return self.state.helpless and self.durable == self.state.seq
 
     @property
     def over(self) -> bool:
@@ -55,45 +60,43 @@ class Live:
     def parameters(self, index: int) -> JSONObject:
         """A task's parameters with their expressions evaluated. Raises ExpressionError."""
         template = self.state.graph.nodes[index].parameters
-        value = template.value if template.constant else template.render(self._scope(index))
+        value = template.value if template.constant else template.render(scope(self.state, index))
         assert isinstance(value, dict)
         return value
 
     def dependencies(self, index: int) -> JSONObject:
-        """Name -> result of what a task depends on (a tolerated failure gives None)."""
+        """Name -> result of what a task depends on (a tolerated failure gives None).
+
+        A compensation depends on nothing: what its task has read may be gone by then.
+        """
         graph, results = self.state.graph, self.state.results
-        if not graph.deps[index]:
+        if graph.nodes[index].undoes is not None:
             return {}
-        return {graph.keys[dep]: results.get(dep) for dep in graph.deps[index]}
+        deps = graph.deps[index if index < graph.static else graph.origin(index)]
+        if not deps:
+            return {}
+        return {graph.keys[dep]: results.get(dep) for dep in deps}
 
-    def _scope(self, index: int) -> dict[str, JSONValue]:
-        state = self.state
-        tasks: dict[str, JSONValue] = {
-            state.graph.keys[i]: self._task_view(i) for i in state.graph.reads[index]
-        }
-        run: JSONObject = {"id": state.run, "name": state.name}
-        return {"tasks": tasks, "inputs": state.inputs, "run": run}
+    def rank_of(self, index: int) -> float:
+        """How far a task is from the end of the run; an item or a round as far as its task."""
+        rank = self.rank
+        return rank[index] if index < len(rank) else rank[self.state.graph.origin(index)]
 
-    def _task_view(self, index: int) -> JSONObject:
-        fault = self.state.faults.get(index)
-        return {
-            "result": self.state.results.get(index),
-            "status": str(self.state.state[index]),
-            "error": None if fault is None else fault.message,
-        }
-
-    def record(self, rules: int) -> Record:
-        """What has not been written yet, as one record."""
+    def record(self, rules: int, batch: Batch) -> Record:
+        """What has not been written yet, as one record. Large values go into the batch."""
         events, self.pending = self.pending, []
         first = self.written + 1
         self.written += len(events)
+        payload = ev.encode(events)
+        if len(payload) > blobs.LARGE:
+            payload = ev.encode(blobs.lift(self.run, events, batch))
         return Record(
             stream=self.run,
             seq=first,
             count=len(events),
             at=events[-1].at,
             type="run",
-            payload=ev.encode(events),
+            payload=payload,
             rules=rules,
         )
 

@@ -7,13 +7,28 @@ do is read a clock, draw a number, or skip the tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Never, TypeAlias
+from typing import Final, TypeAlias
+
+import msgspec
 
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
+from agenthive.core.entries import (
+    ENTRIES,
+    LEAVING,
+    STAYING,
+    Entry,
+    explain,
+    forget,
+    given_up,
+    next_undo,
+    other_ended,
+    tolerated,
+)
+from agenthive.core.nodes import UNDO
+from agenthive.core.notes import NOTES, Note, child_waiting
 from agenthive.core.rules import stopping
-from agenthive.core.run_state import RunState
+from agenthive.core.run_state import INPUTS, RunState
 from agenthive.core.spec import Effect, FailureStrategy
 from agenthive.core.states import CLOSED, OPEN, UNSTARTED, RunStatus, TaskState
 from agenthive.core.transitions import (
@@ -25,15 +40,15 @@ from agenthive.core.transitions import (
 )
 from agenthive.errors import InvalidTransition
 
-RULES: Final = 1
+RULES: Final = 2
 """The version of these rules; every record carries the one it was written under."""
 
 Out: TypeAlias = "list[cmd.RunCommand]"
-Note: TypeAlias = Callable[[RunState, int, Never], None]
 _Fact: TypeAlias = tuple[dict[TaskState, TaskState | Chooser], Note | None, int | None]
 
 # Looked up once: in Python 3.11 that costs more than what is done with them.
 _READY, _RUNNING, _RUN_RUNNING = TaskState.READY, TaskState.RUNNING, RunStatus.RUNNING
+_BLOCKED, _UNKNOWN = TaskState.BLOCKED, TaskState.UNKNOWN_OUTCOME
 
 
 def step(state: RunState, event: ev.RunEvent) -> list[cmd.RunCommand]:
@@ -44,8 +59,8 @@ def step(state: RunState, event: ev.RunEvent) -> list[cmd.RunCommand]:
     fact = _FACTS.get(type(event))  # type: ignore[arg-type]
     if fact is not None:
         _task_event(state, event, fact, out)  # type: ignore[arg-type]
-    elif isinstance(event, ev.LateReply):
-        _late(state, event)
+    elif type(event) in STILL:
+        STILL[type(event)](state, _index(state, event), event)  # type: ignore[arg-type, index]
     else:
         _run_event(state, event, out)
     # The common case first: while something is under way or ready, no row of RUNNING can hold.
@@ -63,22 +78,18 @@ def _task_event(state: RunState, event: ev.TaskEvent, fact: _Fact, out: Out) -> 
     current = ahead is None or event.attempt == state.attempts[task] + ahead  # type: ignore[attr-defined]
     if target is None or not current:
         raise InvalidTransition(_refusal(state, task, event))
-    if not isinstance(target, TaskState):
-        target = target(state, task, event)  # type: ignore[arg-type]
+    moved: TaskState | None = target if isinstance(target, TaskState) else None
+    if moved is None:
+        moved = target(state, task, event)  # type: ignore[operator, arg-type]
     if note is not None:
         note(state, task, event)  # type: ignore[arg-type]
     touched: list[int] = []
-    _enter(state, task, target, event.at, touched, out)
+    if moved is not None:
+        _enter(state, task, moved, event.at, touched, out)
+    elif type(event) in STAYING:
+        STAYING[type(event)](state, task, touched, out)
     if touched:
         _settle_tasks(state, touched, event.at, out)
-
-
-def _late(state: RunState, event: ev.LateReply) -> None:
-    """An answer that no longer counts settles what its call cost, once."""
-    task = _index(state, event)
-    if (task, event.attempt) not in state.unpaid:
-        raise InvalidTransition(_refusal(state, task, event))
-    state.unpaid.discard((task, event.attempt))
 
 
 def _index(state: RunState, event: ev.TaskEvent) -> int:
@@ -100,56 +111,31 @@ def _name(event: ev.Event) -> str:
     return str(event.__struct_config__.tag)
 
 
-# What a fact adds to the state, besides moving the task.
+# Facts that move nothing.
 
 
-def _note_started(state: RunState, task: int, event: ev.TaskStarted) -> None:
-    state.attempts[task] = event.attempt
+def _late(state: RunState, task: int, event: ev.LateReply) -> None:
+    """An answer that no longer counts settles what its call cost, once."""
+    if (task, event.attempt) not in state.unpaid:
+        raise InvalidTransition(_refusal(state, task, event))
+    state.unpaid.discard((task, event.attempt))
 
 
-def _note_succeeded(state: RunState, task: int, event: ev.TaskSucceeded) -> None:
-    state.faults.pop(task, None)
-    if state.readers[task]:
-        state.results[task] = event.result
-    if task in state.graph.undo:
-        state.ended.append(task)
+def _progressed(state: RunState, task: int, event: ev.TaskProgressed) -> None:
+    state.progress[task] = event.progress
 
 
-def _note_failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
-    state.faults[task] = event.fault
-    retry = state.graph.nodes[task].retry
-    wait = retry.delay(event.attempt, event.draw, event.fault.retry_after)
-    state.wake_at[task] = event.at + wait
-    if event.usage is None:
-        state.unpaid.add((task, event.attempt))
+def _refused(state: RunState, task: int, event: ev.ApprovalRefused) -> None:
+    state.refusals += 1
 
 
-def _note_lost(state: RunState, task: int, event: ev.TaskLost) -> None:
-    state.losses[task] = state.losses.get(task, 0) + 1
-    state.unpaid.add((task, event.attempt))
-
-
-def _note_cancelled(state: RunState, task: int, event: ev.TaskCancelled) -> None:
-    state.unpaid.add((task, event.attempt))
-
-
-def _note_blocked(state: RunState, task: int, event: ev.TaskBlocked) -> None:
-    state.blocked[task] = (event.reason, event.detail)
-
-
-def _note_unblocked(state: RunState, task: int, event: ev.TaskUnblocked) -> None:
-    state.blocked.pop(task, None)
-
-
-_NOTES: Final[dict[type[ev.TaskEvent], Note]] = {
-    ev.TaskStarted: _note_started,
-    ev.TaskSucceeded: _note_succeeded,
-    ev.TaskFailed: _note_failed,
-    ev.TaskLost: _note_lost,
-    ev.TaskCancelled: _note_cancelled,
-    ev.TaskBlocked: _note_blocked,
-    ev.TaskUnblocked: _note_unblocked,
+STILL: Final[dict[type[ev.TaskEvent], Note]] = {
+    ev.LateReply: _late,
+    ev.TaskProgressed: _progressed,
+    ev.ApprovalRefused: _refused,
+    ev.ChildWaiting: child_waiting,
 }
+"""What each of these facts adds to the state, though its task stays where it is."""
 
 
 def _facts() -> dict[type[ev.TaskEvent], _Fact]:
@@ -162,7 +148,7 @@ def _facts() -> dict[type[ev.TaskEvent], _Fact]:
     return {
         kind: (
             {state: row[kind] for state, row in EVENT_MOVES.items() if kind in row},
-            _NOTES.get(kind),
+            NOTES.get(kind),
             int(kind is ev.TaskStarted) if "attempt" in kind.__struct_fields__ else None,
         )
         for kind in kinds
@@ -185,7 +171,9 @@ def _enter(
     state.counts[new] += 1
     if (old in OPEN) is not (new in OPEN) or state.stopping:
         state.open += state.counts_as_open(new) - state.counts_as_open(old)
-    entered = _ON_ENTRY.get(new)
+    if old is _BLOCKED or old is _UNKNOWN:
+        LEAVING[old](state, task)
+    entered = _ENTRIES.get(new)
     if entered is not None:
         entered(state, task, touched, out)
 
@@ -210,83 +198,22 @@ _MOVES_WHILE_GOING: Final = {
 """The same table for a run that is not stopping, without the guards that ask for just that."""
 
 
-def _on_ready(state: RunState, task: int, touched: list[int], out: Out) -> None:
-    out.append(cmd.OfferTask(state.seq, task))
-    if state.stopping:
-        touched.append(task)
-
-
-def _on_running(state: RunState, task: int, touched: list[int], out: Out) -> None:
-    out.append(cmd.CallAgent(state.seq, task, state.attempts[task]))
-
-
-def _on_backing_off(state: RunState, task: int, touched: list[int], out: Out) -> None:
-    out.append(cmd.WakeTask(state.seq, task, state.wake_at[task]))
-
-
-def _on_succeeded(state: RunState, task: int, touched: list[int], out: Out) -> None:
-    graph, pending = state.graph, state.pending
-    for dependent in graph.dependents[task]:
-        pending[dependent] -= 1
-        # One that waits for more cannot move yet: no guard of WAITING has come true.
-        if not pending[dependent]:
-            touched.append(dependent)
-    _forget(state, task)
-    if task >= graph.tasks:
-        _undo_ended(state, task, touched)
-
-
 def _on_failed(state: RunState, task: int, touched: list[int], out: Out) -> None:
+    """The one end that may stop the run."""
+    explain(state, task)
     if task >= state.graph.tasks:
-        state.undo_failures += 1
-        _undo_ended(state, task, touched)
-        return
-    if state.graph.nodes[task].tolerated:
-        _on_succeeded(state, task, touched, out)
-        return
-    state.hard_failures += 1
-    _on_given_up(state, task, touched, out)
-    if state.strategy is FailureStrategy.STOP and not state.stopping:
-        _stop(state, touched, out, cancel_all=False)
+        forget(state, task)
+        other_ended(state, task, touched, out)
+    elif state.graph.nodes[task].tolerated:
+        tolerated(state, task, touched, out)
+    else:
+        state.hard_failures += 1
+        given_up(state, task, touched, out)
+        if state.strategy is FailureStrategy.STOP and not state.stopping:
+            _stop(state, touched, out, cancel_all=False)
 
 
-def _on_given_up(state: RunState, task: int, touched: list[int], out: Out) -> None:
-    """It ended without a result: what depends on it never starts."""
-    for dependent in state.graph.dependents[task]:
-        state.pending[dependent] -= 1
-        state.broken.add(dependent)
-        touched.append(dependent)
-    _forget(state, task)
-
-
-def _on_unknown(state: RunState, task: int, touched: list[int], out: Out) -> None:
-    if task >= state.graph.tasks:
-        state.undo_failures += 1
-        _undo_ended(state, task, touched)
-
-
-def _forget(state: RunState, task: int) -> None:
-    """Let go of the results that only this task still needed."""
-    for read in state.graph.reads[task]:
-        state.readers[read] -= 1
-        if not state.readers[read]:
-            state.results.pop(read, None)
-    if state.wake_at:
-        state.wake_at.pop(task, None)
-    if state.blocked:
-        state.blocked.pop(task, None)
-
-
-_ON_ENTRY: Final[dict[TaskState, Callable[[RunState, int, list[int], Out], None]]] = {
-    TaskState.READY: _on_ready,
-    TaskState.RUNNING: _on_running,
-    TaskState.BACKING_OFF: _on_backing_off,
-    TaskState.SUCCEEDED: _on_succeeded,
-    TaskState.FAILED: _on_failed,
-    TaskState.SKIPPED: _on_given_up,
-    TaskState.CANCELLED: _on_given_up,
-    TaskState.UNKNOWN_OUTCOME: _on_unknown,
-}
+_ENTRIES: Final[dict[TaskState, Entry]] = ENTRIES | {TaskState.FAILED: _on_failed}
 
 
 # Moving the run.
@@ -310,6 +237,8 @@ def _run_event(state: RunState, event: ev.RunEvent, out: Out) -> None:
         # Who waited for somebody before the process ended has waited all the time since.
         state.away += event.away if state.parked is None else _waited(state, event.at)
         _set_deadline(state, out)
+    elif isinstance(event, ev.SignalReceived):
+        _signal(state, event, touched)
     elif isinstance(event, ev.CancelRequested):
         state.cancelling = True
         _stop(state, touched, out, cancel_all=True)
@@ -319,11 +248,32 @@ def _run_event(state: RunState, event: ev.RunEvent, out: Out) -> None:
     _settle_tasks(state, touched, event.at, out)
 
 
+def _signal(state: RunState, event: ev.SignalReceived, touched: list[int]) -> None:
+    """Whoever has waited for it longest takes it; else it is kept."""
+    flow = state.begin_flow()
+    if event.id:
+        flow.seen[event.id] = None
+    listening = flow.listening.get(event.name)
+    if listening:
+        task = next(iter(listening))
+        flow.received[task] = flow.passed[task] = event.data
+        touched.append(task)
+    else:
+        flow.kept.setdefault(event.name, []).append(event.data)
+
+
 def _submitted(state: RunState, event: ev.RunSubmitted) -> None:
     if state.seq != 1:
         raise InvalidTransition(f"run {event.run}: submitted twice")
     state.run, state.name, state.inputs = event.run, event.name, event.inputs
     state.tenant, state.owner, state.created = event.tenant, event.owner, event.at
+    if event.blob is not None:
+        state.blobs[INPUTS] = event.blob
+    state.parent = event.parent
+    if event.parent is not None:
+        # Whoever waits for it reads what its result is made of.
+        for task in state.graph.result_reads:
+            state.readers[task] += 1
 
 
 def _waited(state: RunState, at: int) -> int:
@@ -343,12 +293,17 @@ def _stop(state: RunState, touched: list[int], out: Out, *, cancel_all: bool) ->
     if not state.stopping:
         state.stopping = True
         state.open -= state.counts[TaskState.UNKNOWN_OUTCOME]
-    for task in range(state.graph.tasks):
-        if state.state[task] in UNSTARTED:
+    graph = state.graph
+    for task in range(len(graph.nodes)):
+        kind = state.state[task]
+        if graph.nodes[task].undoes is not None:
+            continue
+        if kind in UNSTARTED:
             touched.append(task)
-        elif state.state[task] is TaskState.RUNNING and (
-            cancel_all or state.graph.nodes[task].effect is Effect.NONE
-        ):
+        elif kind is TaskState.EXPANDED:
+            touched.append(task)
+            out.append(cmd.StopChild(state.seq, task))
+        elif kind is TaskState.RUNNING and (cancel_all or graph.nodes[task].effect is Effect.NONE):
             out.append(cmd.StopCall(state.seq, task, state.attempts[task]))
 
 
@@ -384,23 +339,20 @@ def _enter_run(state: RunState, at: int, out: Out) -> None:
     elif state.status is RunStatus.COMPENSATING:
         # The author's tasks are over: what a compensation leaves unknown keeps nothing open.
         state.stopping = True
-        undo = state.graph.undo
-        state.to_undo = [undo[i] for i in state.ended if state.state[i] is TaskState.SUCCEEDED]
+        undoable = [i for i in state.ended if state.state[i] is TaskState.SUCCEEDED]
+        state.to_undo = [_undo_of(state, i) for i in undoable]
         touched: list[int] = []
-        _next_undo(state, touched)
+        next_undo(state, touched)
         _settle_tasks(state, touched, at, out)
 
 
-def _undo_ended(state: RunState, task: int, touched: list[int]) -> None:
-    owner = state.graph.nodes[task].undoes
-    assert owner is not None
-    touched.append(owner)
-    _next_undo(state, touched)
-
-
-def _next_undo(state: RunState, touched: list[int]) -> None:
-    state.undoing = state.to_undo.pop() if state.to_undo else None
-    if state.undoing is not None:
-        owner = state.graph.nodes[state.undoing].undoes
-        assert owner is not None
-        touched.extend((owner, state.undoing))
+def _undo_of(state: RunState, task: int) -> int:
+    """The compensation of a task; that of an item or a round is made now."""
+    undo = state.graph.undo.get(task)
+    if undo is None:
+        pattern = state.graph.nodes[task].undo
+        assert pattern is not None
+        node = msgspec.structs.replace(pattern, undoes=task)
+        undo = state.grow(task, node, state.graph.keys[task] + UNDO, new=TaskState.DORMANT)
+        state.graph.undo[task] = undo
+    return undo

@@ -51,6 +51,8 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``references`` are the secret references that the definition itself holds in the parameters:
     only those may be resolved, never one that came in with a result.
     ``timeout`` is seconds, None without a bound; the runtime enforces it by cancelling.
+    ``output_schema`` is what the result must be like, ``complaint`` what was wrong with the last
+    one; ``progress`` is what an earlier attempt said last about how far it was.
     """
 
     run: str
@@ -64,14 +66,21 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     description: str = ""
     references: frozenset[str] = frozenset()
     timeout: float | None = None
+    output_schema: JSONObject | None = None
+    complaint: str = ""
+    progress: JSONValue = None
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What came of a call: a result (any JSON) or a fault, and what it used."""
+    """What came of a call: a result (any JSON) or a fault, and what it used.
+
+    ``cached`` names the ``run/task`` whose result this is, if nothing was called.
+    """
 
     result: JSONValue = None
     fault: Fault | None = None
     usage: Usage | None = None
+    cached: str = ""
 
 
 class Agent(Protocol):
@@ -100,6 +109,13 @@ class Agents(Protocol):
     def close(self) -> Awaitable[None]:
         """Close every agent that was made."""
         ...
+
+
+class Blob(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Where a large value is: the SHA-256 of its JSON in hex, and how many bytes that has."""
+
+    digest: str
+    size: int
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -140,12 +156,63 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     owner: str = "local"
 
 
+class Cached(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A result that equal calls may use again. ``origin`` is the ``run/task`` that it is of.
+
+    ``result`` is JSON. Nobody uses it after ``expires`` (None: always).
+    """
+
+    key: str
+    origin: str
+    result: bytes
+    at: Micros
+    expires: Micros | None = None
+
+
 class Batch(msgspec.Struct, kw_only=True):
-    """All that one transaction writes: records in order, definitions, rows of the run list."""
+    """All that one transaction writes: records in order, definitions, rows of the run list.
+
+    ``blobs`` are large values, (digest, JSON). ``uses`` says which definitions and blobs a stream
+    needs, (stream, digest). ``drops`` are streams that go before anything is written, each with
+    its row, and with the definitions and blobs that no other stream uses. ``cached`` are results
+    that equal calls may use again.
+    """
 
     records: list[Record] = []
     definitions: list[tuple[str, bytes]] = []
     runs: list[RunRow] = []
+    blobs: list[tuple[str, bytes]] = []
+    uses: list[tuple[str, str]] = []
+    drops: list[str] = []
+    cached: list[Cached] = []
+
+    def take(self, other: Batch) -> None:
+        """Write what the other would write as well."""
+        for name in self.__struct_fields__:
+            getattr(self, name).extend(getattr(other, name))
+
+
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of a journal: what is in it by kind, then what it takes on the disk.
+
+    ``file`` is all of its main file, ``free`` the part that waits to be used again or given back,
+    ``log`` what was written and not yet moved there.
+    """
+
+    records: int = 0
+    blobs: int = 0
+    definitions: int = 0
+    file: int = 0
+    free: int = 0
+    log: int = 0
+
+
+class StreamSize(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of one stream, and of the blobs it uses (others may use them too)."""
+
+    stream: str
+    records: int
+    blobs: int
 
 
 class Store(Protocol):
@@ -164,12 +231,36 @@ class Store(Protocol):
         """Records of a stream whose events come after event number ``after``, oldest first."""
         ...
 
+    def last(self, stream: str) -> Awaitable[Record | None]:
+        """The last record of a stream."""
+        ...
+
     def scan(self, after: int = 0, limit: int = 1000) -> Awaitable[Sequence[Record]]:
         """Records of all streams with ``pos`` > ``after``, in the order they were committed."""
         ...
 
     def definition(self, digest: str) -> Awaitable[bytes | None]:
         """The definition with that digest."""
+        ...
+
+    def blob(self, digest: str) -> Awaitable[bytes | None]:
+        """The blob with that digest."""
+        ...
+
+    def sizes(self, streams: Sequence[str] | None = None) -> Awaitable[Sizes]:
+        """How much is in the journal; with ``streams``, only what would go with them."""
+        ...
+
+    def largest(self, limit: int = 20) -> Awaitable[Sequence[StreamSize]]:
+        """The largest streams, largest first."""
+        ...
+
+    def shrink(self) -> Awaitable[int]:
+        """Give some free space back to the disk; the bytes given, 0 when there is no more."""
+        ...
+
+    def cached(self, key: str) -> Awaitable[Cached | None]:
+        """The result that is kept under that key; it may have expired."""
         ...
 
     def runs(
@@ -184,4 +275,12 @@ class Store(Protocol):
 
     def close(self) -> Awaitable[None]:
         """Write what is pending, then let go of the files."""
+        ...
+
+
+class Calendar(Protocol):
+    """What cron expressions mean: zones, and days of the week."""
+
+    def next_after(self, cron: str, zone: str, after: Micros) -> Micros | None:
+        """The first planned time after ``after``; None if there is none."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from agenthive.core import blobs
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.machine import step
@@ -12,17 +13,30 @@ from agenthive.core.run_state import RunState
 from agenthive.errors import StoreCorrupt
 
 
-def facts(records: Iterable[Record]) -> Iterator[tuple[int, ev.RunEvent]]:
-    """(number, event) of every fact in the records of a run's stream."""
+def facts(
+    records: Iterable[Record], contents: blobs.Contents | None = None
+) -> Iterator[tuple[int, ev.RunEvent]]:
+    """(number, event) of every fact in the records of a run's stream.
+
+    With ``contents`` large values are filled in. Raises StoreCorrupt.
+    """
     for record in records:
-        yield from enumerate(ev.decode_run(record.payload), record.seq)
+        for seq, event in enumerate(ev.decode_run(record.payload), record.seq):
+            yield seq, event if contents is None else blobs.filled(event, contents)
 
 
-def replay(graph: Graph, records: Iterable[Record]) -> RunState:
-    """The state that these records lead to. The commands on the way are not carried out."""
+def replay(
+    graph: Graph, records: Iterable[Record], contents: blobs.Contents | None = None
+) -> RunState:
+    """The state that these records lead to. The commands on the way are not carried out.
+
+    With ``contents`` the large values that are still to be read are filled in. Raises StoreCorrupt.
+    """
     state = RunState(graph)
     for _, event in facts(records):
         step(state, event)
+    if contents is not None:
+        blobs.fill(state, contents)
     return state
 
 

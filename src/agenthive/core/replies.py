@@ -13,6 +13,7 @@ import msgspec
 
 from agenthive.core.ports import Fault, Reply, Usage
 from agenthive.core.values import JSONValue
+from agenthive.errors import DefinitionError
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder()
@@ -28,10 +29,18 @@ def vetted(reply: Reply) -> Reply:
     try:
         if reply.fault is not None:
             return Reply(fault=_fault(reply.fault), usage=usage)
-        return Reply(result=_plain(reply.result), usage=usage)
+        return Reply(result=_plain(reply.result), usage=usage, cached=_text(reply.cached))
     except Exception as error:
         what = f"the reply is not JSON: {type(error).__name__}: {_text(error)[:200]}"
         return Reply(fault=Fault(kind="invalid_reply", message=what, counts=False), usage=usage)
+
+
+def plain_json(value: JSONValue) -> JSONValue:
+    """The value as the journal will have it. Raises DefinitionError if it cannot hold it."""
+    try:
+        return _plain(value)
+    except Exception as error:
+        raise DefinitionError(f"this is not JSON: {_text(error)[:200]}") from None
 
 
 def _plain(value: JSONValue) -> JSONValue:

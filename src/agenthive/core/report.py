@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from agenthive.core import events as ev
+from agenthive.core.blobs import Contents
 from agenthive.core.graph import Graph
 from agenthive.core.machine import step
 from agenthive.core.ports import Record, Usage
@@ -75,7 +76,6 @@ class _Bill:
 
     def __init__(self) -> None:
         self.usage: dict[str, list[Usage]] = {}
-        self.results: dict[str, JSONValue] = {}
         self.times: dict[str, tuple[Micros, Micros]] = {}
 
     def take(self, event: ev.RunEvent) -> None:
@@ -87,8 +87,6 @@ class _Bill:
             self.times[event.task] = (first, event.at)
             if event.usage is not None:
                 self.usage.setdefault(event.task, []).append(event.usage)
-            if isinstance(event, ev.TaskSucceeded):
-                self.results[event.task] = event.result
 
     def cost(self, task: str) -> int:
         return sum(usage.cost or 0 for usage in self.usage.get(task, ()))
@@ -97,12 +95,14 @@ class _Bill:
         return sum(u.input_tokens + u.output_tokens for u in self.usage.get(task, ()))
 
 
-def report(graph: Graph, records: Iterable[Record]) -> RunReport:
-    """Fold the records of one run."""
+def report(graph: Graph, records: Iterable[Record], contents: Contents | None = None) -> RunReport:
+    """Fold the records of one run; large results are filled in from ``contents``."""
     state, bill = RunState(graph), _Bill()
-    for _, event in facts(records):
+    state.keep = True
+    for _, event in facts(records, contents):
         step(state, event)
         bill.take(event)
+    graph = state.graph
     tasks = {
         key: _task(state, bill, i)
         for i, key in enumerate(graph.keys)
@@ -114,7 +114,7 @@ def report(graph: Graph, records: Iterable[Record]) -> RunReport:
         name=state.name,
         status=state.status,
         tasks=tasks,
-        results={key: bill.results[key] for key in tasks if key in bill.results},
+        results=_results(state, tasks),
         errors={key: str(task.error) for key, task in tasks.items() if task.error},
         completed_tasks=state.succeeded,
         total_tasks=graph.tasks,
@@ -132,12 +132,22 @@ def _task(state: RunState, bill: _Bill, index: int) -> TaskReport:
         status=state.state[index],
         attempts=state.attempts[index],
         cost_usd=bill.cost(key) / NANO,
-        result=bill.results.get(key, msgspec.UNSET),
+        result=state.results.get(index, msgspec.UNSET),
         error=_error(state, index),
         tokens=bill.tokens(key),
         started=times[0] if times else None,
         ended=times[1] if times else None,
     )
+
+
+def _results(state: RunState, tasks: dict[str, TaskReport]) -> dict[str, JSONValue]:
+    """Name -> result; what items and rounds gave is in the result of their task."""
+    found = {key: state.results.get(state.graph.index[key], msgspec.UNSET) for key in tasks}
+    return {
+        key: result
+        for key, result in found.items()
+        if result is not msgspec.UNSET and state.graph.index[key] < state.graph.static
+    }
 
 
 def _error(state: RunState, index: int) -> str | msgspec.UnsetType:

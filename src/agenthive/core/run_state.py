@@ -6,8 +6,13 @@ Plain data: everything here follows from the run's events alone.
 
 from __future__ import annotations
 
+from typing import Final
+
+from agenthive.core.events import Parent
+from agenthive.core.flow import Flow
 from agenthive.core.graph import Graph
-from agenthive.core.ports import Fault
+from agenthive.core.nodes import Node, Step
+from agenthive.core.ports import Blob, Fault
 from agenthive.core.spec import FailureStrategy
 from agenthive.core.states import COMPENSATION, OPEN, RunStatus, TaskState
 from agenthive.core.values import JSONObject, JSONValue, Micros, micros
@@ -15,6 +20,9 @@ from agenthive.core.values import JSONObject, JSONValue, Micros, micros
 _TIMED = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
 _UNDER_WAY = frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING})
 
+
+INPUTS: Final = -1
+"""Where `RunState.blobs` notes the run's inputs."""
 
 _NONE = dict.fromkeys(TaskState, 0)
 
@@ -27,15 +35,20 @@ class RunState:
     keep the run from ending. ``results`` keeps what some open task will still read. ``since[i]`` is
     when i came into its state. ``parked`` is since when only somebody's help is awaited; that, and
     the time during which no process had the run, is ``away`` from its time-out. ``unpaid`` holds
-    (task, attempt) of calls that ended without saying what they used.
+    (task, attempt) of calls that ended without saying what they used. ``extra`` counts what
+    succeeded and is no task of the author's. ``flow`` is None until a task needs it. ``keep`` lets
+    go of no result: for whoever wants to see them all. ``blobs`` says where large results (and
+    `INPUTS`) are that a replay has met; in ``results`` the same references stand for them until
+    somebody fills them in.
     """
 
     __slots__ = (
-        "attempts", "away", "blocked", "broken", "cancelling", "counts", "created", "ended",
-        "faults", "finished", "graph", "hard_failures", "inputs", "last_at", "losses", "name",
-        "open", "owner", "parked", "pending", "readers", "results", "run", "seq", "since",
-        "started", "state", "status", "stopping", "tenant", "timed_out", "to_undo",
-        "undo_failures", "undoing", "unpaid", "wake_at",
+        "attempts", "away", "blobs", "blocked", "broken", "cancelling", "counts", "created",
+        "ended", "extra", "faults", "finished", "flow", "graph", "hard_failures", "inputs", "keep",
+        "last_at", "losses", "name", "open", "owner", "parent", "parked", "pending", "progress",
+        "readers", "refusals", "results", "run", "seq", "since", "started", "state", "status",
+        "stopping", "tenant", "timed_out", "to_undo", "undo_failures", "undoing", "unpaid",
+        "wake_at",
     )  # fmt: skip
 
     def __init__(self, graph: Graph) -> None:
@@ -61,6 +74,7 @@ class RunState:
         self.since: list[Micros] = [0] * size
         self.broken: set[int] = set()
         self.results: dict[int, JSONValue] = {}
+        self.blobs: dict[int, Blob] = {}
         self.faults: dict[int, Fault] = {}
         self.wake_at: dict[int, Micros] = {}
         self.losses: dict[int, int] = {}
@@ -78,6 +92,44 @@ class RunState:
         self.to_undo: list[int] = []
         self.undoing: int | None = None
         self.undo_failures = 0
+        self.extra = 0
+        self.refusals = 0
+        self.progress: dict[int, JSONValue] = {}
+        self.flow: Flow | None = None
+        self.parent: Parent | None = None
+        self.keep = False
+
+    def begin_flow(self) -> Flow:
+        """What is known beyond plain tasks, made at first use."""
+        if self.flow is None:
+            self.flow = Flow()
+        return self.flow
+
+    def step_of(self, task: int) -> Step:
+        """The step that a task has come to."""
+        position = -1 if self.flow is None else self.flow.position.get(task, -1)
+        return self.graph.nodes[task].steps[position]
+
+    def grow(
+        self,
+        owner: int,
+        node: Node,
+        key: str,
+        *,
+        held: bool = False,
+        new: TaskState = TaskState.WAITING,
+    ) -> int:
+        """A new task made from a pattern of ``owner``'s; ``held`` until somebody releases it."""
+        self.graph = self.graph.own()
+        index = self.graph.grow(owner, node, key)
+        self.state.append(new)
+        self.counts[new] += 1
+        self.pending.append(int(held))
+        self.readers.append(0)
+        self.attempts.append(0)
+        self.since.append(self.last_at)
+        self.open += new in OPEN
+        return index
 
     @property
     def strategy(self) -> FailureStrategy:
@@ -96,7 +148,12 @@ class RunState:
     @property
     def takes_slot(self) -> bool:
         """Whether the run is one of those under way."""
-        return self.status in _UNDER_WAY and self.parked is None
+        return self.status in _UNDER_WAY and self.parked is None and self.parent is None
+
+    @property
+    def helpless(self) -> bool:
+        """Whether nothing goes on without somebody's help; a time that comes is none."""
+        return self.parked is not None and (self.flow is None or not self.flow.timed)
 
     @property
     def in_flight(self) -> int:
@@ -106,10 +163,8 @@ class RunState:
     @property
     def succeeded(self) -> int:
         """How many of the author's own tasks succeeded (whether undone later or not)."""
-        undone = {self.graph.undo[i] for i in self.graph.undo}
-        doubled = sum(1 for i in undone if self.state[i] is TaskState.SUCCEEDED)
         compensated = sum(self.counts[s] for s in COMPENSATION)
-        return self.counts[TaskState.SUCCEEDED] - doubled + compensated
+        return self.counts[TaskState.SUCCEEDED] - self.extra + compensated
 
     def counts_as_open(self, state: TaskState) -> bool:
         """Whether a task in that state keeps the run from ending.

@@ -84,10 +84,10 @@ class TaskSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
 
     ``parameters`` may hold ``{{ expressions }}`` in its strings. ``timeout`` None means that of the
     agent. ``priority`` is 1 (last) to 10 (first). What stands around the call comes in this order:
-    ``when``, ``delay`` or ``until``, ``wait_for``, ``for_each``, ``approval`` (of each item),
-    ``repeat_until``, the call. A task without an agent calls nobody: it runs ``workflow`` (with its
-    parameters as the inputs), or only waits. ``when`` is an expression; ``delay`` (seconds) and
-    ``until`` (a time) may hold expressions.
+    ``when``, ``delay`` or ``until``, ``wait_for``, ``for_each``, ``repeat_until``, ``approval`` (of
+    each round of each item), the call. A task without an agent calls nobody: it runs ``workflow``
+    (with its parameters as the inputs), or only waits. ``when`` is an expression; ``delay``
+    (seconds) and ``until`` (a time) may hold expressions.
     """
 
     name: str

@@ -19,6 +19,8 @@ class TaskState(StrEnum):
 
     WAITING = "waiting"
     """Something it depends on has not ended."""
+    PREPARING = "preparing"
+    """What its next step needs is being evaluated; never for longer than a decision takes."""
     READY = "ready"
     """In the ready queue: all it needs is a free slot."""
     RUNNING = "running"
@@ -27,8 +29,12 @@ class TaskState(StrEnum):
     """An attempt failed; the next one waits for its time."""
     BLOCKED = "blocked"
     """Something outside the run must be supplied first; the reason says what."""
+    EXPANDED = "expanded"
+    """Its items, its rounds or its own run are under way."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    BYPASSED = "bypassed"
+    """Its condition was false, or every way to it was bypassed."""
     SKIPPED = "skipped"
     """Never started: a dependency failed or the run stopped."""
     CANCELLED = "cancelled"
@@ -70,11 +76,17 @@ CLOSED: Final = frozenset(
 """Run states without a way out."""
 
 UNSTARTED: Final = frozenset(
-    {TaskState.WAITING, TaskState.READY, TaskState.BACKING_OFF, TaskState.BLOCKED}
+    {
+        TaskState.WAITING,
+        TaskState.PREPARING,
+        TaskState.READY,
+        TaskState.BACKING_OFF,
+        TaskState.BLOCKED,
+    }
 )
 """Open, with no call under way."""
 
-OPEN: Final = UNSTARTED | {TaskState.RUNNING, TaskState.UNKNOWN_OUTCOME}
+OPEN: Final = UNSTARTED | {TaskState.RUNNING, TaskState.EXPANDED, TaskState.UNKNOWN_OUTCOME}
 """Task states that keep a run from ending."""
 
 COMPENSATION: Final = frozenset(
@@ -92,6 +104,12 @@ class ReasonKind(StrEnum):
     TIMER = "timer"
     AGENT = "agent"
     BREAKER = "breaker"
+    APPROVAL = "approval"
+    SIGNAL = "signal"
+    CHILD = "child"
+    PARTS = "parts"
+    RATE_LIMIT = "rate_limit"
+    STORE = "store"
     OUTCOME = "outcome"
     RUN = "run"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Final, Never
 
 import msgspec
 
@@ -51,8 +52,37 @@ def describe(event: ev.Event) -> str:
             return f"{event.task}: the process ended during attempt {event.attempt}"
         case ev.TaskBlocked():
             return f"{event.task}: blocked, {event.detail}"
+        case ev.SignalReceived():
+            return f"signal '{event.name}' from {event.actor}"
+        case ev.TaskEvent() if type(event) in _TOLD:
+            return f"{event.task}: {_TOLD[type(event)](event)}"  # type: ignore[arg-type]
         case ev.TaskEvent():
             return f"{event.task}: {tag(event).partition('.')[2].replace('_', ' ')}"
         case ev.CancelRequested():
             return f"cancelled by {event.actor}" + (f": {event.reason}" if event.reason else "")
     return tag(event).partition(".")[2].replace("_", " ")
+
+
+def _verdict(event: ev.ApprovalGiven | ev.ApprovalRefused) -> str:
+    return "approval" if event.approved else "rejection"
+
+
+def _resolution(event: ev.TaskResolved) -> str:
+    why = f": {event.reason}" if event.reason else ""
+    return f"{event.actor} says of attempt {event.attempt}: {event.outcome}{why}"
+
+
+_TOLD: Final[dict[type[ev.TaskEvent], Callable[[Never], str]]] = {
+    ev.TaskDecided: lambda e: "its condition holds" if e.go else "its condition does not hold",
+    ev.TaskExpanded: lambda e: f"{len(e.items)} items",
+    ev.RoundEnded: lambda e: f"round {e.round} was {'the last' if e.done else 'not the last'}",
+    ev.TaskFaulted: lambda e: f"failed, {e.fault.message}",
+    ev.ApprovalRequested: lambda e: f"asks whether {e.digest[:12]} may be done",
+    ev.ApprovalGiven: lambda e: f"{_verdict(e)} by {e.actor}",
+    ev.ApprovalRefused: lambda e: f"{_verdict(e)} by {e.actor} does not count: {e.reason}",
+    ev.TaskResolved: _resolution,
+    ev.ChildOpened: lambda e: f"its own run is {e.run}",
+    ev.ChildWaiting: lambda e: f"its own run is {e.how}",
+    ev.ChildEnded: lambda e: f"its own run ended: {e.status}",
+}
+"""How facts about flow are told."""

@@ -14,14 +14,22 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from agenthive.core import events as ev
-from agenthive.core.rules import compensation, completion, dependencies, outcome, stopping
+from agenthive.core.rules import (
+    compensation,
+    completion,
+    dependencies,
+    flow,
+    outcome,
+    stopping,
+)
 from agenthive.core.run_state import RunState
 from agenthive.core.states import RunStatus, TaskState
 
 S = TaskState
 R = RunStatus
 
-Chooser: TypeAlias = Callable[[RunState, int, ev.RunEvent], TaskState]
+Chooser: TypeAlias = Callable[[RunState, int, ev.RunEvent], TaskState | None]
+"""Where a fact leads to; None is: the task stays where it is."""
 Guard: TypeAlias = Callable[[RunState, int], bool]
 RunGuard: TypeAlias = Callable[[RunState], bool]
 
@@ -29,6 +37,21 @@ EVENT_MOVES: Final[dict[TaskState, dict[type[ev.TaskEvent], TaskState | Chooser]
     S.READY: {
         ev.TaskStarted: S.RUNNING,
         ev.TaskBlocked: S.BLOCKED,
+        ev.ApprovalRequested: S.BLOCKED,
+        ev.TaskFaulted: S.FAILED,
+    },
+    S.PREPARING: {
+        ev.TaskDecided: flow.after_decision,
+        ev.TaskDelayed: S.BLOCKED,
+        ev.ApprovalRequested: S.BLOCKED,
+        ev.TaskExpanded: S.EXPANDED,
+        ev.ChildOpened: S.EXPANDED,
+        ev.TaskFaulted: S.FAILED,
+    },
+    S.EXPANDED: {
+        ev.RoundEnded: flow.after_round,
+        ev.TaskFaulted: S.FAILED,
+        ev.ChildEnded: flow.after_child,
     },
     S.RUNNING: {
         ev.TaskSucceeded: S.SUCCEEDED,
@@ -41,14 +64,25 @@ EVENT_MOVES: Final[dict[TaskState, dict[type[ev.TaskEvent], TaskState | Chooser]
     },
     S.BLOCKED: {
         ev.TaskUnblocked: S.READY,
+        ev.TaskWoke: flow.after_wake,
+        ev.ApprovalGiven: flow.after_verdict,
+    },
+    S.UNKNOWN_OUTCOME: {
+        ev.TaskResolved: flow.after_resolution,
     },
 }
-"""(state, fact) -> next state. A late reply is the one fact that moves nothing anywhere."""
+"""(state, fact) -> next state. `machine.STILL` are the facts that move nothing anywhere."""
 
 MAY_END_IN: Final[dict[Chooser, tuple[TaskState, ...]]] = {
     outcome.after_failure: (S.BACKING_OFF, S.FAILED, S.UNKNOWN_OUTCOME, S.CANCELLED),
     outcome.after_loss: (S.READY, S.UNKNOWN_OUTCOME, S.CANCELLED, S.FAILED),
     outcome.after_cancel: (S.CANCELLED, S.UNKNOWN_OUTCOME),
+    flow.after_decision: (S.BYPASSED,),
+    flow.after_wake: (S.PREPARING, S.FAILED, S.SUCCEEDED, S.BYPASSED),
+    flow.after_verdict: (S.PREPARING, S.FAILED, S.SUCCEEDED, S.BYPASSED),
+    flow.after_round: (S.SUCCEEDED, S.FAILED),
+    flow.after_child: (S.SUCCEEDED, S.FAILED, S.CANCELLED),
+    flow.after_resolution: (S.SUCCEEDED, S.FAILED, S.READY),
 }
 """What each chooser may answer: for the diagram, and checked in tests."""
 
@@ -57,7 +91,27 @@ STATE_MOVES: Final[dict[TaskState, tuple[tuple[Guard, TaskState], ...]]] = {
         (stopping.cancelled, S.CANCELLED),
         (stopping.stopped, S.SKIPPED),
         (dependencies.broken, S.SKIPPED),
-        (dependencies.met, S.READY),
+        (flow.abandoned, S.SKIPPED),
+        (dependencies.met_by_a_call, S.READY),
+        (flow.bypassed, S.BYPASSED),
+        (dependencies.met, S.PREPARING),
+    ),
+    S.PREPARING: (
+        (stopping.cancelled, S.CANCELLED),
+        (stopping.stopped, S.SKIPPED),
+        (flow.at_call, S.READY),
+        (flow.at_signal, S.BLOCKED),
+        (flow.at_rounds, S.EXPANDED),
+        (flow.at_end, S.SUCCEEDED),
+    ),
+    S.EXPANDED: (
+        (flow.gathered, S.SUCCEEDED),
+        (flow.cut_short, S.CANCELLED),
+        (flow.fell_short, S.FAILED),
+    ),
+    S.UNKNOWN_OUTCOME: (
+        (flow.it_happened, S.SUCCEEDED),
+        (flow.it_did_not, S.READY),
     ),
     S.READY: (
         (stopping.cancelled, S.CANCELLED),
@@ -70,6 +124,7 @@ STATE_MOVES: Final[dict[TaskState, tuple[tuple[Guard, TaskState], ...]]] = {
     S.BLOCKED: (
         (stopping.cancelled, S.CANCELLED),
         (stopping.stopped, S.SKIPPED),
+        (flow.signalled, S.PREPARING),
     ),
     S.DORMANT: ((compensation.its_turn, S.READY),),
     S.SUCCEEDED: ((compensation.undo_began, S.COMPENSATING),),
@@ -81,18 +136,24 @@ STATE_MOVES: Final[dict[TaskState, tuple[tuple[Guard, TaskState], ...]]] = {
 """state -> guards in order, the first that holds wins."""
 
 RUN_EVENT_MOVES: Final[dict[RunStatus, dict[type[ev.Event], RunStatus]]] = {
-    R.QUEUED: {ev.RunStarted: R.RUNNING, ev.CancelRequested: R.QUEUED},
+    R.QUEUED: {
+        ev.RunStarted: R.RUNNING,
+        ev.CancelRequested: R.QUEUED,
+        ev.SignalReceived: R.QUEUED,
+    },
     R.RUNNING: {
         ev.RunResumed: R.RUNNING,
         ev.CancelRequested: R.RUNNING,
         ev.RunTimedOut: R.RUNNING,
+        ev.SignalReceived: R.RUNNING,
     },
     R.WAITING: {
         ev.RunResumed: R.WAITING,
         ev.CancelRequested: R.WAITING,
         ev.RunTimedOut: R.WAITING,
+        ev.SignalReceived: R.WAITING,
     },
-    R.COMPENSATING: {ev.RunResumed: R.COMPENSATING},
+    R.COMPENSATING: {ev.RunResumed: R.COMPENSATING, ev.SignalReceived: R.COMPENSATING},
 }
 """(status, fact) -> next status. A request changes what the guards say, not the status itself."""
 

@@ -32,15 +32,72 @@ def _reason(state: RunState, task: int, breakers: dict[str, Micros]) -> Reason:
         case TaskState.BACKING_OFF:
             return _timer(state, task)
         case TaskState.BLOCKED:
-            reason, detail = state.blocked[task]
-            return _make(state, task, ReasonKind(reason), detail, "supply it, then resume the run")
+            return _blocked(state, task)
+        case TaskState.EXPANDED:
+            return _parts(state, task)
         case TaskState.UNKNOWN_OUTCOME:
-            detail = "it may or may not have acted, and must not act twice"
-            return _make(state, task, ReasonKind.OUTCOME, detail, "find out and decide")
+            return _unknown(state, task)
     return _ready(state, task, breakers)
 
 
+def _blocked(state: RunState, task: int) -> Reason:
+    reason, detail = state.blocked[task]
+    key, until = state.graph.keys[task], state.wake_at.get(task)
+    name = f"{state.run} {_quoted(key)}"
+    unblock = "supply it, then resume the run"
+    if reason == "timer" and until is not None:
+        unblock = f"its time, in {max(0, until - state.last_at) / SECOND:.1f} s"
+    elif reason == "signal":
+        signal = state.graph.nodes[task].wait.signal
+        unblock = f"agenthive signal {state.run} {_quoted(signal)}"
+    elif reason == "approval" and state.flow is not None:
+        approval = state.flow.approvals[task]
+        people = ", ".join(approval.approvers) or "anybody"
+        detail = f"{detail} (asked: {people}; {len(approval.agreed)} of {approval.spec.quorum})"
+        unblock = f"agenthive approve {name}, or agenthive reject {name}"
+    return _make(state, task, ReasonKind(reason), detail, unblock, until)
+
+
+def _quoted(text: str) -> str:
+    """A name as one word of a command."""
+    plain = all(char.isalnum() or char in "-_.~@+:" for char in text)
+    return text if plain else "'" + text.replace("'", "'\\''") + "'"
+
+
+def _parts(state: RunState, task: int) -> Reason:
+    flow = state.flow
+    assert flow is not None
+    if task in flow.children:
+        run = flow.children[task]
+        how = flow.waiting_children.get(task, "moving")
+        detail = f"its own run {run} is under way" if how == "moving" else f"its run {run} waits"
+        return _make(state, task, ReasonKind.CHILD, detail, f"agenthive why {run} says more")
+    if task in flow.each:
+        each = flow.each[task]
+        detail = f"{len(each.items) - each.left} of {len(each.items)} items have ended"
+    else:
+        detail = f"round {len(flow.rounds[task].members)} is under way"
+    return _make(state, task, ReasonKind.PARTS, detail, "the end of what is made of it")
+
+
+def _unknown(state: RunState, task: int) -> Reason:
+    detail = "it may or may not have acted, and must not act twice"
+    if state.flow is not None and task in state.flow.reconciling:
+        asked = state.flow.reconciling[task]
+        if state.state[asked] in OPEN:
+            return _make(
+                state, task, ReasonKind.OUTCOME, detail, f"the answer of {state.graph.keys[asked]}"
+            )
+    name = f"{state.run} {_quoted(state.graph.keys[task])}"
+    unblock = f"find out, then: agenthive resolve {name} --succeeded, --failed or --retry"
+    return _make(state, task, ReasonKind.OUTCOME, detail, unblock)
+
+
 def _dependency(state: RunState, task: int) -> Reason:
+    owner = state.graph.owner_of(task)
+    if owner is not None:
+        detail = f"waits for its turn among the items of '{state.graph.keys[owner]}'"
+        return _make(state, task, ReasonKind.SLOT, detail, "the end of another item")
     waiting = [dep for dep in state.graph.deps[task] if state.state[dep] in OPEN]
     names = ", ".join(f"'{state.graph.keys[dep]}' ({state.state[dep]})" for dep in waiting[:5])
     more = f" and {len(waiting) - 5} more" if len(waiting) > 5 else ""
@@ -52,7 +109,9 @@ def _timer(state: RunState, task: int) -> Reason:
     tried = f"attempt {state.attempts[task]} failed: {fault.message if fault else 'unknown'}"
     until = state.wake_at[task]
     wait = max(0, until - state.last_at) / SECOND
-    return _make(state, task, ReasonKind.TIMER, tried, f"the next attempt in {wait:.1f} s", until)
+    limited = fault is not None and fault.kind == "rate_limited"
+    kind = ReasonKind.RATE_LIMIT if limited else ReasonKind.TIMER
+    return _make(state, task, kind, tried, f"the next attempt in {wait:.1f} s", until)
 
 
 def _ready(state: RunState, task: int, breakers: dict[str, Micros]) -> Reason:

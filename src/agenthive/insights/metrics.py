@@ -12,6 +12,7 @@ import msgspec
 
 from agenthive.core import events as ev
 from agenthive.core.ports import Record
+from agenthive.core.states import CLOSED
 from agenthive.core.values import SECOND, Micros
 
 
@@ -87,6 +88,8 @@ class Fold:
             found.runs[event.status] = found.runs.get(event.status, 0) + 1
             self._run_times[0] += 1
             self._run_times[1] += (event.at - self._began.pop(event.run, event.at)) / SECOND
+        elif isinstance(event, ev.RunImported) and event.status in CLOSED:
+            found.runs[event.status] = found.runs.get(event.status, 0) + 1
         elif isinstance(event, ev.BreakerOpened):
             found.breakers_opened += 1
         elif isinstance(event, ev.BreakerClosed):

@@ -9,8 +9,9 @@ wait share one (and its context variables). Decides nothing: every call that end
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeAlias
 
 import msgspec
@@ -18,12 +19,20 @@ import msgspec
 from agenthive.core.actions import Perform
 from agenthive.core.ports import Agent, Agents, Fault, Reply
 from agenthive.core.spec import AgentSpec
-from agenthive.core.values import SECOND
+from agenthive.core.values import SECOND, JSONValue
 from agenthive.errors import AgentHiveError
+from agenthive.infra.beats import LISTENER
+from agenthive.runtimes.conforming import conforming
 
 CallId: TypeAlias = tuple[str, str, int]
 Heard: TypeAlias = Callable[[CallId, Reply | None], None]
 
+Progressed: TypeAlias = Callable[[CallId, JSONValue], None]
+Lookup: TypeAlias = Callable[[str], Awaitable[Reply | None]]
+
+MOST_OFTEN = 5.0
+"""Seconds between signs of life that are journaled, at most half of how long silence may last."""
+SILENT = Reply(fault=Fault(kind="timeout", message="no sign of life"))
 TIMEOUT = Reply(fault=Fault(kind="timeout", message="Request timeout"))
 _ABANDONED = Reply(fault=Fault(kind="agent_error", message="the agent gave up", counts=False))
 MOST_FOUND = 1000
@@ -31,10 +40,15 @@ MOST_FOUND = 1000
 
 
 class _Call(msgspec.Struct):
-    """One call. ``verdict`` is what it comes to, once that is settled from outside."""
+    """One call. ``verdict`` is what it comes to, once that is settled from outside.
+
+    ``silence`` ends it when no sign of life comes; ``told`` is when one was last passed on.
+    """
 
     perform: Perform
     expiry: asyncio.TimerHandle | None
+    silence: asyncio.TimerHandle | None = None
+    told: float = 0.0
     task: asyncio.Task[None] | None = None
     settled: bool = False
     verdict: Reply | None = None
@@ -43,8 +57,16 @@ class _Call(msgspec.Struct):
 class Calls:
     """Makes calls on ``loop`` with what ``agents`` finds."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, agents: Agents, heard: Heard) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        agents: Agents,
+        heard: Heard,
+        progressed: Progressed,
+        cached: Lookup,
+    ) -> None:
         self._loop, self._agents, self._heard = loop, agents, heard
+        self._progressed, self._cached = progressed, cached
         self._calls: dict[CallId, _Call] = {}
         self._due: deque[tuple[CallId, _Call]] = deque()
         self._maker: asyncio.Task[None] | None = None
@@ -124,7 +146,7 @@ class Calls:
             if call.settled:
                 reply = call.verdict
             else:
-                reply = await self._agent(call.perform.agent).perform(call.perform.call)
+                reply = await self._reply(key, call)
         except asyncio.CancelledError:
             assert call.task is not None
             if not call.settled and call.task.cancelling():
@@ -137,9 +159,40 @@ class Calls:
             reply = Reply(fault=Fault(kind=kind, message=message, counts=False))
         finally:
             del self._calls[key]
-            if call.expiry is not None:
-                call.expiry.cancel()
+            for timer in (call.expiry, call.silence):
+                if timer is not None:
+                    timer.cancel()
         self._heard(key, reply)
+
+    async def _reply(self, key: CallId, call: _Call) -> Reply:
+        perform = call.perform
+        if perform.cache:
+            known = await self._cached(perform.cache)
+            if known is not None:
+                return known
+        if perform.heartbeat is not None:
+            self._listen(key, call, perform.heartbeat / SECOND)
+        reply = await self._agent(perform.agent).perform(perform.call)
+        return reply if perform.call.output_schema is None else conforming(reply, perform.call)
+
+    def _listen(self, key: CallId, call: _Call, seconds: float) -> None:
+        def beat(progress: JSONValue) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to hear
+                self._loop.call_soon_threadsafe(self._beat, key, seconds, progress)
+
+        LISTENER.set(beat)
+        call.silence = self._loop.call_later(seconds, self.end, key, SILENT)
+
+    def _beat(self, key: CallId, seconds: float, progress: JSONValue) -> None:
+        call = self._calls.get(key)
+        if call is None or call.settled or call.silence is None:
+            return
+        call.silence.cancel()
+        call.silence = self._loop.call_later(seconds, self.end, key, SILENT)
+        now = self._loop.time()
+        if progress is not None and now - call.told >= min(seconds / 2, MOST_OFTEN):
+            call.told = now
+            self._progressed(key, progress)
 
     def _agent(self, spec: AgentSpec) -> Agent:
         found = self._found.get(id(spec))

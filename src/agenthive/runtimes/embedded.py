@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from agenthive.core import actions as act
 from agenthive.core import events as ev
@@ -20,14 +20,17 @@ from agenthive.core.ports import Agents, Batch, Reply, Store
 from agenthive.core.replies import vetted
 from agenthive.core.run_state import RunState
 from agenthive.core.states import RunStatus
-from agenthive.core.values import SECOND, Micros
-from agenthive.errors import AgentHiveError, StoreFailed, StoreUnavailable
+from agenthive.core.values import SECOND, JSONValue, Micros
+from agenthive.errors import AgentHiveError, Conflict, StoreFailed, StoreUnavailable
 from agenthive.infra.logs import log
+from agenthive.runtimes.cache import used_again
 from agenthive.runtimes.calls import CallId, Calls
 from agenthive.runtimes.waiters import Waiters
 
 EARLY = 128
 """Calls that have ended, after which a turn is taken though more of them are under way."""
+LONGEST_NAP = 60.0
+"""Seconds after which the clock is looked at again, though nothing is due for longer."""
 RETRY_FIRST, RETRY_MOST = 0.05, 5.0
 """Seconds between attempts to write a batch that the store refused."""
 
@@ -51,7 +54,8 @@ class EmbeddedRuntime:
         self._pulse: asyncio.Event | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self._calls = Calls(self._loop, agents, self._answered)
+        again = used_again(store, clock)
+        self._calls = Calls(self._loop, agents, self._answered, self._progressed, again)
         self._waiters = Waiters(self._loop)
         self._running = self._turn_due = self._writing = False
         self._heard = 0
@@ -65,25 +69,60 @@ class EmbeddedRuntime:
 
     async def submit(self, event: ev.RunSubmitted, graph: Graph, body: bytes) -> None:
         """Accept a run; it is on disk when this returns. Raises StoreUnavailable, StoreFailed."""
+        await self.ask(lambda now, token: self.driver.submit(now, event, graph, body, token))
+
+    async def cancel(self, run: str, actor: str, reason: str) -> None:
+        """Cancel an open run; the request is on disk when this returns. Raises RunNotFound."""
+        await self.ask(lambda now, token: self.driver.cancel(now, run, actor, reason, token))
+
+    async def ask(self, say: Callable[[Micros, int], None]) -> None:
+        """Tell the driver something; it is on disk when this returns.
+
+        ``say`` gets the time and the token to acknowledge. Raises what it raises, Conflict if what
+        was said does not count, StoreUnavailable, StoreFailed.
+        """
         self._refuse_if_sick()
         token, done = self._waiters.expect()
         try:
-            self.driver.submit(self._clock(), event, graph, body, token)
+            say(self._clock(), token)
         except AgentHiveError as error:
             self._waiters.settle(token, error)
         self._poke()
         await done
 
-    async def cancel(self, run: str, actor: str, reason: str) -> None:
-        """Cancel an open run; the request is on disk when this returns. Raises RunNotFound."""
+    async def tend(self, facts: Sequence[ev.HiveEvent], work: Batch) -> None:
+        """Write facts about runs that are not open here, and the work they tell of.
+
+        It is on disk when this returns; while the journal takes no writes, it waits.
+        """
+        if self.failed is not None:
+            raise self.failed
+        token, done = self._waiters.expect()
+        self.driver.tend(self._clock(), facts, work, token)
+        self._poke()
+        await done
+
+    async def schedule(
+        self,
+        change: ev.ScheduleChange,
+        body: bytes = b"",
+        graph: Graph | None = None,
+        problem: str = "",
+    ) -> None:
+        """Change a schedule; that is on disk when this returns. Raises NotFound, Conflict."""
         self._refuse_if_sick()
         token, done = self._waiters.expect()
         try:
-            self.driver.cancel(self._clock(), run, actor, reason, token)
+            self.driver.schedule(self._clock(), change, token, body, graph, problem)
         except AgentHiveError as error:
             self._waiters.settle(token, error)
         self._poke()
         await done
+
+    def fire(self) -> None:
+        """From now on start what schedules plan."""
+        self.driver.schedules.active = True
+        self._poke()
 
     def recover(self, states: Iterable[tuple[RunState, dict[str, str]]]) -> None:
         """Take over open runs from their replayed states (with what agents are missing)."""
@@ -202,7 +241,8 @@ class EmbeddedRuntime:
             self._alarm = None
         wake = self.driver.next_wake()
         if wake is not None:
-            delay = max(0, wake - self._clock()) / SECOND
+            # The clock may step, and the machine may sleep: look again now and then.
+            delay = min(max(0, wake - self._clock()) / SECOND, LONGEST_NAP)
             self._alarm = self._loop.call_later(delay, self._poke)
         if self.driver.draining and not self._calls:
             self._drained.set()
@@ -212,6 +252,8 @@ class EmbeddedRuntime:
             self._calls.make(action)
         elif isinstance(action, act.Acknowledge):
             self._waiters.settle(action.token)
+        elif isinstance(action, act.Refuse):
+            self._waiters.settle(action.token, Conflict(action.reason))
         elif isinstance(action, act.Stop):
             self._calls.end((action.run, action.task, action.attempt))
         elif isinstance(action, act.RunEnded):
@@ -233,6 +275,12 @@ class EmbeddedRuntime:
         else:
             # Nothing else is under way, or there is enough to write while the rest comes in.
             self._turn()
+
+    def _progressed(self, key: CallId, progress: JSONValue) -> None:
+        said = vetted(Reply(result=progress))
+        if said.fault is None:
+            self.driver.progressed(self._clock(), *key, said.result)
+            self._poke()
 
     def _refuse_if_sick(self) -> None:
         sick = self.failed or self.refusing

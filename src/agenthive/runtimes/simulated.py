@@ -8,6 +8,7 @@ journal and the outside world survive a crash, everything else is lost. What hap
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from heapq import heappop, heappush
 from random import Random
@@ -20,11 +21,12 @@ from agenthive.core import events as ev
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Batch, Call, Fault, Reply
-from agenthive.core.replay import replay
+from agenthive.core.replay import replay, submission
+from agenthive.core.requests import usable
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject, Micros
-from agenthive.errors import RunNotFound
-from agenthive.runtimes.surroundings import Disk, Faults, Observer, World
+from agenthive.errors import Conflict, NotFound
+from agenthive.runtimes.surroundings import Answer, Disk, Faults, Observer, World
 
 EPOCH: Micros = 1_700_000_000 * SECOND
 MAX_STEPS = 200_000
@@ -38,7 +40,8 @@ class Crash(Exception):
 class SimulatedRuntime:
     """A hive on virtual time. Schedule work with `submit` and `cancel`, then `run`.
 
-    ``make_driver`` makes the driver of each new process.
+    ``make_driver`` makes the driver of each new process. ``graphs`` are those that are compiled
+    already, by the digest of their definition; it is added to.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class SimulatedRuntime:
         observer: Observer,
         faults: Faults,
         make_driver: Callable[[], Driver] = Driver,
+        graphs: dict[str, Graph] | None = None,
     ) -> None:
         self.disk = disk
         self.now: Micros = EPOCH
@@ -62,7 +66,7 @@ class SimulatedRuntime:
         self._life = 0
         self._skew: Micros = 0
         self._trace = sha256()
-        self._graphs: dict[str, Graph] = {}
+        self._graphs: dict[str, Graph] = {} if graphs is None else graphs
         self._calls: dict[tuple[str, str, int], Micros] = {}
         self._batch: Batch | None = None
         self._pumping = False
@@ -74,7 +78,8 @@ class SimulatedRuntime:
         """Submit a run after ``delay``; again after a crash, until it has been acknowledged."""
         body = definition.encode(spec)
         name = definition.digest(body)
-        self._graphs.setdefault(name, Graph(spec))
+        if name not in self._graphs:
+            self._graphs[name] = Graph(spec)
         event = ev.RunSubmitted(at=0, run=run, name=spec.name, definition=name, inputs=inputs)
 
         def try_it() -> None:
@@ -89,13 +94,19 @@ class SimulatedRuntime:
     def cancel(self, delay: Micros, run: str, actor: str = "simulation", reason: str = "") -> None:
         """Ask for a run to be cancelled after ``delay``, if it is open then."""
 
-        def try_it() -> None:
-            try:
-                self.driver.cancel(self.clock(), run, actor, reason, 2)
-            except RunNotFound:
-                return
+        def say(driver: Driver, now: Micros) -> None:
+            driver.cancel(now, run, actor, reason, 2)
             self._saw("cancel", {"run": run})
-            self._pump_soon()
+
+        self.ask(delay, say)
+
+    def ask(self, delay: Micros, say: Callable[[Driver, Micros], None]) -> None:
+        """Have somebody tell the driver something after ``delay``, if it counts by then."""
+
+        def try_it() -> None:
+            with suppress(NotFound, Conflict):
+                say(self.driver, self.clock())
+                self._pump_soon()
 
         self._later(delay, try_it, life=0)
 
@@ -113,19 +124,24 @@ class SimulatedRuntime:
 
     def graph_of(self, run: str) -> Graph:
         """The graph that a run is pinned to."""
-        submitted = msgspec.json.decode(self.disk.records(run)[0].payload)[0]
-        return self._graphs[submitted["definition"]]
+        name = submission(self.disk.records(run)).definition
+        if name not in self._graphs:
+            self._graphs[name] = Graph(definition.decode(self.disk.definition_of(name)))
+        return self._graphs[name]
 
     @property
     def trace(self) -> str:
         """A hash of everything that happened: equal for equal seeds."""
         return self._trace.hexdigest()
 
-    def run(self) -> bool:
-        """Go on until nothing is left to happen. False if that takes more than MAX_STEPS."""
+    def run(self, most: int = 0) -> bool:
+        """Go on until nothing is left to happen. False if that takes too many steps.
+
+        These are MAX_STEPS, or ``most`` if that is more.
+        """
         while self._agenda:
             self.steps += 1
-            if self.steps > MAX_STEPS:
+            if self.steps > max(most, MAX_STEPS):
                 return False
             at, _, life, action = heappop(self._agenda)
             self.now = max(self.now, at)
@@ -151,7 +167,8 @@ class SimulatedRuntime:
             self._later(0, self._pump)
 
     def _pump(self) -> None:
-        self._maybe(self._faults.jump, self._jump)
+        if self._faults.jump and self._rng.random() < self._faults.jump:
+            self._jump()
         batch = self.driver.decide(self.clock())
         for call in self.driver.eager():
             self._perform(call)
@@ -189,6 +206,8 @@ class SimulatedRuntime:
             self._stop(action)
         elif isinstance(action, act.Acknowledge):
             self._saw("acknowledged", {"token": action.token, "run": action.run})
+        elif isinstance(action, act.Refuse):
+            self._saw("refused_answer", {"token": action.token, "reason": action.reason})
         elif isinstance(action, act.RunEnded):
             self._saw("ended", {"run": action.run, "status": str(action.status)})
         else:
@@ -210,9 +229,10 @@ class SimulatedRuntime:
         self._saw("crashed", {})
         self.now += self._rng.randrange(1, 30 * SECOND)
         self.driver.load_hive(self.disk.records(ev.HIVE))
-        for row in self.disk.rows(unfinished=True):
+        # The oldest first: a run that waits for another one is there before it.
+        for row in reversed(self.disk.rows(unfinished=True)):
             graph = self.graph_of(row.run)
-            state = replay(graph, self.disk.records(row.run))
+            state = replay(graph, self.disk.records(row.run), self.disk.contents)
             self.driver.load(self.clock(), state, self._missing(graph.spec))
         self._pump_soon()
 
@@ -226,17 +246,19 @@ class SimulatedRuntime:
             raise Crash
 
     def _jump(self) -> None:
-        self._skew += self._rng.choice((-3600, -5, -1, 1, 60)) * SECOND
-
-    def _maybe(self, chance: float, action: Callable[[], None]) -> None:
-        if chance and self._rng.random() < chance:
-            action()
+        by = self._rng.choice((-3600, -5, -1, 1, 60)) * SECOND
+        self._skew += by
+        self._saw("jumped", {"by": by})
 
     # Calls.
 
     def _perform(self, action: act.Perform) -> None:
         call = action.call
-        answer = self._world.answer(call, action.agent, self.now)
+        kept = usable(self.disk.cached_as(action.cache), self.clock()) if action.cache else None
+        if kept is None:
+            answer = self._world.answer(call, action.agent, self.now)
+        else:
+            answer = Answer(reply=kept, acts=None, replies=(1000,))
         self._saw("called", msgspec.to_builtins(call) | {"acts": answer.acts})
         key = (call.run, call.task, call.attempt)
         self._calls[key] = self.now

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from agenthive.core.ports import Batch, Call, Record, Reply, RunRow
+from agenthive.core.ports import Batch, Cached, Call, Record, Reply, RunRow
 from agenthive.core.spec import AgentSpec
 from agenthive.core.values import JSONObject, Micros
 
@@ -59,7 +59,12 @@ class Observer(Protocol):
 
 
 class Disk(Protocol):
-    """A journal that can be written without an event loop: what survives a crash."""
+    """A journal that can be written without an event loop: what survives a crash.
+
+    ``contents`` holds its blobs by their digest.
+    """
+
+    contents: dict[str, bytes]
 
     def write(self, batch: Batch) -> None:
         """Write one batch, all or nothing."""
@@ -67,6 +72,14 @@ class Disk(Protocol):
 
     def records(self, stream: str) -> list[Record]:
         """All records of a stream."""
+        ...
+
+    def cached_as(self, key: str) -> Cached | None:
+        """The result that is kept under that key."""
+        ...
+
+    def definition_of(self, digest: str) -> bytes:
+        """The definition with that digest, which is there."""
         ...
 
     def rows(self, tenant: str = "default", *, unfinished: bool = False) -> list[RunRow]:

@@ -6,23 +6,31 @@ Checks the hash chain of whatever it reads. Never writes.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 
-from agenthive.core import definition
+from agenthive.core import blobs, definition
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
-from agenthive.core.journal import check
-from agenthive.core.ports import Record, RunRow, Store
+from agenthive.core.journal import Chains, check
+from agenthive.core.people import Question, questions
+from agenthive.core.ports import Blob, Calendar, Record, RunRow, Sizes, Store, StreamSize
 from agenthive.core.replay import facts, replay, submission
 from agenthive.core.report import RunReport, report
+from agenthive.core.retention import Retention
+from agenthive.core.roll import Roll, imported
 from agenthive.core.run_state import RunState
+from agenthive.core.schedules import ScheduleRow, Schedules
+from agenthive.core.spec import WorkflowSpec
 from agenthive.core.states import Reason
 from agenthive.core.story import Line, describe, story, tag
 from agenthive.core.values import Micros
 from agenthive.core.why import why
 from agenthive.errors import NotFound, RunNotFound, StoreCorrupt
+from agenthive.stores.housekeeping import candidates
+from agenthive.stores.transfer import exported
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,20 +84,24 @@ class Archive:
         name = submission(records).definition
         graph = self._graphs.get(name)
         if graph is None:
-            body = await self._store.definition(name)
-            if body is None or definition.digest(body) != name:
-                raise StoreCorrupt(f"the definition {name} is missing or was changed")
+            spec = await self.definition(name)
             if len(self._graphs) >= 100:
                 self._graphs.clear()
-            graph = self._graphs[name] = Graph(definition.decode(body))
+            graph = self._graphs[name] = Graph(spec)
         return graph
+
+    async def contents(self, wanted: Iterable[Blob]) -> dict[str, bytes]:
+        """The bodies of these blobs. Raises StoreCorrupt."""
+        found: dict[str, bytes] = {}
+        for blob in wanted:
+            if blob.digest not in found:
+                found[blob.digest] = blobs.checked(blob, await self._store.blob(blob.digest))
+        return found
 
     async def last(self, run: str) -> int:
         """The number of a run's last fact, 0 if it has none."""
-        number = 0
-        async for record in self._store.read(run):
-            number = record.seq + record.count - 1
-        return number
+        record = await self._store.last(run)
+        return 0 if record is None else record.seq + record.count - 1
 
     async def progress(self, run: str) -> int:
         """How many tasks of an open run have succeeded so far."""
@@ -98,19 +110,59 @@ class Archive:
             done += sum(isinstance(event, ev.TaskSucceeded) for _, event in facts([record]))
         return done
 
+    async def due(self, policy: Retention, now: Micros) -> tuple[list[RunRow], Sizes]:
+        """The runs that are kept no longer, and what would go with them."""
+        rows = await candidates(self._store, policy, now)
+        return rows, await self._store.sizes([row.run for row in rows])
+
+    async def sizes(self, run: str | None = None) -> Sizes:
+        """How much is in the journal; with ``run``, only what would go with that run."""
+        return await self._store.sizes(None if run is None else [run])
+
+    async def largest(self, limit: int) -> Sequence[StreamSize]:
+        """The largest streams, largest first."""
+        return await self._store.largest(limit)
+
+    async def export(self, run: str) -> AsyncIterator[bytes]:
+        """A run as the lines of a file. Raises RunNotFound, StoreCorrupt."""
+        async for line in exported(self._store, await self.records(run)):
+            yield line
+
+    async def untouched(self) -> set[str]:
+        """Runs that came in open from a file, and that nobody has gone on with here."""
+        told = imported([record async for record in self._store.read(ev.HIVE)])
+        return {run for run, events in told.items() if events == await self.last(run)}
+
     async def state(self, run: str) -> RunState:
         """The state of a run, replayed."""
         records = await self.records(run)
-        return replay(await self.graph(records), records)
+        state = replay(await self.graph(records), records)
+        blobs.fill(state, await self.contents(blobs.wanted(state)))
+        return state
 
     async def report(self, run: str) -> RunReport:
         """What the run came to so far."""
         records = await self.records(run)
-        return report(await self.graph(records), records)
+        contents = await self.contents(blobs.mentioned(records))
+        return report(await self.graph(records), records, contents)
 
     async def why(self, run: str) -> list[Reason]:
         """The reason of every open task."""
         return why(await self.state(run), await self._open_breakers())
+
+    async def root(self, run: str) -> str:
+        """The run that this one is a part of, or the run itself."""
+        while True:
+            parent = submission(await self.records(run)).parent
+            if parent is None:
+                return run
+            run = parent.run
+
+    async def questions(self, run: str | None = None) -> list[Question]:
+        """The approvals that one run waits for, or every open run, the oldest first."""
+        rows = [row.run for row in await self.runs(unfinished=True)] if run is None else [run]
+        found = [one for each in rows for one in questions(await self.state(each))]
+        return sorted(found, key=lambda one: one.asked)
 
     async def story(self, run: str, task: str) -> list[Line]:
         """The facts that made a task what it is. Raises NotFound if the run has no such task."""
@@ -137,24 +189,47 @@ class Archive:
             yield page
 
     async def verify(self) -> int:
-        """Check every chain of the journal; the number of records. Raises StoreCorrupt.
+        """Check every chain and blob of the journal; the number of records. Raises StoreCorrupt.
 
-        The hive's own stream says which runs there must be, and how long the ended ones are.
+        The hive's own stream says which runs there must be, how long the ended ones are, and which
+        were taken out.
         """
-        streams: dict[str, list[Record]] = {}
+        chains = Chains()
+        runs = Roll()
         total = 0
         async for page in self.pages():
             for record in page:
-                streams.setdefault(record.stream, []).append(record)
+                chains.follow(record)
+                runs.take(record)
+                for blob in blobs.mentioned([record]) if record.stream != ev.HIVE else ():
+                    blobs.checked(blob, await self._store.blob(blob.digest))
             total += len(page)
-        for records in streams.values():
-            for _ in check(records):
-                pass
-        ends = {
-            stream: records[-1].seq + records[-1].count - 1 for stream, records in streams.items()
-        }
-        _nothing_missing(streams.get(ev.HIVE, []), ends)
+        runs.compare(chains.ends)
         return total
+
+    async def schedules(self, calendar: Calendar) -> list[ScheduleRow]:
+        """All schedules, in the order in which they were set first."""
+        found = Schedules(calendar)
+        async for record in self._store.read(ev.HIVE):
+            for event in ev.decode_hive(record.payload):
+                found.remember(event)
+        return [one.row(calendar) for one in found.known.values()]
+
+    async def schedule_facts(self, name: str, most: int) -> list[ev.ScheduleEvent]:
+        """The last facts about a schedule, oldest first."""
+        found: deque[ev.ScheduleEvent] = deque(maxlen=most)
+        async for record in self._store.read(ev.HIVE):
+            for event in ev.decode_hive(record.payload):
+                if isinstance(event, ev.ScheduleEvent) and event.schedule == name:
+                    found.append(event)
+        return list(found)
+
+    async def definition(self, name: str) -> WorkflowSpec:
+        """The workflow with that digest. Raises StoreCorrupt if it is gone or was changed."""
+        body = await self._store.definition(name)
+        if body is None or definition.digest(body) != name:
+            raise StoreCorrupt(f"the definition {name} is missing or was changed")
+        return definition.decode(body)
 
     async def _open_breakers(self) -> dict[str, Micros]:
         found: dict[str, Micros] = {}
@@ -165,21 +240,6 @@ class Archive:
                 elif isinstance(event, ev.BreakerClosed):
                     found.pop(event.endpoint, None)
         return found
-
-
-def _nothing_missing(hive: Sequence[Record], ends: Mapping[str, int]) -> None:
-    """``ends`` is how many facts each stream has."""
-    for record in hive:
-        for event in ev.decode_hive(record.payload):
-            if not isinstance(event, ev.RunOpened | ev.RunClosed):
-                continue
-            found = ends.get(event.run)
-            whole = found == event.events if isinstance(event, ev.RunClosed) else found
-            if not whole:
-                raise StoreCorrupt(
-                    f"stream {event.run}: facts are missing, or there are too many",
-                    hint="Restore the journal from a backup; do not go on with this one.",
-                )
 
 
 def _fact(run: str, seq: int, event: ev.RunEvent) -> Fact:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agenthive.core.ports import Record, RunRow
+from agenthive.core.ports import Cached, Record, RunRow
 
 
 def record_of(row: tuple[Any, ...]) -> Record:
@@ -19,6 +19,14 @@ def record_of(row: tuple[Any, ...]) -> Record:
     )  # fmt: skip
 
 
+def record_values(record: Record, pos: int, prev: bytes, mark: bytes) -> tuple[Any, ...]:
+    """What is written for a record, chained to ``prev``."""
+    return (
+        pos, record.stream, record.seq, record.count, record.at, record.type, record.v,
+        record.rules, record.actor, record.cause, record.payload.decode(), prev, mark,
+    )  # fmt: skip
+
+
 def run_of(row: tuple[Any, ...]) -> RunRow:
     """A row of the run list as it was read."""
     run, name, status, created, finished, total, completed, failed, tenant, owner = row
@@ -26,6 +34,11 @@ def run_of(row: tuple[Any, ...]) -> RunRow:
         run=run, name=name, status=status, created=created, finished=finished, total_tasks=total,
         completed_tasks=completed, failed_tasks=failed, tenant=tenant, owner=owner,
     )  # fmt: skip
+
+
+def cached_values(one: Cached) -> tuple[Any, ...]:
+    """What is written for a result that may be used again."""
+    return one.key, one.origin, one.result.decode(), one.at, one.expires
 
 
 def run_values(row: RunRow) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,24 +22,25 @@ from typing import Any
 import apsw
 
 from agenthive.core.journal import GENESIS, digest
-from agenthive.core.ports import Batch, Record, RunRow
+from agenthive.core.ports import Batch
 from agenthive.errors import JournalTooNew, StoreCorrupt, StoreFailed, StoreUnavailable
 from agenthive.infra.durable import make_folder, sync
-from agenthive.stores.rows import record_of, run_of, run_values
+from agenthive.stores.reads import Reads, Rows
+from agenthive.stores.rows import cached_values, record_values, run_values
 from agenthive.stores.sql import queries
 from agenthive.stores.telling import tell
+from agenthive.stores.versions import SCHEMA_VERSION, stand_in, upgrade, version_of
 
-SCHEMA_VERSION = 1
-PAGE = 500
-"""Records a read fetches at a time."""
 READERS = 2
 """Connections for reading."""
 
 _REFUSED = (apsw.FullError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.BusyError)
+_SHRINK = Batch()
+"""Stands for a request to give space back."""
 _Waiting = tuple[Batch, "asyncio.Future[None]", asyncio.AbstractEventLoop]
 
 
-class SqliteStore:
+class SqliteStore(Reads):
     """Implements `core.ports.Store`. Make one with `SqliteStore.open`."""
 
     def __init__(self, path: Path, connection: apsw.Connection, *, room: bool) -> None:
@@ -71,12 +72,14 @@ class SqliteStore:
                 # Whoever was killed may have written what is not safe yet; it must not be told.
                 sync(path.with_name(f"{path.name}-wal"))
             connection = _connect(path)
-            version = _scalar(connection, "PRAGMA user_version")
+            version = version_of(connection)
             if version > SCHEMA_VERSION:
                 raise JournalTooNew(
                     f"{path} has schema version {version}, this agenthive knows {SCHEMA_VERSION}",
                     hint="Use the agenthive that wrote it, or a later one.",
                 )
+            if room:
+                upgrade(connection)
             return cls(path, connection, room=room)
         except (OSError, *_REFUSED) as error:
             hint = "Its folder must be writable, also to read it; a copy will do."
@@ -146,7 +149,11 @@ class SqliteStore:
             raise
 
     def _insert(self, batch: Batch, pos: int, heads: dict[str, tuple[int, bytes]]) -> int:
+        if batch is _SHRINK:
+            self._db.execute(self._sql["shrink"]).fetchall()
         rows = []
+        for stream in batch.drops:
+            self._drop(stream, heads)
         for record in batch.records:
             stream = record.stream
             known = heads.get(stream) or self._heads.get(stream)
@@ -156,17 +163,19 @@ class SqliteStore:
                 raise StoreFailed(f"stream {stream}: record {record.seq}, expected {expected}")
             mark = digest(record, prev)
             heads[stream] = (record.seq + record.count, mark)
-            rows.append(
-                (
-                    pos + 1, stream, record.seq, record.count, record.at, record.type, record.v,
-                    record.rules, record.actor, record.cause, record.payload.decode(), prev, mark,
-                )
-            )  # fmt: skip
+            rows.append(record_values(record, pos + 1, prev, mark))
             pos += record.count
         self._db.executemany(self._sql["append"], rows)
         if batch.definitions:
-            texts = [(name, body.decode()) for name, body in batch.definitions]
+            texts = [(name, body.decode()) for name, body in dict(batch.definitions).items()]
             self._db.executemany(self._sql["define"], texts)
+        if batch.blobs:
+            self._db.executemany(self._sql["keep"], batch.blobs)
+        if batch.uses:
+            self._db.executemany(self._sql["use"], batch.uses)
+        for one in batch.cached:
+            self._db.execute(self._sql["forget_cached"], (one.at,))
+            self._db.execute(self._sql["cache"], cached_values(one))
         if batch.runs:
             self._db.executemany(self._sql["put_run"], [run_values(row) for row in batch.runs])
             for row in batch.runs:
@@ -175,57 +184,42 @@ class SqliteStore:
                     self._heads.pop(row.run, None)
         return pos
 
+    def _drop(self, stream: str, heads: dict[str, tuple[int, bytes]]) -> None:
+        """A stream with its row, and what nobody else uses."""
+        heads.pop(stream, None)
+        self._heads.pop(stream, None)
+        for query in ("drop_blobs", "drop_definitions", "drop_uses", "drop_records", "drop_run"):
+            self._db.execute(self._sql[query], {"stream": stream})
+
     def _head(self, stream: str) -> tuple[int, bytes]:
         found = self._db.execute(self._sql["head"], (stream,)).fetchone()
         return (found[0] + found[1], found[2]) if found else (1, GENESIS)
 
+    async def shrink(self) -> int:
+        """Give some free space back to the disk; the bytes given, 0 when there is no more."""
+        before = (await self._ask("free", ()))[0][0]
+        await self.append(_SHRINK)
+        return int(before - (await self._ask("free", ()))[0][0])
+
     # Reading.
 
-    async def read(self, stream: str, after: int = 0) -> AsyncIterator[Record]:
-        """Records of a stream that begin after event number ``after``, a page at a time."""
-        while True:
-            rows = await self._ask("read", (stream, after, PAGE))
-            for row in rows:
-                record = record_of(row)
-                after = record.seq
-                yield record
-            if len(rows) < PAGE:
-                return
+    def _log_size(self) -> int:
+        log = self.path.with_name(f"{self.path.name}-wal")
+        return log.stat().st_size if log.exists() else 0
 
-    async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
-        """Records of all streams with ``pos`` > ``after``, in the order they were committed."""
-        return [record_of(row) for row in await self._ask("scan", (after, limit))]
-
-    async def definition(self, digest: str) -> bytes | None:
-        """The definition with that digest."""
-        rows = await self._ask("definition", (digest,))
-        return str(rows[0][0]).encode() if rows else None
-
-    async def runs(
-        self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
-    ) -> Sequence[RunRow]:
-        """Rows of the run list, newest first."""
-        query = "open_runs" if unfinished else "runs"
-        rows = await self._ask(query, (tenant, -1 if limit is None else limit))
-        return [run_of(row) for row in rows]
-
-    async def run(self, run: str, *, tenant: str = "default") -> RunRow | None:
-        """The row of one run."""
-        rows = await self._ask("run", (run, tenant))
-        return run_of(rows[0]) if rows else None
-
-    async def _ask(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    async def _ask(self, query: str, values: tuple[Any, ...]) -> Rows:
         if self._closing:
             raise StoreFailed("the store is closed")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._fetch, query, values)
 
-    def _fetch(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    def _fetch(self, query: str, values: tuple[Any, ...]) -> Rows:
         """Runs in a reader's thread, on that thread's connection."""
         try:
             connection = getattr(self._local, "connection", None)
             if connection is None:
                 connection = self._local.connection = _connect(self.path)
+                stand_in(connection)
                 self._open_readers.append(connection)
             return list(connection.execute(self._sql[query], values))
         except apsw.Error as error:
@@ -258,7 +252,7 @@ def _create(path: Path) -> None:
     for name in (partial.name, f"{partial.name}-wal", f"{partial.name}-shm"):
         path.with_name(name).unlink(missing_ok=True)
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    connection = _connect(partial)
+    connection = _connect(partial, "new_file")
     try:
         with connection:
             connection.execute(queries("sqlite")["schema"])
@@ -271,10 +265,11 @@ def _create(path: Path) -> None:
         sync(folder)
 
 
-def _connect(path: Path) -> apsw.Connection:
+def _connect(path: Path, *first: str) -> apsw.Connection:
     connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)
     # Some of these answer with a row, and what follows an answer is run only once it is taken.
-    connection.execute(queries("sqlite")["pragmas"]).fetchall()
+    for query in (*first, "pragmas"):
+        connection.execute(queries("sqlite")[query]).fetchall()
     return connection
 
 

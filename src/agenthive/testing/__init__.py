@@ -1,6 +1,7 @@
 """testing: the public test kit.
 
-`simulate()` runs workflows through the real core on virtual time with seeded faults; the kits
+`simulate(workflow)` plays a workflow on virtual time with seeded faults, through the real core, and
+says how long it takes, what it costs and whether every promise held; the kits
 `check_store`, `check_runtime` and `check_agent` say when a new store, runtime or agent kind is
 done; `ScriptedAgent` answers what it is told. Nothing here is needed to run agenthive, and nothing
 in the rooms below may import it. To add a kit: a file here, a name in ``__all__``, and a planted
@@ -8,6 +9,7 @@ fault for each of its checks in `tests/testing/`.
 """
 
 from agenthive.testing.agents import HANG, After, NotConforming, ScriptedAgent, check_agent
+from agenthive.testing.rehearsal import Rehearsal, simulate
 from agenthive.testing.runtimes import check_runtime
 from agenthive.testing.stages import live, simulated
 from agenthive.testing.stores import check_store
@@ -16,10 +18,12 @@ __all__ = [
     "HANG",
     "After",
     "NotConforming",
+    "Rehearsal",
     "ScriptedAgent",
     "check_agent",
     "check_runtime",
     "check_store",
     "live",
+    "simulate",
     "simulated",
 ]

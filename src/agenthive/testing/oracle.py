@@ -7,59 +7,21 @@ line for each thing that is wrong. To add a promise: a function `_name` listed i
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-Event = dict[str, Any]
-Seen = tuple[int, str, dict[str, Any]]
+from agenthive.testing.case import UNDO, Case, Event, is_call
+from agenthive.testing.oracle_flow import FLOW_CHECKS
+from agenthive.testing.oracle_people import PEOPLE_CHECKS
 
 CLOSED: Final = (
     "completed", "partially_completed", "failed", "cancelled", "compensated", "compensation_failed",
 )  # fmt: skip
 REFUSED: Final = ("rate_limited", "overloaded", "refused")
-UNDO: Final = "#undo"
-
-
-class Case:
-    """All that is known about one simulation.
-
-    ``specs`` maps run ids to definitions as plain JSON; ``journal`` maps run ids to their events;
-    ``hive`` is the hive's own stream; ``seen`` is what was observed, in order; ``durable_at`` says
-    for each (run, event number) how many observations had been made when it was on disk.
-    """
-
-    def __init__(self, specs: dict[str, Event], seen: list[Seen]) -> None:
-        self.specs = specs
-        self.seen = seen
-        self.journal: dict[str, list[Event]] = {}
-        self.hive: list[Event] = []
-        self.durable: dict[str, list[int]] = {}
-        self.crashes = 0
-        self.max_calls = 1 << 62
-        self.finished = True
-
-    def tasks(self, run: str) -> dict[str, Event]:
-        """Name -> task of a run, compensations as tasks of their own."""
-        found: dict[str, Event] = {}
-        for task in self.specs[run].get("tasks", ()):
-            found[task["name"]] = task
-            if "compensate" in task:
-                found[task["name"] + UNDO] = task["compensate"] | {"undoes": task["name"]}
-        return found
-
-    def observations(self, what: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
-        """(index, time, data) of every observation of that kind."""
-        for i, (now, kind, data) in enumerate(self.seen):
-            if kind == what:
-                yield i, now, data
-
-    def last(self, run: str) -> dict[str, str]:
-        """Task -> the type of the last event that decided about it."""
-        found: dict[str, str] = {}
-        for event in self.journal.get(run, ()):
-            if "task" in event and event["type"] != "task.late_reply":
-                found[event["task"]] = event["type"]
-        return found
+PLAIN: Final = re.compile(r"\{\{ *tasks\.(\w+)\.result((?:\.\w+)*) *\}\}")
+"""A parameter that is a result, or a member of one: the judge can tell what it must be."""
 
 
 def judge(case: Case) -> list[str]:
@@ -78,8 +40,10 @@ def _everything_ends(case: Case) -> Iterator[str]:
 
 def _awaits_somebody(case: Case, run: str) -> bool:
     """Some task acts once and nobody knows whether it has, or its agent is missing."""
+    if case.answered:
+        return any("task.blocked" in case.last(one).values() for one in case.family(run))
     tasks = case.tasks(run)
-    return any(
+    return case.may_park(run) or any(
         kind == "task.blocked"
         or (
             kind in ("task.lost", "task.failed", "task.cancelled")
@@ -132,22 +96,25 @@ def _hive_knows_its_runs(case: Case) -> Iterator[str]:
             yield f"{event['run']}: closed with {event['events']} events, holds {held}"
 
 
+def _intents(case: Case, run: str) -> dict[tuple[str, int, str], int]:
+    """(task, attempt, key) -> how much had been seen when that intent was on disk."""
+    found: dict[tuple[str, int, str], int] = {}
+    for event, at in zip(case.journal.get(run, ()), case.durable.get(run, ()), strict=False):
+        if event["type"] == "task.started":
+            found.setdefault((event["task"], event["attempt"], event["key"]), at)
+    return found
+
+
 def _intent_before_call(case: Case) -> Iterator[str]:
+    intents: dict[str, dict[tuple[str, int, str], int]] = {}
     for i, _, call in case.observations("called"):
         run, task = call["run"], call["task"]
         if _effect(case.tasks(run)[task]) == "none":
             continue
-        events = case.journal.get(run, [])
-        written = sum(1 for at in case.durable.get(run, ()) if at <= i)
-        intents = [
-            event
-            for event in events[:written]
-            if event["type"] == "task.started"
-            and event["task"] == task
-            and event["attempt"] == call["attempt"]
-            and event["key"] == call["key"]
-        ]
-        if not intents:
+        if run not in intents:
+            intents[run] = _intents(case, run)
+        written = intents[run].get((task, call["attempt"], call["key"]))
+        if written is None or written > i:
             yield f"{run}/{task}: attempt {call['attempt']} called without a recorded intent"
 
 
@@ -175,7 +142,7 @@ def _once_means_once(case: Case) -> Iterator[str]:
             continue
         if (*owner, call["attempt"]) not in refused:
             made[owner] = made.get(owner, 0) + 1
-            if made[owner] > 1:
+            if made[owner] > 1 + case.retries_decided(*owner):
                 yield f"{owner}: effect 'once' was called again"
 
 
@@ -207,49 +174,61 @@ def _results_are_real(case: Case) -> Iterator[str]:
 def _dependencies_first(case: Case) -> Iterator[str]:
     for run, events in case.journal.items():
         tasks = case.tasks(run)
-        ended: dict[str, Event] = {}
-        for event in events:
-            if event["type"] in ("task.succeeded", "task.failed"):
-                ended[event["task"]] = event
+        ended: dict[str, str] = {}
+        well = case.succeeded(run)
+        for i, event in enumerate(events):
+            if event["type"] == "task.failed" or event.get("outcome") == "failed":
+                ended[event["task"]] = "task.failed"
+            elif i in well:
+                ended[well[i]] = "task.succeeded"
             if event["type"] != "task.started":
                 continue
             for dep in tasks[event["task"]].get("depends_on", ()):
                 end = ended.get(dep)
+                if (end is None and tasks.may_be_bypassed(dep)) or not is_call(tasks[dep]):
+                    continue
                 tolerated = tasks[dep].get("continue_on_failure", False)
-                if end is None or (end["type"] == "task.failed" and not tolerated):
+                if end is None or (end == "task.failed" and not tolerated):
                     yield f"{run}/{event['task']}: started before '{dep}' had succeeded"
 
 
 def _handed_on(case: Case) -> Iterator[str]:
+    results = {
+        run: {e["task"]: e.get("result") for e in events if e["type"] == "task.succeeded"}
+        for run, events in case.journal.items()
+    }
     for _, _, call in case.observations("called"):
-        run = call["run"]
-        if _effect(case.tasks(run)[call["task"]]) == "none":
+        run, known = call["run"], results.get(call["run"], {})
+        task = case.tasks(run)[call["task"]]
+        if _effect(task) == "none":
             continue  # a pure read may start on results that are lost with the process
-        results = {
-            event["task"]: event.get("result")
-            for event in case.journal.get(run, ())
-            if event["type"] == "task.succeeded"
-        }
         for dep, value in (call.get("dependencies") or {}).items():
-            if dep in results and results[dep] != value:
+            if dep in known and known[dep] != value:
                 yield f"{run}/{call['task']}: got another result of '{dep}' than is recorded"
-        filled = call["parameters"].get("n")
-        if filled is not None and filled not in [(r or {}).get("n") for r in results.values()]:
-            yield f"{run}/{call['task']}: was given {filled}, which no result holds"
+        for name, text in (task.get("parameters") or {}).items():
+            plain = PLAIN.fullmatch(text) if isinstance(text, str) else None
+            if plain is None or plain[1] not in known:
+                continue
+            given, told = call["parameters"].get(name), _member(known[plain[1]], plain[2])
+            if given != told:
+                yield f"{run}/{call['task']}: was given {given} as {name}, the result holds {told}"
+
+
+def _member(result: Any, path: str) -> Any:
+    """What stands under ``.a.b`` in a result."""
+    for key in path.split(".")[1:]:
+        result = result.get(key) if isinstance(result, dict) else None
+    return result
 
 
 def _attempts_bounded(case: Case) -> Iterator[str]:
     for run, events in case.journal.items():
         tasks = case.tasks(run)
-        starts: dict[str, int] = {}
-        lost: dict[str, int] = {}
-        for event in events:
-            if event["type"] == "task.started":
-                starts[event["task"]] = starts.get(event["task"], 0) + 1
-            elif event["type"] == "task.lost":
-                lost[event["task"]] = lost.get(event["task"], 0) + 1
+        starts = Counter(event["task"] for event in events if event["type"] == "task.started")
+        lost = Counter(event["task"] for event in events if event["type"] == "task.lost")
         for task, count in starts.items():
-            most = (tasks[task].get("retry") or {}).get("max_attempts", 3) + lost.get(task, 0)
+            most = (tasks[task].get("retry") or {}).get("max_attempts", 3) + lost[task]
+            most *= 1 + case.retries_decided(run, task)
             if count > most:
                 yield f"{run}/{task}: {count} attempts, {most} allowed"
     numbers: set[tuple[str, str, int]] = set()
@@ -269,11 +248,12 @@ def _tries_enough(case: Case) -> Iterator[str]:
         tasks = case.tasks(run)
         late = "task.late_reply"
         final = {e["task"]: e for e in events if "attempt" in e and e["type"] != late}
+        losses = Counter(event["task"] for event in events if event["type"] == "task.lost")
         for task, event in final.items():
             stopped = (asked or stops) and not task.endswith(UNDO)
             if event["type"] != "task.failed" or stopped or _status(case, run) is None:
                 continue
-            lost = sum(1 for e in events if e["type"] == "task.lost" and e["task"] == task)
+            lost = losses[task]
             most = (tasks[task].get("retry") or {}).get("max_attempts", 3)
             may_retry = event["fault"].get("retriable", True) and _effect(tasks[task]) != "once"
             if may_retry and event["attempt"] - lost < most:
@@ -389,7 +369,10 @@ def _stopped_means_stopped(case: Case) -> Iterator[str]:
 
 def _final(case: Case, run: str, event: Event) -> bool:
     """A failure that is certainly the task's last one, and not tolerated."""
-    task = case.tasks(run)[event["task"]]
+    tasks = case.tasks(run)
+    task = tasks[event["task"]]
+    if event["task"] not in tasks or "asks" in task:
+        return False  # what an item or a round comes to is for its task to judge
     if "undoes" in task or task.get("continue_on_failure") or _effect(task) == "once":
         return False
     return not event["fault"].get("retriable", True)
@@ -398,13 +381,16 @@ def _final(case: Case, run: str, event: Event) -> bool:
 def _time_outs_are_kept(case: Case) -> Iterator[str]:
     """Nothing starts once the run's time is up, not counting the time when nobody had it."""
     for run, events in case.journal.items():
-        left = case.specs[run].get("timeout", 300.0)
+        # While only people are awaited, time does not count; how long that is, facts do not say.
+        left = None if case.may_park(run) else case.specs[run].get("timeout", 300.0)
         end = None
         for event in events:
             if event["type"] == "run.started" and left is not None:
                 end = event["at"] + left * 1_000_000
             elif event["type"] == "run.resumed" and end is not None:
                 end += event["away"]
+            elif event["type"] == "task.blocked":
+                end = None  # nor while nobody has an agent
             elif end is None or event["type"] != "task.started":
                 continue
             elif event["at"] >= end and not event["task"].endswith(UNDO):
@@ -415,14 +401,17 @@ def _compensations(case: Case) -> Iterator[str]:
     for run, events in case.journal.items():
         order: list[str] = []
         undone: list[str] = []
-        for event in events:
-            if event["type"] == "task.succeeded" and not event["task"].endswith(UNDO):
-                order.append(event["task"])
+        well = case.succeeded(run)
+        for i, event in enumerate(events):
+            if i in well and not well[i].endswith(UNDO):
+                order.append(well[i])
             elif event["type"] == "task.started" and event["task"].endswith(UNDO):
                 name = event["task"].removesuffix(UNDO)
                 if not undone or undone[-1] != name:
                     undone.append(name)
         tasks = case.tasks(run)
+        if any("compensate" in task and not is_call(task) for task in tasks.values()):
+            continue
         due = [task for task in reversed(order) if task + UNDO in tasks]
         status = _status(case, run)
         if undone != due[: len(undone)]:
@@ -439,8 +428,10 @@ def _right_ending(case: Case) -> Iterator[str]:
         if status is None:
             continue
         last = {task: kind for task, kind in case.last(run).items() if not task.endswith(UNDO)}
-        names = [task["name"] for task in case.specs[run].get("tasks", ())]
         tasks = case.tasks(run)
+        every = [task["name"] for task in case.specs[run].get("tasks", ())]
+        names = [n for n in every if is_call(tasks[n]) and not tasks.may_be_bypassed(n)]
+        partial = len(names) < len(every)
         good = [name for name in names if last.get(name) == "task.succeeded"]
         fine = all(
             last.get(name) == "task.succeeded"
@@ -450,12 +441,17 @@ def _right_ending(case: Case) -> Iterator[str]:
         asked = {event["type"] for event in case.journal[run]}
         if status == "completed" and not fine:
             yield f"{run}: completed, though not every task succeeded"
-        if status == "partially_completed" and (not good or fine):
+        if status == "partially_completed" and (not good or fine) and not partial:
             yield f"{run}: partially completed with {len(good)} of {len(names)}"
         if status == "cancelled" and "run.cancel_requested" not in asked:
             yield f"{run}: cancelled, though nobody asked"
         stopped = {"run.cancel_requested", "run.timed_out"} & asked
-        if status in ("failed", "compensated", "compensation_failed") and fine and not stopped:
+        if (
+            status in ("failed", "compensated", "compensation_failed")
+            and fine
+            and not stopped
+            and not partial
+        ):
             yield f"{run}: {status}, though every task succeeded"
 
 
@@ -494,4 +490,6 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     _time_outs_are_kept,
     _compensations,
     _right_ending,
+    *FLOW_CHECKS,
+    *PEOPLE_CHECKS,
 )

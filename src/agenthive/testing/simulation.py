@@ -13,32 +13,24 @@ import sys
 import time
 from collections.abc import Iterable
 from random import Random
-from typing import Any
 
 import msgspec
 
-from agenthive.core import events as ev
-from agenthive.core.driver import Driver
-from agenthive.core.invariants import driver_violations, violations
-from agenthive.core.journal import check
-from agenthive.core.policies.breaker import BreakerPolicy
-from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
-from agenthive.core.ports import Batch, Call, Fault, Record, Reply, Usage
-from agenthive.core.replay import replay
-from agenthive.core.spec import (
-    AgentSpec,
-    CompensationSpec,
-    Effect,
-    FailureStrategy,
-    TaskSpec,
-    WorkflowSpec,
-)
-from agenthive.core.values import SECOND, JSONObject, Micros
-from agenthive.errors import AgentHiveError, InternalError
+from agenthive.core.spec import WorkflowSpec
+from agenthive.core.values import SECOND
 from agenthive.runtimes.simulated import SimulatedRuntime
-from agenthive.runtimes.surroundings import Answer, Faults
-from agenthive.stores.memory import MemoryStore
-from agenthive.testing.oracle import Case, judge
+from agenthive.testing.crowd import VISITS, WITHIN, Crowd
+from agenthive.testing.evidence import (
+    CheckedDriver,
+    Recorder,
+    WatchedDisk,
+    case_of,
+    machine_faults,
+)
+from agenthive.testing.oracle import judge
+from agenthive.testing.random_flow import Features, random_features, with_flow
+from agenthive.testing.random_workflows import random_workflow
+from agenthive.testing.random_world import FlowWorld, RandomWorld, random_faults, random_mood
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -52,128 +44,36 @@ class Outcome(msgspec.Struct, kw_only=True):
     events: int
 
 
-class Mood(msgspec.Struct, frozen=True, kw_only=True):
-    """How the world behaves in one simulation: chances from 0 to 1."""
-
-    fail: float
-    hang: float
-    lose: float
-    repeat: float
-    limit: float
-    garble: float
-
-
-class RandomWorld:
-    """Answers calls as its mood says. Each reply is unique, so results can be traced."""
-
-    def __init__(self, rng: Random, mood: Mood) -> None:
-        self._rng = rng
-        self._mood = mood
-        self._number = 0
-
-    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
-        """Success, or one of the faults."""
-        rng, mood = self._rng, self._mood
-        self._number += 1
-        took = rng.randrange(1000, 8 * SECOND)
-        usage = Usage(model="m", input_tokens=self._number)
-        if rng.random() < mood.limit:
-            after = rng.choice((None, 0.5, 7.0))
-            limited = Fault(
-                kind="rate_limited", message="slow down", retry_after=after, counts=False
-            )
-            return Answer(reply=Reply(fault=limited), acts=None, replies=(took,))
-        if rng.random() < mood.fail:
-            return self._failure(took)
-        if rng.random() < mood.garble:
-            garbled = Reply(fault=Fault(kind="invalid_reply", message="not JSON"), usage=usage)
-            return Answer(reply=garbled, acts=took // 2, replies=(took,))
-        reply = Reply(result={"n": self._number}, usage=usage)
-        return Answer(reply=reply, acts=took // 2, replies=self._replies(took))
-
-    def _failure(self, took: Micros) -> Answer:
-        kind = self._rng.choice(("connection", "refused", "agent_error", "agent_error"))
-        fault = Fault(kind=kind, message="no", retriable=self._rng.random() < 0.7)
-        acts = None if kind == "refused" else took // 2
-        return Answer(reply=Reply(fault=fault), acts=acts, replies=(took,))
-
-    def _replies(self, took: Micros) -> tuple[Micros, ...]:
-        rng, mood = self._rng, self._mood
-        if rng.random() < mood.hang:
-            return ()
-        if rng.random() < mood.lose:
-            return (took + rng.randrange(5, 90) * SECOND,)
-        if rng.random() < mood.repeat:
-            return (took, took + rng.randrange(0, 20 * SECOND))
-        return (took,)
-
-
-class _Recorder:
-    def __init__(self) -> None:
-        self.seen: list[tuple[int, str, dict[str, Any]]] = []
-
-    def saw(self, now: Micros, what: str, data: JSONObject) -> None:
-        self.seen.append((now, what, data))
-
-
-class _WatchedDisk(MemoryStore):
-    """Notes, for each event of a run, how much had been seen when it came to be on disk."""
-
-    def __init__(self, recorder: _Recorder) -> None:
-        super().__init__()
-        self._recorder = recorder
-        self.durable: dict[str, list[int]] = {}
-
-    def write(self, batch: Batch) -> None:
-        super().write(batch)
-        for record in batch.records:
-            marks = self.durable.setdefault(record.stream, [])
-            marks.extend([len(self._recorder.seen)] * record.count)
-
-
-class _CheckedDriver(Driver):
-    """Looks at itself before it decides."""
-
-    def decide(self, now: Micros) -> Batch | None:
-        wrong = driver_violations(self)
-        if wrong:
-            raise InternalError("; ".join(wrong))
-        return super().decide(now)
-
-
 def simulate_seed(seed: int) -> Outcome:
     """Run one seed and judge it."""
     rng = Random(seed)
-    recorder = _Recorder()
-    disk = _WatchedDisk(recorder)
+    features = random_features(seed)
+    recorder = Recorder()
+    disk = WatchedDisk(recorder)
     max_calls = rng.choice((1, 3, 8, 1000))
     max_runs = rng.choice((1, 2, 100))
+    world = RandomWorld if features is None else FlowWorld
     runtime = SimulatedRuntime(
         rng.randrange(1 << 62),
         disk,
-        RandomWorld(Random(rng.randrange(1 << 62)), random_mood(rng)),
+        world(Random(rng.randrange(1 << 62)), random_mood(rng)),
         recorder,
         random_faults(rng),
-        lambda: _CheckedDriver(max_runs=max_runs, max_calls=max_calls),
+        lambda: CheckedDriver(max_runs=max_runs, max_calls=max_calls),
     )
-    specs: dict[str, WorkflowSpec] = {}
-    runs = rng.choice((1, 1, 2, 2, 3, 8))
-    for number in range(runs):
-        run = f"run-{seed}-{number}"
-        specs[run] = random_workflow(rng, most=12 if runs < 8 else 4)
-        runtime.submit(rng.randrange(0, rng.choice((2, 20, 90)) * SECOND), run, specs[run], {})
-        if rng.random() < 0.15:
-            runtime.cancel(rng.randrange(0, 60 * SECOND), run)
+    specs = _submit(seed, rng, runtime, features)
+    crowd = None if features is None else Crowd(Random(f"crowd of {seed}"), runtime, recorder.saw)
     found: list[str] = []
     finished = True
     try:
-        finished = runtime.run()
+        finished = _play(runtime, crowd)
     except Exception as error:  # whatever it is, this seed has failed
         found.append(f"{type(error).__name__}: {error}")
-    case = _case(specs, recorder, disk)
+    case = case_of(specs, recorder, disk)
     case.finished, case.crashes, case.max_calls = finished, runtime.crashes, max_calls
+    case.answered = crowd is not None
     found += judge(case)
-    found += _machine_faults(specs, disk, runtime)
+    found += machine_faults(specs, disk, runtime)
     return Outcome(
         seed=seed,
         violations=found,
@@ -184,139 +84,33 @@ def simulate_seed(seed: int) -> Outcome:
     )
 
 
-def _case(specs: dict[str, WorkflowSpec], recorder: _Recorder, disk: _WatchedDisk) -> Case:
-    case = Case({run: msgspec.to_builtins(spec) for run, spec in specs.items()}, recorder.seen)
-    for run in specs:
-        records = disk.records(run)
-        if records:
-            case.journal[run] = _plain(records)
-    case.hive = _plain(disk.records(ev.HIVE))
-    case.durable = disk.durable
-    return case
+def _submit(
+    seed: int, rng: Random, runtime: SimulatedRuntime, features: Features | None
+) -> dict[str, WorkflowSpec]:
+    """Submit this seed's runs, some of which are cancelled."""
+    specs: dict[str, WorkflowSpec] = {}
+    runs = rng.choice((1, 1, 2, 2, 3, 8))
+    most = 12 if runs < 8 else 4
+    if features is not None:
+        runs, most = min(runs, 3), 6
+    for number in range(runs):
+        run = f"run-{seed}-{number}"
+        spec = random_workflow(rng, most=most)
+        if features is not None:
+            spec = with_flow(Random(f"flow of {run}"), spec, features)
+        specs[run] = spec
+        runtime.submit(rng.randrange(0, rng.choice((2, 20, 90)) * SECOND), run, spec, {})
+        if rng.random() < 0.15:
+            runtime.cancel(rng.randrange(0, 60 * SECOND), run)
+    return specs
 
 
-def _plain(records: Iterable[Record]) -> list[dict[str, Any]]:
-    return [event for record in records for event in msgspec.json.decode(record.payload)]
-
-
-def _machine_faults(
-    specs: dict[str, WorkflowSpec], disk: MemoryStore, runtime: SimulatedRuntime
-) -> list[str]:
-    """What only the inside can show: chains, invariants, and replay against the live state."""
-    found: list[str] = []
-    for run in specs:
-        records = disk.records(run)
-        if not records:
-            continue
-        try:
-            list(check(records))
-            state = replay(runtime.graph_of(run), records)
-        except AgentHiveError as error:
-            found.append(f"{run}: {error}")
-            continue
-        found += [f"{run}: {line}" for line in violations(state)]
-        live = runtime.driver.runs.get(run)
-        if live is not None and (live.state.state, live.state.status) != (
-            state.state,
-            state.status,
-        ):
-            found.append(f"{run}: replay gives another state than the live one")
-    return found
-
-
-def random_faults(rng: Random) -> Faults:
-    """A mix of faults; each kind is off in half of the simulations."""
-    return Faults(
-        crash=rng.choice((0.0, 0.0, 0.01, 0.05, 0.15)),
-        refuse=rng.choice((0.0, 0.0, 0.0, 0.1, 0.4)),
-        jump=rng.choice((0.0, 0.0, 0.05)),
-        stale=rng.choice((0.0, 0.5)),
-        absent=rng.choice((0.0, 0.0, 0.2)),
-        slow=rng.choice((0.0, 0.0, 0.5)),
-    )
-
-
-def random_mood(rng: Random) -> Mood:
-    """A world with its own habits; each kind of trouble is off in half of them."""
-
-    def some(most: float) -> float:
-        return rng.choice((0.0, rng.random() * most))
-
-    return Mood(
-        fail=some(0.4), hang=some(0.2), lose=some(0.2), repeat=some(0.4), limit=some(0.3),
-        garble=some(0.2),
-    )  # fmt: skip
-
-
-def random_workflow(rng: Random, most: int = 12) -> WorkflowSpec:
-    """A graph of up to ``most`` tasks with random edges, effects, retries and compensations."""
-    agents = tuple(
-        AgentSpec(
-            name=f"agent{i}",
-            type="custom",
-            endpoint=f"custom://{rng.choice('ab')}",
-            max_concurrency=rng.choice((None, 1, 2)),
-            circuit_breaker=BreakerPolicy(failure_threshold=rng.choice((2, 5)), recovery_timeout=9),
-        )
-        for i in range(rng.randint(1, 3))
-    )
-    size = rng.randint(0, most)
-    density = rng.choice((0.1, 0.3, 0.6))
-    saga = rng.random() < 0.3
-    tasks = tuple(_random_task(rng, i, agents, density, saga) for i in range(size))
-    return WorkflowSpec(
-        name="simulated",
-        agents=agents,
-        tasks=tasks,
-        max_parallel=rng.choice((1, 2, 10)),
-        failure_strategy=rng.choice(list(FailureStrategy)),
-        timeout=rng.choice((None, None, 30.0, 600.0)),
-    )
-
-
-def _random_task(
-    rng: Random, i: int, agents: tuple[AgentSpec, ...], density: float, saga: bool
-) -> TaskSpec:
-    undo = CompensationSpec(
-        agent=rng.choice(agents).name,
-        action="undo",
-        retry=_random_retry(rng),
-        timeout=20.0,
-        effect=rng.choice(list(Effect)),
-    )
-    depends_on = tuple(f"t{j}" for j in range(i) if rng.random() < density)
-    return TaskSpec(
-        name=f"t{i}",
-        agent=rng.choice(agents).name,
-        action="do",
-        parameters=_random_parameters(rng, depends_on),
-        depends_on=depends_on,
-        effect=rng.choice(list(Effect)),
-        retry=_random_retry(rng),
-        timeout=rng.choice((5.0, 20.0)),
-        priority=rng.choice((5, 5, 1, 10)),
-        continue_on_failure=rng.random() < 0.15,
-        estimated_duration=rng.choice((None, None, 1.0, 8.0)),
-        compensate=undo if saga and rng.random() < 0.6 else None,
-    )
-
-
-def _random_parameters(rng: Random, depends_on: tuple[str, ...]) -> JSONObject:
-    """Sometimes a result of another task; now and then one that is not there."""
-    if not depends_on or rng.random() < 0.6:
-        return {}
-    field = "n" if rng.random() < 0.9 else "missing"
-    return {field: f"{{{{ tasks.{rng.choice(depends_on)}.result.{field} }}}}"}
-
-
-def _random_retry(rng: Random) -> RetryPolicy:
-    return RetryPolicy(
-        max_attempts=rng.randint(1, 4),
-        strategy=rng.choice(list(RetryStrategy)),
-        initial_delay=0.5,
-        max_delay=rng.choice((2.0, 30.0)),
-        jitter=rng.random() < 0.5,
-    )
+def _play(runtime: SimulatedRuntime, crowd: Crowd | None) -> bool:
+    """Let it happen; in the end, whoever is asked answers."""
+    if crowd is None:
+        return runtime.run()
+    crowd.come_by(VISITS, WITHIN)
+    return runtime.run() and crowd.close()
 
 
 def simulate(seeds: Iterable[int], *, stop_after: int = 10) -> list[Outcome]:

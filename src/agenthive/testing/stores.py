@@ -124,6 +124,9 @@ async def _keeps_what_it_is_given(place: Place) -> None:
     _same(await _all(store, "s"), given, "later")
     _same(await store.scan(), given, "in a scan")
     require(await _all(store, "other") == [], "a stream that does not exist has records")
+    last = await store.last("s")
+    require(last is not None and last.seq == 5, "`last` does not give a stream's last record")
+    require(await store.last("other") is None, "a stream that does not exist has a last record")
 
 
 async def _chains_each_stream(place: Place) -> None:
@@ -164,12 +167,14 @@ async def _refuses_disorder(place: Place) -> None:
 
 async def _refuses(place: Place, seq: int) -> None:
     store = await place.open()
-    kept = [_record("s", 1), _record("s", 2, 2)]
+    kept = [_record("s", 1), _record("s", 2, 2), _record("stays", 1)]
     await store.append(Batch(records=kept))
     bad = Batch(
         records=[_record("good", 1), _record("s", seq)],
         definitions=[("d", b"{}")],
         runs=[_row("r")],
+        blobs=[("b", b"{}")],
+        drops=["stays"],
     )
     await _fails(store.append(bad), f"record {seq} after 3 was taken")
     # The journal may hold something else than its writer believes: nothing more goes in.
@@ -180,6 +185,7 @@ async def _refuses(place: Place, seq: int) -> None:
     require(await _all(store, "good") == [], "a batch was written in part: its stream")
     require(await store.definition("d") is None, "a batch was written in part: its definition")
     require(await store.run("r") is None, "a batch was written in part: its row")
+    require(await store.blob("b") is None, "a batch was written in part: its blob")
     if place.lasting:
         await store.append(more)
         _chained(await _all(store, "s"))
@@ -232,6 +238,90 @@ async def _keeps_definitions(place: Place) -> None:
     found = [await store.definition(name) for name in ("d1", "d2", "d3")]
     require(found == [ODD, b"{}", None], "definitions do not come back as they were given")
     require(len(await _all(store, "s")) == 1, "a record beside a known definition is gone")
+
+
+async def _keeps_blobs(place: Place) -> None:
+    """A blob is kept under its digest, to the byte; the same one twice does no harm."""
+    store = await place.open()
+    large = b"[" + b"1," * 500_000 + b"1]"
+    await store.append(Batch(blobs=[("b1", large), ("b2", ODD)], uses=[("s", "b1"), ("s", "b2")]))
+    await store.append(Batch(blobs=[("b1", large)], uses=[("s", "b1"), ("t", "b1")]))
+    store = await place.again(store)
+    found = [await store.blob(name) for name in ("b1", "b2", "b3")]
+    require(found == [large, ODD, None], "blobs do not come back as they were given")
+
+
+async def _drops_streams(place: Place) -> None:
+    """A stream that is dropped takes its row and what nobody else uses with it, nothing more."""
+    store = await place.open()
+    await store.append(
+        Batch(
+            records=[_record("old", 1, 2), _record("kept", 1)],
+            definitions=[("d-old", b"{}"), ("d-both", b"[1]"), ("d-free", b"[2]")],
+            blobs=[("b-old", ODD), ("b-both", b"[3]")],
+            runs=[_row("old", 1), _row("kept", 2)],
+            uses=[("old", name) for name in ("d-old", "b-old", "d-both", "b-both")]
+            + [("kept", name) for name in ("d-both", "b-both")],
+        )
+    )
+    told = _record("hive", 1, type="hive")
+    await store.append(Batch(drops=["old", "never was"], records=[told]))
+    store = await place.again(store)
+    require(await _all(store, "old") == [], "a dropped stream has records")
+    require([one.stream for one in await store.scan()] == ["kept", "hive"], "a scan shows it")
+    require([row.run for row in await store.runs()] == ["kept"], "the run list shows it")
+    left = [await store.definition(name) for name in ("d-old", "d-both", "d-free")]
+    require(left == [None, b"[1]", b"[2]"], "definitions that stay or go are the wrong ones")
+    left = [await store.blob(name) for name in ("b-old", "b-both")]
+    require(left == [None, b"[3]"], "blobs that stay or go are the wrong ones")
+    await store.append(Batch(drops=["kept"], records=[_record("old", 1), _record("kept", 1)]))
+    store = await place.again(store)
+    require(
+        await store.blob("b-both") is None, "what the last of several users used is still there"
+    )
+    positions = [(one.pos, one.stream) for one in await store.scan()]
+    wanted = [(4, "hive"), (5, "old"), (6, "kept")]
+    require(positions == wanted, f"after drops positions are {positions}, not {wanted}")
+    for stream in ("old", "kept"):
+        _chained(await _all(store, stream))
+
+
+async def _tells_sizes(place: Place) -> None:
+    """Sizes are of contents, and those of streams are of what would go with them."""
+    store = await place.open()
+    text, body = b'["' + b"x" * 5000 + b'"]', b'"' + b"y" * 9000 + b'"'
+    await store.append(
+        Batch(
+            records=[_record("a", 1, payload=text), _record("b", 1), _record("c", 1, payload=text)],
+            definitions=[("d", ODD)],
+            blobs=[("one", body), ("two", text)],
+            uses=[("a", "one"), ("b", "one"), ("b", "two"), ("a", "d")],
+        )
+    )
+    small = len(_record("b", 1).payload)
+    whole = await store.sizes()
+    found = (whole.records, whole.blobs, whole.definitions)
+    wanted = (2 * len(text) + small, len(body) + len(text), len(ODD))
+    require(found == wanted, f"sizes are {found}, not {wanted}")
+    require(whole.file >= sum(found) - small or whole.log > 0, "the files are too small for it")
+    for streams, sums in (
+        (["a"], (len(text), 0, len(ODD))),
+        (["a", "b"], (len(text) + small, wanted[1], len(ODD))),
+        ([], (0, 0, 0)),
+    ):
+        part = await store.sizes(streams)
+        found = (part.records, part.blobs, part.definitions)
+        require(found == sums, f"with {streams} would go {found}, not {sums}")
+    largest = [(one.stream, one.records, one.blobs) for one in await store.largest(2)]
+    both = [("b", small, len(body) + len(text)), ("a", len(text), len(body))]
+    require(largest == both, f"the largest streams are {largest}, not {both}")
+    await store.append(Batch(drops=["a", "b", "c"]))
+    for _ in range(1000):
+        if not await store.shrink():
+            break
+    whole = await store.sizes()
+    empty = (whole.records, whole.blobs, whole.definitions, whole.free)
+    require(empty == (0, 0, 0, 0), f"after all was dropped there is {empty}")
 
 
 async def _lists_runs(place: Place) -> None:
@@ -343,6 +433,9 @@ CHECKS: Final[tuple[Callable[[Place], Awaitable[None]], ...]] = (
     _reads_from_anywhere,
     _turns_pages,
     _keeps_definitions,
+    _keeps_blobs,
+    _drops_streams,
+    _tells_sizes,
     _lists_runs,
     _parts_tenants,
     _takes_many_at_once,

@@ -30,7 +30,7 @@ def command(
 
     What is finished is not done again. A call that was cut off is made again under the same key,
     unless its task says `effect: once`. A RUN may be the beginning of an id. With nothing
-    unfinished: exit code 0.
+    unfinished: exit code 0. A run that was imported unfinished is gone on with only by its id.
     """
     from agenthive.runtimes import loop
 
@@ -85,5 +85,7 @@ async def _wanted(settings: Settings, asked: tuple[str, ...]) -> dict[str, int]:
         if asked:
             runs = [await archive.find(run) for run in asked]
         else:
-            runs = [row.run for row in reversed(await archive.runs(unfinished=True))]
+            untouched = await archive.untouched()
+            rows = reversed(await archive.runs(unfinished=True))
+            runs = [row.run for row in rows if row.run not in untouched]
         return {run: await archive.last(run) for run in runs}

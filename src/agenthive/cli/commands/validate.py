@@ -46,6 +46,7 @@ def command(
 def _check(file: Path, settings: Settings, agents: Directory) -> dict[str, Any]:
     from agenthive import authoring
     from agenthive.cli.definitions import load
+    from agenthive.cli.flow_summary import summary
     from agenthive.errors import ConfigurationError
 
     try:
@@ -60,6 +61,7 @@ def _check(file: Path, settings: Settings, agents: Directory) -> dict[str, Any]:
         "name": spec.name,
         "tasks": len(spec.tasks),
         "agents": len(spec.agents),
+        "flow": summary(spec),
         "definition": authoring.digest(spec),
         "warnings": warnings,
     }
@@ -78,11 +80,12 @@ def _missing(references: Any) -> list[str]:
 
 
 def _absent(spec: Any, agents: Directory) -> list[str]:
+    from agenthive import authoring
     from agenthive.core.expressions import Template
     from agenthive.errors import AgentHiveError
 
     found = []
-    for agent in spec.agents:
+    for agent in authoring.agents_of(spec):
         try:
             if Template.compile(agent.endpoint, {"inputs"}).constant:
                 agents.find(agent)
@@ -93,6 +96,7 @@ def _absent(spec: Any, agents: Directory) -> list[str]:
 
 def _tell(one: dict[str, Any]) -> None:
     from agenthive.cli import output
+    from agenthive.cli.flow_summary import words
 
     if not one["valid"]:
         for problem in one["problems"]:
@@ -101,4 +105,6 @@ def _tell(one: dict[str, Any]) -> None:
     for warning in one["warnings"]:
         output.note(f"warning: {output.safe(warning)}")
     counts = f"{one['tasks']:,} tasks, {one['agents']:,} agents"
-    output.line(f"{output.safe(one['file'])}: valid ({output.safe(one['name'])}, {counts})")
+    flow = output.safe(words(one["flow"]))
+    rest = f"{counts}; {flow}" if flow else counts
+    output.line(f"{output.safe(one['file'])}: valid ({output.safe(one['name'])}, {rest})")

@@ -27,7 +27,7 @@ def partly_succeeded(state: RunState) -> bool:
         _over(state)
         and state.strategy is FailureStrategy.PARTIAL
         and not state.timed_out
-        and state.counts[TaskState.SUCCEEDED] > 0
+        and state.succeeded > 0
     )
 
 
@@ -37,8 +37,7 @@ def compensation_due(state: RunState) -> bool:
         _over(state)
         and not succeeded(state)
         and not partly_succeeded(state)
-        and bool(state.graph.undo)
-        and any(state.state[i] is TaskState.SUCCEEDED for i in state.graph.undo)
+        and any(state.state[i] is TaskState.SUCCEEDED for i in state.ended)
     )
 
 
@@ -59,8 +58,10 @@ def undoing_failed(state: RunState) -> bool:
 
 def only_waiting(state: RunState) -> bool:
     """Nothing runs and nothing could; a time, an agent or a person is awaited."""
-    counts = state.counts
-    return counts[TaskState.RUNNING] == 0 and counts[TaskState.READY] == 0
+    counts, flow = state.counts, state.flow
+    if counts[TaskState.RUNNING] or counts[TaskState.READY] or counts[TaskState.PREPARING]:
+        return False
+    return flow is None or flow.moving == 0
 
 
 def moving(state: RunState) -> bool:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from agenthive.core.nodes import PLAIN
 from agenthive.core.run_state import RunState
+from agenthive.core.states import TaskState
+
+
+def met_by_a_call(state: RunState, task: int) -> bool:
+    """Everything it depends on has ended, and it is a call with nothing around it.
+
+    Where something was bypassed, `met` comes after the question whether this is too.
+    """
+    if state.pending[task] or state.counts[TaskState.BYPASSED]:
+        return False
+    return state.graph.nodes[task].steps is PLAIN
 
 
 def met(state: RunState, task: int) -> bool:

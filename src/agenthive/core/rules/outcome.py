@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from agenthive.core import events as ev
+from agenthive.core.ports import Fault
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import Effect
 from agenthive.core.states import TaskState
@@ -13,6 +14,9 @@ NOT_CARRIED_OUT: Final = frozenset(
     {"rate_limited", "overloaded", "breaker_open", "unregistered", "expression", "refused"}
 )
 """Faults that say for certain that the other side did nothing."""
+
+INVALID: Final = "invalid_output"
+"""The kind of fault that a result is which is not as its schema says."""
 
 MAX_LOSSES: Final = 100
 """A task whose calls are lost this often (say, because it ends the process) is given up."""
@@ -30,11 +34,21 @@ def after_failure(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
         return TaskState.UNKNOWN_OUTCOME
     if _stopped(state, task):
         return TaskState.CANCELLED if state.cancelling else TaskState.FAILED
+    if repairable(state, task, fault):
+        return TaskState.BACKING_OFF
     tried = event.attempt - state.losses.get(task, 0)
     once_acted = node.effect is Effect.ONCE and fault.kind not in NOT_CARRIED_OUT
     if not fault.retriable or once_acted or tried >= node.retry.max_attempts:
         return TaskState.FAILED
     return TaskState.BACKING_OFF
+
+
+def repairable(state: RunState, task: int, fault: Fault) -> bool:
+    """A model gets one more try, told what was wrong with its answer; not if it acts once."""
+    node = state.graph.nodes[task]
+    if fault.kind != INVALID or node.agent.type != "ai_agent" or node.effect is Effect.ONCE:
+        return False
+    return state.flow is None or task not in state.flow.repaired
 
 
 def after_loss(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
@@ -57,4 +71,4 @@ def after_cancel(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
 
 
 def _stopped(state: RunState, task: int) -> bool:
-    return state.stopping and task < state.graph.tasks
+    return state.stopping and state.graph.nodes[task].undoes is None

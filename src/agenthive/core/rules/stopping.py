@@ -12,4 +12,4 @@ def cancelled(state: RunState, task: int) -> bool:
 
 def stopped(state: RunState, task: int) -> bool:
     """A failure or the run's time-out stopped the run; compensations still run."""
-    return state.stopping and task < state.graph.tasks
+    return state.stopping and state.graph.nodes[task].undoes is None

@@ -1,0 +1,51 @@
+"""`agenthive import FILE`: take in a run from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agenthive.cli.options import home_option, json_option, settings_of
+
+if TYPE_CHECKING:
+    from agenthive.settings import Settings
+
+
+@click.command(name="import", short_help="Take in a run from a file.")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--open", "open_too", is_flag=True,
+    help="Also a run that has not ended: where it comes from, it does not go on any more.",
+)  # fmt: skip
+@home_option
+@json_option
+def command(file: Path, open_too: bool, home: Path | None, as_json: bool) -> int:
+    """Take in a run that `agenthive export` wrote, after checking all of it. Nothing is run.
+
+    A run that is here already, just so, is left alone; another one with its id is refused. One
+    that has not ended is a copy, and its original may still act: it is refused unless --open says
+    that the original is gone, and even then it goes on only with `agenthive resume RUN`.
+    """
+    import asyncio
+
+    return asyncio.run(
+        _import(settings_of(home), file.absolute(), open_too=open_too, as_json=as_json)
+    )
+
+
+async def _import(settings: Settings, file: Path, *, open_too: bool, as_json: bool) -> int:
+    from agenthive.cli import output
+    from agenthive.cli.session import Session
+    from agenthive.core.states import CLOSED
+
+    async with Session(settings) as session:
+        taken = await session.take_in(file, open_too=open_too)
+    if as_json:
+        output.document("import", run_id=taken.run, status=taken.status, new=taken.new)
+        return 0
+    output.line(f"{taken.run}: {taken.status}{'' if taken.new else ', here already'}")
+    if taken.new and taken.status not in CLOSED:
+        output.note(f"next: agenthive resume {taken.run}")
+    return 0

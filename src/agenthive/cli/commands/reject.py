@@ -1,0 +1,44 @@
+"""`agenthive reject RUN TASK`: reject what a task is going to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+
+
+@click.command(name="reject", short_help="Reject what a task is going to do.")
+@click.argument("run")
+@click.argument("task")
+@click.option("--as", "actor", metavar="NAME", help="Who answers (default: the user's name).")
+@click.option("--digest", default="", metavar="HEX", help="Of the payload that was looked at.")
+@click.option("--comment", default="", metavar="TEXT", help="Why; it is recorded.")
+@agents_option
+@home_option
+@json_option
+def command(
+    run: str,
+    task: str,
+    actor: str | None,
+    digest: str,
+    comment: str,
+    agent_files: tuple[Path, ...],
+    home: Path | None,
+    as_json: bool,
+) -> int:
+    """Reject what TASK of RUN asks for: it is not done.
+
+    Whether the task then fails or is passed over stands in the workflow (`on_reject`). One
+    rejection is enough. Answers that do not count are recorded, and refused with exit code 2.
+    """
+    from agenthive.cli.saying import say, whoami
+    from agenthive.runtimes import loop
+
+    who = actor or whoami()
+    work = say(
+        settings_of(home), agent_files, run, "approve", task, done=f"rejected by {who}",
+        as_json=as_json, approved=False, actor=who, digest=digest.lower(), comment=comment,
+    )  # fmt: skip
+    return loop.run(work)

@@ -1,0 +1,50 @@
+"""`agenthive resolve RUN TASK`: say what came of a call whose outcome is unknown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+
+
+@click.command(name="resolve", short_help="Say what came of a call nobody knows about.")
+@click.argument("run")
+@click.argument("task")
+@click.option("--succeeded", "outcome", flag_value="succeeded", help="It has acted.")
+@click.option("--failed", "outcome", flag_value="failed", help="It has not, and is not to.")
+@click.option("--retry", "outcome", flag_value="retry", help="It has not: call again.")
+@click.option("--result", metavar="JSON", help="What it gave, with --succeeded.")
+@click.option("--reason", default="", metavar="TEXT", help="How you know; it is recorded.")
+@agents_option
+@home_option
+@json_option
+def command(
+    run: str,
+    task: str,
+    outcome: str | None,
+    result: str | None,
+    reason: str,
+    agent_files: tuple[Path, ...],
+    home: Path | None,
+    as_json: bool,
+) -> int:
+    """Say what came of TASK of RUN, whose call may or may not have acted.
+
+    A task with `effect: once` is never called again by itself when its answer was lost. Look at the
+    other side first; then say one of --succeeded, --failed or --retry.
+    """
+    from agenthive.cli.saying import json_value, say, whoami
+    from agenthive.runtimes import loop
+
+    if outcome is None:
+        raise click.UsageError("Say one of --succeeded, --failed or --retry.")
+    if result is not None and outcome != "succeeded":
+        raise click.UsageError("--result goes with --succeeded.")
+    value = json_value(result, "--result")
+    work = say(
+        settings_of(home), agent_files, run, "resolve", task, outcome, done=outcome,
+        as_json=as_json, result=value, actor=whoami(), reason=reason,
+    )  # fmt: skip
+    return loop.run(work)

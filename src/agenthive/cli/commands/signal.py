@@ -1,0 +1,43 @@
+"""`agenthive signal RUN NAME`: send a signal to a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+
+
+@click.command(name="signal", short_help="Send a signal to a run.")
+@click.argument("run")
+@click.argument("name")
+@click.option("--data", metavar="JSON", help="What it says: the result of the task that waits.")
+@click.option(
+    "--id", "signal_id", default="", metavar="ID", help="Send it safely again: counts once."
+)
+@agents_option
+@home_option
+@json_option
+def command(
+    run: str,
+    name: str,
+    data: str | None,
+    signal_id: str,
+    agent_files: tuple[Path, ...],
+    home: Path | None,
+    as_json: bool,
+) -> int:
+    """Send the signal NAME to RUN, for a task that says `wait_for: NAME`.
+
+    One that comes before its task waits for it is kept, unless the workflow says `keep: false`.
+    """
+    from agenthive.cli.saying import json_value, say, whoami
+    from agenthive.runtimes import loop
+
+    value = json_value(data, "--data")
+    work = say(
+        settings_of(home), agent_files, run, "signal", name, done="received", as_json=as_json,
+        data=value, id=signal_id, actor=whoami(),
+    )  # fmt: skip
+    return loop.run(work)

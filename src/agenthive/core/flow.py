@@ -1,0 +1,108 @@
+"""What a run knows beyond plain tasks: steps, items, rounds, approvals, signals, children.
+
+Made when the first task that needs it begins, so that plain runs carry none of it. Plain data and
+the questions about it; what changes it is in `entries` and `notes`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from agenthive.core.flow_spec import ApprovalSpec
+from agenthive.core.values import JSONValue, Micros
+
+MOST_KEPT = 1000
+"""Signals of one name that are kept until a task waits for them."""
+
+
+class Each(msgspec.Struct, kw_only=True):
+    """The items of one task: nodes ``first`` to before ``first + len(items)``.
+
+    ``released`` of them may have begun; ``left`` have not ended, of which ``unknown`` have an
+    unknown outcome; ``failed`` ended badly where that counts.
+    """
+
+    first: int
+    items: list[JSONValue]
+    labels: list[str]
+    released: int = 0
+    left: int = 0
+    unknown: int = 0
+    failed: int = 0
+
+
+class Rounds(msgspec.Struct, kw_only=True):
+    """The rounds of one task, by their nodes. ``done``: the last has ended as it should."""
+
+    members: list[int]
+    done: bool = False
+    exhausted: bool = False
+
+
+class Approval(msgspec.Struct, kw_only=True):
+    """What is asked of people: about which payload, since when, and who has agreed so far."""
+
+    spec: ApprovalSpec
+    digest: str
+    payload: JSONValue
+    message: str
+    asked: Micros
+    deadline: Micros | None = None
+    escalates: Micros | None = None
+    agreed: list[str] = []
+    rejected: str = ""
+    comments: dict[str, str] = {}
+
+    @property
+    def next_wake(self) -> Micros | None:
+        """When time changes something about it."""
+        times = [at for at in (self.escalates, self.deadline) if at is not None]
+        return min(times, default=None)
+
+    def may_answer(self, actor: str) -> bool:
+        """Whether this person is asked (by now)."""
+        return not self.approvers or actor in self.approvers
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        """Who is asked (by now); nobody named is anybody."""
+        spec = self.spec
+        if not spec.approvers or spec.escalate_after is None or self.escalates is not None:
+            return spec.approvers
+        return spec.approvers + spec.escalate_to
+
+
+class Flow:
+    """``position[i]`` is the step that task i has come to; the rest is by task index or by name.
+
+    ``received`` is the signal a task took, ``passed`` what its last gate gave, ``approved`` the
+    digest of what was approved. ``kept`` are signals nobody has taken, ``listening`` who waits.
+    ``reconciling`` is the task that asks what came of a call, ``questions`` how often it was asked.
+    ``repaired`` are tasks whose model had a second try at its answer. ``timed`` counts the tasks
+    that wait for a time alone, ``moving`` the children that need nobody.
+    """
+
+    __slots__ = (
+        "approvals", "approved", "children", "each", "kept", "listening", "moving", "passed",
+        "position", "questions", "received", "reconciling", "repaired", "rounds", "seen",
+        "timed", "waiting_children",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.position: dict[int, int] = {}
+        self.each: dict[int, Each] = {}
+        self.rounds: dict[int, Rounds] = {}
+        self.approvals: dict[int, Approval] = {}
+        self.approved: dict[int, str] = {}
+        self.received: dict[int, JSONValue] = {}
+        self.passed: dict[int, JSONValue] = {}
+        self.kept: dict[str, list[JSONValue]] = {}
+        self.listening: dict[str, dict[int, None]] = {}
+        self.seen: dict[str, None] = {}
+        self.repaired: set[int] = set()
+        self.children: dict[int, str] = {}
+        self.waiting_children: dict[int, str] = {}
+        self.questions: dict[int, int] = {}
+        self.reconciling: dict[int, int] = {}
+        self.timed = 0
+        self.moving = 0

@@ -1,0 +1,271 @@
+"""What follows from a fact: the driver's hands, which do what the machine commands.
+
+Applies facts to runs, and turns the commands that gives into queued tasks, calls, timers, child
+runs and ends, as far as they can be had without the outside world; the rest goes into the outbox.
+Never decides when: that is `driver`'s. A new command gets a line in `_obey`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappush
+
+from agenthive.core import actions as act
+from agenthive.core import commands as cmd
+from agenthive.core import events as ev
+from agenthive.core.answers import Unpaid, late, outcome
+from agenthive.core.breakers import Breakers
+from agenthive.core.children import Bind, Nursery, as_given, ended, standing
+from agenthive.core.dispatch import UNLIMITED, ReadyQueue
+from agenthive.core.graph import Graph
+from agenthive.core.live import Live
+from agenthive.core.machine import RULES, step
+from agenthive.core.nodes import Step
+from agenthive.core.outbox import Outbox
+from agenthive.core.ports import Calendar, Call, Fault, Reply
+from agenthive.core.preparing import faulted
+from agenthive.core.requests import cache_key, complaint, to_cache
+from agenthive.core.run_state import RunState
+from agenthive.core.schedules import Schedules
+from agenthive.core.spec import Effect
+from agenthive.core.states import CLOSED, RunStatus, TaskState
+from agenthive.core.values import SECOND, Micros
+from agenthive.errors import ConfigurationError, ExpressionError
+
+# Looked up once: in Python 3.11 that costs more than comparing with them.
+_RUNNING, _PURE = TaskState.RUNNING, Effect.NONE
+
+STOPPED = Fault(kind="cancelled", message="stopped", counts=False)
+"""What the breaker hears of a call that was stopped."""
+
+
+class Obeying:
+    """All open runs of a hive, and what is under way for them.
+
+    ``max_runs`` bounds the runs that are under way, ``max_calls`` the calls under way at once;
+    ``bind`` fills inputs into the workflows of child runs; ``calendar`` knows when schedules fire.
+    ``active`` counts the runs that take a run slot.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_runs: int = UNLIMITED,
+        max_calls: int = UNLIMITED,
+        bind: Bind = as_given,
+        calendar: Calendar | None = None,
+    ) -> None:
+        self.runs: dict[str, Live] = {}
+        self.queue = ReadyQueue(max_calls)
+        self.breakers = Breakers(self.queue)
+        self.schedules = Schedules(calendar)
+        self.draining = False
+        self.active = 0
+        self._max_runs = max_runs
+        self._nursery = Nursery(bind)
+        self._box = Outbox(RULES)
+        self._queued: dict[str, None] = {}
+        self._timers: list[tuple[Micros, str, int]] = []
+        self._unprepared: deque[tuple[Live, int]] = deque()
+        self._eager: list[act.Perform] = []
+        self._unpicked = False
+        self._unpaid = Unpaid()
+        self._latest: Micros = 0
+        self._skew: Micros = 0
+
+    # Obeying the machine.
+
+    def _apply(self, live: Live, event: ev.RunEvent, now: Micros) -> None:
+        state = live.state
+        before = state.takes_slot
+        live.pending.append(event)
+        self._box.dirty[live.run] = live
+        commands = step(state, event)
+        # Before obeying: that may apply further facts, which count for themselves.
+        self.active += state.takes_slot - before
+        for command in commands:
+            self._obey(live, command, now)
+        if state.parent is not None:
+            self._tell_parent(live, state.parent, now)
+
+    def _tell_parent(self, live: Live, parent: ev.Parent, now: Micros) -> None:
+        above = self.runs.get(parent.run)
+        how = standing(live.state)
+        if above is not None and how != live.told and live.state.status not in CLOSED:
+            live.told = how
+            self._apply(above, ev.ChildWaiting(at=now, task=parent.task, how=how), now)
+
+    def _obey(self, live: Live, command: cmd.RunCommand, now: Micros) -> None:
+        # The two that every task needs come first, told by the quicker test.
+        if type(command) is cmd.OfferTask:
+            self._offer(live, command.task, now)
+        elif type(command) is cmd.CallAgent:
+            self._call(live, command, now)
+        elif isinstance(command, cmd.WakeTask):
+            heappush(self._timers, (command.at, live.run, command.task))
+        elif isinstance(command, cmd.StopCall):
+            key = live.state.graph.keys[command.task]
+            live.stopping.add((key, command.attempt))
+            self._box.after.append(act.Stop(live.run, key, command.attempt))
+        elif isinstance(command, cmd.Prepare):
+            self._unprepared.append((live, command.task))
+        elif isinstance(command, cmd.StopChild):
+            self._stop_child(live, command.task, now)
+        elif isinstance(command, cmd.SetDeadline):
+            heappush(self._timers, (command.at, live.run, -1))
+        else:
+            self._close(live, now)
+
+    def _offer(self, live: Live, index: int, now: Micros) -> None:
+        graph = live.state.graph
+        node = graph.nodes[index]
+        if live.missing and node.agent.name in live.missing:
+            detail = live.missing[node.agent.name]
+            blocked = ev.TaskBlocked(at=now, task=graph.keys[index], reason="agent", detail=detail)
+            self._apply(live, blocked, now)
+        else:
+            rank = live.rank_of(index)
+            self.queue.offer(live.run, index, graph.lanes[index], node.priority, rank)
+
+    def _call(self, live: Live, command: cmd.CallAgent, now: Micros) -> None:
+        state = live.state
+        node = state.graph.nodes[command.task]
+        intent = live.intent
+        assert intent is not None
+        try:
+            parameters = live.parameters(command.task)
+        except ExpressionError as error:
+            fault = Fault(kind="expression", message=error.message, retriable=False, counts=False)
+            self._answered(live, command.task, now, Reply(fault=fault), 0.0)
+            return
+        call = Call(
+            run=state.run,
+            task=intent.task,
+            attempt=command.attempt,
+            key=intent.key,
+            agent=node.agent.name,
+            action=node.action,
+            parameters=parameters,
+            dependencies=live.dependencies(command.task),
+            description=node.description,
+            references=node.references,
+            timeout=None if node.timeout is None else node.timeout / SECOND,
+            output_schema=node.schema,
+            complaint=complaint(state, command.task) if node.schema is not None else "",
+            progress=state.progress.get(command.task) if state.progress else None,
+        )
+        cache = cache_key(node, parameters) if node.cached else ""
+        if cache:
+            live.caching[command.task] = cache
+        perform = act.Perform(call, node.agent, node.timeout, node.heartbeat, cache)
+        # What people must agree to waits until that they have is on disk, too.
+        eager = node.effect is _PURE and live.durable > 0 and Step.APPROVAL not in node.steps
+        (self._eager if eager else self._box.after).append(perform)
+
+    def _stop_child(self, live: Live, index: int, now: Micros) -> None:
+        flow = live.state.flow
+        child = self.runs.get(flow.children.get(index, "")) if flow is not None else None
+        if child is not None and child.state.status not in CLOSED:
+            self._cancel(child, now, "engine", f"run {live.run} stops")
+
+    def _close(self, live: Live, now: Micros) -> None:
+        state = live.state
+        closed = ev.RunClosed(at=now, run=live.run, status=state.status, events=state.seq)
+        self._box.hive.append(closed)
+        self.queue.leave(live.run)
+        self.schedules.ended(live.run)
+        self._queued.pop(live.run, None)
+        self._unpaid.keep(state)
+        self._box.after.append(act.RunEnded(live.run, state.status))
+        parent = state.parent
+        if parent is not None and parent.run in self.runs:
+            self._apply(self.runs[parent.run], ended(state, parent, now), now)
+
+    # Runs.
+
+    def _accept(
+        self, event: ev.RunSubmitted, graph: Graph, now: Micros, body: bytes | None = None
+    ) -> Live:
+        """A run begins; ``body`` is its definition, if that is not on disk already."""
+        live = self._join(event.run, RunState(graph), now)
+        if body is not None:
+            self._box.next.definitions.append((event.definition, body))
+        self._box.next.uses.append((event.run, event.definition))
+        self._box.hive.append(
+            ev.RunOpened(at=now, run=event.run, tenant=event.tenant, owner=event.owner)
+        )
+        self._apply(live, event, now)
+        return live
+
+    def _cancel(self, live: Live, now: Micros, actor: str, reason: str) -> None:
+        if not live.state.cancelling and live.state.status is not RunStatus.COMPENSATING:
+            self._apply(live, ev.CancelRequested(at=now, actor=actor, reason=reason), now)
+
+    def _begin_child(self, live: Live, index: int, now: Micros) -> None:
+        key = live.state.graph.keys[index]
+        try:
+            inputs = live.parameters(index)
+            event, graph, body = self._nursery.submission(live.state, index, inputs, now)
+        except (ExpressionError, ConfigurationError) as error:
+            self._apply(live, faulted(now, key, "inputs", error.message), now)
+            return
+        self._apply(live, ev.ChildOpened(at=now, task=key, run=event.run), now)
+        child = self._accept(event, graph, now, body)
+        child.missing = live.missing
+        self._apply(child, ev.RunStarted(at=now), now)
+
+    # Bookkeeping.
+
+    def _answered(self, live: Live, index: int, now: Micros, reply: Reply, draw: float) -> None:
+        task, attempt = live.state.graph.keys[index], live.state.attempts[index]
+        self._heard(live, index, reply.fault, now)
+        if reply.fault is None and live.estimates.useful:
+            self._learn(live, index, now)
+        self._apply(live, outcome(now, task, attempt, reply, draw), now)
+        node = live.state.graph.nodes[index]
+        if node.cached and reply.fault is None and not reply.cached and index in live.caching:
+            key, origin = live.caching.pop(index), f"{live.run}/{task}"
+            self._box.next.cached.append(to_cache(node, key, origin, reply.result, now))
+
+    def _join(self, run: str, state: RunState, now: Micros) -> Live:
+        live = Live(run, state)
+        self.runs[run] = live
+        self.queue.join(run, state.graph.spec.max_parallel)
+        for lane, agent in state.graph.lane_agents.items():
+            self.queue.lane(lane, agent.max_concurrency)
+            self.breakers.attach(agent.where, lane, agent.circuit_breaker, now)
+        return live
+
+    def _current(self, live: Live | None, task: str, attempt: int) -> int | None:
+        """The index of a task whose call of that attempt is under way; else None."""
+        index = live.state.graph.index.get(task) if live is not None else None
+        if live is None or index is None:
+            return None
+        running = live.state.state[index] is _RUNNING
+        return index if running and live.state.attempts[index] == attempt else None
+
+    def _late(self, now: Micros, run: str, task: str, attempt: int, reply: Reply) -> None:
+        live = self.runs.get(run)
+        if live is None or live.state.status in CLOSED:
+            self._box.hive += self._unpaid.settle(now, run, task, attempt, reply.usage)
+            return
+        fact = late(live.state, now, task, attempt, reply)
+        if fact is not None:
+            self._apply(live, fact, now)
+
+    def _heard(self, live: Live, index: int, fault: Fault | None, now: Micros) -> None:
+        """Free the slots of a call, and let its endpoint's breaker know."""
+        node = live.state.graph.nodes[index]
+        if live.stopping:
+            live.stopping.discard((live.state.graph.keys[index], live.state.attempts[index]))
+        if fault is None:
+            self._box.hive += self.breakers.succeeded(node.endpoint, now)
+        else:
+            self._box.hive += self.breakers.failed(node.endpoint, fault, now)
+        self.queue.release(live.run, live.state.graph.lanes[index])
+
+    def _learn(self, live: Live, index: int, now: Micros) -> None:
+        ranks = live.estimates.observe(index, (now - live.state.since[index]) / SECOND)
+        if ranks is not None:
+            live.rank = ranks
+            self.queue.rerank(live.run, live.rank_of)

@@ -1,0 +1,213 @@
+"""THE COMPOSITION ROOT: `Hive.open(url)` wires store, runtime and agents into one object.
+
+    async with Hive.open("memory:") as hive:
+        report = await hive.run(workflow)
+
+The only room that introduces the others to each other; what a hive does is here, by subjects.
+Never here: decisions, which are the core's, and how workflows are written. To add a
+subject: a part of `Hive` in a file of its own. A store gets its URL scheme in `opened.open_store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from agenthive.agents.directory import Directory
+from agenthive.core import definition
+from agenthive.core import events as ev
+from agenthive.core.children import kin
+from agenthive.core.report import RunReport
+from agenthive.core.roll import imported
+from agenthive.core.run_state import RunState
+from agenthive.core.spec import WorkflowSpec
+from agenthive.core.states import RunStatus
+from agenthive.core.values import JSONObject
+from agenthive.errors import (
+    AgentUnavailable,
+    Conflict,
+)
+from agenthive.hive.keeping import Keeping
+from agenthive.hive.looking import Looking
+from agenthive.hive.opened import MEMORY, RUN_ID, bound, open_store, reading
+from agenthive.hive.people import People
+from agenthive.hive.timetable import Timetable
+from agenthive.infra.ids import uuid7
+from agenthive.owner import Door
+from agenthive.runtimes.embedded import EmbeddedRuntime
+from agenthive.stores.archive import Archive
+
+__all__ = ["MEMORY", "RUN_ID", "Hive", "reading"]
+
+
+class Hive(People, Keeping, Timetable, Looking):
+    """Runs workflows and remembers what they did.
+
+    Made by `Hive.open`; usable after ``await`` or inside ``async with``. Safe to use from many
+    tasks of one event loop.
+    """
+
+    @classmethod
+    def open(
+        cls,
+        url: str | Path = MEMORY,
+        *,
+        recover: bool = False,
+        max_runs: int = 1000,
+        max_calls: int = 1000,
+        agents: Directory | None = None,
+    ) -> Hive:
+        """A hive in memory (``memory:``) or in a home, the folder at ``url``.
+
+        ``recover`` goes on with the runs that are unfinished there, and starts what schedules plan.
+        ``max_runs`` and ``max_calls`` bound what is under way at once. Opening raises HomeBusy if
+        another process owns the home, StoreUnavailable, StoreFailed or StoreCorrupt if its journal
+        cannot be used.
+        """
+        directory = agents if agents is not None else Directory()
+        return cls(url, recover=recover, max_runs=max_runs, max_calls=max_calls, agents=directory)
+
+    def __await__(self) -> Generator[Any, None, Hive]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Hive:
+        return await self._start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self, *, drain: bool = False) -> None:
+        """Stop and let go of everything. ``drain``: let the calls under way end first.
+
+        Without it they are cancelled and count as lost when the home is opened again.
+        """
+        if self._door is not None:
+            self._door.refusing = True
+        if self._runtime is not None:
+            if drain:
+                await self._runtime.drain()
+            await self._runtime.stop()
+            self._runtime = None
+        if self._door is not None:
+            await self._door.close()
+        if self._store is not None:
+            await self._store.close()
+            self._store = self._archive = None
+        await self.agents.close()
+        if self.home is not None:
+            self.home.release()
+
+    # Runs.
+
+    async def submit(
+        self,
+        workflow: WorkflowSpec,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+    ) -> str:
+        """Accept a run and give its id. It is on disk when this returns.
+
+        ``inputs`` are checked against what the workflow declares, and defaults filled in.
+        Raises ConfigurationError if the workflow cannot run, AgentUnavailable if nobody has one of
+        its custom agents, Conflict if there is a run ``run_id``, StoreUnavailable or StoreFailed if
+        the journal takes nothing.
+        """
+        run = uuid7() if run_id is None else await self._free(run_id)
+        if run in self._taken or run in self._driver.runs:
+            raise Conflict(f"run {run} exists already")
+        await self._submit(run, workflow, dict(inputs or {}))
+        return run
+
+    async def run(
+        self, workflow: WorkflowSpec, inputs: Mapping[str, Any] | None = None
+    ) -> RunReport:
+        """Submit, wait, report. Raises what `submit` raises; a failed run is only reported."""
+        return await self.wait(await self.submit(workflow, inputs))
+
+    async def ended(self, run: str) -> RunStatus:
+        """Wait until the run has ended, or needs somebody's help; its status.
+
+        Raises RunNotFound, StoreFailed.
+        """
+        live = self._driver.runs.get(run)
+        if live is not None and not live.parked:
+            return await self._live.ended(run)
+        return RunStatus((await self._reader.row(run)).status)
+
+    async def wait(self, run: str) -> RunReport:
+        """As `ended`, then report."""
+        await self.ended(run)
+        return await self.report(run)
+
+    async def resume(self, runs: list[str] | None = None) -> list[str]:
+        """Go on with these runs, or with every unfinished one; the ids of those taken over.
+
+        One that came in open from a file is gone on with only if it is asked for.
+
+        Calls that were under way when the process ended are made again under their keys.
+        """
+        rows = await self._reader.runs(unfinished=True)
+        open_here = self._driver.runs
+        # The oldest first: a run that waits for another one is taken over before it.
+        found = [row.run for row in reversed(rows) if row.run not in open_here]
+        if runs is None:
+            asked = [run for run in found if not await self._untouched(run)]
+        else:
+            asked = [run for run in found if run in runs]
+        states: dict[str, RunState] = {}
+        while asked:
+            run = asked.pop()
+            if run in found and run not in states:
+                states[run] = await self._reader.state(run)
+                asked += kin(states[run])
+        taken = [states[run] for run in found if run in states]
+        self._live.recover([(state, self._missing(state.graph.spec)) for state in taken])
+        return [state.run for state in taken]
+
+    # Inside.
+
+    async def _start(self) -> Hive:
+        if self._runtime is not None:
+            return self
+        if self.home is not None:
+            self.home.acquire()
+            self._door = Door(self.home, self)
+        try:
+            self._store = open_store(self.home, owner=True)
+            self._archive = Archive(self._store)
+            told = [record async for record in self._store.read(ev.HIVE)]
+            self._driver.load_hive(told)
+            self._imported = imported(told)
+            clock = self._clock.now
+            self._runtime = EmbeddedRuntime(self._driver, self._store, self.agents, clock)
+            self._runtime.start()
+            if self._recover:
+                await self.resume()
+                await self.start_schedules()
+            if self._door is not None:
+                await self._door.open()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def _submit(self, run: str, workflow: WorkflowSpec, given: JSONObject) -> None:
+        workflow, inputs = bound(workflow, given)
+        missing = self._missing(workflow)
+        if missing:
+            raise AgentUnavailable("; ".join(missing.values()))
+        body = definition.encode(workflow)
+        name = definition.digest(body)
+        graph = self._graph(name, workflow)
+        event = ev.RunSubmitted(
+            at=self._clock.now(), run=run, name=workflow.name, definition=name, inputs=inputs
+        )
+        await self._live.submit(event, graph, body)

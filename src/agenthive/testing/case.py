@@ -1,0 +1,183 @@
+"""All that is known about one simulation, as plain JSON, and questions about it.
+
+What the judge looks at. Imports nothing of agenthive, as the judge does, so a mistake there cannot
+hide here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+Event = dict[str, Any]
+Seen = tuple[int, str, dict[str, Any]]
+
+UNDO: Final = "#undo"
+RECONCILE: Final = "#reconcile"
+MADE: Final = re.compile(r"(?P<of>.+)(?P<mark>\[\d+\]|~\d+|#undo|#reconcile\d*)")
+"""The key of a task that was made while the run went: an item, a round, what was done about it."""
+WAITS: Final = frozenset({"approval", "wait_for", "workflow", "delay", "until"})
+NO_DECISION: Final = frozenset({"task.late_reply", "task.approval_refused"})
+AROUND: Final = frozenset({"when", "delay", "until", "wait_for", "approval", "for_each",
+                           "repeat_until", "workflow"})  # fmt: skip
+
+
+def is_call(task: Event) -> bool:
+    """Whether the task is a call and nothing else."""
+    return not AROUND & task.keys()
+
+
+class Tasks(dict[str, Event]):
+    """Name -> task of a definition. Also finds what was made of one, by its key."""
+
+    def __missing__(self, key: str) -> Event:
+        made = MADE.fullmatch(key)
+        if made is None:
+            raise KeyError(key)
+        mark = made["mark"].rstrip("0123456789")
+        if mark not in (UNDO, RECONCILE):
+            return self[made["of"]]
+        found = dict(self[self._author_of(made["of"]) + mark])
+        return found | {"undoes": made["of"]} if mark == UNDO else found
+
+    def _author_of(self, key: str) -> str:
+        """The task of the author's from whose pattern that one was made."""
+        while key not in self:
+            made = MADE.fullmatch(key)
+            if made is None:
+                raise KeyError(key)
+            key = made["of"]
+        return key
+
+    def may_be_bypassed(self, name: str) -> bool:
+        """Whether its own condition, or those of all that it depends on, may leave it out."""
+        task = self[name]
+        asked = task.get("approval") or {}
+        deps = task.get("depends_on", ())
+        own = "when" in task or asked.get("on_reject") == "skip"
+        return own or (bool(deps) and all(self.may_be_bypassed(dep) for dep in deps))
+
+
+class Case:
+    """All that is known about one simulation.
+
+    ``specs`` maps run ids to definitions as plain JSON; ``journal`` maps run ids to their events;
+    ``hive`` is the hive's own stream; ``seen`` is what was observed, in order; ``durable_at`` says
+    for each (run, event number) how many observations had been made when it was on disk.
+    ``answered``: people have answered in the end whatever was still asked.
+    """
+
+    def __init__(self, specs: dict[str, Event], seen: list[Seen]) -> None:
+        self.specs = specs
+        self.seen = seen
+        self.journal: dict[str, list[Event]] = {}
+        self.hive: list[Event] = []
+        self.durable: dict[str, list[int]] = {}
+        self.crashes = 0
+        self._tasks: dict[str, Tasks] = {}
+        self.max_calls = 1 << 62
+        self.finished = True
+        self.answered = False
+
+    def tasks(self, run: str) -> Tasks:
+        """Name -> task of a run, compensations as tasks of their own."""
+        if run in self._tasks:
+            return self._tasks[run]
+        found = self._tasks[run] = Tasks()
+        retries = {a["name"]: a.get("retry") for a in self.specs[run].get("agents", ())}
+        for task in self.specs[run].get("tasks", ()):
+            found[task["name"]] = task
+            if "compensate" in task:
+                found[task["name"] + UNDO] = task["compensate"] | {"undoes": task["name"]}
+            if "reconcile" in task:
+                asks = {"asks": task["name"], "effect": "none"}
+                found[task["name"] + RECONCILE] = task["reconcile"] | asks
+        for name, task in found.items():
+            found[name] = {"retry": retries.get(task.get("agent")), **task}
+        return found
+
+    def observations(self, what: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """(index, time, data) of every observation of that kind."""
+        for i, (now, kind, data) in enumerate(self.seen):
+            if kind == what:
+                yield i, now, data
+
+    def succeeded(self, run: str) -> dict[int, str]:
+        """Number of a fact -> the task that it made succeed: its call, or what was found out."""
+        found: dict[int, str] = {}
+        decided: set[str] = set()
+        for i, event in enumerate(self.journal.get(run, ())):
+            kind, task = event["type"], event.get("task", "")
+            if kind == "task.started":
+                decided.discard(task)
+            elif kind == "task.resolved":
+                decided.add(task)
+                if event["outcome"] == "succeeded":
+                    found[i] = task
+            elif acted(event) and asked_about(task) not in decided:
+                found[i] = asked_about(task)
+            elif kind == "task.succeeded" and not asked_about(task):
+                found[i] = task
+        return found
+
+    def last(self, run: str) -> dict[str, str]:
+        """Task -> the type of the last event that decided about it.
+
+        What was found out about a call of unknown outcome counts as if the call had said so.
+        """
+        found: dict[str, str] = {}
+        well = self.succeeded(run)
+        for i, event in enumerate(self.journal.get(run, ())):
+            if "task" in event and event["type"] not in NO_DECISION:
+                failed = event.get("outcome") == "failed"
+                found[event["task"]] = "task.failed" if failed else event["type"]
+            if i in well:
+                found[well[i]] = "task.succeeded"
+        return found
+
+    def may_park(self, run: str) -> bool:
+        """Whether the run may wait for people, a time, a signal or another run for a while."""
+        tasks = self.tasks(run).values()
+        unknown = self.answered and any(task.get("effect") == "once" for task in tasks)
+        return unknown or any(WAITS & task.keys() for task in tasks)
+
+    def parent(self, run: str) -> tuple[str, str] | None:
+        """The run and the task that this run was begun for."""
+        given = self.journal[run][0].get("parent") if self.journal.get(run) else None
+        return None if given is None else (given["run"], given["task"])
+
+    def family(self, run: str) -> list[str]:
+        """This run and all that it has begun, directly or not."""
+        own = [one for one in self.journal if (self.parent(one) or ("",))[0] == run]
+        return [run, *(one for child in own for one in self.family(child))]
+
+    def retries_decided(self, run: str, task: str) -> int:
+        """How often it was found out that a call of unknown outcome may be made again."""
+        return sum(_says_again(event, task) for event in self.journal.get(run, ()))
+
+
+def asked_about(key: str) -> str:
+    """The task that a question is about; empty if it is none."""
+    return key.rpartition(RECONCILE)[0]
+
+
+def verdict_of(event: Event) -> bool | None:
+    """What the outside world said about a call of unknown outcome; None if nothing."""
+    if event["type"] != "task.succeeded" or not asked_about(event["task"]):
+        return None
+    told = event.get("result")
+    happened = told.get("happened") if isinstance(told, dict) else told
+    return happened if isinstance(happened, bool) else None
+
+
+def acted(event: Event) -> bool:
+    """Whether it was found out that a call has acted, by asking."""
+    return verdict_of(event) is True
+
+
+def _says_again(event: Event, task: str) -> bool:
+    """Somebody decided so, or who was asked said that it has not happened."""
+    if event.get("outcome") == "retry":
+        return bool(event["task"] == task)
+    return asked_about(event.get("task", "")) == task and verdict_of(event) is False
