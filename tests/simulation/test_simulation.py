@@ -73,7 +73,9 @@ def test_the_seeds_come_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
         f"hive.{name}"
         for name in (
             "run_opened", "run_closed", "breaker_opened", "breaker_closed", "clock_stepped_back",
-            "usage_after_end", "answer_after_end",
+            "usage_after_end", "answer_after_end", "schedule_set", "schedule_paused",
+            "schedule_resumed", "schedule_removed", "schedule_triggered", "schedule_fired",
+            "schedule_queued", "schedule_skipped",
         )
     }  # fmt: skip
     ended = {e["status"] for case in cases for e in case.hive if e["type"] == "hive.run_closed"}
