@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -82,6 +83,18 @@ async def test_full_disk_when_opening(disk: Path) -> None:
     assert not (disk / "journal.db").exists()
     (disk / "ballast").unlink()
     await check_whole(disk / "journal.db", 0)
+
+
+@pytest.mark.parametrize("first", range(1, 41))
+async def test_no_write_may_fail_unheard_while_the_file_is_made(
+    tmp_path: Path, first: int
+) -> None:
+    """Whatever fails while the file is made, it is not put into place half made."""
+    path = tmp_path / "journal.db"
+    with writes_fail(errno.ENOSPC, lambda number: number >= first):
+        with contextlib.suppress(StoreUnavailable, StoreFailed):
+            await SqliteStore.open(path).close()
+    await check_whole(path, 0)
 
 
 @pytest.mark.parametrize("first", range(1, 8))

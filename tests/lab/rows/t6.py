@@ -77,7 +77,7 @@ def environment(source: Path) -> dict[str, str]:
 
 def made(home: Path, said: Path) -> Path:
     """The journal of a hive that has done some runs."""
-    lives = [str(sources.ROOT / "tests/lab/lives.py"), str(home), str(said), "first", "last"]
+    lives = [str(sources.ROOT / "tests/lab/lives.py"), str(home), str(said), "first", "large"]
     command = [sys.executable, "-W", "ignore", *lives]
     subprocess.run(command, env=environment(SOUND), check=True, timeout=60)
     return home / "journal.db"
