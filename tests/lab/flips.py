@@ -13,7 +13,6 @@ import json
 import shutil
 import sqlite3
 import sys
-import tempfile
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +25,7 @@ from agenthive.errors import AgentHiveError
 from agenthive.stores.archive import Archive
 from agenthive.stores.sqlite import SqliteStore
 from tests.lab import ranges
+from tests.lab.spread import place
 
 TABLES = ("records", "records", "records", "definitions", "blobs", "runs")
 """Where a value is changed, records more often."""
@@ -97,7 +97,7 @@ async def seen(path: Path, runs: list[str]) -> Seen:
     try:
         store = SqliteStore.open(path)
     except AgentHiveError as error:
-        return Seen(None, str(error), {run: None for run in ("", *runs)})
+        return Seen(None, str(error), dict.fromkeys(("", *runs)))
     try:
         archive = Archive(store)
         found = ""
@@ -132,21 +132,24 @@ def judged(was: Seen, now: Seen, about: str) -> tuple[str, list[str]]:
     return kind, wrong
 
 
+def fresh(journal: Path, folder: Path) -> Path:
+    """A copy as it was, and nothing beside it."""
+    for rest in folder.iterdir():
+        rest.unlink()
+    return Path(shutil.copy(journal, folder / "journal.db"))
+
+
 async def look(journal: Path, units: range) -> None:
     with closing(sqlite3.connect(journal)) as db:
         runs = [str(row[0]) for row in db.execute("SELECT run FROM runs")]
     kinds: Counter[str] = Counter()
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
-        path = Path(name) / "journal.db"
-        shutil.copy(journal, path)
+    with place() as folder:
+        path = fresh(journal, folder)
         was = await seen(path, runs)
         if was.found or None in was.read.values():
             raise RuntimeError(f"the sound journal is not: {was.found}")
         for unit in units:
-            for rest in Path(name).iterdir():
-                rest.unlink()
-            shutil.copy(journal, path)
+            fresh(journal, folder)
             about = f"{unit}: {flip(path, unit)}"
             try:
                 kind, wrong = judged(was, await seen(path, runs), about)

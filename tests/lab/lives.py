@@ -5,8 +5,8 @@
 Each LIFE is a fork of this process: `first` submits runs and sees them through, `killed.N` submits
 more and kills itself with SIGKILL after N results, `looks` reads what is there and shows it,
 `last` takes over what is left and ends it, `full` is a long one, `large` has results of many
-bytes, `sick` has a disk that may refuse for a while, and asks again. Every promise is a JSON line in
-SAID, written when it is given: a run is accepted, an agent is called (so the intent must be on
+bytes, `sick` has a disk that may refuse for a while, and asks again. Every promise is a JSON line
+in SAID, written when it is given: a run is accepted, an agent is called (so the intent must be on
 disk), a fact is told to whoever watches, a run has ended.
 Judges nothing.
 """

@@ -86,14 +86,12 @@ async def test_full_disk_when_opening(disk: Path) -> None:
 
 
 @pytest.mark.parametrize("first", range(1, 90, 2))
-async def test_no_write_may_fail_unheard_while_the_file_is_made(
-    tmp_path: Path, first: int
-) -> None:
+async def test_no_write_may_fail_unheard_while_the_file_is_made(tmp_path: Path, first: int) -> None:
     """Whatever fails while the file is made, it is not put into place half made."""
     path = tmp_path / "journal.db"
-    with writes_fail(errno.ENOSPC, lambda number: number >= first):
-        with contextlib.suppress(StoreUnavailable, StoreFailed):
-            await SqliteStore.open(path).close()
+    refused = contextlib.suppress(StoreUnavailable, StoreFailed)
+    with writes_fail(errno.ENOSPC, lambda number: number >= first), refused:
+        await SqliteStore.open(path).close()
     await check_whole(path, 0)
 
 

@@ -190,7 +190,7 @@ class Archive:
             yield page
 
     async def verify(self) -> int:
-        """Check every chain, blob and run of the journal; the number of records. Raises StoreCorrupt.
+        """Check every chain, blob and run; the number of records. Raises StoreCorrupt.
 
         The hive's own stream says which runs there must be, how long the ended ones are, and which
         were taken out. What the list of runs says of each must be what its records lead to.

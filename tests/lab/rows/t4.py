@@ -24,8 +24,7 @@ from typing import Final, NamedTuple
 
 from tests.lab import kept, records, sources, strace
 from tests.lab.result import Result, Say
-from tests.lab.rows.t3 import place
-from tests.lab.spread import spread
+from tests.lab.spread import place, spread
 from tests.planted.patches import beyond, copy_with
 
 ROW = "T4"

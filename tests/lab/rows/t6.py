@@ -24,7 +24,7 @@ from tests.planted.patches import beyond, copy_with
 
 ROW = "T6"
 WHAT = "bit flips in the journal: every changed record is found, nothing else is told in silence"
-GATE = range(600)
+GATE = range(300)
 NIGHTLY = range(20_000)
 UNIT = "flips"
 CHUNK = 5_000
