@@ -159,6 +159,15 @@ def test_a_run_that_moved_on_meanwhile_is_not_changed() -> None:
         bench.driver.migrate(bench.now, ev.RunMigrated(at=0, definition="d"), state, {}, b"", 9)
 
 
+def test_what_has_been_decided_and_is_not_on_disk_yet_is_not_lost() -> None:
+    bench = opened()
+    bench.crash()
+    assert bench.migrate(renamed()).verdict is MAP
+    assert [type(event) for event in bench.events()][-2:] == [ev.RunResumed, ev.RunMigrated]
+    bench.approve("gate")
+    assert bench.states()["mail"] == "blocked"
+
+
 def test_the_key_of_a_call_that_may_be_made_again_stays() -> None:
     slow = task("slow", effect=Effect.KEYED)
     bench = Bench()

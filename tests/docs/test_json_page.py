@@ -189,6 +189,9 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
         ("export", name, "-o", "run.jsonl"),
         ("import", "run.jsonl"),
         ("replay", name),
+        ("schedule", "set", "s", "flow.json", "--every", "1h", *known),
+        ("schedule", "list"),
+        ("schedule", "show", "s"),
         ("gc", "--older-than", "1w"),
     )
     outputs += [cli(*words, "--json").json for words in asked]

@@ -1,4 +1,4 @@
-"""Units spread over the processes that a row may keep busy, each a fork of this one; where they work."""
+"""Units spread over the processes a row may keep busy, each a fork of this one; their place."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ async def test_edited_record(changed: Changed, fields: dict[str, object]) -> Non
 
 async def test_record_of_a_later_version(changed: Changed) -> None:
     changed.edit("alpha", 1, v=2)
-    with pytest.raises(JournalTooNew, match="version 2, this agenthive reads up to 1"):
+    with pytest.raises(JournalTooNew, match="record 4 has version 2"):
         await Archive(changed).report("alpha")
 
 

@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "migrate": "Let an open run go on under a changed workflow.",
     "fork": "Do a run again from one task on.",
     "replay": "Apply a run's facts again, calling nobody.",
+    "schedule": "Start a workflow again and again.",
     "du": "Show how much room a home takes, and what for.",
     "gc": "Drop runs that ended long ago, and give their room back.",
     "export": "Write one run into a file.",

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from agenthive.agents.directory import Directory
 from agenthive.cli.interrupts import Interrupts
+from agenthive.core import events as ev
 from agenthive.core.report import RunReport
 from agenthive.core.retention import Retention
 from agenthive.core.spec import WorkflowSpec
@@ -191,6 +192,18 @@ class Session:
                     return
             except HomeBusy:
                 # The owner was about to leave.
+                await self._enter()
+
+    async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
+        """Have a schedule set, paused, resumed, removed or triggered.
+
+        Raises DefinitionError, NotFound, Conflict.
+        """
+        while True:
+            try:
+                await (self.hive or self._caller).change_schedule(change, body)
+                return
+            except (OwnerGone, HomeBusy):
                 await self._enter()
 
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:

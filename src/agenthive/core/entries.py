@@ -63,8 +63,6 @@ def blocked(state: RunState, task: int, touched: list[int], out: Out) -> None:
         _listen(state, task, touched)
     if task in state.wake_at:
         out.append(cmd.WakeTask(state.seq, task, state.wake_at[task]))
-    if state.stopping:
-        touched.append(task)
 
 
 def _listen(state: RunState, task: int, touched: list[int]) -> None:
@@ -216,11 +214,9 @@ def given_up(state: RunState, task: int, touched: list[int], out: Out) -> None:
 
 
 def tolerated(state: RunState, task: int, touched: list[int], out: Out) -> None:
-    """It failed where that is no harm."""
+    """A task of the author's failed where that is no harm."""
     free_dependents(state, task, touched)
     forget(state, task)
-    if task >= state.graph.tasks:
-        other_ended(state, task, touched, out)
 
 
 def explain(state: RunState, task: int) -> None:
@@ -229,14 +225,13 @@ def explain(state: RunState, task: int) -> None:
         return
     flow = state.flow
     assert flow is not None
-    message = "it did not come to its end"
     if task in flow.each:
         each = flow.each[task]
         bad = next((m for m in _members(each) if m in state.faults), None)
         message = f"{each.failed} of {len(each.items)} items did not succeed"
         if bad is not None:
             message += f"; {state.graph.keys[bad]}: {state.faults[bad].message}"
-    elif task in flow.rounds:
+    else:
         last = flow.rounds[task].members[-1]
         fault = state.faults.get(last)
         message = f"its condition did not hold after {len(flow.rounds[task].members)} rounds"
@@ -302,7 +297,8 @@ def other_ended(state: RunState, task: int, touched: list[int], out: Out) -> Non
     well = state.state[task] in _GOOD
     if state.graph.nodes[task].undoes is not None:
         _undo_ended(state, task, touched, well=well)
-    elif owner is not None:
+    else:
+        assert owner is not None
         _member_ended(state, task, owner, touched, out)
 
 

@@ -98,7 +98,9 @@ class _Look:
             key for key in self._old if self._kind(key) in _ENDED | {TaskState.UNKNOWN_OUTCOME}
         }
         for _, event in history(records):
-            if isinstance(event, ev.TaskEvent):
+            if isinstance(event, ev.RunSubmitted) and event.fork is not None:
+                self.mentioned |= {one.task for one in event.fork.taken}
+            elif isinstance(event, ev.TaskEvent):
                 name, _ = split_key(event.task)
                 self.mentioned.add(name)
                 if isinstance(event, _BEGUN):

@@ -65,7 +65,14 @@ def _new_names(changes: Iterable[ev.RunMigrated]) -> dict[str, str]:
 
 
 def under_new_name(event: ev.RunEvent, names: Mapping[str, str]) -> ev.RunEvent:
-    """The fact with its task under its new name."""
+    """The fact with the task it is about, or those it takes over, under their new names."""
+    if names and isinstance(event, ev.RunSubmitted) and event.fork is not None:
+        taken = [
+            msgspec.structs.replace(one, task=names.get(one.task, one.task))
+            for one in event.fork.taken
+        ]
+        fork = msgspec.structs.replace(event.fork, taken=taken)
+        return msgspec.structs.replace(event, fork=fork)
     if not names or not isinstance(event, ev.TaskEvent):
         return event
     author, mark = split_key(event.task)

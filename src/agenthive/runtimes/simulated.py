@@ -83,8 +83,7 @@ class SimulatedRuntime:
         event = ev.RunSubmitted(at=0, run=run, name=spec.name, definition=name, inputs=inputs)
 
         def try_it() -> None:
-            known = run in self.driver.runs or bool(self.disk.records(run))
-            if not known:
+            if run not in self.driver.runs and not self.disk.records(run):
                 stamped = msgspec.structs.replace(event, at=self.clock())
                 self.driver.submit(self.clock(), stamped, self._graphs[name], body, 1)
                 self._pump_soon()
@@ -112,11 +111,7 @@ class SimulatedRuntime:
 
     def crash(self, delay: Micros) -> None:
         """End the process after ``delay``, and let another take over."""
-
-        def now() -> None:
-            raise Crash
-
-        self._later(delay, now, life=0)
+        self._later(delay, self._crash, life=0)
 
     def clock(self) -> Micros:
         """What the process's clock shows; it may have been stepped."""
@@ -190,7 +185,7 @@ class SimulatedRuntime:
             self._later(SECOND, self._append)
             return
         if self._rng.random() < self._faults.crash and self._rng.random() < 0.5:
-            raise Crash  # before the commit: nothing is written
+            self._crash()  # before the commit: nothing is written
         self.disk.write(batch)
         self._crash_here()
         self._batch = None
@@ -243,6 +238,10 @@ class SimulatedRuntime:
 
     def _crash_here(self) -> None:
         if self._rng.random() < self._faults.crash:
+            self._crash()
+
+    def _crash(self) -> None:
+        if self.crashes < self._faults.most_crashes:
             raise Crash
 
     def _jump(self) -> None:
