@@ -118,16 +118,20 @@ class Live:
 
     def row(self) -> RunRow:
         """This run's row in the list of runs."""
-        state = self.state
-        return RunRow(
-            run=state.run,
-            name=state.name,
-            status=state.status,
-            created=state.created,
-            finished=state.finished,
-            total_tasks=state.graph.tasks,
-            completed_tasks=state.succeeded,
-            failed_tasks=state.counts[TaskState.FAILED],
-            tenant=state.tenant,
-            owner=state.owner,
-        )
+        return row_of(self.state)
+
+
+def row_of(state: RunState) -> RunRow:
+    """The row of a run in this state."""
+    return RunRow(
+        run=state.run,
+        name=state.name,
+        status=state.status,
+        created=state.created,
+        finished=state.finished,
+        total_tasks=state.graph.tasks,
+        completed_tasks=state.succeeded,
+        failed_tasks=state.counts[TaskState.FAILED],
+        tenant=state.tenant,
+        owner=state.owner,
+    )

@@ -30,6 +30,7 @@ from agenthive.core.values import Micros
 from agenthive.core.why import why
 from agenthive.errors import NotFound, RunNotFound, StoreCorrupt
 from agenthive.stores.housekeeping import candidates
+from agenthive.stores.listing import verify_list
 from agenthive.stores.transfer import exported
 
 
@@ -211,10 +212,10 @@ class Archive:
             yield page
 
     async def verify(self) -> int:
-        """Check every chain and blob of the journal; the number of records. Raises StoreCorrupt.
+        """Check every chain, blob and run; the number of records. Raises StoreCorrupt.
 
         The hive's own stream says which runs there must be, how long the ended ones are, and which
-        were taken out.
+        were taken out. What the list of runs says of each must be what its records lead to.
         """
         chains = Chains()
         runs = Roll()
@@ -227,6 +228,7 @@ class Archive:
                     blobs.checked(blob, await self._store.blob(blob.digest))
             total += len(page)
         runs.compare(chains.ends)
+        await verify_list(self, self._store, runs.runs)
         return total
 
     async def schedules(self, calendar: Calendar) -> list[ScheduleRow]:

@@ -22,7 +22,7 @@ from tests.planted.patches import beyond, planted
 
 ROW = "T2"
 WHAT = "real processes, kill -9 at every crash point and at random under fifty runs"
-GATE = range(300)
+GATE = range(200)
 NIGHTLY = range(5_000)
 UNIT = "kills"
 CHUNK = 500
