@@ -35,7 +35,7 @@ MARK: Final = "snapshot:"
 """What the cause of a record begins with that has one."""
 
 
-class _Grown(msgspec.Struct, array_like=True):
+class _Grown(msgspec.Struct, frozen=True, array_like=True):
     """A node that was made from a pattern of ``owner``'s: inner, undo or reconcile."""
 
     owner: int
@@ -43,7 +43,7 @@ class _Grown(msgspec.Struct, array_like=True):
     key: str
 
 
-class _FrozenFlow(msgspec.Struct, array_like=True):
+class _FrozenFlow(msgspec.Struct, frozen=True, array_like=True):
     """`Flow`, field by field."""
 
     position: dict[int, int]
@@ -65,7 +65,7 @@ class _FrozenFlow(msgspec.Struct, array_like=True):
     moving: int
 
 
-class _Frozen(msgspec.Struct, array_like=True):
+class _Frozen(msgspec.Struct, frozen=True, array_like=True):
     """`RunState`, field by field, without what follows from the rest."""
 
     format: int
