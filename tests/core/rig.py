@@ -130,8 +130,12 @@ class Bench:
     def turn(self) -> list[act.Action]:
         """Decide, write, commit and carry out until nothing is left to do."""
         done: list[act.Action] = []
+        more = True
         while (batch := self.decide()) is not None:
+            assert more, "there was something to decide, and nobody was told"
             done += self.commit(batch)
+            wake = self.driver.next_wake()
+            more = self.driver.has_more or (wake is not None and wake <= self.now)
         self.sound()
         return done
 

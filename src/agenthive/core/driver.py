@@ -357,7 +357,11 @@ class Driver(Obeying):
     @property
     def has_more(self) -> bool:
         """Whether `decide` has something to do now."""
-        return not self._box.empty or self._unpicked or bool(self._unprepared)
+        if not self._box.empty or self._unprepared:
+            return True
+        # What was offered, or a slot that came free, after this turn had looked for it.
+        free = bool(self._queued) and self.active < self._max_runs
+        return (self._unpicked or free) and not self.draining
 
     def _overtaken(self, action: act.Action, now: Micros) -> bool:
         """A call that was stopped before it was made is not made at all."""

@@ -131,6 +131,7 @@ class Obeying:
             self._apply(live, blocked, now)
         else:
             rank = live.rank_of(index)
+            self._unpicked = True
             self.queue.offer(live.run, index, graph.lanes[index], node.priority, rank)
 
     def _call(self, live: Live, command: cmd.CallAgent, now: Micros) -> None:
