@@ -98,13 +98,21 @@ def cli_page() -> str:
         return intro
     parent = click.Context(main, info_name="agenthive", terminal_width=90, **main.context_settings)
     parts = [intro, f"\n```text\n{main.get_help(parent)}\n```\n"]
-    for name in main.list_commands(parent):
-        command = main.get_command(parent, name)
+    return "".join([*parts, *_commands(main, parent)])
+
+
+def _commands(group: Any, parent: Any) -> Iterator[str]:
+    """A section for every command of a group, and of the groups in it."""
+    import click
+
+    for name in group.list_commands(parent):
+        command = group.get_command(parent, name)
         if command is None or command.hidden:
             continue
         context = click.Context(command, info_name=name, parent=parent, terminal_width=90)
-        parts.append(f"\n## agenthive {name}\n\n```text\n{command.get_help(context)}\n```\n")
-    return "".join(parts)
+        yield f"\n## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
+        if isinstance(command, click.Group):
+            yield from _commands(command, context)
 
 
 PAGES: dict[str, Callable[[], str]] = {

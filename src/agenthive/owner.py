@@ -43,6 +43,8 @@ _SAID: Final[dict[str, tuple[str, ...]]] = {
     "approve": ("run", "task", "approved", "actor", "digest", "comment"),
     "signal": ("run", "name", "data", "id", "actor"),
     "resolve": ("run", "task", "outcome", "result", "actor", "reason"),
+    "migrate": ("run", "workflow", "renamed", "actor"),
+    "fork": ("run", "task", "workflow", "id", "again"),
 }
 """What people say about runs, and with what: methods of `Asked` of these names."""
 WAIT: Final = "Wait for it, or use another home with --home."
@@ -50,6 +52,11 @@ WAIT: Final = "Wait for it, or use another home with --home."
 
 class Asked(Protocol):
     """What the owner can be asked for; `Hive` is one."""
+
+    @property
+    def trouble(self) -> str:
+        """Why the journal takes no writes now."""
+        ...
 
     def submit(
         self,
@@ -99,6 +106,29 @@ class Asked(Protocol):
         reason: str = "",
     ) -> Awaitable[None]:
         """Say what came of a call of unknown outcome."""
+        ...
+
+    def migrate(
+        self,
+        run: str,
+        workflow: WorkflowSpec,
+        *,
+        renamed: Mapping[str, str] | None = None,
+        actor: str = "local",
+    ) -> Awaitable[object]:
+        """Let an open run go on under a changed workflow."""
+        ...
+
+    def fork(
+        self,
+        run: str,
+        task: str,
+        workflow: WorkflowSpec | None = None,
+        *,
+        id: str | None = None,
+        again: bool = False,
+    ) -> Awaitable[str]:
+        """Do a run again from a task on."""
         ...
 
     def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> Awaitable[None]:
@@ -193,7 +223,7 @@ class Door:
 
     async def _answer(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         what = request.get("ask")
-        if self.refusing and what in ("submit", "resume", "schedule"):
+        if self.refusing and what in ("submit", "resume", "schedule", "fork"):
             raise HomeBusy("the owner of this home is about to leave", hint="Try again.")
         if what == "submit":
             workflow = definition.decode(str(request["workflow"]).encode())
@@ -206,6 +236,8 @@ class Door:
             yield {"ok": list(await self._asked.resume(request["runs"]))}
         elif isinstance(what, str) and what in _SAID:
             said = {name: request[name] for name in _SAID[what] if name in request}
+            if said.get("workflow"):
+                said["workflow"] = definition.decode(str(said["workflow"]).encode())
             await getattr(self._asked, what)(**said)
             yield {"ok": None}
         elif what == "schedule":
@@ -223,7 +255,8 @@ class Door:
         elif what == "take_in":
             yield {"ok": await self._asked.take_in(request["file"], open_too=request["open"])}
         elif what == "status":
-            yield {"ok": {"pid": os.getpid(), "callers": len(self._callers)}}
+            told = {"pid": os.getpid(), "callers": len(self._callers)}
+            yield {"ok": told | {"trouble": self._asked.trouble}}
         else:
             raise HomeBusy(f"the owner of this home does not know the request '{what}'")
 
@@ -262,13 +295,25 @@ class Caller:
         """Say what came of a call; ``said`` as for `Hive.resolve`."""
         await self._ask(ask="resolve", run=run, task=task, outcome=outcome, **said)
 
+    async def migrate(self, run: str, workflow: WorkflowSpec, **said: Any) -> None:
+        """Have a run go on under a changed workflow; ``said`` as for `Hive.migrate`."""
+        body = definition.encode(workflow).decode()
+        await self._ask(ask="migrate", run=run, workflow=body, **said)
+
+    async def fork(
+        self, run: str, task: str, workflow: WorkflowSpec | None = None, **said: Any
+    ) -> None:
+        """Have a run done again from a task on; ``said`` as for `Hive.fork`."""
+        body = None if workflow is None else definition.encode(workflow).decode()
+        await self._ask(ask="fork", run=run, task=task, workflow=body, **said)
+
     async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
         """Have a schedule set, paused, resumed, removed or triggered."""
         told = msgspec.to_builtins(change)
         await self._ask(ask="schedule", change=told, workflow=body.decode())
 
     async def status(self) -> dict[str, Any]:
-        """Who owns the home: ``pid`` and how many callers are connected."""
+        """Who owns the home: ``pid``, how many callers there are, ``trouble`` with the journal."""
         return dict(await self._ask(within=PATIENCE, ask="status"))
 
     async def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:

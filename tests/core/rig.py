@@ -18,6 +18,7 @@ from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.invariants import driver_violations, violations
 from agenthive.core.machine import step
+from agenthive.core.migration import Migration, examine, moved
 from agenthive.core.people import Verdict
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.core.ports import Batch, Fault, Reply, Usage
@@ -271,6 +272,23 @@ class Bench:
         self.tokens += 1
         self.driver.signal(self.now, run, name, data, id, "me", self.tokens)
         self.turn()
+
+    def examine(self, spec: WorkflowSpec, run: str = "r", **renamed: str) -> Migration:
+        """What would become of the run under another workflow."""
+        return examine(self.graph(run), Graph(spec), self.disk.records(run), renamed)
+
+    def migrate(self, spec: WorkflowSpec, run: str = "r") -> Migration:
+        """Let the run go on under another workflow, and take a turn."""
+        found = self.examine(spec, run)
+        body = definition.encode(spec)
+        event = ev.RunMigrated(at=0, definition=definition.digest(body), renamed=found.renamed)
+        graph = Graph(spec)
+        state = moved(graph, self.disk.records(run), found.renamed)
+        self.tokens += 1
+        self.driver.migrate(self.now, event, state, {}, body, self.tokens)
+        self.graphs[run] = graph
+        self.turn()
+        return found
 
     def resolve(self, name: str, outcome: str, result: Any = None, run: str = "r") -> None:
         self.tokens += 1

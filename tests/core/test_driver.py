@@ -240,10 +240,9 @@ def test_cancelled() -> None:
     token = bench.cancel(reason="why not")
     assert bench.turn() == [act.Stop("r", "a", 1), act.Acknowledge(token)]
     again = bench.cancel()
-    assert bench.turn() == []
+    assert bench.turn() == [act.Acknowledge(again)]
     bench.stop("a")
     assert bench.status() == "cancelled"
-    assert act.Acknowledge(again) in bench.seen
     asked = [event for event in bench.events() if isinstance(event, ev.CancelRequested)]
     assert asked == [ev.CancelRequested(at=START, actor="me", reason="why not")]
     assert bench.states() == {"a": "cancelled", "b": "cancelled"}

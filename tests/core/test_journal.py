@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenthive.core.journal import GENESIS, VERSION, check, digest, seal
+from agenthive.core.journal import GENESIS, RULES, VERSION, check, digest, seal
 from agenthive.core.keys import Keys
 from agenthive.core.ports import Record
 from agenthive.errors import JournalTooNew, StoreCorrupt
@@ -103,7 +103,17 @@ def test_what_comes_before_the_damage_is_given() -> None:
 
 def test_a_record_of_a_later_version() -> None:
     later = seal(msgspec.structs.replace(stream(1)[0], v=2), GENESIS, 1)
-    with pytest.raises(JournalTooNew, match="record 1 has version 2, this agenthive reads up to 1"):
+    with pytest.raises(
+        JournalTooNew, match=r"record 1 has version 2 and rules 1, .* up to 1 and 2"
+    ):
+        list(check([later]))
+
+
+def test_a_record_of_later_rules() -> None:
+    known = seal(msgspec.structs.replace(stream(1)[0], rules=RULES), GENESIS, 1)
+    assert list(check([known])) == [known]
+    later = seal(msgspec.structs.replace(stream(1)[0], rules=RULES + 1), GENESIS, 1)
+    with pytest.raises(JournalTooNew, match=f"version 1 and rules {RULES + 1}, this agenthive"):
         list(check([later]))
 
 

@@ -75,6 +75,7 @@ RUN_ROWS = {
     (R.WAITING, ev.RunResumed), (R.WAITING, ev.CancelRequested), (R.WAITING, ev.RunTimedOut),
     (R.COMPENSATING, ev.RunResumed),
     *((status, ev.SignalReceived) for status in (R.QUEUED, R.RUNNING, R.WAITING, R.COMPENSATING)),
+    *((status, ev.RunMigrated) for status in (R.QUEUED, R.RUNNING, R.WAITING)),
 }  # fmt: skip
 
 

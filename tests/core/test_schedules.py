@@ -280,6 +280,15 @@ def test_all_that_was_missed_waits_in_line() -> None:
     assert bench.story[4:] == ["fired 2", "fired 3"]
 
 
+def test_where_one_run_does_for_all_that_was_missed_none_waits_in_line() -> None:
+    bench = Timetable(ONE_TASK, catch_up=CatchUp.ONE)
+    bench.to(1)
+    for _ in range(3):
+        bench.restart(after=MINUTE + 15 * SECOND)
+    assert bench.story[:2] == ["fired 1", "queued 2"]
+    assert all("the run before has not ended" in line for line in bench.story[2:])
+
+
 # Overlap.
 
 

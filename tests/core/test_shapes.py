@@ -35,7 +35,7 @@ CHANGE = {Approval, Each, Rounds, Breaker, Batch, RunReport, TaskReport}
 OMIT = {
     ev.Event, AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy,
     Fault, Usage, TaskReport, ApprovalSpec, CacheSpec, EachSpec, ReconcileSpec, RepeatSpec,
-    WaitSpec,
+    WaitSpec, ev.Taken,
 }  # fmt: skip
 BY_NAME = [
     AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy, Fault, Usage,

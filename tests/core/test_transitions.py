@@ -179,6 +179,7 @@ FIELDS: dict[type[ev.Event], dict[str, Any]] = {
     ev.ChildWaiting: {"how": "timed"},
     ev.ChildEnded: {"run": "c", "status": "completed"},
     ev.SignalReceived: {"name": "s"},
+    ev.RunMigrated: {"definition": "d"},
     ev.RunSubmitted: {"run": "r", "name": "w", "definition": "d"},
     ev.RunResumed: {"away": 0},
 }

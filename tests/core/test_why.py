@@ -123,3 +123,13 @@ def test_slot_and_breaker() -> None:
             detail="the circuit breaker of agent 'x' is open", unblock="a probe that goes well",
         )
     ]  # fmt: skip
+
+
+def test_a_journal_that_takes_nothing_holds_up_all_but_who_waits_for_others() -> None:
+    run = Machine(flow(task("a"), task("b", "a"), task("c")))
+    run.start("a")
+    kinds = {one.task: one.kind for one in why(run.state, trouble="the disk is full")}
+    assert kinds == {"a": ReasonKind.STORE, "b": ReasonKind.DEPENDENCY, "c": ReasonKind.STORE}
+    one = only(run, "c", trouble="the disk is full")
+    assert (one.detail, one.until) == ("the disk is full", None)
+    assert one.unblock == "make room for the journal; it is tried again by itself"

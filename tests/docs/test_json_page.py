@@ -153,6 +153,7 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
             {"name": "b", "agent": "echo", "depends_on": ["a"]},
         )
     )
+    (here / "renamed.json").write_text((here / "slow.json").read_text().replace('"a"', '"aa"'))
     (here / "bad.json").write_text("{}")
     known = ("--agents", "agents.py")
     run = cli("run", "flow.json", *known, "--json").json
@@ -168,6 +169,7 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
         ("ps",),
         ("resume",),
         ("why", slow),
+        ("migrate", slow, "renamed.json", *known, "--check"),
         ("resume", *known),
         ("resume",),
         ("why", name),
@@ -186,6 +188,10 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
         ("du", name),
         ("export", name, "-o", "run.jsonl"),
         ("import", "run.jsonl"),
+        ("replay", name),
+        ("schedule", "set", "s", "flow.json", "--every", "1h", *known),
+        ("schedule", "list"),
+        ("schedule", "show", "s"),
         ("gc", "--older-than", "1w"),
     )
     outputs += [cli(*words, "--json").json for words in asked]

@@ -30,7 +30,7 @@ def homes() -> list[tuple[str, Path]]:
 
 
 def main() -> int:
-    from agenthive.core.machine import RULES
+    from agenthive.core.journal import RULES
 
     with subject() as one:
         for name, (scenario, point) in DEATHS.items():

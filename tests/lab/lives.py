@@ -4,8 +4,9 @@
 
 Each LIFE is a fork of this process: `first` submits runs and sees them through, `killed.N` submits
 more and kills itself with SIGKILL after N results, `looks` reads what is there and shows it,
-`last` takes over what is left and ends it, `full` is a long one. Every promise is a JSON line in
-SAID, written when it is given: a run is accepted, an agent is called (so the intent must be on
+`last` takes over what is left and ends it, `full` is a long one, `large` has results of many
+bytes, `sick` has a disk that may refuse for a while, and asks again. Every promise is a JSON line
+in SAID, written when it is given: a run is accepted, an agent is called (so the intent must be on
 disk), a fact is told to whoever watches, a run has ended.
 Judges nothing.
 """
@@ -24,10 +25,13 @@ from typing import Any
 
 from agenthive import AgentHiveError, Directory, Hive, Workflow, WorkflowSpec
 from agenthive.core.ports import Call
+from agenthive.errors import StoreUnavailable
 from agenthive.hive import reading
 
-ABOUT = {"first": 3, "killed": 2, "last": 1, "full": 2}
+ABOUT = {"first": 3, "killed": 2, "last": 1, "full": 2, "large": 1, "sick": 3}
 """How many runs each life submits."""
+TIMES = 100
+"""How often a refused run is submitted again."""
 
 
 def shape(width: int, depth: int, size: int) -> WorkflowSpec:
@@ -85,14 +89,21 @@ class Life:
 
     async def begin(self, hive: Hive, run: str, n: int) -> None:
         width, depth = (2, 150) if self.life == "full" else (3, 3)
-        flow = shape(width, depth, size=200 if n else 9000)
+        size = 200 if n else 70_000 if self.life == "large" else 9000
+        flow = shape(width, depth, size)
         await self.taken(lambda: hive.submit(flow, run_id=run))
         self.say("accepted", run=run)
         await self.see_through(hive, run)
 
-    async def taken(self, ask: Callable[[], Awaitable[Any]]) -> None:
+    async def taken(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         """Ask until the hive takes it; what a disk that is full for a moment refuses, it may."""
-        await ask()
+        for _ in range(TIMES if self.kind == "sick" else 0):
+            try:
+                return await ask()
+            except StoreUnavailable as error:
+                self.say("waits", message=str(error))
+                await asyncio.sleep(0.02)
+        return await ask()
 
     async def see_through(self, hive: Hive, run: str) -> None:
         async for fact in hive.watch(run):

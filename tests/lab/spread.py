@@ -1,9 +1,13 @@
-"""Units spread over the processes that a row may keep busy, each a fork of this one."""
+"""Units spread over the processes a row may keep busy, each a fork of this one; their place."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from tests.lab import ranges
@@ -26,3 +30,12 @@ def spread(do: Callable[[range], T], units: range, piece: int, say: Say) -> list
             found.append(result)
             say(f"{one.stop - units.start:,} of {len(units):,}")
     return found
+
+
+@contextmanager
+def place() -> Iterator[Path]:
+    """A folder for states, in memory where there is one: they are not what is being tested."""
+    memory = Path("/dev/shm")
+    where = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="agenthive-lab-", dir=where) as name:
+        yield Path(name)

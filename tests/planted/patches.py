@@ -17,11 +17,15 @@ class Stale(Exception):
     """A patch does not fit the source any more: plant the same bug in the new code."""
 
 
-def planted(kind: str = "") -> list[Path]:
-    """The patches, one bug each: those that the simulator must catch, or those in a folder of that
-    name, which only something else can.
-    """
-    return sorted((HERE / kind).glob("*.patch"))
+def planted() -> list[Path]:
+    """The patches, one bug each, that the simulator must catch."""
+    return sorted(HERE.glob("*.patch"))
+
+
+def beyond(*names: str) -> list[Path]:
+    """Patches that the simulator cannot see, for rows of the laboratory; those of these names."""
+    found = {patch.stem: patch for patch in (HERE.parent / "lab" / "plants").glob("*.patch")}
+    return [found[name] for name in names]
 
 
 def apply(patch: Path, root: Path) -> list[str]:

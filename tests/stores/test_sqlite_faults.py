@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -19,9 +20,9 @@ import apsw
 import pytest
 
 from agenthive import Directory, Hive, Workflow, WorkflowSpec
+from agenthive.core.journal import check
 from agenthive.core.ports import Batch, Record, RunRow
 from agenthive.errors import StoreFailed, StoreUnavailable
-from agenthive.stores.archive import Archive
 from agenthive.stores.sqlite import SqliteStore
 from tests.stores.broken_disk import FAIL_FSYNC, fill, read_only, small_disk, writes_fail
 
@@ -43,7 +44,7 @@ async def check_whole(path: Path, last: int) -> None:
     assert {row.run for row in await store.runs()} == {f"r{seq}" for seq in range(1, last + 1)}
     assert await store.definition(f"d{last + 1}") is None
     await store.append(batch(last + 1))
-    assert await Archive(store).verify() == last + 1
+    assert len(list(check([record async for record in store.read("s")]))) == last + 1
     await store.close()
 
 
@@ -82,6 +83,16 @@ async def test_full_disk_when_opening(disk: Path) -> None:
     assert not (disk / "journal.db").exists()
     (disk / "ballast").unlink()
     await check_whole(disk / "journal.db", 0)
+
+
+@pytest.mark.parametrize("first", range(1, 90, 2))
+async def test_no_write_may_fail_unheard_while_the_file_is_made(tmp_path: Path, first: int) -> None:
+    """Whatever fails while the file is made, it is not put into place half made."""
+    path = tmp_path / "journal.db"
+    refused = contextlib.suppress(StoreUnavailable, StoreFailed)
+    with writes_fail(errno.ENOSPC, lambda number: number >= first), refused:
+        await SqliteStore.open(path).close()
+    await check_whole(path, 0)
 
 
 @pytest.mark.parametrize("first", range(1, 8))

@@ -1,15 +1,18 @@
 """What a name may be. The rules are the same for tasks and agents; titles are laxer.
 
-A task name becomes part of keys such as ``name[i]`` and ``parent/child``, hence what is barred.
+A task name becomes part of keys such as ``name[i]``, ``name~2`` and ``parent/child``, hence what is
+barred.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from agenthive.authoring.dialect import MAX_NAME
 
 BARRED = "/[]#"
+ROUND = re.compile(r"~[0-9]+$")
 
 
 def title_fault(name: str) -> str:
@@ -30,4 +33,6 @@ def name_fault(name: str) -> str:
     found = [char for char in BARRED if char in name]
     if found:
         return f"a name must not hold {' or '.join(found)}; use - or _"
+    if ROUND.search(name):
+        return "a name must not end with ~ and a number, as rounds of a task do; use - or _"
     return title_fault(name)

@@ -35,7 +35,7 @@ _TIME: Final = (
 )
 _DURATION: Final = r"^[0-9]{1,15}(\.[0-9]{1,15})?(ms|s|m|h|d)$"
 _BARRED_IN_TITLE: Final = r"[\u0000-\u001f\u007f-\u009f\u2028\u2029]"
-_BARRED_IN_NAME: Final = r"[/\[\]#\u0000-\u001f\u007f-\u009f\u2028\u2029]"
+_BARRED_IN_NAME: Final = r"[/\[\]#\u0000-\u001f\u007f-\u009f\u2028\u2029]|~[0-9]+$"
 _VISIBLE: Final = r"\S"
 _TYPES: Final = {"string": "string", "secret": "string", "integer": "integer", "number": "number",
                  "boolean": "boolean", "array": "array", "object": "object"}  # fmt: skip

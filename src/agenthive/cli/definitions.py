@@ -17,6 +17,7 @@ from agenthive.agents.directory import Directory
 from agenthive.authoring import OPERATOR, SERVER, Loaded
 from agenthive.cli import output
 from agenthive.cli.session import directory
+from agenthive.core.policies.schedule import utc
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import JSONObject
 from agenthive.errors import ConfigurationError
@@ -65,12 +66,36 @@ def accept(
     loaded = load(file, settings, agents, authoring.placeholder)
     authoring.check_environment(loaded.references)
     inputs = typed_inputs(loaded.spec, given, authoring.placeholder)
+    loaded = _with_secrets_kept(file, loaded, settings, agents)
     kept = Secrets(settings.home / "secrets").keep
+    return Accepted(loaded.spec, typed_inputs(loaded.spec, given, kept) if inputs else inputs)
+
+
+def accepted_file(file: Path, settings: Settings, agent_files: Sequence[Path]) -> WorkflowSpec:
+    """As `accept`, of a workflow whose inputs are known already."""
+    agents = directory(settings, agent_files)
+    loaded = load(file, settings, agents, authoring.placeholder)
+    authoring.check_environment(loaded.references)
+    return _with_secrets_kept(file, loaded, settings, agents).spec
+
+
+def typed_inputs_but(
+    spec: WorkflowSpec, given: Mapping[str, Any], later: str, settings: Settings
+) -> JSONObject:
+    """As `typed_inputs`, without the input ``later``, which is not known yet."""
+    kept = Secrets(settings.home / "secrets").keep
+    stand_in = {later: utc(0)} if later and later not in given else {}
+    found = typed_inputs(spec, {**given, **stand_in}, kept)
+    return {name: value for name, value in found.items() if name not in stand_in}
+
+
+def _with_secrets_kept(file: Path, loaded: Loaded, settings: Settings, agents: Directory) -> Loaded:
+    """The same once more, with the secrets that it writes out moved away; tells the warnings."""
     if any("is written out" in warning for warning in loaded.warnings):
-        loaded = load(file, settings, agents, kept)
+        loaded = load(file, settings, agents, Secrets(settings.home / "secrets").keep)
     for warning in loaded.warnings:
         output.note(f"warning: {output.safe(warning)}")
-    return Accepted(loaded.spec, typed_inputs(loaded.spec, given, kept) if inputs else inputs)
+    return loaded
 
 
 def load(file: Path, settings: Settings, agents: Directory, keep: authoring.KeepSecret) -> Loaded:

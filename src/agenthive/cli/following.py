@@ -15,7 +15,7 @@ from agenthive.cli.interrupts import Interrupts
 from agenthive.cli.progress import progress
 from agenthive.cli.session import Session
 from agenthive.core.report import RunReport
-from agenthive.core.states import CLOSED, RunStatus
+from agenthive.core.states import CLOSED, Reason, ReasonKind, RunStatus
 from agenthive.hive import reading
 
 GRAVEST: Final = (1, 9, 6, 7, 8)
@@ -84,9 +84,20 @@ async def epilogue(session: Session, report: RunReport) -> None:
         return
     output.note("the run is not finished:")
     async with reading(home) as archive:
-        for reason in (await archive.why(report.run_id))[:10]:
-            output.note(f"  {output.safe(reason.task)}: {output.safe(reason.detail)}")
-    output.note(f"next: agenthive resume {report.run_id}{where}")
+        reasons = await archive.why(report.run_id)
+    for reason in reasons[:10]:
+        output.note(f"  {output.safe(reason.task)}: {output.safe(reason.detail)}")
+    output.note(f"next: {next_step(report.run_id, reasons)}{where}")
+
+
+def next_step(run: str, reasons: Sequence[Reason]) -> str:
+    """The command that moves a run which stands."""
+    for reason in reasons:
+        if reason.kind in (ReasonKind.APPROVAL, ReasonKind.SIGNAL):
+            return reason.unblock.partition(", or ")[0]
+    if any(reason.kind is ReasonKind.OUTCOME for reason in reasons):
+        return f"agenthive why {run}"
+    return f"agenthive resume {run}"
 
 
 def exit_code(reports: Sequence[RunReport]) -> int:

@@ -45,17 +45,23 @@ async def say(
         await session.say(what, found, *about, **said)
         if not as_json:
             output.line(f"{found} {output.safe(about[0])}: {done}")
-        ended = True
-        if session.hive is not None:
-            work = following.follow_all(session, {root: await _last(settings, root)}, quiet=as_json)
-            ended = await interrupts.finishes(work)
-            await following.leave(session, interrupts, told=not ended)
-        report = await session.report(root)
-        if as_json:
-            output.document("run", **output.run_document(report))
-        else:
-            output.note(output.ending(report).strip())
-        return _code(report) if ended else following.INTERRUPTED
+        return await go_on(session, interrupts, root, as_json=as_json)
+
+
+async def go_on(session: Session, interrupts: Interrupts, run: str, *, as_json: bool) -> int:
+    """Follow the run to where it stops if we have it in hand, and say how it stands."""
+    ended = True
+    if session.hive is not None:
+        last = await _last(session.settings, run)
+        work = following.follow_all(session, {run: last}, quiet=as_json)
+        ended = await interrupts.finishes(work)
+        await following.leave(session, interrupts, told=not ended)
+    report = await session.report(run)
+    if as_json:
+        output.document("run", **output.run_document(report))
+    else:
+        output.note(output.ending(report).strip())
+    return _code(report) if ended else following.INTERRUPTED
 
 
 def _code(report: RunReport) -> int:

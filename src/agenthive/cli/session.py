@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from agenthive.agents.directory import Directory
 from agenthive.cli.interrupts import Interrupts
+from agenthive.core import events as ev
 from agenthive.core.report import RunReport
 from agenthive.core.retention import Retention
 from agenthive.core.spec import WorkflowSpec
@@ -165,6 +166,44 @@ class Session:
                 await getattr(self.hive or self._caller, what)(run, *about, **said)
                 return
             except OwnerGone:
+                await self._enter()
+
+    async def migrate(self, run: str, workflow: WorkflowSpec, **said: Any) -> None:
+        """Let a run go on under a changed workflow, as `Hive.migrate` does and raises."""
+        while True:
+            try:
+                await (self.hive or self._caller).migrate(run, workflow, **said)
+                return
+            except OwnerGone:
+                await self._enter()
+
+    async def fork(
+        self, run: str, task: str, workflow: WorkflowSpec | None, fork: str, *, again: bool
+    ) -> None:
+        """Have a run done again from a task on, as the run ``fork``; raises as `Hive.fork`."""
+        while True:
+            try:
+                await (self.hive or self._caller).fork(run, task, workflow, id=fork, again=again)
+                return
+            except OwnerGone:
+                await self._enter()
+                if await self._is_known(fork):
+                    await self.resume([fork])
+                    return
+            except HomeBusy:
+                # The owner was about to leave.
+                await self._enter()
+
+    async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
+        """Have a schedule set, paused, resumed, removed or triggered.
+
+        Raises DefinitionError, NotFound, Conflict.
+        """
+        while True:
+            try:
+                await (self.hive or self._caller).change_schedule(change, body)
+                return
+            except (OwnerGone, HomeBusy):
                 await self._enter()
 
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -32,28 +32,46 @@ PLACES: Final[dict[type[ev.Event], tuple[str, JSONValue]]] = {
 }
 """Which field of a fact may be large, and what stands there instead."""
 
+T = TypeVar("T", bound=msgspec.Struct)
+
+_encode = msgspec.json.Encoder().encode
+
 Contents = Mapping[str, bytes]
 """Bodies of blobs by their digest."""
 
 
-def lift(run: str, events: Sequence[ev.RunEvent], batch: Batch) -> list[ev.RunEvent]:
-    """The facts as they are journaled; their large values go into the batch."""
-    return [_lifted(run, event, batch) for event in events]
+def written(run: str, events: Sequence[ev.RunEvent], batch: Batch) -> bytes:
+    """The facts as they are journaled, as JSON; their large values go into the batch."""
+    parts = [*map(_encode, events)]
+    if max(map(len, parts)) > LARGE:
+        parts = [
+            _encode(_lifted(run, event, batch)) if len(part) > LARGE else part
+            for event, part in zip(events, parts, strict=True)
+        ]
+    return b"[" + b",".join(parts) + b"]"
 
 
 def _lifted(run: str, event: ev.RunEvent, batch: Batch) -> ev.RunEvent:
+    if isinstance(event, ev.RunSubmitted) and event.fork is not None:
+        taken = [_lifted_value(run, one, "result", None, batch) for one in event.fork.taken]
+        fork = msgspec.structs.replace(event.fork, taken=taken)
+        event = msgspec.structs.replace(event, fork=fork)
     field, empty = PLACES.get(type(event), ("", None))
     # What the outside world says came of a call is read while replaying: it stays where it is.
     if not field or RECONCILE in getattr(event, "task", ""):
         return event
-    body = msgspec.json.encode(getattr(event, field))
+    return _lifted_value(run, event, field, empty, batch)
+
+
+def _lifted_value(run: str, holder: T, field: str, empty: JSONValue, batch: Batch) -> T:
+    body = msgspec.json.encode(getattr(holder, field))
     if len(body) <= LARGE:
-        return event
+        return holder
     name = digest(body)
     batch.blobs.append((name, body))
     batch.uses.append((run, name))
     changes = {field: empty, "blob": Blob(digest=name, size=len(body))}
-    return msgspec.structs.replace(event, **changes)
+    return msgspec.structs.replace(holder, **changes)
 
 
 def digest(body: bytes) -> str:
@@ -68,23 +86,32 @@ def mentioned(records: Iterable[Record]) -> list[Blob]:
         # Text of a user's may look like one; then the look was in vain.
         if b'"blob":{' in record.payload:
             events = ev.decode_run(record.payload)
-            found += [blob for event in events if (blob := of(event)) is not None]
+            found += [blob for event in events for blob in _of(event)]
     return found
 
 
-def of(event: ev.Event) -> Blob | None:
-    """The reference in a fact."""
+def _of(event: ev.Event) -> list[Blob]:
+    """The references in a fact."""
     blob: Blob | None = getattr(event, "blob", None)
-    return blob
+    fork: ev.Fork | None = getattr(event, "fork", None)
+    taken = () if fork is None else fork.taken
+    return [one for one in (blob, *(one.blob for one in taken)) if one is not None]
 
 
 def filled(event: ev.RunEvent, contents: Contents) -> ev.RunEvent:
     """The fact with its value in place of the reference. Raises StoreCorrupt."""
-    blob = of(event)
+    if isinstance(event, ev.RunSubmitted) and event.fork is not None:
+        taken = [_filled_value(one, "result", contents) for one in event.fork.taken]
+        fork = msgspec.structs.replace(event.fork, taken=taken)
+        event = msgspec.structs.replace(event, fork=fork)
+    return _filled_value(event, PLACES.get(type(event), ("", None))[0], contents)
+
+
+def _filled_value(holder: T, field: str, contents: Contents) -> T:
+    blob: Blob | None = getattr(holder, "blob", None)
     if blob is None:
-        return event
-    changes = {PLACES[type(event)][0]: value(blob, contents), "blob": None}
-    return msgspec.structs.replace(event, **changes)
+        return holder
+    return msgspec.structs.replace(holder, **{field: value(blob, contents), "blob": None})
 
 
 def wanted(state: RunState) -> list[Blob]:

@@ -20,18 +20,20 @@ from agenthive.core import commands as cmd
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.live import Live
+from agenthive.core.machine import step
 from agenthive.core.nodes import Step
 from agenthive.core.obeying import STOPPED, Obeying
 from agenthive.core.people import MOST_REFUSALS, Verdict, answered, resolved, signalled
 from agenthive.core.ports import Batch, Record, Reply
 from agenthive.core.preparing import approved, faulted, prepared, requested
+from agenthive.core.replay import under_new_name
 from agenthive.core.rules.flow import awaits_judgement
 from agenthive.core.run_state import RunState
 from agenthive.core.schedules import Deed, Start, Stop
 from agenthive.core.spec import Effect
 from agenthive.core.states import CLOSED, RunStatus, TaskState
 from agenthive.core.values import JSONValue, Micros
-from agenthive.errors import Conflict, ExpressionError, RunNotFound
+from agenthive.errors import Conflict, ExpressionError, InvalidTransition, RunNotFound
 
 # Looked up once: in Python 3.11 that costs more than comparing with them.
 _READY, _RUNNING, _PURE = TaskState.READY, TaskState.RUNNING, Effect.NONE
@@ -114,6 +116,40 @@ class Driver(Obeying):
         """Somebody found out what came of a call. Raises RunNotFound, NotFound, Conflict."""
         live, now = self._open(run), self._clock(now)
         self._apply(live, resolved(live.state, task, outcome, result, actor, reason, now), now)
+        self._box.after.append(act.Acknowledge(token))
+
+    def migrate(
+        self, now: Micros, event: ev.RunMigrated, state: RunState, missing: dict[str, str],
+        body: bytes, token: int,
+    ) -> None:  # fmt: skip
+        """An open run goes on under another definition (``body``).
+
+        ``state`` is what its facts on disk lead to there, and ``missing`` as for `load`. Raises
+        RunNotFound, Conflict if calls are under way or the run has moved on since.
+        """
+        live, now = self._open(state.run), self._clock(now)
+        if live.state.counts[TaskState.RUNNING]:
+            raise Conflict(
+                f"run {live.run} has calls under way", hint="Try again when they have ended."
+            )
+        try:
+            if live.written != state.seq:
+                raise InvalidTransition("the journal is further on")
+            for fact in live.pending:
+                step(state, under_new_name(fact, event.renamed))
+        except InvalidTransition as error:
+            message = f"run {live.run} has moved on meanwhile: {error.message}"
+            raise Conflict(message, hint="Try again.") from error
+        self.queue.leave(live.run)
+        self.active -= live.state.takes_slot
+        fresh = self._join(live.run, state, now)
+        fresh.pending, fresh.written, fresh.durable = live.pending, live.written, live.durable
+        fresh.told, fresh.missing = live.told, missing
+        self.active += state.takes_slot
+        self._box.next.definitions.append((event.definition, body))
+        self._box.next.uses.append((live.run, event.definition))
+        self._apply(fresh, msgspec.structs.replace(event, at=now), now)
+        self._reopen_all(fresh, now)
         self._box.after.append(act.Acknowledge(token))
 
     def progressed(
@@ -222,7 +258,10 @@ class Driver(Obeying):
             return
         self.active += state.takes_slot
         self._apply(live, ev.RunResumed(at=now, away=now - state.last_at), now)
-        for index, kind in enumerate(list(state.state)):
+        self._reopen_all(live, now)
+
+    def _reopen_all(self, live: Live, now: Micros) -> None:
+        for index, kind in enumerate(list(live.state.state)):
             self._reopen(live, index, kind, now)
 
     def _reopen(self, live: Live, index: int, kind: TaskState, now: Micros) -> None:

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
 from agenthive.core.flow import Each, Rounds
-from agenthive.core.nodes import EVALUATED, RECONCILE, Node, Step
+from agenthive.core.nodes import EVALUATED, PLAIN, RECONCILE, Node, Step
 from agenthive.core.notes import keep_result
 from agenthive.core.ports import Fault
 from agenthive.core.rules.flow import it_did_not, it_happened
@@ -63,8 +63,6 @@ def blocked(state: RunState, task: int, touched: list[int], out: Out) -> None:
         _listen(state, task, touched)
     if task in state.wake_at:
         out.append(cmd.WakeTask(state.seq, task, state.wake_at[task]))
-    if state.stopping:
-        touched.append(task)
 
 
 def _listen(state: RunState, task: int, touched: list[int]) -> None:
@@ -155,18 +153,19 @@ def succeeded(state: RunState, task: int, touched: list[int], out: Out) -> None:
     """What depends on it may begin."""
     graph = state.graph
     node = graph.nodes[task]
-    if node.steps[-1] is not Step.CALL:
+    if node.steps is not PLAIN and node.steps[-1] is not Step.CALL:
         _derive_result(state, task, node)
     if node.undo is not None:
         state.ended.append(task)
-    _free_dependents(state, task, touched)
+    free_dependents(state, task, touched)
     forget(state, task)
     if task >= graph.tasks:
         state.extra += 1
         other_ended(state, task, touched, out)
 
 
-def _free_dependents(state: RunState, task: int, touched: list[int]) -> None:
+def free_dependents(state: RunState, task: int, touched: list[int]) -> None:
+    """Those that wait for this task have one thing less to wait for."""
     pending = state.pending
     for dependent in state.graph.dependents[task]:
         pending[dependent] -= 1
@@ -197,7 +196,7 @@ def _undoable(node: Node) -> bool:
 
 def bypassed(state: RunState, task: int, touched: list[int], out: Out) -> None:
     """As if it had ended well, without a result; whether others follow it is their own question."""
-    _free_dependents(state, task, touched)
+    free_dependents(state, task, touched)
     forget(state, task)
     if task >= state.graph.tasks:
         other_ended(state, task, touched, out)
@@ -215,11 +214,9 @@ def given_up(state: RunState, task: int, touched: list[int], out: Out) -> None:
 
 
 def tolerated(state: RunState, task: int, touched: list[int], out: Out) -> None:
-    """It failed where that is no harm."""
-    _free_dependents(state, task, touched)
+    """A task of the author's failed where that is no harm."""
+    free_dependents(state, task, touched)
     forget(state, task)
-    if task >= state.graph.tasks:
-        other_ended(state, task, touched, out)
 
 
 def explain(state: RunState, task: int) -> None:
@@ -228,14 +225,13 @@ def explain(state: RunState, task: int) -> None:
         return
     flow = state.flow
     assert flow is not None
-    message = "it did not come to its end"
     if task in flow.each:
         each = flow.each[task]
         bad = next((m for m in _members(each) if m in state.faults), None)
         message = f"{each.failed} of {len(each.items)} items did not succeed"
         if bad is not None:
             message += f"; {state.graph.keys[bad]}: {state.faults[bad].message}"
-    elif task in flow.rounds:
+    else:
         last = flow.rounds[task].members[-1]
         fault = state.faults.get(last)
         message = f"its condition did not hold after {len(flow.rounds[task].members)} rounds"
@@ -301,7 +297,8 @@ def other_ended(state: RunState, task: int, touched: list[int], out: Out) -> Non
     well = state.state[task] in _GOOD
     if state.graph.nodes[task].undoes is not None:
         _undo_ended(state, task, touched, well=well)
-    elif owner is not None:
+    else:
+        assert owner is not None
         _member_ended(state, task, owner, touched, out)
 
 

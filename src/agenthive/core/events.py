@@ -54,6 +54,7 @@ __all__ = [
     "ChildWaiting",
     "ClockSteppedBack",
     "Event",
+    "Fork",
     "HiveEvent",
     "LateReply",
     "Parent",
@@ -62,6 +63,7 @@ __all__ = [
     "RunDropped",
     "RunEvent",
     "RunImported",
+    "RunMigrated",
     "RunOpened",
     "RunResumed",
     "RunStarted",
@@ -79,6 +81,7 @@ __all__ = [
     "ScheduleSkipped",
     "ScheduleTriggered",
     "SignalReceived",
+    "Taken",
     "TaskBlocked",
     "TaskCancelled",
     "TaskDecided",
@@ -108,6 +111,22 @@ class Parent(msgspec.Struct, frozen=True, gc=False):
     task: str
 
 
+class Taken(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a task came to in another run. Large results are kept apart: ``blob`` says where."""
+
+    task: str
+    result: JSONValue = None
+    blob: Blob | None = None
+
+
+class Fork(msgspec.Struct, frozen=True, gc=False):
+    """The run that this one does again from ``task`` on, and what is taken over from it."""
+
+    run: str
+    task: str
+    taken: list[Taken]
+
+
 class RunSubmitted(Event, frozen=True, tag="run.submitted"):
     """A run was accepted. ``definition`` is the digest of the workflow it is pinned to.
 
@@ -121,6 +140,7 @@ class RunSubmitted(Event, frozen=True, tag="run.submitted"):
     tenant: str = "default"
     owner: str = "local"
     parent: Parent | None = None
+    fork: Fork | None = None
     blob: Blob | None = None
 
 
@@ -269,6 +289,18 @@ class ApprovalRefused(TaskEvent, frozen=True, tag="task.approval_refused"):
     reason: str
 
 
+class RunMigrated(Event, frozen=True, tag="run.migrated"):
+    """From here on the run is pinned to another definition.
+
+    What came before is read as if it had been so always, with tasks under their new names
+    (``renamed``: old -> new).
+    """
+
+    definition: str
+    renamed: dict[str, str] = msgspec.field(default_factory=dict)
+    actor: str = "local"
+
+
 class SignalReceived(Event, frozen=True, tag="run.signal_received"):
     """A signal came. ``id`` names it, so that a repeated one is known."""
 
@@ -348,6 +380,7 @@ RunEvent: TypeAlias = (
     | ApprovalGiven
     | ApprovalRefused
     | SignalReceived
+    | RunMigrated
     | TaskResolved
     | TaskProgressed
     | ChildOpened

@@ -19,6 +19,9 @@ from agenthive.errors import JournalTooNew, StoreCorrupt
 VERSION = 1
 """The version of the record format that this code writes, and the newest it reads."""
 
+RULES = 2
+"""The version of the machine's rules that records are written under, and the newest it knows."""
+
 GENESIS = bytes(32)
 """What the first record of a stream is chained to."""
 
@@ -59,12 +62,13 @@ def seal(record: Record, prev: bytes, pos: int) -> Record:
     return msgspec.structs.replace(record, prev=prev, pos=pos, hash=digest(record, prev))
 
 
-def check(records: Iterable[Record]) -> Iterator[Record]:
+def check(records: Iterable[Record], after: Record | None = None) -> Iterator[Record]:
     """The records of one stream, in order from its first, as long as the chain holds.
 
-    Raises StoreCorrupt at the first that does not, JournalTooNew at one from a later version.
+    With ``after`` those that follow that one. Raises StoreCorrupt at the first that does not hold,
+    JournalTooNew at one from a later version.
     """
-    link: Link = (1, GENESIS)
+    link: Link = (1, GENESIS) if after is None else _linked(after, (after.seq, after.prev))
     for record in records:
         link = _linked(record, link)
         yield record
@@ -90,10 +94,10 @@ class Chains:
 def _linked(record: Record, link: Link) -> Link:
     """What the next record must follow, if this one follows ``link``."""
     expected, prev = link
-    if record.v > VERSION:
+    if record.v > VERSION or record.rules > RULES:
         raise JournalTooNew(
-            f"stream {record.stream}: record {record.seq} has version {record.v}, "
-            f"this agenthive reads up to {VERSION}",
+            f"stream {record.stream}: record {record.seq} has version {record.v} and rules "
+            f"{record.rules}, this agenthive reads up to {VERSION} and {RULES}",
             hint="Open this home with the agenthive that wrote it, or a later one.",
         )
     if record.seq != expected or record.prev != prev or digest(record, prev) != record.hash:

@@ -20,13 +20,14 @@ from agenthive.core.entries import (
     Entry,
     explain,
     forget,
+    free_dependents,
     given_up,
     next_undo,
     other_ended,
     tolerated,
 )
 from agenthive.core.nodes import UNDO
-from agenthive.core.notes import NOTES, Note, child_waiting
+from agenthive.core.notes import NOTES, Note, child_waiting, keep_result
 from agenthive.core.rules import stopping
 from agenthive.core.run_state import INPUTS, RunState
 from agenthive.core.spec import Effect, FailureStrategy
@@ -39,9 +40,6 @@ from agenthive.core.transitions import (
     Chooser,
 )
 from agenthive.errors import InvalidTransition
-
-RULES: Final = 2
-"""The version of these rules; every record carries the one it was written under."""
 
 Out: TypeAlias = "list[cmd.RunCommand]"
 _Fact: TypeAlias = tuple[dict[TaskState, TaskState | Chooser], Note | None, int | None]
@@ -230,7 +228,9 @@ def _run_event(state: RunState, event: ev.RunEvent, out: Out) -> None:
     touched: list[int] = []
     if isinstance(event, ev.RunStarted):
         state.started = event.at
-        touched.extend(i for i in range(state.graph.tasks) if not state.pending[i])
+        waiting = TaskState.WAITING
+        free = (i for i in range(state.graph.tasks) if not state.pending[i])
+        touched.extend(i for i in free if state.state[i] is waiting)
         touched.reverse()
         _set_deadline(state, out)
     elif isinstance(event, ev.RunResumed):
@@ -239,6 +239,10 @@ def _run_event(state: RunState, event: ev.RunEvent, out: Out) -> None:
         _set_deadline(state, out)
     elif isinstance(event, ev.SignalReceived):
         _signal(state, event, touched)
+    elif isinstance(event, ev.RunMigrated):
+        # Who replays has taken the new graph from the beginning; only its time-out is new.
+        state.definition = event.definition
+        _set_deadline(state, out)
     elif isinstance(event, ev.CancelRequested):
         state.cancelling = True
         _stop(state, touched, out, cancel_all=True)
@@ -266,14 +270,30 @@ def _submitted(state: RunState, event: ev.RunSubmitted) -> None:
     if state.seq != 1:
         raise InvalidTransition(f"run {event.run}: submitted twice")
     state.run, state.name, state.inputs = event.run, event.name, event.inputs
+    state.definition = event.definition
     state.tenant, state.owner, state.created = event.tenant, event.owner, event.at
     if event.blob is not None:
         state.blobs[INPUTS] = event.blob
+    if event.fork is not None:
+        _take_over(state, event.fork)
     state.parent = event.parent
     if event.parent is not None:
         # Whoever waits for it reads what its result is made of.
         for task in state.graph.result_reads:
             state.readers[task] += 1
+
+
+def _take_over(state: RunState, fork: ev.Fork) -> None:
+    """What another run has done counts as done here; undoing it is that run's business."""
+    for one in fork.taken:
+        task = state.graph.index[one.task]
+        state.counts[state.state[task]] -= 1
+        state.state[task] = TaskState.SUCCEEDED
+        state.counts[TaskState.SUCCEEDED] += 1
+        state.open -= 1
+        keep_result(state, task, one.result, one.blob)
+        free_dependents(state, task, [])
+        forget(state, task)
 
 
 def _waited(state: RunState, at: int) -> int:

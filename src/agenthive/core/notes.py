@@ -13,7 +13,7 @@ from agenthive.core import events as ev
 from agenthive.core.flow import Approval, Each
 from agenthive.core.flow_spec import OnDeadline, OnReject
 from agenthive.core.nodes import Step
-from agenthive.core.ports import Fault
+from agenthive.core.ports import Blob, Fault
 from agenthive.core.rules.outcome import repairable
 from agenthive.core.run_state import RunState
 from agenthive.core.states import TaskState
@@ -22,8 +22,15 @@ from agenthive.core.values import JSONObject, JSONValue, Micros, micros
 Note: TypeAlias = Callable[[RunState, int, Never], None]
 
 
-def keep_result(state: RunState, task: int, result: JSONValue) -> None:
-    """Keep a result for as long as somebody will read it."""
+def keep_result(state: RunState, task: int, result: JSONValue, blob: Blob | None = None) -> None:
+    """Keep a result for as long as somebody will read it.
+
+    With a ``blob`` only the reference is there, in a replay: what is made of it meanwhile is
+    filled in with it, afterwards.
+    """
+    if blob is not None:
+        state.blobs[task] = blob
+        result = blob  # type: ignore[assignment]
     if state.readers[task] or task >= state.graph.static or state.keep:
         state.results[task] = result
 
@@ -34,12 +41,7 @@ def _started(state: RunState, task: int, event: ev.TaskStarted) -> None:
 
 def _succeeded(state: RunState, task: int, event: ev.TaskSucceeded) -> None:
     state.faults.pop(task, None)
-    if event.blob is None:
-        keep_result(state, task, event.result)
-    else:
-        # Only in a replay: what was made of it meanwhile is filled in with it, afterwards.
-        state.blobs[task] = event.blob
-        keep_result(state, task, event.blob)  # type: ignore[arg-type]
+    keep_result(state, task, event.result, event.blob)
 
 
 def _failed(state: RunState, task: int, event: ev.TaskFailed) -> None:

@@ -33,8 +33,8 @@ class Outbox:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to write."""
-        return not self.dirty and not self.hive
+        """Whether there is nothing to write, and nobody to tell that nothing had to be."""
+        return not self.dirty and not self.hive and not self.after
 
     def batch(self) -> Batch:
         """All that is to be written, as one transaction."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -12,7 +12,7 @@ from agenthive.core.blobs import Contents
 from agenthive.core.graph import Graph
 from agenthive.core.machine import step
 from agenthive.core.ports import Record, Usage
-from agenthive.core.replay import facts
+from agenthive.core.replay import history
 from agenthive.core.run_state import RunState
 from agenthive.core.states import CLOSED, RunStatus, TaskState
 from agenthive.core.values import SECOND, JSONValue, Micros
@@ -95,11 +95,21 @@ class _Bill:
         return sum(u.input_tokens + u.output_tokens for u in self.usage.get(task, ()))
 
 
-def report(graph: Graph, records: Iterable[Record], contents: Contents | None = None) -> RunReport:
-    """Fold the records of one run; large results are filled in from ``contents``."""
+def report(
+    graph: Graph,
+    records: Sequence[Record],
+    contents: Contents | None = None,
+    until: int | None = None,
+) -> RunReport:
+    """Fold the records of one run; large results are filled in from ``contents``.
+
+    With ``until`` as if the fact of that number had been the last.
+    """
     state, bill = RunState(graph), _Bill()
     state.keep = True
-    for _, event in facts(records, contents):
+    for seq, event in history(records, contents):
+        if until is not None and seq > until:
+            break
         step(state, event)
         bill.take(event)
     graph = state.graph
@@ -155,7 +165,7 @@ def _error(state: RunState, index: int) -> str | msgspec.UnsetType:
     fault = state.faults.get(index)
     if kind in (TaskState.FAILED, TaskState.UNKNOWN_OUTCOME, TaskState.BACKING_OFF):
         return fault.message if fault else "the process ended during the call; outcome unknown"
-    if kind is TaskState.BLOCKED:
+    if kind is TaskState.BLOCKED and state.blocked[index][0] == "agent":
         return state.blocked[index][1]
     if kind is TaskState.SKIPPED:
         return _why_skipped(state, index)

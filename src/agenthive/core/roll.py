@@ -48,6 +48,11 @@ class Roll:
             elif isinstance(event, ev.RunDropped):
                 self._events[event.run] = _GONE
 
+    @property
+    def runs(self) -> list[str]:
+        """The runs that there are."""
+        return [run for run, events in self._events.items() if events != _GONE]
+
     def compare(self, ends: Mapping[str, int]) -> None:
         """``ends`` is how many facts each stream has. Raises StoreCorrupt if that cannot be."""
         for run, events in self._events.items():

@@ -304,7 +304,8 @@ class Schedules:
             if len(missed) > kept:
                 yield self._skip(one, first, missed[-kept - 1], "missed", now)
             for planned in missed[len(missed) - kept :] if kept else ():
-                yield from self._offer(one, planned, now, in_line=True)
+                each = one.fact.catch_up is CatchUp.ALL
+                yield from self._offer(one, planned, now, in_line=each)
         for planned in timely:
             yield from self._offer(one, planned, now, in_line=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final, Never
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Record
-from agenthive.core.replay import facts
+from agenthive.core.replay import history
 from agenthive.core.values import Micros
 
 
@@ -23,13 +23,13 @@ class Line(msgspec.Struct, frozen=True):
     text: str
 
 
-def story(graph: Graph, records: Iterable[Record], task: str) -> list[Line]:
+def story(graph: Graph, records: Sequence[Record], task: str) -> list[Line]:
     """What happened to ``task``, to what it depends on, and to its run as a whole."""
     index = graph.index[task]
     near = {task, *(graph.keys[dep] for dep in graph.deps[index])}
     return [
         Line(seq, event.at, tag(event), describe(event))
-        for seq, event in facts(records)
+        for seq, event in history(records)
         if not isinstance(event, ev.TaskEvent) or event.task in near
     ]
 
@@ -58,6 +58,11 @@ def describe(event: ev.Event) -> str:
             return f"{event.task}: {_TOLD[type(event)](event)}"  # type: ignore[arg-type]
         case ev.TaskEvent():
             return f"{event.task}: {tag(event).partition('.')[2].replace('_', ' ')}"
+        case ev.RunSubmitted(fork=ev.Fork() as fork):
+            return f"submitted, as run {fork.run} from {fork.task} on; {len(fork.taken)} taken over"
+        case ev.RunMigrated():
+            names = "".join(f"; {old} is now {new}" for old, new in event.renamed.items())
+            return f"goes on under a changed workflow, by {event.actor}{names}"
         case ev.CancelRequested():
             return f"cancelled by {event.actor}" + (f": {event.reason}" if event.reason else "")
     return tag(event).partition(".")[2].replace("_", " ")

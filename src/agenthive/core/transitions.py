@@ -140,18 +140,21 @@ RUN_EVENT_MOVES: Final[dict[RunStatus, dict[type[ev.Event], RunStatus]]] = {
         ev.RunStarted: R.RUNNING,
         ev.CancelRequested: R.QUEUED,
         ev.SignalReceived: R.QUEUED,
+        ev.RunMigrated: R.QUEUED,
     },
     R.RUNNING: {
         ev.RunResumed: R.RUNNING,
         ev.CancelRequested: R.RUNNING,
         ev.RunTimedOut: R.RUNNING,
         ev.SignalReceived: R.RUNNING,
+        ev.RunMigrated: R.RUNNING,
     },
     R.WAITING: {
         ev.RunResumed: R.WAITING,
         ev.CancelRequested: R.WAITING,
         ev.RunTimedOut: R.WAITING,
         ev.SignalReceived: R.WAITING,
+        ev.RunMigrated: R.WAITING,
     },
     R.COMPENSATING: {ev.RunResumed: R.COMPENSATING, ev.SignalReceived: R.COMPENSATING},
 }

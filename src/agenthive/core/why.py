@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from agenthive.core.run_state import RunState
 from agenthive.core.states import CLOSED, OPEN, Reason, ReasonKind, RunStatus, TaskState
 from agenthive.core.values import SECOND, Micros
 
 
-def why(state: RunState, breakers: dict[str, Micros] | None = None) -> list[Reason]:
+def why(
+    state: RunState, breakers: dict[str, Micros] | None = None, trouble: str = ""
+) -> list[Reason]:
     """The reason of every open task of a run, in task order; empty when the run has ended.
 
     ``breakers`` maps endpoints (`AgentSpec.where`) whose breaker is open to when a probe may
-    go.
+    go; ``trouble`` is why the journal takes no writes, if it takes none.
     """
     if state.status in CLOSED:
         return []
-    return [_reason(state, i, breakers or {}) for i, kind in enumerate(state.state) if kind in OPEN]
+    found = [
+        _reason(state, i, breakers or {}) for i, kind in enumerate(state.state) if kind in OPEN
+    ]
+    return [_held_up(one, trouble) for one in found] if trouble else found
+
+
+def _held_up(reason: Reason, trouble: str) -> Reason:
+    """Nothing goes on that cannot be written down; what waits for another task still does."""
+    if reason.kind is ReasonKind.DEPENDENCY:
+        return reason
+    return msgspec.structs.replace(
+        reason,
+        kind=ReasonKind.STORE,
+        detail=trouble,
+        until=None,
+        unblock="make room for the journal; it is tried again by itself",
+    )
 
 
 def _reason(state: RunState, task: int, breakers: dict[str, Micros]) -> Reason:

@@ -18,10 +18,8 @@ from typing import Any
 from agenthive.agents.directory import Directory
 from agenthive.core import definition
 from agenthive.core import events as ev
-from agenthive.core.children import kin
 from agenthive.core.report import RunReport
 from agenthive.core.roll import imported
-from agenthive.core.run_state import RunState
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.states import RunStatus
 from agenthive.core.values import JSONObject
@@ -29,6 +27,7 @@ from agenthive.errors import (
     AgentUnavailable,
     Conflict,
 )
+from agenthive.hive.changing import Changing
 from agenthive.hive.keeping import Keeping
 from agenthive.hive.looking import Looking
 from agenthive.hive.opened import MEMORY, RUN_ID, bound, open_store, reading
@@ -42,7 +41,7 @@ from agenthive.stores.archive import Archive
 __all__ = ["MEMORY", "RUN_ID", "Hive", "reading"]
 
 
-class Hive(People, Keeping, Timetable, Looking):
+class Hive(People, Changing, Keeping, Timetable, Looking):
     """Runs workflows and remembers what they did.
 
     Made by `Hive.open`; usable after ``await`` or inside ``async with``. Safe to use from many
@@ -146,31 +145,6 @@ class Hive(People, Keeping, Timetable, Looking):
         """As `ended`, then report."""
         await self.ended(run)
         return await self.report(run)
-
-    async def resume(self, runs: list[str] | None = None) -> list[str]:
-        """Go on with these runs, or with every unfinished one; the ids of those taken over.
-
-        One that came in open from a file is gone on with only if it is asked for.
-
-        Calls that were under way when the process ended are made again under their keys.
-        """
-        rows = await self._reader.runs(unfinished=True)
-        open_here = self._driver.runs
-        # The oldest first: a run that waits for another one is taken over before it.
-        found = [row.run for row in reversed(rows) if row.run not in open_here]
-        if runs is None:
-            asked = [run for run in found if not await self._untouched(run)]
-        else:
-            asked = [run for run in found if run in runs]
-        states: dict[str, RunState] = {}
-        while asked:
-            run = asked.pop()
-            if run in found and run not in states:
-                states[run] = await self._reader.state(run)
-                asked += kin(states[run])
-        taken = [states[run] for run in found if run in states]
-        self._live.recover([(state, self._missing(state.graph.spec)) for state in taken])
-        return [state.run for state in taken]
 
     # Inside.
 

@@ -28,7 +28,13 @@ class Looking(Opened):
 
     async def why(self, run: str) -> list[Reason]:
         """The reason of every open task of a run. Raises RunNotFound."""
-        return await self._reader.why(run)
+        return await self._reader.why(run, self.trouble)
+
+    @property
+    def trouble(self) -> str:
+        """Why the journal takes no writes now; empty if it does."""
+        sick = self._live.failed or self._live.refusing
+        return "" if sick is None else sick.message
 
     async def story(self, run: str, task: str) -> list[Line]:
         """The facts that made a task what it is. Raises RunNotFound, NotFound."""

@@ -14,10 +14,12 @@ from pathlib import Path
 from agenthive.agents.directory import Directory
 from agenthive.authoring import agents_of, bind_inputs, check_inputs
 from agenthive.core import events as ev
+from agenthive.core.children import kin
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.policies.schedule import RESERVED
 from agenthive.core.ports import Store
+from agenthive.core.run_state import RunState
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import JSONObject
 from agenthive.errors import (
@@ -79,6 +81,31 @@ class Opened:
         """Whether it came in open from a file, and nobody has asked for it to go on here."""
         events = self._imported.get(run)
         return events is not None and events == await self._reader.last(run)
+
+    async def resume(self, runs: list[str] | None = None) -> list[str]:
+        """Go on with these runs, or with every unfinished one; the ids of those taken over.
+
+        One that came in open from a file is gone on with only if it is asked for.
+
+        Calls that were under way when the process ended are made again under their keys.
+        """
+        rows = await self._reader.runs(unfinished=True)
+        open_here = self._driver.runs
+        # The oldest first: a run that waits for another one is taken over before it.
+        found = [row.run for row in reversed(rows) if row.run not in open_here]
+        if runs is None:
+            asked = [run for run in found if not await self._untouched(run)]
+        else:
+            asked = [run for run in found if run in runs]
+        states: dict[str, RunState] = {}
+        while asked:
+            run = asked.pop()
+            if run in found and run not in states:
+                states[run] = await self._reader.state(run)
+                asked += kin(states[run])
+        taken = [states[run] for run in found if run in states]
+        self._live.recover([(state, self._missing(state.graph.spec)) for state in taken])
+        return [state.run for state in taken]
 
     def _graph(self, name: str, workflow: WorkflowSpec) -> Graph:
         """Runs of one definition share a graph; the cache is dropped when it grows too large."""

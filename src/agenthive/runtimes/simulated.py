@@ -21,8 +21,9 @@ from agenthive.core import events as ev
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Batch, Call, Fault, Reply
-from agenthive.core.replay import replay, submission
+from agenthive.core.replay import pinned_to
 from agenthive.core.requests import usable
+from agenthive.core.snapshots import restored
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.errors import Conflict, NotFound
@@ -83,8 +84,7 @@ class SimulatedRuntime:
         event = ev.RunSubmitted(at=0, run=run, name=spec.name, definition=name, inputs=inputs)
 
         def try_it() -> None:
-            known = run in self.driver.runs or bool(self.disk.records(run))
-            if not known:
+            if run not in self.driver.runs and not self.disk.records(run):
                 stamped = msgspec.structs.replace(event, at=self.clock())
                 self.driver.submit(self.clock(), stamped, self._graphs[name], body, 1)
                 self._pump_soon()
@@ -112,11 +112,7 @@ class SimulatedRuntime:
 
     def crash(self, delay: Micros) -> None:
         """End the process after ``delay``, and let another take over."""
-
-        def now() -> None:
-            raise Crash
-
-        self._later(delay, now, life=0)
+        self._later(delay, self._crash, life=0)
 
     def clock(self) -> Micros:
         """What the process's clock shows; it may have been stepped."""
@@ -124,7 +120,7 @@ class SimulatedRuntime:
 
     def graph_of(self, run: str) -> Graph:
         """The graph that a run is pinned to."""
-        name = submission(self.disk.records(run)).definition
+        name = pinned_to(self.disk.records(run))
         if name not in self._graphs:
             self._graphs[name] = Graph(definition.decode(self.disk.definition_of(name)))
         return self._graphs[name]
@@ -190,7 +186,7 @@ class SimulatedRuntime:
             self._later(SECOND, self._append)
             return
         if self._rng.random() < self._faults.crash and self._rng.random() < 0.5:
-            raise Crash  # before the commit: nothing is written
+            self._crash()  # before the commit: nothing is written
         self.disk.write(batch)
         self._crash_here()
         self._batch = None
@@ -232,7 +228,7 @@ class SimulatedRuntime:
         # The oldest first: a run that waits for another one is there before it.
         for row in reversed(self.disk.rows(unfinished=True)):
             graph = self.graph_of(row.run)
-            state = replay(graph, self.disk.records(row.run), self.disk.contents)
+            state = restored(graph, self.disk.records(row.run), self.disk.contents)
             self.driver.load(self.clock(), state, self._missing(graph.spec))
         self._pump_soon()
 
@@ -243,6 +239,10 @@ class SimulatedRuntime:
 
     def _crash_here(self) -> None:
         if self._rng.random() < self._faults.crash:
+            self._crash()
+
+    def _crash(self) -> None:
+        if self.crashes < self._faults.most_crashes:
             raise Crash
 
     def _jump(self) -> None:

@@ -19,7 +19,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
 
     The process dies; the store refuses a batch; the clock jumps; an answer comes to the process
     after the one that asked; an agent is missing when a new process takes a run over; a write takes
-    seconds.
+    seconds. After ``most_crashes`` no process dies any more: many runs would never come to an end.
     """
 
     crash: float = 0.0
@@ -28,6 +28,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     stale: float = 0.0
     absent: float = 0.0
     slow: float = 0.0
+    most_crashes: int = 200
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

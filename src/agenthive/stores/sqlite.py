@@ -257,6 +257,8 @@ def _create(path: Path) -> None:
         with connection:
             connection.execute(queries("sqlite")["schema"])
             connection.pragma("user_version", SCHEMA_VERSION)
+        # Closing does this too, but says nothing when it fails; only the file itself is moved.
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     finally:
         connection.close()
     partial.replace(path)

@@ -18,9 +18,8 @@ from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.journal import check
 from agenthive.core.live import Live
-from agenthive.core.machine import RULES
 from agenthive.core.ports import Batch, Record, Store
-from agenthive.core.replay import facts, replay, submission
+from agenthive.core.replay import facts, pinned_to, replay, submission
 from agenthive.core.states import CLOSED, RunStatus
 from agenthive.core.values import SECOND, Micros
 from agenthive.errors import DefinitionError, JournalTooNew, StoreCorrupt
@@ -98,7 +97,7 @@ async def exported(store: Store, records: list[Record]) -> AsyncIterator[bytes]:
     """The lines of a file with this run. Raises StoreCorrupt."""
     pinned = _definitions(records)
     mentioned = {blob.digest: blob for blob in blobs.mentioned(records)}
-    state = replay(Graph(definition.decode(await _body(store, pinned[0]))), records)
+    state = replay(Graph(definition.decode(await _body(store, pinned_to(records)))), records)
     last = records[-1]
     yield _text(
         Header(
@@ -199,7 +198,7 @@ def _arrived(header: Header, lines: list[_Line], now: Micros) -> Arrival:
         raise ValueError("its blobs are not those that it speaks of")
     for digest, blob in mentioned.items():
         blobs.checked(blob, contents[digest])
-    state = replay(Graph(definition.decode(bodies[pinned[0]])), records)
+    state = replay(Graph(definition.decode(bodies[pinned_to(records)])), records)
     fact = ev.RunImported(
         at=now, run=state.run, head=header.head, events=state.seq, status=state.status,
         tenant=state.tenant, owner=state.owner,
@@ -223,11 +222,6 @@ def _record(run: str, line: _Record) -> Record:
 def _sound(header: Header, records: list[Record], now: Micros) -> None:
     """The chain holds, from the run's own submission to the head that the header names."""
     for record in check(records):
-        if record.rules > RULES:
-            raise JournalTooNew(
-                f"the run was made under rules {record.rules}, this agenthive knows {RULES}",
-                hint="Import it with the agenthive that wrote it, or a later one.",
-            )
         if record.type != "run" or record.at > now + AHEAD:
             raise ValueError(f"record {record.seq} is not one of a run, or from the future")
         if len(ev.decode_run(record.payload)) != record.count:

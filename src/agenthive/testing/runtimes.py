@@ -68,7 +68,7 @@ def _comes_to_the_right_end(scenario: Scenario, played: Played, wanted: Played) 
 
 def _state(scenario: Scenario, played: Played) -> RunState:
     """The state that the journal leads to, which must be sound."""
-    state = replay(Graph(scenario.spec), check(played.run))
+    state = replay(Graph(scenario.spec), list(check(played.run)))
     require(not violations(state), f"the state is not sound: {violations(state)}")
     list(check(played.hive))
     return state

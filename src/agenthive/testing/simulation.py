@@ -11,14 +11,18 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from random import Random
 
 import msgspec
 
+from agenthive.core.graph import Graph
+from agenthive.core.snapshots import EVERY
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND
 from agenthive.runtimes.simulated import SimulatedRuntime
+from agenthive.testing.case import Case
 from agenthive.testing.crowd import VISITS, WITHIN, Crowd
 from agenthive.testing.evidence import (
     CheckedDriver,
@@ -31,6 +35,8 @@ from agenthive.testing.oracle import judge
 from agenthive.testing.random_flow import Features, random_features, with_flow
 from agenthive.testing.random_workflows import random_workflow
 from agenthive.testing.random_world import FlowWorld, RandomWorld, random_faults, random_mood
+from agenthive.testing.schedule_judge import judge_schedules
+from agenthive.testing.timetables import ScheduledDriver, add_schedules, has_schedules
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -53,15 +59,23 @@ def simulate_seed(seed: int) -> Outcome:
     max_calls = rng.choice((1, 3, 8, 1000))
     max_runs = rng.choice((1, 2, 100))
     world = RandomWorld if features is None else FlowWorld
+    graphs: dict[str, Graph] = {}
+    every = Random(f"snapshots {seed}").choice((2, 20, EVERY))
+    make_driver: Callable[..., CheckedDriver] = CheckedDriver
+    if has_schedules(seed):
+        make_driver = partial(ScheduledDriver, graphs)
     runtime = SimulatedRuntime(
         rng.randrange(1 << 62),
         disk,
         world(Random(rng.randrange(1 << 62)), random_mood(rng)),
         recorder,
         random_faults(rng),
-        lambda: CheckedDriver(max_runs=max_runs, max_calls=max_calls),
+        lambda: make_driver(max_runs=max_runs, max_calls=max_calls, snapshot_every=every),
+        graphs,
     )
     specs = _submit(seed, rng, runtime, features)
+    if has_schedules(seed):
+        add_schedules(runtime, seed, lambda dice: random_workflow(dice, most=3), graphs)
     crowd = None if features is None else Crowd(Random(f"crowd of {seed}"), runtime, recorder.saw)
     found: list[str] = []
     finished = True
@@ -72,7 +86,7 @@ def simulate_seed(seed: int) -> Outcome:
     case = case_of(specs, recorder, disk)
     case.finished, case.crashes, case.max_calls = finished, runtime.crashes, max_calls
     case.answered = crowd is not None
-    found += judge(case)
+    found += _judged(case)
     found += machine_faults(specs, disk, runtime)
     return Outcome(
         seed=seed,
@@ -82,6 +96,14 @@ def simulate_seed(seed: int) -> Outcome:
         crashes=runtime.crashes,
         events=sum(len(events) for events in case.journal.values()),
     )
+
+
+def _judged(case: Case) -> list[str]:
+    """What the judges say. Evidence that they can make nothing of is wrong, too."""
+    try:
+        return judge(case) + judge_schedules(case.hive, case.journal)
+    except (LookupError, TypeError, ValueError) as error:
+        return [f"the judge can make nothing of it: {error!r}"]
 
 
 def _submit(

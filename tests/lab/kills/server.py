@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from tests.lab.kills.flows import REFERENCE
 from tests.lab.kills.oracle import judge, read_lines
 from tests.planted.patches import copy_with
 
@@ -152,9 +153,10 @@ def spread(size: int, count: int, seed: int = 1) -> list[tuple[int, ...]]:
 def hunt(patch: Path, most: int) -> tuple[int | None, str]:
     """How many kills it took to catch the bug (None: not within ``most`` crashes), and how."""
     with subject(patch) as one:
-        whole = one.crash("mixed")
-        if whole.wrong:
-            return 0, f"without a crash: {whole.wrong[0]}"
+        for scenario in (*REFERENCE, "mixed"):
+            whole = one.crash(scenario)
+            if whole.wrong:
+                return 0, f"{scenario} without a crash: {whole.wrong[0]}"
         for points in spread(whole.points or 300, most):
             wrong = one.crash("mixed", points).wrong
             if wrong:

@@ -25,7 +25,7 @@ WHAT = "random workflows and faults on virtual time, one simulated hive a seed"
 GATE = range(10_000)
 NIGHTLY = range(1_000_000)
 UNIT = "seeds"
-CHUNK = 50_000
+CHUNK = 10_000
 WITHIN = 1_000
 """Seeds within which a planted bug must be caught."""
 PIECE = 1_000

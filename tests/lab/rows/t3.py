@@ -15,8 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,7 +23,7 @@ from typing import Final
 from tests.lab import disk, kept, records, sources, strace
 from tests.lab.disk import Record
 from tests.lab.result import Result, Say
-from tests.lab.spread import spread
+from tests.lab.spread import place, spread
 from tests.planted.patches import copy_with
 
 ROW = "T3"
@@ -143,12 +142,3 @@ async def _look(short: Record, long: Record, units: range, folder: Path) -> list
         found += [f"state {unit} ({state.about}): {line}" for line in wrong[:3]]
         shutil.rmtree(home)
     return found
-
-
-@contextmanager
-def place() -> Iterator[Path]:
-    """A folder for states, in memory where there is one: they are not what is being tested."""
-    memory = Path("/dev/shm")
-    where = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="agenthive-lab-", dir=where) as name:
-        yield Path(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,12 +29,16 @@ async def _why(run: str, home: Path | None, *, as_json: bool) -> int:
     from agenthive.cli import output
     from agenthive.hive import reading
 
-    async with reading(settings_of(home).home) as archive:
+    settings = settings_of(home)
+    async with reading(settings.home) as archive:
         found = await archive.find(run)
-        reasons = await archive.why(found)
+        owner = await _owner(settings.home)
+        reasons = await archive.why(found, owner.get("trouble", ""))
         report = None if reasons else await archive.report(found)
     if as_json:
-        output.document("why", run_id=found, reasons=msgspec.to_builtins(reasons))
+        output.document(
+            "why", run_id=found, owner=owner.get("pid"), reasons=msgspec.to_builtins(reasons)
+        )
         return 0
     if report is not None:
         output.line(f"Nothing waits: the run is {report.status}.")
@@ -44,4 +49,18 @@ async def _why(run: str, home: Path | None, *, as_json: bool) -> int:
         output.line(f"    {output.safe(reason.detail)}")
         if reason.unblock:
             output.line(f"    unblocked by: {output.safe(reason.unblock)}")
+    if not owner:
+        output.note(f"no process has this home in hand: agenthive resume {found} goes on with it")
     return 0
+
+
+async def _owner(home: Path) -> dict[str, Any]:
+    """Who has the home in hand, and what troubles it; empty if nobody has."""
+    from agenthive.errors import AgentHiveError
+    from agenthive.infra.home import Home
+    from agenthive.owner import Caller
+
+    try:
+        return await Caller(Home(home)).status()
+    except AgentHiveError:
+        return {}

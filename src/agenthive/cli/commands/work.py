@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 @home_option
 @click.option("--until-idle", is_flag=True, help="End when nothing moves any more.")
 def command(agent_files: tuple[Path, ...], home: Path | None, until_idle: bool) -> int:
-    """Own the home: resume its unfinished runs, and carry out what other commands hand over.
+    """Own the home: resume its unfinished runs, start what schedules plan, and carry out what other
+    commands hand over.
 
     While it works, `agenthive run` and the others talk to it. Ctrl-C or SIGTERM lets the calls
     under way end, then leaves; a second one stops at once. What is unfinished waits on disk.
@@ -43,6 +44,7 @@ async def _work(settings: Settings, files: tuple[Path, ...], *, until_idle: bool
                 hint="One process works a home; commands are handed to it.",
             )
         resumed = await hive.resume()
+        await hive.start_schedules()
         output.note(f"working in {settings.home}; {len(resumed)} runs resumed; Ctrl-C to leave")
         done = await interrupts.finishes(_tend(hive, until_idle=until_idle))
         await following.leave(session, interrupts, told=not done)

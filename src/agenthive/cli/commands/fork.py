@@ -1,0 +1,95 @@
+"""`agenthive fork RUN --from TASK`: do a run again from one task on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+
+if TYPE_CHECKING:
+    from agenthive.core.spec import WorkflowSpec
+    from agenthive.settings import Settings
+
+
+@click.command(name="fork", short_help="Do a run again from one task on.")
+@click.argument("run")
+@click.option("--from", "task", required=True, metavar="TASK", help="The first to do again.")
+@click.option(
+    "--file", "file", type=click.Path(path_type=Path),
+    help="Do it under the changed workflow in this file.",
+)  # fmt: skip
+@click.option("--again", is_flag=True, help="Also where a task acts again that is to act once.")
+@agents_option
+@home_option
+@json_option
+@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+def command(
+    run: str,
+    task: str,
+    file: Path | None,
+    again: bool,
+    agent_files: tuple[Path, ...],
+    home: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Do RUN (an id or its beginning) again from TASK on, as a new run, with the same inputs.
+
+    The results of everything that has succeeded and does not depend on TASK are taken over; nothing
+    of it is called again. With --file a changed workflow is done; tasks that changed, and what
+    depends on them, are done again too. Tasks with `effect: once` that may have acted in RUN act
+    again only with --again.
+    """
+    from agenthive.cli.definitions import accepted_file
+    from agenthive.runtimes import loop
+
+    settings = settings_of(home)
+    workflow = None if file is None else accepted_file(file, settings, agent_files)
+    work = _fork(
+        settings, agent_files, run, task, workflow, again=again, as_json=as_json, quiet=quiet
+    )
+    return loop.run(work)
+
+
+async def _fork(
+    settings: Settings,
+    files: tuple[Path, ...],
+    run: str,
+    task: str,
+    workflow: WorkflowSpec | None,
+    *,
+    again: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    from agenthive.cli import following, output
+    from agenthive.cli.interrupts import Interrupts
+    from agenthive.cli.session import Session
+    from agenthive.hive import reading
+    from agenthive.hive.changing import plan_fork
+    from agenthive.infra.ids import uuid7
+
+    fork = uuid7()
+    async with reading(settings.home) as archive:
+        found = await archive.find(run)
+        planned, graph, _, _ = await plan_fork(archive, found, task, workflow)
+    async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
+        await interrupts.starts(session.fork(found, task, workflow, fork, again=again))
+        if not quiet:
+            taken = len(planned.fork.taken)
+            output.note(f"run {fork}: {found} from {output.safe(task)} on, {taken:,} taken over")
+        name, total = graph.spec.name, graph.tasks
+        work = following.follow(session, fork, name, total, quiet=quiet)
+        ended = await interrupts.finishes(work)
+        await following.leave(session, interrupts, told=not ended)
+        report = await session.report(fork)
+        if as_json:
+            output.document("run", **output.run_document(report))
+        else:
+            output.results(report)
+            if not quiet:
+                await following.epilogue(session, report)
+        return report.exit_code if ended else following.INTERRUPTED

@@ -1,0 +1,277 @@
+"""`agenthive schedule ...`: workflows that are started again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+
+if TYPE_CHECKING:
+    from agenthive.core.schedules import ScheduleRow
+
+
+@click.group(name="schedule", short_help="Start a workflow again and again.")
+def command() -> None:
+    """Start a workflow at planned times.
+
+    Runs start while a process owns the home: `agenthive work`, or a program that opens the hive.
+    What was missed meanwhile is caught up with as each schedule says.
+    """
+
+
+@command.command(name="set", short_help="Set a schedule, or replace one.")
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--cron", metavar="EXPR", help="Times as a cron expression: '0 9 * * mon-fri'.")
+@click.option("--zone", default="UTC", show_default=True, help="The time zone of --cron.")
+@click.option("--every", metavar="TIME", help="An interval instead: 90s, 15m, 6h, 1d.")
+@click.option("--start", metavar="WHEN", help="From when --every counts (ISO 8601; 1970).")
+@click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="One input.")
+@click.option(
+    "--inputs", "inputs_file", metavar="FILE", type=click.Path(path_type=Path),
+    help="YAML or JSON file with a map of inputs; --input wins.",
+)  # fmt: skip
+@click.option("--time-input", default="", metavar="KEY", help="The input that gets the time.")
+@click.option(
+    "--catch-up", type=click.Choice(("none", "one", "all")), default="one", show_default=True,
+    help="How many of the times that were missed get a run.",
+)  # fmt: skip
+@click.option(
+    "--overlap", type=click.Choice(("skip", "queue", "allow", "cancel")), default="queue",
+    show_default=True, help="What happens while the run before has not ended.",
+)  # fmt: skip
+@click.option("--paused", is_flag=True, help="Start nothing until it is resumed.")
+@agents_option
+@home_option
+@json_option
+def set_(
+    name: str,
+    file: Path,
+    cron: str | None,
+    zone: str,
+    every: str | None,
+    start: str | None,
+    pairs: tuple[str, ...],
+    inputs_file: Path | None,
+    time_input: str,
+    catch_up: str,
+    overlap: str,
+    paused: bool,
+    agent_files: tuple[Path, ...],
+    home: Path | None,
+    as_json: bool,
+) -> int:
+    """Have the workflow in FILE started by a rule, under NAME; replaces the schedule of that name.
+
+    Each planned time starts one run, however often the process ends on the way: the run's id
+    follows from the time.
+    """
+    from agenthive.authoring.schedules import plan_schedule, rule_of
+    from agenthive.cli.definitions import accepted_file, given_inputs, typed_inputs_but
+
+    rule = rule_of(cron=cron, every=every, zone=zone, start=start)
+    settings = settings_of(home)
+    workflow = accepted_file(file, settings, agent_files)
+    given = given_inputs(pairs, inputs_file)
+    inputs = typed_inputs_but(workflow, given, time_input, settings)
+    planned = plan_schedule(
+        name, workflow, inputs, rule, time_input=time_input, catch_up=catch_up, overlap=overlap,
+        paused=paused,
+    )  # fmt: skip
+    return _run(_change(home, agent_files, planned.fact, planned.body, as_json=as_json))
+
+
+@command.command(name="list", short_help="List the schedules of a home.")
+@home_option
+@json_option
+def list_(home: Path | None, as_json: bool) -> int:
+    """List the schedules of the home, with the next time of each."""
+    return _run(_list(home, as_json=as_json))
+
+
+@command.command(short_help="Show one schedule, and what became of its last times.")
+@click.argument("name")
+@click.option(
+    "--limit", "-n", type=click.IntRange(1, 1000), default=10, show_default=True,
+    help="Facts about it at most, the last ones.",
+)  # fmt: skip
+@home_option
+@json_option
+def show(name: str, limit: int, home: Path | None, as_json: bool) -> int:
+    """Show the schedule NAME: its rule, its next time, and the last facts about it."""
+    return _run(_show(home, name, limit, as_json=as_json))
+
+
+@command.command(short_help="Have a schedule start nothing until it is resumed.")
+@click.argument("name")
+@click.option("--reason", default="", metavar="TEXT", help="Why; it is recorded.")
+@home_option
+@json_option
+def pause(name: str, reason: str, home: Path | None, as_json: bool) -> int:
+    """Have the schedule NAME start nothing until it is resumed."""
+    from agenthive.core import events as ev
+
+    change = ev.SchedulePaused(at=0, schedule=name, reason=reason)
+    return _run(_change(home, (), change, as_json=as_json))
+
+
+@command.command(short_help="Have a paused schedule start runs again.")
+@click.argument("name")
+@home_option
+@json_option
+def resume(name: str, home: Path | None, as_json: bool) -> int:
+    """Have the schedule NAME start runs again; what was planned meanwhile is skipped."""
+    from agenthive.core import events as ev
+
+    return _run(_change(home, (), ev.ScheduleResumed(at=0, schedule=name), as_json=as_json))
+
+
+@command.command(short_help="Take a schedule away.")
+@click.argument("name")
+@home_option
+@json_option
+def remove(name: str, home: Path | None, as_json: bool) -> int:
+    """Take the schedule NAME away. Its runs go on."""
+    from agenthive.core import events as ev
+
+    return _run(_change(home, (), ev.ScheduleRemoved(at=0, schedule=name), as_json=as_json))
+
+
+@command.command(short_help="Start a run of a schedule now.")
+@click.argument("name")
+@agents_option
+@home_option
+@json_option
+def trigger(name: str, agent_files: tuple[Path, ...], home: Path | None, as_json: bool) -> int:
+    """Start a run of the schedule NAME now, as at a planned time.
+
+    Without a process that owns the home the run waits for `agenthive resume` or `agenthive work`.
+    """
+    from agenthive.core import events as ev
+    from agenthive.core.policies.schedule import RESERVED
+    from agenthive.infra.ids import uuid7
+
+    run = f"{RESERVED}{name}:{uuid7()}"
+    change = ev.ScheduleTriggered(at=0, schedule=name, run=run)
+    return _run(_change(home, agent_files, change, as_json=as_json))
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    from agenthive.runtimes import loop
+
+    return loop.run(work)
+
+
+async def _change(
+    home: Path | None,
+    files: tuple[Path, ...],
+    change: Any,
+    body: bytes = b"",
+    *,
+    as_json: bool,
+) -> int:
+    from agenthive.cli import output
+    from agenthive.cli.interrupts import Interrupts
+    from agenthive.cli.session import Session
+    from agenthive.core.story import tag
+
+    settings = settings_of(home)
+    async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
+        await session.change_schedule(change, body)
+    done = tag(change).removeprefix("hive.schedule_")
+    run = getattr(change, "run", None)
+    if as_json:
+        output.document("schedule-changed", name=change.schedule, done=done, run_id=run)
+        return 0
+    output.line(f"{change.schedule}: {done}" + (f", run {run}" if run else ""))
+    if done == "set":
+        output.note("runs start while a process owns the home, such as `agenthive work`")
+    return 0
+
+
+async def _rows(home: Path | None) -> list[ScheduleRow]:
+    from agenthive.hive import reading
+    from agenthive.infra.calendar import Calendar
+
+    async with reading(settings_of(home).home) as archive:
+        return await archive.schedules(Calendar())
+
+
+async def _list(home: Path | None, *, as_json: bool) -> int:
+    import msgspec
+
+    from agenthive.cli import output
+
+    rows = await _rows(home)
+    if as_json:
+        output.document("schedules", schedules=msgspec.to_builtins(rows))
+        return 0
+    if not rows:
+        output.note("no schedules")
+        return 0
+    output.table(
+        ("NAME", "WORKFLOW", "WHEN", "NEXT", "LAST RUN"),
+        [(row.name, output.safe(row.workflow), _when(row), _next(row), row.last_run or "-")
+         for row in rows],
+    )  # fmt: skip
+    return 0
+
+
+def _when(row: ScheduleRow) -> str:
+    from agenthive.cli.output import span
+
+    return f"every {span(row.every / 1e6)}" if row.every else f"{row.cron} ({row.zone})"
+
+
+def _next(row: ScheduleRow) -> str:
+    from agenthive.cli.output import moment
+
+    if row.paused:
+        return "paused"
+    return "never" if row.next is None else moment(row.next)
+
+
+async def _show(home: Path | None, name: str, limit: int, *, as_json: bool) -> int:
+    import msgspec
+
+    from agenthive.cli import output
+    from agenthive.core.story import tag
+    from agenthive.errors import NotFound
+    from agenthive.hive import reading
+
+    row = next((one for one in await _rows(home) if one.name == name), None)
+    if row is None:
+        hint = "`agenthive schedule list` shows the schedules of this home."
+        raise NotFound(f"there is no schedule '{name}'", hint=hint)
+    async with reading(settings_of(home).home) as archive:
+        facts = await archive.schedule_facts(name, limit)
+    if as_json:
+        told = msgspec.to_builtins(facts)
+        output.document("schedule", schedule=msgspec.to_builtins(row), facts=told)
+        return 0
+    for what, value in (
+        ("workflow", output.safe(row.workflow)), ("when", _when(row)), ("next", _next(row)),
+        ("catch up", row.catch_up), ("overlap", row.overlap),
+        ("open runs", ", ".join(row.open_runs) or "none"),
+    ):  # fmt: skip
+        output.line(f"{what:10} {value}")
+    output.line()
+    rows = [(output.moment(one.at), tag(one).removeprefix("hive.schedule_"), _about(one))
+            for one in facts]  # fmt: skip
+    output.table(("TIME", "FACT", "ABOUT"), rows)
+    return 0
+
+
+def _about(fact: Any) -> str:
+    from agenthive.core.policies.schedule import utc
+
+    found = [f"for {utc(fact.planned)}"] if getattr(fact, "planned", None) else []
+    if getattr(fact, "first", None):
+        found.append(f"from {utc(fact.first)} to {utc(fact.last)}: {fact.reason}")
+    if getattr(fact, "run", ""):
+        found.append(f"run {fact.run}")
+    return ", ".join(found)

@@ -1,0 +1,108 @@
+"""T6: flipped bits. A real journal, one bit changed in it, then verified and read (`flips.py`).
+
+Each unit is one flip, anywhere in the file or in a value of a row. One that changes a record must
+be found, and reading must never break or give something else in silence. The same is done with
+builds that check too little, which must be caught.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+from tests.lab import ranges, records, sources
+from tests.lab.result import Result, Say, jobs
+from tests.planted.patches import beyond, copy_with
+
+ROW = "T6"
+WHAT = "bit flips in the journal: every changed record is found, nothing else is told in silence"
+GATE = range(300)
+NIGHTLY = range(20_000)
+UNIT = "flips"
+CHUNK = 5_000
+PIECE = 300
+"""Flips of one process."""
+BUGS: Final = (
+    "bad_text_escapes", "blob_not_checked", "chain_not_checked", "definition_not_checked",
+    "list_not_checked",
+)  # fmt: skip
+WITHIN: Final = range(200)
+"""Flips within which a planted bug must be caught."""
+SOUND: Final = sources.ROOT / "src"
+
+
+def run(units: range, *, say: Say) -> Result:
+    """Make a journal, flip, look."""
+    began = time.monotonic()
+    kinds: Counter[str] = Counter()
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="agenthive-lab-") as name:
+        folder = Path(name)
+        journal = made(folder / "home", folder / "said")
+        caught = {bug: hunted(bug, journal, folder, say) for bug in BUGS}
+        with ThreadPoolExecutor(jobs()) as pool:
+            pieces = ranges.chunks(units, PIECE)
+            for met, lines in pool.map(lambda piece: flipped(journal, piece, SOUND), pieces):
+                kinds.update(met)
+                wrong += [f"flip {line}" for line in lines]
+                say(f"{kinds.total():,} of {len(units):,}")
+    return Result(
+        row=ROW,
+        first=units.start,
+        last=units.stop,
+        count=kinds.total(),
+        violations=wrong,
+        planted=caught,
+        figures={
+            "changed a record, all found": kinds["record"],
+            "changed something else, found by verify": kinds["found"],
+            "changed something else, refused when read": kinds["refused"],
+            "changed nothing that is read": kinds["no matter"],
+        },
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def environment(source: Path) -> dict[str, str]:
+    return dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
+
+
+def made(home: Path, said: Path) -> Path:
+    """The journal of a hive that has done some runs."""
+    lives = [str(sources.ROOT / "tests/lab/lives.py"), str(home), str(said), "first", "large"]
+    command = [sys.executable, "-W", "ignore", *lives]
+    subprocess.run(command, env=environment(SOUND), check=True, timeout=60)
+    return home / "journal.db"
+
+
+def flipped(journal: Path, units: range, source: Path) -> tuple[dict[str, int], list[str]]:
+    """What these flips met, and what is wrong, with the product at ``source``."""
+    words = ["-m", "tests.lab.flips", str(journal), f"{units.start}:{units.stop}"]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", *words],
+        env=environment(source), cwd=sources.ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    *lines, last = done.stdout.splitlines() or [""]
+    if done.returncode:
+        # Reading must not bring the process down either.
+        return {}, [*lines, f"{units}: ended with {done.returncode}: {done.stderr[-500:]}"]
+    return json.loads(last), lines
+
+
+def hunted(bug: str, journal: Path, folder: Path, say: Say) -> int | None:
+    """The first flip in which a planted bug shows."""
+    known = records.planted(ROW, sources.harness()).get(bug)
+    if known is not None:
+        return known
+    say(f"looking for {bug}")
+    source = copy_with(beyond(bug)[0], folder / bug)
+    _, lines = flipped(journal, WITHIN, source)
+    return int(lines[0].partition(":")[0]) if lines else None
