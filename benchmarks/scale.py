@@ -28,7 +28,6 @@ from agenthive.hive import reading
 from agenthive.stores.archive import Archive
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent
 MB = 1024
 Row = dict[str, Any]
 
@@ -216,7 +215,7 @@ def main() -> None:
     parser.add_argument("--parked", type=int, default=100_000)
     parser.add_argument("--margin", type=int, help="seconds until the first timer is due")
     options = parser.parse_args()
-    scratch = Path(tempfile.mkdtemp(prefix="agenthive_bench_", dir=ROOT))
+    scratch = Path(tempfile.mkdtemp(prefix="agenthive_bench_"))
     try:
         good = [measure(name, options, scratch) for name in options.only.split(",")]
     finally:

@@ -1,4 +1,4 @@
-"""One process of `scale.py`: opens a home, begins or goes on with what is there, tells how far it is.
+"""One process of `scale.py`: opens a home, begins or goes on, tells how far it is.
 
 Prints one JSON line for each thing that it has to tell; may be killed at any time.
 """
@@ -90,14 +90,10 @@ def items(size: int) -> WorkflowSpec:
 def layers(size: int) -> WorkflowSpec:
     """A layered run: ten layers, each task reads three of the layer before."""
     tasks = tuple(
-        TaskSpec(
-            name=f"t{i}", agent="noop", action="echo", depends_on=tuple(f"t{j}" for j in deps)
-        )
+        TaskSpec(name=f"t{i}", agent="noop", action="echo", depends_on=tuple(f"t{j}" for j in deps))
         for i, deps in enumerate(common.layered(size))
     )
-    return WorkflowSpec(
-        name="layers", agents=(NOOP,), tasks=tasks, max_parallel=1000, timeout=None
-    )
+    return WorkflowSpec(name="layers", agents=(NOOP,), tasks=tasks, max_parallel=1000, timeout=None)
 
 
 def timer() -> WorkflowSpec:
@@ -156,7 +152,7 @@ async def park(hive: Hive, options: argparse.Namespace) -> None:
 
     await in_parts([one(i) for i in range(half) for one in (timed, asked)])
     while any(live.state.parked is None for live in hive._driver.runs.values()):
-        await asyncio.sleep(0.1)
+        await hive._live.next_commit.wait()
     tell(parked=len(hive._driver.runs), seconds=time.perf_counter() - began, first=first, step=step)
     await asyncio.Event().wait()
 
@@ -180,7 +176,11 @@ async def work(options: argparse.Namespace) -> None:
     echo = Echo(options.call_seconds)
     base, began = common.status_kb("VmRSS"), time.perf_counter()
     hive = Hive.open(
-        options.home, recover=options.resume, agents=Directory(echo), max_runs=1_000_000, max_calls=1000
+        options.home,
+        recover=options.resume,
+        agents=Directory(echo),
+        max_runs=1_000_000,
+        max_calls=1000,
     )
     async with hive:
         seconds = time.perf_counter() - began

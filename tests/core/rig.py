@@ -132,6 +132,11 @@ class Bench:
         done: list[act.Action] = []
         while (batch := self.decide()) is not None:
             done += self.commit(batch)
+            wake = self.driver.next_wake()
+            if not self.driver.has_more and (wake is None or wake > self.now):
+                # A runtime would rest now: whatever there is to do must have been told.
+                assert self.decide() is None
+                break
         self.sound()
         return done
 

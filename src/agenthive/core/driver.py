@@ -357,7 +357,12 @@ class Driver(Obeying):
     @property
     def has_more(self) -> bool:
         """Whether `decide` has something to do now."""
-        return not self._box.empty or self._unpicked or bool(self._unprepared)
+        waiting = self._unpicked or self._unprepared or self._may_start_run
+        return bool(waiting) or not self._box.empty
+
+    @property
+    def _may_start_run(self) -> bool:
+        return bool(self._queued) and self.active < self._max_runs
 
     def _overtaken(self, action: act.Action, now: Micros) -> bool:
         """A call that was stopped before it was made is not made at all."""
@@ -398,16 +403,16 @@ class Driver(Obeying):
             self._apply(live, ev.TaskWoke(at=now, task=state.graph.keys[index]), now)
 
     def _start_runs(self, now: Micros) -> None:
-        while self._queued and self.active < self._max_runs:
+        while self._may_start_run:
             run = next(iter(self._queued))
             del self._queued[run]
             self._apply(self.runs[run], ev.RunStarted(at=now), now)
 
     def _start_tasks(self, now: Micros) -> None:
-        self._unpicked = False
         for _ in range(STARTS_PER_TURN):
             picked = self.queue.pick()
             if picked is None:
+                self._unpicked = False
                 return
             run, index, lane = picked
             live = self.runs[run]

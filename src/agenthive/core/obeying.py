@@ -132,6 +132,8 @@ class Obeying:
         else:
             rank = live.rank_of(index)
             self.queue.offer(live.run, index, graph.lanes[index], node.priority, rank)
+            # Who offers after tasks were started for this turn has nobody else to say so.
+            self._unpicked = True
 
     def _call(self, live: Live, command: cmd.CallAgent, now: Micros) -> None:
         state = live.state
