@@ -148,7 +148,7 @@ def layers(home: Path, options: argparse.Namespace) -> Row:
 def parked(home: Path, options: argparse.Namespace) -> Row:
     """Timers and approvals, killed while they stand."""
     size, half = options.parked, options.parked // 2
-    margin = options.margin if options.margin is not None else 20 + size // 1000
+    margin = options.margin if options.margin is not None else 20 + size // 400
     arguments = ["--size", size, "--margin", margin, "--spread", 10]
     before = Process(home, "parked", *arguments)
     must(before.until(lambda told: "parked" in told), "the first process ended")
