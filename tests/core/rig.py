@@ -130,13 +130,12 @@ class Bench:
     def turn(self) -> list[act.Action]:
         """Decide, write, commit and carry out until nothing is left to do."""
         done: list[act.Action] = []
+        more = True
         while (batch := self.decide()) is not None:
+            assert more, "there was something to decide, and nobody was told"
             done += self.commit(batch)
             wake = self.driver.next_wake()
-            if not self.driver.has_more and (wake is None or wake > self.now):
-                # A runtime would rest now: whatever there is to do must have been told.
-                assert self.decide() is None
-                break
+            more = self.driver.has_more or (wake is not None and wake <= self.now)
         self.sound()
         return done
 

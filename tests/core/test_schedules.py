@@ -280,6 +280,12 @@ def test_all_that_was_missed_waits_in_line() -> None:
     assert bench.story[4:] == ["fired 2", "fired 3"]
 
 
+def test_many_that_were_missed_get_a_run_each() -> None:
+    bench = Timetable(rule=Rule(every=SECOND), catch_up=CatchUp.ALL, overlap=Overlap.ALLOW)
+    bench.restart(after=75 * SECOND)
+    assert [line.split()[0] for line in bench.story] == ["fired"] * 75
+
+
 def test_where_one_run_does_for_all_that_was_missed_none_waits_in_line() -> None:
     bench = Timetable(ONE_TASK, catch_up=CatchUp.ONE)
     bench.to(1)

@@ -357,12 +357,11 @@ class Driver(Obeying):
     @property
     def has_more(self) -> bool:
         """Whether `decide` has something to do now."""
-        waiting = self._unpicked or self._unprepared or self._may_start_run
-        return bool(waiting) or not self._box.empty
-
-    @property
-    def _may_start_run(self) -> bool:
-        return bool(self._queued) and self.active < self._max_runs
+        if not self._box.empty or self._unprepared:
+            return True
+        # What was offered, or a slot that came free, after this turn had looked for it.
+        free = bool(self._queued) and self.active < self._max_runs
+        return (self._unpicked or free) and not self.draining
 
     def _overtaken(self, action: act.Action, now: Micros) -> bool:
         """A call that was stopped before it was made is not made at all."""
@@ -403,16 +402,16 @@ class Driver(Obeying):
             self._apply(live, ev.TaskWoke(at=now, task=state.graph.keys[index]), now)
 
     def _start_runs(self, now: Micros) -> None:
-        while self._may_start_run:
+        while self._queued and self.active < self._max_runs:
             run = next(iter(self._queued))
             del self._queued[run]
             self._apply(self.runs[run], ev.RunStarted(at=now), now)
 
     def _start_tasks(self, now: Micros) -> None:
+        self._unpicked = False
         for _ in range(STARTS_PER_TURN):
             picked = self.queue.pick()
             if picked is None:
-                self._unpicked = False
                 return
             run, index, lane = picked
             live = self.runs[run]

@@ -131,9 +131,8 @@ class Obeying:
             self._apply(live, blocked, now)
         else:
             rank = live.rank_of(index)
-            self.queue.offer(live.run, index, graph.lanes[index], node.priority, rank)
-            # Who offers after tasks were started for this turn has nobody else to say so.
             self._unpicked = True
+            self.queue.offer(live.run, index, graph.lanes[index], node.priority, rank)
 
     def _call(self, live: Live, command: cmd.CallAgent, now: Micros) -> None:
         state = live.state

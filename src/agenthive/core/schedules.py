@@ -303,7 +303,7 @@ class Schedules:
             missed = self._latest(rule, one.last, late, kept + 1)
             if len(missed) > kept:
                 yield self._skip(one, first, missed[-kept - 1], "missed", now)
-            for planned in missed[len(missed) - kept :] if kept else ():
+            for planned in missed[max(0, len(missed) - kept) :]:
                 each = one.fact.catch_up is CatchUp.ALL
                 yield from self._offer(one, planned, now, in_line=each)
         for planned in timely:

@@ -131,10 +131,7 @@ class SimulatedRuntime:
         return self._trace.hexdigest()
 
     def run(self, most: int = 0) -> bool:
-        """Go on until nothing is left to happen. False if that takes too many steps.
-
-        These are MAX_STEPS, or ``most`` if that is more.
-        """
+        """Go on until nothing is left. False after MAX_STEPS steps, or ``most`` if that is more."""
         while self._agenda:
             self.steps += 1
             if self.steps > max(most, MAX_STEPS):
@@ -169,8 +166,7 @@ class SimulatedRuntime:
         for call in self.driver.eager():
             self._perform(call)
         if batch is None:
-            self._pumping = False
-            self._set_alarm()
+            self._rest()
             return
         self._batch = batch
         self._crash_here()
@@ -193,7 +189,10 @@ class SimulatedRuntime:
         for action in self.driver.committed(self.clock()):
             self._carry_out(action)
             self._crash_here()
-        self._later(0, self._pump)
+        if self.driver.has_more:
+            self._later(0, self._pump)
+        else:
+            self._rest()
 
     def _carry_out(self, action: act.Action) -> None:
         if isinstance(action, act.Perform):
@@ -209,7 +208,8 @@ class SimulatedRuntime:
         else:
             self._saw("parked", {"run": action.run})
 
-    def _set_alarm(self) -> None:
+    def _rest(self) -> None:
+        self._pumping = False
         wake = self.driver.next_wake()
         if wake is not None:
             self._later(wake - self.clock(), self._pump_soon)
