@@ -28,7 +28,6 @@ from agenthive.hive import reading
 from agenthive.stores.archive import Archive
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent
 MB = 1024
 Row = dict[str, Any]
 
@@ -149,7 +148,7 @@ def layers(home: Path, options: argparse.Namespace) -> Row:
 def parked(home: Path, options: argparse.Namespace) -> Row:
     """Timers and approvals, killed while they stand."""
     size, half = options.parked, options.parked // 2
-    margin = options.margin if options.margin is not None else 20 + size // 1000
+    margin = options.margin if options.margin is not None else 20 + size // 400
     arguments = ["--size", size, "--margin", margin, "--spread", 10]
     before = Process(home, "parked", *arguments)
     must(before.until(lambda told: "parked" in told), "the first process ended")
@@ -216,7 +215,7 @@ def main() -> None:
     parser.add_argument("--parked", type=int, default=100_000)
     parser.add_argument("--margin", type=int, help="seconds until the first timer is due")
     options = parser.parse_args()
-    scratch = Path(tempfile.mkdtemp(prefix="agenthive_bench_", dir=os.environ.get("TMPDIR")))
+    scratch = Path(tempfile.mkdtemp(prefix="agenthive_bench_"))
     try:
         good = [measure(name, options, scratch) for name in options.only.split(",")]
     finally:

@@ -1,4 +1,4 @@
-"""One process of `scale.py`: opens a home, begins or goes on with what is there, and tells of it.
+"""One process of `scale.py`: opens a home, begins or goes on, tells how far it is.
 
 Prints one JSON line for each thing that it has to tell; may be killed at any time.
 """
@@ -151,8 +151,8 @@ async def park(hive: Hive, options: argparse.Namespace) -> None:
         return lambda: hive.submit(asks, run_id=f"ask-{i:06}")
 
     await in_parts([one(i) for i in range(half) for one in (timed, asked)])
-    while any(live.state.parked is None for live in hive._driver.runs.values()):  # noqa: ASYNC110
-        await asyncio.sleep(0.1)
+    while any(live.state.parked is None for live in hive._driver.runs.values()):
+        await hive._live.next_commit.wait()
     tell(parked=len(hive._driver.runs), seconds=time.perf_counter() - began, first=first, step=step)
     await asyncio.Event().wait()
 

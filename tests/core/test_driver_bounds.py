@@ -5,6 +5,7 @@ from __future__ import annotations
 from agenthive.core import actions as act
 from agenthive.core import events as ev
 from agenthive.core.driver import STARTS_PER_TURN
+from agenthive.core.flow_spec import ApprovalSpec, EachSpec
 from agenthive.core.policies.breaker import BreakerPolicy
 from agenthive.core.spec import Effect, FailureStrategy
 from agenthive.core.values import SECOND
@@ -285,3 +286,27 @@ def test_the_clock_has_stepped_back_over_a_restart() -> None:
     for run in ("r", "r2"):
         times = [event.at for event in bench.events(run)]
         assert times == sorted(times)
+
+
+def test_what_is_offered_at_the_end_of_a_turn_is_started_in_the_next() -> None:
+    bench = Bench()
+    bench.submit(flow(task("a", for_each=EachSpec(items=[1, 2]))))
+    batch = bench.decide()
+    assert batch is not None
+    bench.commit(batch)
+    assert bench.made == []
+    assert bench.driver.has_more
+    bench.turn()
+    assert bench.open_calls() == ["r/a[0]", "r/a[1]"]
+
+
+def test_a_run_that_parks_at_the_end_of_a_turn_lets_the_next_one_start() -> None:
+    bench = Bench(max_runs=1)
+    bench.submit(flow(task("a", approval=ApprovalSpec(message="May it?"))), "r1")
+    bench.submit(flow(task("a")), "r2")
+    batch = bench.decide()
+    assert batch is not None
+    bench.commit(batch)
+    assert bench.driver.has_more
+    bench.turn()
+    assert bench.open_calls() == ["r2/a"]

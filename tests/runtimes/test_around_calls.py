@@ -7,7 +7,7 @@ from typing import Any
 
 from agenthive.agents.directory import Directory
 from agenthive.core import events as ev
-from agenthive.core.flow_spec import CacheSpec
+from agenthive.core.flow_spec import CacheSpec, EachSpec
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.core.ports import Call
 from agenthive.core.report import RunReport
@@ -105,3 +105,11 @@ async def test_a_sync_function_beats_from_its_thread() -> None:
 
     reports, _ = await played(function, workflow(heartbeat_timeout=0.15))
     assert reports[0].results == {"t": "done"}
+
+
+async def test_items_are_begun_though_nothing_else_moves() -> None:
+    agent = AgentSpec(name="a", type="custom", endpoint="custom://f")
+    each = TaskSpec(name="t", agent="a", action="do", for_each=EachSpec(items=[1, 2]))
+    alone = WorkflowSpec(name="w", agents=(agent,), tasks=(each,), timeout=None)
+    reports, _ = await asyncio.wait_for(played(lambda: 3, alone), 10)
+    assert reports[0].results == {"t": [3, 3]}

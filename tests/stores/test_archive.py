@@ -12,7 +12,7 @@ from agenthive.core import snapshots
 from agenthive.core.policies.breaker import BreakerPolicy
 from agenthive.core.ports import Batch, Record, RunRow
 from agenthive.errors import JournalTooNew, NotFound, RunNotFound, StoreCorrupt
-from agenthive.stores.archive import Archive
+from agenthive.stores.archive import SHORT, Archive
 from agenthive.stores.memory import MemoryStore
 from agenthive.stores.sql import queries
 from tests.core.rig import FAULT, FINAL, NO_RETRY, Bench, agent, flow, task, undo
@@ -230,7 +230,8 @@ async def test_states_from_the_last_snapshot_on(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(bench.disk, "read", watched)
     assert await read_of(Archive(bench.disk), "alpha") == right
-    assert before == [before[0]] != [0]
+    # A look at how it begins, which says that it is long; then only what comes after the snapshot.
+    assert before == [0, before[-1]] != [0, 0]
     # Without it, from the beginning.
     for spoilt in ({}, dict.fromkeys(bench.disk.contents, b"[1]")):
         monkeypatch.setattr(bench.disk, "contents", spoilt)
@@ -253,3 +254,27 @@ async def test_another_snapshot_put_in_place_of_the_one(monkeypatch: pytest.Monk
     records[at] = msgspec.structs.replace(records[at], cause="snapshot:" + "0" * 64 + ":9")
     with pytest.raises(StoreCorrupt, match="the chain breaks"):
         await Archive(bench.disk).records("alpha")
+
+
+async def test_a_run_of_a_few_records_takes_one_question() -> None:
+    asked: list[str] = []
+
+    class Asked(MemoryStore):
+        async def last(self, stream: str) -> Record | None:
+            asked.append(stream)
+            return await super().last(stream)
+
+    bench = Bench()
+    bench.disk = Asked()
+    bench.run(flow(task("a")))
+    assert (await Archive(bench.disk).state("r")).in_flight == 1
+    assert asked == []
+
+
+async def test_a_run_of_many_records_is_replayed_whole_without_a_snapshot() -> None:
+    bench = Bench()
+    bench.run(flow(*(task(f"t{i}", *([f"t{i - 1}"] if i else [])) for i in range(SHORT + 5))))
+    for i in range(SHORT + 2):
+        bench.answer(f"t{i}")
+    assert len(bench.disk.records("r")) > SHORT
+    assert (await Archive(bench.disk).state("r")).succeeded == SHORT + 2

@@ -92,11 +92,11 @@ class Opened:
         rows = await self._reader.runs(unfinished=True)
         open_here = self._driver.runs
         # The oldest first: a run that waits for another one is taken over before it.
-        found = [row.run for row in reversed(rows) if row.run not in open_here]
+        found = dict.fromkeys(row.run for row in reversed(rows) if row.run not in open_here)
         if runs is None:
             asked = [run for run in found if not await self._untouched(run)]
         else:
-            asked = [run for run in found if run in runs]
+            asked = [run for run in dict.fromkeys(runs) if run in found]
         states: dict[str, RunState] = {}
         while asked:
             run = asked.pop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -32,6 +33,9 @@ from agenthive.errors import NotFound, RunNotFound, StoreCorrupt
 from agenthive.stores.housekeeping import candidates
 from agenthive.stores.listing import verify_list
 from agenthive.stores.transfer import exported
+
+SHORT: Final = 100
+"""Records from which on it is worth asking for a snapshot."""
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,12 +142,21 @@ class Archive:
 
     async def state(self, run: str) -> RunState:
         """The state of a run, replayed; from its last snapshot on, if it has one."""
-        state = await self._from_snapshot(run)
+        state = await self._short(run) or await self._from_snapshot(run)
         if state is None:
             records = await self.records(run)
             state = replay(await self.graph(records), records)
         blobs.fill(state, await self.contents(blobs.wanted(state)))
         return state
+
+    async def _short(self, run: str) -> RunState | None:
+        """The state of a run with a few records, as most are: it takes one question."""
+        records: list[Record] = []
+        async for record in self._store.read(run):
+            records.append(record)
+            if len(records) == SHORT or record.seq + record.count > snapshots.EVERY:
+                return None
+        return replay(await self.graph(records), list(check(records))) if records else None
 
     async def _from_snapshot(self, run: str) -> RunState | None:
         last = await self._store.last(run)
