@@ -23,11 +23,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from agenthive.core import definition
+from agenthive.core import definition, snapshots
 from agenthive.core import events as ev
+from agenthive.core.graph import Graph
+from agenthive.core.journal import RULES
 from agenthive.core.keys import Keys
+from agenthive.core.machine import step
 from agenthive.core.ports import Batch, Call, Record, Reply, RunRow
 from agenthive.core.retention import older_than
+from agenthive.core.run_state import RunState
 from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
 from agenthive.stores.sqlite import SqliteStore
@@ -103,16 +107,30 @@ def history(run: str, spec: WorkflowSpec, records: int) -> list[list[ev.RunEvent
     return found
 
 
+def snapshot(state: RunState | None, facts: list[ev.RunEvent], batch: Batch) -> str:
+    """What a hive would have put beside these facts."""
+    if state is None:
+        return ""
+    for fact in facts:
+        step(state, fact)
+    return snapshots.freeze(state, batch) if snapshots.due(state, snapshots.EVERY) else ""
+
+
 async def write(store: SqliteStore, run: str, spec: WorkflowSpec, records: int) -> ev.HiveEvent:
     """Put a run into a journal; the run has ended if it has one record more than tasks."""
     body = definition.encode(spec)
     name, seq, ended = definition.digest(body), 1, records > len(spec.tasks)
     batch = Batch(definitions=[(name, body)], uses=[(run, name)])
+    state = RunState(Graph(spec)) if not ended and records > snapshots.EVERY / 2 else None
     for facts in history(run, spec, records):
         payload, at = ev.encode(facts), facts[-1].at
+        cause = snapshot(state, facts, batch)
         batch.records.append(
-            Record(stream=run, seq=seq, count=len(facts), at=at, type="run", payload=payload)
-        )
+            Record(
+                stream=run, seq=seq, count=len(facts), at=at, type="run", payload=payload,
+                rules=RULES, cause=cause,
+            )
+        )  # fmt: skip
         seq += len(facts)
     status, finished = ("completed", START + records) if ended else ("running", None)
     batch.runs.append(

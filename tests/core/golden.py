@@ -29,8 +29,10 @@ from agenthive.core.run_state import RunState
 from agenthive.core.values import SECOND
 from agenthive.runtimes.simulated import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
+from agenthive.testing.crowd import VISITS, WITHIN, Crowd
+from agenthive.testing.random_flow import random_features, with_flow
 from agenthive.testing.random_workflows import random_workflow
-from agenthive.testing.random_world import RandomWorld, random_faults, random_mood
+from agenthive.testing.random_world import FlowWorld, RandomWorld, random_faults, random_mood
 
 FOLDER = Path(__file__).parent / "golden"
 SEEDS = range(1, 200)
@@ -48,14 +50,22 @@ def simulated(seed: int) -> tuple[bytes, list[Record]]:
     """The definition and the journal of one run."""
     rng = Random(seed)
     disk = MemoryStore()
+    features = random_features(seed)
+    world = RandomWorld if features is None else FlowWorld
     runtime = SimulatedRuntime(
-        seed, disk, RandomWorld(Random(seed), random_mood(rng)), _Blind(), random_faults(rng)
+        seed, disk, world(Random(seed), random_mood(rng)), _Blind(), random_faults(rng)
     )
     spec = random_workflow(rng)
+    if features is not None:
+        spec = with_flow(rng, spec, features)
     runtime.submit(0, f"golden-{seed}", spec, {})
     if seed % 5 == 0:
         runtime.cancel(rng.randrange(20 * SECOND), f"golden-{seed}")
+    crowd = Crowd(Random(seed), runtime, _Blind().saw)
+    if features is not None:
+        crowd.come_by(VISITS, WITHIN)
     runtime.run()
+    crowd.close()
     return definition.encode(spec), disk.records(f"golden-{seed}")
 
 
@@ -66,7 +76,7 @@ def standings(body: bytes, records: list[Record]) -> list[dict[str, Any]]:
     for record in records:
         for _, event in facts([record]):
             step(state, event)
-        tasks = {key: str(state.state[i]) for i, key in enumerate(graph.keys)}
+        tasks = {key: str(state.state[i]) for i, key in enumerate(state.graph.keys)}
         found.append({"status": str(state.status), "open": state.open, "tasks": tasks})
     return found
 
@@ -92,19 +102,20 @@ def loaded(file: Path) -> tuple[bytes, list[Record], list[dict[str, Any]]]:
 
 
 def main() -> None:
-    """Two runs of each ending, for the rules as they are now."""
+    """Runs of each ending, for the rules as they are now: two of plain calls, two with flow."""
     FOLDER.mkdir(exist_ok=True)
-    had = dict.fromkeys(WANTED, 0)
+    had = {(ending, flow): 0 for ending in WANTED for flow in (True, False)}
     for seed in SEEDS:
         body, records = simulated(seed)
         if not 4 <= len(records) <= 40:
             continue
         after = standings(body, records)
         ending = after[-1]["status"]
-        target = FOLDER / f"rules{RULES}-{ending}-{seed}.json"
-        if had.get(ending, 2) >= 2 or target.exists():
+        flow = random_features(seed) is not None
+        target = FOLDER / f"rules{RULES}{'-flow' * flow}-{ending}-{seed}.json"
+        if had.get((ending, flow), 2) >= 2 or target.exists():
             continue
-        had[ending] += 1
+        had[ending, flow] += 1
         rows = [msgspec.structs.asdict(record) for record in records]
         for row in rows:
             row |= {key: row[key].hex() for key in ("prev", "hash")}

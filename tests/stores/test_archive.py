@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import msgspec
 import pytest
 
 from agenthive.core import events as ev
+from agenthive.core import snapshots
 from agenthive.core.policies.breaker import BreakerPolicy
 from agenthive.core.ports import Batch, Record, RunRow
 from agenthive.errors import JournalTooNew, NotFound, RunNotFound, StoreCorrupt
@@ -196,3 +199,57 @@ def test_queries_by_name() -> None:
     assert {"schema", "append", "read", "scan", "runs", "open_runs", "run"} <= set(found)
     assert all(text and not text.startswith("--") for text in found.values())
     assert queries("sqlite") is found
+
+
+async def with_snapshot(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """An open run with a snapshot before its last facts."""
+    monkeypatch.setattr(snapshots, "EVERY", 4)
+    bench = Bench(snapshot_every=4)
+    bench.run(flow(*(task(f"t{i}", *([f"t{i - 1}"] if i else [])) for i in range(8))), "alpha")
+    for number in range(6):
+        bench.answer(f"t{number}", number, run="alpha")
+    return bench
+
+
+async def read_of(archive: Archive, run: str) -> tuple[int, list[str]]:
+    state = await archive.state(run)
+    return state.seq, [str(kind) for kind in state.state]
+
+
+async def test_states_from_the_last_snapshot_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = await with_snapshot(monkeypatch)
+    whole = bench.state("alpha")
+    right = whole.seq, [str(kind) for kind in whole.state]
+    assert await read_of(Archive(bench.disk), "alpha") == right
+    before: list[int] = []
+    read = bench.disk.read
+
+    def watched(stream: str, after: int = 0) -> AsyncIterator[Record]:
+        before.append(after)
+        return read(stream, after)
+
+    monkeypatch.setattr(bench.disk, "read", watched)
+    assert await read_of(Archive(bench.disk), "alpha") == right
+    assert before == [before[0]] != [0]
+    # Without it, from the beginning.
+    for spoilt in ({}, dict.fromkeys(bench.disk.contents, b"[1]")):
+        monkeypatch.setattr(bench.disk, "contents", spoilt)
+        assert await read_of(Archive(bench.disk), "alpha") == right
+        assert before[-1] == 0
+
+
+async def test_a_chain_that_breaks_after_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = await with_snapshot(monkeypatch)
+    records = bench.disk._streams["alpha"]
+    records[-1] = msgspec.structs.replace(records[-1], at=1)
+    with pytest.raises(StoreCorrupt, match="the chain breaks"):
+        await Archive(bench.disk).state("alpha")
+
+
+async def test_another_snapshot_put_in_place_of_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = await with_snapshot(monkeypatch)
+    records = bench.disk._streams["alpha"]
+    at = max(i for i, record in enumerate(records) if record.cause)
+    records[at] = msgspec.structs.replace(records[at], cause="snapshot:" + "0" * 64 + ":9")
+    with pytest.raises(StoreCorrupt, match="the chain breaks"):
+        await Archive(bench.disk).records("alpha")

@@ -62,12 +62,13 @@ def seal(record: Record, prev: bytes, pos: int) -> Record:
     return msgspec.structs.replace(record, prev=prev, pos=pos, hash=digest(record, prev))
 
 
-def check(records: Iterable[Record]) -> Iterator[Record]:
+def check(records: Iterable[Record], after: Record | None = None) -> Iterator[Record]:
     """The records of one stream, in order from its first, as long as the chain holds.
 
-    Raises StoreCorrupt at the first that does not, JournalTooNew at one from a later version.
+    With ``after`` those that follow that one. Raises StoreCorrupt at the first that does not hold,
+    JournalTooNew at one from a later version.
     """
-    link: Link = (1, GENESIS)
+    link: Link = (1, GENESIS) if after is None else _linked(after, (after.seq, after.prev))
     for record in records:
         link = _linked(record, link)
         yield record

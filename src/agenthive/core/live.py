@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agenthive.core import blobs
+from agenthive.core import blobs, snapshots
 from agenthive.core import events as ev
 from agenthive.core.estimates import Estimates
 from agenthive.core.keys import Keys
@@ -18,17 +18,19 @@ class Live:
     """One open run.
 
     ``written`` is the number of its last event that is in a batch, ``durable`` that of its last
-    event on disk. ``caching`` is the key under which the result of a call will be kept for equal
-    ones; ``told`` how the run that waits for this one was last told that it stands.
+    event on disk; a snapshot is made ``every`` so many. ``caching`` is the key under which the
+    result of a call will be kept for equal ones; ``told`` how the run that waits for this one was
+    last told that it stands.
     """
 
     __slots__ = (
-        "_row_status", "caching", "durable", "estimates", "intent", "key", "missing", "pending",
-        "rank", "run", "state", "stopping", "told", "written",
+        "_every", "_row_status", "caching", "durable", "estimates", "intent", "key", "missing",
+        "pending",        "rank", "run", "state", "stopping", "told", "written",
     )  # fmt: skip
 
-    def __init__(self, run: str, state: RunState) -> None:
+    def __init__(self, run: str, state: RunState, every: int = snapshots.EVERY) -> None:
         self.run = run
+        self._every = every
         self.key = Keys(run)
         self.state = state
         self.missing: dict[str, str] = {}
@@ -98,7 +100,15 @@ class Live:
             type="run",
             payload=payload,
             rules=rules,
+            cause=self._snapshot(batch),
         )
+
+    def _snapshot(self, batch: Batch) -> str:
+        """Make a snapshot if one is due: all facts so far are in a batch."""
+        state = self.state
+        if state.status in CLOSED or not snapshots.due(state, self._every):
+            return ""
+        return snapshots.freeze(state, batch)
 
     def row_changed(self) -> bool:
         """Whether the list of runs must be told."""

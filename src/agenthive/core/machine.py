@@ -241,6 +241,7 @@ def _run_event(state: RunState, event: ev.RunEvent, out: Out) -> None:
         _signal(state, event, touched)
     elif isinstance(event, ev.RunMigrated):
         # Who replays has taken the new graph from the beginning; only its time-out is new.
+        state.definition = event.definition
         _set_deadline(state, out)
     elif isinstance(event, ev.CancelRequested):
         state.cancelling = True
@@ -269,6 +270,7 @@ def _submitted(state: RunState, event: ev.RunSubmitted) -> None:
     if state.seq != 1:
         raise InvalidTransition(f"run {event.run}: submitted twice")
     state.run, state.name, state.inputs = event.run, event.name, event.inputs
+    state.definition = event.definition
     state.tenant, state.owner, state.created = event.tenant, event.owner, event.at
     if event.blob is not None:
         state.blobs[INPUTS] = event.blob

@@ -28,6 +28,7 @@ from agenthive.core.preparing import faulted
 from agenthive.core.requests import cache_key, complaint, to_cache
 from agenthive.core.run_state import RunState
 from agenthive.core.schedules import Schedules
+from agenthive.core.snapshots import EVERY
 from agenthive.core.spec import Effect
 from agenthive.core.states import CLOSED, RunStatus, TaskState
 from agenthive.core.values import SECOND, Micros
@@ -45,6 +46,7 @@ class Obeying:
 
     ``max_runs`` bounds the runs that are under way, ``max_calls`` the calls under way at once;
     ``bind`` fills inputs into the workflows of child runs; ``calendar`` knows when schedules fire.
+    ``snapshot_every`` facts a run gets a snapshot.
     ``active`` counts the runs that take a run slot.
     """
 
@@ -55,6 +57,7 @@ class Obeying:
         max_calls: int = UNLIMITED,
         bind: Bind = as_given,
         calendar: Calendar | None = None,
+        snapshot_every: int = EVERY,
     ) -> None:
         self.runs: dict[str, Live] = {}
         self.queue = ReadyQueue(max_calls)
@@ -63,6 +66,7 @@ class Obeying:
         self.draining = False
         self.active = 0
         self._max_runs = max_runs
+        self._snapshot_every = snapshot_every
         self._nursery = Nursery(bind)
         self._box = Outbox(RULES)
         self._queued: dict[str, None] = {}
@@ -229,7 +233,7 @@ class Obeying:
             self._box.next.cached.append(to_cache(node, key, origin, reply.result, now))
 
     def _join(self, run: str, state: RunState, now: Micros) -> Live:
-        live = Live(run, state)
+        live = Live(run, state, self._snapshot_every)
         self.runs[run] = live
         self.queue.join(run, state.graph.spec.max_parallel)
         for lane, agent in state.graph.lane_agents.items():

@@ -231,6 +231,10 @@ class Store(Protocol):
         """Records of a stream whose events come after event number ``after``, oldest first."""
         ...
 
+    def marked(self, stream: str, cause: str) -> Awaitable[Record | None]:
+        """The last record of a stream whose cause begins so."""
+        ...
+
     def last(self, stream: str) -> Awaitable[Record | None]:
         """The last record of a stream."""
         ...

@@ -94,11 +94,16 @@ def replay(
     With ``contents`` the large values that are still to be read are filled in. Raises StoreCorrupt.
     """
     state = RunState(graph)
-    for _, event in history(records):
-        step(state, event)
+    go_on(state, records)
     if contents is not None:
         blobs.fill(state, contents)
     return state
+
+
+def go_on(state: RunState, records: Sequence[Record]) -> None:
+    """Apply the facts of these records, which come next."""
+    for _, event in history(records):
+        step(state, event)
 
 
 def pinned_to(records: Sequence[Record]) -> str:

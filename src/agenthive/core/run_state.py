@@ -39,16 +39,17 @@ class RunState:
     succeeded and is no task of the author's. ``flow`` is None until a task needs it. ``keep`` lets
     go of no result: for whoever wants to see them all. ``blobs`` says where large results (and
     `INPUTS`) are that a replay has met; in ``results`` the same references stand for them until
-    somebody fills them in.
+    somebody fills them in. ``snapshot`` is after which fact the
+    last one was made.
     """
 
     __slots__ = (
         "attempts", "away", "blobs", "blocked", "broken", "cancelling", "counts", "created",
-        "ended", "extra", "faults", "finished", "flow", "graph", "hard_failures", "inputs", "keep",
-        "last_at", "losses", "name", "open", "owner", "parent", "parked", "pending", "progress",
-        "readers", "refusals", "results", "run", "seq", "since", "started", "state", "status",
-        "stopping", "tenant", "timed_out", "to_undo", "undo_failures", "undoing", "unpaid",
-        "wake_at",
+        "definition", "ended", "extra", "faults", "finished", "flow", "graph", "hard_failures",
+        "inputs", "keep", "last_at", "losses", "name", "open", "owner", "parent", "parked",
+        "pending", "progress", "readers", "refusals", "results", "run", "seq", "since",
+        "snapshot", "started", "state", "status", "stopping", "tenant", "timed_out", "to_undo",
+        "undo_failures", "undoing", "unpaid", "wake_at",
     )  # fmt: skip
 
     def __init__(self, graph: Graph) -> None:
@@ -56,6 +57,7 @@ class RunState:
         self.graph = graph
         self.run = ""
         self.name = ""
+        self.definition = ""
         self.tenant = "default"
         self.owner = "local"
         self.inputs: JSONObject = {}
@@ -98,6 +100,7 @@ class RunState:
         self.flow: Flow | None = None
         self.parent: Parent | None = None
         self.keep = False
+        self.snapshot = 0
 
     def begin_flow(self) -> Flow:
         """What is known beyond plain tasks, made at first use."""

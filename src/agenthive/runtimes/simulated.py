@@ -21,8 +21,9 @@ from agenthive.core import events as ev
 from agenthive.core.driver import Driver
 from agenthive.core.graph import Graph
 from agenthive.core.ports import Batch, Call, Fault, Reply
-from agenthive.core.replay import pinned_to, replay
+from agenthive.core.replay import pinned_to
 from agenthive.core.requests import usable
+from agenthive.core.snapshots import restored
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.errors import Conflict, NotFound
@@ -227,7 +228,7 @@ class SimulatedRuntime:
         # The oldest first: a run that waits for another one is there before it.
         for row in reversed(self.disk.rows(unfinished=True)):
             graph = self.graph_of(row.run)
-            state = replay(graph, self.disk.records(row.run), self.disk.contents)
+            state = restored(graph, self.disk.records(row.run), self.disk.contents)
             self.driver.load(self.clock(), state, self._missing(graph.spec))
         self._pump_soon()
 

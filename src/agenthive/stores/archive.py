@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 import msgspec
 
-from agenthive.core import blobs, definition
+from agenthive.core import blobs, definition, snapshots
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.journal import Chains, check
 from agenthive.core.people import Question, questions
 from agenthive.core.ports import Blob, Calendar, Record, RunRow, Sizes, Store, StreamSize
-from agenthive.core.replay import facts, pinned_to, replay, submission
+from agenthive.core.replay import facts, go_on, migrated, pinned_to, replay, submission
 from agenthive.core.report import RunReport, report
 from agenthive.core.retention import Retention
 from agenthive.core.roll import Roll, imported
@@ -82,7 +82,9 @@ class Archive:
 
     async def graph(self, records: Sequence[Record]) -> Graph:
         """The graph that a run is pinned to. Raises StoreCorrupt if it is gone."""
-        name = pinned_to(records)
+        return await self._graph(pinned_to(records))
+
+    async def _graph(self, name: str) -> Graph:
         graph = self._graphs.get(name)
         if graph is None:
             spec = await self.definition(name)
@@ -135,10 +137,30 @@ class Archive:
         return {run for run, events in told.items() if events == await self.last(run)}
 
     async def state(self, run: str) -> RunState:
-        """The state of a run, replayed."""
-        records = await self.records(run)
-        state = replay(await self.graph(records), records)
+        """The state of a run, replayed; from its last snapshot on, if it has one."""
+        state = await self._from_snapshot(run)
+        if state is None:
+            records = await self.records(run)
+            state = replay(await self.graph(records), records)
         blobs.fill(state, await self.contents(blobs.wanted(state)))
+        return state
+
+    async def _from_snapshot(self, run: str) -> RunState | None:
+        last = await self._store.last(run)
+        if last is None or last.seq + last.count <= snapshots.EVERY:
+            return None
+        marked = await self._store.marked(run, snapshots.MARK)
+        blob = None if marked is None else snapshots.named(marked)
+        body = None if blob is None else await self._store.blob(blob.digest)
+        if marked is None or body is None or blobs.digest(body) != blob.digest:  # type: ignore[union-attr]
+            return None
+        after = marked.seq + marked.count - 1
+        records = list(check([one async for one in self._store.read(run, after)], marked))
+        snapshot = snapshots.opened(body)
+        if snapshot is None or migrated(records):
+            return None
+        state = snapshot.thaw(await self._graph(snapshot.definition))
+        go_on(state, records)
         return state
 
     async def report(self, run: str, until: int | None = None) -> RunReport:

@@ -95,6 +95,15 @@ class MemoryStore:
         records = self._streams.get(stream)
         return records[-1] if records else None
 
+    async def marked(self, stream: str, cause: str) -> Record | None:
+        """The last record of a stream whose cause begins so."""
+        return self.marked_as(stream, cause)
+
+    def marked_as(self, stream: str, cause: str) -> Record | None:
+        """What `marked` gives, for callers without an event loop."""
+        found = (r for r in reversed(self._streams.get(stream, ())) if r.cause.startswith(cause))
+        return next(found, None)
+
     async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
         """Records of all streams with ``pos`` > ``after``."""
         return [record for record in self._records if record.pos > after][:limit]

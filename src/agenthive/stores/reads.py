@@ -41,6 +41,11 @@ class Reads:
         rows = await self._ask("last", (stream,))
         return record_of(rows[0]) if rows else None
 
+    async def marked(self, stream: str, cause: str) -> Record | None:
+        """The last record of a stream whose cause begins so."""
+        rows = await self._ask("marked", (stream, len(cause), cause))
+        return record_of(rows[0]) if rows else None
+
     async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
         """Records of all streams with ``pos`` > ``after``, in the order they were committed."""
         return [record_of(row) for row in await self._ask("scan", (after, limit))]

@@ -15,6 +15,7 @@ from agenthive.testing.case import MADE, UNDO, Case, Event, asked_about, is_call
 
 BEGINS: Final = frozenset({"task.started", "task.expanded", "task.child_opened"})
 """Facts that a task goes on with once all that stood before it is passed."""
+LITERAL: Final = {"true": True, "false": False}
 EVEN: Final = re.compile(r"tasks\.(\w+)\.result\.n % 2 == 0")
 """A condition that the judge can work out."""
 GOOD: Final = frozenset({"completed", "partially_completed"})
@@ -43,7 +44,10 @@ def _conditions(case: Case) -> Iterator[str]:
             elif "when" in tasks[name] and name not in decided:
                 yield f"{run}/{event['task']}: begun before its condition was looked at"
         for name, go in decided.items():
-            even = EVEN.fullmatch(tasks[name]["when"])
+            said = tasks[name]["when"]
+            if said in LITERAL and go is not LITERAL[said]:
+                yield f"{run}/{name}: its condition '{said}' gave {go}"
+            even = EVEN.fullmatch(said)
             number = results.get(even[1], {}).get("n") if even is not None else None
             if number is not None and go is not (number % 2 == 0):
                 yield f"{run}/{name}: its condition gave {go} for {number}"

@@ -18,9 +18,11 @@ from random import Random
 import msgspec
 
 from agenthive.core.graph import Graph
+from agenthive.core.snapshots import EVERY
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND
 from agenthive.runtimes.simulated import SimulatedRuntime
+from agenthive.testing.case import Case
 from agenthive.testing.crowd import VISITS, WITHIN, Crowd
 from agenthive.testing.evidence import (
     CheckedDriver,
@@ -58,6 +60,7 @@ def simulate_seed(seed: int) -> Outcome:
     max_runs = rng.choice((1, 2, 100))
     world = RandomWorld if features is None else FlowWorld
     graphs: dict[str, Graph] = {}
+    every = Random(f"snapshots {seed}").choice((2, 20, EVERY))
     make_driver: Callable[..., CheckedDriver] = CheckedDriver
     if has_schedules(seed):
         make_driver = partial(ScheduledDriver, graphs)
@@ -67,7 +70,7 @@ def simulate_seed(seed: int) -> Outcome:
         world(Random(rng.randrange(1 << 62)), random_mood(rng)),
         recorder,
         random_faults(rng),
-        lambda: make_driver(max_runs=max_runs, max_calls=max_calls),
+        lambda: make_driver(max_runs=max_runs, max_calls=max_calls, snapshot_every=every),
         graphs,
     )
     specs = _submit(seed, rng, runtime, features)
@@ -83,7 +86,7 @@ def simulate_seed(seed: int) -> Outcome:
     case = case_of(specs, recorder, disk)
     case.finished, case.crashes, case.max_calls = finished, runtime.crashes, max_calls
     case.answered = crowd is not None
-    found += judge(case) + judge_schedules(case.hive, case.journal)
+    found += _judged(case)
     found += machine_faults(specs, disk, runtime)
     return Outcome(
         seed=seed,
@@ -93,6 +96,14 @@ def simulate_seed(seed: int) -> Outcome:
         crashes=runtime.crashes,
         events=sum(len(events) for events in case.journal.values()),
     )
+
+
+def _judged(case: Case) -> list[str]:
+    """What the judges say. Evidence that they can make nothing of is wrong, too."""
+    try:
+        return judge(case) + judge_schedules(case.hive, case.journal)
+    except (LookupError, TypeError, ValueError) as error:
+        return [f"the judge can make nothing of it: {error!r}"]
 
 
 def _submit(

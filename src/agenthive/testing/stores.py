@@ -126,6 +126,9 @@ async def _keeps_what_it_is_given(place: Place) -> None:
     require(await _all(store, "other") == [], "a stream that does not exist has records")
     last = await store.last("s")
     require(last is not None and last.seq == 5, "`last` does not give a stream's last record")
+    marked = await store.marked("s", "c-")
+    require(marked is not None and marked.seq == 1, "`marked` does not find a record by its cause")
+    require(await store.marked("s", "d-") is None, "`marked` finds what is not there")
     require(await store.last("other") is None, "a stream that does not exist has a last record")
 
 

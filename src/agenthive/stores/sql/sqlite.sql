@@ -155,6 +155,10 @@ FROM records WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?;
 SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
 FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1;
 
+-- name: marked
+SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
+FROM records WHERE stream = ? AND substr(cause, 1, ?) = ? ORDER BY seq DESC LIMIT 1;
+
 -- name: scan
 SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
 FROM records WHERE pos > ? ORDER BY pos LIMIT ?;

@@ -1,0 +1,173 @@
+"""Snapshots: what is thawed is what a replay gives, field by field."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from agenthive.core import blobs, snapshots
+from agenthive.core.flow import Flow
+from agenthive.core.flow_spec import ApprovalSpec, EachSpec, WaitSpec
+from agenthive.core.graph import Graph
+from agenthive.core.ports import Batch, Blob, Record
+from agenthive.core.replay import replay
+from agenthive.core.run_state import RunState
+from agenthive.core.snapshots import due, freeze, latest, named, opened, restored
+from agenthive.runtimes import simulated
+from agenthive.testing.simulation import simulate_seed
+from tests.core.rig import Bench, flow, task
+
+DERIVED = {"graph", "blobs", "keep", "counts"}
+
+
+def fields(state: RunState) -> dict[str, Any]:
+    """All of a state, and of what its graph has grown."""
+    found = {name: getattr(state, name) for name in state.__slots__ if name not in DERIVED}
+    found |= {"snapshot": 0, "counts": {k: n for k, n in state.counts.items() if n}}
+    if state.flow is not None:
+        found["flow"] = {name: getattr(state.flow, name) for name in Flow.__slots__}
+        found["flow"]["listening"] = {n: list(w) for n, w in state.flow.listening.items() if w}
+    graph = state.graph
+    return found | {
+        "keys": graph.keys, "nodes": graph.nodes, "owner": graph.owner, "undo": graph.undo,
+        "lanes": graph.lanes, "reads": graph.reads, "index": graph.index,
+    }  # fmt: skip
+
+
+def test_every_field_is_in_it() -> None:
+    frozen = {*snapshots._Frozen.__struct_fields__} - {
+        "format",
+        "rules",
+        "states",
+        "grown",
+        "apart",
+    }
+    assert frozen == {*RunState.__slots__} - DERIVED - {"inputs", "snapshot"}
+    assert {*snapshots._FrozenFlow.__struct_fields__} == {*Flow.__slots__}
+
+
+def test_in_random_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = 0
+
+    def compare(graph: Graph, records: list[Record], contents: dict[str, bytes]) -> RunState:
+        nonlocal compared
+        compared += latest(records, contents) is not None
+        state = restored(graph, records, contents)
+        assert fields(state) == fields(replay(graph, records, contents))
+        return state
+
+    monkeypatch.setattr(simulated, "restored", compare)
+    for seed in range(150):
+        assert simulate_seed(seed).violations == []
+    assert compared > 200
+
+
+def stopped(**limits: Any) -> Bench:
+    """A run with items, an approval and a signal that is waited for."""
+    bench = Bench(**({"snapshot_every": 1} | limits))
+    each = task("each", for_each=EachSpec(items=[1, 2, 3]))
+    ask = task("ask", approval=ApprovalSpec(message="?"))
+    wait = task("wait", wait_for=WaitSpec(signal="go"))
+    bench.run(flow(each, ask, wait, task("end", "each", "ask", "wait")))
+    return bench
+
+
+def marked(bench: Bench) -> list[Record]:
+    return [record for record in bench.disk.records("r") if named(record) is not None]
+
+
+def test_the_record_names_it_and_the_chain_covers_the_name() -> None:
+    bench = stopped()
+    bench.answer("each[0]", 1)
+    record = marked(bench)[-1]
+    assert re.fullmatch(r"snapshot:[0-9a-f]{64}:\d+", record.cause)
+    blob = named(record)
+    assert blob is not None
+    assert blobs.digest(bench.disk.contents[blob.digest]) == blob.digest
+    assert named(msgspec.structs.replace(record, cause="snapshot:x:y")) is None
+    assert named(msgspec.structs.replace(record, cause="")) is None
+
+
+def test_it_is_made_when_it_is_due() -> None:
+    assert marked(stopped(snapshot_every=1000)) == []
+    bench = stopped(snapshot_every=8)
+    for number in range(3):
+        bench.answer(f"each[{number}]", number)
+    found = [record.seq + record.count - 1 for record in marked(bench)]
+    assert all(b - a >= 8 for a, b in zip([0, *found], found, strict=False))
+    state = bench.driver.runs["r"].state
+    assert state.snapshot == found[-1]
+    assert due(state, state.seq - state.snapshot) is (state.seq - state.snapshot >= 7)
+
+
+def test_large_values_stay_apart() -> None:
+    large = {"text": "x" * blobs.LARGE}
+    bench = Bench(snapshot_every=1)
+    each = task("each", for_each=EachSpec(items=[1, 2]))
+    bench.run(
+        flow(task("a"), each, task("g", "a", "each", wait_for=WaitSpec(signal="go"))), inputs=large
+    )
+    bench.answer("a", large)
+    bench.answer("each[0]", "y" * (blobs.LARGE + 1))
+    bench.answer("each[1]", 2)
+    blob = named(marked(bench)[-1])
+    assert blob is not None
+    assert blob.size < blobs.LARGE
+    again = restored(bench.graph("r"), bench.disk.records("r"), bench.disk.contents)
+    assert again.inputs == large
+    assert fields(again) == fields(replay(bench.graph("r"), bench.disk.records("r"),
+                                          bench.disk.contents))  # fmt: skip
+    bench.crash()
+    bench.turn()
+    bench.signal("go")
+    assert bench.calls["r", "g"].call.dependencies["a"] == large
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b"[1,2,3]"])
+def test_what_is_none(body: bytes) -> None:
+    assert opened(body) is None
+
+
+def test_one_of_another_version_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = stopped()
+    records, contents = bench.disk.records("r"), bench.disk.contents
+    assert latest(records, contents) is not None
+    monkeypatch.setattr(snapshots, "FORMAT", 99)
+    assert latest(records, contents) is None
+    assert restored(bench.graph("r"), records, contents).seq == bench.state().seq
+
+
+def test_one_that_is_missing_is_passed_over() -> None:
+    bench = stopped()
+    assert latest(bench.disk.records("r"), {}) is None
+
+
+def test_after_a_change_of_workflow_it_is_of_no_use_before() -> None:
+    bench = stopped(snapshot_every=10)
+    for number in range(3):
+        bench.answer(f"each[{number}]", number)
+    bench.migrate(msgspec.structs.replace(bench.graph("r").spec, description="other"))
+    first, records = marked(bench)[0], bench.disk.records("r")
+    rest = [msgspec.structs.replace(one, cause="") for one in records[records.index(first) + 1 :]]
+    assert any(b"run.migrated" in record.payload for record in rest)
+    assert latest([first, *rest], bench.disk.contents) is None
+    bench.crash()
+    bench.turn()
+    assert bench.states()["ask"] == "blocked"
+
+
+def test_small_values_are_inside() -> None:
+    state = RunState(Graph(flow(task("a"))))
+    state.results[0] = [1, "two"]
+    batch = Batch()
+    freeze(state, batch)
+    assert len(batch.blobs) == 1
+    found = opened(batch.blobs[0][1])
+    assert found is not None
+    assert found.thaw(Graph(flow(task("a")))).results == {0: [1, "two"]}
+    assert batch.uses == [("", batch.blobs[0][0])]
+    assert isinstance(named(Record(stream="r", seq=1, count=1, at=0, type="run", payload=b"",
+                                   cause=f"snapshot:{batch.blobs[0][0]}:1")), Blob)  # fmt: skip
