@@ -72,7 +72,7 @@ def spec_of(flow: Flow) -> WorkflowSpec:
             endpoint="custom://w",
             max_concurrency=most,
             circuit_breaker=BreakerPolicy(recovery_timeout=PAUSE),
-        )  # fmt: skip
+        )
         for name, most in AGENTS.items()
     )
     return WorkflowSpec(
