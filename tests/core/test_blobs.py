@@ -28,13 +28,18 @@ def succeeded(result: JSONValue) -> ev.TaskSucceeded:
     return ev.TaskSucceeded(at=1, task="a", attempt=1, result=result)
 
 
+def written(events: list[ev.RunEvent], batch: Batch) -> list[ev.RunEvent]:
+    """What comes back of what is written."""
+    return ev.decode_run(blobs.written("r", events, batch))
+
+
 def test_what_is_large_is_lifted() -> None:
     batch = Batch()
     usage = Usage(model="m")
     large = ev.TaskSucceeded(at=1, task="a", attempt=1, result=TEXT, usage=usage)
     other = ev.RunStarted(at=2)
     given: list[ev.RunEvent] = [large, other, succeeded("small")]
-    found = blobs.lift("r", given, batch)
+    found = written(given, batch)
     assert found[1:] == given[1:]
     name = blobs.digest(BODY)
     assert batch == Batch(blobs=[(name, BODY)], uses=[("r", name)])
@@ -49,9 +54,9 @@ def test_what_is_large_is_lifted() -> None:
 def test_the_bound() -> None:
     batch = Batch()
     at_most = "x" * (blobs.LARGE - 2)
-    assert blobs.lift("r", [succeeded(at_most)], batch) == [succeeded(at_most)]
+    assert written([succeeded(at_most)], batch) == [succeeded(at_most)]
     assert batch == Batch()
-    (found,) = blobs.lift("r", [succeeded(at_most + "x")], batch)
+    (found,) = written([succeeded(at_most + "x")], batch)
     assert found.blob == Blob(digest=batch.blobs[0][0], size=blobs.LARGE + 1)
     assert blobs.LARGE == 65_536
 

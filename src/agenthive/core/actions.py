@@ -26,6 +26,11 @@ class Perform(msgspec.Struct, frozen=True, gc=False):
     heartbeat: Micros | None = None
     cache: str = ""
 
+    @property
+    def plain(self) -> bool:
+        """Whether nothing stands around the call."""
+        return not self.cache and self.heartbeat is None and self.call.output_schema is None
+
 
 class Stop(msgspec.Struct, frozen=True, gc=False):
     """Cancel this call and report that it was stopped, unless it has answered by then."""

@@ -34,13 +34,21 @@ PLACES: Final[dict[type[ev.Event], tuple[str, JSONValue]]] = {
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_encode = msgspec.json.Encoder().encode
+
 Contents = Mapping[str, bytes]
 """Bodies of blobs by their digest."""
 
 
-def lift(run: str, events: Sequence[ev.RunEvent], batch: Batch) -> list[ev.RunEvent]:
-    """The facts as they are journaled; their large values go into the batch."""
-    return [_lifted(run, event, batch) for event in events]
+def written(run: str, events: Sequence[ev.RunEvent], batch: Batch) -> bytes:
+    """The facts as they are journaled, as JSON; their large values go into the batch."""
+    parts = [*map(_encode, events)]
+    if max(map(len, parts)) > LARGE:
+        parts = [
+            _encode(_lifted(run, event, batch)) if len(part) > LARGE else part
+            for event, part in zip(events, parts, strict=True)
+        ]
+    return b"[" + b",".join(parts) + b"]"
 
 
 def _lifted(run: str, event: ev.RunEvent, batch: Batch) -> ev.RunEvent:

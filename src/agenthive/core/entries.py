@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
 from agenthive.core.flow import Each, Rounds
-from agenthive.core.nodes import EVALUATED, RECONCILE, Node, Step
+from agenthive.core.nodes import EVALUATED, PLAIN, RECONCILE, Node, Step
 from agenthive.core.notes import keep_result
 from agenthive.core.ports import Fault
 from agenthive.core.rules.flow import it_did_not, it_happened
@@ -153,7 +153,7 @@ def succeeded(state: RunState, task: int, touched: list[int], out: Out) -> None:
     """What depends on it may begin."""
     graph = state.graph
     node = graph.nodes[task]
-    if node.steps[-1] is not Step.CALL:
+    if node.steps is not PLAIN and node.steps[-1] is not Step.CALL:
         _derive_result(state, task, node)
     if node.undo is not None:
         state.ended.append(task)

@@ -89,9 +89,7 @@ class Live:
         events, self.pending = self.pending, []
         first = self.written + 1
         self.written += len(events)
-        payload = ev.encode(events)
-        if len(payload) > blobs.LARGE:
-            payload = ev.encode(blobs.lift(self.run, events, batch))
+        payload = blobs.written(self.run, events, batch)
         return Record(
             stream=self.run,
             seq=first,

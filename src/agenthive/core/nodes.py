@@ -16,7 +16,7 @@ import msgspec
 
 from agenthive.core import roots
 from agenthive.core.expressions import Expression, Template, compile_expression
-from agenthive.core.flow_spec import ApprovalSpec, EachSpec, RepeatSpec, WaitSpec
+from agenthive.core.flow_spec import ApprovalSpec, EachSpec, ReconcileSpec, RepeatSpec, WaitSpec
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.spec import AgentSpec, CompensationSpec, Effect, TaskSpec, WorkflowSpec
 from agenthive.core.values import JSONObject, JSONValue, Micros, micros
@@ -144,8 +144,10 @@ PLAIN: Final = (Step.CALL,)
 
 def task_node(task: TaskSpec, agents: Mapping[str, AgentSpec]) -> Node:
     """The node of a task. Raises ConfigurationError if it names an agent that is not there."""
-    layers = _layers(task) if _wrapped(task) else [PLAIN]
-    node = _innermost(task, agents, layers[-1])
+    if not _wrapped(task):
+        return _innermost(task, agents, PLAIN, None)
+    layers = _layers(task)
+    node = _innermost(task, agents, layers[-1], _around(task))
     for steps in reversed(layers[:-1]):
         node = msgspec.structs.replace(node, steps=steps, inner=node, undo=None, reconcile=None)
     return node
@@ -172,25 +174,34 @@ def _layers(task: TaskSpec) -> list[tuple[Step, ...]]:
     return layers
 
 
-def _innermost(task: TaskSpec, agents: Mapping[str, AgentSpec], steps: tuple[Step, ...]) -> Node:
+def _innermost(
+    task: TaskSpec,
+    agents: Mapping[str, AgentSpec],
+    steps: tuple[Step, ...],
+    around: Around | None,
+) -> Node:
     agent = _resolve(agents, task.name, task.agent) if task.agent else NOBODY
     return Node(
         key=task.name,
         agent=agent,
         action=task.action,
         description=task.description,
-        parameters=_template(task.parameters, roots.parameters(task)),
+        parameters=_template(task.parameters, roots.parameters(task))
+        if task.parameters
+        else _NO_PARAMETERS,
         effect=task.effect,
         retry=task.retry or agent.retry or _DEFAULT_RETRY,
         timeout=_timeout(task.timeout, agent),
         priority=task.priority,
         tolerated=task.continue_on_failure,
         endpoint=agent.where,
-        references=secret_references(task.parameters),
+        references=secret_references(task.parameters) if task.parameters else _NO_REFERENCES,
         steps=steps,
-        around=_around(task),
-        undo=_undo_node(task, agents),
-        reconcile=_reconcile_node(task, agents),
+        around=around,
+        undo=_undo_node(task, task.compensate, agents) if task.compensate is not None else None,
+        reconcile=_reconcile_node(task, task.reconcile, agents)
+        if task.reconcile is not None
+        else None,
         schema=task.output_schema,
         heartbeat=None if task.heartbeat_timeout is None else micros(task.heartbeat_timeout),
         cached=task.cache is not None,
@@ -198,9 +209,7 @@ def _innermost(task: TaskSpec, agents: Mapping[str, AgentSpec], steps: tuple[Ste
     )
 
 
-def _around(task: TaskSpec) -> Around | None:
-    if not _wrapped(task):
-        return None
+def _around(task: TaskSpec) -> Around:
     before, each, repeat = roots.condition(task), task.for_each, task.repeat_until
     return Around(
         when=compile_expression(task.when, before) if task.when else None,
@@ -235,18 +244,12 @@ def _list_template(items: JSONValue, task: TaskSpec) -> Template:
     return Template.compile(items, roots.items(task))
 
 
-def _undo_node(task: TaskSpec, agents: Mapping[str, AgentSpec]) -> Node | None:
-    undo = task.compensate
-    if undo is None:
-        return None
+def _undo_node(task: TaskSpec, undo: CompensationSpec, agents: Mapping[str, AgentSpec]) -> Node:
     agent = _resolve(agents, task.name, undo.agent)
     return _side_node(task, undo, agent, f"compensation of {task.name}", UNDO)
 
 
-def _reconcile_node(task: TaskSpec, agents: Mapping[str, AgentSpec]) -> Node | None:
-    ask = task.reconcile
-    if ask is None:
-        return None
+def _reconcile_node(task: TaskSpec, ask: ReconcileSpec, agents: Mapping[str, AgentSpec]) -> Node:
     agent = _resolve(agents, task.name, ask.agent)
     call = CompensationSpec(
         agent=ask.agent,

@@ -82,12 +82,13 @@ class Obeying:
 
     def _apply(self, live: Live, event: ev.RunEvent, now: Micros) -> None:
         state = live.state
-        before = state.takes_slot
+        status, parked = state.status, state.parked
         live.pending.append(event)
         self._box.dirty[live.run] = live
         commands = step(state, event)
         # Before obeying: that may apply further facts, which count for themselves.
-        self.active += state.takes_slot - before
+        if state.status is not status or state.parked is not parked:
+            self.active += state.takes_slot - state.would_take_slot(status, parked)
         for command in commands:
             self._obey(live, command, now)
         if state.parent is not None:

@@ -151,7 +151,11 @@ class RunState:
     @property
     def takes_slot(self) -> bool:
         """Whether the run is one of those under way."""
-        return self.status in _UNDER_WAY and self.parked is None and self.parent is None
+        return self.would_take_slot(self.status, self.parked)
+
+    def would_take_slot(self, status: RunStatus, parked: Micros | None) -> bool:
+        """Whether it would be if it stood so."""
+        return status in _UNDER_WAY and parked is None and self.parent is None
 
     @property
     def helpless(self) -> bool:

@@ -145,6 +145,8 @@ class Calls:
         try:
             if call.settled:
                 reply = call.verdict
+            elif call.perform.plain:
+                reply = await self._agent(call.perform.agent).perform(call.perform.call)
             else:
                 reply = await self._reply(key, call)
         except asyncio.CancelledError:
