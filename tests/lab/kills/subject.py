@@ -27,6 +27,7 @@ import apsw
 
 from agenthive.agents.directory import Directory
 from agenthive.core.driver import Driver
+from agenthive.core.policies.breaker import BreakerPolicy
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.core.ports import Batch, Call, Fault, Reply
 from agenthive.core.spec import (
@@ -45,6 +46,8 @@ from tests.lab.kills.flows import AGENTS, SCENARIOS, Flow, Task, flow_of
 STUCK = 3
 FILES = {"open", "os.mkdir", "os.rename", "os.remove", "os.truncate", "os.chmod", "socket.bind"}
 """What is done to files while a home is opened, as Python tells it; SQLite tells its statements."""
+PAUSE = 0.3
+"""Seconds for which a breaker stays open: the flows fail often enough to open one now and then."""
 WRITING = 0.003
 """Seconds that a write to a rough disk takes at least, so that much can happen meanwhile."""
 REFUSED = 6
@@ -63,7 +66,13 @@ UNDOING = CompensationSpec(agent="a", action="work", retry=soon(3))
 def spec_of(flow: Flow) -> WorkflowSpec:
     """The plain description as the core takes it."""
     agents = tuple(
-        AgentSpec(name=name, type="custom", endpoint="custom://w", max_concurrency=most)
+        AgentSpec(
+            name=name,
+            type="custom",
+            endpoint="custom://w",
+            max_concurrency=most,
+            circuit_breaker=BreakerPolicy(recovery_timeout=PAUSE),
+        )
         for name, most in AGENTS.items()
     )
     return WorkflowSpec(

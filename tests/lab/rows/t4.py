@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,9 @@ BUGS: Final = ("error_at_commit_swallowed", "full_disk_acknowledged", "opening_e
 WITHIN: Final = range(120)
 """Points within which a planted bug must be caught."""
 SOUND: Final = sources.ROOT / "src"
+WAITS: Final = 8.0
+"""Seconds after which one that a disk takes nothing of for ever is ended: it waits for room."""
+REFUSALS: Final = ("ENOSPC", "EDQUOT", "EROFS")
 EXITS: Final = (0, 10)
 """All is done, or the journal could not be used and an error of ours says so."""
 
@@ -103,6 +107,7 @@ def run(units: range, *, say: Say) -> Result:
         figures={
             "went on to the end": kinds["went on"],
             "ended with a clear error": kinds["refused"],
+            "waited for room until it was killed": kinds["waited"],
             "the call was not reached": kinds["not reached"],
             "broke": kinds["broke"],
         },
@@ -134,14 +139,19 @@ def failed(source: Path, folder: Path, unit: int) -> tuple[str, list[str]]:
     lives = [sys.executable, "-W", "ignore", str(sources.ROOT / "tests/lab/lives.py")]
     env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
     process = subprocess.Popen(
-        [*traced, *lives, str(home), str(said), "sick"], env=env, stderr=subprocess.PIPE
-    )
+        [*traced, *lives, str(home), str(said), "sick"],
+        env=env, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    may_wait = where.error in REFUSALS and where.when.endswith("+")
     try:
-        _, stderr = process.communicate(timeout=PATIENCE)
+        _, stderr = process.communicate(timeout=WAITS if may_wait else PATIENCE)
     except subprocess.TimeoutExpired:
-        process.kill()
+        # The life too: without its strace it would go on.
+        os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        return "broke", ["it did not end"]
+        wrong = [] if may_wait else ["it did not end"]
+        wrong += asyncio.run(healed(home, kept.read(said)))
+        return "broke" if wrong else "waited", wrong
     given = kept.read(said)
     broke = [f"broke: {one['error']}" for one in given if one["what"] == "broke"]
     if process.returncode not in EXITS and not broke:
