@@ -126,6 +126,22 @@ def test_large_values_stay_apart() -> None:
     assert bench.calls["r", "g"].call.dependencies["a"] == large
 
 
+def test_large_items_of_a_list_stay_apart_one_by_one() -> None:
+    bench = Bench(snapshot_every=1)
+    bench.run(flow(task("a"), task("b"), task("c", "b"), task("d", "a", "c")))
+    items = ["y" * (blobs.LARGE + 1), 2, "z" * (blobs.LARGE + 1)]
+    bench.answer("a", items)
+    bench.answer("b", 1)
+    bench.answer("c", 1)
+    records, contents = bench.disk.records("r"), bench.disk.contents
+    found = latest(records, contents)
+    assert found is not None
+    inside = found[0].thaw(bench.graph("r")).results[0]
+    assert isinstance(inside, list)
+    assert [isinstance(one, Blob) for one in inside] == [True, False, True]
+    assert restored(bench.graph("r"), records, contents).results[0] == items
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b"[1,2,3]"])
 def test_what_is_none(body: bytes) -> None:
     assert opened(body) is None
