@@ -7,7 +7,7 @@ from pathlib import Path
 from agenthive.authoring.dialect import SHAPES
 from agenthive.authoring.generate import main
 from agenthive.authoring.reference import reference_markdown
-from agenthive.authoring.schema import schema_text
+from agenthive.authoring.schema import SCHEMA_FILE, schema_text
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -27,7 +27,7 @@ def test_page_names_every_key() -> None:
 
 
 def test_generator_writes_the_three_files(tmp_path: Path) -> None:
-    main(tmp_path / "pages")
+    main(tmp_path / "pages", tmp_path)
     assert (tmp_path / "pages" / "workflow.md").read_text() == reference_markdown()
     assert (tmp_path / "pages" / "settings.md").is_file()
-    assert schema_text().startswith("{")
+    assert (tmp_path / SCHEMA_FILE).read_text() == schema_text()

@@ -14,9 +14,9 @@ from agenthive.authoring.schema import SCHEMA_FILE, schema_text
 from agenthive.settings import settings_markdown
 
 
-def main(docs: Path) -> None:
-    """Write the schema next to this file and the pages into ``docs``."""
-    Path(__file__).with_name(SCHEMA_FILE).write_text(schema_text(), "utf-8")
+def main(docs: Path, package: Path = Path(__file__).parent) -> None:
+    """Write the schema into ``package`` and the pages into ``docs``."""
+    package.joinpath(SCHEMA_FILE).write_text(schema_text(), "utf-8")
     docs.mkdir(parents=True, exist_ok=True)
     (docs / "workflow.md").write_text(reference_markdown(), "utf-8")
     (docs / "settings.md").write_text(settings_markdown(), "utf-8")

@@ -148,13 +148,14 @@ class ReadyQueue:
 
     def _queue(self, share: Share) -> None:
         """Give the run a turn, if it has something to start, room for it, and no turn as good."""
-        if share.used >= share.capacity:
+        # A turn that is valid is as good as any: `offer` takes a better one.
+        if share.used >= share.capacity or share.turn is not NO_TURN:
             return
         best = 0
         for heap in share.heaps.values():
             if heap and heap[0][0] < best:
                 best = heap[0][0]
-        if best < share.turn[0]:
+        if best:
             self._take_turn(share, best)
 
     def _take_turn(self, share: Share, best: int) -> None:

@@ -369,7 +369,7 @@ class Driver(Obeying):
             return False
         call = action.call
         live = self.runs.get(call.run)
-        if live is None or (call.task, call.attempt) not in live.stopping:
+        if live is None or not live.stopping or (call.task, call.attempt) not in live.stopping:
             return False
         self.stopped(now, call.run, call.task, call.attempt)
         return True

@@ -104,7 +104,7 @@ class Live:
     def _snapshot(self, batch: Batch) -> str:
         """Make a snapshot if one is due: all facts so far are in a batch."""
         state = self.state
-        if state.status in CLOSED or not snapshots.due(state, self._every):
+        if not snapshots.due(state, self._every) or state.status in CLOSED:
             return ""
         return snapshots.freeze(state, batch)
 

@@ -167,8 +167,10 @@ def _enter(
     state.since[task] = at
     state.counts[old] -= 1
     state.counts[new] += 1
-    if (old in OPEN) is not (new in OPEN) or state.stopping:
+    if state.stopping:
         state.open += state.counts_as_open(new) - state.counts_as_open(old)
+    else:
+        state.open += (new in OPEN) - (old in OPEN)
     if old is _BLOCKED or old is _UNKNOWN:
         LEAVING[old](state, task)
     entered = _ENTRIES.get(new)
@@ -229,9 +231,8 @@ def _run_event(state: RunState, event: ev.RunEvent, out: Out) -> None:
     if isinstance(event, ev.RunStarted):
         state.started = event.at
         waiting = TaskState.WAITING
-        free = (i for i in range(state.graph.tasks) if not state.pending[i])
-        touched.extend(i for i in free if state.state[i] is waiting)
-        touched.reverse()
+        free = [i for i, count in enumerate(state.pending[: state.graph.tasks]) if not count]
+        touched += [i for i in reversed(free) if state.state[i] is waiting]
         _set_deadline(state, out)
     elif isinstance(event, ev.RunResumed):
         # Who waited for somebody before the process ended has waited all the time since.

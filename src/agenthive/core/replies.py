@@ -29,7 +29,8 @@ def vetted(reply: Reply) -> Reply:
     try:
         if reply.fault is not None:
             return Reply(fault=_fault(reply.fault), usage=usage)
-        return Reply(result=_plain(reply.result), usage=usage, cached=_text(reply.cached))
+        cached = _text(reply.cached) if reply.cached else ""
+        return Reply(result=_plain(reply.result), usage=usage, cached=cached)
     except Exception as error:
         what = f"the reply is not JSON: {type(error).__name__}: {_text(error)[:200]}"
         return Reply(fault=Fault(kind="invalid_reply", message=what, counts=False), usage=usage)

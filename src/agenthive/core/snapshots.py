@@ -128,7 +128,8 @@ _decode = msgspec.json.Decoder(_Frozen)
 
 def due(state: RunState, every: int) -> bool:
     """Whether it is time for a snapshot."""
-    return state.seq - state.snapshot >= max(every, len(state.state))
+    since = state.seq - state.snapshot
+    return since >= every and since >= len(state.state)
 
 
 def freeze(state: RunState, batch: Batch) -> str:

@@ -161,9 +161,10 @@ class Calls:
             reply = Reply(fault=Fault(kind=kind, message=message, counts=False))
         finally:
             del self._calls[key]
-            for timer in (call.expiry, call.silence):
-                if timer is not None:
-                    timer.cancel()
+            if call.expiry is not None:
+                call.expiry.cancel()
+            if call.silence is not None:
+                call.silence.cancel()
         self._heard(key, reply)
 
     async def _reply(self, key: CallId, call: _Call) -> Reply:

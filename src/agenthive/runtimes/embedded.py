@@ -270,7 +270,7 @@ class EmbeddedRuntime:
         else:
             self.driver.reply(now, run, task, attempt, vetted(reply), self._dice())
         self._heard += 1
-        if self._calls and self._heard < EARLY:
+        if self._heard < EARLY and self._calls:
             self._poke()
         else:
             # Nothing else is under way, or there is enough to write while the rest comes in.

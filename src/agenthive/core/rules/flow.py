@@ -142,8 +142,10 @@ def fell_short(state: RunState, task: int) -> bool:
 
 def abandoned(state: RunState, task: int) -> bool:
     """An item that has not begun, while another one has ended badly."""
+    if state.flow is None:
+        return False
     owner = state.graph.owner_of(task)
-    each = None if owner is None else _each(state, owner)
+    each = None if owner is None else state.flow.each.get(owner)
     return each is not None and each.failed > 0
 
 
