@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+import msgspec
+
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
 from agenthive.core.flow import Each, Rounds
-from agenthive.core.nodes import EVALUATED, PLAIN, RECONCILE, Node, Step
+from agenthive.core.nodes import EVALUATED, PLAIN, RECONCILE, UNDO, Node, Step
 from agenthive.core.notes import keep_result
 from agenthive.core.ports import Fault
 from agenthive.core.rules.flow import it_did_not, it_happened
 from agenthive.core.run_state import RunState
-from agenthive.core.states import TaskState
+from agenthive.core.states import RunStatus, TaskState
 
 Out: TypeAlias = "list[cmd.RunCommand]"
 Entry: TypeAlias = Callable[[RunState, int, list[int], Out], None]
@@ -157,6 +159,9 @@ def succeeded(state: RunState, task: int, touched: list[int], out: Out) -> None:
         _derive_result(state, task, node)
     if node.undo is not None:
         state.ended.append(task)
+        if state.status is RunStatus.COMPENSATING:
+            # Somebody found out only now that it has acted: it is undone next.
+            state.to_undo.append(undo_of(state, task))
     free_dependents(state, task, touched)
     forget(state, task)
     if task >= graph.tasks:
@@ -353,6 +358,18 @@ def _undo_ended(state: RunState, task: int, touched: list[int], *, well: bool) -
     assert owner is not None
     touched.append(owner)
     next_undo(state, touched)
+
+
+def undo_of(state: RunState, task: int) -> int:
+    """The compensation of a task; that of an item or a round is made now."""
+    undo = state.graph.undo.get(task)
+    if undo is None:
+        pattern = state.graph.nodes[task].undo
+        assert pattern is not None
+        node = msgspec.structs.replace(pattern, undoes=task)
+        undo = state.grow(task, node, state.graph.keys[task] + UNDO, new=TaskState.DORMANT)
+        state.graph.undo[task] = undo
+    return undo
 
 
 def next_undo(state: RunState, touched: list[int]) -> None:

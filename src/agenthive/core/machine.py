@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-import msgspec
-
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
 from agenthive.core.entries import (
@@ -25,8 +23,8 @@ from agenthive.core.entries import (
     next_undo,
     other_ended,
     tolerated,
+    undo_of,
 )
-from agenthive.core.nodes import UNDO
 from agenthive.core.notes import NOTES, Note, child_waiting, keep_result
 from agenthive.core.rules import stopping
 from agenthive.core.run_state import INPUTS, RunState
@@ -361,19 +359,7 @@ def _enter_run(state: RunState, at: int, out: Out) -> None:
         # The author's tasks are over: what a compensation leaves unknown keeps nothing open.
         state.stopping = True
         undoable = [i for i in state.ended if state.state[i] is TaskState.SUCCEEDED]
-        state.to_undo = [_undo_of(state, i) for i in undoable]
+        state.to_undo = [undo_of(state, i) for i in undoable]
         touched: list[int] = []
         next_undo(state, touched)
         _settle_tasks(state, touched, at, out)
-
-
-def _undo_of(state: RunState, task: int) -> int:
-    """The compensation of a task; that of an item or a round is made now."""
-    undo = state.graph.undo.get(task)
-    if undo is None:
-        pattern = state.graph.nodes[task].undo
-        assert pattern is not None
-        node = msgspec.structs.replace(pattern, undoes=task)
-        undo = state.grow(task, node, state.graph.keys[task] + UNDO, new=TaskState.DORMANT)
-        state.graph.undo[task] = undo
-    return undo

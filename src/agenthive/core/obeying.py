@@ -35,7 +35,7 @@ from agenthive.core.values import SECOND, Micros
 from agenthive.errors import ConfigurationError, ExpressionError
 
 # Looked up once: in Python 3.11 that costs more than comparing with them.
-_RUNNING, _PURE = TaskState.RUNNING, Effect.NONE
+_READY, _RUNNING, _PURE = TaskState.READY, TaskState.RUNNING, Effect.NONE
 
 STOPPED = Fault(kind="cancelled", message="stopped", counts=False)
 """What the breaker hears of a call that was stopped."""
@@ -125,8 +125,9 @@ class Obeying:
     def _offer(self, live: Live, index: int, now: Micros) -> None:
         graph = live.state.graph
         node = graph.nodes[index]
-        if live.missing and node.agent.name in live.missing:
-            detail = live.missing[node.agent.name]
+        detail = live.missing.get(node.agent.name) if live.missing else None
+        # What stops the run may have come first, in the same step: then nobody waits.
+        if detail is not None and live.state.state[index] is _READY:
             blocked = ev.TaskBlocked(at=now, task=graph.keys[index], reason="agent", detail=detail)
             self._apply(live, blocked, now)
         else:

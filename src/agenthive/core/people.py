@@ -145,6 +145,8 @@ def resolved(
         raise Conflict(f"'{outcome}' is no outcome; there are {', '.join(OUTCOMES)}")
     if state.state[task] is not TaskState.UNKNOWN_OUTCOME:
         raise Conflict(f"task '{key}' is {state.state[task]}: its outcome is not unknown")
+    if state.graph.nodes[task].undoes is not None:
+        raise Conflict(f"'{key}' has undone something or not: the run goes on without knowing")
     return ev.TaskResolved(
         at=now, task=key, attempt=state.attempts[task], outcome=outcome, result=result,
         actor=actor, reason=reason,

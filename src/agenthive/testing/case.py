@@ -7,6 +7,7 @@ hide here.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -105,21 +106,33 @@ class Case:
 
     def succeeded(self, run: str) -> dict[int, str]:
         """Number of a fact -> the task that it made succeed: its call, or what was found out."""
-        found: dict[int, str] = {}
+        return {i: task for i, task, how in self._found_out(run) if how == "succeeded"}
+
+    def _found_out(self, run: str) -> Iterator[tuple[int, str, str]]:
+        """(number of a fact, task, what it says came of it: succeeded, failed, retry).
+
+        An answer counts for the question that is open: one after each decision to try again.
+        """
+        again: Counter[str] = Counter()
         decided: set[str] = set()
         for i, event in enumerate(self.journal.get(run, ())):
             kind, task = event["type"], event.get("task", "")
+            about, verdict = asked_about(task), verdict_of(event)
             if kind == "task.started":
                 decided.discard(task)
             elif kind == "task.resolved":
                 decided.add(task)
-                if event["outcome"] == "succeeded":
-                    found[i] = task
-            elif acted(event) and asked_about(task) not in decided:
-                found[i] = asked_about(task)
-            elif kind == "task.succeeded" and not asked_about(task):
-                found[i] = task
-        return found
+                again[task] += event["outcome"] == "retry"
+                yield i, task, event["outcome"]
+            elif kind == "task.succeeded" and not about:
+                yield i, task, "succeeded"
+            elif (
+                verdict is not None
+                and about not in decided
+                and int(task.removeprefix(about + RECONCILE) or 1) == again[about] + 1
+            ):
+                again[about] += not verdict
+                yield i, about, "succeeded" if verdict else "retry"
 
     def last(self, run: str) -> dict[str, str]:
         """Task -> the type of the last event that decided about it.
@@ -154,7 +167,7 @@ class Case:
 
     def retries_decided(self, run: str, task: str) -> int:
         """How often it was found out that a call of unknown outcome may be made again."""
-        return sum(_says_again(event, task) for event in self.journal.get(run, ()))
+        return sum((of, how) == (task, "retry") for _, of, how in self._found_out(run))
 
 
 def asked_about(key: str) -> str:
@@ -169,15 +182,3 @@ def verdict_of(event: Event) -> bool | None:
     told = event.get("result")
     happened = told.get("happened") if isinstance(told, dict) else told
     return happened if isinstance(happened, bool) else None
-
-
-def acted(event: Event) -> bool:
-    """Whether it was found out that a call has acted, by asking."""
-    return verdict_of(event) is True
-
-
-def _says_again(event: Event, task: str) -> bool:
-    """Somebody decided so, or who was asked said that it has not happened."""
-    if event.get("outcome") == "retry":
-        return bool(event["task"] == task)
-    return asked_about(event.get("task", "")) == task and verdict_of(event) is False

@@ -401,6 +401,7 @@ def _compensations(case: Case) -> Iterator[str]:
     for run, events in case.journal.items():
         order: list[str] = []
         undone: list[str] = []
+        told = {event["task"] for event in events if event["type"] == "task.resolved"}
         well = case.succeeded(run)
         for i, event in enumerate(events):
             if i in well and not well[i].endswith(UNDO):
@@ -414,9 +415,11 @@ def _compensations(case: Case) -> Iterator[str]:
             continue
         due = [task for task in reversed(order) if task + UNDO in tasks]
         status = _status(case, run)
-        if undone != due[: len(undone)]:
+        # What somebody said late that it had acted may come after what was under way by then.
+        strict = [[task for task in names if task not in told] for names in (undone, due)]
+        if strict[0] != strict[1][: len(strict[0])]:
             yield f"{run}: compensated in the wrong order: {undone}, not {due}"
-        if status in ("compensated", "compensation_failed") and undone != due:
+        if status in ("compensated", "compensation_failed") and sorted(undone) != sorted(due):
             yield f"{run}: {status}, but not everything was undone"
         if status == "failed" and due:
             yield f"{run}: failed without compensating {due}"
