@@ -88,11 +88,11 @@ class Remains:
             self.succeeded("then", 1),
         ]
         self.hive: list[Event] = [
-            {"type": "hive.run_closed", "run": "once.9", "status": "completed"}
+            {"type": "hive.run_closed", "run": "once.11", "status": "completed"}
         ]
         self.ledger: list[list[Event]] = [[], [self.begin("acts", 1), self.begin("then", 1)]]
         self.ledger[1][1]["dependencies"] = {"acts": "acts of attempt 1"}
-        self.told: list[list[Event]] = [[{"what": "accepted", "run": "once.9"}], []]
+        self.told: list[list[Event]] = [[{"what": "accepted", "run": "once.11"}], []]
 
     @staticmethod
     def started(task: str, attempt: int) -> Event:
@@ -105,20 +105,20 @@ class Remains:
 
     @staticmethod
     def begin(task: str, attempt: int) -> Event:
-        line = {"what": "begin", "run": "once.9", "task": task, "attempt": attempt, "key": task}
+        line = {"what": "begin", "run": "once.11", "task": task, "attempt": attempt, "key": task}
         return line | {"dependencies": {}}
 
     def judged(self, folder: Path) -> list[str]:
         (folder / "home").mkdir(parents=True)
         (folder / "kill1").mkdir()
-        self._journal(folder / "kill1" / "journal.db", {"once.9": self.killed})
-        whole = {"once.9": self.stream, "hive": self.hive}
+        self._journal(folder / "kill1" / "journal.db", {"once.11": self.killed})
+        whole = {"once.11": self.stream, "hive": self.hive}
         self._journal(folder / "home" / "journal.db", whole)
         for name, lives in (("ledger", self.ledger), ("told", self.told)):
             lines = [line for n, life in enumerate(lives)
                      for line in ({"what": "life", "number": n}, *life)]  # fmt: skip
             (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return [line for line in judge(folder, "crowd") if "once.9" in line]
+        return [line for line in judge(folder, "crowd") if "once.11" in line]
 
     @staticmethod
     def _journal(path: Path, streams: dict[str, list[Event]]) -> None:
@@ -137,7 +137,7 @@ def _forget_an_intent(remains: Remains) -> None:
 
 
 def _cancel(remains: Remains) -> None:
-    remains.told[1].append({"what": "cancelled", "run": "once.9"})
+    remains.told[1].append({"what": "cancelled", "run": "once.11"})
 
 
 def _stay_open(remains: Remains) -> None:
@@ -146,7 +146,7 @@ def _stay_open(remains: Remains) -> None:
 
 def _wait_for_nothing(remains: Remains) -> None:
     remains.hive = []
-    remains.told[1].append({"what": "waits", "run": "once.9", "why": [["then", "outcome"]]})
+    remains.told[1].append({"what": "waits", "run": "once.11", "why": [["then", "outcome"]]})
 
 
 def _call_unasked(remains: Remains) -> None:

@@ -10,7 +10,11 @@ from typing import NamedTuple
 
 
 class Task(NamedTuple):
-    """One task. ``do`` is what its agent does: see `subject.py`. ``undo``: it can be undone."""
+    """One task. ``do`` is what its agent does: see `subject.py`. ``undo``: it can be undone.
+
+    ``around`` is what stands around its call: people are asked (`ASK`), it is done for `ITEMS`
+    items (`EACH`), or there is no call and it only waits, for a signal of its name or for a time.
+    """
 
     name: str
     after: tuple[str, ...] = ()
@@ -20,6 +24,7 @@ class Task(NamedTuple):
     agent: str = "a"
     timeout: float | None = None
     undo: bool = False
+    around: str = ""
 
 
 class Flow(NamedTuple):
@@ -45,10 +50,12 @@ class Scenario(NamedTuple):
 AGENTS = {"a": None, "narrow": 1}
 """Name -> how many calls it takes at once."""
 UNDO = "#undo"
+ASK, SIGNAL, NAP, EACH = "ask", "signal", "nap", "each"
+ITEMS = 5
 NARROW_FLOW = Flow("completed", tuple(Task(f"n{n}", do="slow", agent="narrow") for n in range(3)))
 
 FLOWS = {
-    # The five that every crash point is tried in.
+    # Those that every crash point is tried in.
     "chain": Flow(
         "completed",
         (
@@ -100,6 +107,26 @@ FLOWS = {
         ),
         strategy="partial_completion_allowed",
     ),
+    "people": Flow(
+        "completed",
+        (
+            Task("draft"),
+            *(Task(f"pay{n}", ("draft",), effect="once", around=ASK) for n in range(3)),
+            Task("look", ("draft",), effect="none", around=ASK),
+            Task("hear", ("draft",), around=SIGNAL),
+            Task("nap", ("draft",), around=NAP),
+            Task("end", ("pay0", "pay1", "pay2", "look", "hear", "nap")),
+        ),
+    ),
+    "items": Flow(
+        "completed",
+        (
+            Task("list"),
+            Task("every", ("list",), do="slow", effect="keyed", around=EACH),
+            Task("sum", ("every",)),
+        ),
+        max_parallel=3,
+    ),
     # What else can happen, a little of each.
     "diamond": Flow(
         "completed",
@@ -136,10 +163,10 @@ FLOWS = {
 }
 """An empty ``ends``: its outcome is never known, it ends up waiting for somebody."""
 
-REFERENCE = ("chain", "fan", "both", "undo", "part")
+REFERENCE = ("chain", "fan", "both", "undo", "part", "people", "items")
 MIXED = (
     "diamond", "flaky", "asked", "never", "slots", "narrow", "saga", "stop", "cancel", "once",
-    "hangs", "last",
+    "hangs", "people", "items", "last",
 )  # fmt: skip
 CROWD = 50
 _KINDS = (*REFERENCE, "cancel", "diamond", "flaky", "stop", "once")

@@ -15,7 +15,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from tests.lab.kills.flows import AGENTS, SCENARIOS, UNDO, Flow, Task, flow_of
+from tests.lab.kills.flows import (
+    AGENTS,
+    ASK,
+    EACH,
+    ITEMS,
+    NAP,
+    SCENARIOS,
+    SIGNAL,
+    UNDO,
+    Flow,
+    Task,
+    flow_of,
+)
 
 Event = dict[str, Any]
 Journal = dict[str, list[Event]]
@@ -65,7 +77,8 @@ class Case:
     def task(self, run: str, key: str) -> Task:
         """The task with that key; what undoes one is a task of its own."""
         name = key.removesuffix(UNDO)
-        [found] = [task for task in self.runs[run].tasks if task.name == name]
+        owner = name.partition("[")[0]
+        [found] = [task for task in self.runs[run].tasks if task.name == owner]
         return found if name == key else Task(key, tries=3)
 
     def begun(self) -> Iterator[tuple[int, Event, Task]]:
@@ -108,6 +121,10 @@ def _broke(case: Case) -> Iterator[str]:
 def _acknowledged_is_kept(case: Case) -> Iterator[str]:
     """At every kill, and at the end, the journal holds what was acknowledged before."""
     acknowledged: list[Event] = []
+    recorded = {
+        "agreed": ("task", "task.approval_given"),
+        "signalled": ("id", "run.signal_received"),
+    }
     for number, life in enumerate(case.told):
         acknowledged += life
         for journal in (case.after(number), case.journal):
@@ -117,6 +134,11 @@ def _acknowledged_is_kept(case: Case) -> Iterator[str]:
                     yield f"{line['run']}: accepted, and not in the journal"
                 if line["what"] == "cancelled" and "run.cancel_requested" not in kinds:
                     yield f"{line['run']}: cancel acknowledged, and not in the journal"
+                if line["what"] in recorded:
+                    field, kind = recorded[line["what"]]
+                    wanted = {"type": kind, field: line["task"]}.items()
+                    if not any(wanted <= event.items() for event in journal.get(line["run"], ())):
+                        yield f"{line['run']}/{line['task']}: {kind} acknowledged, not written"
 
 
 def _nothing_is_taken_back(case: Case) -> Iterator[str]:
@@ -217,19 +239,69 @@ def _results(case: Case) -> Iterator[str]:
                 yield f"{run}/{event['task']}: the result of another attempt counts"
     for _, line, task in case.begun():
         for dep, value in line["dependencies"].items():
-            recorded = results.get((line["run"], dep))
+            recorded = _result(case, results, line["run"], dep)
             if task.effect != "none" and value != recorded:
                 yield f"{line['run']}/{line['task']}: was given {value} of {dep}, not {recorded}"
+
+
+def _result(case: Case, results: dict[tuple[str, str], Any], run: str, name: str) -> Any:
+    """What a task gave: its call, its items in order, the signal's data, the time that came."""
+    around = case.task(run, name).around
+    if around == NAP:
+        return {"at": next(e["at"] for e in case.events(run, "task.woke") if e["task"] == name)}
+    if around == EACH:
+        return [results.get((run, f"{name}[{n}]")) for n in range(ITEMS)]
+    return f"for {name}" if around == SIGNAL else results.get((run, name))
 
 
 def _order(case: Case) -> Iterator[str]:
     for run in case.runs:
         done: set[str] = set()
-        for event in case.events(run, "task.started", "task.succeeded"):
-            if event["type"] == "task.succeeded":
-                done.add(event["task"])
-            elif not done.issuperset(case.task(run, event["task"]).after):
+        for event in case.journal.get(run, ()):
+            done |= _done_by(case, run, event, done)
+            started = event["type"] == "task.started"
+            if started and not done.issuperset(case.task(run, event["task"]).after):
                 yield f"{run}/{event['task']}: started before what it depends on"
+
+
+def _done_by(case: Case, run: str, event: Event, done: set[str]) -> set[str]:
+    """The tasks that are done with this fact."""
+    if event["type"] == "run.signal_received":
+        return {event["name"]}
+    if event["type"] == "task.woke" and case.task(run, event["task"]).around == NAP:
+        return {event["task"]}
+    if event["type"] != "task.succeeded":
+        return set()
+    owner = event["task"].partition("[")[0]
+    items = {f"{owner}[{n}]" for n in range(ITEMS)} - {event["task"]}
+    whole = owner != event["task"] and items <= done
+    return {event["task"], owner} if whole else {event["task"]}
+
+
+def _agreed_before(case: Case) -> Iterator[str]:
+    """What people are asked about is called only as they agreed to it, once that is on disk."""
+    for life, line, task in case.begun():
+        if task.around != ASK:
+            continue
+        events = [e for e in case.after(life).get(line["run"], ()) if e.get("task") == task.name]
+        asked = [e for e in events if e["type"] == "task.approval_requested"]
+        given = [e for e in events if e["type"] == "task.approval_given" and e["approved"]]
+        if not asked or not given or asked[-1]["digest"] != given[-1]["digest"]:
+            yield f"{line['run']}/{task.name}: called, and nobody had agreed on disk"
+        elif asked[-1]["payload"]["parameters"] != line["given"]:
+            yield f"{line['run']}/{task.name}: called with {line['given']}, not what was agreed to"
+
+
+def _said_once(case: Case) -> Iterator[str]:
+    """What people said counts once, however often it is sent."""
+    for run in case.runs:
+        said = Counter(
+            (event["type"], event.get("task") or event.get("id"))
+            for event in case.events(run, "task.approval_given", "run.signal_received")
+        )
+        for what, times in said.items():
+            if times > 1:
+                yield f"{run}: {what} counted {times} times"
 
 
 def _slots(case: Case) -> Iterator[str]:
@@ -290,5 +362,5 @@ def _stopped_is_stopped(case: Case) -> Iterator[str]:
 CHECKS: tuple[Callable[[Case], Iterator[str]], ...] = (
     _broke, _acknowledged_is_kept, _nothing_is_taken_back, _everything_ends, _intent_before_call,
     _keys_are_stable, _once_is_once, _repeated_was_in_flight, _done_is_done, _results, _order,
-    _slots, _tries, _undone_in_reverse, _stopped_is_stopped,
+    _agreed_before, _said_once, _slots, _tries, _undone_in_reverse, _stopped_is_stopped,
 )  # fmt: skip

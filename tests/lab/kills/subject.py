@@ -11,6 +11,7 @@ FOLDER/told. Answers one JSON line for each line read. It judges nothing: `oracl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import select
@@ -27,6 +28,7 @@ import apsw
 
 from agenthive.agents.directory import Directory
 from agenthive.core.driver import Driver
+from agenthive.core.flow_spec import ApprovalSpec, EachSpec, WaitSpec
 from agenthive.core.policies.breaker import BreakerPolicy
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.core.ports import Batch, Call, Fault, Reply
@@ -38,10 +40,21 @@ from agenthive.core.spec import (
     TaskSpec,
     WorkflowSpec,
 )
-from agenthive.errors import RunNotFound, StoreUnavailable
+from agenthive.errors import NotFound, RunNotFound, StoreUnavailable
 from agenthive.hive import Hive
 from agenthive.stores.sqlite import SqliteStore
-from tests.lab.kills.flows import AGENTS, SCENARIOS, Flow, Task, flow_of
+from tests.lab.kills.flows import (
+    AGENTS,
+    ASK,
+    EACH,
+    ITEMS,
+    NAP,
+    SCENARIOS,
+    SIGNAL,
+    Flow,
+    Task,
+    flow_of,
+)
 
 STUCK = 3
 FILES = {"open", "os.mkdir", "os.rename", "os.remove", "os.truncate", "os.chmod", "socket.bind"}
@@ -86,6 +99,10 @@ def spec_of(flow: Flow) -> WorkflowSpec:
 
 
 def _task(task: Task) -> TaskSpec:
+    if task.around == SIGNAL:
+        return TaskSpec(name=task.name, depends_on=task.after, wait_for=WaitSpec(signal=task.name))
+    if task.around == NAP:
+        return TaskSpec(name=task.name, depends_on=task.after, delay=0.02)
     return TaskSpec(
         name=task.name,
         agent=task.agent,
@@ -95,6 +112,9 @@ def _task(task: Task) -> TaskSpec:
         retry=soon(task.tries),
         timeout=task.timeout,
         compensate=UNDOING if task.undo else None,
+        parameters={"for": task.name} if task.around == ASK else {},
+        approval=ApprovalSpec(message="May it?") if task.around == ASK else None,
+        for_each=EachSpec(items=list(range(ITEMS))) if task.around == EACH else None,
     )
 
 
@@ -159,7 +179,7 @@ class Life:
         """The agent. Its effect is the line `acted`."""
         about = {"run": call.run, "task": call.task, "attempt": call.attempt, "key": call.key}
         self.point()
-        self.write("begin", dependencies=call.dependencies, **about)
+        self.write("begin", dependencies=call.dependencies, given=call.parameters, **about)
         try:
             return await self._do(call, about)
         finally:
@@ -216,7 +236,23 @@ class Life:
             self.point()
         if flow_of(run).ends == "cancelled":
             await self.cancel(hive, run)
+        if any(task.around in (ASK, SIGNAL) for task in flow_of(run).tasks):
+            await self.help(hive, run)
         await hive.wait(run)
+
+    async def help(self, hive: Hive, run: str) -> None:
+        """Send the signals that are waited for, and agree to all that is asked."""
+        for task in flow_of(run).tasks:
+            if task.around == SIGNAL and not self.was("signalled", run=run, task=task.name):
+                with contextlib.suppress(NotFound):  # the run ended before this was told
+                    await hive.signal(run, task.name, f"for {task.name}", id=task.name)
+                self.tell("signalled", run=run, task=task.name)
+                self.point()
+        while str(await hive.ended(run)) == "waiting" and (asked := await hive.approvals(run)):
+            for one in asked:
+                await hive.approve(run, one.task, digest=one.digest)
+                self.tell("agreed", run=run, task=one.task, digest=one.digest)
+                self.point()
 
     async def cancel(self, hive: Hive, run: str) -> None:
         if self.was("cancelled", run=run):

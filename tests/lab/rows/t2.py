@@ -35,7 +35,8 @@ HUNT = 60
 BY_KILLS = {
     "acknowledge_before_commit", "act_before_intent", "compensate_in_order",
     "end_before_compensating", "forget_a_result", "forget_after_refuse", "ignore_cancel",
-    "ignore_stop", "lose_a_cancel", "lose_a_timer", "losses_count_as_attempts", "new_key_on_retry",
+    "ignore_stop", "lose_a_cancel", "lose_a_timer", "lose_a_verdict", "lose_an_early_signal",
+    "losses_count_as_attempts", "new_key_on_retry", "one_key_for_all_items",
     "overrun_agent_slots", "overrun_run_slots", "retry_once_after_a_crash",
     "retry_once_after_a_time_out", "retry_too_soon", "skip_a_started_task",
     "start_a_dependent_early", "start_after_a_failure", "take_over_nothing_queued",
