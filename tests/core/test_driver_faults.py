@@ -59,6 +59,23 @@ def test_a_refused_batch_takes_in_nothing_of_the_next_one() -> None:
     assert [e.run for e in bench.hive() if isinstance(e, ev.RunClosed)] == ["old"]
 
 
+def test_a_withdrawn_run_leaves_its_slot_to_who_waits() -> None:
+    bench = Bench(max_calls=1)
+    bench.submit(flow(task("a")), "open")
+    batch = bench.decide()
+    assert batch is not None
+    bench.commit(batch)
+    bench.crash()
+    bench.submit(flow(task("a", priority=10)), "new")
+    batch = bench.decide()
+    assert batch is not None
+    assert bench.driver.withdraw(batch)
+    bench.commit(batch)
+    assert bench.driver.has_more
+    bench.turn()
+    assert bench.open_calls() == ["open/a"]
+
+
 def test_a_withdrawn_run_gives_its_probe_back() -> None:
     policy = BreakerPolicy(failure_threshold=1, recovery_timeout=9)
     spec = flow(task("a", retry=NO_RETRY), agents=[agent(circuit_breaker=policy)])

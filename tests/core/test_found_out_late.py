@@ -1,7 +1,4 @@
-"""What somebody finds out about a call while its run is being stopped or undone.
-
-Each was found by a simulation of the seed that stands beside it.
-"""
+"""What somebody finds out about a call while its run is being stopped or undone."""
 
 from __future__ import annotations
 
@@ -10,15 +7,9 @@ import pytest
 from agenthive.core.flow_spec import ReconcileSpec
 from agenthive.core.spec import Effect
 from agenthive.errors import Conflict
-from agenthive.testing.simulation import simulate_seed
 from tests.core.rig import FINAL, Bench, flow, task, undo
 
 ONCE = Effect.ONCE
-
-
-@pytest.mark.parametrize("seed", [28518, 37362, 52750, 54791, 65842, 71877, 80251])
-def test_seeds_that_failed(seed: int) -> None:
-    assert simulate_seed(seed).violations == []
 
 
 def lost(*outcomes: str) -> Bench:

@@ -344,6 +344,7 @@ class Driver(Obeying):
         self.schedules.ended(run)
         self._queued.pop(run, None)
         self.active -= live.state.takes_slot
+        self._unpicked = True  # its slots are free, and this turn has looked for some already
 
     def next_wake(self) -> Micros | None:
         """When `decide` has something to do though nothing is reported (hive time)."""

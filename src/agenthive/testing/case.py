@@ -18,6 +18,8 @@ UNDO: Final = "#undo"
 RECONCILE: Final = "#reconcile"
 MADE: Final = re.compile(r"(?P<of>.+)(?P<mark>\[\d+\]|~\d+|#undo|#reconcile\d*)")
 """The key of a task that was made while the run went: an item, a round, what was done about it."""
+MOST_LOSSES: Final = 100
+"""Whose process ended during the call more often than that is given up."""
 WAITS: Final = frozenset({"approval", "wait_for", "workflow", "delay", "until"})
 NO_DECISION: Final = frozenset({"task.late_reply", "task.approval_refused"})
 AROUND: Final = frozenset({"when", "delay", "until", "wait_for", "approval", "for_each",
@@ -134,17 +136,27 @@ class Case:
                 again[about] += not verdict
                 yield i, about, "succeeded" if verdict else "retry"
 
+    def failed(self, run: str) -> set[int]:
+        """Numbers of the facts after which a task's call has failed, for now or for good."""
+        losses: Counter[str] = Counter()
+        found = set()
+        for i, event in enumerate(self.journal.get(run, ())):
+            losses[event.get("task", "")] += event["type"] == "task.lost"
+            lost = event["type"] == "task.lost" and losses[event["task"]] > MOST_LOSSES
+            if lost or event["type"] == "task.failed" or event.get("outcome") == "failed":
+                found.add(i)
+        return found
+
     def last(self, run: str) -> dict[str, str]:
         """Task -> the type of the last event that decided about it.
 
         What was found out about a call of unknown outcome counts as if the call had said so.
         """
         found: dict[str, str] = {}
-        well = self.succeeded(run)
+        well, failed = self.succeeded(run), self.failed(run)
         for i, event in enumerate(self.journal.get(run, ())):
             if "task" in event and event["type"] not in NO_DECISION:
-                failed = event.get("outcome") == "failed"
-                found[event["task"]] = "task.failed" if failed else event["type"]
+                found[event["task"]] = "task.failed" if i in failed else event["type"]
             if i in well:
                 found[well[i]] = "task.succeeded"
         return found

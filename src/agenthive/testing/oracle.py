@@ -175,9 +175,9 @@ def _dependencies_first(case: Case) -> Iterator[str]:
     for run, events in case.journal.items():
         tasks = case.tasks(run)
         ended: dict[str, str] = {}
-        well = case.succeeded(run)
+        well, failed = case.succeeded(run), case.failed(run)
         for i, event in enumerate(events):
-            if event["type"] == "task.failed" or event.get("outcome") == "failed":
+            if i in failed:
                 ended[event["task"]] = "task.failed"
             elif i in well:
                 ended[well[i]] = "task.succeeded"
