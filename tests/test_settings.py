@@ -95,6 +95,22 @@ def test_lists_and_maps(world: dict[str, Any]) -> None:
     assert found.egress_allow == ("c:3", "d:4")
 
 
+def test_prices(world: dict[str, Any]) -> None:
+    assert Settings.load(**world).prices == {}
+    project_file(world, "[prices.bee]\ninput = 3\noutput = 15.5\n")
+    assert str(Settings.load(**world).prices["bee"]) == "3/15.5"
+    world["environ"]["AGENTHIVE_PRICES"] = "bee=1/2, x=y=0/0.1"
+    found = Settings.load(**world)
+    assert {name: str(price) for name, price in found.prices.items()} == {
+        "bee": "1.0/2.0",
+        "x=y": "0.0/0.1",
+    }
+    for wrong in ("bee", "bee=1", "bee=1/x", "bee=/", "bee=nan/1"):
+        world["environ"]["AGENTHIVE_PRICES"] = wrong
+        with pytest.raises(ConfigurationError, match="AGENTHIVE_PRICES: prices "):
+            Settings.load(**world)
+
+
 BAD = [
     ("max_rnus = 1\n", "no setting 'max_rnus'"),
     ("max_runs = 0\n", "max_runs must be 1 to 100,000"),

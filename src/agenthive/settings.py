@@ -18,6 +18,8 @@ import msgspec
 
 from agenthive.core.retention import FOREVER, Retention, by_class, span
 from agenthive.errors import ConfigurationError
+from agenthive.infra import price_list
+from agenthive.infra.price_list import PriceList
 from agenthive.infra.texts import is_text
 
 PROJECT_FILE: Final = "agenthive.toml"
@@ -26,7 +28,7 @@ _MAX_FILE: Final = 1 << 20
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """One setting. ``type`` is path, whole, choice, span, list or map; ``default`` as shown."""
+    """One setting. ``type``: path, whole, choice, span, list, map, prices. ``default`` as shown."""
 
     name: str
     type: str
@@ -81,6 +83,13 @@ SETTINGS: Final = (
         "environment `NAME=module:attribute,...`.",
     ),
     Setting(
+        name="prices", type="prices", default="empty",
+        doc="What models cost, before any published price: a table for each model with `input` and "
+        "`output`, also `cache_read`, `cache_write`, `cache_write_1h`, `as_of` and `tiers`, in US "
+        "dollars for 1,000,000 tokens (`per = \"1K\"` for 1,000). `[prices.default]` is for models "
+        "that no list knows. In the environment `MODEL=INPUT/OUTPUT,...`.",
+    ),
+    Setting(
         name="retention_completed", type="span", default=FOREVER,
         doc="How long runs that completed are kept; `agenthive gc` drops older ones.",
     ),
@@ -95,7 +104,7 @@ SETTINGS: Final = (
 )  # fmt: skip
 
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
-_Value = Path | int | str | tuple[str, ...] | dict[str, str]
+_Value = Path | int | str | tuple[str, ...] | dict[str, str] | PriceList
 
 
 class Settings:
@@ -168,6 +177,11 @@ class Settings:
     def agents(self) -> dict[str, str]:
         """NAME -> module:attribute."""
         return cast("dict[str, str]", self._values["agents"][0])
+
+    @property
+    def prices(self) -> PriceList:
+        """What models cost: model -> price."""
+        return cast("PriceList", self._values["prices"][0])
 
     @property
     def retention_completed(self) -> str:
@@ -273,7 +287,7 @@ class _Gathering:
             if project is not None:
                 return project.parent / ".agenthive"
             return self._xdg("XDG_DATA_HOME", ".local/share") / "agenthive"
-        if setting.type in ("list", "map"):
+        if setting.type in ("list", "map", "prices"):
             return () if setting.type == "list" else {}
         return _parse(setting, setting.default, self._folder)
 
@@ -293,6 +307,8 @@ def _parse(setting: Setting, value: object, base: Path) -> _Value:
             return str(value)
         case "list":
             return _list(value)
+        case "prices":
+            return price_list.parse(_short_prices(value) if isinstance(value, str) else value)
         case _:
             return _map(value)
 
@@ -338,6 +354,21 @@ def _map(value: object) -> dict[str, str]:
     return found
 
 
+def _short_prices(text: str) -> dict[str, dict[str, float]]:
+    """A price list as an environment variable has it: ``MODEL=INPUT/OUTPUT,...``."""
+    found: dict[str, dict[str, float]] = {}
+    for part in _list(text):
+        model, _, rates = part.rpartition("=")
+        given, slash, made = rates.partition("/")
+        try:
+            found[model.strip()] = {"input": float(given), "output": float(made)}
+        except ValueError:
+            slash = ""
+        if not slash:
+            raise ValueError(f"must be MODEL=INPUT/OUTPUT,...; {part[:60]!r} is not")
+    return found
+
+
 def settings_markdown() -> str:
     """The reference page of the settings, made from the table."""
     rows = "\n".join(
@@ -364,5 +395,6 @@ def _takes(setting: Setting) -> str:
         "path": "path",
         "list": "list, in the environment `a,b`",
         "map": "map",
+        "prices": "tables",
         "span": "such as `12h`, `30d`, `8w`, or `forever`",
     }[setting.type]

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.agents import anthropic, openai, prices
+from agenthive.agents import anthropic, openai
 from agenthive.agents.questions import Question, question_of
 from agenthive.core.ports import Reply, Usage
 from agenthive.core.spec import AgentSpec
@@ -25,10 +25,15 @@ def spec(endpoint: str = "http://127.0.0.1:9", **custom: Any) -> AgentSpec:
     return AgentSpec(name="model", type="ai_agent", endpoint=endpoint, custom_params=custom)
 
 
+def agent_of(vendor: str, endpoint: str = "http://127.0.0.1:9") -> Any:
+    """A vendor's agent, not opened."""
+    module = {"openai": openai, "anthropic": anthropic}[vendor]
+    return module.make(spec(endpoint), Secrets(), Egress())
+
+
 def body(vendor: str, endpoint: str = "http://127.0.0.1:9", **parameters: Any) -> dict[str, Any]:
     """What is sent for a chat completion."""
-    module = {"openai": openai, "anthropic": anthropic}[vendor]
-    agent: Any = module.make(spec(endpoint), Secrets(), Egress())
+    agent = agent_of(vendor, endpoint)
     found: dict[str, Any] = agent.body(question_of(asked(model="m", **parameters), spec()))
     return found
 
@@ -373,14 +378,3 @@ async def test_the_tier_makes_the_price() -> None:
     assert slow is not None
     assert quick is not None
     assert (quick.cost or 0) > (slow.cost or 0) > 0
-
-
-def test_prices() -> None:
-    usage = Usage(model="gpt-4o", input_tokens=1, output_tokens=1)
-    assert prices.cost(usage, "openai") == 12_500
-    assert prices.cost(usage, "https://api.openai.com/v1/chat/completions") == 12_500
-    assert prices.cost(msgspec.structs.replace(usage, cache_read_tokens=1), "openai") == 11_250
-    assert prices.cost(usage, "http://127.0.0.1:4010/v1") is None
-    assert prices.cost(usage, "nobody") is None
-    assert prices.cost(msgspec.structs.replace(usage, model="bee-1"), "openai") is None
-    assert prices.cost(msgspec.structs.replace(usage, cache_read_tokens=9), "openai") is None

@@ -17,6 +17,7 @@ import httpx2
 
 from agenthive.agents.base import BaseAgent, strict_json
 from agenthive.agents.chat import ChatAgent, Client, Said, ambient, count, part, words
+from agenthive.agents.prices import Prices
 from agenthive.agents.questions import Question, text_of
 from agenthive.core.ports import Usage
 from agenthive.core.spec import AgentSpec
@@ -99,9 +100,11 @@ class AnthropicAgent(ChatAgent):
         )
 
 
-def make(spec: AgentSpec, secrets: Secrets, egress: Egress) -> BaseAgent:
+def make(
+    spec: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
+) -> BaseAgent:
     """The agent for a spec."""
-    return AnthropicAgent(spec, secrets, egress)
+    return AnthropicAgent(spec, secrets, egress, prices)
 
 
 def base_of(endpoint: str) -> tuple[str, dict[str, str]]:

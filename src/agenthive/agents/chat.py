@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 import httpx2
 import msgspec
 
-from agenthive.agents import prices
 from agenthive.agents.base import (
     AgentResponse,
     AgentType,
@@ -33,6 +32,7 @@ from agenthive.agents.base import (
     status_fault,
     strict_json,
 )
+from agenthive.agents.prices import Prices
 from agenthive.agents.questions import Question, question_of
 from agenthive.core.ports import Call, Fault, Reply, Usage
 from agenthive.core.rules.outcome import INVALID
@@ -87,9 +87,11 @@ class ChatAgent(BaseAgent):
     omit: ClassVar[Any]
     """What the vendor's package takes for "not this header"."""
 
-    def __init__(self, config: AgentSpec, secrets: Secrets, egress: Egress) -> None:
+    def __init__(
+        self, config: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
+    ) -> None:
         super().__init__(config)
-        self._secrets, self._egress = secrets, egress
+        self._secrets, self._egress, self._prices = secrets, egress, prices or Prices()
         self._host = urlsplit(config.endpoint).netloc
         self._key_header = str(option(config, "idempotency_header", "Idempotency-Key"))
         self._max_body = int(option(config, "max_body", MAX_BODY))
@@ -143,7 +145,7 @@ class ChatAgent(BaseAgent):
             return self._opened
 
     def _open(self) -> Client:
-        prices.load()
+        self._prices.load()
         http = self._egress.client(self._max_body)
         http.event_hooks = {"request": [self._sign]}
         return self.open(http)
@@ -216,7 +218,7 @@ class ChatAgent(BaseAgent):
     def _price(self, usage: Usage, said: Said) -> NanoUSD | None:
         provider = option(self.config, "prices", None)
         where = str(provider) if provider else self.config.endpoint
-        return prices.cost(usage, where, context=said.context, hour_writes=said.hour_writes)
+        return self._prices.cost(usage, where, context=said.context, hour_writes=said.hour_writes)
 
     def _fault(self, error: Exception) -> Fault:
         response = getattr(error, "response", None)

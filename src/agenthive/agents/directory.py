@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from agenthive.agents.base import AgentType, BaseAgent
+from agenthive.agents.prices import Prices
 from agenthive.agents.python import FunctionAgent
 from agenthive.core.spec import AgentSpec, Effect
 from agenthive.errors import AgentUnavailable, ConfigurationError
@@ -34,20 +35,26 @@ KINDS: Final[Mapping[str, str]] = {
     AgentType.MCP_SERVER: "mcp",
     AgentType.HTTP_API: "http",
 }
-"""Type -> module of this room with a function ``make(spec, secrets, egress)``."""
+"""Type -> module of this room with a function ``make(spec, secrets, egress, prices)``."""
 
 
 class Directory:
     """Implements `core.ports.Agents`. ``secrets`` resolves references.
 
     ``guarded`` (server mode) lets calls reach public addresses only, and those in ``allow``
-    (``host:port``).
+    (``host:port``). ``prices`` say what models cost.
     """
 
     def __init__(
-        self, secrets: Secrets | None = None, *, guarded: bool = False, allow: Iterable[str] = ()
+        self,
+        secrets: Secrets | None = None,
+        *,
+        guarded: bool = False,
+        allow: Iterable[str] = (),
+        prices: Prices | None = None,
     ) -> None:
         self.secrets = secrets or Secrets()
+        self.prices = prices or Prices()
         self.guarded = guarded
         self.allow = tuple(allow)
         self._custom: dict[str, Any] = {}
@@ -149,7 +156,7 @@ class Directory:
             from agenthive.infra.egress import Egress
 
             egress = Egress(guarded=self.guarded, allow=self.allow)
-            made = _module(spec.type).make(spec, self.secrets, egress)
+            made = _module(spec.type).make(spec, self.secrets, egress, self.prices)
             assert isinstance(made, BaseAgent)
             return made
         if spec.type == AgentType.CUSTOM:

@@ -122,7 +122,7 @@ class HttpAgent(BaseAgent):
         await self._egress.close()
 
 
-def make(spec: AgentSpec, secrets: Secrets, egress: Egress) -> BaseAgent:
+def make(spec: AgentSpec, secrets: Secrets, egress: Egress, prices: object = None) -> BaseAgent:
     """The agent for a spec."""
     if urlsplit(spec.endpoint).scheme not in ("http", "https"):
         raise ConfigurationError(

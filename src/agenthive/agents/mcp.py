@@ -361,7 +361,7 @@ class Address:
         )
 
 
-def make(spec: AgentSpec, secrets: Secrets, egress: Egress) -> BaseAgent:
+def make(spec: AgentSpec, secrets: Secrets, egress: Egress, prices: object = None) -> BaseAgent:
     """The agent for a spec."""
     if problem := _problem(spec, egress):
         raise ConfigurationError(f"agent '{spec.name}': {problem}")

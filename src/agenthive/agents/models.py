@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agenthive.agents.base import AgentResponse, AgentType, BaseAgent, failed
+from agenthive.agents.prices import Prices
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec, Effect
 from agenthive.errors import ConfigurationError
@@ -37,9 +38,11 @@ class ModelAgent(BaseAgent):
 
     kind: ClassVar[str] = AgentType.AI_AGENT
 
-    def __init__(self, config: AgentSpec, secrets: Secrets, egress: Egress) -> None:
+    def __init__(
+        self, config: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
+    ) -> None:
         super().__init__(config)
-        self._secrets, self._egress = secrets, egress
+        self._secrets, self._egress, self._prices = secrets, egress, prices or Prices()
         self._vendors: dict[str, BaseAgent] = {}
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
@@ -76,7 +79,9 @@ class ModelAgent(BaseAgent):
         if agent is None:
             # A vendor's package takes seconds to import: not on the event loop.
             module = await asyncio.to_thread(importlib.import_module, f"agenthive.agents.{vendor}")
-            agent = self._vendors.get(vendor) or module.make(spec, self._secrets, self._egress)
+            agent = self._vendors.get(vendor) or module.make(
+                spec, self._secrets, self._egress, self._prices
+            )
             self._vendors[vendor] = agent
         return agent
 
@@ -87,10 +92,12 @@ class ModelAgent(BaseAgent):
             await agent.close()
 
 
-def make(spec: AgentSpec, secrets: Secrets, egress: Egress) -> BaseAgent:
+def make(
+    spec: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
+) -> BaseAgent:
     """The agent for a spec."""
     vendor_of(spec)
-    return ModelAgent(spec, secrets, egress)
+    return ModelAgent(spec, secrets, egress, prices)
 
 
 def vendor_of(spec: AgentSpec) -> str:

@@ -78,7 +78,7 @@ class OfflineAgent(BaseAgent):
         return Reply(result=result, usage=usage)
 
 
-def make(spec: AgentSpec, secrets: object, egress: object) -> BaseAgent:
+def make(spec: AgentSpec, secrets: object, egress: object, prices: object = None) -> BaseAgent:
     """The agent for a spec."""
     return OfflineAgent(spec)
 

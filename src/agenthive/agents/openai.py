@@ -18,6 +18,7 @@ import openai
 
 from agenthive.agents.base import BaseAgent
 from agenthive.agents.chat import ChatAgent, Client, Said, ambient, at_home, count, part, words
+from agenthive.agents.prices import Prices
 from agenthive.agents.questions import Question
 from agenthive.core.ports import Usage
 from agenthive.core.spec import AgentSpec
@@ -109,9 +110,11 @@ class OpenAIAgent(ChatAgent):
         )
 
 
-def make(spec: AgentSpec, secrets: Secrets, egress: Egress) -> BaseAgent:
+def make(
+    spec: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
+) -> BaseAgent:
     """The agent for a spec."""
-    return OpenAIAgent(spec, secrets, egress)
+    return OpenAIAgent(spec, secrets, egress, prices)
 
 
 def base_of(endpoint: str) -> tuple[str, dict[str, str]]:

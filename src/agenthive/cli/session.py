@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from agenthive.agents.directory import Directory
+from agenthive.agents.prices import Prices
 from agenthive.cli.interrupts import Interrupts
 from agenthive.core import events as ev
 from agenthive.core.report import RunReport
@@ -38,7 +39,8 @@ def directory(settings: Settings, files: Sequence[Path] = ()) -> Directory:
     """The agents that the settings and ``--agents`` files bring. Raises ConfigurationError."""
     guarded = settings.mode == "server"
     secrets = Secrets(settings.home / "secrets")
-    found = Directory(secrets, guarded=guarded, allow=settings.egress_allow)
+    prices = Prices(settings.prices)
+    found = Directory(secrets, guarded=guarded, allow=settings.egress_allow, prices=prices)
     for name, where in settings.agents.items():
         found.register_lazily(name, where)
     for file in files:

@@ -19,6 +19,7 @@ import msgspec
 from agenthive import authoring
 from agenthive.agents.base import AgentResponse, AgentType, BaseAgent
 from agenthive.agents.directory import Directory
+from agenthive.agents.prices import Prices
 from agenthive.core.ports import Call
 from agenthive.core.report import RunReport
 from agenthive.core.spec import AgentSpec, FailureStrategy, TaskSpec, WorkflowSpec
@@ -150,8 +151,9 @@ class AgentFactory:
     @classmethod
     def directory(cls, secrets: Secrets | None = None) -> Directory:
         """A directory that knows the registered types, and the settings' custom agents."""
-        directory = Directory(secrets)
-        for name, where in Settings.load().agents.items():
+        settings = Settings.load()
+        directory = Directory(secrets, prices=Prices(settings.prices))
+        for name, where in settings.agents.items():
             directory.register_lazily(name, where)
         for agent_type, agent_class in cls._types.items():
             directory.register_kind(agent_type, agent_class)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import msgspec
 
 from agenthive.cli.options import home_option, json_option, settings_of
 
@@ -37,7 +38,7 @@ def command(what: str, origin: bool, home: Path | None, as_json: bool) -> int:
 
 
 def _plain(value: object) -> object:
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path) else msgspec.to_builtins(value, str_keys=True)
 
 
 def _told(value: object) -> str:

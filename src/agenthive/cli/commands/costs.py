@@ -1,0 +1,118 @@
+"""`agenthive costs [RUN]`: what calls cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from agenthive.cli.options import home_option, json_option, settings_of
+
+if TYPE_CHECKING:
+    from agenthive.insights.costs import Key, Spent
+
+_BY: Final = ("run", "workflow", "task", "agent", "model", "day")
+_DAY: Final = click.DateTime(formats=["%Y-%m-%d"])
+
+
+@click.command(name="costs", short_help="Show what calls cost, by run, task, agent, model or day.")
+@click.argument("run", required=False)
+@click.option(
+    "--by", type=click.Choice(_BY), help="What to sum by: run; with RUN, task."
+)  # fmt: skip
+@click.option("--since", type=_DAY, metavar="DAY", help="Only calls of this day (UTC) or later.")
+@click.option("--until", type=_DAY, metavar="DAY", help="Only calls of this day (UTC) or earlier.")
+@click.option(
+    "--limit", "-n", type=click.IntRange(1, 1_000_000), default=50, show_default=True,
+    help="How many rows to show, dearest first.",
+)  # fmt: skip
+@home_option
+@json_option
+def command(
+    run: str | None,
+    by: str | None,
+    since: Any,
+    until: Any,
+    limit: int,
+    home: Path | None,
+    as_json: bool,
+) -> int:
+    """Show what the calls of this home cost; with RUN (an id or its beginning), of that run only.
+
+    A run is shown with the runs below it. A call counts when it has said what it used, on the day
+    it was made. Calls whose price nobody knows are counted apart: write it under [prices] in the
+    settings.
+    """
+    import asyncio
+
+    from agenthive.insights.costs import Costs
+
+    days = [
+        day.date().isoformat() if day else other for day, other in ((since, ""), (until, "9999"))
+    ]
+    costs = Costs(by or ("task" if run else "run"), *days)
+    found, rows = asyncio.run(_read(costs, run, settings_of(home).home))
+    _show(rows, by or ("task" if run else "run"), found, limit, as_json=as_json)
+    return 0
+
+
+async def _read(costs: Any, run: str | None, home: Path) -> tuple[str | None, list[Any]]:
+    from agenthive.hive import reading
+
+    async with reading(home) as archive:
+        found = None if run is None else await archive.find(run)
+        async for page in archive.pages():
+            costs.take(page)
+    return found, costs.rows(found)
+
+
+def _show(
+    rows: list[tuple[Key, Spent]], by: str, run: str | None, limit: int, *, as_json: bool
+) -> None:
+    from agenthive.cli import output
+    from agenthive.insights.costs import total
+
+    names = ("run", "task") if by == "task" else (by,)
+    whole = total(rows)
+    if as_json:
+        shown = [{**dict(zip(names, key, strict=True)), **_plain(spent)} for key, spent in rows]
+        output.document(
+            "costs", by=by, run_id=run, rows=shown[:limit], left_out=max(0, len(rows) - limit),
+            total=_plain(whole),
+        )  # fmt: skip
+        return
+    heads = (*(name.upper() for name in names), "CALLS", "IN", "OUT", "CACHED", "COST")
+    if rows:
+        output.table(heads, [(*key, *_cells(spent)) for key, spent in rows[:limit]])
+        output.line()
+    if len(rows) > limit:
+        output.line(f"{len(rows) - limit:,} more rows; all of them with --limit {len(rows)}")
+    output.line(_sentence(whole))
+
+
+def _cells(spent: Spent) -> tuple[str, ...]:
+    from agenthive.cli import output
+
+    counts = (spent.calls, spent.input_tokens, spent.output_tokens, spent.cache_read_tokens)
+    unknown = f" + {spent.unpriced:,} unpriced" if spent.unpriced else ""
+    return (*(f"{count:,}" for count in counts), output.dollars(spent.cost) + unknown)
+
+
+def _sentence(whole: Spent) -> str:
+    from agenthive.cli import output
+
+    if not whole.calls:
+        return "no call has said what it used"
+    said = f"total {output.dollars(whole.cost)} in {whole.calls:,} calls"
+    if whole.unpriced:
+        said += f", without {whole.unpriced:,} of unknown price (see [prices] in the settings)"
+    return said
+
+
+def _plain(spent: Spent) -> dict[str, Any]:
+    import msgspec
+
+    found: dict[str, Any] = msgspec.structs.asdict(spent)
+    nano = found.pop("cost")
+    return {**found, "cost_usd": nano / 1e9, "cost_nano_usd": nano}
