@@ -36,6 +36,14 @@ cache_write_1h = 6.0
 as_of = "2026-11-01"
 tiers = [{ above = 1000, input = 6, output = 22.5 }]
 
+[sale]
+input = 8
+output = 2
+cache_read = 9
+cache_write = 3
+cache_write_1h = 7
+tiers = [{ above = 100_000, output = 1 }, { above = 200_000, input = 1 }]
+
 [default]
 input = 100
 output = 200
@@ -89,6 +97,14 @@ def test_caches_and_tiers_of_own_prices() -> None:
     assert prices.cost(large, "x") == 1001 * 6000 + 22_500
 
 
+def test_a_tier_takes_over_what_it_does_not_say() -> None:
+    first, second = (rates for _, rates in own()["sale"].tiers)
+    base = own()["sale"].rates
+    assert first == msgspec.structs.replace(base, output=Decimal(1))
+    assert (second.cache_read, second.cache_write, second.cache_write_1h) == (1, 1, 1)
+    assert second.output == base.output
+
+
 def test_money_is_rounded_half_up_once_and_holds_are_rounded_up() -> None:
     cheap = Prices(parse({"bee": {"input": 0.0005, "output": 0.0004}}))
     one, other = Usage(model="bee", input_tokens=1), Usage(model="bee", output_tokens=1)
@@ -102,6 +118,7 @@ MODELS = (
     ("claude-sonnet-4-5", "anthropic"),
     ("claude-opus-4-8", "anthropic"),
     ("bee", "nobody"),
+    ("sale", "nobody"),
     ("nobodys", "nobody"),
 )
 

@@ -9,7 +9,7 @@ second: see `Prices.load`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
@@ -52,18 +52,17 @@ class Prices:
     ) -> NanoUSD | None:
         """Nano-dollars, rounded up, that a call with at most these tokens can cost.
 
-        Whether its input is cached is not known before: the dearest way counts.
+        Whether its input is cached is not known before, and a smaller input may be in a dearer
+        tier: the dearest way counts.
         """
-        plain = Usage(
-            model=asked.model, input_tokens=asked.input_tokens, output_tokens=asked.output_tokens
-        )
-        whole = plain.input_tokens
-        ways = (
-            (plain, 0),
-            (_caching(plain, whole), 0),
-            (_caching(plain, whole), whole),
-        )
-        costs = [self._dollars(way, where, context, hour) for way, hour in ways]
+        price = find(self._own, asked.model) or self._own.get(DEFAULT)
+        steps = [above for above, _ in price.tiers] if price else []
+        sizes = {asked.input_tokens, *(step for step in steps if step < asked.input_tokens)}
+        costs = [
+            self._dollars(way, where, context, hour)
+            for size in sizes
+            for way, hour in _ways(asked, size)
+        ]
         known = [cost for cost in costs if cost is not None]
         return _nano(max(known), ROUND_CEILING) if known else None
 
@@ -90,13 +89,17 @@ class Prices:
         return published
 
 
-def _caching(usage: Usage, tokens: int) -> Usage:
-    return Usage(
-        model=usage.model,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cache_write_tokens=tokens,
-    )
+def _ways(asked: Usage, size: int) -> Iterator[tuple[Usage, int]]:
+    """A call with ``size`` tokens in: fresh, read from a cache, written to one, for an hour."""
+    for read, written, hour in ((0, 0, 0), (size, 0, 0), (0, size, 0), (0, size, size)):
+        usage = Usage(
+            model=asked.model,
+            input_tokens=size,
+            output_tokens=asked.output_tokens,
+            cache_read_tokens=read,
+            cache_write_tokens=written,
+        )
+        yield usage, hour
 
 
 def _named(list_: str, price: Price) -> str:

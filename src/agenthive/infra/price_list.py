@@ -11,6 +11,7 @@
 
     [prices.default]        # for every model that no list knows
 
+What a tier leaves out stays as below it; with an input of its own, its caches follow from that.
 Arithmetic is decimal; nothing is rounded here. Never here: what vendors publish, and budgets.
 """
 
@@ -101,18 +102,15 @@ def _price(model: str, given: object) -> Price:
     as_of = table.get("as_of", "")
     if as_of and not _DATE.fullmatch(str(as_of)):
         raise ValueError(f"of '{model}': as_of must be a date such as 2026-11-01")
-    return Price(
-        rates=_rates(model, table, _PER[per], None),
-        tiers=_tiers(model, table, _PER[per]),
-        as_of=str(as_of),
-    )
+    rates = _rates(model, table, _PER[per], None)
+    tiers = _tiers(model, table.get("tiers", []), _PER[per], rates)
+    return Price(rates=rates, tiers=tiers, as_of=str(as_of))
 
 
-def _tiers(model: str, table: Mapping[str, Any], per: int) -> tuple[tuple[int, Rates], ...]:
-    given, found = table.get("tiers", []), []
+def _tiers(model: str, given: object, per: int, base: Rates) -> tuple[tuple[int, Rates], ...]:
+    found: list[tuple[int, Rates]] = []
     if not isinstance(given, list) or len(given) > 10:
         raise ValueError(f"of '{model}': tiers must be a list of at most 10 tables")
-    base = _rates(model, table, per, None)
     for tier in given:
         own = _table(model, tier, {*Rates.__struct_fields__, "above"})
         above = own.get("above")
@@ -129,16 +127,16 @@ def _table(model: str, given: object, known: set[str]) -> Mapping[str, Any]:
         raise ValueError(f"of '{model}' must be a table with input and output")
     strange = [str(key)[:60] for key in given if key not in known]
     if strange:
-        raise ValueError(f"of '{model}': there is no {strange[0]!r}; there are {_listed(known)}")
+        names = ", ".join(sorted(known))
+        raise ValueError(f"of '{model}': there is no {strange[0]!r}; there are {names}")
     return given
 
 
-def _listed(known: set[str]) -> str:
-    return ", ".join(sorted(known))
-
-
 def _rates(model: str, table: Mapping[str, Any], per: int, base: Rates | None) -> Rates:
-    """The rates a table gives; what it leaves out follows from the rest, or is that of ``base``."""
+    """The rates a table gives. What it leaves out is that of ``base``.
+
+    Without a base, or with an input of its own, what it leaves out of caches follows from that.
+    """
 
     def rate(name: str, instead: Decimal | None) -> Decimal:
         if name in table:
@@ -147,14 +145,16 @@ def _rates(model: str, table: Mapping[str, Any], per: int, base: Rates | None) -
             raise ValueError(f"of '{model}': {name} is missing")
         return instead
 
-    read = rate("input", base.input if base else None)
-    write = rate("cache_write", base.cache_write if base and "input" not in table else read)
+    fresh = rate("input", base.input if base else None)
+    kept = None if "input" in table else base
+    write = rate("cache_write", kept.cache_write if kept else fresh)
+    hour = kept.cache_write_1h if kept and "cache_write" not in table else write
     return Rates(
-        input=read,
+        input=fresh,
         output=rate("output", base.output if base else None),
-        cache_read=rate("cache_read", base.cache_read if base and "input" not in table else read),
+        cache_read=rate("cache_read", kept.cache_read if kept else fresh),
         cache_write=write,
-        cache_write_1h=rate("cache_write_1h", write),
+        cache_write_1h=rate("cache_write_1h", hour),
     )
 
 

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.insights.costs import BY, Costs, Key, Spent, total
 
-if TYPE_CHECKING:
-    from agenthive.insights.costs import Key, Spent
-
-_BY: Final = ("run", "workflow", "task", "agent", "model", "day")
 _DAY: Final = click.DateTime(formats=["%Y-%m-%d"])
 
 
 @click.command(name="costs", short_help="Show what calls cost, by run, task, agent, model or day.")
 @click.argument("run", required=False)
-@click.option(
-    "--by", type=click.Choice(_BY), help="What to sum by: run; with RUN, task."
-)  # fmt: skip
+@click.option("--by", type=click.Choice(BY), help="What to sum by: run; with RUN, task.")
 @click.option("--since", type=_DAY, metavar="DAY", help="Only calls of this day (UTC) or later.")
 @click.option("--until", type=_DAY, metavar="DAY", help="Only calls of this day (UTC) or earlier.")
 @click.option(
@@ -46,18 +41,18 @@ def command(
     """
     import asyncio
 
-    from agenthive.insights.costs import Costs
-
     days = [
         day.date().isoformat() if day else other for day, other in ((since, ""), (until, "9999"))
     ]
-    costs = Costs(by or ("task" if run else "run"), *days)
-    found, rows = asyncio.run(_read(costs, run, settings_of(home).home))
-    _show(rows, by or ("task" if run else "run"), found, limit, as_json=as_json)
+    by = by or ("task" if run else "run")
+    found, rows = asyncio.run(_read(Costs(by, *days), run, settings_of(home).home))
+    _show(rows, by, found, limit, as_json=as_json)
     return 0
 
 
-async def _read(costs: Any, run: str | None, home: Path) -> tuple[str | None, list[Any]]:
+async def _read(
+    costs: Costs, run: str | None, home: Path
+) -> tuple[str | None, list[tuple[Key, Spent]]]:
     from agenthive.hive import reading
 
     async with reading(home) as archive:
@@ -71,7 +66,6 @@ def _show(
     rows: list[tuple[Key, Spent]], by: str, run: str | None, limit: int, *, as_json: bool
 ) -> None:
     from agenthive.cli import output
-    from agenthive.insights.costs import total
 
     names = ("run", "task") if by == "task" else (by,)
     whole = total(rows)
