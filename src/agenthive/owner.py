@@ -24,7 +24,7 @@ from agenthive.core import definition
 from agenthive.core import events as ev
 from agenthive.core.retention import Retention
 from agenthive.core.spec import WorkflowSpec
-from agenthive.core.values import JSONValue
+from agenthive.core.values import JSONValue, NanoUSD
 from agenthive.errors import AgentHiveError, HomeBusy, OwnerGone
 from agenthive.infra.frames import receive, send
 from agenthive.infra.home import Home
@@ -43,6 +43,8 @@ _SAID: Final[dict[str, tuple[str, ...]]] = {
     "approve": ("run", "task", "approved", "actor", "digest", "comment"),
     "signal": ("run", "name", "data", "id", "actor"),
     "resolve": ("run", "task", "outcome", "result", "actor", "reason"),
+    "set_budget": ("scope", "amount", "add", "actor", "reason"),
+    "settle": ("run", "task", "cost", "attempt", "actor", "reason"),
     "migrate": ("run", "workflow", "renamed", "actor"),
     "fork": ("run", "task", "workflow", "id", "again"),
 }
@@ -106,6 +108,31 @@ class Asked(Protocol):
         reason: str = "",
     ) -> Awaitable[None]:
         """Say what came of a call of unknown outcome."""
+        ...
+
+    def set_budget(
+        self,
+        scope: str,
+        amount: NanoUSD | None,
+        *,
+        add: bool = False,
+        actor: str = "local",
+        reason: str = "",
+    ) -> Awaitable[None]:
+        """Set the limit of a scope."""
+        ...
+
+    def settle(
+        self,
+        run: str,
+        task: str,
+        cost: NanoUSD,
+        *,
+        attempt: int | None = None,
+        actor: str = "local",
+        reason: str = "",
+    ) -> Awaitable[None]:
+        """Say what a call cost."""
         ...
 
     def migrate(
@@ -286,6 +313,14 @@ class Caller:
     async def approve(self, run: str, task: str, **said: Any) -> None:
         """Answer an approval; ``said`` as for `Hive.approve`."""
         await self._ask(ask="approve", run=run, task=task, **said)
+
+    async def set_budget(self, scope: str, amount: NanoUSD | None, **said: Any) -> None:
+        """Set the limit of a scope; ``said`` as for `Hive.set_budget`."""
+        await self._ask(ask="set_budget", scope=scope, amount=amount, **said)
+
+    async def settle(self, run: str, task: str, cost: NanoUSD, **said: Any) -> None:
+        """Say what a call cost; ``said`` as for `Hive.settle`."""
+        await self._ask(ask="settle", run=run, task=task, cost=cost, **said)
 
     async def signal(self, run: str, name: str, **said: Any) -> None:
         """Send a signal; ``said`` as for `Hive.signal`."""

@@ -17,8 +17,9 @@ from typing import Final, cast
 import msgspec
 
 from agenthive.core.retention import FOREVER, Retention, by_class, span
+from agenthive.core.values import NanoUSD, nano
 from agenthive.errors import ConfigurationError
-from agenthive.infra import price_list
+from agenthive.infra import budget_list, price_list
 from agenthive.infra.price_list import PriceList
 from agenthive.infra.texts import is_text
 
@@ -28,7 +29,10 @@ _MAX_FILE: Final = 1 << 20
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """One setting. ``type``: path, whole, choice, span, list, map, prices. ``default`` as shown."""
+    """One setting. ``default`` as shown.
+
+    ``type``: path, whole, choice, span, list, map, prices, budgets.
+    """
 
     name: str
     type: str
@@ -90,6 +94,12 @@ SETTINGS: Final = (
         "that no list knows. In the environment `MODEL=INPUT/OUTPUT,...`.",
     ),
     Setting(
+        name="budgets", type="budgets", default="empty",
+        doc="What all runs may spend together, in US dollars: `tenant` in all, `day` on each day "
+        "(UTC), `[budgets.agents]` NAME to an amount. A limit that somebody sets with `agenthive "
+        "budget` wins. In the environment `tenant=100,day=5,agent NAME=1`.",
+    ),
+    Setting(
         name="retention_completed", type="span", default=FOREVER,
         doc="How long runs that completed are kept; `agenthive gc` drops older ones.",
     ),
@@ -104,7 +114,7 @@ SETTINGS: Final = (
 )  # fmt: skip
 
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
-_Value = Path | int | str | tuple[str, ...] | dict[str, str] | PriceList
+_Value = Path | int | str | tuple[str, ...] | dict[str, str] | PriceList | dict[str, NanoUSD]
 
 
 class Settings:
@@ -182,6 +192,11 @@ class Settings:
     def prices(self) -> PriceList:
         """What models cost: model -> price."""
         return cast("PriceList", self._values["prices"][0])
+
+    @property
+    def budgets(self) -> dict[str, NanoUSD]:
+        """``tenant``, ``day`` or ``agent NAME`` -> nano-dollars."""
+        return cast("dict[str, NanoUSD]", self._values["budgets"][0])
 
     @property
     def retention_completed(self) -> str:
@@ -287,7 +302,7 @@ class _Gathering:
             if project is not None:
                 return project.parent / ".agenthive"
             return self._xdg("XDG_DATA_HOME", ".local/share") / "agenthive"
-        if setting.type in ("list", "map", "prices"):
+        if setting.type in ("list", "map", "prices", "budgets"):
             return () if setting.type == "list" else {}
         return _parse(setting, setting.default, self._folder)
 
@@ -309,6 +324,8 @@ def _parse(setting: Setting, value: object, base: Path) -> _Value:
             return _list(value)
         case "prices":
             return price_list.parse(_short_prices(value) if isinstance(value, str) else value)
+        case "budgets":
+            return {name: nano(limit) for name, limit in budget_list.parse(value).items()}
         case _:
             return _map(value)
 
@@ -396,5 +413,6 @@ def _takes(setting: Setting) -> str:
         "list": "list, in the environment `a,b`",
         "map": "map",
         "prices": "tables",
+        "budgets": "table",
         "span": "such as `12h`, `30d`, `8w`, or `forever`",
     }[setting.type]

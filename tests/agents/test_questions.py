@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import genai_prices
 import msgspec
 import pytest
 
@@ -128,7 +129,7 @@ def test_addresses_of_anthropic(path: str) -> None:
 
 
 def test_openai_spells_it() -> None:
-    assert body("openai") == {"model": "m", "messages": [USER]}
+    assert body("openai") == {"model": "m", "messages": [USER], "max_tokens": 4096}
     assert body("openai", max_tokens=5)["max_tokens"] == 5
     assert body("openai", "https://api.openai.com", max_tokens=5)["max_completion_tokens"] == 5
     said = body(
@@ -326,6 +327,9 @@ async def used(vendor: str, told: Any, model: str = "m-1", **more: Any) -> Usage
     return reply.usage
 
 
+LIST = f"genai-prices {genai_prices.__version__}"
+
+
 async def test_what_openai_says_was_used() -> None:
     told = {
         "prompt_tokens": 1000,
@@ -336,6 +340,7 @@ async def test_what_openai_says_was_used() -> None:
     assert await used("openai", told, "gpt-4o") == Usage(
         model="gpt-4o", input_tokens=1000, output_tokens=500, cache_read_tokens=400,
         reasoning_tokens=300, cost=600 * 2500 + 400 * 1250 + 500 * 10_000,
+        prices=LIST,
     )  # fmt: skip
     odd = {"prompt_tokens": -1, "completion_tokens": True, "prompt_tokens_details": [1]}
     assert await used("openai", odd) == Usage(model="m-1")
@@ -353,7 +358,7 @@ async def test_what_anthropic_says_was_used() -> None:
     plain = Usage(
         model="claude-sonnet-4-5", input_tokens=1300, output_tokens=500, cache_read_tokens=200,
         cache_write_tokens=100, reasoning_tokens=50,
-        cost=1000 * 3000 + 200 * 300 + 100 * 3750 + 500 * 15_000,
+        cost=1000 * 3000 + 200 * 300 + 100 * 3750 + 500 * 15_000, prices=LIST,
     )  # fmt: skip
     assert await used("anthropic", told, plain.model) == plain
     # What is cached for an hour costs twice the input, not one and a quarter.

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agenthive import authoring
-from agenthive.authoring.dialect import SHAPES, TASK, Field, Kind, Shape
+from agenthive.authoring.dialect import SHAPES, TASK
+from agenthive.authoring.shapes import Field, Kind, Shape
 from agenthive.core.graph import topological
 from agenthive.errors import ConfigurationError
 

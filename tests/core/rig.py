@@ -114,7 +114,7 @@ class Machine:
 class Bench:
     """A driver, a journal in memory, and the test as the world."""
 
-    def __init__(self, **limits: int) -> None:
+    def __init__(self, **limits: Any) -> None:
         self.limits = limits
         self.disk = MemoryStore()
         self.now = START
@@ -221,6 +221,7 @@ class Bench:
         self.now += after
         self.calls.clear()
         self.driver = Driver(**self.limits)
+        self.driver.load_accounts(self.disk.accounts())
         self.driver.load_hive(self.disk.records(ev.HIVE))
         for row in reversed(self.disk.rows(unfinished=True)):
             records = self.disk.records(row.run)

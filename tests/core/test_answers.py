@@ -6,10 +6,11 @@ import pytest
 
 from agenthive.core import answers
 from agenthive.core import events as ev
-from agenthive.core.answers import Unpaid
+from agenthive.core.answers import Owed, Unpaid
 from agenthive.core.ports import Usage
 from tests.core.rig import Machine, flow, task
 
+SCOPES = ("run r",)
 USED = Usage(model="m", cost=1)
 
 
@@ -22,22 +23,27 @@ def ended(*names: str) -> Machine:
     return run
 
 
+def keep(unpaid: Unpaid, *names: str) -> None:
+    state = ended(*names).state
+    unpaid.keep(state, dict.fromkeys(state.unpaid, SCOPES))
+
+
 def test_settled_once() -> None:
     unpaid = Unpaid()
-    unpaid.keep(ended("a", "b").state)
+    keep(unpaid, "a", "b")
     fact = ev.UsageAfterEnd(at=5, run="r", task="a", attempt=1, usage=USED)
-    assert unpaid.settle(5, "r", "a", 1, None) == []
-    assert unpaid.settle(5, "r", "a", 1, USED) == [fact]
-    assert unpaid.settle(5, "r", "a", 1, USED) == []
+    assert unpaid.settle(5, "r", "a", 1, None) is None
+    assert unpaid.settle(5, "r", "a", 1, USED) == (fact, Owed(SCOPES, 0))
+    assert unpaid.settle(5, "r", "a", 1, USED) is None
     for call in (("r", "b", 2), ("x", "b", 1), ("r", "x", 1)):
-        assert unpaid.settle(5, *call, USED) == []
-    assert unpaid.settle(5, "r", "b", 1, USED) != []
+        assert unpaid.settle(5, *call, USED) is None
+    assert unpaid.settle(5, "r", "b", 1, USED) is not None
 
 
 def test_the_oldest_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answers.MOST == 10_000
     monkeypatch.setattr(answers, "MOST", 2)
     unpaid = Unpaid()
-    unpaid.keep(ended("a", "b", "c").state)
+    keep(unpaid, "a", "b", "c")
     owed = [name for name in "abc" if unpaid.settle(5, "r", name, 1, USED)]
     assert owed == ["b", "c"]

@@ -23,10 +23,17 @@ from agenthive.core.flow_spec import (
     WaitSpec,
 )
 from agenthive.core.policies.breaker import Breaker, BreakerPolicy
-from agenthive.core.ports import Batch, Call, Fault, Record, Reply, RunRow, Usage
+from agenthive.core.ports import Batch, Call, Entry, Fault, Record, Reply, RunRow, Standing, Usage
 from agenthive.core.report import RunReport, TaskReport
 from agenthive.core.rules import outcome
-from agenthive.core.spec import AgentSpec, CompensationSpec, InputSpec, TaskSpec, WorkflowSpec
+from agenthive.core.spec import (
+    AgentSpec,
+    BudgetSpec,
+    CompensationSpec,
+    InputSpec,
+    TaskSpec,
+    WorkflowSpec,
+)
 from agenthive.core.states import Reason
 
 BASES = (ev.Event, ev.TaskEvent, ev.ScheduleEvent, ev.ScheduleChanged)
@@ -35,11 +42,11 @@ CHANGE = {Approval, Each, Rounds, Breaker, Batch, RunReport, TaskReport}
 OMIT = {
     ev.Event, AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy,
     Fault, Usage, TaskReport, ApprovalSpec, CacheSpec, EachSpec, ReconcileSpec, RepeatSpec,
-    WaitSpec, ev.Taken,
+    WaitSpec, ev.Taken, BudgetSpec,
 }  # fmt: skip
 BY_NAME = [
     AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy, Fault, Usage,
-    Call, Reply, Record, RunRow, Batch, TaskReport, RunReport, Reason,
+    Call, Reply, Record, RunRow, Batch, TaskReport, RunReport, Reason, BudgetSpec, Entry, Standing,
 ]  # fmt: skip
 
 

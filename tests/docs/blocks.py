@@ -1,6 +1,7 @@
 """Finds the code blocks of a Markdown page and what a comment before them asks for.
 
     <!-- run -->         the commands of the next block are run (python blocks always are)
+    <!-- run: 8 -->      and end with that exit code
     <!-- file: NAME -->  the next block is written to NAME first
     <!-- compile -->     the next python block is only compiled: it needs what a test cannot have
 

@@ -25,12 +25,12 @@ def read(page: Path) -> list[Block]:
     return blocks(page.relative_to(ROOT).as_posix(), page.read_text("utf-8"))
 
 
-def run(command: list[str], folder: Path) -> None:
+def run(command: list[str], folder: Path, code: int = 0) -> None:
     """Run in ``folder`` with this Python's commands first on the path; fail with what it said."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     env = {**os.environ, "PATH": path, "NO_COLOR": "1", "AGENTHIVE_HOME": str(folder / "home")}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, f"{command} -> {done.returncode}\n{done.stdout}{done.stderr}"
+    assert done.returncode == code, f"{command} -> {done.returncode}\n{done.stdout}{done.stderr}"
 
 
 def execute(block: Block, folder: Path) -> None:
@@ -48,7 +48,7 @@ def execute(block: Block, folder: Path) -> None:
         words = shlex.split(line)
         if words[:2] == ["python3", "x.py"]:
             words = [sys.executable, str(ROOT / "x.py"), *words[2:]]
-        run(words, folder)
+        run(words, folder, int(block.value or 0))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -149,7 +149,7 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     )  # fmt: skip
     (here / "slow.json").write_text(
         workflow(
-            {"name": "a", "agent": "sleep", "parameters": {"seconds": 0.3}},
+            {"name": "a", "agent": "sleep", "parameters": {"seconds": 0.3}, "max_cost": 0.1},
             {"name": "b", "agent": "echo", "depends_on": ["a"]},
         )
     )
@@ -165,6 +165,7 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     cli("run", "ask.json", *known)
     asked = (
         ("approvals",),
+        ("budget", "show", slow),
         ("why", slow),
         ("ps",),
         ("resume",),
@@ -181,6 +182,11 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
         ("agents", *known),
         ("config",),
         ("costs",),
+        ("budget", "set", "tenant", "0.5"),
+        ("budget", "top-up", "tenant", "0.5"),
+        ("budget", "show"),
+        ("budget", "show", "--all"),
+        ("budget", "show", name),
         ("costs", name),
         *(("costs", "--by", by) for by in ("workflow", "agent", "model", "day")),
         ("doctor",),

@@ -75,7 +75,8 @@ def test_the_seeds_come_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
             "run_opened", "run_closed", "breaker_opened", "breaker_closed", "clock_stepped_back",
             "usage_after_end", "answer_after_end", "schedule_set", "schedule_paused",
             "schedule_resumed", "schedule_removed", "schedule_triggered", "schedule_fired",
-            "schedule_queued", "schedule_skipped",
+            "schedule_queued", "schedule_skipped", "budget_set", "budget_alerted",
+            "budget_breached",
         )
     }  # fmt: skip
     ended = {e["status"] for case in cases for e in case.hive if e["type"] == "hive.run_closed"}

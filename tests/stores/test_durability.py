@@ -79,6 +79,7 @@ async def test_room_is_filled_and_gone_over(tmp_path: Path) -> None:
     assert await Archive(store).verify() == 399
     tables = store._db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
     assert sorted(name for (name,) in tables) == [
+        "accounts",
         "blobs",
         "cache",
         "definitions",

@@ -206,6 +206,26 @@ class DropsNothing(MemoryStore):
         super().write(batch)
 
 
+class OverwritesAccounts(MemoryStore):
+    def _enter(self, batch: Batch) -> None:
+        for entry in batch.entries:
+            self._accounts.pop(entry.scope, None)
+        super()._enter(batch)
+
+
+class KeepsAccountsOfRuns(MemoryStore):
+    def _drop(self, streams: Sequence[str]) -> None:
+        kept = dict(self._accounts)
+        super()._drop(streams)
+        self._accounts = kept
+
+
+class ForgetsLimits(MemoryStore):
+    def _enter(self, batch: Batch) -> None:
+        batch.standings = []
+        super()._enter(batch)
+
+
 class DropsWhatIsShared(MemoryStore):
     def _lost(self, streams: Sequence[str]) -> set[str]:
         return set[str]().union(*(self._uses.get(stream, ()) for stream in streams))
@@ -272,6 +292,9 @@ class BreaksOnRead(MemoryStore):
         (EmptyTakesARow, "takes a position"),
         (LosesBlobs, "blobs do not come back"),
         (DropsNothing, "dropped stream has records"),
+        (OverwritesAccounts, "accounts are"),
+        (ForgetsLimits, "accounts are"),
+        (KeepsAccountsOfRuns, "after a drop"),
         (DropsWhatIsShared, "definitions that stay or go"),
         (KeepsWhatNobodyUses, "definitions that stay or go"),
         (DropsAllTheSame, "a batch was written in part"),

@@ -27,8 +27,6 @@ from agenthive.infra.secrets import Secrets
 if TYPE_CHECKING:
     from agenthive.infra.egress import Egress
 
-MOST_TOKENS: Final = 4096
-"""What an answer may have if nobody says: Anthropic wants to be told."""
 _CHOICES: Final = {"required": "any"}
 _ENDS: Final = {
     "end_turn": "stop",
@@ -69,7 +67,7 @@ class AnthropicAgent(ChatAgent):
         system += [text_of(one.get("content")) for one in question.messages if _is_system(one)]
         known = {
             "model": question.model,
-            "max_tokens": question.max_tokens or MOST_TOKENS,
+            "max_tokens": question.max_tokens,
             "system": "\n\n".join(system) or None,
             "messages": [_message(one) for one in question.messages if not _is_system(one)],
             "tools": [_tool(one) for one in question.tools] or None,

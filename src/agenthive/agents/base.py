@@ -18,6 +18,7 @@ import msgspec
 
 from agenthive.core.ports import Call, Fault, Reply
 from agenthive.core.spec import AgentSpec, Effect
+from agenthive.core.values import NanoUSD
 from agenthive.errors import AgentError, APIError, ConfigurationError, EgressRefused
 from agenthive.infra.retry_after import retry_after
 from agenthive.infra.secrets import Secrets
@@ -68,6 +69,14 @@ class BaseAgent(ABC):
         if response.success:
             return Reply(result=response.result)
         return failed("agent_error", response.error or "the agent gave no reason", counts=False)
+
+    def worst(self, call: Call) -> NanoUSD | None:
+        """What ``call`` can cost at most, in nano-dollars; None if nobody knows its price."""
+        return 0
+
+    def cut(self, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
+        """The most tokens of an answer with which ``call`` costs ``most`` or less, and its cost."""
+        return None
 
     async def close(self) -> None:  # noqa: B027 - most agents have nothing to let go of
         """Let go of connections and processes. May be called twice."""

@@ -34,6 +34,7 @@ from agenthive.agents.base import (
 )
 from agenthive.agents.prices import Prices
 from agenthive.agents.questions import Question, question_of
+from agenthive.agents.worst import most_input
 from agenthive.core.ports import Call, Fault, Reply, Usage
 from agenthive.core.rules.outcome import INVALID
 from agenthive.core.spec import AgentSpec
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 LONGEST_MESSAGE: Final = 500
 """Characters of a fault's message."""
 MOST_TOKENS: Final = 2**53
+SHORTEST_CUT: Final = 16
+"""Tokens below which an answer is not cut."""
 
 
 class Client(Protocol):
@@ -131,6 +134,32 @@ class ChatAgent(BaseAgent):
             return Reply(fault=self._fault(error))
         return self._reply(question, said)
 
+    def worst(self, call: Call) -> NanoUSD | None:
+        """What a question can cost at most: its input by its bytes, an answer of full length."""
+        question = question_of(call, self.config)
+        return self._worst(call, question, question.max_tokens)
+
+    def _worst(self, call: Call, question: Question, output: int) -> NanoUSD | None:
+        size = most_input(self.body(question), len(call.references))
+        asked = Usage(model=question.model, input_tokens=size, output_tokens=output)
+        given = {key: question.rest.get(key) for key in ("service_tier", "speed")}
+        context = {key: value for key, value in given.items() if isinstance(value, str)}
+        return self._prices.worst(asked, self._where, context=context)
+
+    def cut(self, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
+        """The longest answer that fits, by halves; one of a few tokens is no use."""
+        question = question_of(call, self.config)
+        low, high = SHORTEST_CUT - 1, question.max_tokens
+        found: tuple[int, NanoUSD] | None = None
+        while low < high:
+            middle = (low + high + 1) // 2
+            cost = self._worst(call, question, middle)
+            if cost is not None and cost <= most:
+                low, found = middle, (middle, cost)
+            else:
+                high = middle - 1
+        return found
+
     async def close(self) -> None:
         """Close the vendor's client and its connections."""
         client, self._opened = self._opened, None
@@ -192,7 +221,8 @@ class ChatAgent(BaseAgent):
         """The result, or what is wrong with it; both with what it used."""
         usage = said.usage
         if usage is not None:
-            usage = msgspec.structs.replace(usage, cost=self._price(usage, said))
+            source = self._prices.source(usage.model, self._where)
+            usage = msgspec.structs.replace(usage, cost=self._price(usage, said), prices=source)
         result: dict[str, Any] = {
             "content": said.content,
             "model": said.model,
@@ -216,9 +246,15 @@ class ChatAgent(BaseAgent):
         return Reply(result=self._secrets.scrub_all(whole), usage=usage)
 
     def _price(self, usage: Usage, said: Said) -> NanoUSD | None:
+        return self._prices.cost(
+            usage, self._where, context=said.context, hour_writes=said.hour_writes
+        )
+
+    @property
+    def _where(self) -> str:
+        """Whose prices count: those of a provider that is named, or found by the address."""
         provider = option(self.config, "prices", None)
-        where = str(provider) if provider else self.config.endpoint
-        return self._prices.cost(usage, where, context=said.context, hour_writes=said.hour_writes)
+        return str(provider) if provider else self.config.endpoint
 
     def _fault(self, error: Exception) -> Fault:
         response = getattr(error, "response", None)

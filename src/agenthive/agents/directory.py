@@ -20,7 +20,9 @@ import msgspec
 from agenthive.agents.base import AgentType, BaseAgent
 from agenthive.agents.prices import Prices
 from agenthive.agents.python import FunctionAgent
+from agenthive.core.ports import Call
 from agenthive.core.spec import AgentSpec, Effect
+from agenthive.core.values import NanoUSD
 from agenthive.errors import AgentUnavailable, ConfigurationError
 from agenthive.infra.secrets import Secrets
 
@@ -39,7 +41,7 @@ KINDS: Final[Mapping[str, str]] = {
 
 
 class Directory:
-    """Implements `core.ports.Agents`. ``secrets`` resolves references.
+    """Implements `core.ports.Agents` and `Quoter`. ``secrets`` resolves references.
 
     ``guarded`` (server mode) lets calls reach public addresses only, and those in ``allow``
     (``host:port``). ``prices`` say what models cost.
@@ -139,6 +141,20 @@ class Directory:
         """The effect that is known of an action; None if nothing is known."""
         effect = _module(spec.type).effect_of(spec, action) if spec.type in KINDS else None
         return None if effect is None else Effect(effect)
+
+    # What calls cost: `core.ports.Quoter`.
+
+    def priced(self, spec: AgentSpec) -> bool:
+        """Whether calls of this agent have prices: those of a model that is not offline."""
+        return spec.type == AgentType.AI_AGENT and not spec.endpoint.startswith("offline:")
+
+    def worst(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
+        """What a call can cost at most."""
+        return self.find(spec).worst(call)
+
+    def cut(self, spec: AgentSpec, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
+        """The call with an answer that is short enough."""
+        return self.find(spec).cut(call, most)
 
     async def close(self) -> None:
         """Close every agent that was made. May be called twice."""

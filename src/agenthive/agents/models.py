@@ -19,6 +19,7 @@ from agenthive.agents.base import AgentResponse, AgentType, BaseAgent, failed
 from agenthive.agents.prices import Prices
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec, Effect
+from agenthive.core.values import NanoUSD
 from agenthive.errors import ConfigurationError
 from agenthive.infra.secrets import Secrets
 
@@ -75,21 +76,42 @@ class ModelAgent(BaseAgent):
         return vendor, spec, plain
 
     async def _agent(self, vendor: str, spec: AgentSpec) -> BaseAgent:
+        if vendor not in self._vendors:
+            # A vendor's package takes seconds to import: not on the event loop.
+            await asyncio.to_thread(importlib.import_module, _module(vendor))
+        return self._made(vendor, spec)
+
+    def _made(self, vendor: str, spec: AgentSpec) -> BaseAgent:
         agent = self._vendors.get(vendor)
         if agent is None:
-            # A vendor's package takes seconds to import: not on the event loop.
-            module = await asyncio.to_thread(importlib.import_module, f"agenthive.agents.{vendor}")
-            agent = self._vendors.get(vendor) or module.make(
-                spec, self._secrets, self._egress, self._prices
-            )
-            self._vendors[vendor] = agent
+            module = importlib.import_module(_module(vendor))
+            made = module.make(spec, self._secrets, self._egress, self._prices)
+            assert isinstance(made, BaseAgent)
+            agent = self._vendors[vendor] = made
         return agent
+
+    def worst(self, call: Call) -> NanoUSD | None:
+        """What the vendor's agent says."""
+        try:
+            vendor, spec, plain = self._choose(call.parameters)
+            return self._made(vendor, spec).worst(msgspec.structs.replace(call, parameters=plain))
+        except ConfigurationError:
+            return 0  # it will be refused, which costs nothing
+
+    def cut(self, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
+        """What the vendor's agent says."""
+        vendor, spec, plain = self._choose(call.parameters)
+        return self._made(vendor, spec).cut(msgspec.structs.replace(call, parameters=plain), most)
 
     async def close(self) -> None:
         """Close every vendor's agent."""
         vendors, self._vendors = list(self._vendors.values()), {}
         for agent in vendors:
             await agent.close()
+
+
+def _module(vendor: str) -> str:
+    return f"agenthive.agents.{vendor}"
 
 
 def make(

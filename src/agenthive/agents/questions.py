@@ -18,6 +18,8 @@ from agenthive.core.spec import AgentSpec
 from agenthive.errors import ConfigurationError
 
 CHAT: Final = "chat_completion"
+MOST_TOKENS: Final = 4096
+"""What an answer may have if nobody says: what it can cost must be known before it is asked for."""
 SETTINGS: Final = frozenset(
     [
         *("model", "system", "messages", "tools", "tool_choice", "max_tokens", "temperature"),
@@ -40,7 +42,7 @@ class Question(msgspec.Struct, kw_only=True):
     system: str = ""
     tools: list[dict[str, Any]] = []
     tool_choice: Any = None
-    max_tokens: int | None = None
+    max_tokens: int = MOST_TOKENS
     temperature: float | None = None
     response_format: dict[str, Any] | None = None
     schema: dict[str, Any] | None = None
@@ -82,13 +84,19 @@ def question_of(call: Call, spec: AgentSpec) -> Question:
         system=given.text("system"),
         tools=given.maps("tools"),
         tool_choice=call.parameters.get("tool_choice"),
-        max_tokens=most if most is not None else _default_tokens(spec),
+        max_tokens=_most_tokens(call, most if most is not None else _default_tokens(spec)),
         temperature=given.number("temperature"),
         response_format=given.map("response_format"),
         schema=given.map("output_schema") or call.output_schema,
         rest=rest,
         alone=call.output_schema is not None,
     )
+
+
+def _most_tokens(call: Call, asked: int | None) -> int:
+    """How long the answer may be; what it was cut to counts, if it was."""
+    most = MOST_TOKENS if asked is None else asked
+    return most if call.max_tokens is None else min(most, call.max_tokens)
 
 
 def prompt(call: Call) -> str:

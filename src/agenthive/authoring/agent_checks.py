@@ -84,6 +84,8 @@ class AgentBuilder:
             circuit_breaker=breaker_policy(section.section("circuit_breaker")),
             max_concurrency=section.whole("max_concurrency", 0) or None,
             custom_params=section.map("custom_params"),
+            max_cost=section.dollars("max_cost", up=True),
+            cost_limit=section.dollars("cost_limit"),
         )
 
     def _timeout(self, kind: str) -> float:

@@ -25,7 +25,15 @@ from agenthive.authoring.references import KeepSecret
 from agenthive.authoring.sections import Checker, Section
 from agenthive.authoring.task_checks import TaskBuilder
 from agenthive.core import roots
-from agenthive.core.spec import AgentSpec, FailureStrategy, InputSpec, TaskSpec, WorkflowSpec
+from agenthive.core.spec import (
+    AgentSpec,
+    BudgetSpec,
+    FailureStrategy,
+    InputSpec,
+    OnExceeded,
+    TaskSpec,
+    WorkflowSpec,
+)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +72,14 @@ def _dialect(node: Node, problems: Problems, around: bool) -> bool:
     if given.place[0] and next(iter(node.value)) != "agenthive":
         problems.add(given.place, "agenthive", "must be the first key of the file")
     return given.value == dialect.NATIVE and not isinstance(given.value, bool)
+
+
+def _budget(section: Section | None) -> BudgetSpec | None:
+    limit = None if section is None else section.dollars("limit")
+    if section is None or limit is None:
+        return None
+    how = OnExceeded(section.text("on_exceeded", OnExceeded.FAIL))
+    return BudgetSpec(limit=limit, on_exceeded=how, shrink=section.flag("shrink", False))
 
 
 class _Assembler:
@@ -132,6 +148,7 @@ class _Assembler:
             timeout=top.seconds("global_timeout", None if self._native else 300.0),
             inputs=inputs,
             outputs=top.map("outputs"),
+            budget=_budget(top.section("budget")),
         )
 
     def _inputs(self, checker: Checker) -> dict[str, InputSpec] | None:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-import msgspec
-
+from agenthive.authoring.shapes import SWITCH, Field, Kind, Shape
 from agenthive.core.flow_spec import OnDeadline, OnReject
 from agenthive.core.policies.retry import RetryStrategy
-from agenthive.core.spec import Effect, FailureStrategy
+from agenthive.core.spec import Effect, FailureStrategy, OnExceeded
 from agenthive.core.values import JSONValue
 
 NATIVE: Final = 1
@@ -27,74 +26,11 @@ INPUT_KINDS: Final = (
 )  # fmt: skip
 MAX_SECONDS: Final = 366 * 86_400.0
 MAX_NAME: Final = 128
-SWITCH: Final = "true"
-"""The ``short`` of a section that is there with nothing but defaults when it is true."""
+MAX_DOLLARS: Final = 1e9
+
 
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 """What may follow the number in a duration written as text, and how many seconds it is."""
-
-
-class Kind(StrEnum):
-    """What kind of value a key takes."""
-
-    TEXT = "text"
-    NAME = "name"
-    TITLE = "title"
-    FLAG = "true or false"
-    WHOLE = "whole number"
-    NUMBER = "number"
-    SECONDS = "seconds"
-    CHOICE = "choice"
-    NAMES = "list of names"
-    MAP = "map"
-    ANY = "anything"
-    FORMULA = "expression"
-    ITEMS = "list or expression"
-    DELAY = "seconds or expression"
-    TIME = "time or expression"
-    WORKFLOW = "path or workflow"
-    SHAPE = "section"
-    SHAPES = "list of sections"
-    INPUTS = "map of inputs"
-
-
-class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """One key. ``least``/``most`` bound its number (``above`` excludes ``least`` itself).
-
-    ``default`` is as a reader is told it; ``native`` where it differs under ``agenthive: 1``.
-    A section with a ``short`` may be written as the value of that key alone, or as true or false if
-    it is `SWITCH`.
-    """
-
-    key: str
-    kind: Kind
-    doc: str
-    required: bool = False
-    nullable: bool = False
-    default: str = ""
-    native: str = ""
-    choices: tuple[str, ...] = ()
-    least: float | None = None
-    above: bool = False
-    most: float | None = None
-    shape: str = ""
-    secret: bool = False
-    native_only: bool = False
-    short: str = ""
-
-
-class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of section: its keys, and hints for keys people write by mistake."""
-
-    name: str
-    doc: str
-    fields: tuple[Field, ...]
-    instead: dict[str, str] = {}
-
-    @property
-    def by_key(self) -> dict[str, Field]:
-        """The fields by their keys."""
-        return {field.key: field for field in self.fields}
 
 
 def _seconds(key: str, doc: str, *, default: str = "", native: str = "", zero: bool = False,
@@ -107,6 +43,13 @@ def _seconds(key: str, doc: str, *, default: str = "", native: str = "", zero: b
 
 def _section(key: str, doc: str, *, short: str = "") -> Field:
     return Field(key=key, kind=Kind.SHAPE, shape=key, doc=doc, default="none", short=short)
+
+
+def _dollars(key: str, doc: str, *, default: str = "none", required: bool = False) -> Field:
+    return Field(
+        key=key, kind=Kind.DOLLARS, doc=doc, default="" if required else default,
+        required=required, least=0.0, most=MAX_DOLLARS,
+    )  # fmt: skip
 
 
 def _choices(enum: type[StrEnum]) -> tuple[str, ...]:
@@ -160,6 +103,8 @@ WORKFLOW: Final = Shape(
               doc="Who does the tasks."),
         Field(key="tasks", kind=Kind.SHAPES, shape="task", required=True, least=1,
               doc="What is to be done."),
+        _section("budget", "What the run may spend in all: US dollars, or a section.",
+                 short="limit"),
         Field(key="outputs", kind=Kind.MAP, default="the results of its last tasks",
               doc="What a task that runs this workflow gets as its result. May hold"
                   " `{{ expressions }}` over the tasks."),
@@ -192,6 +137,23 @@ AGENT: Final = Shape(
               default="its own defaults", doc="When calls to the endpoint are suspended."),
         Field(key="custom_params", kind=Kind.MAP, default="empty",
               doc="Anything the kind of agent knows."),
+        _dollars("max_cost", "What one call costs at most, where no list of prices says."),
+        _dollars("cost_limit", "What all its calls of a run may cost together."),
+    ),
+)  # fmt: skip
+
+BUDGET: Final = Shape(
+    name="budget",
+    doc="The worst case of every call is put aside before it is made, so the limit holds also when"
+        " many calls run at once. A call that does not fit waits while others are under way; when"
+        " none is, `on_exceeded` says what happens.",
+    fields=(
+        _dollars("limit", "What may be spent at most.", required=True),
+        Field(key="on_exceeded", kind=Kind.CHOICE, choices=_choices(OnExceeded), default="fail",
+              doc="`fail` ends the task, `wait` waits until the limit is raised, `ask` asks people"
+                  " to raise it by what the call may cost."),
+        Field(key="shrink", kind=Kind.FLAG, default="false",
+              doc="Whether the last call's answer may be cut to what is left."),
     ),
 )  # fmt: skip
 
@@ -413,15 +375,18 @@ TASK: Final = Shape(
         _section("cache", "Whether results are used again: true, or a section.", short=SWITCH),
         _seconds("heartbeat_timeout", "How long the agent may be silent.", default="no bound"),
         _section("reconcile", "How to find out what a call of unknown outcome did."),
+        _dollars("max_cost", "What one call costs at most.", default="the agent's"),
+        _dollars("cost_limit", "What all its attempts, items and rounds may cost together."),
     ),
 )  # fmt: skip
 
 WAITS: Final = ("approval", "wait_for", "delay", "until")
 """What a task may do that has no body."""
-REFUSED_WITH_WORKFLOW: Final = ("effect", "cache", "heartbeat_timeout", "reconcile")
+REFUSED_WITH_WORKFLOW: Final = ("effect", "cache", "heartbeat_timeout", "reconcile", "max_cost")
 """Keys that say something about a call: a workflow says it of its own tasks."""
 REFUSED_WITHOUT_BODY: Final = (
     *REFUSED_WITH_WORKFLOW, "parameters", "timeout", "retry_config", "output_schema", "compensate",
+    "cost_limit",
 )  # fmt: skip
 """Keys that say something about a call or a workflow."""
 
@@ -441,6 +406,7 @@ SHAPES: Final = {
     shape.name: shape
     for shape in (
         WORKFLOW,
+        BUDGET,
         AGENT,
         AUTHENTICATION,
         RETRY,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from agenthive.authoring.dialect import SHAPES, SWITCH, UNITS, Field, Kind, Shape
+from agenthive.authoring.dialect import SHAPES, UNITS
+from agenthive.authoring.shapes import SWITCH, Field, Kind, Shape
 from agenthive.core.expression_functions import FUNCTIONS
 
 _NAMES: Final = {

@@ -19,13 +19,10 @@ from agenthive.authoring.dialect import (
     REFUSED_WITH_WORKFLOW,
     REFUSED_WITHOUT_BODY,
     SHAPES,
-    SWITCH,
     WAITS,
     WORKFLOW,
-    Field,
-    Kind,
-    Shape,
 )
+from agenthive.authoring.shapes import SWITCH, Field, Kind, Shape
 from agenthive.core.values import JSONObject, JSONValue
 
 SCHEMA_FILE: Final = "workflow.schema.json"
@@ -118,7 +115,7 @@ def _value(field: Field) -> JSONObject:
             return {"type": "boolean"}
         case Kind.WHOLE:
             return {"type": "integer", **_bounds(field)}
-        case Kind.NUMBER:
+        case Kind.NUMBER | Kind.DOLLARS:
             return {"type": "number", **_bounds(field)}
         case Kind.SECONDS:
             number: JSONObject = {"type": "number", **_bounds(field)}

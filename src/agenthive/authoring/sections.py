@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from typing import TypeAlias, cast
 
-from agenthive.authoring.dialect import AGENT_KINDS, SHAPES, SWITCH, UNITS, Field, Kind, Shape
+from agenthive.authoring.dialect import AGENT_KINDS, SHAPES, UNITS
 from agenthive.authoring.names import name_fault, title_fault
 from agenthive.authoring.nodes import Node, Place, kind
 from agenthive.authoring.problems import Problems, did_you_mean
+from agenthive.authoring.shapes import SWITCH, Field, Kind, Shape
 from agenthive.core.instants import parse_instant
-from agenthive.core.values import JSONObject, JSONValue
+from agenthive.core.values import JSONObject, JSONValue, NanoUSD, nano
 
 _Value: TypeAlias = "str | int | float | bool | list[str] | Section | list[Section] | Node | None"
 
@@ -48,6 +49,11 @@ class Section:
     def number(self, key: str, default: float) -> float:
         """The number or the seconds under ``key``."""
         return cast("float", self.values.get(key, default))
+
+    def dollars(self, key: str, *, up: bool = False) -> NanoUSD | None:
+        """The US dollars under ``key`` in nano-dollars, cut off or ``up``; None if none."""
+        found = cast("float | None", self.values.get(key))
+        return None if found is None else nano(found, up=up)
 
     def seconds(self, key: str, default: float | None) -> float | None:
         """The seconds under ``key``; null is None."""
@@ -152,7 +158,7 @@ class Checker:
                 return _flag(node)
             case Kind.WHOLE:
                 return _whole(field, node)
-            case Kind.NUMBER:
+            case Kind.NUMBER | Kind.DOLLARS:
                 return _number(field, node)
             case Kind.SECONDS:
                 return _seconds(field, node)

@@ -79,6 +79,8 @@ class TaskBuilder:
             estimated_duration=section.seconds("estimated_duration", None),
             compensate=self._compensation(section, frame, expressions),
             output_schema=self._schema(section),
+            max_cost=section.dollars("max_cost", up=True),
+            cost_limit=section.dollars("cost_limit"),
         )
         if name:
             self._draft(section, name, expressions.reads)

@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "show": "Show what a run came to.",
     "why": "Say why each open task of a run does not go on.",
     "costs": "Show what calls cost, by run, task, agent, model or day.",
+    "budget": "Show and change what may be spent.",
     "events": "Print the facts of a run, oldest first.",
     "approvals": "List the approvals that are waited for.",
     "approve": "Approve what a task is going to do.",

@@ -21,6 +21,7 @@ from agenthive.core import events as ev
 from agenthive.core.report import RunReport
 from agenthive.core.retention import Retention
 from agenthive.core.spec import WorkflowSpec
+from agenthive.core.values import NanoUSD
 from agenthive.errors import HomeBusy, OwnerGone, RunNotFound
 from agenthive.hive import Hive, reading
 from agenthive.infra.home import Home
@@ -107,6 +108,7 @@ class Session:
             max_runs=settings.max_runs,
             max_calls=settings.task_slots,
             agents=directory(settings, self._files),
+            budgets=settings.budgets,
         )
 
     async def _answers(self, *, last: bool) -> bool:
@@ -166,6 +168,17 @@ class Session:
                 if self.hive is not None:
                     await self.hive.resume([run])
                 await getattr(self.hive or self._caller, what)(run, *about, **said)
+                return
+            except OwnerGone:
+                await self._enter()
+
+    async def set_budget(self, scope: str, amount: NanoUSD | None, **said: Any) -> None:
+        """Set the limit of a scope, as `Hive.set_budget` does and raises."""
+        while True:
+            try:
+                if self.hive is not None and scope.startswith("run "):
+                    await self.hive.resume([scope.split(" ")[1]])
+                await (self.hive or self._caller).set_budget(scope, amount, **said)
                 return
             except OwnerGone:
                 await self._enter()

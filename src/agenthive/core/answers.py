@@ -6,12 +6,13 @@ hive's when the run has ended by then. Never changes a state.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from agenthive.core import events as ev
 from agenthive.core.ports import Reply, Usage
 from agenthive.core.run_state import RunState
-from agenthive.core.values import Micros
+from agenthive.core.values import Micros, NanoUSD
 
 MOST: Final = 10_000
 """How many calls of ended runs are remembered; the oldest are forgotten first."""
@@ -44,20 +45,32 @@ class Unpaid:
     """Remembers the calls of ended runs that never said what they used. Gone with the process."""
 
     def __init__(self) -> None:
-        self._calls: dict[tuple[str, str, int], None] = {}
+        self._calls: dict[tuple[str, str, int], Owed] = {}
 
-    def keep(self, state: RunState) -> None:
-        """A run has ended: remember its calls."""
+    def keep(self, state: RunState, scopes: Mapping[tuple[int, int], tuple[str, ...]]) -> None:
+        """A run has ended: remember its calls, and what they were to be spent from."""
         for index, attempt in sorted(state.unpaid):
-            self._calls[state.run, state.graph.keys[index], attempt] = None
+            hold = state.holds.get((index, attempt))
+            owed = Owed(scopes[index, attempt], 0 if hold is None else hold.amount)
+            self._calls[state.run, state.graph.keys[index], attempt] = owed
         while len(self._calls) > MOST:
             del self._calls[next(iter(self._calls))]
 
     def settle(
         self, now: Micros, run: str, task: str, attempt: int, usage: Usage | None
-    ) -> list[ev.HiveEvent]:
-        """The fact to journal if that call is still owed for."""
+    ) -> tuple[ev.UsageAfterEnd, Owed] | None:
+        """The fact to journal if that call is still owed for, and what was known of it."""
         if usage is None or (run, task, attempt) not in self._calls:
-            return []
-        del self._calls[run, task, attempt]
-        return [ev.UsageAfterEnd(at=now, run=run, task=task, attempt=attempt, usage=usage)]
+            return None
+        owed = self._calls.pop((run, task, attempt))
+        fact = ev.UsageAfterEnd(
+            at=now, run=run, task=task, attempt=attempt, usage=usage, booked=owed.booked
+        )
+        return fact, owed
+
+
+class Owed(NamedTuple):
+    """What a call is spent from, and what was booked for it in doubt (nano-dollars)."""
+
+    scopes: tuple[str, ...]
+    booked: NanoUSD

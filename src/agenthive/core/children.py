@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 from agenthive.core import definition
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
+from agenthive.core.money import EXCEEDED
 from agenthive.core.run_state import RunState
 from agenthive.core.scope import run_result
 from agenthive.core.spec import WorkflowSpec
@@ -92,9 +93,16 @@ def kin(state: RunState) -> list[str]:
 def ended(state: RunState, parent: ev.Parent, now: Micros) -> ev.ChildEnded:
     """What a run that has ended is to the task it was."""
     result, error = _outcome(state)
+    over = any(fault.kind == EXCEEDED for fault in state.faults.values())
     status = RunStatus.FAILED if error and state.status in _GOOD else state.status
     return ev.ChildEnded(
-        at=now, task=parent.task, run=state.run, status=status, result=result, error=error
+        at=now,
+        task=parent.task,
+        run=state.run,
+        status=status,
+        result=result,
+        error=error,
+        kind=EXCEEDED if over else "child",
     )
 
 

@@ -22,18 +22,20 @@ from agenthive.core.graph import Graph
 from agenthive.core.live import Live
 from agenthive.core.machine import step
 from agenthive.core.nodes import Step
-from agenthive.core.obeying import STOPPED, Obeying
+from agenthive.core.obeying import STOPPED
 from agenthive.core.people import MOST_REFUSALS, Verdict, answered, resolved, signalled
-from agenthive.core.ports import Batch, Record, Reply
+from agenthive.core.ports import Batch, Record, Reply, Standing
 from agenthive.core.preparing import approved, faulted, prepared, requested
 from agenthive.core.replay import under_new_name
 from agenthive.core.rules.flow import awaits_judgement
 from agenthive.core.run_state import RunState
 from agenthive.core.schedules import Deed, Start, Stop
 from agenthive.core.spec import Effect
-from agenthive.core.states import CLOSED, RunStatus, TaskState
+from agenthive.core.spending import Spending
+from agenthive.core.states import RunStatus, TaskState
+from agenthive.core.treasury import FREE
 from agenthive.core.values import JSONValue, Micros
-from agenthive.errors import Conflict, ExpressionError, InvalidTransition, RunNotFound
+from agenthive.errors import Conflict, ExpressionError, InvalidTransition
 
 # Looked up once: in Python 3.11 that costs more than comparing with them.
 _READY, _RUNNING, _PURE = TaskState.READY, TaskState.RUNNING, Effect.NONE
@@ -44,7 +46,7 @@ STARTS_PER_TURN = 1000
 """How many intents one transaction holds at most."""
 
 
-class Driver(Obeying):
+class Driver(Spending):
     """All open runs of a hive.
 
     See `Obeying` for what it is made with.
@@ -78,6 +80,8 @@ class Driver(Obeying):
         Raises RunNotFound if the run is not open here, NotFound if it has no such task.
         """
         live, now = self._open(run), self._clock(now)
+        if self._answer_about_money(live, task, verdict, now, token):
+            return
         fact, refusal = answered(live.state, task, verdict, now)
         if not refusal or live.state.refusals < MOST_REFUSALS:
             self._apply(live, fact, now)
@@ -162,12 +166,6 @@ class Driver(Obeying):
             fact = ev.TaskProgressed(at=now, task=task, attempt=attempt, progress=progress)
             self._apply(live, fact, now)
 
-    def _open(self, run: str) -> Live:
-        live = self.runs.get(run)
-        if live is None or live.state.status in CLOSED:
-            raise RunNotFound(f"there is no open run '{run}'")
-        return live
-
     def schedule(
         self,
         now: Micros,
@@ -214,15 +212,22 @@ class Driver(Obeying):
         else:
             self._answered(live, index, now, reply, draw)
 
-    def stopped(self, now: Micros, run: str, task: str, attempt: int) -> None:
-        """A call was cancelled before it answered."""
+    def stopped(
+        self, now: Micros, run: str, task: str, attempt: int, *, unmade: bool = False
+    ) -> None:
+        """A call was cancelled before it answered; ``unmade``: before it was made."""
         live = self.runs.get(run)
         index = self._current(live, task, attempt)
         if live is None or index is None:
             return
         now = self._clock(now)
         self._heard(live, index, STOPPED, now)
-        self._apply(live, ev.TaskCancelled(at=now, task=task, attempt=attempt), now)
+        hold = live.state.holds.get((index, attempt))
+        if hold is not None:
+            cost = 0 if unmade and not hold.inherited else None
+            self._pay(live, index, attempt, cost, now, pending=True)
+        fact = ev.TaskCancelled(at=now, task=task, attempt=attempt, unmade=unmade)
+        self._apply(live, fact, now)
 
     def tend(self, now: Micros, facts: Sequence[ev.HiveEvent], work: Batch, token: int) -> None:
         """Write facts about runs that are not open here, and the work they tell of, at once."""
@@ -242,6 +247,10 @@ class Driver(Obeying):
                 self.breakers.remember(event)
                 self.schedules.remember(event)
 
+    def load_accounts(self, standings: Sequence[Standing]) -> None:
+        """Take in how the accounts stand, before any run."""
+        self.money.remember(standings)
+
     def load(self, now: Micros, state: RunState, missing: dict[str, str]) -> None:
         """Take over an open run from its replayed state.
 
@@ -257,6 +266,8 @@ class Driver(Obeying):
             self._queued[state.run] = None
             return
         self.active += state.takes_slot
+        for index, attempt in state.holds:
+            self.money.worry(live, index, attempt)
         self._apply(live, ev.RunResumed(at=now, away=now - state.last_at), now)
         self._reopen_all(live, now)
 
@@ -276,6 +287,8 @@ class Driver(Obeying):
             self._obey(live, cmd.OfferTask(state.seq, index), now)
         elif kind is TaskState.PREPARING or awaits_judgement(state, index):
             self._unprepared.append((live, index))
+        elif index in state.lacks and not self.money.block(live, index, now):
+            self._apply(live, ev.TaskUnblocked(at=now, task=key), now)
         elif kind is TaskState.BLOCKED and state.blocked[index][0] == "agent":
             if live.agent(index).name not in live.missing:
                 self._apply(live, ev.TaskUnblocked(at=now, task=key), now)
@@ -297,7 +310,14 @@ class Driver(Obeying):
             self._start_runs(now)
             self._start_tasks(now)
         self._prepare_all(now)
-        return None if self._box.empty else self._box.batch()
+        return None if self._box.empty else self._batch()
+
+    def _batch(self) -> Batch:
+        batch = self._box.batch()
+        entries, standings = self.money.ledger.entries()
+        batch.entries += entries
+        batch.standings += standings
+        return batch
 
     def eager(self) -> list[act.Perform]:
         """Calls that change nothing outside and need not wait for the commit of their intent."""
@@ -340,6 +360,7 @@ class Driver(Obeying):
         for index, kind in enumerate(live.state.state):
             if kind is TaskState.RUNNING:
                 self._heard(live, index, STOPPED, self._latest)
+        self.money.forget(live)
         self.queue.leave(run)
         self.schedules.ended(run)
         self._queued.pop(run, None)
@@ -348,7 +369,8 @@ class Driver(Obeying):
 
     def next_wake(self) -> Micros | None:
         """When `decide` has something to do though nothing is reported (hive time)."""
-        times = [at for at in (self.breakers.next_wake(),) if at is not None]
+        wakes = (self.breakers.next_wake(), self.money.next_wake())
+        times = [at for at in wakes if at is not None]
         if self._timers:
             times.append(self._timers[0][0])
         wake = min(times) - self._skew if times else None
@@ -358,7 +380,7 @@ class Driver(Obeying):
     @property
     def has_more(self) -> bool:
         """Whether `decide` has something to do now."""
-        if not self._box.empty or self._unprepared:
+        if not self._box.empty or self._unprepared or self.money.has_roused:
             return True
         # What was offered, or a slot that came free, after this turn had looked for it.
         free = bool(self._queued) and self.active < self._max_runs
@@ -372,22 +394,13 @@ class Driver(Obeying):
         live = self.runs.get(call.run)
         if live is None or not live.stopping or (call.task, call.attempt) not in live.stopping:
             return False
-        self.stopped(now, call.run, call.task, call.attempt)
+        self.stopped(now, call.run, call.task, call.attempt, unmade=True)
         return True
-
-    def _clock(self, now: Micros) -> Micros:
-        """Hive time: goes on from where it was when the clock steps back."""
-        at = now + self._skew
-        if at < self._latest:
-            behind = self._latest - at
-            self._skew += behind
-            at = self._latest
-            self._box.hive.append(ev.ClockSteppedBack(at=at, by=behind))
-        self._latest = at
-        return at
 
     def _tick(self, now: Micros) -> None:
         self.breakers.tick(now)
+        self._book_overdue(now)
+        self._spend_again(now)
         while self._timers and self._timers[0][0] <= now:
             _, run, index = heappop(self._timers)
             live = self.runs.get(run)
@@ -428,15 +441,21 @@ class Driver(Obeying):
         if node.around is not None and not self._may(live, index, now):
             self.queue.release(live.run, state.graph.lanes[index])
             return
-        self.breakers.started(node.endpoint, now)
-        key = state.graph.keys[index]
+        key, attempt = state.graph.keys[index], state.attempts[index] + 1
         intent = ev.TaskStarted(
-            at=now,
-            task=key,
-            attempt=state.attempts[index] + 1,
-            agent=node.agent.name,
-            key=live.key(key),
+            at=now, task=key, attempt=attempt, agent=node.agent.name, key=live.key(key)
         )
+        priced = self.money.prices(live, index)
+        if priced or state.holds:
+            granted = self._afford(live, index, intent) if priced else FREE
+            if granted is None:
+                self.queue.release(live.run, state.graph.lanes[index])
+                return
+            over = self.money.hold(live, index, attempt, granted.amount, now)
+            intent = msgspec.structs.replace(
+                intent, hold=granted.amount, over=over, max_tokens=granted.max_tokens
+            )
+        self.breakers.started(node.endpoint, now)
         live.intent = intent
         self._apply(live, intent, now)
 

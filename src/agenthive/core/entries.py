@@ -85,6 +85,7 @@ def leave_blocked(state: RunState, task: int) -> None:
     """What it waited for is over, one way or the other."""
     kind, _ = state.blocked.pop(task, ("", ""))
     state.wake_at.pop(task, None)
+    state.lacks.pop(task, None)
     if state.flow is None:
         return
     if kind == "timer":

@@ -18,6 +18,9 @@ from agenthive.core.hive_events import (
     AnswerAfterEnd,
     BreakerClosed,
     BreakerOpened,
+    BudgetAlerted,
+    BudgetBreached,
+    BudgetSet,
     ClockSteppedBack,
     HiveEvent,
     RunClosed,
@@ -38,7 +41,7 @@ from agenthive.core.hive_events import (
     UsageAfterEnd,
 )
 from agenthive.core.ports import Blob, Fault, Usage
-from agenthive.core.values import JSONObject, JSONValue, Micros
+from agenthive.core.values import JSONObject, JSONValue, Micros, NanoUSD
 
 __all__ = [
     "HIVE",
@@ -48,6 +51,9 @@ __all__ = [
     "ApprovalRequested",
     "BreakerClosed",
     "BreakerOpened",
+    "BudgetAlerted",
+    "BudgetBreached",
+    "BudgetSet",
     "CancelRequested",
     "ChildEnded",
     "ChildOpened",
@@ -56,6 +62,7 @@ __all__ = [
     "Event",
     "Fork",
     "HiveEvent",
+    "HoldSettled",
     "LateReply",
     "Parent",
     "RoundEnded",
@@ -174,12 +181,17 @@ class TaskEvent(Event, frozen=True):
 class TaskStarted(TaskEvent, frozen=True, tag="task.started"):
     """The intent to call: committed before the call is made.
 
-    ``key`` is the idempotency key, equal for all attempts of one logical call.
+    ``key`` is the idempotency key, equal for all attempts of one logical call. ``hold`` is what the
+    call may cost at most, put aside in every scope it is spent from, instead of what was for the
+    attempts in ``over``; ``max_tokens`` what its answer was cut to so that it fits.
     """
 
     attempt: int
     agent: str
     key: str
+    hold: NanoUSD = 0
+    over: tuple[int, ...] = ()
+    max_tokens: int | None = None
 
 
 class TaskSucceeded(TaskEvent, frozen=True, tag="task.succeeded"):
@@ -215,10 +227,15 @@ class TaskWoke(TaskEvent, frozen=True, tag="task.woke"):
 
 
 class TaskBlocked(TaskEvent, frozen=True, tag="task.blocked"):
-    """The task cannot start until something is supplied: ``detail`` says what and how."""
+    """The task cannot start until something is supplied: ``detail`` says what and how.
+
+    If that is money, it is ``amount`` nano-dollars of ``scope``.
+    """
 
     reason: str
     detail: str
+    scope: str = ""
+    amount: NanoUSD = 0
 
 
 class TaskUnblocked(TaskEvent, frozen=True, tag="task.unblocked"):
@@ -226,9 +243,19 @@ class TaskUnblocked(TaskEvent, frozen=True, tag="task.unblocked"):
 
 
 class TaskCancelled(TaskEvent, frozen=True, tag="task.cancelled"):
-    """The call was stopped before it answered."""
+    """The call was stopped before it answered; ``unmade``: before it was made."""
 
     attempt: int
+    unmade: bool = False
+
+
+class HoldSettled(TaskEvent, frozen=True, tag="task.hold_settled"):
+    """Somebody says what a call cost that never said so itself: ``cost`` nano-dollars."""
+
+    attempt: int
+    cost: NanoUSD
+    actor: str = "local"
+    reason: str = ""
 
 
 class TaskDecided(TaskEvent, frozen=True, tag="task.decided"):
@@ -340,12 +367,13 @@ class ChildWaiting(TaskEvent, frozen=True, tag="task.child_waiting"):
 
 
 class ChildEnded(TaskEvent, frozen=True, tag="task.child_ended"):
-    """The task's own run ended, with this status and result."""
+    """The task's own run ended, with this status and result; ``kind`` is that of its fault."""
 
     run: str
     status: str
     result: JSONValue = None
     error: str = ""
+    kind: str = "child"
 
 
 class LateReply(TaskEvent, frozen=True, tag="task.late_reply"):
@@ -370,6 +398,7 @@ RunEvent: TypeAlias = (
     | TaskBlocked
     | TaskUnblocked
     | TaskCancelled
+    | HoldSettled
     | LateReply
     | TaskDecided
     | TaskDelayed

@@ -12,7 +12,7 @@ import msgspec
 from agenthive.core.fact import Event
 from agenthive.core.policies.schedule import CatchUp, Overlap, Rule
 from agenthive.core.ports import Usage
-from agenthive.core.values import JSONObject, Micros
+from agenthive.core.values import JSONObject, Micros, NanoUSD
 
 
 class RunOpened(Event, frozen=True, tag="hive.run_opened"):
@@ -73,12 +73,50 @@ class ClockSteppedBack(Event, frozen=True, tag="hive.clock_stepped_back"):
 
 
 class UsageAfterEnd(Event, frozen=True, tag="hive.usage_after_end"):
-    """A call answered after its run had ended, whose own stream is closed by then."""
+    """A call answered after its run had ended, whose own stream is closed by then.
+
+    ``booked`` is what it was taken to cost when the run ended (nano-dollars).
+    """
 
     run: str
     task: str
     attempt: int
     usage: Usage
+    booked: NanoUSD = 0
+
+
+class BudgetSet(Event, frozen=True, kw_only=True, tag="hive.budget_set"):
+    """Somebody set the limit of a scope (nano-dollars; None: no limit but what files say)."""
+
+    scope: str
+    limit: NanoUSD | None = None
+    run: str = ""
+    actor: str = "local"
+    reason: str = ""
+
+
+class BudgetAlerted(Event, frozen=True, kw_only=True, tag="hive.budget_alerted"):
+    """``percent`` of a scope's limit has been spent, by a call of ``run``."""
+
+    scope: str
+    percent: int
+    captured: NanoUSD
+    limit: NanoUSD
+    run: str
+    task: str
+
+
+class BudgetBreached(Event, frozen=True, kw_only=True, tag="hive.budget_breached"):
+    """A call cost ``over`` more than was put aside for it, which its agent had declared.
+
+    It is booked in full. Scopes whose limit that passes are ``frozen``.
+    """
+
+    run: str
+    task: str
+    attempt: int
+    over: NanoUSD
+    frozen: list[str] = msgspec.field(default_factory=list)
 
 
 class AnswerAfterEnd(Event, frozen=True, tag="hive.answer_after_end"):
@@ -178,6 +216,9 @@ HiveEvent: TypeAlias = (
     | RunImported
     | BreakerOpened
     | BreakerClosed
+    | BudgetSet
+    | BudgetAlerted
+    | BudgetBreached
     | ClockSteppedBack
     | UsageAfterEnd
     | AnswerAfterEnd

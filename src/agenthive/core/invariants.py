@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from agenthive.core.driver import Driver
 from agenthive.core.run_state import RunState
 from agenthive.core.states import CLOSED, COMPENSATION, OPEN, TaskState
@@ -24,6 +26,27 @@ def driver_violations(driver: Driver) -> list[str]:
         found.append(f"{active} runs are active, not {driver.active}")
     if calls != driver.queue.used:
         found.append(f"{calls} calls are under way, not {driver.queue.used}")
+    return found + _accounts(driver)
+
+
+def _accounts(driver: Driver) -> list[str]:
+    """What is held in each scope is what calls hold there, those under way and those in doubt."""
+    held, pending = Counter[str](), Counter[str]()
+    for live in driver.runs.values():
+        if live.state.status in CLOSED:
+            continue  # what was in doubt is spent
+        for (task, attempt), hold in live.state.holds.items():
+            under_way = driver.money.under_way(live, task, attempt)
+            for scope in driver.money.purse(live, task, attempt, 0):
+                held[scope] += hold.amount
+                pending[scope] += hold.amount * under_way
+    found = []
+    for scope, account in driver.money.ledger.accounts.items():
+        if (account.held, account.pending) != (held[scope], pending[scope]) or account.captured < 0:
+            found.append(
+                f"{scope}: captured {account.captured}, held {account.held} not {held[scope]}, "
+                f"under way {account.pending} not {pending[scope]}"
+            )
     return found
 
 

@@ -20,12 +20,12 @@ class Live:
     ``written`` is the number of its last event that is in a batch, ``durable`` that of its last
     event on disk; a snapshot is made ``every`` so many. ``caching`` is the key under which the
     result of a call will be kept for equal ones; ``told`` how the run that waits for this one was
-    last told that it stands.
+    last told that it stands; ``purses`` what the calls that hold money are spent from.
     """
 
     __slots__ = (
         "_every", "_row_status", "caching", "durable", "estimates", "intent", "key", "missing",
-        "pending",        "rank", "run", "state", "stopping", "told", "written",
+        "pending", "purses", "rank", "run", "state", "stopping", "told", "written",
     )  # fmt: skip
 
     def __init__(self, run: str, state: RunState, every: int = snapshots.EVERY) -> None:
@@ -42,6 +42,7 @@ class Live:
         self.written = 0
         self.durable = 0
         self.caching: dict[int, str] = {}
+        self.purses: dict[tuple[int, int], tuple[str, ...]] = {}
         self.told = "moving"
         self._row_status = ""
 

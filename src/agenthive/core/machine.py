@@ -115,6 +115,16 @@ def _late(state: RunState, task: int, event: ev.LateReply) -> None:
     if (task, event.attempt) not in state.unpaid:
         raise InvalidTransition(_refusal(state, task, event))
     state.unpaid.discard((task, event.attempt))
+    state.holds.pop((task, event.attempt), None)
+
+
+def _settled(state: RunState, task: int, event: ev.HoldSettled) -> None:
+    if (task, event.attempt) not in state.holds or (
+        state.state[task] is _RUNNING and event.attempt == state.attempts[task]
+    ):
+        raise InvalidTransition(_refusal(state, task, event))
+    del state.holds[task, event.attempt]
+    state.unpaid.discard((task, event.attempt))
 
 
 def _progressed(state: RunState, task: int, event: ev.TaskProgressed) -> None:
@@ -127,6 +137,7 @@ def _refused(state: RunState, task: int, event: ev.ApprovalRefused) -> None:
 
 STILL: Final[dict[type[ev.TaskEvent], Note]] = {
     ev.LateReply: _late,
+    ev.HoldSettled: _settled,
     ev.TaskProgressed: _progressed,
     ev.ApprovalRefused: _refused,
     ev.ChildWaiting: child_waiting,

@@ -12,8 +12,9 @@ from typing import Final, Never, TypeAlias
 from agenthive.core import events as ev
 from agenthive.core.flow import Approval, Each
 from agenthive.core.flow_spec import OnDeadline, OnReject
+from agenthive.core.money import Hold, cost_of
 from agenthive.core.nodes import Step
-from agenthive.core.ports import Blob, Fault
+from agenthive.core.ports import Blob, Fault, Usage
 from agenthive.core.rules.outcome import repairable
 from agenthive.core.run_state import RunState
 from agenthive.core.states import TaskState
@@ -37,11 +38,32 @@ def keep_result(state: RunState, task: int, result: JSONValue, blob: Blob | None
 
 def _started(state: RunState, task: int, event: ev.TaskStarted) -> None:
     state.attempts[task] = event.attempt
+    for attempt in event.over:
+        state.holds.pop((task, attempt), None)
+        state.unpaid.discard((task, attempt))
+    if event.hold:
+        state.holds[task, event.attempt] = Hold(event.hold, event.at, bool(event.over))
+
+
+def _paid(
+    state: RunState,
+    task: int,
+    attempt: int,
+    usage: Usage | None,
+    fault: Fault | None,
+    *,
+    cached: bool = False,
+) -> None:
+    """What is put aside for a call is not any more, unless nobody knows what it cost."""
+    if cost_of(state.holds.get((task, attempt)), usage, fault, cached=cached) is not None:
+        state.holds.pop((task, attempt), None)
 
 
 def _succeeded(state: RunState, task: int, event: ev.TaskSucceeded) -> None:
     state.faults.pop(task, None)
     keep_result(state, task, event.result, event.blob)
+    if state.holds:
+        _paid(state, task, event.attempt, event.usage, None, cached=bool(event.cached))
 
 
 def _failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
@@ -56,6 +78,8 @@ def _failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
     state.wake_at[task] = event.at + wait
     if event.usage is None:
         state.unpaid.add((task, event.attempt))
+    if state.holds:
+        _paid(state, task, event.attempt, event.usage, event.fault)
 
 
 def _lost(state: RunState, task: int, event: ev.TaskLost) -> None:
@@ -64,11 +88,17 @@ def _lost(state: RunState, task: int, event: ev.TaskLost) -> None:
 
 
 def _cancelled(state: RunState, task: int, event: ev.TaskCancelled) -> None:
-    state.unpaid.add((task, event.attempt))
+    hold = state.holds.get((task, event.attempt))
+    if not event.unmade or (hold is not None and hold.inherited):
+        state.unpaid.add((task, event.attempt))
+    elif hold is not None:
+        del state.holds[task, event.attempt]
 
 
 def _blocked(state: RunState, task: int, event: ev.TaskBlocked) -> None:
     state.blocked[task] = (event.reason, event.detail)
+    if event.scope:
+        state.lacks[task] = (event.scope, event.amount)
 
 
 def _faulted(state: RunState, task: int, event: ev.TaskFaulted) -> None:
@@ -152,6 +182,7 @@ def _answered(state: RunState, task: int, what: str, comment: str, *, approved: 
 
 def _woke(state: RunState, task: int, event: ev.TaskWoke) -> None:
     if state.state[task] is not TaskState.BLOCKED:
+        del state.wake_at[task]  # whatever it waits for next, it is not this
         return
     step = state.step_of(task)
     if step is Step.APPROVAL:
@@ -221,7 +252,7 @@ def _child_ended(state: RunState, task: int, event: ev.ChildEnded) -> None:
     keep_result(state, task, event.result)
     if event.error:
         message = f"run {event.run} {event.status}: {event.error}"
-        state.faults[task] = Fault(kind="child", message=message, retriable=False, counts=False)
+        state.faults[task] = Fault(kind=event.kind, message=message, retriable=False, counts=False)
 
 
 def _resolved(state: RunState, task: int, event: ev.TaskResolved) -> None:

@@ -8,6 +8,7 @@ Never decides when: that is `driver`'s. A new command gets a line in `_obey`.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from heapq import heappush
 
 from agenthive.core import actions as act
@@ -21,18 +22,20 @@ from agenthive.core.graph import Graph
 from agenthive.core.journal import RULES
 from agenthive.core.live import Live
 from agenthive.core.machine import step
+from agenthive.core.money import cost_of
 from agenthive.core.nodes import Step
 from agenthive.core.outbox import Outbox
-from agenthive.core.ports import Calendar, Call, Fault, Reply
+from agenthive.core.ports import Calendar, Fault, Quoter, Reply
 from agenthive.core.preparing import faulted
-from agenthive.core.requests import cache_key, complaint, to_cache
+from agenthive.core.requests import cache_key, made, to_cache
 from agenthive.core.run_state import RunState
 from agenthive.core.schedules import Schedules
 from agenthive.core.snapshots import EVERY
 from agenthive.core.spec import Effect
 from agenthive.core.states import CLOSED, RunStatus, TaskState
-from agenthive.core.values import SECOND, Micros
-from agenthive.errors import ConfigurationError, ExpressionError
+from agenthive.core.treasury import Treasury
+from agenthive.core.values import SECOND, Micros, NanoUSD
+from agenthive.errors import ConfigurationError, ExpressionError, RunNotFound
 
 # Looked up once: in Python 3.11 that costs more than comparing with them.
 _READY, _RUNNING, _PURE = TaskState.READY, TaskState.RUNNING, Effect.NONE
@@ -47,7 +50,8 @@ class Obeying:
     ``max_runs`` bounds the runs that are under way, ``max_calls`` the calls under way at once;
     ``bind`` fills inputs into the workflows of child runs; ``calendar`` knows when schedules fire.
     ``snapshot_every`` facts a run gets a snapshot.
-    ``active`` counts the runs that take a run slot.
+    ``active`` counts the runs that take a run slot. ``quoter`` knows what calls cost at most,
+    ``limits`` are the budgets of all runs: see `Treasury`.
     """
 
     def __init__(
@@ -58,8 +62,11 @@ class Obeying:
         bind: Bind = as_given,
         calendar: Calendar | None = None,
         snapshot_every: int = EVERY,
+        quoter: Quoter | None = None,
+        limits: Mapping[str, NanoUSD] | None = None,
     ) -> None:
         self.runs: dict[str, Live] = {}
+        self.money = Treasury(self.runs, quoter, limits)
         self.queue = ReadyQueue(max_calls)
         self.breakers = Breakers(self.queue)
         self.schedules = Schedules(calendar)
@@ -141,33 +148,18 @@ class Obeying:
         intent = live.intent
         assert intent is not None
         try:
-            parameters = live.parameters(command.task)
+            call = made(live, command.task, intent)
         except ExpressionError as error:
             fault = Fault(kind="expression", message=error.message, retriable=False, counts=False)
             self._answered(live, command.task, now, Reply(fault=fault), 0.0)
             return
-        call = Call(
-            run=state.run,
-            task=intent.task,
-            attempt=command.attempt,
-            key=intent.key,
-            agent=node.agent.name,
-            action=node.action,
-            parameters=parameters,
-            dependencies=live.dependencies(command.task),
-            description=node.description,
-            references=node.references,
-            timeout=None if node.timeout is None else node.timeout / SECOND,
-            output_schema=node.schema,
-            complaint=complaint(state, command.task) if node.schema is not None else "",
-            progress=state.progress.get(command.task) if state.progress else None,
-        )
-        cache = cache_key(node, parameters) if node.cached else ""
+        cache = cache_key(node, call.parameters) if node.cached else ""
         if cache:
             live.caching[command.task] = cache
         perform = act.Perform(call, node.agent, node.timeout, node.heartbeat, cache)
-        # What people must agree to waits until that they have is on disk, too.
-        eager = node.effect is _PURE and live.durable > 0 and Step.APPROVAL not in node.steps
+        # What people must agree to waits until that they have is on disk; so does what is paid for.
+        pure = node.effect is _PURE and not intent.hold
+        eager = pure and live.durable > 0 and Step.APPROVAL not in node.steps
         (self._eager if eager else self._box.after).append(perform)
 
     def _stop_child(self, live: Live, index: int, now: Micros) -> None:
@@ -183,7 +175,10 @@ class Obeying:
         self.queue.leave(live.run)
         self.schedules.ended(live.run)
         self._queued.pop(live.run, None)
-        self._unpaid.keep(state)
+        self._unpaid.keep(state, self.money.purses(live, now))
+        for (index, attempt), hold in state.holds.items():
+            # What is in doubt at the end counts as spent.
+            self._pay(live, index, attempt, hold.amount, now, pending=False)
         self._box.after.append(act.RunEnded(live.run, state.status))
         parent = state.parent
         if parent is not None and parent.run in self.runs:
@@ -224,11 +219,39 @@ class Obeying:
 
     # Bookkeeping.
 
+    def _pay(
+        self, live: Live, index: int, attempt: int, cost: NanoUSD | None, now: Micros,
+        *, pending: bool,
+    ) -> None:  # fmt: skip
+        """Book what a call cost (None: nobody knows), before its end is applied."""
+        self._box.hive += self.money.pay(live, index, attempt, cost, now, pending=pending)
+
+    def _open(self, run: str) -> Live:
+        live = self.runs.get(run)
+        if live is None or live.state.status in CLOSED:
+            raise RunNotFound(f"there is no open run '{run}'")
+        return live
+
+    def _clock(self, now: Micros) -> Micros:
+        """Hive time: goes on from where it was when the clock steps back."""
+        at = now + self._skew
+        if at < self._latest:
+            behind = self._latest - at
+            self._skew += behind
+            at = self._latest
+            self._box.hive.append(ev.ClockSteppedBack(at=at, by=behind))
+        self._latest = at
+        return at
+
     def _answered(self, live: Live, index: int, now: Micros, reply: Reply, draw: float) -> None:
         task, attempt = live.state.graph.keys[index], live.state.attempts[index]
         self._heard(live, index, reply.fault, now)
         if reply.fault is None and live.estimates.useful:
             self._learn(live, index, now)
+        if live.state.holds or reply.usage is not None:
+            hold = live.state.holds.get((index, attempt))
+            cost = cost_of(hold, reply.usage, reply.fault, cached=bool(reply.cached))
+            self._pay(live, index, attempt, cost, now, pending=True)
         self._apply(live, outcome(now, task, attempt, reply, draw), now)
         node = live.state.graph.nodes[index]
         if node.cached and reply.fault is None and not reply.cached and index in live.caching:
@@ -255,10 +278,16 @@ class Obeying:
     def _late(self, now: Micros, run: str, task: str, attempt: int, reply: Reply) -> None:
         live = self.runs.get(run)
         if live is None or live.state.status in CLOSED:
-            self._box.hive += self._unpaid.settle(now, run, task, attempt, reply.usage)
+            owed = self._unpaid.settle(now, run, task, attempt, reply.usage)
+            if owed is not None:
+                self._box.hive.append(owed[0])
+                self.money.correct(run, owed[1].scopes, owed[1].booked, owed[0].usage)
             return
         fact = late(live.state, now, task, attempt, reply)
         if fact is not None:
+            index = live.state.graph.index[task]
+            cost = cost_of(live.state.holds.get((index, attempt)), fact.usage)
+            self._pay(live, index, attempt, cost, now, pending=False)
             self._apply(live, fact, now)
 
     def _heard(self, live: Live, index: int, fault: Fault | None, now: Micros) -> None:

@@ -92,6 +92,7 @@ class Outbox:
         self.hive = later
         for one in (batch, self.next):
             one.uses = [use for use in one.uses if use[0] not in gone]
+            one.entries = [entry for entry in one.entries if entry.run not in gone]
         return [a.token for a in promised if act.run_of(a) in gone], gone
 
     def _hive_record(self) -> Record:

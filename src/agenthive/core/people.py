@@ -12,10 +12,12 @@ import msgspec
 
 from agenthive.core import events as ev
 from agenthive.core.flow import MOST_KEPT
+from agenthive.core.money import MONEY
 from agenthive.core.nodes import Node
+from agenthive.core.preparing import payload_digest
 from agenthive.core.run_state import RunState
 from agenthive.core.states import TaskState
-from agenthive.core.values import JSONValue, Micros
+from agenthive.core.values import JSONObject, JSONValue, Micros
 from agenthive.errors import Conflict, NotFound
 
 OUTCOMES: Final = ("succeeded", "failed", "retry")
@@ -55,7 +57,16 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 def questions(state: RunState) -> list[Question]:
     """The approvals that a run waits for."""
     found = state.flow.approvals if state.flow is not None else {}
-    return [
+    money = [
+        Question(
+            run=state.run, task=state.graph.keys[task], message=detail,
+            payload=_lack(state, task), digest=digest_of_lack(state, task),
+            asked=state.since[task], approvers=(), agreed=(), quorum=1, deadline=None,
+        )
+        for task, (reason, detail) in state.blocked.items()
+        if reason == MONEY[1]
+    ]  # fmt: skip
+    return money + [
         Question(
             run=state.run, task=state.graph.keys[task], message=one.message, payload=one.payload,
             digest=one.digest, asked=one.asked, approvers=one.approvers,
@@ -63,6 +74,17 @@ def questions(state: RunState) -> list[Question]:
         )
         for task, one in found.items()
     ]  # fmt: skip
+
+
+def _lack(state: RunState, task: int) -> JSONObject:
+    """What people are asked to agree to: that a scope may be spent from by so much."""
+    scope, amount = state.lacks[task]
+    return {"scope": scope, "may_cost_usd": amount / 10**9}
+
+
+def digest_of_lack(state: RunState, task: int) -> str:
+    """The name of that question."""
+    return payload_digest(_lack(state, task))
 
 
 def answered(state: RunState, key: str, verdict: Verdict, now: Micros) -> tuple[ev.RunEvent, str]:

@@ -16,7 +16,10 @@ from agenthive.core.values import JSONObject, JSONValue, Micros, NanoUSD
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """What a model call used. Tokens are counts; ``cost`` is nano-dollars, None where unknown."""
+    """What a model call used. Tokens are counts; ``cost`` is nano-dollars, None where unknown.
+
+    ``prices`` is the list that the cost is by, and of when.
+    """
 
     model: str = ""
     input_tokens: int = 0
@@ -25,13 +28,15 @@ class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     cost: NanoUSD | None = None
+    prices: str = ""
 
 
 class Fault(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Why an attempt did not succeed.
 
     ``kind``: timeout, rate_limited, overloaded, unavailable, connection, refused, invalid_reply,
-    agent_error, cancelled, lost, breaker_open, unregistered, expression.
+    agent_error, cancelled, lost, breaker_open, unregistered, expression, budget_exceeded,
+    unpriced.
     ``retriable``: trying again may help. ``retry_after``: seconds the other side asked for.
     ``counts``: whether it says the endpoint is unwell (429 and overloaded do not).
     """
@@ -52,7 +57,8 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     only those may be resolved, never one that came in with a result.
     ``timeout`` is seconds, None without a bound; the runtime enforces it by cancelling.
     ``output_schema`` is what the result must be like, ``complaint`` what was wrong with the last
-    one; ``progress`` is what an earlier attempt said last about how far it was.
+    one; ``progress`` is what an earlier attempt said last about how far it was. ``max_tokens`` is
+    what the answer of a model was cut to, so that its worst case fits the budget.
     """
 
     run: str
@@ -69,6 +75,7 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     output_schema: JSONObject | None = None
     complaint: str = ""
     progress: JSONValue = None
+    max_tokens: int | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -169,13 +176,36 @@ class Cached(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     expires: Micros | None = None
 
 
+class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a run adds to the account of a scope. Nano-dollars; either may be negative."""
+
+    run: str
+    scope: str
+    captured: NanoUSD = 0
+    held: NanoUSD = 0
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """How the account of a scope stands. Nano-dollars; ``limit`` None is none that was set.
+
+    ``frozen``: it takes no holds until its limit is set again.
+    """
+
+    scope: str
+    limit: NanoUSD | None = None
+    captured: NanoUSD = 0
+    held: NanoUSD = 0
+    frozen: bool = False
+
+
 class Batch(msgspec.Struct, kw_only=True):
     """All that one transaction writes: records in order, definitions, rows of the run list.
 
     ``blobs`` are large values, (digest, JSON). ``uses`` says which definitions and blobs a stream
     needs, (stream, digest). ``drops`` are streams that go before anything is written, each with
     its row, and with the definitions and blobs that no other stream uses. ``cached`` are results
-    that equal calls may use again.
+    that equal calls may use again. ``entries`` are added to the accounts; of ``standings`` only
+    the limit and whether it is frozen count.
     """
 
     records: list[Record] = []
@@ -185,6 +215,8 @@ class Batch(msgspec.Struct, kw_only=True):
     uses: list[tuple[str, str]] = []
     drops: list[str] = []
     cached: list[Cached] = []
+    entries: list[Entry] = []
+    standings: list[Standing] = []
 
     def take(self, other: Batch) -> None:
         """Write what the other would write as well."""
@@ -267,6 +299,10 @@ class Store(Protocol):
         """The result that is kept under that key; it may have expired."""
         ...
 
+    def standings(self) -> Awaitable[Sequence[Standing]]:
+        """How every account stands."""
+        ...
+
     def runs(
         self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
     ) -> Awaitable[Sequence[RunRow]]:
@@ -279,6 +315,22 @@ class Store(Protocol):
 
     def close(self) -> Awaitable[None]:
         """Write what is pending, then let go of the files."""
+        ...
+
+
+class Quoter(Protocol):
+    """Who knows what a call can cost at most, before it is made."""
+
+    def priced(self, spec: AgentSpec) -> bool:
+        """Whether calls of this agent can cost anything."""
+        ...
+
+    def worst(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
+        """Nano-dollars, rounded up; None if there is no price."""
+        ...
+
+    def cut(self, spec: AgentSpec, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
+        """The most tokens of an answer whose worst case is at most that, and it; None if none."""
         ...
 
 

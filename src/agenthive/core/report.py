@@ -11,6 +11,7 @@ from agenthive.core import events as ev
 from agenthive.core.blobs import Contents
 from agenthive.core.graph import Graph
 from agenthive.core.machine import step
+from agenthive.core.money import EXCEEDED, MONEY
 from agenthive.core.ports import Record, Usage
 from agenthive.core.replay import history
 from agenthive.core.run_state import RunState
@@ -62,13 +63,15 @@ class RunReport(msgspec.Struct, kw_only=True):
     cost_usd: float
     tokens: int
     timed_out: bool = False
+    over_budget: bool = False
 
     @property
     def exit_code(self) -> int:
         """The code a command that ran this ends with (DESIGN: exit codes)."""
         if self.timed_out:
             return 9
-        return EXIT_CODES.get(RunStatus(self.status), 8)
+        code = EXIT_CODES.get(RunStatus(self.status), 8)
+        return 6 if self.over_budget and code in (1, 7) else code
 
 
 class _Bill:
@@ -132,6 +135,7 @@ def report(
         cost_usd=sum(bill.cost(key) for key in bill.usage) / NANO,
         tokens=sum(bill.tokens(key) for key in bill.usage),
         timed_out=state.timed_out,
+        over_budget=any(fault.kind == EXCEEDED for fault in state.faults.values()),
     )
 
 
@@ -165,7 +169,7 @@ def _error(state: RunState, index: int) -> str | msgspec.UnsetType:
     fault = state.faults.get(index)
     if kind in (TaskState.FAILED, TaskState.UNKNOWN_OUTCOME, TaskState.BACKING_OFF):
         return fault.message if fault else "the process ended during the call; outcome unknown"
-    if kind is TaskState.BLOCKED and state.blocked[index][0] == "agent":
+    if kind is TaskState.BLOCKED and state.blocked[index][0] in ("agent", *MONEY):
         return state.blocked[index][1]
     if kind is TaskState.SKIPPED:
         return _why_skipped(state, index)

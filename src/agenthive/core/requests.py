@@ -6,13 +6,38 @@ from hashlib import sha256
 
 import msgspec
 
+from agenthive.core.events import TaskStarted
+from agenthive.core.live import Live
 from agenthive.core.nodes import Node
-from agenthive.core.ports import Cached, Reply
+from agenthive.core.ports import Cached, Call, Reply
 from agenthive.core.rules.outcome import INVALID
 from agenthive.core.run_state import RunState
-from agenthive.core.values import JSONObject, JSONValue, Micros, micros
+from agenthive.core.values import SECOND, JSONObject, JSONValue, Micros, micros
 
 _sorted = msgspec.json.Encoder(order="sorted")
+
+
+def made(live: Live, task: int, intent: TaskStarted) -> Call:
+    """The call that an intent is to make. Raises ExpressionError."""
+    state = live.state
+    node = state.graph.nodes[task]
+    return Call(
+        run=state.run,
+        task=intent.task,
+        attempt=intent.attempt,
+        key=intent.key,
+        agent=node.agent.name,
+        action=node.action,
+        parameters=live.parameters(task),
+        dependencies=live.dependencies(task),
+        description=node.description,
+        references=node.references,
+        timeout=None if node.timeout is None else node.timeout / SECOND,
+        output_schema=node.schema,
+        complaint=complaint(state, task) if node.schema is not None else "",
+        progress=state.progress.get(task) if state.progress else None,
+        max_tokens=intent.max_tokens,
+    )
 
 
 def complaint(state: RunState, task: int) -> str:

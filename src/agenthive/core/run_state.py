@@ -11,11 +11,12 @@ from typing import Final
 from agenthive.core.events import Parent
 from agenthive.core.flow import Flow
 from agenthive.core.graph import Graph
+from agenthive.core.money import Hold
 from agenthive.core.nodes import Node, Step
 from agenthive.core.ports import Blob, Fault
 from agenthive.core.spec import FailureStrategy
 from agenthive.core.states import COMPENSATION, OPEN, RunStatus, TaskState
-from agenthive.core.values import JSONObject, JSONValue, Micros, micros
+from agenthive.core.values import JSONObject, JSONValue, Micros, NanoUSD, micros
 
 _TIMED = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
 _UNDER_WAY = frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING})
@@ -30,24 +31,24 @@ _NONE = dict.fromkeys(TaskState, 0)
 class RunState:
     """One run.
 
-    ``seq`` counts the events applied. ``pending[i]`` counts dependencies of i that have not
-    ended; ``broken`` holds tasks with a dependency that ended badly. ``open`` counts the tasks that
-    keep the run from ending. ``results`` keeps what some open task will still read. ``since[i]`` is
-    when i came into its state. ``parked`` is since when only somebody's help is awaited; that, and
-    the time during which no process had the run, is ``away`` from its time-out. ``unpaid`` holds
-    (task, attempt) of calls that ended without saying what they used. ``extra`` counts what
-    succeeded and is no task of the author's. ``flow`` is None until a task needs it. ``keep`` lets
-    go of no result: for whoever wants to see them all. ``blobs`` says where large results (and
-    `INPUTS`) are that a replay has met; in ``results`` the same references stand for them until
-    somebody fills them in. ``snapshot`` is after which fact the
-    last one was made.
+    ``seq`` counts the events applied. ``pending[i]`` counts dependencies of i that have not ended;
+    ``broken`` holds tasks with a dependency that ended badly. ``open`` counts the tasks that keep
+    the run from ending. ``results`` keeps what some open task will still read. ``since[i]`` is when
+    i came into its state. ``parked`` is since when only somebody's help is awaited; that, and the
+    time during which no process had the run, is ``away`` from its time-out. ``unpaid`` holds (task,
+    attempt) of calls that ended without saying what they used, ``holds`` what is put aside for
+    calls by the same; ``lacks`` is what blocked tasks need (nano-dollars) of which scope. ``extra``
+    counts what succeeded and is no task of the author's. ``flow`` is None until a task needs it.
+    ``keep`` lets go of no result: for whoever wants to see them all. ``blobs`` says where large
+    results (and `INPUTS`) are that a replay has met; in ``results`` the same references stand for
+    them until somebody fills them in. ``snapshot`` is after which fact the last one was made.
     """
 
     __slots__ = (
         "attempts", "away", "blobs", "blocked", "broken", "cancelling", "counts", "created",
         "definition", "ended", "extra", "faults", "finished", "flow", "graph", "hard_failures",
-        "inputs", "keep", "last_at", "losses", "name", "open", "owner", "parent", "parked",
-        "pending", "progress", "readers", "refusals", "results", "run", "seq", "since",
+        "holds", "inputs", "keep", "lacks", "last_at", "losses", "name", "open", "owner", "parent",
+        "parked", "pending", "progress", "readers", "refusals", "results", "run", "seq", "since",
         "snapshot", "started", "state", "status", "stopping", "tenant", "timed_out", "to_undo",
         "undo_failures", "undoing", "unpaid", "wake_at",
     )  # fmt: skip
@@ -82,6 +83,8 @@ class RunState:
         self.losses: dict[int, int] = {}
         self.blocked: dict[int, tuple[str, str]] = {}
         self.unpaid: set[tuple[int, int]] = set()
+        self.holds: dict[tuple[int, int], Hold] = {}
+        self.lacks: dict[int, tuple[str, NanoUSD]] = {}
         self.counts = _NONE.copy()
         self.counts[TaskState.WAITING] = graph.tasks
         self.counts[TaskState.DORMANT] = size - graph.tasks

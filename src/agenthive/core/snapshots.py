@@ -19,14 +19,15 @@ from agenthive.core.events import Parent
 from agenthive.core.flow import Approval, Each, Flow, Rounds
 from agenthive.core.graph import Graph
 from agenthive.core.journal import RULES
+from agenthive.core.money import Hold
 from agenthive.core.nodes import Node
 from agenthive.core.ports import Batch, Blob, Fault, Record
 from agenthive.core.replay import go_on, migrated, replay
 from agenthive.core.run_state import INPUTS, RunState
 from agenthive.core.states import RunStatus, TaskState
-from agenthive.core.values import JSONValue, Micros
+from agenthive.core.values import JSONValue, Micros, NanoUSD
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 EVERY: Final = 10_000
 """Facts after which a run is due for its next snapshot, or as many as it has tasks, if more."""
 WHOLE: Final = -1
@@ -98,6 +99,8 @@ class _Frozen(msgspec.Struct, frozen=True, array_like=True):
     losses: dict[int, int]
     blocked: dict[int, tuple[str, str]]
     unpaid: list[tuple[int, int]]
+    holds: list[tuple[int, int, Hold]]
+    lacks: dict[int, tuple[str, NanoUSD]]
     open: int
     hard_failures: int
     cancelling: bool
@@ -118,7 +121,7 @@ _AS_IT_IS: Final = tuple(
     name
     for name in _Frozen.__struct_fields__
     if name in RunState.__slots__
-    and name not in ("state", "broken", "results", "unpaid", "flow", "inputs")
+    and name not in ("state", "broken", "results", "unpaid", "holds", "flow", "inputs")
 )
 _FLOW_AS_IT_IS: Final = tuple(
     name for name in _FrozenFlow.__struct_fields__ if name not in ("listening", "seen", "repaired")
@@ -151,6 +154,7 @@ def freeze(state: RunState, batch: Batch) -> str:
         results=results,
         apart=apart,
         unpaid=sorted(state.unpaid),
+        holds=[(task, attempt, hold) for (task, attempt), hold in state.holds.items()],
         flow=None if state.flow is None else _frozen_flow(state.flow),
         **{name: getattr(state, name) for name in _AS_IT_IS},
     )
@@ -233,6 +237,7 @@ class Snapshot:
         state.state = [kinds[i] for i in frozen.state]
         state.counts = {kind: state.state.count(kind) for kind in TaskState}
         state.broken, state.unpaid = set(frozen.broken), set(frozen.unpaid)
+        state.holds = {(task, attempt): hold for task, attempt, hold in frozen.holds}
         state.results = frozen.results
         for task, found in frozen.apart.items():
             for at, blob in found.items():

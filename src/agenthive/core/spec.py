@@ -21,7 +21,7 @@ from agenthive.core.flow_spec import (
 )
 from agenthive.core.policies.breaker import BreakerPolicy
 from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.values import JSONObject, JSONValue
+from agenthive.core.values import JSONObject, JSONValue, NanoUSD
 
 
 class Effect(StrEnum):
@@ -45,11 +45,34 @@ class FailureStrategy(StrEnum):
     PARTIAL = "partial_completion_allowed"
 
 
+class OnExceeded(StrEnum):
+    """What happens to a call that the budget has nothing left for."""
+
+    FAIL = "fail"
+    WAIT = "wait"
+    """Until somebody raises the limit, or the next day begins."""
+    ASK = "ask"
+    """People are asked to raise the limit by what the call may cost."""
+
+
+class BudgetSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """What a run may spend, with all that belongs to it. ``limit`` is nano-dollars.
+
+    ``shrink``: the last call's answer is cut to what still fits.
+    """
+
+    limit: NanoUSD
+    on_exceeded: OnExceeded = OnExceeded.FAIL
+    shrink: bool = False
+
+
 class AgentSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Who does tasks. ``timeout`` is seconds; secrets in ``authentication`` are references.
 
     ``type`` is an agent kind (ai_agent, mcp_server, http_api, custom, ...). A secret reference is a
     string of the form ``${env:NAME}``, ``${file:PATH}`` or ``${secret:NAME}``, never the secret.
+    ``max_cost`` is what one call costs at most, where no list of prices says, and ``cost_limit``
+    what all calls of a run cost together, both in nano-dollars.
     """
 
     name: str
@@ -61,6 +84,8 @@ class AgentSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaul
     circuit_breaker: BreakerPolicy | None = None
     max_concurrency: int | None = None
     custom_params: JSONObject = {}
+    max_cost: NanoUSD | None = None
+    cost_limit: NanoUSD | None = None
 
     @property
     def where(self) -> str:
@@ -87,7 +112,8 @@ class TaskSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
     ``when``, ``delay`` or ``until``, ``wait_for``, ``for_each``, ``repeat_until``, ``approval`` (of
     each round of each item), the call. A task without an agent calls nobody: it runs ``workflow``
     (with its parameters as the inputs), or only waits. ``when`` is an expression; ``delay``
-    (seconds) and ``until`` (a time) may hold expressions.
+    (seconds) and ``until`` (a time) may hold expressions. ``max_cost`` is that of the agent for
+    this task's calls; ``cost_limit`` (nano-dollars) is for all its attempts, items and rounds.
     """
 
     name: str
@@ -115,6 +141,8 @@ class TaskSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
     cache: CacheSpec | None = None
     heartbeat_timeout: float | None = None
     reconcile: ReconcileSpec | None = None
+    max_cost: NanoUSD | None = None
+    cost_limit: NanoUSD | None = None
 
 
 class InputSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -148,3 +176,4 @@ class WorkflowSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_def
     timeout: float | None = 300.0
     inputs: dict[str, InputSpec] = {}
     outputs: JSONObject = {}
+    budget: BudgetSpec | None = None

@@ -109,6 +109,7 @@ class ReasonKind(StrEnum):
     CHILD = "child"
     PARTS = "parts"
     RATE_LIMIT = "rate_limit"
+    BUDGET = "budget"
     STORE = "store"
     OUTCOME = "outcome"
     RUN = "run"

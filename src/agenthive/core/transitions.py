@@ -66,6 +66,7 @@ EVENT_MOVES: Final[dict[TaskState, dict[type[ev.TaskEvent], TaskState | Chooser]
         ev.TaskUnblocked: S.READY,
         ev.TaskWoke: flow.after_wake,
         ev.ApprovalGiven: flow.after_verdict,
+        ev.TaskFaulted: S.FAILED,
     },
     S.UNKNOWN_OUTCOME: {
         ev.TaskResolved: flow.after_resolution,

@@ -6,6 +6,7 @@ know a clock or do I/O. Add a type here only if two rooms exchange it.
 
 from __future__ import annotations
 
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ NanoUSD: TypeAlias = int
 """US dollars times 10**9."""
 
 SECOND: Final[Micros] = 1_000_000
+
+
+def nano(dollars: float, *, up: bool = False) -> NanoUSD:
+    """US dollars, as they are written, in nano-dollars: cut off there, or rounded ``up``."""
+    rounding = ROUND_CEILING if up else ROUND_FLOOR
+    return int((Decimal(repr(dollars)) * 10**9).to_integral_value(rounding))
 
 
 def micros(seconds: float) -> Micros:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from agenthive.core.money import MONEY
 from agenthive.core.run_state import RunState
 from agenthive.core.states import CLOSED, OPEN, Reason, ReasonKind, RunStatus, TaskState
 from agenthive.core.values import SECOND, Micros
@@ -62,6 +63,8 @@ def _reason(state: RunState, task: int, breakers: dict[str, Micros]) -> Reason:
 
 def _blocked(state: RunState, task: int) -> Reason:
     reason, detail = state.blocked[task]
+    if reason in MONEY:
+        return _short_of_money(state, task)
     key, until = state.graph.keys[task], state.wake_at.get(task)
     name = f"{state.run} {_quoted(key)}"
     unblock = "supply it, then resume the run"
@@ -76,6 +79,15 @@ def _blocked(state: RunState, task: int) -> Reason:
         detail = f"{detail} (asked: {people}; {len(approval.agreed)} of {approval.spec.quorum})"
         unblock = f"agenthive approve {name}, or agenthive reject {name}"
     return _make(state, task, ReasonKind(reason), detail, unblock, until)
+
+
+def _short_of_money(state: RunState, task: int) -> Reason:
+    reason, detail = state.blocked[task]
+    name = f"{state.run} {_quoted(state.graph.keys[task])}"
+    unblock = "more money: agenthive budget show, then agenthive budget top-up SCOPE DOLLARS"
+    if reason == MONEY[1]:
+        unblock = f"agenthive approve {name}, or agenthive reject {name}"
+    return _make(state, task, ReasonKind.BUDGET, detail, unblock)
 
 
 def _quoted(text: str) -> str:
@@ -140,7 +152,10 @@ def _ready(state: RunState, task: int, breakers: dict[str, Micros]) -> Reason:
     if until is not None:
         detail = f"the circuit breaker of agent '{agent.name}' is open"
         return _make(state, task, ReasonKind.BREAKER, detail, "a probe that goes well", until)
-    return _make(state, task, ReasonKind.SLOT, "waits for a free slot", "the end of another call")
+    detail = "waits for a free slot"
+    if state.holds:
+        detail += ", or for what other calls hold of the budget"
+    return _make(state, task, ReasonKind.SLOT, detail, "the end of another call")
 
 
 def _make(

@@ -22,7 +22,7 @@ from agenthive.core.report import RunReport
 from agenthive.core.roll import imported
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.states import RunStatus
-from agenthive.core.values import JSONObject
+from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.errors import (
     AgentUnavailable,
     Conflict,
@@ -32,6 +32,7 @@ from agenthive.hive.keeping import Keeping
 from agenthive.hive.looking import Looking
 from agenthive.hive.opened import MEMORY, RUN_ID, bound, open_store, reading
 from agenthive.hive.people import People
+from agenthive.hive.spending import Spending
 from agenthive.hive.timetable import Timetable
 from agenthive.infra.ids import uuid7
 from agenthive.owner import Door
@@ -41,7 +42,7 @@ from agenthive.stores.archive import Archive
 __all__ = ["MEMORY", "RUN_ID", "Hive", "reading"]
 
 
-class Hive(People, Changing, Keeping, Timetable, Looking):
+class Hive(People, Spending, Changing, Keeping, Timetable, Looking):
     """Runs workflows and remembers what they did.
 
     Made by `Hive.open`; usable after ``await`` or inside ``async with``. Safe to use from many
@@ -57,16 +58,21 @@ class Hive(People, Changing, Keeping, Timetable, Looking):
         max_runs: int = 1000,
         max_calls: int = 1000,
         agents: Directory | None = None,
+        budgets: Mapping[str, NanoUSD] | None = None,
     ) -> Hive:
         """A hive in memory (``memory:``) or in a home, the folder at ``url``.
 
         ``recover`` goes on with the runs that are unfinished there, and starts what schedules plan.
-        ``max_runs`` and ``max_calls`` bound what is under way at once. Opening raises HomeBusy if
-        another process owns the home, StoreUnavailable, StoreFailed or StoreCorrupt if its journal
-        cannot be used.
+        ``max_runs`` and ``max_calls`` bound what is under way at once; ``budgets`` what all runs
+        spend together (nano-dollars by ``tenant``, ``day``, ``agent NAME``). Opening raises
+        HomeBusy if another process owns the home, StoreUnavailable, StoreFailed or StoreCorrupt if
+        its journal cannot be used.
         """
         directory = agents if agents is not None else Directory()
-        return cls(url, recover=recover, max_runs=max_runs, max_calls=max_calls, agents=directory)
+        return cls(
+            url, recover=recover, max_runs=max_runs, max_calls=max_calls, agents=directory,
+            budgets=budgets or {},
+        )  # fmt: skip
 
     def __await__(self) -> Generator[Any, None, Hive]:
         return self._start().__await__()
@@ -158,6 +164,7 @@ class Hive(People, Changing, Keeping, Timetable, Looking):
             self._store = open_store(self.home, owner=True)
             self._archive = Archive(self._store)
             told = [record async for record in self._store.read(ev.HIVE)]
+            self._driver.load_accounts(await self._store.standings())
             self._driver.load_hive(told)
             self._imported = imported(told)
             clock = self._clock.now
@@ -181,6 +188,7 @@ class Hive(People, Changing, Keeping, Timetable, Looking):
         body = definition.encode(workflow)
         name = definition.digest(body)
         graph = self._graph(name, workflow)
+        await self._ready(workflow)
         event = ev.RunSubmitted(
             at=self._clock.now(), run=run, name=workflow.name, definition=name, inputs=inputs
         )

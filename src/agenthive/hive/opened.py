@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from agenthive.core.policies.schedule import RESERVED
 from agenthive.core.ports import Store
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import WorkflowSpec
-from agenthive.core.values import JSONObject
+from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.errors import (
     AgentUnavailable,
     ConfigurationError,
@@ -45,15 +45,17 @@ class Opened:
     """The collaborators of a hive, and what several of its parts ask of them."""
 
     def __init__(
-        self, url: str | Path, *, recover: bool, max_runs: int, max_calls: int, agents: Directory
-    ) -> None:
+        self, url: str | Path, *, recover: bool, max_runs: int, max_calls: int, agents: Directory,
+        budgets: Mapping[str, NanoUSD],
+    ) -> None:  # fmt: skip
         self.agents = agents
         self.home: Home | None = None if str(url) == MEMORY else Home(Path(url))
         self._recover = recover
         self._calendar = Calendar()
         self._driver = Driver(
-            max_runs=max_runs, max_calls=max_calls, bind=bound, calendar=self._calendar
-        )
+            max_runs=max_runs, max_calls=max_calls, bind=bound, calendar=self._calendar,
+            quoter=agents, limits=budgets,
+        )  # fmt: skip
         self._clock = SteadyClock()
         self._graphs: dict[str, Graph] = {}
         self._store: Store | None = None
@@ -104,8 +106,14 @@ class Opened:
                 states[run] = await self._reader.state(run)
                 asked += kin(states[run])
         taken = [states[run] for run in found if run in states]
+        await self._ready(*(state.graph.spec for state in taken))
         self._live.recover([(state, self._missing(state.graph.spec)) for state in taken])
         return [state.run for state in taken]
+
+    async def _ready(self, *workflows: WorkflowSpec) -> None:
+        """Read what prices need, if calls have any: not on the event loop."""
+        if any(self.agents.priced(agent) for one in workflows for agent in agents_of(one)):
+            await asyncio.to_thread(self.agents.prices.load)
 
     def _graph(self, name: str, workflow: WorkflowSpec) -> Graph:
         """Runs of one definition share a graph; the cache is dropped when it grows too large."""

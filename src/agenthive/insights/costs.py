@@ -10,21 +10,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from agenthive.core import events as ev
+from agenthive.core.money import Hold, cost_of
 from agenthive.core.ports import Record, Usage
 from agenthive.core.values import SECOND, Micros, NanoUSD
 
 BY: Final = ("run", "workflow", "task", "agent", "model", "day")
 
 Key = tuple[str, ...]
+_About: TypeAlias = (
+    ev.TaskSucceeded
+    | ev.TaskFailed
+    | ev.LateReply
+    | ev.TaskCancelled
+    | ev.HoldSettled
+    | ev.UsageAfterEnd
+)
 
 
 class Spent(msgspec.Struct):
-    """What some calls used. ``cost`` is nano-dollars, without those of unknown price (unpriced)."""
+    """What some calls used. ``cost`` is nano-dollars, without those of unknown price (unpriced).
+
+    ``assumed`` is what was booked for calls that never said what they cost, ``held`` what is put
+    aside for those that may still say so.
+    """
 
     calls: int = 0
     input_tokens: int = 0
@@ -34,6 +47,8 @@ class Spent(msgspec.Struct):
     reasoning_tokens: int = 0
     cost: NanoUSD = 0
     unpriced: int = 0
+    assumed: NanoUSD = 0
+    held: NanoUSD = 0
 
     def add(self, usage: Usage) -> None:
         """One more call."""
@@ -52,6 +67,14 @@ class Spent(msgspec.Struct):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+class _Call(msgspec.Struct):
+    """A call that has not said what it used."""
+
+    agent: str
+    at: Micros
+    hold: Hold | None = None
+
+
 class Costs:
     """Takes records; `rows` gives the sums. ``since`` and ``until`` bound the days, inclusive."""
 
@@ -61,7 +84,7 @@ class Costs:
         self._by, self._since, self._until = by, since, until
         self._names: dict[str, str] = {}
         self._children: dict[str, list[str]] = {}
-        self._calls: dict[tuple[str, str, int], tuple[str, Micros]] = {}
+        self._calls: dict[str, dict[tuple[str, int], _Call]] = {}
         self._sums: dict[str, dict[Key, Spent]] = {}
 
     def take(self, records: Iterable[Record]) -> None:
@@ -69,8 +92,7 @@ class Costs:
         for record in records:
             if record.stream == ev.HIVE:
                 for about in ev.decode_hive(record.payload):
-                    if isinstance(about, ev.UsageAfterEnd):
-                        self._used(about.run, about, about.usage)
+                    self._told(about)
             else:
                 for event in ev.decode_run(record.payload):
                     self._event(record.stream, event)
@@ -80,6 +102,7 @@ class Costs:
 
         A key is one name; of a task it is the run and the task.
         """
+        self._sum_held()
         found: dict[Key, Spent] = {}
         for one in self._sums if run is None else self._tree(run):
             for key, spent in self._sums.get(one, {}).items():
@@ -99,32 +122,82 @@ class Costs:
             case ev.ChildOpened():
                 self._children.setdefault(run, []).append(event.run)
             case ev.TaskStarted():
-                self._calls[run, event.task, event.attempt] = (event.agent, event.at)
-            case ev.TaskSucceeded(usage=None):
-                self._calls.pop((run, event.task, event.attempt), None)
-            case ev.TaskSucceeded() | ev.TaskFailed() | ev.LateReply() if event.usage is not None:
-                self._used(run, event, event.usage)
+                hold = Hold(event.hold, event.at, bool(event.over)) if event.hold else None
+                calls = self._calls.setdefault(run, {})
+                for attempt in event.over:
+                    calls.pop((event.task, attempt), None)
+                calls[event.task, event.attempt] = _Call(event.agent, event.at, hold)
+            case ev.TaskSucceeded() | ev.TaskFailed() | ev.LateReply():
+                self._answered(run, event)
+            case ev.TaskCancelled(unmade=True):
+                hold = self._call(run, event).hold
+                if hold is None or not hold.inherited:
+                    self._forget(run, event)
+            case ev.HoldSettled():
+                self._row(run, event, "").assumed += event.cost
+                self._forget(run, event)
 
-    def _used(
-        self,
-        run: str,
-        event: ev.TaskSucceeded | ev.TaskFailed | ev.LateReply | ev.UsageAfterEnd,
-        usage: Usage,
-    ) -> None:
-        agent, at = self._calls.pop((run, event.task, event.attempt), ("?", event.at))
-        day = datetime.fromtimestamp(at // SECOND, UTC).date().isoformat()
-        if not self._since <= day <= self._until:
+    def _answered(self, run: str, event: ev.TaskSucceeded | ev.TaskFailed | ev.LateReply) -> None:
+        """What an answer says, or what is booked because it says nothing."""
+        call = self._call(run, event)
+        fault = event.fault if isinstance(event, ev.TaskFailed) else None
+        cached = isinstance(event, ev.TaskSucceeded) and bool(event.cached)
+        cost = cost_of(call.hold, event.usage, fault, cached=cached)
+        if event.usage is not None:
+            self._row(run, event, event.usage.model).add(event.usage)
+        if cost and (event.usage is None or event.usage.cost is None):
+            self._row(run, event, "").assumed += cost
+        if cost is None:
             return
+        if event.usage is None and not cost and fault is not None:
+            call.hold = None  # it may still say what it used
+        else:
+            self._forget(run, event)
+
+    def _told(self, about: ev.HiveEvent) -> None:
+        if isinstance(about, ev.UsageAfterEnd):
+            self._row(about.run, about, about.usage.model).add(about.usage)
+            if about.usage.cost is not None:
+                self._row(about.run, about, "").assumed -= about.booked
+            self._forget(about.run, about)
+        elif isinstance(about, ev.RunClosed):
+            # What was in doubt at the end of its run is spent.
+            for (task, _), call in self._calls.get(about.run, {}).items():
+                if call.hold is not None:
+                    self._row_of(about.run, task, call, "").assumed += call.hold.amount
+                    call.hold = None
+
+    def _sum_held(self) -> None:
+        for run, calls in self._calls.items():
+            for (task, _), call in calls.items():
+                if call.hold is not None:
+                    self._row_of(run, task, call, "").held += call.hold.amount
+                    call.hold = None
+
+    def _call(self, run: str, about: _About) -> _Call:
+        known = self._calls.get(run, {}).get((about.task, about.attempt))
+        return _Call("?", about.at) if known is None else known
+
+    def _forget(self, run: str, about: _About) -> None:
+        self._calls.get(run, {}).pop((about.task, about.attempt), None)
+
+    def _row(self, run: str, about: _About, model: str) -> Spent:
+        return self._row_of(run, about.task, self._call(run, about), model)
+
+    def _row_of(self, run: str, task: str, call: _Call, model: str) -> Spent:
+        """Where a call is summed; nowhere if its day is not looked at."""
+        day = datetime.fromtimestamp(call.at // SECOND, UTC).date().isoformat()
+        if not self._since <= day <= self._until:
+            return Spent()
         keys: dict[str, Key] = {
             "run": (run,),
             "workflow": (self._names.get(run, "?"),),
-            "task": (run, event.task),
-            "agent": (agent,),
-            "model": (usage.model or "?",),
+            "task": (run, task),
+            "agent": (call.agent,),
+            "model": (model or "?",),
             "day": (day,),
         }
-        sums = self._sums.setdefault(run, {})
-        sums.setdefault(keys[self._by], Spent()).add(usage)
+        return self._sums.setdefault(run, {}).setdefault(keys[self._by], Spent())
 
 
 def total(rows: Iterable[tuple[Key, Spent]]) -> Spent:

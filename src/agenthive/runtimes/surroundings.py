@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from agenthive.core.ports import Batch, Cached, Call, Record, Reply, RunRow
+from agenthive.core.ports import Batch, Cached, Call, Record, Reply, RunRow, Standing
 from agenthive.core.spec import AgentSpec
 from agenthive.core.values import JSONObject, Micros
 
@@ -77,6 +77,10 @@ class Disk(Protocol):
 
     def cached_as(self, key: str) -> Cached | None:
         """The result that is kept under that key."""
+        ...
+
+    def accounts(self) -> list[Standing]:
+        """How every account stands."""
         ...
 
     def definition_of(self, digest: str) -> bytes:

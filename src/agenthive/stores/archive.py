@@ -17,7 +17,7 @@ from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.journal import Chains, check
 from agenthive.core.people import Question, questions
-from agenthive.core.ports import Blob, Calendar, Record, RunRow, Sizes, Store, StreamSize
+from agenthive.core.ports import Blob, Calendar, Record, RunRow, Sizes, Standing, Store, StreamSize
 from agenthive.core.replay import facts, go_on, migrated, pinned_to, replay, submission
 from agenthive.core.report import RunReport, report
 from agenthive.core.retention import Retention
@@ -244,6 +244,10 @@ class Archive:
         await verify_list(self, self._store, runs.runs)
         return total
 
+    async def standings(self) -> Sequence[Standing]:
+        """How every account stands."""
+        return await self._store.standings()
+
     async def schedules(self, calendar: Calendar) -> list[ScheduleRow]:
         """All schedules, in the order in which they were set first."""
         found = Schedules(calendar)
@@ -267,6 +271,10 @@ class Archive:
         if body is None or definition.digest(body) != name:
             raise StoreCorrupt(f"the definition {name} is missing or was changed")
         return definition.decode(body)
+
+    async def workflow(self, run: str) -> WorkflowSpec:
+        """The workflow that a run is pinned to."""
+        return await self.definition(pinned_to(await self.records(run)))
 
     async def _open_breakers(self) -> dict[str, Micros]:
         found: dict[str, Micros] = {}

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import msgspec
 
 from agenthive.core.journal import GENESIS, seal
-from agenthive.core.ports import Batch, Cached, Record, RunRow, Sizes, StreamSize
+from agenthive.core.ports import Batch, Cached, Record, RunRow, Sizes, Standing, StreamSize
 from agenthive.errors import StoreFailed
 
 
@@ -22,6 +22,7 @@ class MemoryStore:
         self._uses: dict[str, set[str]] = {}
         self._cached: dict[str, Cached] = {}
         self._runs: dict[str, RunRow] = {}
+        self._accounts: dict[str, Standing] = {}
         self._pos = 0
         self._poison: StoreFailed | None = None
 
@@ -60,8 +61,19 @@ class MemoryStore:
             self._uses.setdefault(stream, set()).add(digest)
         for one in batch.cached:
             self._cached[one.key] = one
+        self._enter(batch)
         for row in batch.runs:
             self._runs[row.run] = row
+
+    def _enter(self, batch: Batch) -> None:
+        accounts, changed = self._accounts, msgspec.structs.replace
+        for entry in batch.entries:
+            one = accounts.get(entry.scope, Standing(scope=entry.scope))
+            captured, held = one.captured + entry.captured, one.held + entry.held
+            accounts[entry.scope] = changed(one, captured=captured, held=held)
+        for new in batch.standings:
+            one = accounts.get(new.scope, new)
+            accounts[new.scope] = changed(one, limit=new.limit, frozen=new.frozen)
 
     def _drop(self, streams: Sequence[str]) -> None:
         lost = self._lost(streams)
@@ -71,6 +83,8 @@ class MemoryStore:
         for stream in streams:
             for held in (self._streams, self._uses, self._runs):
                 held.pop(stream, None)
+            for scope in [s for s in self._accounts if f"{s} ".startswith(f"run {stream} ")]:
+                del self._accounts[scope]
         if streams:
             self._records = [one for one in self._records if one.stream not in streams]
 
@@ -123,6 +137,14 @@ class MemoryStore:
     def definition_of(self, digest: str) -> bytes:
         """What `definition` gives, for callers without an event loop."""
         return self._definitions[digest]
+
+    async def standings(self) -> Sequence[Standing]:
+        """How every account stands."""
+        return self.accounts()
+
+    def accounts(self) -> list[Standing]:
+        """What `standings` gives, for callers without an event loop."""
+        return [self._accounts[scope] for scope in sorted(self._accounts)]
 
     async def blob(self, digest: str) -> bytes | None:
         """The blob with that digest."""

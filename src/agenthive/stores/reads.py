@@ -10,8 +10,8 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, Final
 
-from agenthive.core.ports import Cached, Record, RunRow, Sizes, StreamSize
-from agenthive.stores.rows import record_of, run_of
+from agenthive.core.ports import Cached, Record, RunRow, Sizes, Standing, StreamSize
+from agenthive.stores.rows import record_of, run_of, standing_of
 
 PAGE: Final = 500
 """Records a read fetches at a time."""
@@ -67,6 +67,10 @@ class Reads:
             return None
         origin, result, at, expires = rows[0]
         return Cached(key=key, origin=origin, result=result.encode(), at=at, expires=expires)
+
+    async def standings(self) -> Sequence[Standing]:
+        """How every account stands."""
+        return [standing_of(row) for row in await self._ask("standings", ())]
 
     async def runs(
         self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agenthive.core.ports import Cached, Record, RunRow
+from agenthive.core.ports import Batch, Cached, Record, RunRow, Standing
 
 
 def record_of(row: tuple[Any, ...]) -> Record:
@@ -39,6 +39,27 @@ def run_of(row: tuple[Any, ...]) -> RunRow:
 def cached_values(one: Cached) -> tuple[Any, ...]:
     """What is written for a result that may be used again."""
     return one.key, one.origin, one.result.decode(), one.at, one.expires
+
+
+def definition_values(batch: Batch) -> list[tuple[Any, ...]]:
+    """What is written for definitions, each once."""
+    return [(name, body.decode()) for name, body in dict(batch.definitions).items()]
+
+
+def entry_values(batch: Batch) -> list[tuple[Any, ...]]:
+    """What is added to the accounts."""
+    return [(one.scope, one.captured, one.held) for one in batch.entries]
+
+
+def limit_values(batch: Batch) -> list[tuple[Any, ...]]:
+    """What is set of the accounts."""
+    return [(one.scope, one.limit, one.frozen) for one in batch.standings]
+
+
+def standing_of(row: tuple[Any, ...]) -> Standing:
+    """An account as it was read."""
+    scope, limit, captured, held, frozen = row
+    return Standing(scope=scope, limit=limit, captured=captured, held=held, frozen=bool(frozen))
 
 
 def run_values(row: RunRow) -> tuple[Any, ...]:

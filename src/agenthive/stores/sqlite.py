@@ -25,8 +25,8 @@ from agenthive.core.journal import GENESIS, digest
 from agenthive.core.ports import Batch
 from agenthive.errors import JournalTooNew, StoreCorrupt, StoreFailed, StoreUnavailable
 from agenthive.infra.durable import make_folder, sync
+from agenthive.stores import rows as values
 from agenthive.stores.reads import Reads, Rows
-from agenthive.stores.rows import cached_values, record_values, run_values
 from agenthive.stores.sql import queries
 from agenthive.stores.telling import tell
 from agenthive.stores.versions import SCHEMA_VERSION, stand_in, upgrade, version_of
@@ -163,33 +163,36 @@ class SqliteStore(Reads):
                 raise StoreFailed(f"stream {stream}: record {record.seq}, expected {expected}")
             mark = digest(record, prev)
             heads[stream] = (record.seq + record.count, mark)
-            rows.append(record_values(record, pos + 1, prev, mark))
+            rows.append(values.record_values(record, pos + 1, prev, mark))
             pos += record.count
         self._db.executemany(self._sql["append"], rows)
         if batch.definitions:
-            texts = [(name, body.decode()) for name, body in dict(batch.definitions).items()]
-            self._db.executemany(self._sql["define"], texts)
+            self._db.executemany(self._sql["define"], values.definition_values(batch))
         if batch.blobs:
             self._db.executemany(self._sql["keep"], batch.blobs)
         if batch.uses:
             self._db.executemany(self._sql["use"], batch.uses)
         for one in batch.cached:
             self._db.execute(self._sql["forget_cached"], (one.at,))
-            self._db.execute(self._sql["cache"], cached_values(one))
+            self._db.execute(self._sql["cache"], values.cached_values(one))
+        if batch.entries or batch.standings:
+            self._db.executemany(self._sql["enter"], values.entry_values(batch))
+            self._db.executemany(self._sql["set_standing"], values.limit_values(batch))
         if batch.runs:
-            self._db.executemany(self._sql["put_run"], [run_values(row) for row in batch.runs])
-            for row in batch.runs:
-                if row.finished is not None:
-                    heads.pop(row.run, None)
-                    self._heads.pop(row.run, None)
+            self._db.executemany(
+                self._sql["put_run"], [values.run_values(row) for row in batch.runs]
+            )
+            for run in [row.run for row in batch.runs if row.finished is not None]:
+                heads.pop(run, None)
+                self._heads.pop(run, None)
         return pos
 
     def _drop(self, stream: str, heads: dict[str, tuple[int, bytes]]) -> None:
         """A stream with its row, and what nobody else uses."""
         heads.pop(stream, None)
         self._heads.pop(stream, None)
-        for query in ("drop_blobs", "drop_definitions", "drop_uses", "drop_records", "drop_run"):
-            self._db.execute(self._sql[query], {"stream": stream})
+        for what in ("blobs", "definitions", "uses", "records", "accounts", "run"):
+            self._db.execute(self._sql[f"drop_{what}"], {"stream": stream})
 
     def _head(self, stream: str) -> tuple[int, bytes]:
         found = self._db.execute(self._sql["head"], (stream,)).fetchone()

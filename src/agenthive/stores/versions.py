@@ -11,8 +11,8 @@ from typing import Any, Final, Protocol
 
 from agenthive.stores.sql import queries
 
-SCHEMA_VERSION: Final = 2
-"""1: records, definitions, runs. 2: blobs, and which stream needs what."""
+SCHEMA_VERSION: Final = 3
+"""1: records, definitions, runs. 2: blobs, and which stream needs what. 3: accounts."""
 
 
 class Connection(Protocol):
@@ -42,5 +42,8 @@ def upgrade(connection: Connection) -> None:
 
 def stand_in(connection: Connection) -> None:
     """For who only reads: an earlier version has nothing in the tables that it lacks."""
-    if version_of(connection) < SCHEMA_VERSION:
+    version = version_of(connection)
+    if version < 2:
         list(connection.execute(queries("sqlite")["stand_ins"]))
+    if version < 3:
+        list(connection.execute(queries("sqlite")["stand_in_for_accounts"]))

@@ -21,7 +21,7 @@ MADE: Final = re.compile(r"(?P<of>.+)(?P<mark>\[\d+\]|~\d+|#undo|#reconcile\d*)"
 MOST_LOSSES: Final = 100
 """Whose process ended during the call more often than that is given up."""
 WAITS: Final = frozenset({"approval", "wait_for", "workflow", "delay", "until"})
-NO_DECISION: Final = frozenset({"task.late_reply", "task.approval_refused"})
+NO_DECISION: Final = frozenset({"task.late_reply", "task.approval_refused", "task.hold_settled"})
 AROUND: Final = frozenset({"when", "delay", "until", "wait_for", "approval", "for_each",
                            "repeat_until", "workflow"})  # fmt: skip
 
@@ -68,7 +68,9 @@ class Case:
     ``specs`` maps run ids to definitions as plain JSON; ``journal`` maps run ids to their events;
     ``hive`` is the hive's own stream; ``seen`` is what was observed, in order; ``durable_at`` says
     for each (run, event number) how many observations had been made when it was on disk.
-    ``answered``: people have answered in the end whatever was still asked.
+    Where money is at stake: ``batches`` is everything in the order in which it came to be on disk,
+    ``limits`` bound all runs, ``accounts`` is how they stand in the end, ``billed`` what calls were
+    charged. ``answered``: people have answered in the end whatever was still asked.
     """
 
     def __init__(self, specs: dict[str, Event], seen: list[Seen]) -> None:
@@ -80,6 +82,10 @@ class Case:
         self.crashes = 0
         self._tasks: dict[str, Tasks] = {}
         self.max_calls = 1 << 62
+        self.batches: list[list[tuple[str, Event]]] = []
+        self.limits: dict[str, int] = {}
+        self.accounts: list[Event] = []
+        self.billed: dict[tuple[str, str, int], int] = {}
         self.finished = True
         self.answered = False
 
@@ -136,6 +142,15 @@ class Case:
                 again[about] += not verdict
                 yield i, about, "succeeded" if verdict else "retry"
 
+    def is_paid_otherwise(self, run: str, task: str, attempt: int) -> bool:
+        """Whether a later attempt is the same call to whoever charges for it, or a bill was."""
+        return any(
+            attempt in event.get("over", ())
+            or (event["type"] == "task.hold_settled" and event["attempt"] == attempt)
+            for event in self.journal.get(run, ())
+            if event.get("task") == task
+        )
+
     def failed(self, run: str) -> set[int]:
         """Numbers of the facts after which a task's call has failed, for now or for good."""
         losses: Counter[str] = Counter()
@@ -143,7 +158,8 @@ class Case:
         for i, event in enumerate(self.journal.get(run, ())):
             losses[event.get("task", "")] += event["type"] == "task.lost"
             lost = event["type"] == "task.lost" and losses[event["task"]] > MOST_LOSSES
-            if lost or event["type"] == "task.failed" or event.get("outcome") == "failed":
+            failed = event["type"] in ("task.failed", "task.faulted")
+            if lost or failed or event.get("outcome") == "failed":
                 found.add(i)
         return found
 

@@ -9,6 +9,7 @@ it under the same token. Draws nothing but from the generator they are given.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Final, TypeAlias
 
@@ -17,7 +18,7 @@ from agenthive.core.live import Live
 from agenthive.core.people import OUTCOMES, Question, Verdict, questions
 from agenthive.core.ports import RunRow
 from agenthive.core.states import CLOSED, TaskState
-from agenthive.core.values import SECOND, JSONObject, JSONValue, Micros
+from agenthive.core.values import SECOND, JSONObject, JSONValue, Micros, NanoUSD
 from agenthive.errors import Conflict, NotFound
 from agenthive.runtimes.simulated import SimulatedRuntime
 from agenthive.testing.random_flow import CHIEF, PEOPLE, SIGNALS
@@ -70,6 +71,8 @@ class Crowd:
             live = rng.choice(lives)
             deed = rng.choice((self._verdict, self._verdict, self._some_signal, self._decision))
             deed(live)
+            if live.state.holds or live.state.lacks:
+                self._money(live)
             if rng.random() < 0.03:
                 self._runtime.cancel(0, live.run)
 
@@ -96,6 +99,18 @@ class Crowd:
         unknown = _unknown(live) or live.state.graph.keys
         if unknown:
             self._resolve(live.run, self._rng.choice(unknown), self._rng.choice(OUTCOMES))
+
+    def _money(self, live: Live) -> None:
+        """Somebody raises a limit, or has seen the bill of a call."""
+        state, rng = live.state, self._rng
+        for scope, amount in [*state.lacks.values()][:1]:
+            run = scope.split(" ")[1] if scope.startswith("run ") else ""
+            more = rng.choice((amount, amount // 2, 3 * amount))
+            self._tell({"what": "budget", "run": run}, partial(_raise, scope, more))
+        for index, attempt in [*state.holds][:1]:
+            task, cost = state.graph.keys[index], state.holds[index, attempt].amount
+            said: JSONObject = {"what": "settle", "run": live.run, "task": task}
+            self._tell(said, partial(_settle, live.run, task, cost))
 
     def _too_late(self) -> None:
         """An answer about a run that has ended: its state is no longer in anybody's hands."""
@@ -165,6 +180,14 @@ class Crowd:
                 raise
 
         self._runtime.ask(0, now)
+
+
+def _raise(scope: str, more: NanoUSD, driver: Driver, now: Micros, token: int) -> None:
+    driver.set_budget(now, scope, more, "ann", "she may", token, add=True)
+
+
+def _settle(run: str, task: str, cost: NanoUSD, driver: Driver, now: Micros, token: int) -> None:
+    driver.settle_hold(now, run, task, None, cost, "ann", "the bill", token)
 
 
 def _asked(one: Question) -> list[str]:

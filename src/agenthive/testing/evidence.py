@@ -45,10 +45,12 @@ class WatchedDisk(MemoryStore):
         super().__init__()
         self._recorder = recorder
         self.durable: dict[str, list[int]] = {}
+        self.batches: list[list[Record]] = []
 
     def write(self, batch: Batch) -> None:
         """Write, and note."""
         super().write(batch)
+        self.batches.append(batch.records)
         for record in batch.records:
             marks = self.durable.setdefault(record.stream, [])
             marks.extend([len(self._recorder.seen)] * record.count)

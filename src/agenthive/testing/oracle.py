@@ -14,12 +14,22 @@ from typing import Any, Final
 
 from agenthive.testing.case import UNDO, Case, Event, is_call
 from agenthive.testing.oracle_flow import FLOW_CHECKS
+from agenthive.testing.oracle_money import MONEY_CHECKS
 from agenthive.testing.oracle_people import PEOPLE_CHECKS
 
 CLOSED: Final = (
     "completed", "partially_completed", "failed", "cancelled", "compensated", "compensation_failed",
 )  # fmt: skip
 REFUSED: Final = ("rate_limited", "overloaded", "refused")
+TRIED: Final = ("task.started", "task.faulted")
+ENDS: Final = (
+    *TRIED,
+    "task.succeeded",
+    "task.failed",
+    "task.lost",
+    "task.cancelled",
+    "task.resolved",
+)
 PLAIN: Final = re.compile(r"\{\{ *tasks\.(\w+)\.result((?:\.\w+)*) *\}\}")
 """A parameter that is a result, or a member of one: the judge can tell what it must be."""
 
@@ -246,8 +256,7 @@ def _tries_enough(case: Case) -> Iterator[str]:
         asked = {"run.cancel_requested", "run.timed_out"} & {event["type"] for event in events}
         stops = case.specs[run].get("failure_strategy", "stop_on_first_failure").startswith("stop")
         tasks = case.tasks(run)
-        late = "task.late_reply"
-        final = {e["task"]: e for e in events if "attempt" in e and e["type"] != late}
+        final = {e["task"]: e for e in events if "task" in e and e["type"] in ENDS}
         losses = Counter(event["task"] for event in events if event["type"] == "task.lost")
         for task, event in final.items():
             stopped = (asked or stops) and not task.endswith(UNDO)
@@ -311,28 +320,6 @@ def _slots_respected(case: Case) -> Iterator[str]:
                 yield f"{run}: {there} calls at once at {data['agent']}"
         elif what in ("replied", "stopped"):
             under_way.pop((data["run"], data["task"], data["attempt"]), None)
-
-
-def _paid_once(case: Case) -> Iterator[str]:
-    """What a call used is booked, once, however late it answers and however often."""
-    booked: dict[tuple[str, str, int], int] = {}
-    for run, events in case.journal.items():
-        for event in events:
-            if event.get("usage"):
-                one = (run, event["task"], event["attempt"])
-                booked[one] = booked.get(one, 0) + 1
-    for event in case.hive:
-        if _is(event, "usage_after_end"):
-            one = (event["run"], event["task"], event["attempt"])
-            booked[one] = booked.get(one, 0) + 1
-    for one, count in booked.items():
-        if count > 1:
-            yield f"{one}: paid {count} times"
-    if not case.crashes:
-        for _, _, data in case.observations("replied"):
-            one = (data["run"], data["task"], data["attempt"])
-            if data["reply"].get("usage") and one not in booked:
-                yield f"{one}: answered and was never paid"
 
 
 def _time_goes_on(case: Case) -> Iterator[str]:
@@ -406,7 +393,7 @@ def _compensations(case: Case) -> Iterator[str]:
         for i, event in enumerate(events):
             if i in well and not well[i].endswith(UNDO):
                 order.append(well[i])
-            elif event["type"] == "task.started" and event["task"].endswith(UNDO):
+            elif event["type"] in TRIED and event["task"].endswith(UNDO):
                 name = event["task"].removesuffix(UNDO)
                 if not undone or undone[-1] != name:
                     undone.append(name)
@@ -487,7 +474,6 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     _cancels_are_heard,
     _waits_its_turn,
     _slots_respected,
-    _paid_once,
     _time_goes_on,
     _stopped_means_stopped,
     _time_outs_are_kept,
@@ -495,4 +481,5 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     _right_ending,
     *FLOW_CHECKS,
     *PEOPLE_CHECKS,
+    *MONEY_CHECKS,
 )

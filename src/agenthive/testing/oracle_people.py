@@ -157,7 +157,9 @@ def _answers_are_kept(case: Case) -> Iterator[str]:
     said = {data["token"]: data for _, _, data in case.observations("said")}
     for i, _, data in case.observations("acknowledged"):
         one = said.get(data["token"])
-        if one is not None and not any(_records(case, one, kind, i) for kind in KEPT[one["what"]]):
+        if one is None or _about_money(case, one):
+            continue
+        if not any(_records(case, one, kind, i) for kind in KEPT[one["what"]]):
             yield f"{one['run']}: told that '{one}' counts, and it is not on disk"
     for i, _, data in case.observations("refused_answer"):
         one = said.get(data["token"])
@@ -173,14 +175,29 @@ KEPT: Final = {
     "answer": ("task.approval_given",),
     "signal": ("run.signal_received",),
     "resolve": ("task.resolved",),
+    "settle": ("task.hold_settled",),
+    "budget": ("hive.budget_set",),
 }
 """What somebody says -> the fact that it is."""
+
+
+def _about_money(case: Case, said: Event) -> bool:
+    """Whether it is an answer to who asked for more money, and that was done."""
+    if said["what"] != "answer":
+        return False
+    if said["approved"]:
+        why = f"asked by {said['run']}/{said['task']}"
+        sets = [e for e in case.hive if e["type"] == "hive.budget_set"]
+        return any(e["actor"] == said["actor"] and e["reason"] == why for e in sets)
+    refused = f"{said['actor']} agreed to no more money"
+    events = [e for e in case.journal.get(said["run"], ()) if e["type"] == "task.faulted"]
+    return any(e["task"] == said["task"] and e["fault"]["message"] == refused for e in events)
 
 
 def _records(case: Case, said: Event, kind: str, until: int) -> bool:
     """Whether a fact of that kind about what was said was on disk then."""
     if kind.startswith("hive."):
-        return any(e["type"] == kind and e["run"] == said["run"] for e in case.hive)
+        return any(e["type"] == kind and e.get("run", "") == said["run"] for e in case.hive)
     run = said["run"]
     pairs = zip(case.journal.get(run, ()), case.durable.get(run, ()), strict=False)
     return any(event["type"] == kind and at <= until and _same(said, event) for event, at in pairs)
@@ -194,6 +211,7 @@ def _same(said: Event, event: Event) -> bool:
         "late": ("task", "actor"),
         "signal": ("name", "data"),
         "resolve": ("task", "outcome"),
+        "settle": ("task",),
     }[said["what"]]
     return all(event.get(name) == said[name] for name in names)
 

@@ -22,6 +22,7 @@ from agenthive.core.snapshots import EVERY
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND
 from agenthive.runtimes.simulated import SimulatedRuntime
+from agenthive.runtimes.surroundings import World
 from agenthive.testing.case import Case
 from agenthive.testing.crowd import VISITS, WITHIN, Crowd
 from agenthive.testing.evidence import (
@@ -32,6 +33,7 @@ from agenthive.testing.evidence import (
     machine_faults,
 )
 from agenthive.testing.oracle import judge
+from agenthive.testing.purse import Purse, has_money
 from agenthive.testing.random_flow import Features, random_features, with_flow
 from agenthive.testing.random_workflows import random_workflow
 from agenthive.testing.random_world import FlowWorld, RandomWorld, random_faults, random_mood
@@ -58,22 +60,32 @@ def simulate_seed(seed: int) -> Outcome:
     disk = WatchedDisk(recorder)
     max_calls = rng.choice((1, 3, 8, 1000))
     max_runs = rng.choice((1, 2, 100))
-    world = RandomWorld if features is None else FlowWorld
+    kind = RandomWorld if features is None else FlowWorld
     graphs: dict[str, Graph] = {}
     every = Random(f"snapshots {seed}").choice((2, 20, EVERY))
+    purse = Purse(seed) if has_money(seed) else None
     make_driver: Callable[..., CheckedDriver] = CheckedDriver
     if has_schedules(seed):
         make_driver = partial(ScheduledDriver, graphs)
+    dice = rng.randrange(1 << 62)
+    world: World = kind(Random(rng.randrange(1 << 62)), random_mood(rng))
+    if purse is not None:
+        world = purse.bills(world, lambda run: runtime.graph_of(run).spec)
     runtime = SimulatedRuntime(
-        rng.randrange(1 << 62),
+        dice,
         disk,
-        world(Random(rng.randrange(1 << 62)), random_mood(rng)),
+        world,
         recorder,
         random_faults(rng),
-        lambda: make_driver(max_runs=max_runs, max_calls=max_calls, snapshot_every=every),
+        lambda: make_driver(
+            max_runs=max_runs,
+            max_calls=max_calls,
+            snapshot_every=every,
+            limits={} if purse is None else purse.limits,
+        ),
         graphs,
     )
-    specs = _submit(seed, rng, runtime, features)
+    specs = _submit(seed, rng, runtime, features, purse)
     if has_schedules(seed):
         add_schedules(runtime, seed, lambda dice: random_workflow(dice, most=3), graphs)
     crowd = None if features is None else Crowd(Random(f"crowd of {seed}"), runtime, recorder.saw)
@@ -86,6 +98,8 @@ def simulate_seed(seed: int) -> Outcome:
     case = case_of(specs, recorder, disk)
     case.finished, case.crashes, case.max_calls = finished, runtime.crashes, max_calls
     case.answered = crowd is not None
+    if purse is not None:
+        purse.tell(case, disk)
     found += _judged(case)
     found += machine_faults(specs, disk, runtime)
     return Outcome(
@@ -107,7 +121,11 @@ def _judged(case: Case) -> list[str]:
 
 
 def _submit(
-    seed: int, rng: Random, runtime: SimulatedRuntime, features: Features | None
+    seed: int,
+    rng: Random,
+    runtime: SimulatedRuntime,
+    features: Features | None,
+    purse: Purse | None,
 ) -> dict[str, WorkflowSpec]:
     """Submit this seed's runs, some of which are cancelled."""
     specs: dict[str, WorkflowSpec] = {}
@@ -120,6 +138,8 @@ def _submit(
         spec = random_workflow(rng, most=most)
         if features is not None:
             spec = with_flow(Random(f"flow of {run}"), spec, features)
+        if purse is not None:
+            spec = purse.dress(spec)
         specs[run] = spec
         runtime.submit(rng.randrange(0, rng.choice((2, 20, 90)) * SECOND), run, spec, {})
         if rng.random() < 0.15:

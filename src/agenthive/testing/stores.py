@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from agenthive.core.journal import GENESIS, check
-from agenthive.core.ports import Batch, Record, RunRow, Store
+from agenthive.core.ports import Batch, Entry, Record, RunRow, Standing, Store
 from agenthive.errors import AgentHiveError, StoreError, StoreFailed
 from agenthive.testing.agents import NotConforming, require
 
@@ -254,6 +254,37 @@ async def _keeps_blobs(place: Place) -> None:
     require(found == [large, ODD, None], "blobs do not come back as they were given")
 
 
+async def _keeps_accounts(place: Place) -> None:
+    """Entries add up, a limit that is set stays, and what is a run's own goes with it."""
+    store = await place.open()
+    of_run = [Entry(run="a", scope=scope, captured=5) for scope in ("run a", "run a task t")]
+    shared = Entry(run="a", scope="tenant a", captured=5, held=7)
+    other = Entry(run="ab", scope="run ab", held=1)
+    await store.append(Batch(entries=[*of_run, shared, other]))
+    await store.append(
+        Batch(
+            entries=[Entry(run="b", scope="tenant a", captured=1, held=-3)],
+            standings=[
+                Standing(scope="tenant a", limit=9, frozen=True),
+                Standing(scope="day a", limit=2),
+            ],
+        )
+    )
+    store = await place.again(store)
+    stood = Standing(scope="tenant a", limit=9, captured=6, held=4, frozen=True)
+    own = [Standing(scope=one.scope, captured=5) for one in of_run]
+    kept = [Standing(scope="day a", limit=2), Standing(scope="run ab", held=1), stood]
+    found = sorted(await store.standings(), key=lambda one: one.scope)
+    wanted = sorted([*own, *kept], key=lambda one: one.scope)
+    require(found == wanted, f"accounts are {found}, not {wanted}")
+    await store.append(Batch(drops=["a"], standings=[Standing(scope="tenant a")]))
+    store = await place.again(store)
+    left = {one.scope: one for one in await store.standings()}
+    require(sorted(left) == ["day a", "run ab", "tenant a"], f"after a drop: {sorted(left)}")
+    free = Standing(scope="tenant a", captured=6, held=4)
+    require(left["tenant a"] == free, "a limit that was taken back still stands")
+
+
 async def _drops_streams(place: Place) -> None:
     """A stream that is dropped takes its row and what nobody else uses with it, nothing more."""
     store = await place.open()
@@ -438,6 +469,7 @@ CHECKS: Final[tuple[Callable[[Place], Awaitable[None]], ...]] = (
     _keeps_definitions,
     _keeps_blobs,
     _drops_streams,
+    _keeps_accounts,
     _tells_sizes,
     _lists_runs,
     _parts_tenants,

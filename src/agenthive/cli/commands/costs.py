@@ -96,17 +96,26 @@ def _cells(spent: Spent) -> tuple[str, ...]:
 def _sentence(whole: Spent) -> str:
     from agenthive.cli import output
 
+    beside = ""
+    if whole.assumed:
+        beside += (
+            f"; {output.dollars(whole.assumed)} booked for calls that never said what they cost"
+        )
+    if whole.held:
+        beside += f"; {output.dollars(whole.held)} held for calls that have not answered"
     if not whole.calls:
-        return "no call has said what it used"
+        return f"no call has said what it used{beside}"
     said = f"total {output.dollars(whole.cost)} in {whole.calls:,} calls"
     if whole.unpriced:
         said += f", without {whole.unpriced:,} of unknown price (see [prices] in the settings)"
-    return said
+    return said + beside
 
 
 def _plain(spent: Spent) -> dict[str, Any]:
     import msgspec
 
     found: dict[str, Any] = msgspec.structs.asdict(spent)
-    nano = found.pop("cost")
-    return {**found, "cost_usd": nano / 1e9, "cost_nano_usd": nano}
+    for name in ("cost", "assumed", "held"):
+        nano = found.pop(name)
+        found |= {f"{name}_usd": nano / 1e9, f"{name}_nano_usd": nano}
+    return found

@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from agenthive.core import events as ev
+from agenthive.core.money import NOT_CARRIED_OUT
 from agenthive.core.ports import Fault
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import Effect
 from agenthive.core.states import TaskState
-
-NOT_CARRIED_OUT: Final = frozenset(
-    {"rate_limited", "overloaded", "breaker_open", "unregistered", "expression", "refused"}
-)
-"""Faults that say for certain that the other side did nothing."""
 
 INVALID: Final = "invalid_output"
 """The kind of fault that a result is which is not as its schema says."""

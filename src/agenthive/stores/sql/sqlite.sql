@@ -1,5 +1,5 @@
--- The SQLite store. One table of facts, three of what is looked up beside them, and one that says
--- which stream needs which definition or blob.
+-- The SQLite store. One table of facts, three of what is looked up beside them, one that says which
+-- stream needs which definition or blob, and one of the accounts that money is spent from.
 
 -- name: new_file
 PRAGMA auto_vacuum = INCREMENTAL;
@@ -64,18 +64,30 @@ CREATE TABLE IF NOT EXISTS cache (
     expires INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS cache_by_end ON cache (expires) WHERE expires IS NOT NULL;
+CREATE TABLE IF NOT EXISTS accounts (
+    scope TEXT PRIMARY KEY,
+    ceiling INTEGER,
+    captured INTEGER NOT NULL,
+    held INTEGER NOT NULL,
+    frozen INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- name: upgrade
 INSERT OR IGNORE INTO uses (stream, digest)
 SELECT stream, json_extract(payload, '$[0].definition') FROM records
 WHERE seq = 1 AND type = 'run' AND json_extract(payload, '$[0].definition') IS NOT NULL;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 -- name: stand_ins
 CREATE TEMP TABLE IF NOT EXISTS blobs (digest TEXT, body BLOB);
 CREATE TEMP TABLE IF NOT EXISTS uses (stream TEXT, digest TEXT);
 CREATE TEMP TABLE IF NOT EXISTS cache (
     key TEXT, origin TEXT, result TEXT, at INTEGER, expires INTEGER
+);
+
+-- name: stand_in_for_accounts
+CREATE TEMP TABLE IF NOT EXISTS accounts (
+    scope TEXT, ceiling INTEGER, captured INTEGER, held INTEGER, frozen INTEGER
 );
 
 -- name: make_room
@@ -117,6 +129,19 @@ ON CONFLICT (key) DO UPDATE SET
 -- name: forget_cached
 DELETE FROM cache WHERE expires < ?;
 
+-- name: enter
+INSERT INTO accounts (scope, ceiling, captured, held, frozen) VALUES (?, NULL, ?, ?, 0)
+ON CONFLICT (scope) DO UPDATE SET
+    captured = captured + excluded.captured,
+    held = held + excluded.held;
+
+-- name: set_standing
+INSERT INTO accounts (scope, ceiling, captured, held, frozen) VALUES (?, ?, 0, 0, ?)
+ON CONFLICT (scope) DO UPDATE SET ceiling = excluded.ceiling, frozen = excluded.frozen;
+
+-- name: standings
+SELECT scope, ceiling, captured, held, frozen FROM accounts ORDER BY scope;
+
 -- name: cached
 SELECT origin, result, at, expires FROM cache WHERE key = ?;
 
@@ -133,6 +158,10 @@ DELETE FROM uses WHERE stream = :stream;
 
 -- name: drop_records
 DELETE FROM records WHERE stream = :stream;
+
+-- name: drop_accounts
+DELETE FROM accounts WHERE scope = 'run ' || :stream
+OR (scope > 'run ' || :stream || ' ' AND scope < 'run ' || :stream || '!');
 
 -- name: drop_run
 DELETE FROM runs WHERE run = :stream;

@@ -1,0 +1,60 @@
+"""Changing a limit, and going on with the run that waits for it if nobody else does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from agenthive.cli import output
+from agenthive.cli.interrupts import Interrupts
+from agenthive.cli.saying import go_on, whoami
+from agenthive.cli.session import Session
+from agenthive.core.values import NanoUSD
+from agenthive.hive import reading
+from agenthive.settings import Settings
+
+
+async def change(
+    settings: Settings,
+    files: Sequence[Path],
+    scope: str,
+    part: str,
+    amount: NanoUSD | None,
+    *,
+    add: bool,
+    reason: str,
+    as_json: bool,
+) -> int:
+    """Set the limit of a scope, or add to it; ``part`` is what of a run it is about.
+
+    The exit code is 0, or that of the run if it ends badly while we follow it.
+    """
+    run = root = ""
+    if scope not in ("tenant", "day") and not scope.startswith("agent:"):
+        async with reading(settings.home) as archive:
+            run = await archive.find(scope)
+            root = await archive.root(run)
+    name = f"run {run}{part}" if run else _shared(scope)
+    said = {"add": add, "actor": whoami(), "reason": reason}
+    async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
+        await session.set_budget(name, amount, **said)
+        if run:
+            if not as_json:
+                output.line(f"{name}: {_told(amount, add=add)}")
+            return await go_on(session, interrupts, root, as_json=as_json)
+    if as_json:
+        output.document("budget", scope=name, limit=amount, added=add, unit="nano-dollars")
+    else:
+        output.line(f"{name}: {_told(amount, add=add)}")
+    return 0
+
+
+def _shared(scope: str) -> str:
+    agent = scope.removeprefix("agent:")
+    return f"agent default/{agent}" if agent != scope else f"{scope} default"
+
+
+def _told(amount: NanoUSD | None, *, add: bool) -> str:
+    if amount is None:
+        return "the limit is what the workflow and the settings say"
+    return f"{'added ' if add else 'the limit is '}{output.dollars(amount)}"

@@ -1,0 +1,172 @@
+"""What the driver does about money: calls that fit the budget start, others wait, ask or fail.
+
+The arithmetic is `treasury`'s; here its answers become facts. What people say about budgets comes
+in here, too. Nothing is put aside, captured or given back anywhere else but where a call ends.
+"""
+
+from __future__ import annotations
+
+from agenthive.core import actions as act
+from agenthive.core import events as ev
+from agenthive.core.live import Live
+from agenthive.core.money import EXCEEDED, MONEY
+from agenthive.core.obeying import Obeying
+from agenthive.core.people import Verdict, digest_of_lack
+from agenthive.core.preparing import faulted
+from agenthive.core.requests import made
+from agenthive.core.spec import OnExceeded
+from agenthive.core.states import TaskState
+from agenthive.core.treasury import FREE, Exceeded, Granted, Unpriced, Waits
+from agenthive.core.values import Micros, NanoUSD
+from agenthive.errors import Conflict, ExpressionError, NotFound
+
+UNPRICED = "unpriced"
+
+
+class Spending(Obeying):
+    """The part of a driver that knows what things cost."""
+
+    # Before a call.
+
+    def _afford(self, live: Live, index: int, intent: ev.TaskStarted) -> Granted | None:
+        """What may be put aside for a call; None if it does not start now."""
+        try:
+            call = made(live, index, intent)
+        except ExpressionError:
+            return FREE  # it will not be made, and says so itself
+        found = self.money.ask(live, index, call, intent.at)
+        if isinstance(found, Granted):
+            return found
+        if not isinstance(found, Waits):
+            self._refuse(live, index, found, intent.at)
+        return None
+
+    def _refuse(self, live: Live, index: int, lack: Exceeded | Unpriced, now: Micros) -> None:
+        key, agent = live.state.graph.keys[index], live.agent(index)
+        if isinstance(lack, Unpriced):
+            what = (
+                f"nobody knows what a call of agent '{agent.name}' may cost, and {lack.scope} has "
+                "a limit: give it a max_cost, or a price in the settings, or a default price"
+            )
+            self._apply(live, faulted(now, key, UNPRICED, what), now)
+            return
+        what = _lacks(lack)
+        if lack.policy is OnExceeded.FAIL:
+            self._apply(live, faulted(now, key, EXCEEDED, what), now)
+            return
+        reason = MONEY[lack.policy is OnExceeded.ASK]
+        blocked = ev.TaskBlocked(
+            at=now, task=key, reason=reason, detail=what, scope=lack.scope, amount=lack.amount
+        )
+        self._apply(live, blocked, now)
+        self.money.block(live, index, now)
+
+    def _spend_again(self, now: Micros) -> None:
+        """Look again at those for whom something may have come free."""
+        for run, index in self.money.roused(now):
+            live = self.runs.get(run)
+            if live is None:
+                continue
+            if live.state.state[index] is TaskState.READY:
+                self._offer(live, index, now)
+            elif live.state.blocked.get(index, ("",))[0] in MONEY:
+                key = live.state.graph.keys[index]
+                self._apply(live, ev.TaskUnblocked(at=now, task=key), now)
+
+    def _book_overdue(self, now: Micros) -> None:
+        for live, fact in self.money.overdue(now):
+            index = live.state.graph.index[fact.task]
+            self._pay(live, index, fact.attempt, fact.cost, now, pending=False)
+            self._apply(live, fact, now)
+
+    # What people say.
+
+    def set_budget(
+        self, now: Micros, scope: str, amount: NanoUSD | None, actor: str, reason: str,
+        token: int, *, add: bool = False,
+    ) -> None:  # fmt: skip
+        """Somebody sets the limit of a scope, or adds to it. None: as files say.
+
+        Raises Conflict if it has no limit to add to.
+        """
+        now = self._clock(now)
+        run = scope.split(" ")[1] if scope.startswith("run ") else ""
+        if add:
+            limit = self.money.limit_of(scope)
+            if limit is None or amount is None:
+                raise Conflict(f"{scope} has no limit", hint="Set one: agenthive budget set.")
+            amount = limit + amount
+        self._set_limit(now, scope, amount, run, actor, reason)
+        self._box.after.append(act.Acknowledge(token, about=run))
+
+    def _set_limit(
+        self, now: Micros, scope: str, limit: NanoUSD | None, run: str, actor: str, reason: str
+    ) -> None:
+        fact = ev.BudgetSet(at=now, scope=scope, limit=limit, run=run, actor=actor, reason=reason)
+        self._box.hive.append(fact)
+        self.money.set_limit(scope, limit)
+
+    def settle_hold(
+        self, now: Micros, run: str, task: str, attempt: int | None, cost: NanoUSD, actor: str,
+        reason: str, token: int,
+    ) -> None:  # fmt: skip
+        """Somebody says what a call cost whose cost is in doubt. Raises RunNotFound, NotFound."""
+        live, now = self._open(run), self._clock(now)
+        state = live.state
+        index = state.graph.index.get(task)
+        doubts = [
+            tried
+            for held, tried in state.holds
+            if held == index
+            and attempt in (None, tried)
+            and not self.money.under_way(live, held, tried)
+        ]
+        if index is None or not doubts:
+            raise NotFound(
+                f"run {run}: no call of task '{task}' is in doubt",
+                hint=f"See them: agenthive budget show {run}",
+            )
+        fact = ev.HoldSettled(
+            at=now, task=task, attempt=doubts[0], cost=cost, actor=actor, reason=reason
+        )
+        self._pay(live, index, doubts[0], cost, now, pending=False)
+        self._apply(live, fact, now)
+        self._box.after.append(act.Acknowledge(token, about=run))
+
+    def _answer_about_money(
+        self, live: Live, task: str, verdict: Verdict, now: Micros, token: int
+    ) -> bool:
+        """Somebody agrees to a higher limit, or does not; False if that was not the question."""
+        index = live.state.graph.index.get(task)
+        if index is None or live.state.blocked.get(index, ("",))[0] != MONEY[1]:
+            return False
+        if not digest_of_lack(live.state, index).startswith(verdict.digest):
+            raise Conflict("the answer is about another amount", hint="See: agenthive approvals")
+        scope, limit = self.money.enough(live, index)
+        if verdict.approved:
+            run = scope.split(" ")[1] if scope.startswith("run ") else ""
+            reason = verdict.comment or f"asked by {live.run}/{task}"
+            self._set_limit(now, scope, limit, run, verdict.actor, reason)
+            self._spend_again(now)
+        else:
+            comment = f": {verdict.comment}" if verdict.comment else ""
+            what = f"{verdict.actor} agreed to no more money{comment}"
+            self._apply(live, faulted(now, task, EXCEEDED, what), now)
+        self._box.after.append(act.Acknowledge(token, about=live.run))
+        return True
+
+
+def dollars(amount: NanoUSD) -> str:
+    """An amount as people read it."""
+    text = f"{amount / 10**9:.9f}".rstrip("0")
+    whole, _, part = text.partition(".")
+    return f"${whole}.{part:0<2}"
+
+
+def _lacks(lack: Exceeded) -> str:
+    if lack.frozen:
+        return f"{lack.scope} is frozen: a call cost more than it was to. Set its limit again"
+    return (
+        f"the call may cost {dollars(lack.amount)}, which is {dollars(lack.short)} more than is "
+        f"left of {lack.scope}"
+    )

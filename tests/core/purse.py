@@ -1,0 +1,65 @@
+"""What tests of budgets share: a price list of ten a token, and ways to look at accounts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agenthive.core import events as ev
+from agenthive.core.ports import Call, Fault, Usage
+from agenthive.core.spec import AgentSpec, BudgetSpec, OnExceeded, WorkflowSpec
+from agenthive.core.states import TaskState
+from tests.core.rig import Bench, flow, task
+
+LIMITED = Fault(kind="rate_limited", message="slow", counts=False)
+TIMEOUT = Fault(kind="timeout", message="too slow")
+BROKEN = Fault(kind="agent_error", message="no", retriable=False)
+
+
+class Quotes:
+    """A model's price is 10 a token; one named `unknown` has none; `free` costs nothing."""
+
+    def priced(self, spec: AgentSpec) -> bool:
+        return spec.name != "free"
+
+    def worst(self, spec: AgentSpec, call: Call) -> int | None:
+        return None if spec.name == "unknown" else 10 * (call.max_tokens or 5)
+
+    def cut(self, spec: AgentSpec, call: Call, most: int) -> tuple[int, int] | None:
+        return (most // 10, most // 10 * 10) if most >= 10 else None
+
+
+def bench(**limits: int) -> Bench:
+    return Bench(quoter=Quotes(), limits=limits)
+
+
+def budget(limit: int, how: OnExceeded = OnExceeded.FAIL, **more: Any) -> BudgetSpec:
+    return BudgetSpec(limit=limit, on_exceeded=how, **more)
+
+
+def pair(limit: int, how: OnExceeded = OnExceeded.FAIL, **more: Any) -> WorkflowSpec:
+    """Two tasks at once, each of which may cost 50."""
+    return flow(task("a"), task("b"), budget=budget(limit, how), **more)
+
+
+def used(cost: int | None) -> Usage:
+    return Usage(model="m", cost=cost)
+
+
+def account(found: Bench, scope: str) -> tuple[int, int]:
+    one = found.driver.money.ledger.accounts[scope]
+    return one.captured, one.held
+
+
+def disk(found: Bench) -> dict[str, tuple[int, int]]:
+    return {one.scope: (one.captured, one.held) for one in found.disk.accounts()}
+
+
+def facts(found: Bench, kind: type[Any], run: str = "r") -> list[Any]:
+    decode = ev.decode_hive if run == ev.HIVE else ev.decode_run
+    every = [e for record in found.disk.records(run) for e in decode(record.payload)]  # type: ignore[operator]
+    return [event for event in every if isinstance(event, kind)]
+
+
+def state_of(found: Bench, name: str, run: str = "r") -> TaskState:
+    state = found.driver.runs[run].state
+    return state.state[state.graph.index[name]]
