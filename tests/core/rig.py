@@ -221,7 +221,7 @@ class Bench:
         self.now += after
         self.calls.clear()
         self.driver = Driver(**self.limits)
-        self.driver.load_accounts(self.disk.accounts())
+        self.driver.load_accounts(self.disk.accounts(), self.disk.marked_so())
         self.driver.load_hive(self.disk.records(ev.HIVE))
         for row in reversed(self.disk.rows(unfinished=True)):
             records = self.disk.records(row.run)

@@ -6,6 +6,7 @@ import pytest
 
 from agenthive.core import events as ev
 from agenthive.core.flow_spec import EachSpec
+from agenthive.core.invariants import driver_violations
 from agenthive.core.money import DAY
 from agenthive.core.ports import Fault
 from agenthive.core.spec import Effect, OnExceeded, TaskSpec
@@ -331,3 +332,15 @@ def test_a_day_is_that_of_the_hold() -> None:
     assert list(found.calls) == [("r", "b")]
     assert disk(found)[f"day default/{day + 1}"] == (0, 50)
     assert disk(found)[f"day default/{day}"] == (50, 0)
+
+
+def test_what_is_in_doubt_at_the_end_is_no_fault_of_the_books() -> None:
+    found = bench()
+    found.run(flow(task("a", retry=NO_RETRY), budget=budget(100)))
+    found.reply("a", fault=TIMEOUT)
+    assert found.driver.runs["r"].state.holds
+    assert driver_violations(found.driver) == []
+    found.driver.money.ledger.accounts["run r"].held = 7
+    assert driver_violations(found.driver) == [
+        "run r: captured 50, held 7 not 0, under way 0 not 0"
+    ]

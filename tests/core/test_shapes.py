@@ -23,7 +23,19 @@ from agenthive.core.flow_spec import (
     WaitSpec,
 )
 from agenthive.core.policies.breaker import Breaker, BreakerPolicy
-from agenthive.core.ports import Batch, Call, Entry, Fault, Record, Reply, RunRow, Standing, Usage
+from agenthive.core.policies.rate_limit import RateLimit
+from agenthive.core.ports import (
+    Batch,
+    Call,
+    Entry,
+    Fault,
+    Headroom,
+    Record,
+    Reply,
+    RunRow,
+    Standing,
+    Usage,
+)
 from agenthive.core.report import RunReport, TaskReport
 from agenthive.core.rules import outcome
 from agenthive.core.spec import (
@@ -42,7 +54,7 @@ CHANGE = {Approval, Each, Rounds, Breaker, Batch, RunReport, TaskReport}
 OMIT = {
     ev.Event, AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy,
     Fault, Usage, TaskReport, ApprovalSpec, CacheSpec, EachSpec, ReconcileSpec, RepeatSpec,
-    WaitSpec, ev.Taken, BudgetSpec,
+    WaitSpec, ev.Taken, BudgetSpec, Headroom, RateLimit,
 }  # fmt: skip
 BY_NAME = [
     AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy, Fault, Usage,

@@ -78,6 +78,17 @@ PROMISES = (
         "A call that was cut off may be billed, and is made again. Providers' SDKs send no key.",
     ),
     Promise(
+        "P7",
+        "What was spent and what is held never passes a limit, of a task, an agent, a run with all "
+        "below it, a tenant or a day; through crashes.",
+        "The worst case of a call is held in every scope in the transaction of its intent; what "
+        "nobody knows the cost of stays held.",
+        ("T1", "T9"),
+        ("tests/core/test_budgets.py",),
+        "As far as prices and declared costs are right. What costs more than was declared is "
+        "booked in full, told, and freezes the scope.",
+    ),
+    Promise(
         "P8",
         "A saga undoes each finished step, last one first, even if it crashes while it does.",
         "What undoes a step is a task of its own, with intent, key and retries.",
@@ -118,7 +129,6 @@ PROMISES = (
 )
 
 LATER = (
-    ("P7", "hard budgets, reserved before each call"),
     ("P12", "an audit log with signed checkpoints"),
     ("P14", "bounded overload of a server, with 429 and 503"),
     ("P15", "a server that drains when it is told to stop"),

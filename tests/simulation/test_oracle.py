@@ -11,6 +11,7 @@ import pytest
 from agenthive.testing.case import Case
 from agenthive.testing.oracle import CHECKS, judge
 from agenthive.testing.oracle_flow import FLOW_CHECKS
+from agenthive.testing.oracle_limits import LIMIT_CHECKS
 from agenthive.testing.oracle_money import MONEY_CHECKS
 from agenthive.testing.oracle_people import PEOPLE_CHECKS
 
@@ -282,7 +283,7 @@ def test_a_broken_promise_is_found(line: str, change: Callable[[Case], None]) ->
 
 
 def test_every_check_has_been_seen_to_find_something() -> None:
-    elsewhere = {*FLOW_CHECKS, *PEOPLE_CHECKS, MONEY_CHECKS[0]}
+    elsewhere = {*FLOW_CHECKS, *PEOPLE_CHECKS, MONEY_CHECKS[0], *LIMIT_CHECKS}
     silent = {check.__name__ for check in CHECKS if check not in elsewhere}
     for _, change in BROKEN:
         case = sound()
@@ -326,9 +327,16 @@ def test_the_judge_knows_nothing_of_what_it_judges() -> None:
     import ast
     from pathlib import Path
 
-    from agenthive.testing import case, oracle, oracle_flow, oracle_money, oracle_people
+    from agenthive.testing import (
+        case,
+        oracle,
+        oracle_flow,
+        oracle_limits,
+        oracle_money,
+        oracle_people,
+    )
 
-    judges = (case, oracle, oracle_flow, oracle_money, oracle_people)
+    judges = (case, oracle, oracle_flow, oracle_limits, oracle_money, oracle_people)
     own = {module.__name__ for module in judges}
     for module in judges:
         tree = ast.parse(Path(module.__file__).read_text("utf-8"))

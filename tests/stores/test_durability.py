@@ -83,6 +83,7 @@ async def test_room_is_filled_and_gone_over(tmp_path: Path) -> None:
         "blobs",
         "cache",
         "definitions",
+        "marks",
         "records",
         "runs",
         "uses",

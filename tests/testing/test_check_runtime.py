@@ -211,7 +211,7 @@ class StartsAnew(EmbeddedRuntime):
         (agents(NewKeys), "success", "the calls differ"),
         (agents(Twice), "success", "the calls differ"),
         (agents(Hopeful), "continue on failure", "it ended completed|calls differ"),
-        (agents(Impatient), "retries, as long", "differs"),
+        (agents(Impatient), "retries, as long", "differs|did not end within"),
         (agents(Shields), "a run that is cancelled", "given up"),
         (agents(Spends), "success", "the journal of the run differs"),
         (acting(unbounded), "a task that times out", "did not end within"),

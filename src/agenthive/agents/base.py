@@ -74,6 +74,10 @@ class BaseAgent(ABC):
         """What ``call`` can cost at most, in nano-dollars; None if nobody knows its price."""
         return 0
 
+    def tokens(self, call: Call) -> int:
+        """About how many tokens ``call`` takes, with an answer of full length."""
+        return 0
+
     def cut(self, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
         """The most tokens of an answer with which ``call`` costs ``most`` or less, and its cost."""
         return None

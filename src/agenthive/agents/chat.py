@@ -35,12 +35,13 @@ from agenthive.agents.base import (
 from agenthive.agents.prices import Prices
 from agenthive.agents.questions import Question, question_of
 from agenthive.agents.worst import most_input
-from agenthive.core.ports import Call, Fault, Reply, Usage
+from agenthive.core.ports import Call, Fault, Headroom, Reply, Usage
 from agenthive.core.rules.outcome import INVALID
 from agenthive.core.spec import AgentSpec
 from agenthive.core.values import NanoUSD
 from agenthive.errors import AgentHiveError, APIError, ConfigurationError
 from agenthive.infra.egress import MAX_BODY
+from agenthive.infra.headroom import headroom
 from agenthive.infra.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 LONGEST_MESSAGE: Final = 500
 """Characters of a fault's message."""
 MOST_TOKENS: Final = 2**53
+BYTES_A_TOKEN: Final = 3
 SHORTEST_CUT: Final = 16
 """Tokens below which an answer is not cut."""
 
@@ -131,13 +133,18 @@ class ChatAgent(BaseAgent):
             )
             said = self._read(response.text, question.model)
         except Exception as error:
-            return Reply(fault=self._fault(error))
-        return self._reply(question, said)
+            return Reply(fault=self._fault(error), headroom=_left(error))
+        return msgspec.structs.replace(self._reply(question, said), headroom=_left(response))
 
     def worst(self, call: Call) -> NanoUSD | None:
         """What a question can cost at most: its input by its bytes, an answer of full length."""
         question = question_of(call, self.config)
         return self._worst(call, question, question.max_tokens)
+
+    def tokens(self, call: Call) -> int:
+        """The input by a third of its bytes, which is about right, and a full answer."""
+        question = question_of(call, self.config)
+        return most_input(self.body(question)) // BYTES_A_TOKEN + question.max_tokens
 
     def _worst(self, call: Call, question: Question, output: int) -> NanoUSD | None:
         size = most_input(self.body(question), len(call.references))
@@ -334,6 +341,17 @@ def _status(response: httpx2.Response) -> Fault:
         # Sent with 429, but nobody's quota comes back by waiting for it.
         return Fault(kind="refused", message=fault.message, retriable=False, counts=False)
     return fault
+
+
+def _left(answer: object) -> Headroom | None:
+    """What the other side says is left of its rate limit, with an answer or an error."""
+    response = getattr(answer, "response", answer)
+    if not isinstance(response, httpx2.Response):
+        return None
+    found = headroom({name.lower(): value for name, value in response.headers.items()})
+    if found is None:
+        return None
+    return Headroom(requests=found.requests, tokens=found.tokens, within=found.within)
 
 
 def _problem(answer: Mapping[str, Any]) -> str:

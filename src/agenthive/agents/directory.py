@@ -152,6 +152,10 @@ class Directory:
         """What a call can cost at most."""
         return self.find(spec).worst(call)
 
+    def tokens(self, spec: AgentSpec, call: Call) -> int:
+        """How large a call is, for a rate limit."""
+        return self.find(spec).tokens(call)
+
     def cut(self, spec: AgentSpec, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
         """The call with an answer that is short enough."""
         return self.find(spec).cut(call, most)

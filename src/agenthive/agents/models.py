@@ -98,6 +98,14 @@ class ModelAgent(BaseAgent):
         except ConfigurationError:
             return 0  # it will be refused, which costs nothing
 
+    def tokens(self, call: Call) -> int:
+        """What the vendor's agent says."""
+        try:
+            vendor, spec, plain = self._choose(call.parameters)
+            return self._made(vendor, spec).tokens(msgspec.structs.replace(call, parameters=plain))
+        except ConfigurationError:
+            return 0  # it will be refused
+
     def cut(self, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
         """What the vendor's agent says."""
         vendor, spec, plain = self._choose(call.parameters)

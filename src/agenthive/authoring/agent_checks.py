@@ -13,7 +13,7 @@ import msgspec
 from agenthive.authoring import references
 from agenthive.authoring.dialect import AUTH_NEEDS, AUTHENTICATION
 from agenthive.authoring.nodes import Node, Place
-from agenthive.authoring.policies import breaker_policy, retry_policy
+from agenthive.authoring.policies import breaker_policy, rate_limit, retry_policy
 from agenthive.authoring.problems import Problems
 from agenthive.authoring.references import KeepSecret, Reference
 from agenthive.authoring.sections import Section
@@ -82,6 +82,7 @@ class AgentBuilder:
             authentication=self._authentication(section),
             retry=retry_policy(section.section("retry_config")),
             circuit_breaker=breaker_policy(section.section("circuit_breaker")),
+            rate_limit=rate_limit(section.section("rate_limit")),
             max_concurrency=section.whole("max_concurrency", 0) or None,
             custom_params=section.map("custom_params"),
             max_cost=section.dollars("max_cost", up=True),

@@ -135,10 +135,29 @@ AGENT: Final = Shape(
               default="its own defaults", doc="How failed attempts are tried again."),
         Field(key="circuit_breaker", kind=Kind.SHAPE, shape="circuit_breaker",
               default="its own defaults", doc="When calls to the endpoint are suspended."),
+        _section("rate_limit", "How often it may be called, in all runs together."),
         Field(key="custom_params", kind=Kind.MAP, default="empty",
               doc="Anything the kind of agent knows."),
         _dollars("max_cost", "What one call costs at most, where no list of prices says."),
         _dollars("cost_limit", "What all its calls of a run may cost together."),
+    ),
+)  # fmt: skip
+
+
+def _most(key: str, doc: str) -> Field:
+    return Field(key=key, kind=Kind.WHOLE, least=1, most=1_000_000_000, default="any", doc=doc)
+
+
+RATE_LIMIT: Final = Shape(
+    name="rate_limit",
+    doc="A call starts when all of these admit it. They let their number pass evenly, with a burst"
+        " of a tenth; agents of one address share them.",
+    fields=(
+        _most("requests_per_minute", "Calls in a minute."),
+        _most("requests_per_hour", "Calls in an hour."),
+        _most("requests_per_day", "Calls in a day."),
+        _most("tokens_per_minute", "Tokens in a minute, of questions and answers."),
+        _most("concurrent_requests", "Calls at once; fewer while the other side says so."),
     ),
 )  # fmt: skip
 
@@ -407,6 +426,7 @@ SHAPES: Final = {
     for shape in (
         WORKFLOW,
         BUDGET,
+        RATE_LIMIT,
         AGENT,
         AUTHENTICATION,
         RETRY,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agenthive.authoring.sections import Section
 from agenthive.core.policies.breaker import BreakerPolicy
+from agenthive.core.policies.rate_limit import RateLimit
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 
 
@@ -32,3 +33,11 @@ def breaker_policy(section: Section | None) -> BreakerPolicy | None:
         recovery_timeout=section.number("recovery_timeout", plain.recovery_timeout),
         half_open_max_calls=section.whole("half_open_max_calls", plain.half_open_max_calls),
     )
+
+
+def rate_limit(section: Section | None) -> RateLimit | None:
+    """The rate limit of a section; what it leaves out has no limit."""
+    if section is None:
+        return None
+    known = {name: section.whole(name, 0) or None for name in RateLimit.__struct_fields__}
+    return RateLimit(**known)

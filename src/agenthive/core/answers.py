@@ -18,16 +18,19 @@ MOST: Final = 10_000
 """How many calls of ended runs are remembered; the oldest are forgotten first."""
 
 
-def outcome(now: Micros, task: str, attempt: int, reply: Reply, draw: float) -> ev.RunEvent:
-    """The fact that an answer in time is."""
+def outcome(
+    now: Micros, task: str, attempt: int, reply: Reply, draw: float, pause: Micros | None = None
+) -> ev.RunEvent:
+    """The fact that an answer in time is; ``pause`` is until the other side may be asked again."""
     if reply.fault is None:
         return ev.TaskSucceeded(
             at=now, task=task, attempt=attempt, result=reply.result, usage=reply.usage,
             cached=reply.cached,
         )  # fmt: skip
     return ev.TaskFailed(
-        at=now, task=task, attempt=attempt, fault=reply.fault, draw=draw, usage=reply.usage
-    )
+        at=now, task=task, attempt=attempt, fault=reply.fault, draw=draw, usage=reply.usage,
+        pause=pause,
+    )  # fmt: skip
 
 
 def late(

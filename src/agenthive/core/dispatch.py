@@ -13,6 +13,8 @@ from heapq import heapify, heappop, heappush
 from typing import Final, TypeAlias
 
 UNLIMITED: Final = 1 << 62
+BREAKER, LIMIT = 1, 2
+"""What may close a lane: the breaker of its endpoint, the rate limit there."""
 
 Turn: TypeAlias = tuple[int, int, int, str]
 """A run's place among the turns: its best priority, what it has been given, a number, the run."""
@@ -21,7 +23,7 @@ NO_TURN: Final[Turn] = (0, 0, 0, "")
 
 
 class Lane:
-    """The slots of one agent. ``closed`` while its breaker or its absence lets nothing through."""
+    """The slots of one agent. ``closed`` is what lets nothing through, 0 if nothing does."""
 
     __slots__ = ("capacity", "closed", "name", "used", "waiters")
 
@@ -29,7 +31,7 @@ class Lane:
         self.name = name
         self.capacity = capacity
         self.used = 0
-        self.closed = False
+        self.closed = 0
         self.waiters: dict[str, None] = {}
 
     @property
@@ -66,6 +68,7 @@ class ReadyQueue:
         self._turns: list[Turn] = []
         self._age = 0
         self._floor = 0
+        self._front = 0
 
     def lane(self, name: str, capacity: int | None = None) -> Lane:
         """The lane of that name, made if need be."""
@@ -135,16 +138,26 @@ class ReadyQueue:
         if at.waiters:
             self._wake_one(at)
 
-    def open(self, lane: str) -> None:
-        """Let calls through the lane again."""
+    def put_back(self, run: str, task: int, lane: str, priority: int, rank: float) -> None:
+        """What was picked does not start yet, and is next again when its lane opens."""
+        share = self._shares[run]
+        share.given -= 1
+        self._front -= 1
+        heappush(share.heaps[lane], (-priority, -rank, self._front, task))
+        self.release(run, lane)
+
+    def open(self, lane: str, why: int = BREAKER) -> None:
+        """Nothing more of that kind closes the lane."""
         at = self._lanes[lane]
-        at.closed = False
+        at.closed &= ~why
+        if at.closed:
+            return
         for _ in range(len(at.waiters)):
             self._wake_one(at)
 
-    def close(self, lane: str) -> None:
-        """Let nothing through the lane until it is opened."""
-        self._lanes[lane].closed = True
+    def close(self, lane: str, why: int = BREAKER) -> None:
+        """Let nothing through the lane until what closed it opens it."""
+        self._lanes[lane].closed |= why
 
     def _queue(self, share: Share) -> None:
         """Give the run a turn, if it has something to start, room for it, and no turn as good."""

@@ -247,9 +247,10 @@ class Driver(Spending):
                 self.breakers.remember(event)
                 self.schedules.remember(event)
 
-    def load_accounts(self, standings: Sequence[Standing]) -> None:
-        """Take in how the accounts stand, before any run."""
+    def load_accounts(self, standings: Sequence[Standing], marks: dict[str, str]) -> None:
+        """Take in how the accounts and the rate limits stand, before any run."""
         self.money.remember(standings)
+        self.limits.remember(marks)
 
     def load(self, now: Micros, state: RunState, missing: dict[str, str]) -> None:
         """Take over an open run from its replayed state.
@@ -317,6 +318,7 @@ class Driver(Spending):
         entries, standings = self.money.ledger.entries()
         batch.entries += entries
         batch.standings += standings
+        batch.marks += self.limits.marks()
         return batch
 
     def eager(self) -> list[act.Perform]:
@@ -369,7 +371,7 @@ class Driver(Spending):
 
     def next_wake(self) -> Micros | None:
         """When `decide` has something to do though nothing is reported (hive time)."""
-        wakes = (self.breakers.next_wake(), self.money.next_wake())
+        wakes = (self.breakers.next_wake(), self.limits.next_wake(), self.money.next_wake())
         times = [at for at in wakes if at is not None]
         if self._timers:
             times.append(self._timers[0][0])
@@ -399,6 +401,7 @@ class Driver(Spending):
 
     def _tick(self, now: Micros) -> None:
         self.breakers.tick(now)
+        self.limits.tick(now)
         self._book_overdue(now)
         self._spend_again(now)
         while self._timers and self._timers[0][0] <= now:
@@ -446,11 +449,13 @@ class Driver(Spending):
             at=now, task=key, attempt=attempt, agent=node.agent.name, key=live.key(key)
         )
         priced = self.money.prices(live, index)
+        granted = self._afford(live, index, intent) if priced else FREE
+        if granted is None:
+            self.queue.release(live.run, state.graph.lanes[index])
+            return
+        if not self._admitted(live, index, intent):
+            return
         if priced or state.holds:
-            granted = self._afford(live, index, intent) if priced else FREE
-            if granted is None:
-                self.queue.release(live.run, state.graph.lanes[index])
-                return
             over = self.money.hold(live, index, attempt, granted.amount, now)
             intent = msgspec.structs.replace(
                 intent, hold=granted.amount, over=over, max_tokens=granted.max_tokens

@@ -208,12 +208,17 @@ class TaskSucceeded(TaskEvent, frozen=True, tag="task.succeeded"):
 
 
 class TaskFailed(TaskEvent, frozen=True, tag="task.failed"):
-    """An attempt failed. ``draw`` in [0, 1) is the random number for the retry's jitter."""
+    """An attempt failed. ``draw`` in [0, 1) is the random number for the retry's jitter.
+
+    With a ``pause`` the other side was asked too often: it is asked again after that, and the
+    attempt does not count.
+    """
 
     attempt: int
     fault: Fault
     draw: float = 0.0
     usage: Usage | None = None
+    pause: Micros | None = None
 
 
 class TaskLost(TaskEvent, frozen=True, tag="task.lost"):

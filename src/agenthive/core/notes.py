@@ -75,6 +75,9 @@ def _failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
         state.begin_flow().repaired.add(task)
         state.losses[task] = state.losses.get(task, 0) + 1
         wait = 0
+    elif event.pause is not None:
+        state.losses[task] = state.losses.get(task, 0) + 1
+        wait = event.pause
     state.wake_at[task] = event.at + wait
     if event.usage is None:
         state.unpaid.add((task, event.attempt))

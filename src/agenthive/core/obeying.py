@@ -20,6 +20,7 @@ from agenthive.core.children import Bind, Nursery, as_given, ended, standing
 from agenthive.core.dispatch import UNLIMITED, ReadyQueue
 from agenthive.core.graph import Graph
 from agenthive.core.journal import RULES
+from agenthive.core.limits import Limits
 from agenthive.core.live import Live
 from agenthive.core.machine import step
 from agenthive.core.money import cost_of
@@ -28,6 +29,7 @@ from agenthive.core.outbox import Outbox
 from agenthive.core.ports import Calendar, Fault, Quoter, Reply
 from agenthive.core.preparing import faulted
 from agenthive.core.requests import cache_key, made, to_cache
+from agenthive.core.rules.outcome import MAX_LOSSES
 from agenthive.core.run_state import RunState
 from agenthive.core.schedules import Schedules
 from agenthive.core.snapshots import EVERY
@@ -69,6 +71,8 @@ class Obeying:
         self.money = Treasury(self.runs, quoter, limits)
         self.queue = ReadyQueue(max_calls)
         self.breakers = Breakers(self.queue)
+        self.limits = Limits(self.queue)
+        self._quoter = quoter
         self.schedules = Schedules(calendar)
         self.draining = False
         self.active = 0
@@ -245,14 +249,16 @@ class Obeying:
 
     def _answered(self, live: Live, index: int, now: Micros, reply: Reply, draw: float) -> None:
         task, attempt = live.state.graph.keys[index], live.state.attempts[index]
-        self._heard(live, index, reply.fault, now)
+        pause = self._heard(live, index, reply.fault, now, reply)
+        if pause is not None:
+            pause = self._spread(live, index, pause, draw)
         if reply.fault is None and live.estimates.useful:
             self._learn(live, index, now)
         if live.state.holds or reply.usage is not None:
             hold = live.state.holds.get((index, attempt))
             cost = cost_of(hold, reply.usage, reply.fault, cached=bool(reply.cached))
             self._pay(live, index, attempt, cost, now, pending=True)
-        self._apply(live, outcome(now, task, attempt, reply, draw), now)
+        self._apply(live, outcome(now, task, attempt, reply, draw, pause), now)
         node = live.state.graph.nodes[index]
         if node.cached and reply.fault is None and not reply.cached and index in live.caching:
             key, origin = live.caching.pop(index), f"{live.run}/{task}"
@@ -265,6 +271,7 @@ class Obeying:
         for lane, agent in state.graph.lane_agents.items():
             self.queue.lane(lane, agent.max_concurrency)
             self.breakers.attach(agent.where, lane, agent.circuit_breaker, now)
+            self.limits.attach(agent.where, lane, agent.rate_limit)
         return live
 
     def _current(self, live: Live | None, task: str, attempt: int) -> int | None:
@@ -290,9 +297,25 @@ class Obeying:
             self._pay(live, index, attempt, cost, now, pending=False)
             self._apply(live, fact, now)
 
-    def _heard(self, live: Live, index: int, fault: Fault | None, now: Micros) -> None:
-        """Free the slots of a call, and let its endpoint's breaker know."""
+    def _spread(self, live: Live, index: int, pause: Micros, draw: float) -> Micros | None:
+        """Not all at once after a pause; none for who has been put off too often."""
+        if live.state.losses.get(index, 0) >= MAX_LOSSES:
+            return None
+        return pause + round(draw * min(pause, SECOND))
+
+    def _heard(
+        self, live: Live, index: int, fault: Fault | None, now: Micros, reply: Reply | None = None
+    ) -> Micros | None:
+        """Free the slots of a call, and let its endpoint's breaker and limit know.
+
+        The pause if the endpoint was asked too often.
+        """
         node = live.state.graph.nodes[index]
+        pause: Micros | None = None
+        if fault is not None or node.endpoint in self.limits.gates:
+            call = (live.run, live.state.graph.keys[index], live.state.attempts[index])
+            usage, headroom = (None, None) if reply is None else (reply.usage, reply.headroom)
+            pause = self.limits.heard(node.endpoint, call, fault, usage, headroom, now)
         if live.stopping:
             live.stopping.discard((live.state.graph.keys[index], live.state.attempts[index]))
         if fault is None:
@@ -300,6 +323,7 @@ class Obeying:
         else:
             self._box.hive += self.breakers.failed(node.endpoint, fault, now)
         self.queue.release(live.run, live.state.graph.lanes[index])
+        return pause
 
     def _learn(self, live: Live, index: int, now: Micros) -> None:
         ranks = live.estimates.observe(index, (now - live.state.since[index]) / SECOND)

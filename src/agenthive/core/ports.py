@@ -78,16 +78,26 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     max_tokens: int | None = None
 
 
+class Headroom(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """What the other side says is left of its limit for the next ``within`` seconds."""
+
+    requests: int | None = None
+    tokens: int | None = None
+    within: float = 0.0
+
+
 class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What came of a call: a result (any JSON) or a fault, and what it used.
 
-    ``cached`` names the ``run/task`` whose result this is, if nothing was called.
+    ``cached`` names the ``run/task`` whose result this is, if nothing was called. ``headroom`` is
+    for the rate limit, and is not recorded.
     """
 
     result: JSONValue = None
     fault: Fault | None = None
     usage: Usage | None = None
     cached: str = ""
+    headroom: Headroom | None = None
 
 
 class Agent(Protocol):
@@ -205,7 +215,8 @@ class Batch(msgspec.Struct, kw_only=True):
     needs, (stream, digest). ``drops`` are streams that go before anything is written, each with
     its row, and with the definitions and blobs that no other stream uses. ``cached`` are results
     that equal calls may use again. ``entries`` are added to the accounts; of ``standings`` only
-    the limit and whether it is frozen count.
+    the limit and whether it is frozen count. ``marks`` are texts kept by name, the last one of
+    each.
     """
 
     records: list[Record] = []
@@ -217,6 +228,7 @@ class Batch(msgspec.Struct, kw_only=True):
     cached: list[Cached] = []
     entries: list[Entry] = []
     standings: list[Standing] = []
+    marks: list[tuple[str, str]] = []
 
     def take(self, other: Batch) -> None:
         """Write what the other would write as well."""
@@ -303,6 +315,10 @@ class Store(Protocol):
         """How every account stands."""
         ...
 
+    def marks(self) -> Awaitable[dict[str, str]]:
+        """The texts that are kept, by name."""
+        ...
+
     def runs(
         self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
     ) -> Awaitable[Sequence[RunRow]]:
@@ -327,6 +343,10 @@ class Quoter(Protocol):
 
     def worst(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
         """Nano-dollars, rounded up; None if there is no price."""
+        ...
+
+    def tokens(self, spec: AgentSpec, call: Call) -> int:
+        """About how many tokens the call takes, with an answer of full length; for rate limits."""
         ...
 
     def cut(self, spec: AgentSpec, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:

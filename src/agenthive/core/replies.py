@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from agenthive.core.ports import Fault, Reply, Usage
+from agenthive.core.ports import Fault, Headroom, Reply, Usage
 from agenthive.core.values import JSONValue
 from agenthive.errors import DefinitionError
 
@@ -28,9 +28,11 @@ def vetted(reply: Reply) -> Reply:
     usage = None if reply.usage is None else _usage(reply)
     try:
         if reply.fault is not None:
-            return Reply(fault=_fault(reply.fault), usage=usage)
+            return Reply(fault=_fault(reply.fault), usage=usage, headroom=_headroom(reply))
         cached = _text(reply.cached) if reply.cached else ""
-        return Reply(result=_plain(reply.result), usage=usage, cached=cached)
+        return Reply(
+            result=_plain(reply.result), usage=usage, cached=cached, headroom=_headroom(reply)
+        )
     except Exception as error:
         what = f"the reply is not JSON: {type(error).__name__}: {_text(error)[:200]}"
         return Reply(fault=Fault(kind="invalid_reply", message=what, counts=False), usage=usage)
@@ -91,6 +93,16 @@ def _usage(reply: Reply) -> Usage | None:
     )
     negative = any(isinstance(count, int) and count < 0 for count in counts)
     return None if negative else usage
+
+
+def _headroom(reply: Reply) -> Headroom | None:
+    """What is left of a limit, as far as it makes sense."""
+    said = reply.headroom
+    if said is None:
+        return None
+    counts = (said.requests, said.tokens)
+    sound = all(one is None or (type(one) is int and one >= 0) for one in counts)
+    return said if sound and type(said.within) in (int, float) and 0 <= said.within < 1e6 else None
 
 
 def _text(what: object) -> str:

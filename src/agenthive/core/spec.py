@@ -20,6 +20,7 @@ from agenthive.core.flow_spec import (
     WaitSpec,
 )
 from agenthive.core.policies.breaker import BreakerPolicy
+from agenthive.core.policies.rate_limit import RateLimit
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.values import JSONObject, JSONValue, NanoUSD
 
@@ -82,6 +83,7 @@ class AgentSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaul
     authentication: JSONObject | None = None
     retry: RetryPolicy | None = None
     circuit_breaker: BreakerPolicy | None = None
+    rate_limit: RateLimit | None = None
     max_concurrency: int | None = None
     custom_params: JSONObject = {}
     max_cost: NanoUSD | None = None

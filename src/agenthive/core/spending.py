@@ -12,6 +12,7 @@ from agenthive.core.live import Live
 from agenthive.core.money import EXCEEDED, MONEY
 from agenthive.core.obeying import Obeying
 from agenthive.core.people import Verdict, digest_of_lack
+from agenthive.core.policies.rate_limit import No
 from agenthive.core.preparing import faulted
 from agenthive.core.requests import made
 from agenthive.core.spec import OnExceeded
@@ -21,6 +22,7 @@ from agenthive.core.values import Micros, NanoUSD
 from agenthive.errors import Conflict, ExpressionError, NotFound
 
 UNPRICED = "unpriced"
+TOO_LARGE = "too_large"
 
 
 class Spending(Obeying):
@@ -40,6 +42,32 @@ class Spending(Obeying):
         if not isinstance(found, Waits):
             self._refuse(live, index, found, intent.at)
         return None
+
+    def _admitted(self, live: Live, index: int, intent: ev.TaskStarted) -> bool:
+        """Whether the rate limit lets a call start; if not, it is next again when it does."""
+        node, graph = live.state.graph.nodes[index], live.state.graph
+        if node.endpoint not in self.limits.gates:
+            return True
+        tokens = self._size(live, index, intent) if self.limits.sizes(node.endpoint) else 0
+        call = (live.run, intent.task, intent.attempt)
+        wait = self.limits.admit(node.endpoint, call, tokens, intent.at)
+        if wait == No.NEVER:
+            self.queue.release(live.run, graph.lanes[index])
+            what = f"a call of about {tokens:,} tokens is more than agent '{node.agent.name}' may \
+have in a minute: make it smaller (max_tokens counts), or raise tokens_per_minute"
+            self._apply(live, faulted(intent.at, intent.task, TOO_LARGE, what), intent.at)
+        elif wait:
+            rank = live.rank_of(index)
+            self.queue.put_back(live.run, index, graph.lanes[index], node.priority, rank)
+        return not wait
+
+    def _size(self, live: Live, index: int, intent: ev.TaskStarted) -> int:
+        if self._quoter is None:
+            return 0
+        try:
+            return self._quoter.tokens(live.agent(index), made(live, index, intent))
+        except ExpressionError:
+            return 0  # it will not be made
 
     def _refuse(self, live: Live, index: int, lack: Exceeded | Unpriced, now: Micros) -> None:
         key, agent = live.state.graph.keys[index], live.agent(index)

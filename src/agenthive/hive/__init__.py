@@ -164,7 +164,7 @@ class Hive(People, Spending, Changing, Keeping, Timetable, Looking):
             self._store = open_store(self.home, owner=True)
             self._archive = Archive(self._store)
             told = [record async for record in self._store.read(ev.HIVE)]
-            self._driver.load_accounts(await self._store.standings())
+            self._driver.load_accounts(await self._store.standings(), await self._store.marks())
             self._driver.load_hive(told)
             self._imported = imported(told)
             clock = self._clock.now

@@ -49,6 +49,12 @@ def _duration(text: str) -> float | None:
     return sum(float(number) * _UNIT[unit] for number, unit in parts) if parts and whole else None
 
 
+def seconds_of(text: str) -> float | None:
+    """Seconds of a duration such as ``1m30s``, or of a number of them; None if it is neither."""
+    found = _number(text)
+    return _duration(text) if found is None else found
+
+
 def _number(text: str) -> float | None:
     try:
         value = float(text)

@@ -224,7 +224,7 @@ class SimulatedRuntime:
         self.driver = self._make_driver()
         self._saw("crashed", {})
         self.now += self._rng.randrange(1, 30 * SECOND)
-        self.driver.load_accounts(self.disk.accounts())
+        self.driver.load_accounts(self.disk.accounts(), self.disk.marked_so())
         self.driver.load_hive(self.disk.records(ev.HIVE))
         # The oldest first: a run that waits for another one is there before it.
         for row in reversed(self.disk.rows(unfinished=True)):

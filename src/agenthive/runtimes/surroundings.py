@@ -79,6 +79,10 @@ class Disk(Protocol):
         """The result that is kept under that key."""
         ...
 
+    def marked_so(self) -> dict[str, str]:
+        """The texts that are kept, by name."""
+        ...
+
     def accounts(self) -> list[Standing]:
         """How every account stands."""
         ...

@@ -23,6 +23,7 @@ class MemoryStore:
         self._cached: dict[str, Cached] = {}
         self._runs: dict[str, RunRow] = {}
         self._accounts: dict[str, Standing] = {}
+        self._marks: dict[str, str] = {}
         self._pos = 0
         self._poison: StoreFailed | None = None
 
@@ -62,6 +63,7 @@ class MemoryStore:
         for one in batch.cached:
             self._cached[one.key] = one
         self._enter(batch)
+        self._marks |= dict(batch.marks)
         for row in batch.runs:
             self._runs[row.run] = row
 
@@ -141,6 +143,14 @@ class MemoryStore:
     async def standings(self) -> Sequence[Standing]:
         """How every account stands."""
         return self.accounts()
+
+    async def marks(self) -> dict[str, str]:
+        """The texts that are kept, by name."""
+        return self.marked_so()
+
+    def marked_so(self) -> dict[str, str]:
+        """What `marks` gives, for callers without an event loop."""
+        return dict(self._marks)
 
     def accounts(self) -> list[Standing]:
         """What `standings` gives, for callers without an event loop."""

@@ -72,6 +72,10 @@ class Reads:
         """How every account stands."""
         return [standing_of(row) for row in await self._ask("standings", ())]
 
+    async def marks(self) -> dict[str, str]:
+        """The texts that are kept, by name."""
+        return dict(await self._ask("marks", ()))
+
     async def runs(
         self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
     ) -> Sequence[RunRow]:

@@ -5,6 +5,7 @@ The order of the columns is that of the queries in `sql/`. Nothing here runs a q
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from agenthive.core.ports import Batch, Cached, Record, RunRow, Standing
@@ -46,14 +47,14 @@ def definition_values(batch: Batch) -> list[tuple[Any, ...]]:
     return [(name, body.decode()) for name, body in dict(batch.definitions).items()]
 
 
-def entry_values(batch: Batch) -> list[tuple[Any, ...]]:
-    """What is added to the accounts."""
-    return [(one.scope, one.captured, one.held) for one in batch.entries]
-
-
-def limit_values(batch: Batch) -> list[tuple[Any, ...]]:
-    """What is set of the accounts."""
-    return [(one.scope, one.limit, one.frozen) for one in batch.standings]
+def beside(batch: Batch) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+    """What is written of accounts and limits: a query, and its rows."""
+    if batch.entries:
+        yield "enter", [(one.scope, one.captured, one.held) for one in batch.entries]
+    if batch.standings:
+        yield "set_standing", [(one.scope, one.limit, one.frozen) for one in batch.standings]
+    if batch.marks:
+        yield "mark", [*batch.marks]
 
 
 def standing_of(row: tuple[Any, ...]) -> Standing:

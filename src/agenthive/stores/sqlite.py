@@ -175,9 +175,8 @@ class SqliteStore(Reads):
         for one in batch.cached:
             self._db.execute(self._sql["forget_cached"], (one.at,))
             self._db.execute(self._sql["cache"], values.cached_values(one))
-        if batch.entries or batch.standings:
-            self._db.executemany(self._sql["enter"], values.entry_values(batch))
-            self._db.executemany(self._sql["set_standing"], values.limit_values(batch))
+        for query, rows in values.beside(batch):
+            self._db.executemany(self._sql[query], rows)
         if batch.runs:
             self._db.executemany(
                 self._sql["put_run"], [values.run_values(row) for row in batch.runs]

@@ -68,6 +68,7 @@ class Case:
     ``specs`` maps run ids to definitions as plain JSON; ``journal`` maps run ids to their events;
     ``hive`` is the hive's own stream; ``seen`` is what was observed, in order; ``durable_at`` says
     for each (run, event number) how many observations had been made when it was on disk.
+    ``rates`` are the calls a minute, an hour and at once that an address takes.
     Where money is at stake: ``batches`` is everything in the order in which it came to be on disk,
     ``limits`` bound all runs, ``accounts`` is how they stand in the end, ``billed`` what calls were
     charged. ``answered``: people have answered in the end whatever was still asked.
@@ -86,6 +87,7 @@ class Case:
         self.limits: dict[str, int] = {}
         self.accounts: list[Event] = []
         self.billed: dict[tuple[str, str, int], int] = {}
+        self.rates: dict[str, tuple[int | None, int | None, int | None]] = {}
         self.finished = True
         self.answered = False
 

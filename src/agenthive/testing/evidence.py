@@ -47,6 +47,9 @@ class WatchedDisk(MemoryStore):
         self.durable: dict[str, list[int]] = {}
         self.batches: list[list[Record]] = []
 
+    def begin_again(self) -> None:
+        """Another process has the journal now."""
+
     def write(self, batch: Batch) -> None:
         """Write, and note."""
         super().write(batch)

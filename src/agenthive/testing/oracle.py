@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from agenthive.testing.case import UNDO, Case, Event, is_call
 from agenthive.testing.oracle_flow import FLOW_CHECKS
+from agenthive.testing.oracle_limits import LIMIT_CHECKS
 from agenthive.testing.oracle_money import MONEY_CHECKS
 from agenthive.testing.oracle_people import PEOPLE_CHECKS
 
@@ -235,7 +236,7 @@ def _attempts_bounded(case: Case) -> Iterator[str]:
     for run, events in case.journal.items():
         tasks = case.tasks(run)
         starts = Counter(event["task"] for event in events if event["type"] == "task.started")
-        lost = Counter(event["task"] for event in events if event["type"] == "task.lost")
+        lost = Counter(event["task"] for event in events if _is_no_attempt(event))
         for task, count in starts.items():
             most = (tasks[task].get("retry") or {}).get("max_attempts", 3) + lost[task]
             most *= 1 + case.retries_decided(run, task)
@@ -250,6 +251,13 @@ def _attempts_bounded(case: Case) -> Iterator[str]:
         numbers.add(one)
 
 
+def _is_no_attempt(event: Event) -> bool:
+    """A call that was lost, or refused because there were too many."""
+    kind = (event.get("fault") or {}).get("kind")
+    put_off = event["type"] == "task.failed" and "pause" in event
+    return event["type"] == "task.lost" or (put_off and kind in REFUSED[:2])
+
+
 def _tries_enough(case: Case) -> Iterator[str]:
     """Nothing is given up while it may be tried again. Calls that were lost are no attempts."""
     for run, events in case.journal.items():
@@ -257,7 +265,7 @@ def _tries_enough(case: Case) -> Iterator[str]:
         stops = case.specs[run].get("failure_strategy", "stop_on_first_failure").startswith("stop")
         tasks = case.tasks(run)
         final = {e["task"]: e for e in events if "task" in e and e["type"] in ENDS}
-        losses = Counter(event["task"] for event in events if event["type"] == "task.lost")
+        losses = Counter(event["task"] for event in events if _is_no_attempt(event))
         for task, event in final.items():
             stopped = (asked or stops) and not task.endswith(UNDO)
             if event["type"] != "task.failed" or stopped or _status(case, run) is None:
@@ -482,4 +490,5 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     *FLOW_CHECKS,
     *PEOPLE_CHECKS,
     *MONEY_CHECKS,
+    *LIMIT_CHECKS,
 )

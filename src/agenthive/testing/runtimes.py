@@ -31,7 +31,7 @@ from agenthive.testing.stages import Played, Stage, simulated
 
 Log = dict[str, list[dict[str, Any]]]
 
-VARIES: Final = frozenset({"at", "draw", "away", "until", "by"})
+VARIES: Final = frozenset({"at", "draw", "away", "until", "by", "pause"})
 """What differs between runtimes: times and dice."""
 
 

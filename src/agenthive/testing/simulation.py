@@ -13,7 +13,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -23,6 +25,7 @@ from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND
 from agenthive.runtimes.simulated import SimulatedRuntime
 from agenthive.runtimes.surroundings import World
+from agenthive.testing.brakes import Brakes
 from agenthive.testing.case import Case
 from agenthive.testing.crowd import VISITS, WITHIN, Crowd
 from agenthive.testing.evidence import (
@@ -32,6 +35,7 @@ from agenthive.testing.evidence import (
     case_of,
     machine_faults,
 )
+from agenthive.testing.filed import FiledDisk
 from agenthive.testing.oracle import judge
 from agenthive.testing.purse import Purse, has_money
 from agenthive.testing.random_flow import Features, random_features, with_flow
@@ -52,21 +56,42 @@ class Outcome(msgspec.Struct, kw_only=True):
     events: int
 
 
-def simulate_seed(seed: int) -> Outcome:
-    """Run one seed and judge it."""
+def simulate_seed(seed: int, *, money: bool = False, file: Path | None = None) -> Outcome:
+    """Run one seed and judge it. ``money``: its calls cost something in any case.
+
+    With ``file`` its journal is in a SQLite file there, which must not be.
+    """
+    recorder = Recorder()
+    if file is None:
+        return _simulated(seed, recorder, WatchedDisk(recorder), money=money)
+    filed = FiledDisk(recorder, file)
+    try:
+        return _simulated(seed, recorder, filed, money=money)
+    finally:
+        filed.close()
+
+
+def _simulated(seed: int, recorder: Recorder, disk: WatchedDisk, *, money: bool) -> Outcome:
     rng = Random(seed)
     features = random_features(seed)
-    recorder = Recorder()
-    disk = WatchedDisk(recorder)
     max_calls = rng.choice((1, 3, 8, 1000))
     max_runs = rng.choice((1, 2, 100))
     kind = RandomWorld if features is None else FlowWorld
     graphs: dict[str, Graph] = {}
     every = Random(f"snapshots {seed}").choice((2, 20, EVERY))
-    purse = Purse(seed) if has_money(seed) else None
+    purse = Purse(seed) if money or has_money(seed) else None
+    brakes = Brakes(seed)
     make_driver: Callable[..., CheckedDriver] = CheckedDriver
     if has_schedules(seed):
         make_driver = partial(ScheduledDriver, graphs)
+
+    def process() -> CheckedDriver:
+        disk.begin_again()
+        return make_driver(
+            max_runs=max_runs, max_calls=max_calls, snapshot_every=every,
+            limits={} if purse is None else purse.limits,
+        )  # fmt: skip
+
     dice = rng.randrange(1 << 62)
     world: World = kind(Random(rng.randrange(1 << 62)), random_mood(rng))
     if purse is not None:
@@ -77,17 +102,14 @@ def simulate_seed(seed: int) -> Outcome:
         world,
         recorder,
         random_faults(rng),
-        lambda: make_driver(
-            max_runs=max_runs,
-            max_calls=max_calls,
-            snapshot_every=every,
-            limits={} if purse is None else purse.limits,
-        ),
+        process,
         graphs,
     )
-    specs = _submit(seed, rng, runtime, features, purse)
+    specs = _submit(seed, rng, runtime, features, purse, brakes)
     if has_schedules(seed):
-        add_schedules(runtime, seed, lambda dice: random_workflow(dice, most=3), graphs)
+        add_schedules(
+            runtime, seed, lambda dice: brakes.dress(random_workflow(dice, most=3)), graphs
+        )
     crowd = None if features is None else Crowd(Random(f"crowd of {seed}"), runtime, recorder.saw)
     found: list[str] = []
     finished = True
@@ -98,6 +120,7 @@ def simulate_seed(seed: int) -> Outcome:
     case = case_of(specs, recorder, disk)
     case.finished, case.crashes, case.max_calls = finished, runtime.crashes, max_calls
     case.answered = crowd is not None
+    brakes.tell(case)
     if purse is not None:
         purse.tell(case, disk)
     found += _judged(case)
@@ -126,6 +149,7 @@ def _submit(
     runtime: SimulatedRuntime,
     features: Features | None,
     purse: Purse | None,
+    brakes: Brakes,
 ) -> dict[str, WorkflowSpec]:
     """Submit this seed's runs, some of which are cancelled."""
     specs: dict[str, WorkflowSpec] = {}
@@ -140,6 +164,7 @@ def _submit(
             spec = with_flow(Random(f"flow of {run}"), spec, features)
         if purse is not None:
             spec = purse.dress(spec)
+        spec = brakes.dress(spec)
         specs[run] = spec
         runtime.submit(rng.randrange(0, rng.choice((2, 20, 90)) * SECOND), run, spec, {})
         if rng.random() < 0.15:
@@ -155,12 +180,14 @@ def _play(runtime: SimulatedRuntime, crowd: Crowd | None) -> bool:
     return runtime.run() and crowd.close()
 
 
-def simulate(seeds: Iterable[int], *, stop_after: int = 10) -> list[Outcome]:
+def simulate(
+    seeds: Iterable[int], *, stop_after: int = 10, money: bool = False, files: bool = False
+) -> list[Outcome]:
     """Run seeds in order; the outcomes, ending early after ``stop_after`` bad ones."""
     outcomes: list[Outcome] = []
     bad = 0
     for seed in seeds:
-        outcome = simulate_seed(seed)
+        outcome = _in_a_file(seed, money=money) if files else simulate_seed(seed, money=money)
         outcomes.append(outcome)
         bad += bool(outcome.violations)
         if bad >= stop_after:
@@ -168,15 +195,25 @@ def simulate(seeds: Iterable[int], *, stop_after: int = 10) -> list[Outcome]:
     return outcomes
 
 
+def _in_a_file(seed: int, *, money: bool) -> Outcome:
+    with TemporaryDirectory(prefix="agenthive-") as folder:
+        return simulate_seed(seed, money=money, file=Path(folder) / "journal.db")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line: prints a summary, and the violations of the first bad seeds."""
     parser = argparse.ArgumentParser(prog="simulation", description=main.__doc__)
     parser.add_argument("--seeds", default="0:1000", help="A:B, from A to before B")
     parser.add_argument("--stop-after", type=int, default=10, help="bad seeds to stop after")
+    parser.add_argument("--money", action="store_true", help="calls cost something in every seed")
+    parser.add_argument("--files", action="store_true", help="journals are SQLite files")
     options = parser.parse_args(arguments)
     first, _, last = options.seeds.partition(":")
     began = time.perf_counter()
-    outcomes = simulate(range(int(first), int(last)), stop_after=options.stop_after)
+    outcomes = simulate(
+        range(int(first), int(last)), stop_after=options.stop_after,
+        money=options.money, files=options.files,
+    )  # fmt: skip
     seconds = time.perf_counter() - began
     bad = [outcome for outcome in outcomes if outcome.violations]
     summary = {

@@ -285,6 +285,16 @@ async def _keeps_accounts(place: Place) -> None:
     require(left["tenant a"] == free, "a limit that was taken back still stands")
 
 
+async def _keeps_marks(place: Place) -> None:
+    """The last text under a name is kept."""
+    store = await place.open()
+    await store.append(Batch(marks=[("a", "1"), ("b", "2"), ("a", "3")]))
+    await store.append(Batch(marks=[("b", "4")]))
+    store = await place.again(store)
+    found = await store.marks()
+    require(found == {"a": "3", "b": "4"}, f"marks are {found}")
+
+
 async def _drops_streams(place: Place) -> None:
     """A stream that is dropped takes its row and what nobody else uses with it, nothing more."""
     store = await place.open()
@@ -470,6 +480,7 @@ CHECKS: Final[tuple[Callable[[Place], Awaitable[None]], ...]] = (
     _keeps_blobs,
     _drops_streams,
     _keeps_accounts,
+    _keeps_marks,
     _tells_sizes,
     _lists_runs,
     _parts_tenants,

@@ -58,12 +58,12 @@ def run(units: range, *, say: Say) -> Result:
     )
 
 
-def simulated(seeds: range) -> tuple[dict[str, Any], list[str]]:
+def simulated(seeds: range, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[str]]:
     """What the simulator said of these seeds, in a process of its own."""
     words = ["-m", "agenthive.testing.simulation", "--seeds", f"{seeds.start}:{seeds.stop}"]
     env = dict(os.environ, PYTHONPATH=str(sources.ROOT / "src"))
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", *words, "--stop-after", str(len(seeds))],
+        [sys.executable, "-W", "ignore", *words, *more, "--stop-after", str(len(seeds))],
         env=env, capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode not in (0, 1) or not done.stdout:

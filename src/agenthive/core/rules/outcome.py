@@ -30,7 +30,7 @@ def after_failure(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
         return TaskState.UNKNOWN_OUTCOME
     if _stopped(state, task):
         return TaskState.CANCELLED if state.cancelling else TaskState.FAILED
-    if repairable(state, task, fault):
+    if repairable(state, task, fault) or event.pause is not None:
         return TaskState.BACKING_OFF
     tried = event.attempt - state.losses.get(task, 0)
     once_acted = node.effect is Effect.ONCE and fault.kind not in NOT_CARRIED_OUT

@@ -71,6 +71,10 @@ CREATE TABLE IF NOT EXISTS accounts (
     held INTEGER NOT NULL,
     frozen INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS marks (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- name: upgrade
 INSERT OR IGNORE INTO uses (stream, digest)
@@ -89,6 +93,7 @@ CREATE TEMP TABLE IF NOT EXISTS cache (
 CREATE TEMP TABLE IF NOT EXISTS accounts (
     scope TEXT, ceiling INTEGER, captured INTEGER, held INTEGER, frozen INTEGER
 );
+CREATE TEMP TABLE IF NOT EXISTS marks (name TEXT, value TEXT);
 
 -- name: make_room
 PRAGMA cache_size = 10;
@@ -138,6 +143,13 @@ ON CONFLICT (scope) DO UPDATE SET
 -- name: set_standing
 INSERT INTO accounts (scope, ceiling, captured, held, frozen) VALUES (?, ?, 0, 0, ?)
 ON CONFLICT (scope) DO UPDATE SET ceiling = excluded.ceiling, frozen = excluded.frozen;
+
+-- name: mark
+INSERT INTO marks (name, value) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+-- name: marks
+SELECT name, value FROM marks;
 
 -- name: standings
 SELECT scope, ceiling, captured, held, frozen FROM accounts ORDER BY scope;

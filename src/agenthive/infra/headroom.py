@@ -1,0 +1,72 @@
+"""What the other side says is left of its rate limit: every spelling of it that is in use.
+
+OpenAI: ``x-ratelimit-remaining-requests`` and ``-tokens``, ``x-ratelimit-reset-*`` as ``6m0s``.
+Anthropic: ``anthropic-ratelimit-requests-remaining`` and the like, ``-reset`` as RFC 3339. What is
+not understood is as if it had not been said.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from agenthive.infra.retry_after import LONGEST, seconds_of
+
+MOST: Final = 10**12
+
+
+class Left(NamedTuple):
+    """So many calls and tokens for the next ``within`` seconds; None: nothing was said."""
+
+    requests: int | None
+    tokens: int | None
+    within: float
+
+
+_REQUESTS: Final = (
+    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+    ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
+)
+_TOKENS: Final = (
+    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
+    ("anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-reset"),
+    ("anthropic-ratelimit-input-tokens-remaining", "anthropic-ratelimit-input-tokens-reset"),
+)
+
+
+def headroom(headers: Mapping[str, str]) -> Left | None:
+    """What is left; None if nothing is said. Header names in lower case."""
+    requests, tokens = _first(headers, _REQUESTS), _first(headers, _TOKENS)
+    if requests is None and tokens is None:
+        return None
+    # The shorter time: what is left then is said again by the next answer.
+    within = min(one[1] for one in (requests, tokens) if one is not None)
+    return Left(requests and requests[0], tokens and tokens[0], within)
+
+
+def _first(
+    headers: Mapping[str, str], spellings: tuple[tuple[str, str], ...]
+) -> tuple[int, float] | None:
+    for left, reset in spellings:
+        count, within = _whole(headers.get(left, "")), _length(headers.get(reset, ""))
+        if count is not None and within is not None:
+            return count, within
+    return None
+
+
+def _whole(text: str) -> int | None:
+    text = text.strip()
+    return min(int(text), MOST) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def _length(text: str) -> float | None:
+    found = seconds_of(text.strip())
+    if found is None:
+        try:
+            at = datetime.fromisoformat(text.strip())
+        except ValueError:
+            return None
+        found = at.timestamp() - time.time() if at.tzinfo is not None else None
+    return None if found is None else min(max(found, 0.0), LONGEST)
