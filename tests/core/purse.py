@@ -8,7 +8,7 @@ from agenthive.core import events as ev
 from agenthive.core.ports import Call, Fault, Usage
 from agenthive.core.spec import AgentSpec, BudgetSpec, OnExceeded, WorkflowSpec
 from agenthive.core.states import TaskState
-from tests.core.rig import Bench, flow, task
+from tests.core.rig import NO_RETRY, Bench, flow, task
 
 LIMITED = Fault(kind="rate_limited", message="slow", counts=False)
 TIMEOUT = Fault(kind="timeout", message="too slow")
@@ -63,3 +63,18 @@ def facts(found: Bench, kind: type[Any], run: str = "r") -> list[Any]:
 def state_of(found: Bench, name: str, run: str = "r") -> TaskState:
     state = found.driver.runs[run].state
     return state.state[state.graph.index[name]]
+
+
+def doubtful() -> Bench:
+    """A run with 100 to spend that waits for three days, after a call of 50 that timed out."""
+    found = bench()
+    found.run(
+        flow(
+            task("a", retry=NO_RETRY, continue_on_failure=True),
+            task("w", agent="", delay=3 * 86_400.0),
+            timeout=None,
+            budget=budget(100),
+        )
+    )
+    found.answer("a", fault=TIMEOUT)
+    return found

@@ -16,12 +16,12 @@ from agenthive.core.states import ReasonKind, TaskState
 from agenthive.core.why import why
 from agenthive.errors import Conflict, NotFound, RunNotFound
 from tests.core.purse import (
-    TIMEOUT,
     Quotes,
     account,
     bench,
     budget,
     disk,
+    doubtful,
     facts,
     pair,
     state_of,
@@ -222,20 +222,8 @@ def test_what_costs_nothing_more_is_not_cut() -> None:
 # Settling.
 
 
-def doubtful(found: Bench) -> None:
-    found.run(
-        flow(
-            task("a", retry=NO_RETRY, continue_on_failure=True),
-            task("w", agent="", delay=9.0),
-            budget=budget(100),
-        )
-    )
-    found.answer("a", fault=TIMEOUT)
-
-
 def test_somebody_says_what_it_cost() -> None:
-    found = bench()
-    doubtful(found)
+    found = doubtful()
     found.driver.settle_hold(found.now, "r", "a", None, 15, "me", "the bill", 8)
     assert act.Acknowledge(8, about="r") in found.turn()
     assert account(found, "run r") == (15, 0)
@@ -247,8 +235,7 @@ def test_somebody_says_what_it_cost() -> None:
 
 @pytest.mark.parametrize(("name", "attempt"), [("a", 2), ("x", None)])
 def test_what_is_not_in_doubt_is_not_settled(name: str, attempt: int | None) -> None:
-    found = bench()
-    doubtful(found)
+    found = doubtful()
     with pytest.raises(NotFound):
         found.driver.settle_hold(found.now, "r", name, attempt, 15, "me", "", 8)
     with pytest.raises(RunNotFound):
@@ -329,16 +316,7 @@ def test_only_as_many_are_looked_at_as_there_is_room_for() -> None:
 
 
 def test_what_was_settled_in_time_is_not_due() -> None:
-    found = bench()
-    found.run(
-        flow(
-            task("a", retry=NO_RETRY, continue_on_failure=True),
-            task("w", agent="", delay=3 * 86_400.0),
-            timeout=None,
-            budget=budget(100),
-        )
-    )
-    found.answer("a", fault=TIMEOUT)
+    found = doubtful()
     found.reply("a", usage=used(12), attempt=1)
     found.wait(86_400)
     assert facts(found, ev.HoldSettled) == []

@@ -21,6 +21,7 @@ from tests.core.purse import (
     bench,
     budget,
     disk,
+    doubtful,
     facts,
     pair,
     state_of,
@@ -210,16 +211,7 @@ def test_a_late_answer_without_a_price_leaves_what_was_booked() -> None:
 
 
 def test_a_day_later_what_nobody_told_is_spent() -> None:
-    found = bench()
-    found.run(
-        flow(
-            task("a", retry=NO_RETRY, continue_on_failure=True),
-            task("w", agent="", delay=3 * 86_400.0),
-            timeout=None,
-            budget=budget(100),
-        )
-    )
-    found.answer("a", fault=TIMEOUT)
+    found = doubtful()
     assert found.driver.next_wake() == START + DAY
     found.wait(86_400)
     (fact,) = facts(found, ev.HoldSettled)
@@ -231,16 +223,7 @@ def test_a_day_later_what_nobody_told_is_spent() -> None:
 
 
 def test_after_a_crash_doubts_are_still_due() -> None:
-    found = bench()
-    found.run(
-        flow(
-            task("a", retry=NO_RETRY, continue_on_failure=True),
-            task("w", agent="", delay=3 * 86_400.0),
-            timeout=None,
-            budget=budget(100),
-        )
-    )
-    found.answer("a", fault=TIMEOUT)
+    found = doubtful()
     found.crash()
     found.turn()
     found.wait(86_400)

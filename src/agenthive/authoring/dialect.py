@@ -15,6 +15,7 @@ from agenthive.core.flow_spec import OnDeadline, OnReject
 from agenthive.core.policies.retry import RetryStrategy
 from agenthive.core.spec import Effect, FailureStrategy, OnExceeded
 from agenthive.core.values import JSONValue
+from agenthive.infra.budget_list import MOST
 
 NATIVE: Final = 1
 """The dialect number that ``agenthive:`` may give; without the key it is 0, document C's."""
@@ -26,7 +27,6 @@ INPUT_KINDS: Final = (
 )  # fmt: skip
 MAX_SECONDS: Final = 366 * 86_400.0
 MAX_NAME: Final = 128
-MAX_DOLLARS: Final = 1e9
 
 
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -48,7 +48,7 @@ def _section(key: str, doc: str, *, short: str = "") -> Field:
 def _dollars(key: str, doc: str, *, default: str = "none", required: bool = False) -> Field:
     return Field(
         key=key, kind=Kind.DOLLARS, doc=doc, default="" if required else default,
-        required=required, least=0.0, most=MAX_DOLLARS,
+        required=required, least=0.0, most=MOST,
     )  # fmt: skip
 
 

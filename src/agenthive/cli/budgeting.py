@@ -9,7 +9,8 @@ from agenthive.cli import output
 from agenthive.cli.interrupts import Interrupts
 from agenthive.cli.saying import go_on, whoami
 from agenthive.cli.session import Session
-from agenthive.core.values import NanoUSD
+from agenthive.core.scopes import shared
+from agenthive.core.values import NanoUSD, dollars
 from agenthive.hive import reading
 from agenthive.settings import Settings
 
@@ -34,7 +35,7 @@ async def change(
         async with reading(settings.home) as archive:
             run = await archive.find(scope)
             root = await archive.root(run)
-    name = f"run {run}{part}" if run else _shared(scope)
+    name = f"run {run}{part}" if run else shared(scope.replace(":", " ", 1))
     said = {"add": add, "actor": whoami(), "reason": reason}
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
         await session.set_budget(name, amount, **said)
@@ -49,12 +50,7 @@ async def change(
     return 0
 
 
-def _shared(scope: str) -> str:
-    agent = scope.removeprefix("agent:")
-    return f"agent default/{agent}" if agent != scope else f"{scope} default"
-
-
 def _told(amount: NanoUSD | None, *, add: bool) -> str:
     if amount is None:
         return "the limit is what the workflow and the settings say"
-    return f"{'added ' if add else 'the limit is '}{output.dollars(amount)}"
+    return f"{'added ' if add else 'the limit is '}{dollars(amount)}"

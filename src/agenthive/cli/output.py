@@ -99,13 +99,6 @@ def size(count: int) -> str:
     return f"{number:,.1f} GiB"
 
 
-def dollars(nano: int) -> str:
-    """Nano-dollars for people: at least cents, at most what is there."""
-    whole, rest = divmod(abs(nano), 10**9)
-    digits = f"{rest:09}".rstrip("0").ljust(2, "0")
-    return f"{'-' if nano < 0 else ''}${whole:,}.{digits}"
-
-
 def results(report: RunReport) -> None:
     """A run: status, counts, time, results and errors."""
     ended = RunStatus(report.status) in CLOSED

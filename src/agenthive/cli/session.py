@@ -20,6 +20,7 @@ from agenthive.cli.interrupts import Interrupts
 from agenthive.core import events as ev
 from agenthive.core.report import RunReport
 from agenthive.core.retention import Retention
+from agenthive.core.scopes import run_of
 from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import NanoUSD
 from agenthive.errors import HomeBusy, OwnerGone, RunNotFound
@@ -176,8 +177,8 @@ class Session:
         """Set the limit of a scope, as `Hive.set_budget` does and raises."""
         while True:
             try:
-                if self.hive is not None and scope.startswith("run "):
-                    await self.hive.resume([scope.split(" ")[1]])
+                if self.hive is not None and run_of(scope):
+                    await self.hive.resume([run_of(scope)])
                 await (self.hive or self._caller).set_budget(scope, amount, **said)
                 return
             except OwnerGone:

@@ -93,7 +93,6 @@ def kin(state: RunState) -> list[str]:
 def ended(state: RunState, parent: ev.Parent, now: Micros) -> ev.ChildEnded:
     """What a run that has ended is to the task it was."""
     result, error = _outcome(state)
-    over = any(fault.kind == EXCEEDED for fault in state.faults.values())
     status = RunStatus.FAILED if error and state.status in _GOOD else state.status
     return ev.ChildEnded(
         at=now,
@@ -102,7 +101,7 @@ def ended(state: RunState, parent: ev.Parent, now: Micros) -> ev.ChildEnded:
         status=status,
         result=result,
         error=error,
-        kind=EXCEEDED if over else "child",
+        kind=EXCEEDED if state.over_budget else "child",
     )
 
 

@@ -448,18 +448,21 @@ class Driver(Spending):
         intent = ev.TaskStarted(
             at=now, task=key, attempt=attempt, agent=node.agent.name, key=live.key(key)
         )
-        priced = self.money.prices(live, index)
-        granted = self._afford(live, index, intent) if priced else FREE
+        call = self._looked_at(live, index, intent)
+        granted = self._afford(live, index, call, intent)
         if granted is None:
             self.queue.release(live.run, state.graph.lanes[index])
             return
-        if not self._admitted(live, index, intent):
+        if not self._admitted(live, index, call, intent):
             return
-        if priced or state.holds:
-            over = self.money.hold(live, index, attempt, granted.amount, now)
+        if granted is not FREE or state.holds:
+            over = self.money.hold(live, index, attempt, granted)
             intent = msgspec.structs.replace(
                 intent, hold=granted.amount, over=over, max_tokens=granted.max_tokens
             )
+        if call is not None and granted.max_tokens is not None:
+            call = msgspec.structs.replace(call, max_tokens=granted.max_tokens)
+        live.call = call
         self.breakers.started(node.endpoint, now)
         live.intent = intent
         self._apply(live, intent, now)

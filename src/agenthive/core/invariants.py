@@ -36,7 +36,7 @@ def _accounts(driver: Driver) -> list[str]:
         if live.state.status in CLOSED:
             continue  # what was in doubt is spent
         for (task, attempt), hold in live.state.holds.items():
-            under_way = driver.money.under_way(live, task, attempt)
+            under_way = live.state.under_way(task, attempt)
             for scope in driver.money.purse(live, task, attempt, 0):
                 held[scope] += hold.amount
                 pending[scope] += hold.amount * under_way

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from agenthive.core.dispatch import LIMIT, Lane, ReadyQueue
+from agenthive.core.dispatch import LIMIT, UNLIMITED, Lane, ReadyQueue
 from agenthive.core.policies.concurrency import Concurrency
 from agenthive.core.policies.rate_limit import No, RateLimit, RateLimiter, Receipt
 from agenthive.core.ports import Fault, Headroom, Usage
@@ -145,8 +145,7 @@ class Limits:
         own = min(FIRST_PAUSE << min(max(gate.strikes, 1) - 1, 10), LONGEST_PAUSE)
         pause = own if asked is None else asked
         if gate.places is None:
-            gate.places = Concurrency(max(gate.in_flight, 1))
-            gate.places.most = 1 << 62
+            gate.places = Concurrency(max(gate.in_flight, 1), UNLIMITED)
         gate.places.too_many(now * _NANO)
         gate.limiter.block((now + pause) * _NANO)
         self._close(endpoint, gate, gate.limiter.blocked // _NANO)

@@ -6,7 +6,7 @@ from agenthive.core import blobs, snapshots
 from agenthive.core import events as ev
 from agenthive.core.estimates import Estimates
 from agenthive.core.keys import Keys
-from agenthive.core.ports import Batch, Record, RunRow
+from agenthive.core.ports import Batch, Call, Record, RunRow
 from agenthive.core.run_state import RunState
 from agenthive.core.scope import scope
 from agenthive.core.spec import AgentSpec
@@ -20,12 +20,13 @@ class Live:
     ``written`` is the number of its last event that is in a batch, ``durable`` that of its last
     event on disk; a snapshot is made ``every`` so many. ``caching`` is the key under which the
     result of a call will be kept for equal ones; ``told`` how the run that waits for this one was
-    last told that it stands; ``purses`` what the calls that hold money are spent from.
+    last told that it stands; ``purses`` what the calls that hold money are spent from;
+    ``call`` what ``intent`` is to make, if that has been looked at already.
     """
 
     __slots__ = (
-        "_every", "_row_status", "caching", "durable", "estimates", "intent", "key", "missing",
-        "pending", "purses", "rank", "run", "state", "stopping", "told", "written",
+        "_every", "_row_status", "caching", "call", "durable", "estimates", "intent", "key",
+        "missing", "pending", "purses", "rank", "run", "state", "stopping", "told", "written",
     )  # fmt: skip
 
     def __init__(self, run: str, state: RunState, every: int = snapshots.EVERY) -> None:
@@ -39,6 +40,7 @@ class Live:
         self.pending: list[ev.RunEvent] = []
         self.stopping: set[tuple[str, int]] = set()
         self.intent: ev.TaskStarted | None = None
+        self.call: Call | None = None
         self.written = 0
         self.durable = 0
         self.caching: dict[int, str] = {}

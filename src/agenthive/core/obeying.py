@@ -40,7 +40,7 @@ from agenthive.core.values import SECOND, Micros, NanoUSD
 from agenthive.errors import ConfigurationError, ExpressionError, RunNotFound
 
 # Looked up once: in Python 3.11 that costs more than comparing with them.
-_READY, _RUNNING, _PURE = TaskState.READY, TaskState.RUNNING, Effect.NONE
+_READY, _PURE = TaskState.READY, Effect.NONE
 
 STOPPED = Fault(kind="cancelled", message="stopped", counts=False)
 """What the breaker hears of a call that was stopped."""
@@ -152,11 +152,12 @@ class Obeying:
         intent = live.intent
         assert intent is not None
         try:
-            call = made(live, command.task, intent)
+            call = live.call or made(live, command.task, intent)
         except ExpressionError as error:
             fault = Fault(kind="expression", message=error.message, retriable=False, counts=False)
             self._answered(live, command.task, now, Reply(fault=fault), 0.0)
             return
+        live.call = None
         cache = cache_key(node, call.parameters) if node.cached else ""
         if cache:
             live.caching[command.task] = cache
@@ -279,8 +280,7 @@ class Obeying:
         index = live.state.graph.index.get(task) if live is not None else None
         if live is None or index is None:
             return None
-        running = live.state.state[index] is _RUNNING
-        return index if running and live.state.attempts[index] == attempt else None
+        return index if live.state.under_way(index, attempt) else None
 
     def _late(self, now: Micros, run: str, task: str, attempt: int, reply: Reply) -> None:
         live = self.runs.get(run)

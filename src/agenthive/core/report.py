@@ -11,7 +11,7 @@ from agenthive.core import events as ev
 from agenthive.core.blobs import Contents
 from agenthive.core.graph import Graph
 from agenthive.core.machine import step
-from agenthive.core.money import EXCEEDED, MONEY
+from agenthive.core.money import MONEY
 from agenthive.core.ports import Record, Usage
 from agenthive.core.replay import history
 from agenthive.core.run_state import RunState
@@ -135,7 +135,7 @@ def report(
         cost_usd=sum(bill.cost(key) for key in bill.usage) / NANO,
         tokens=sum(bill.tokens(key) for key in bill.usage),
         timed_out=state.timed_out,
-        over_budget=any(fault.kind == EXCEEDED for fault in state.faults.values()),
+        over_budget=state.over_budget,
     )
 
 

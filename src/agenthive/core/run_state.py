@@ -11,7 +11,7 @@ from typing import Final
 from agenthive.core.events import Parent
 from agenthive.core.flow import Flow
 from agenthive.core.graph import Graph
-from agenthive.core.money import Hold
+from agenthive.core.money import EXCEEDED, Hold
 from agenthive.core.nodes import Node, Step
 from agenthive.core.ports import Blob, Fault
 from agenthive.core.spec import FailureStrategy
@@ -136,6 +136,15 @@ class RunState:
         self.since.append(self.last_at)
         self.open += new in OPEN
         return index
+
+    def under_way(self, task: int, attempt: int) -> bool:
+        """Whether the call of that attempt has not ended."""
+        return self.state[task] is TaskState.RUNNING and self.attempts[task] == attempt
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether a task has failed because there was too little left."""
+        return any(fault.kind == EXCEEDED for fault in self.faults.values())
 
     @property
     def strategy(self) -> FailureStrategy:

@@ -13,12 +13,14 @@ from agenthive.core.money import EXCEEDED, MONEY
 from agenthive.core.obeying import Obeying
 from agenthive.core.people import Verdict, digest_of_lack
 from agenthive.core.policies.rate_limit import No
+from agenthive.core.ports import Call
 from agenthive.core.preparing import faulted
 from agenthive.core.requests import made
+from agenthive.core.scopes import run_of
 from agenthive.core.spec import OnExceeded
 from agenthive.core.states import TaskState
 from agenthive.core.treasury import FREE, Exceeded, Granted, Unpriced, Waits
-from agenthive.core.values import Micros, NanoUSD
+from agenthive.core.values import Micros, NanoUSD, dollars
 from agenthive.errors import Conflict, ExpressionError, NotFound
 
 UNPRICED = "unpriced"
@@ -30,12 +32,22 @@ class Spending(Obeying):
 
     # Before a call.
 
-    def _afford(self, live: Live, index: int, intent: ev.TaskStarted) -> Granted | None:
-        """What may be put aside for a call; None if it does not start now."""
+    def _looked_at(self, live: Live, index: int, intent: ev.TaskStarted) -> Call | None:
+        """The call, if its cost or its size matters; None also if it cannot be made."""
+        endpoint = live.state.graph.nodes[index].endpoint
+        if not self.money.prices(live, index) and not self.limits.sizes(endpoint):
+            return None
         try:
-            call = made(live, index, intent)
+            return made(live, index, intent)
         except ExpressionError:
-            return FREE  # it will not be made, and says so itself
+            return None  # it will not be made, and says so itself
+
+    def _afford(
+        self, live: Live, index: int, call: Call | None, intent: ev.TaskStarted
+    ) -> Granted | None:
+        """What may be put aside for a call; None if it does not start now."""
+        if call is None or not self.money.prices(live, index):
+            return FREE
         found = self.money.ask(live, index, call, intent.at)
         if isinstance(found, Granted):
             return found
@@ -43,31 +55,27 @@ class Spending(Obeying):
             self._refuse(live, index, found, intent.at)
         return None
 
-    def _admitted(self, live: Live, index: int, intent: ev.TaskStarted) -> bool:
+    def _admitted(self, live: Live, index: int, call: Call | None, intent: ev.TaskStarted) -> bool:
         """Whether the rate limit lets a call start; if not, it is next again when it does."""
         node, graph = live.state.graph.nodes[index], live.state.graph
         if node.endpoint not in self.limits.gates:
             return True
-        tokens = self._size(live, index, intent) if self.limits.sizes(node.endpoint) else 0
-        call = (live.run, intent.task, intent.attempt)
-        wait = self.limits.admit(node.endpoint, call, tokens, intent.at)
+        tokens = 0
+        if call is not None and self._quoter is not None and self.limits.sizes(node.endpoint):
+            tokens = self._quoter.tokens(node.agent, call)
+        number = (live.run, intent.task, intent.attempt)
+        wait = self.limits.admit(node.endpoint, number, tokens, intent.at)
         if wait == No.NEVER:
             self.queue.release(live.run, graph.lanes[index])
-            what = f"a call of about {tokens:,} tokens is more than agent '{node.agent.name}' may \
-have in a minute: make it smaller (max_tokens counts), or raise tokens_per_minute"
+            what = (
+                f"a call of about {tokens:,} tokens is more than agent '{node.agent.name}' may "
+                "have in a minute: make it smaller (max_tokens counts), or raise tokens_per_minute"
+            )
             self._apply(live, faulted(intent.at, intent.task, TOO_LARGE, what), intent.at)
         elif wait:
             rank = live.rank_of(index)
             self.queue.put_back(live.run, index, graph.lanes[index], node.priority, rank)
         return not wait
-
-    def _size(self, live: Live, index: int, intent: ev.TaskStarted) -> int:
-        if self._quoter is None:
-            return 0
-        try:
-            return self._quoter.tokens(live.agent(index), made(live, index, intent))
-        except ExpressionError:
-            return 0  # it will not be made
 
     def _refuse(self, live: Live, index: int, lack: Exceeded | Unpriced, now: Micros) -> None:
         key, agent = live.state.graph.keys[index], live.agent(index)
@@ -118,19 +126,20 @@ have in a minute: make it smaller (max_tokens counts), or raise tokens_per_minut
         Raises Conflict if it has no limit to add to.
         """
         now = self._clock(now)
-        run = scope.split(" ")[1] if scope.startswith("run ") else ""
         if add:
             limit = self.money.limit_of(scope)
             if limit is None or amount is None:
                 raise Conflict(f"{scope} has no limit", hint="Set one: agenthive budget set.")
             amount = limit + amount
-        self._set_limit(now, scope, amount, run, actor, reason)
-        self._box.after.append(act.Acknowledge(token, about=run))
+        self._set_limit(now, scope, amount, actor, reason)
+        self._box.after.append(act.Acknowledge(token, about=run_of(scope)))
 
     def _set_limit(
-        self, now: Micros, scope: str, limit: NanoUSD | None, run: str, actor: str, reason: str
+        self, now: Micros, scope: str, limit: NanoUSD | None, actor: str, reason: str
     ) -> None:
-        fact = ev.BudgetSet(at=now, scope=scope, limit=limit, run=run, actor=actor, reason=reason)
+        fact = ev.BudgetSet(
+            at=now, scope=scope, limit=limit, run=run_of(scope), actor=actor, reason=reason
+        )
         self._box.hive.append(fact)
         self.money.set_limit(scope, limit)
 
@@ -145,9 +154,7 @@ have in a minute: make it smaller (max_tokens counts), or raise tokens_per_minut
         doubts = [
             tried
             for held, tried in state.holds
-            if held == index
-            and attempt in (None, tried)
-            and not self.money.under_way(live, held, tried)
+            if held == index and attempt in (None, tried) and not state.under_way(held, tried)
         ]
         if index is None or not doubts:
             raise NotFound(
@@ -172,9 +179,8 @@ have in a minute: make it smaller (max_tokens counts), or raise tokens_per_minut
             raise Conflict("the answer is about another amount", hint="See: agenthive approvals")
         scope, limit = self.money.enough(live, index)
         if verdict.approved:
-            run = scope.split(" ")[1] if scope.startswith("run ") else ""
             reason = verdict.comment or f"asked by {live.run}/{task}"
-            self._set_limit(now, scope, limit, run, verdict.actor, reason)
+            self._set_limit(now, scope, limit, verdict.actor, reason)
             self._spend_again(now)
         else:
             comment = f": {verdict.comment}" if verdict.comment else ""
@@ -182,13 +188,6 @@ have in a minute: make it smaller (max_tokens counts), or raise tokens_per_minut
             self._apply(live, faulted(now, task, EXCEEDED, what), now)
         self._box.after.append(act.Acknowledge(token, about=live.run))
         return True
-
-
-def dollars(amount: NanoUSD) -> str:
-    """An amount as people read it."""
-    text = f"{amount / 10**9:.9f}".rstrip("0")
-    whole, _, part = text.partition(".")
-    return f"${whole}.{part:0<2}"
 
 
 def _lacks(lack: Exceeded) -> str:

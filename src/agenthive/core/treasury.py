@@ -19,7 +19,8 @@ from agenthive.core.ledger import Account, Ledger, Settled
 from agenthive.core.live import Live
 from agenthive.core.money import DAY
 from agenthive.core.ports import Call, Quoter, Standing, Usage
-from agenthive.core.spec import BudgetSpec, Effect, OnExceeded, WorkflowSpec
+from agenthive.core.scopes import run_of, written
+from agenthive.core.spec import Effect, OnExceeded
 from agenthive.core.states import TaskState
 from agenthive.core.values import Micros, NanoUSD
 
@@ -28,9 +29,10 @@ Waiter: TypeAlias = tuple[str, int]
 
 
 class Granted(msgspec.Struct, frozen=True):
-    """The call may be made. ``max_tokens``: its answer was cut to that."""
+    """The call may be made, spent from ``scopes``. ``max_tokens``: its answer was cut to that."""
 
     amount: NanoUSD = 0
+    scopes: tuple[str, ...] = ()
     max_tokens: int | None = None
 
 
@@ -109,15 +111,17 @@ class Treasury:
             return FREE if limited is None else Unpriced(limited)
         freed = self._freed(live, index, back=False)
         lacks = self.ledger.lacks(scopes, amount)
-        found = self._decided(live, index, call, amount, lacks) if lacks else Granted(amount)
+        wanted = Granted(amount, scopes)
+        found = self._decided(live, index, call, wanted, lacks) if lacks else wanted
         if freed:
             self._freed(live, index, back=True)
         return found
 
     def _decided(
-        self, live: Live, index: int, call: Call, amount: NanoUSD, lacks: list[Account]
+        self, live: Live, index: int, call: Call, wanted: Granted, lacks: list[Account]
     ) -> Decision:
         """What becomes of a call that some of its scopes have too little for."""
+        amount = wanted.amount
         busy = next((one for one in lacks if one.pending > 0), None)
         stuck = next((one for one in lacks if one.pending <= 0), None)
         shrinks = self._shrinks(live, index)
@@ -129,23 +133,20 @@ class Treasury:
         if shrinks and room > 0 and self._quoter is not None:
             cut = self._quoter.cut(live.agent(index), call, room)
             if cut is not None:
-                return Granted(cut[1], cut[0])
+                return Granted(cut[1], wanted.scopes, cut[0])
         policy = self._policy(live)
         return Exceeded(stuck.scope, amount, stuck.short(amount), stuck.frozen, policy)
 
-    def hold(
-        self, live: Live, index: int, attempt: int, amount: NanoUSD, now: Micros
-    ) -> tuple[int, ...]:
+    def hold(self, live: Live, index: int, attempt: int, granted: Granted) -> tuple[int, ...]:
         """Put aside what a call may cost, before its intent; the attempts that it takes over."""
-        scopes = self.scopes(live, index, now)
         over = taken_over(live, index)
         if over:
             self._freed(live, index, back=False)
             for old in over:
                 live.purses.pop((index, old), None)
-        if amount:
-            self.ledger.hold(live.run, scopes, amount)
-            live.purses[index, attempt] = scopes
+        if granted.amount:
+            self.ledger.hold(live.run, granted.scopes, granted.amount)
+            live.purses[index, attempt] = granted.scopes
         return over
 
     def _worst(self, live: Live, index: int, call: Call) -> NanoUSD | None:
@@ -171,14 +172,19 @@ class Treasury:
 
     def _policy(self, live: Live) -> OnExceeded:
         """What the nearest run that has a budget says; without one, the task fails."""
+        budgets = (one.state.graph.spec.budget for one, _ in self._upwards(live))
+        return next((b.on_exceeded for b in budgets if b is not None), OnExceeded.FAIL)
+
+    def _upwards(self, live: Live) -> Iterator[tuple[Live, int | None]]:
+        """The run and those above it, each with that task of its which the one below is."""
         above: Live | None = live
+        task: int | None = None
         while above is not None:
-            budget: BudgetSpec | None = above.state.graph.spec.budget
-            if budget is not None:
-                return budget.on_exceeded
+            yield above, task
             parent = above.state.parent
             above = None if parent is None else self._runs.get(parent.run)
-        return OnExceeded.FAIL
+            if above is not None and parent is not None:
+                task = above.state.graph.index[parent.task]
 
     # Scopes.
 
@@ -207,14 +213,11 @@ class Treasury:
     def _of_run(self, live: Live) -> list[str]:
         """The run, and what the task that it is is spent from, all the way up."""
         found = list[str]()
-        above: Live | None = live
-        while above is not None:
-            budget = above.state.graph.spec.budget
-            found.append(self._scope(f"run {above.run}", None if budget is None else budget.limit))
-            parent = above.state.parent
-            above = None if parent is None else self._runs.get(parent.run)
-            if above is not None and parent is not None:
-                found += self._of_task(above, above.state.graph.index[parent.task])
+        for one, task in self._upwards(live):
+            if task is not None:
+                found += self._of_task(one, task)
+            budget = one.state.graph.spec.budget
+            found.append(self._scope(f"run {one.run}", None if budget is None else budget.limit))
         return found
 
     def _scope(self, scope: str, given: NanoUSD | None) -> str:
@@ -344,12 +347,9 @@ class Treasury:
         account = self.ledger.accounts.get(scope)
         if account is not None and account.own is not None:
             return account.own
-        kind, _, name = scope.partition(" ")
-        run, _, part = name.partition(" ")
-        live = self._runs.get(run) if kind == "run" else None
-        if live is not None:
-            return _written(live.state.graph.spec, part)
-        return self._limits.get(f"agent {name.partition('/')[2]}" if kind == "agent" else kind)
+        live = self._runs.get(run_of(scope))
+        spec = None if live is None else live.state.graph.spec
+        return written(scope, spec, self._limits)
 
     def _rouse(self, scopes: Iterable[str]) -> None:
         """Whoever may go on now: the first in the line, and all if nothing else is held."""
@@ -428,12 +428,6 @@ class Treasury:
             found.append((live, settled))
         return found
 
-    @staticmethod
-    def under_way(live: Live, index: int, attempt: int) -> bool:
-        """Whether the call of that attempt has not ended."""
-        state = live.state
-        return state.state[index] is TaskState.RUNNING and state.attempts[index] == attempt
-
     def next_wake(self) -> Micros | None:
         """When something is due, though nothing is reported."""
         times = [self._overdue[0][0]] if self._overdue else []
@@ -447,15 +441,6 @@ def _declared(live: Live, index: int) -> NanoUSD | None:
     node = live.state.graph.nodes[index]
     own = None if node.task is None else node.task.max_cost
     return node.agent.max_cost if own is None else own
-
-
-def _written(spec: WorkflowSpec, part: str) -> NanoUSD | None:
-    """The limit that a workflow gives its run, or a part of it."""
-    kind, _, name = part.partition(" ")
-    if not kind:
-        return None if spec.budget is None else spec.budget.limit
-    parts = spec.tasks if kind == "task" else spec.agents
-    return next((one.cost_limit for one in parts if one.name == name), None)
 
 
 def taken_over(live: Live, index: int) -> tuple[int, ...]:

@@ -28,10 +28,17 @@ NanoUSD: TypeAlias = int
 SECOND: Final[Micros] = 1_000_000
 
 
-def nano(dollars: float, *, up: bool = False) -> NanoUSD:
+def nano(dollars: float | Decimal, *, up: bool = False) -> NanoUSD:
     """US dollars, as they are written, in nano-dollars: cut off there, or rounded ``up``."""
     rounding = ROUND_CEILING if up else ROUND_FLOOR
-    return int((Decimal(repr(dollars)) * 10**9).to_integral_value(rounding))
+    return int((Decimal(str(dollars)) * 10**9).to_integral_value(rounding))
+
+
+def dollars(nano: NanoUSD) -> str:
+    """Nano-dollars for people: at least cents, at most what is there."""
+    whole, rest = divmod(abs(nano), 10**9)
+    digits = f"{rest:09}".rstrip("0").ljust(2, "0")
+    return f"{'-' if nano < 0 else ''}${whole:,}.{digits}"
 
 
 def micros(seconds: float) -> Micros:

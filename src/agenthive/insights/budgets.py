@@ -14,8 +14,8 @@ import msgspec
 from agenthive.core.money import DAY
 from agenthive.core.ports import Standing
 from agenthive.core.run_state import RunState
+from agenthive.core.scopes import run_of, shared, written
 from agenthive.core.spec import WorkflowSpec
-from agenthive.core.states import TaskState
 from agenthive.core.values import SECOND, Micros, NanoUSD
 
 
@@ -57,7 +57,7 @@ def lines(
     ``specs`` are the workflows of the runs that limits are looked up for.
     """
     known = {one.scope: one for one in standings}
-    for scope in [*map(_every, limits), *([f"run {run}"] if run else [])]:
+    for scope in [*map(shared, limits), *([f"run {run}"] if run else [])]:
         known.setdefault(scope, Standing(scope=scope))
     return [
         _line(standing, known, specs, limits)
@@ -73,7 +73,8 @@ def _line(
     limits: Mapping[str, NanoUSD],
 ) -> Line:
     scope = standing.scope
-    given, origin = _given(scope, specs.get(run_of(scope)), limits)
+    given = written(scope, specs.get(run_of(scope)), limits)
+    origin = "" if given is None else "workflow" if run_of(scope) else "settings"
     every = known.get(scope.partition("/")[0]) if scope.startswith("day ") else None
     own = standing.limit if every is None or every.limit is None else every.limit
     return Line(
@@ -86,16 +87,10 @@ def _line(
     )
 
 
-def run_of(scope: str) -> str:
-    """The run that a scope belongs to; empty if it is none of a run's."""
-    return scope.split(" ")[1] if scope.startswith("run ") else ""
-
-
 def doubts(state: RunState) -> list[Doubt]:
     """The calls of a run that hold money, the oldest first."""
     found = []
     for (task, attempt), hold in state.holds.items():
-        running = state.state[task] is TaskState.RUNNING and state.attempts[task] == attempt
         found.append(
             Doubt(
                 run=state.run,
@@ -103,7 +98,7 @@ def doubts(state: RunState) -> list[Doubt]:
                 attempt=attempt,
                 held=hold.amount,
                 since=hold.at,
-                under_way=running,
+                under_way=state.under_way(task, attempt),
             )
         )
     return sorted(found, key=lambda one: one.since)
@@ -116,32 +111,3 @@ def dated(scope: str) -> str:
         return scope
     day = datetime.fromtimestamp(int(number) * DAY // SECOND, UTC).date()
     return f"{head}/{day.isoformat()}"
-
-
-def _every(name: str) -> str:
-    """The scope that a limit of the settings is for."""
-    agent = name.removeprefix("agent ")
-    return f"agent default/{agent}" if agent != name else f"{name} default"
-
-
-def _given(
-    scope: str, spec: WorkflowSpec | None, limits: Mapping[str, NanoUSD]
-) -> tuple[NanoUSD | None, str]:
-    """The limit that a file gives a scope, and which file."""
-    kind, _, rest = scope.partition(" ")
-    limit: NanoUSD | None = None
-    if kind != "run":
-        name = f"agent {rest.partition('/')[2]}" if kind == "agent" else kind
-        limit = limits.get(name)
-        return limit, "" if limit is None else "settings"
-    if spec is None:
-        return None, ""
-    _, _, part = rest.partition(" ")
-    what, _, name = part.partition(" ")
-    if what == "task":
-        limit = next((task.cost_limit for task in spec.tasks if task.name == name), None)
-    elif what == "agent":
-        limit = next((agent.cost_limit for agent in spec.agents if agent.name == name), None)
-    elif spec.budget is not None:
-        limit = spec.budget.limit
-    return limit, "" if limit is None else "workflow"

@@ -17,6 +17,7 @@ from agenthive.core.driver import Driver
 from agenthive.core.live import Live
 from agenthive.core.people import OUTCOMES, Question, Verdict, questions
 from agenthive.core.ports import RunRow
+from agenthive.core.scopes import run_of
 from agenthive.core.states import CLOSED, TaskState
 from agenthive.core.values import SECOND, JSONObject, JSONValue, Micros, NanoUSD
 from agenthive.errors import Conflict, NotFound
@@ -104,9 +105,8 @@ class Crowd:
         """Somebody raises a limit, or has seen the bill of a call."""
         state, rng = live.state, self._rng
         for scope, amount in [*state.lacks.values()][:1]:
-            run = scope.split(" ")[1] if scope.startswith("run ") else ""
             more = rng.choice((amount, amount // 2, 3 * amount))
-            self._tell({"what": "budget", "run": run}, partial(_raise, scope, more))
+            self._tell({"what": "budget", "run": run_of(scope)}, partial(_raise, scope, more))
         for index, attempt in [*state.holds][:1]:
             task, cost = state.graph.keys[index], state.holds[index, attempt].amount
             said: JSONObject = {"what": "settle", "run": live.run, "task": task}

@@ -12,7 +12,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tests.lab import ranges, records, sources
@@ -34,20 +37,32 @@ PIECE = 1_000
 
 def run(units: range, *, say: Say) -> Result:
     """Simulate these seeds."""
+    return simulations(ROW, units, planted(), [(units, ())], say)
+
+
+def simulations(
+    row: str,
+    units: range,
+    bugs: Iterable[Path],
+    parts: Iterable[tuple[range, tuple[str, ...]]],
+    say: Say,
+) -> Result:
+    """The bugs hunted, then the parts simulated: seeds, and the simulator's options for them."""
     began = time.monotonic()
-    caught = hunts(say)
+    caught = hunts(row, bugs, say)
     started = time.monotonic()
-    pieces = ranges.chunks(units, PIECE)
     told: list[tuple[dict[str, Any], list[str]]] = []
     with ThreadPoolExecutor(jobs()) as pool:
-        for one in pool.map(simulated, pieces):
-            told.append(one)
-            say(f"{sum(t['seeds'] for t, _ in told):,} of {len(units):,} seeds")
+        for seeds, options in parts:
+            pieces = ranges.chunks(seeds, PIECE)
+            for one in pool.map(partial(simulated, more=options), pieces):
+                told.append(one)
+                say(f"{sum(t['seeds'] for t, _ in told):,} of {len(units):,} seeds")
     took = time.monotonic() - started
     sums = {name: sum(t[name] for t, _ in told) for name in ("tasks", "crashes", "events")}
     count = sum(t["seeds"] for t, _ in told)
     return Result(
-        row=ROW,
+        row=row,
         first=units.start,
         last=units.stop,
         count=count,
@@ -72,11 +87,11 @@ def simulated(seeds: range, more: tuple[str, ...] = ()) -> tuple[dict[str, Any],
     return json.loads(summary), lines
 
 
-def hunts(say: Say) -> dict[str, int | None]:
+def hunts(row: str, bugs: Iterable[Path], say: Say) -> dict[str, int | None]:
     """Each planted bug, and the first seed that fails for it."""
-    known = records.planted(ROW, sources.harness())
+    known = records.planted(row, sources.harness())
     found = {}
-    for patch in planted():
+    for patch in bugs:
         found[patch.stem] = known.get(patch.stem)
         if found[patch.stem] is None:
             say(f"looking for {patch.stem}")

@@ -7,15 +7,11 @@ about money are planted and must be caught here, in memory.
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import replace
 
-from tests.lab import ranges, records, sources
-from tests.lab.result import Result, Say, jobs
-from tests.lab.rows.t1 import PIECE, WITHIN, simulated
+from tests.lab.result import Result, Say
+from tests.lab.rows.t1 import simulations
 from tests.planted.patches import planted
-from tests.planted.run import hunt
 
 ROW = "T9"
 WHAT = "budgets at every scope on virtual time; every tenth journal is a SQLite file"
@@ -34,35 +30,9 @@ PLANTS = (
 
 def run(units: range, *, say: Say) -> Result:
     """Simulate these seeds: the last tenth on files."""
-    began = time.monotonic()
-    known = records.planted(ROW, sources.harness())
-    caught = {}
-    for patch in planted():
-        if patch.stem in PLANTS:
-            caught[patch.stem] = known.get(patch.stem)
-            if caught[patch.stem] is None:
-                say(f"looking for {patch.stem}")
-                caught[patch.stem] = hunt(patch, WITHIN).seed
-    started = time.monotonic()
     filed = range(units.stop - len(units) // 10, units.stop)
     memory = range(units.start, filed.start)
-    told = []
-    with ThreadPoolExecutor(jobs()) as pool:
-        for seeds, words in ((memory, ("--money",)), (filed, ("--money", "--files"))):
-            pieces = ranges.chunks(seeds, PIECE)
-            for one in pool.map(partial(simulated, more=words), pieces):
-                told.append(one)
-                say(f"{sum(t['seeds'] for t, _ in told):,} of {len(units):,} seeds")
-    took = time.monotonic() - started
-    sums = {name: sum(t[name] for t, _ in told) for name in ("tasks", "crashes", "events")}
-    count = sum(t["seeds"] for t, _ in told)
-    return Result(
-        row=ROW,
-        first=units.start,
-        last=units.stop,
-        count=count,
-        violations=[line for _, lines in told for line in lines],
-        planted=caught,
-        figures=sums | {"in files": len(filed), "seeds a second": round(count / took, 1)},
-        seconds=round(time.monotonic() - began, 1),
-    )
+    bugs = [patch for patch in planted() if patch.stem in PLANTS]
+    parts = [(memory, ("--money",)), (filed, ("--money", "--files"))]
+    found = simulations(ROW, units, bugs, parts, say)
+    return replace(found, figures=found.figures | {"in files": len(filed)})

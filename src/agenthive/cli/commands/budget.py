@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.options import F, agents_option, home_option, json_option, settings_of
 
 if TYPE_CHECKING:
     from agenthive.insights.budgets import Doubt, Line
 
-MOST: Final = 1e9
-_SCOPE: Final = click.argument("scope", metavar="SCOPE")
-_TASK: Final = click.option("--task", metavar="NAME", help="Of that task of the run.")
-_AGENT: Final = click.option("--agent", metavar="NAME", help="Of that agent in the run.")
 _REASON: Final = click.option("--reason", default="", metavar="TEXT", help="Why; it is recorded.")
 
 
@@ -27,13 +24,16 @@ class _Dollars(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from decimal import Decimal, InvalidOperation
 
+        from agenthive.core.values import nano
+        from agenthive.infra.budget_list import MOST
+
         try:
             amount = Decimal(str(value).removeprefix("$"))
         except InvalidOperation:
             self.fail(f"{value!r} is no amount of US dollars, such as 0.50", param, ctx)
         if not amount.is_finite() or not 0 <= amount <= Decimal(MOST):
             self.fail(f"{value!r} is not 0 to {MOST:,.0f} US dollars", param, ctx)
-        return int(amount * 10**9)
+        return nano(amount)
 
 
 class _Limit(_Dollars):
@@ -41,6 +41,24 @@ class _Limit(_Dollars):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return -1 if value in ("none", -1) else super().convert(value, param, ctx)
+
+
+def _about_a_scope(amount: click.ParamType[int]) -> Callable[[F], F]:
+    """What commands take that change the limit of a scope."""
+    options = (
+        click.argument("scope", metavar="SCOPE"),
+        click.argument("dollars", type=amount),
+        click.option("--task", metavar="NAME", help="Of that task of the run."),
+        click.option("--agent", metavar="NAME", help="Of that agent in the run."),
+        _REASON, agents_option, home_option, json_option,
+    )  # fmt: skip
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @click.group(name="budget", short_help="Show and change what may be spent.")
@@ -69,14 +87,7 @@ def show(run: str | None, everything: bool, home: Path | None, as_json: bool) ->
 
 
 @command.command(name="set", short_help="Set a limit.")
-@_SCOPE
-@click.argument("dollars", type=_Limit())
-@_TASK
-@_AGENT
-@_REASON
-@agents_option
-@home_option
-@json_option
+@_about_a_scope(_Limit())
 def set_(scope: str, dollars: int, **options: Any) -> int:
     """Set the limit of SCOPE to DOLLARS; `none` is what the workflow or the settings say.
 
@@ -87,14 +98,7 @@ def set_(scope: str, dollars: int, **options: Any) -> int:
 
 
 @command.command(name="top-up", short_help="Add to a limit.")
-@_SCOPE
-@click.argument("dollars", type=_Dollars())
-@_TASK
-@_AGENT
-@_REASON
-@agents_option
-@home_option
-@json_option
+@_about_a_scope(_Dollars())
 def top_up(scope: str, dollars: int, **options: Any) -> int:
     """Add DOLLARS to the limit of SCOPE. A run that waits for it goes on."""
     return _change(scope, dollars, add=True, **options)
@@ -123,8 +127,8 @@ def settle(
 
     What nobody settles is booked in full a day after the call, or when its run ends.
     """
-    from agenthive.cli.output import dollars as shown
     from agenthive.cli.saying import say, whoami
+    from agenthive.core.values import dollars as shown
     from agenthive.runtimes import loop
 
     work = say(
@@ -154,8 +158,9 @@ def _change(scope: str, amount: int | None, *, add: bool, **options: Any) -> int
 async def _read(
     home: Path, limits: dict[str, int], run: str | None, *, everything: bool
 ) -> tuple[list[Line], list[Doubt]]:
+    from agenthive.core.scopes import run_of
     from agenthive.hive import reading
-    from agenthive.insights.budgets import doubts, lines, run_of
+    from agenthive.insights.budgets import doubts, lines
 
     async with reading(home) as archive:
         found = None if run is None else await archive.find(run)
@@ -180,6 +185,7 @@ def _print(found: list[Line], doubts: list[Doubt], *, as_json: bool) -> None:
     import msgspec
 
     from agenthive.cli import output
+    from agenthive.core.values import dollars
     from agenthive.insights.budgets import dated
 
     if as_json:
@@ -192,7 +198,7 @@ def _print(found: list[Line], doubts: list[Doubt], *, as_json: bool) -> None:
     cells = [
         (
             dated(one.scope),
-            *("-" if amount is None else output.dollars(amount) for amount in
+            *("-" if amount is None else dollars(amount) for amount in
               (one.limit, one.spent, one.held, one.left)),
             "frozen" if one.frozen else one.origin,
         )
@@ -202,7 +208,7 @@ def _print(found: list[Line], doubts: list[Doubt], *, as_json: bool) -> None:
     if doubts:
         output.line()
         rows_ = [
-            (one.task, str(one.attempt), output.dollars(one.held), output.moment(one.since),
+            (one.task, str(one.attempt), dollars(one.held), output.moment(one.since),
              "under way" if one.under_way else "in doubt")
             for one in doubts
         ]  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.core.values import dollars
 from agenthive.insights.costs import BY, Costs, Key, Spent, total
 
 _DAY: Final = click.DateTime(formats=["%Y-%m-%d"])
@@ -86,26 +87,20 @@ def _show(
 
 
 def _cells(spent: Spent) -> tuple[str, ...]:
-    from agenthive.cli import output
-
     counts = (spent.calls, spent.input_tokens, spent.output_tokens, spent.cache_read_tokens)
     unknown = f" + {spent.unpriced:,} unpriced" if spent.unpriced else ""
-    return (*(f"{count:,}" for count in counts), output.dollars(spent.cost) + unknown)
+    return (*(f"{count:,}" for count in counts), dollars(spent.cost) + unknown)
 
 
 def _sentence(whole: Spent) -> str:
-    from agenthive.cli import output
-
     beside = ""
     if whole.assumed:
-        beside += (
-            f"; {output.dollars(whole.assumed)} booked for calls that never said what they cost"
-        )
+        beside += f"; {dollars(whole.assumed)} booked for calls that never said what they cost"
     if whole.held:
-        beside += f"; {output.dollars(whole.held)} held for calls that have not answered"
+        beside += f"; {dollars(whole.held)} held for calls that have not answered"
     if not whole.calls:
         return f"no call has said what it used{beside}"
-    said = f"total {output.dollars(whole.cost)} in {whole.calls:,} calls"
+    said = f"total {dollars(whole.cost)} in {whole.calls:,} calls"
     if whole.unpriced:
         said += f", without {whole.unpriced:,} of unknown price (see [prices] in the settings)"
     return said + beside

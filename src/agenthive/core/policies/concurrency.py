@@ -17,13 +17,13 @@ PAUSE: Final[Nanos] = 5 * SECOND
 
 
 class Concurrency:
-    """The places there are now: between 1 and ``most``."""
+    """The places there are now: between 1 and ``most``, which is what it begins with."""
 
     __slots__ = ("_since", "_width", "most")
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._width = float(most)
+    def __init__(self, places: int, most: int | None = None) -> None:
+        self.most = places if most is None else most
+        self._width = float(places)
         self._since: Nanos | None = None
 
     @property
