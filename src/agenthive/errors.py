@@ -3,6 +3,7 @@
     AgentHiveError                      base; also known as LeanVibeError
     ├── DefinitionError                 the workflow or the command is wrong       422  exit 2
     │   ├── ConfigurationError          a definition that cannot be accepted       422  exit 2
+    │   │   └── InvalidValue            the same of a value in code (also a ValueError)
     │   └── ExpressionError             a {{ }} that cannot be read or evaluated   422  exit 2
     ├── NotFound                        nothing has that name                      404  exit 3
     │   ├── RunNotFound                 (also a LookupError)
@@ -77,6 +78,10 @@ class ConfigurationError(DefinitionError):
     ) -> None:
         super().__init__(message, hint=hint)
         self.problems = problems or ((message,) if message else ())
+
+
+class InvalidValue(ConfigurationError, ValueError):
+    """A value that a program gave cannot be accepted."""
 
 
 class ExpressionError(DefinitionError):

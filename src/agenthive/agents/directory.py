@@ -62,6 +62,7 @@ class Directory:
         self._custom: dict[str, Any] = {}
         self._lazy: dict[str, str] = {}
         self._kinds: dict[str, Callable[[AgentSpec], BaseAgent]] = {}
+        self._priced: set[str] = {AgentType.AI_AGENT}
         self._agents: dict[bytes, BaseAgent] = {}
 
     # What the operator supplies.
@@ -76,9 +77,20 @@ class Directory:
         """Make ``module:attribute`` or ``FILE.py:attribute`` known, imported when first needed."""
         self._lazy[name] = where
 
-    def register_kind(self, kind: str, agent: Callable[[AgentSpec], BaseAgent]) -> None:
-        """The class for a kind; for ``custom``, the class for names that nobody registered."""
+    def register_kind(
+        self, kind: str, agent: Callable[[AgentSpec], BaseAgent], *, priced: bool = False
+    ) -> None:
+        """The class for a kind; for ``custom``, the class for names that nobody registered.
+
+        ``priced``: its calls have prices, which its agents know (`BaseAgent.worst`).
+        """
         self._kinds[kind] = agent
+        if priced:
+            self._priced.add(kind)
+
+    def kind(self, kind: str) -> Callable[[AgentSpec], BaseAgent] | None:
+        """What was registered for a kind."""
+        return self._kinds.get(kind)
 
     def load_file(self, path: str | Path) -> list[str]:
         """Register what a Python file names in its ``AGENTS`` mapping; gives the names.
@@ -145,8 +157,8 @@ class Directory:
     # What calls cost: `core.ports.Quoter`.
 
     def priced(self, spec: AgentSpec) -> bool:
-        """Whether calls of this agent have prices: those of a model that is not offline."""
-        return spec.type == AgentType.AI_AGENT and not spec.endpoint.startswith("offline:")
+        """Whether calls of this agent have prices: not those of the offline model."""
+        return spec.type in self._priced and not spec.endpoint.startswith("offline:")
 
     def worst(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
         """What a call can cost at most."""

@@ -39,7 +39,9 @@ class Prices:
         context: Mapping[str, str] | None = None,
         hour_writes: int = 0,
     ) -> NanoUSD | None:
-        """Nano-dollars, half up, for ``usage``. ``where``: an address or a provider's name.
+        """Nano-dollars, half up, for ``usage``.
+
+        ``where`` is an address or a provider's name; empty: whoever has a model of that name.
 
         ``context`` is what else a price depends on, such as the tier that served the call;
         ``hour_writes`` are the tokens among those written to a cache that stay there an hour.
@@ -141,9 +143,8 @@ def _published(
         cache_write_tokens=usage.cache_write_tokens,
         **({"cache_write_1h_tokens": hour_writes} if hour_writes else {}),
     )
-    named: dict[str, Any] = (
-        {"provider_api_url": where} if "://" in where else {"provider_id": where}
-    )
+    by = "provider_api_url" if "://" in where else "provider_id"
+    named: dict[str, Any] = {by: where} if where else {}
     try:
         return calc_price(tokens, usage.model, price_context=context, **named).total_price
     except (LookupError, ValueError):

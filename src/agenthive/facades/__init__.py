@@ -1,10 +1,66 @@
 """OTHER NAMES FOR THE SAME HOUSE: one file for each document whose class names we honour.
 
 Where a document and the house mean the same thing the facade re-exports ours; where they differ it
-translates, in methods of about five lines with the document's exact signatures.
+translates, in methods of about five lines with the document's exact signatures. A name that two
+documents use for two things is imported from its own file, all others also from here.
 
 A facade never decides, never keeps a second copy of a fact, and is never imported by another room.
 
-To add one: a file here, a lazy line in `agenthive/__init__.py` if the name belongs on the top
-level, and the document's own examples as a test in `tests/documents/`.
+To add one: a file or a folder here, a line below for each name that is nobody else's, and the
+document's own examples as a test in `tests/documents/`.
 """
+
+from __future__ import annotations
+
+import importlib as _importlib
+import typing as _typing
+
+if _typing.TYPE_CHECKING:
+    from agenthive.facades.lead_agent import LeadAgent
+    from agenthive.facades.orchestration import (
+        Agent,
+        AgentResult,
+        AgentStatus,
+        AnthropicClient,
+        CostConfig,
+        CostTracker,
+        EngineConfig,
+        FailureHandler,
+        LLMClient,
+        LLMResponse,
+        Monitor,
+        MonitorConfig,
+        OpenAIClient,
+        OrchestrationEngine,
+        RateLimitConfig,
+        RateLimiter,
+    )
+
+__all__ = [
+    "Agent",
+    "AgentResult",
+    "AgentStatus",
+    "AnthropicClient",
+    "CostConfig",
+    "CostTracker",
+    "EngineConfig",
+    "FailureHandler",
+    "LLMClient",
+    "LLMResponse",
+    "LeadAgent",
+    "Monitor",
+    "MonitorConfig",
+    "OpenAIClient",
+    "OrchestrationEngine",
+    "RateLimitConfig",
+    "RateLimiter",
+]
+
+_WHERE = dict.fromkeys(__all__, "orchestration") | {"LeadAgent": "lead_agent"}
+
+
+def __getattr__(name: str) -> object:
+    where = _WHERE.get(name)
+    if where is None:
+        raise AttributeError(f"module 'agenthive.facades' has no attribute {name!r}")
+    return getattr(_importlib.import_module(f"agenthive.facades.{where}"), name)

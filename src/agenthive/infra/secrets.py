@@ -49,6 +49,7 @@ class Secrets:
         self.folder = folder
         self._seen: set[str] = set()
         self._hosts: dict[str, str] = {}
+        self._held: dict[str, str] = {}
 
     def resolve(self, text: str, host: str = "") -> Secret:
         """``text`` with its references replaced, to be sent to ``host`` only.
@@ -111,6 +112,11 @@ class Secrets:
             ) from None
         return f"${{secret:{safe}}}"
 
+    def hold(self, name: str, value: str) -> str:
+        """Keep a secret in memory only and give the reference to it."""
+        self._held[name] = value
+        return f"${{secret:{name}}}"
+
     def hide(self, text: str) -> str:
         """``text``, which was made of a secret and is scrubbed from now on as well."""
         if len(text) >= SHORTEST_SCRUBBED:
@@ -158,6 +164,8 @@ class Secrets:
                     hint=f"Set it before the run: export {name}=...",
                 )
             return value
+        if kind == "secret" and name in self._held:
+            return self._held[name]
         path = Path(name) if kind == "file" else self._in_folder(name)
         try:
             if path.stat().st_size > MAX_SECRET:

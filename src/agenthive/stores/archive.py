@@ -217,9 +217,11 @@ class Archive:
                 if seq > after:
                     yield _fact(run, seq, event)
 
-    async def pages(self) -> AsyncIterator[Sequence[Record]]:
-        """All records in the order they were committed, some at a time. Chains are not checked."""
-        pos = 0
+    async def pages(self, pos: int = 0) -> AsyncIterator[Sequence[Record]]:
+        """All records after ``pos`` in the order they were committed, some at a time.
+
+        Chains are not checked.
+        """
         while page := await self._store.scan(pos):
             pos = page[-1].pos
             yield page

@@ -35,6 +35,16 @@ class RetryPolicy(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defa
     exponential_base: float = 2.0
     jitter: bool = True
 
+    @property
+    def max_retries(self) -> int:
+        """How many tries come after the first."""
+        return self.max_attempts - 1
+
+    @property
+    def base_delay(self) -> float:
+        """The initial delay, in seconds, under its other name."""
+        return self.initial_delay
+
     def ceiling(self, attempt: int) -> float:
         """Seconds to wait at most after failed attempt number ``attempt`` (1 is the first)."""
         match self.strategy:

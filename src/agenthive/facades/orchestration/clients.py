@@ -1,0 +1,185 @@
+"""Models as this design asks them: `LLMClient`, and one for OpenAI and one for Anthropic.
+
+Ours ask through the house's own agents, so that the key is a secret, nothing is retried and what a
+server answers is read in one place. They serve inside an engine and alone. To add a client:
+a subclass of `LLMClient` with `complete`; a vendor of the house is three lines like those below.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import msgspec
+
+from agenthive.agents.base import failed
+from agenthive.agents.models import HOMES, ModelAgent
+from agenthive.agents.questions import CHAT
+from agenthive.core.ports import Call, Reply
+from agenthive.core.spec import AgentSpec
+from agenthive.errors import APIError
+from agenthive.infra.egress import Egress
+from agenthive.infra.secrets import Secrets
+
+CALL: ContextVar[Call | None] = ContextVar("agenthive-llm-call", default=None)
+"""The call of a run that a client is asked for; None outside runs."""
+
+
+@dataclass
+class LLMResponse:
+    """What a model answered. ``tool_calls`` are maps of id, name and arguments."""
+
+    content: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    finish_reason: str = "stop"
+    tool_calls: list[dict[str, Any]] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class Refusal(APIError):
+    """A model gave no answer; ``reply`` is what it gave instead, as a run takes it."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.fault.message if reply.fault is not None else "")
+        self.reply = reply
+
+
+class LLMClient(ABC):
+    """A language model, whoever runs it. Must be safe to ask many times at once."""
+
+    @abstractmethod
+    async def complete(
+        self,
+        prompt: str,
+        model: str,
+        temperature: float | None = 0.7,
+        max_tokens: int = 1000,
+        tools: list[dict[str, Any]] | None = None,
+        **kwargs: Any,
+    ) -> LLMResponse:
+        """Answer a prompt in at most so many tokens. Whatever is wrong is raised."""
+
+    async def complete_with_tools(
+        self,
+        messages: list[dict[str, Any]],
+        model: str,
+        tools: list[dict[str, Any]],
+        temperature: float | None = 0.7,
+        max_tokens: int = 1000,
+        **kwargs: Any,
+    ) -> LLMResponse:
+        """Answer a conversation, with calls of these tools if the model wants some."""
+        raise NotImplementedError(f"{type(self).__name__} has no complete_with_tools")
+
+    async def close(self) -> None:  # noqa: B027 - most clients have nothing to let go of
+        """Let go of connections. The client may be asked again."""
+
+
+class _VendorClient(LLMClient):
+    """What the clients of the house share. ``timeout`` (seconds) counts outside runs."""
+
+    vendor: ClassVar[str]
+    login: ClassVar[dict[str, Any]]
+
+    def __init__(
+        self, api_key: str, *, base_url: str | None = None, timeout: float | None = 120.0
+    ) -> None:
+        secrets = Secrets()
+        key = secrets.hold(self.vendor, api_key)
+        login = {name: value or key for name, value in self.login.items()}
+        spec = AgentSpec(
+            name=self.vendor,
+            type=ModelAgent.kind,
+            endpoint=base_url or HOMES[self.vendor],
+            authentication=login if api_key else None,
+            custom_params={"provider": self.vendor, "prices": self.vendor},
+        )
+        self._agent = ModelAgent(spec, secrets, Egress())
+        self._timeout = timeout
+
+    async def complete(
+        self,
+        prompt: str,
+        model: str,
+        temperature: float | None = 0.7,
+        max_tokens: int = 1000,
+        tools: list[dict[str, Any]] | None = None,
+        **kwargs: Any,
+    ) -> LLMResponse:
+        """Answer a prompt. Raises APIError if there is no answer."""
+        messages = [{"role": "user", "content": prompt}]
+        return await self.complete_with_tools(
+            messages, model, tools or [], temperature, max_tokens, **kwargs
+        )
+
+    async def complete_with_tools(
+        self,
+        messages: list[dict[str, Any]],
+        model: str,
+        tools: list[dict[str, Any]],
+        temperature: float | None = 0.7,
+        max_tokens: int = 1000,
+        **kwargs: Any,
+    ) -> LLMResponse:
+        """Answer a conversation. ``kwargs`` go to the vendor. Raises APIError."""
+        asked = {
+            **kwargs, "messages": messages, "model": model, "tools": tools or None,
+            "temperature": temperature, "max_tokens": max_tokens,
+        }  # fmt: skip
+        reply = await self._ask({key: value for key, value in asked.items() if value is not None})
+        if reply.fault is not None:
+            raise Refusal(reply)
+        return _response(reply, model)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._agent.close()
+
+    async def _ask(self, parameters: dict[str, Any]) -> Reply:
+        within = CALL.get()
+        call = Call(
+            run="", task="", attempt=1, key=within.key if within else "", agent=self.vendor,
+            action=CHAT, parameters=parameters,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(None if within else self._timeout):
+                return await self._agent.perform(call)
+        except TimeoutError:
+            return failed("timeout", f"{self.vendor}: no answer in {self._timeout} s")
+
+
+class OpenAIClient(_VendorClient):
+    """OpenAI, or at ``base_url`` any server that speaks its chat completions."""
+
+    vendor: ClassVar[str] = "openai"
+    login: ClassVar[dict[str, Any]] = {"type": "bearer", "token": ""}
+
+
+class AnthropicClient(_VendorClient):
+    """Anthropic, or at ``base_url`` any server that speaks its messages."""
+
+    vendor: ClassVar[str] = "anthropic"
+    login: ClassVar[dict[str, Any]] = {"type": "api_key", "header": "X-API-Key", "key": ""}
+
+
+def _response(reply: Reply, model: str) -> LLMResponse:
+    said: Any = reply.result
+    usage = reply.usage
+    metadata = {key: said[key] for key in ("parsed", "refusal") if key in said}
+    for key, told in (("usage", usage), ("headroom", reply.headroom)):
+        if told is not None:
+            metadata[key] = msgspec.to_builtins(told)
+    return LLMResponse(
+        content=said["content"] or "",
+        model=said["model"] or model,
+        input_tokens=usage.input_tokens if usage else 0,
+        output_tokens=usage.output_tokens if usage else 0,
+        finish_reason=said["finish_reason"],
+        tool_calls=said.get("tool_calls"),
+        metadata=metadata,
+    )

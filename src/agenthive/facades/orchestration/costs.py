@@ -1,0 +1,153 @@
+"""What calls cost, by this design's price list, and what they have cost so far.
+
+Inside, money is whole nano-dollars; US dollars are only what is given and shown. What runs have
+cost is read from the journal; what a program says by `record_cost` is added to it. Never here:
+budgets of a run, which the hive's ledger keeps before a call is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from agenthive.agents.prices import Prices
+from agenthive.core.ports import Usage
+from agenthive.core.values import NanoUSD, nano
+from agenthive.errors import InvalidValue
+from agenthive.facades.orchestration.reading import Reading
+from agenthive.infra.price_list import DEFAULT, parse
+
+DOLLAR: Final = 10**9
+ANYWHERE: Final = ""
+"""Prices of whoever has a model of that name."""
+
+
+@dataclass
+class CostConfig:
+    """US dollars for 1,000 tokens: ``model_costs`` maps models to ``input`` and ``output``.
+
+    A model that is not there costs what the published lists say, and the defaults if they do not
+    know it. With a default of None such a call is refused wherever there is a budget.
+    """
+
+    model_costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    default_input_cost: float | None = 0.01
+    default_output_cost: float | None = 0.03
+
+    def prices(self) -> Prices:
+        """The prices that follow. Raises InvalidValue for what is no price."""
+        listed: dict[str, Any] = {
+            model: {**costs, "per": "1K"} for model, costs in self.model_costs.items()
+        }
+        default = (self.default_input_cost, self.default_output_cost)
+        if None not in default:
+            listed[DEFAULT] = {"input": default[0], "output": default[1], "per": "1K"}
+        try:
+            return Prices(parse(listed))
+        except ValueError as error:
+            raise InvalidValue(f"model_costs: the price {error}") from error
+
+
+class CostTracker:
+    """What has been spent, by workflow, agent and model.
+
+    Of an engine it shows the costs of its runs, whose budgets the hive keeps: a call that does not
+    fit is not made. Costs that a program records itself come after the call; so that they too stay
+    below a budget, set one and ask `check_workflow_budget` or `check_agent_budget` before a call.
+    """
+
+    def __init__(self, config: CostConfig | None = None, *, reading: Reading | None = None) -> None:
+        self.config = config or CostConfig()
+        self._prices = self.config.prices()
+        self._reading = reading or Reading()
+        self._own: dict[str, Counter[str]] = {by: Counter() for by in ("run", "agent", "model")}
+        self._used: Counter[str] = Counter()
+        self._budgets: dict[tuple[str, str], NanoUSD] = {}
+
+    def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> float:
+        """US dollars for a call. Raises InvalidValue if nobody knows its price."""
+        return self._cost(model, input_tokens, output_tokens) / DOLLAR
+
+    def record_cost(
+        self,
+        agent_id: str,
+        agent_name: str,
+        workflow_id: str,
+        model: str,
+        input_tokens: int,
+        output_tokens: int,
+        metadata: dict[str, Any] | None = None,
+    ) -> float:
+        """Add a call that was made outside any run; what it cost, in US dollars."""
+        del agent_name, metadata  # names and notes add up to nothing
+        cost = self._cost(model, input_tokens, output_tokens)
+        for by, key in (("run", workflow_id), ("agent", agent_id), ("model", model)):
+            self._own[by][key] += cost
+        self._used.update(calls=1, input_tokens=input_tokens, output_tokens=output_tokens)
+        return cost / DOLLAR
+
+    def set_workflow_budget(self, workflow_id: str, dollars: float) -> None:
+        """What a workflow may cost, for `check_workflow_budget`."""
+        self._budgets["run", workflow_id] = _budget(dollars)
+
+    def set_agent_budget(self, agent_id: str, dollars: float) -> None:
+        """What an agent may cost, for `check_agent_budget`."""
+        self._budgets["agent", agent_id] = _budget(dollars)
+
+    def check_workflow_budget(self, workflow_id: str) -> bool:
+        """Whether a workflow has cost no more than its budget, if it has one."""
+        return self._within("run", workflow_id)
+
+    def check_agent_budget(self, agent_id: str) -> bool:
+        """Whether an agent has cost no more than its budget, if it has one."""
+        return self._within("agent", agent_id)
+
+    def get_statistics(self) -> dict[str, Any]:
+        """All sums; costs in US dollars. ``assumed_cost`` is for calls that never said theirs."""
+        total = self._reading.spent()
+        tokens = {key: getattr(total, key) + self._used[key] for key in _USED}
+        return {
+            "total_cost": (total.cost + self._own["model"].total()) / DOLLAR,
+            "assumed_cost": total.assumed / DOLLAR,
+            "total_calls": tokens["calls"],
+            "total_input_tokens": tokens["input_tokens"],
+            "total_output_tokens": tokens["output_tokens"],
+            "total_tokens": tokens["input_tokens"] + tokens["output_tokens"],
+            "cost_by_workflow": self._shown("run"),
+            "cost_by_agent": self._shown("agent"),
+            "cost_by_model": self._shown("model"),
+        }
+
+    def _cost(self, model: str, *tokens: int) -> NanoUSD:
+        for count in tokens:
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                raise InvalidValue(f"tokens must be a whole number from 0, not {count!r}")
+        usage = Usage(model=model, input_tokens=tokens[0], output_tokens=tokens[1])
+        cost = self._prices.cost(usage, ANYWHERE)
+        if cost is None:
+            raise InvalidValue(
+                f"nobody knows what the model '{model}' costs",
+                hint="Give it a price in model_costs, or a default price.",
+            )
+        return cost
+
+    def _sums(self, by: str) -> Counter[str]:
+        return self._own[by] + Counter(self._reading.costs(by))
+
+    def _shown(self, by: str) -> dict[str, float]:
+        return {key: cost / DOLLAR for key, cost in self._sums(by).items()}
+
+    def _within(self, by: str, key: str) -> bool:
+        budget = self._budgets.get((by, key))
+        return budget is None or self._sums(by)[key] <= budget
+
+
+_USED: Final = ("calls", "input_tokens", "output_tokens")
+
+
+def _budget(dollars: float) -> NanoUSD:
+    if isinstance(dollars, bool) or not math.isfinite(dollars) or dollars < 0:
+        raise InvalidValue(f"a budget must be US dollars from 0, not {dollars!r}")
+    return nano(dollars)

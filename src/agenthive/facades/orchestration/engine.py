@@ -1,0 +1,233 @@
+"""The engine of this design: workflows are registered, executed on one hive, and looked at.
+
+Each execution is a run of the hive: what starts when, what it may cost, what is tried again and
+what is written down is the hive's business. A run has the id of its workflow; a second one of the
+same workflow has a number behind it. Nothing here decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from agenthive.core.policies import retry
+from agenthive.errors import Conflict, RunNotFound, WorkflowNotFound
+from agenthive.facades.orchestration.calls import ClientAgent, Clients
+from agenthive.facades.orchestration.clients import LLMClient
+from agenthive.facades.orchestration.compiling import check, compiled
+from agenthive.facades.orchestration.costs import CostConfig, CostTracker
+from agenthive.facades.orchestration.failures import RetryPolicy
+from agenthive.facades.orchestration.limiter import RateLimitConfig
+from agenthive.facades.orchestration.monitor import Monitor, MonitorConfig
+from agenthive.facades.orchestration.outcomes import Progress
+from agenthive.facades.orchestration.prompts import unfilled
+from agenthive.facades.orchestration.reading import Reading
+from agenthive.facades.orchestration.workflows import Workflow, WorkflowStatus
+from agenthive.hive import Hive
+from agenthive.infra.ids import uuid7
+from agenthive.infra.logs import log
+
+
+@dataclass
+class EngineConfig:
+    """How an engine works. The retry policy counts where an agent says nothing itself."""
+
+    rate_limit_config: RateLimitConfig = field(default_factory=RateLimitConfig)
+    cost_config: CostConfig = field(default_factory=CostConfig)
+    monitor_config: MonitorConfig = field(default_factory=MonitorConfig)
+    default_retry_policy: retry.RetryPolicy = field(default_factory=RetryPolicy)
+    max_concurrent_workflows: int = 50
+
+
+class OrchestrationEngine:
+    """Executes workflows whose agents ask ``llm_client``.
+
+    ``hive`` is where runs live, by default one in memory; a hive in a home keeps them. A hive that
+    is given is not closed. ``name`` is what the client is known by there, by default its class: in
+    another process an engine of that name can go on with what this one left.
+    """
+
+    def __init__(
+        self,
+        llm_client: LLMClient,
+        config: EngineConfig | None = None,
+        *,
+        hive: Hive | None = None,
+        name: str = "",
+    ) -> None:
+        self.llm_client, self.config = llm_client, config or EngineConfig()
+        self._hive, self._owned = hive or Hive.open(), hive is None
+        self._kind = f"{ClientAgent.kind}:{name or type(llm_client).__name__}"
+        self._limit = self.config.rate_limit_config.limit()
+        self._introduce()
+        self._reading = Reading()
+        self.monitor = Monitor(self.config.monitor_config, reading=self._reading)
+        self.cost_tracker = CostTracker(self.config.cost_config, reading=self._reading)
+        self._workflows: dict[str, Workflow] = {}
+        self._times: dict[str, int] = {}
+        self._under_way: dict[str, asyncio.Future[None]] = {}
+        self._slots = asyncio.Semaphore(self.config.max_concurrent_workflows)
+        self._opening = asyncio.Lock()
+        self._closed = self._stopped = False
+
+    async def register_workflow(self, workflow: Workflow) -> str:
+        """Accept a workflow; its id. Raises InvalidValue (a ValueError) with all that is wrong."""
+        check(workflow)
+        workflow_id = uuid7()
+        self._workflows[workflow_id] = workflow
+        self.cost_tracker.set_workflow_budget(workflow_id, workflow.cost_budget)
+        return workflow_id
+
+    async def execute_workflow(
+        self, workflow_id: str, inputs: Mapping[str, Any] | None = None
+    ) -> Workflow:
+        """Run it to its end: the workflow, with what came of it.
+
+        ``inputs`` are values for the ``{names}`` of prompts. Raises WorkflowNotFound (a
+        ValueError), Conflict if it is under way. What fails inside is in the workflow, not raised;
+        to cancel this is to cancel the run.
+        """
+        workflow = self._registered(workflow_id)
+        self._may_start(workflow)
+        ended = self._under_way[workflow_id] = asyncio.get_running_loop().create_future()
+        try:
+            async with self._slots:
+                await self._execute(workflow_id, workflow, dict(inputs or {}))
+        finally:
+            del self._under_way[workflow_id]
+            ended.set_result(None)
+        return workflow
+
+    async def execute_multiple_workflows(self, workflow_ids: Sequence[str]) -> list[Workflow]:
+        """Run them side by side, at most ``max_concurrent_workflows`` at once; in their order."""
+        for workflow_id in workflow_ids:
+            self._registered(workflow_id)
+        return list(await asyncio.gather(*map(self.execute_workflow, workflow_ids)))
+
+    def get_workflow_status(self, workflow_id: str) -> dict[str, Any] | None:
+        """How far a workflow is; None if there is none of that id."""
+        workflow = self._workflows.get(workflow_id)
+        if workflow is None:
+            return None
+        return {
+            "workflow_id": workflow_id,
+            "name": workflow.name,
+            "status": workflow.status.value,
+            "total_cost": workflow.total_cost,
+            "cost_budget": workflow.cost_budget,
+            "agents": {agent.name: agent.status.value for agent in workflow.agents},
+            "statistics": workflow.get_statistics(),
+        }
+
+    def get_system_status(self) -> dict[str, Any]:
+        """How everything stands, as far as the journal was read: since the last call's end."""
+        costs = self.cost_tracker.get_statistics()
+        calls = sum(agent.calls for agent in self._reading.metrics.agents.values())
+        return {
+            "monitoring": self.monitor.get_summary(),
+            "rate_limiting": {
+                "total_requests": calls,
+                "total_tokens": costs["total_tokens"],
+                "limits": asdict(self.config.rate_limit_config),
+            },
+            "cost_tracking": costs,
+            "active_workflows": len(self._under_way),
+            "registered_workflows": len(self._workflows),
+        }
+
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Take no more workflows, let those under way end, let go of everything.
+
+        After ``timeout`` seconds what has not ended is cancelled. May be called twice.
+        """
+        self._closed = True
+        if self._under_way:
+            await asyncio.wait(list(self._under_way.values()), timeout=timeout)
+        self._stopped = True
+        for workflow_id in list(self._under_way):
+            await self._cancel(self._run(workflow_id), "the engine is shut down")
+        if self._under_way:
+            await asyncio.wait(list(self._under_way.values()))
+        await self.llm_client.close()
+        if self._owned:
+            await self._hive.close()
+
+    # Inside.
+
+    def _introduce(self) -> None:
+        """Make the hive know who asks this client."""
+        mine, agents = Clients(self.llm_client, self.config.cost_config), self._hive.agents
+        known = agents.kind(self._kind)
+        if known is not None and not mine.same(known):
+            raise Conflict(
+                f"this hive knows another client as {self._kind}",
+                hint="Give the engine a name of its own: OrchestrationEngine(..., name='...').",
+            )
+        if known is None:
+            agents.register_kind(self._kind, mine, priced=True)
+
+    def _registered(self, workflow_id: str) -> Workflow:
+        workflow = self._workflows.get(workflow_id)
+        if workflow is None:
+            raise WorkflowNotFound(f"there is no workflow '{workflow_id}'")
+        return workflow
+
+    def _may_start(self, workflow: Workflow) -> None:
+        if self._closed:
+            raise Conflict("the engine was shut down")
+        if any(self._workflows[one] is workflow for one in self._under_way):
+            raise Conflict(f"workflow '{workflow.name}' is under way", hint="Wait for its end.")
+
+    async def _execute(self, workflow_id: str, workflow: Workflow, inputs: dict[str, Any]) -> None:
+        workflow.reset()
+        if self._stopped:
+            workflow.status = WorkflowStatus.CANCELLED
+            return
+        check(workflow)
+        spec = compiled(workflow, self._kind, self.config.default_retry_policy, self._limit, inputs)
+        async with self._opening:
+            hive = await self._hive
+        self._times[workflow_id] = self._times.get(workflow_id, 0) + 1
+        run = await hive.submit(spec, inputs, run_id=self._run(workflow_id))
+        progress = Progress(workflow)
+        try:
+            await self._follow(run, progress)
+        except asyncio.CancelledError:
+            await self._cancel(run, "nobody waits for it any more")
+            raise
+        finally:
+            progress.ended(await hive.wait(run), _notes(workflow, inputs))
+            await self._reading.catch_up(hive.archive)
+
+    async def _follow(self, run: str, progress: Progress) -> None:
+        async for fact in self._hive.watch(run):
+            progress.told(fact)
+            await self._reading.catch_up(self._hive.archive)
+
+    async def _cancel(self, run: str, reason: str) -> None:
+        try:
+            await self._hive.cancel(run, reason=reason)
+        except RunNotFound:
+            return  # it has ended, or has not begun
+
+    def _run(self, workflow_id: str) -> str:
+        times = self._times.get(workflow_id, 1)
+        return workflow_id if times == 1 else f"{workflow_id}.{times}"
+
+
+def _notes(workflow: Workflow, inputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What is to be said of prompts that have names without a value."""
+    notes: dict[str, dict[str, Any]] = {}
+    for agent in workflow.agents:
+        known = {
+            **inputs,
+            **agent.llm_config.get("inputs", {}),
+            **dict.fromkeys(agent.dependencies),
+        }
+        missing = unfilled(agent.prompt_template, known)
+        if missing:
+            notes[agent.name] = {"unfilled": missing}
+            log("warning", "a prompt names what has no value", agent=agent.name, names=missing)
+    return notes

@@ -1,0 +1,110 @@
+"""What is done about failures: the retry policy of this design, and a handler for other code.
+
+In a workflow the hive retries, by the same policy; the handler answers the same questions for
+programs that call agents themselves. It tries nothing by itself. To add a strategy: see
+`core.policies.retry`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from agenthive.core.policies import retry as house
+from agenthive.core.policies.retry import RetryStrategy
+from agenthive.errors import InvalidValue
+from agenthive.facades.orchestration.agents import Agent, AgentResult
+
+__all__ = ["FailureHandler", "RetryPolicy", "RetryStrategy"]
+
+T = TypeVar("T")
+
+
+class _Called(msgspec.StructMeta):
+    """Takes this design's arguments, and gives the house its own."""
+
+    def __call__(
+        cls,
+        max_retries: int | None = None,
+        strategy: RetryStrategy = RetryStrategy.EXPONENTIAL_BACKOFF,
+        base_delay: float | None = None,
+        max_delay: float = 60.0,
+        exponential_base: float = 2.0,
+        jitter: bool = True,
+        *,
+        max_attempts: int | None = None,
+        initial_delay: float | None = None,
+    ) -> Any:
+        attempts = None if max_retries is None else max_retries + 1
+        most = _one("max_retries + 1 and max_attempts", attempts, max_attempts, 4)
+        first = _one("base_delay and initial_delay", base_delay, initial_delay, 1.0)
+        if not isinstance(most, int) or most < 1:
+            raise InvalidValue(f"max_retries must be a whole number from 0, not {most - 1}")
+        for delay in (first, max_delay, exponential_base):
+            if not (math.isfinite(delay) and delay >= 0):
+                raise InvalidValue(f"a delay must be seconds from 0, not {delay}")
+        return super().__call__(
+            max_attempts=most, strategy=RetryStrategy(strategy), initial_delay=first,
+            max_delay=max_delay, exponential_base=exponential_base, jitter=jitter,
+        )  # fmt: skip
+
+
+def _one(names: str, one: T | None, other: T | None, default: T) -> T:
+    """A value that has two names: under either, or under both if they agree."""
+    given = [value for value in (one, other) if value is not None]
+    if len(given) == 2 and given[0] != given[1]:
+        raise InvalidValue(f"{names} are the same thing, and contradict each other")
+    return given[0] if given else default
+
+
+class RetryPolicy(house.RetryPolicy, frozen=True, kw_only=True, metaclass=_Called):
+    """The house's retry policy as this design writes it. Delays are in seconds.
+
+    ``max_retries`` (3) counts the tries after the first: ``max_attempts`` less one.
+    ``base_delay`` (1.0) is the house's ``initial_delay``. Both names are understood.
+    """
+
+
+class FailureHandler:
+    """Says whether a failed agent is tried again, and whether a workflow has failed.
+
+    ``default_policy`` counts where none is given, else the agent's own ``max_retries``.
+    ``on_failure(agent, result)`` is called with every failure.
+    """
+
+    def __init__(
+        self,
+        default_policy: house.RetryPolicy | None = None,
+        on_failure: Callable[[Agent, AgentResult], object] | None = None,
+    ) -> None:
+        self.default_policy = default_policy
+        self.on_failure = on_failure
+
+    def handle_failure(
+        self, agent: Agent, result: AgentResult, policy: house.RetryPolicy | None = None
+    ) -> bool:
+        """Whether the agent should be tried again."""
+        if self.on_failure is not None:
+            self.on_failure(agent, result)
+        policy = policy or self.default_policy
+        most = agent.max_retries if policy is None else policy.max_retries
+        return result.is_retriable() and result.retry_count < most
+
+    def should_fail_workflow(
+        self,
+        failed_agents: Sequence[object],
+        total_agents: int,
+        allow_partial: bool | None = None,
+        *,
+        allow_partial_completion: bool | None = None,
+    ) -> bool:
+        """Whether so many failures fail the workflow: one is enough, or, if it may be partial, all.
+
+        Partial completion is allowed unless it is said that it is not, under either name.
+        """
+        names = "allow_partial and allow_partial_completion"
+        partial = _one(names, allow_partial, allow_partial_completion, True)
+        return len(failed_agents) >= (max(total_agents, 1) if partial else 1)

@@ -1,0 +1,142 @@
+"""What has happened, in numbers: read from the journal, with the events that a program adds.
+
+One log: an engine's monitor shows what its hive's journal says, and nothing is counted twice. A
+monitor of its own shows what it was told. Seconds, US dollars, per cent. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Any, Final
+
+from agenthive.facades.orchestration.reading import KEPT, Reading, latest, shown
+from agenthive.infra.logs import log
+
+_ENDS: Final = ("completed", "partially_completed", "failed", "cancelled")
+_SUMMED: Final = ("execution_time", "cost", "tokens")
+"""What the data of a program's own ``agent_completed`` adds to."""
+
+
+@dataclass
+class MonitorConfig:
+    """What is collected. ``metrics_interval`` is the seconds between two log lines of figures."""
+
+    enable_metrics: bool = True
+    enable_logging: bool = True
+    metrics_interval: float = 60.0
+
+
+class Monitor:
+    """Events and figures. The log's lines are of the level ``info``."""
+
+    def __init__(
+        self, config: MonitorConfig | None = None, *, reading: Reading | None = None
+    ) -> None:
+        self.config = config or MonitorConfig()
+        self._reading = reading or Reading()
+        self._own: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._counts: Counter[str] = Counter()
+        self._sums = dict.fromkeys(_SUMMED, 0.0)
+        self._began = self._logged = time.monotonic()
+
+    def record_event(
+        self,
+        event_type: str,
+        agent_id: str | None = None,
+        workflow_id: str | None = None,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        """Add an event of one's own. Those named as the journal's are counted like them."""
+        event = shown(event_type, time.time(), agent_id, workflow_id, data or {})
+        self._own.append(event)
+        if self.config.enable_metrics:
+            self._count(event_type, data or {})
+        if self.config.enable_logging:
+            log("info", event_type, agent_id=agent_id, workflow_id=workflow_id, data=data)
+            self._log_figures()
+
+    def get_metrics(self) -> dict[str, Any]:
+        """The figures so far."""
+        uptime = {"uptime_seconds": time.monotonic() - self._began}
+        return uptime | (self._figures() if self.config.enable_metrics else dict(_NOTHING))
+
+    def get_summary(self) -> dict[str, Any]:
+        """The figures by subject, with rates in per cent."""
+        found = self.get_metrics()
+        ended = {end: found[f"workflows_{end}"] for end in _ENDS}
+        over = sum(ended.values())
+        return {
+            "uptime_seconds": found["uptime_seconds"],
+            "workflows": {
+                "started": found["workflows_started"],
+                "running": max(found["workflows_started"] - over, 0),
+                **ended,
+                "success_rate": _rate(ended["completed"], over),
+            },
+            "agents": {
+                "started": found["agents_started"],
+                "completed": found["agents_completed"],
+                "failed": found["agents_failed"],
+                "retries": found["retries"],
+                "success_rate": _rate(
+                    found["agents_completed"], found["agents_completed"] + found["agents_failed"]
+                ),
+                "avg_execution_time": found["avg_execution_time"],
+            },
+            "costs": {"total_cost": found["total_cost"], "total_tokens": found["total_tokens"]},
+        }
+
+    def get_recent_events(
+        self, count: int = 100, event_type: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The last events, oldest first: those of the journal and those of the program."""
+        return latest([*self._reading.events, *self._own], count, event_type)
+
+    def _figures(self) -> dict[str, Any]:
+        metrics, spent, own = self._reading.metrics, self._reading.spent(), self._counts
+        agents = metrics.agents.values()
+        answered = sum(agent.answered for agent in agents) + own["agent_completed"]
+        took = sum(agent.mean_time * agent.answered for agent in agents)
+        ends = {
+            f"workflows_{end}": metrics.runs.get(end, 0) + own[f"workflow_{end}"] for end in _ENDS
+        }
+        tokens = spent.input_tokens + spent.output_tokens + self._sums["tokens"]
+        return {
+            "workflows_started": self._reading.started + own["workflow_started"],
+            **ends,
+            "agents_started": sum(agent.calls for agent in agents) + own["agent_started"],
+            "agents_completed": metrics.tasks_succeeded + own["agent_completed"],
+            "agents_failed": metrics.tasks_failed + own["agent_failed"],
+            "retries": metrics.retries,
+            "avg_execution_time": (took + self._sums["execution_time"]) / max(answered, 1),
+            "total_cost": spent.cost / 1e9 + self._sums["cost"],
+            "total_tokens": int(tokens),
+        }
+
+    def _count(self, event_type: str, data: dict[str, Any]) -> None:
+        self._counts[event_type] += 1
+        if event_type == "agent_completed":
+            for name in _SUMMED:
+                self._sums[name] += data.get(name) or 0
+
+    def _log_figures(self) -> None:
+        now = time.monotonic()
+        if self.config.enable_metrics and now - self._logged >= self.config.metrics_interval:
+            self._logged = now
+            log("info", "metrics", **self.get_metrics())
+
+
+def _rate(part: int, whole: int) -> float:
+    return 100.0 * part / whole if whole else 0.0
+
+
+_NOTHING: Final = dict.fromkeys(
+    [
+        *("workflows_started", *(f"workflows_{end}" for end in _ENDS), "agents_started"),
+        *("agents_completed", "agents_failed", "retries", "total_tokens"),
+        *("avg_execution_time", "total_cost"),
+    ],
+    0,
+)

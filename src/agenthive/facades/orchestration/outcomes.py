@@ -1,0 +1,111 @@
+"""What the journal says of a run, in the words of this design.
+
+While a workflow runs its facts move the statuses; at its end its report is what counts. Reads what
+it is given; asks nobody and decides nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from agenthive.core.money import EXCEEDED
+from agenthive.core.report import RunReport, TaskReport
+from agenthive.core.states import RunStatus, TaskState
+from agenthive.core.values import SECOND, Micros
+from agenthive.facades.orchestration.agents import Agent, AgentResult, AgentStatus
+from agenthive.facades.orchestration.workflows import Workflow, WorkflowStatus
+from agenthive.stores.archive import Fact
+
+_RUNS: Final = {
+    RunStatus.QUEUED: WorkflowStatus.PENDING,
+    RunStatus.COMPLETED: WorkflowStatus.COMPLETED,
+    RunStatus.PARTIALLY_COMPLETED: WorkflowStatus.PARTIALLY_COMPLETED,
+    RunStatus.FAILED: WorkflowStatus.FAILED,
+    RunStatus.CANCELLED: WorkflowStatus.CANCELLED,
+}
+"""All others are still running."""
+_FACTS: Final = {
+    "task.started": AgentStatus.RUNNING,
+    "task.succeeded": AgentStatus.COMPLETED,
+    "task.cancelled": AgentStatus.CANCELLED,
+}
+_TASKS: Final = {
+    TaskState.SUCCEEDED: AgentStatus.COMPLETED,
+    TaskState.FAILED: AgentStatus.FAILED,
+    TaskState.UNKNOWN_OUTCOME: AgentStatus.FAILED,
+    TaskState.SKIPPED: AgentStatus.CANCELLED,
+    TaskState.CANCELLED: AgentStatus.CANCELLED,
+    TaskState.RUNNING: AgentStatus.RUNNING,
+    TaskState.BACKING_OFF: AgentStatus.RUNNING,
+}
+"""All others have not begun."""
+_FAULTS: Final = {
+    EXCEEDED: AgentStatus.BUDGET_EXCEEDED,
+    "rate_limited": AgentStatus.RATE_LIMITED,
+    "overloaded": AgentStatus.RATE_LIMITED,
+}
+"""All others have failed."""
+
+
+class Progress:
+    """How far a workflow is, by the facts of its run."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        self._workflow = workflow
+        self._agents = {agent.name: agent for agent in workflow.agents}
+        self._faults: dict[str, Any] = {}
+
+    def told(self, fact: Fact) -> None:
+        """One fact."""
+        if fact.type == "run.started":
+            self._workflow.status = WorkflowStatus.RUNNING
+        data = msgspec.json.decode(fact.data)
+        agent = self._agents.get(data.get("task"))
+        if agent is None:
+            return
+        if "fault" in data:
+            self._faults[agent.name] = data["fault"]
+            agent.status = self._failed(agent)
+        agent.status = _FACTS.get(fact.type, agent.status)
+
+    def ended(self, report: RunReport, notes: dict[str, dict[str, Any]]) -> None:
+        """What came of it all; ``notes`` by agent go into the results' metadata."""
+        self._workflow.status = _RUNS.get(RunStatus(report.status), WorkflowStatus.RUNNING)
+        for name, agent in self._agents.items():
+            task = report.tasks[name]
+            agent.status = _TASKS.get(TaskState(task.status), AgentStatus.PENDING)
+            if agent.status is AgentStatus.FAILED:
+                agent.status = self._failed(agent)
+            fault = self._faults.get(name) if agent.status is not AgentStatus.COMPLETED else None
+            agent.result = _result(agent, task, fault, notes.get(name, {}))
+
+    def _failed(self, agent: Agent) -> AgentStatus:
+        kind = self._faults.get(agent.name, {}).get("kind", "")
+        return _FAULTS.get(kind, AgentStatus.FAILED)
+
+
+def _result(agent: Agent, task: TaskReport, fault: Any, notes: dict[str, Any]) -> AgentResult:
+    output: Any = None if task.result is msgspec.UNSET else task.result
+    metadata = {"module": agent.module, **notes}
+    if fault is not None:
+        metadata |= {"fault": fault["kind"], "retriable": fault.get("retriable", True)}
+    return AgentResult(
+        agent_id=agent.name,
+        status=agent.status,
+        output=output if isinstance(output, dict | None) else {"content": output},
+        error=None if task.error is msgspec.UNSET else task.error,
+        tokens_used=task.tokens,
+        cost=task.cost_usd,
+        execution_time=((task.ended or 0) - (task.started or 0)) / SECOND,
+        started_at=_time(task.started),
+        completed_at=_time(task.ended),
+        retry_count=max(task.attempts - 1, 0),
+        metadata=metadata,
+    )
+
+
+def _time(at: Micros | None) -> datetime | None:
+    return None if at is None else datetime.fromtimestamp(at / SECOND, UTC)

@@ -1,0 +1,42 @@
+"""Filling in a prompt: ``{name}`` becomes the value of that name, nothing else is changed.
+
+A name is that of an agent this one depends on, or of an input. What has no value stays as it is,
+since braces are common in prompts; so does ``{{name}}``, as ``{name}``. Results that the prompt
+does not name are put below it. What is filled in is never looked at again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from agenthive.agents.questions import text_of
+
+_BRACES: Final = re.compile(r"\{\{([^{}]+)\}\}|\{([^{}]+)\}")
+
+
+def filled(template: str, inputs: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+    """The prompt. ``results`` are those of the agents it depends on."""
+    values = {**inputs, **results}
+    used: set[str] = set()
+
+    def fill(match: re.Match[str]) -> str:
+        escaped, name = match.groups()
+        if escaped is not None:
+            plain = escaped in values or escaped.isidentifier()
+            return f"{{{escaped}}}" if plain else match[0]
+        if name not in values:
+            return match[0]
+        used.add(name)
+        return text_of(values[name])
+
+    text = _BRACES.sub(fill, template)
+    rest = [(name, value) for name, value in results.items() if name not in used]
+    return "\n\n".join([text, *(f"# Result of {name}\n{text_of(value)}" for name, value in rest)])
+
+
+def unfilled(template: str, known: Mapping[str, Any]) -> list[str]:
+    """The names in a prompt that have no value."""
+    found = [match[2] for match in _BRACES.finditer(template) if match[2] is not None]
+    return list(dict.fromkeys(n for n in found if n.isidentifier() and n not in known))

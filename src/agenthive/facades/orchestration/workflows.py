@@ -1,0 +1,98 @@
+"""A workflow of this design: its agents, and how far they are.
+
+Values only, filled in from the journal while it runs. What it costs is what its agents did: there
+is no second sum to keep.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from agenthive.facades.orchestration.agents import Agent, AgentResult, AgentStatus
+
+
+class WorkflowStatus(StrEnum):
+    """Where a workflow stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    PARTIALLY_COMPLETED = "partially_completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass
+class Workflow:
+    """Agents with dependencies. ``cost_budget`` is US dollars, ``timeout`` seconds for all of it.
+
+    The budget holds: a call whose worst case does not fit into what is left is not made. Without
+    ``allow_partial_completion`` the first failure stops it.
+    """
+
+    name: str
+    description: str
+    agents: list[Agent]
+    max_parallel_agents: int = 10
+    cost_budget: float = 100.0
+    timeout: float = 3600.0
+    allow_partial_completion: bool = True
+    status: WorkflowStatus = field(default=WorkflowStatus.PENDING, init=False)
+
+    @property
+    def total_cost(self) -> float:
+        """What its agents have cost so far, in US dollars."""
+        return round(math.fsum(result.cost for result in self._results()), 9)
+
+    def get_agent_by_name(self, name: str) -> Agent | None:
+        """The agent of that name."""
+        return next((agent for agent in self.agents if agent.name == name), None)
+
+    def get_ready_agents(self) -> list[Agent]:
+        """The agents that nothing has been done of, and all of what they depend on."""
+        done = {agent.name for agent in self.agents if agent.status is AgentStatus.COMPLETED}
+        pending = [agent for agent in self.agents if agent.status is AgentStatus.PENDING]
+        return [agent for agent in pending if agent.can_execute(done)]
+
+    def get_statistics(self) -> dict[str, Any]:
+        """How many agents stand where, and what they used. The success rate is in per cent."""
+        counts = Counter(agent.status for agent in self.agents)
+        results = self._results()
+        ended = len(self.agents) - counts[AgentStatus.PENDING] - counts[AgentStatus.RUNNING]
+        done = counts[AgentStatus.COMPLETED]
+        return {
+            "total_agents": len(self.agents),
+            **{status.value: counts[status] for status in AgentStatus},
+            "success_rate": 100.0 * done / ended if ended else 0.0,
+            "total_cost": self.total_cost,
+            "total_tokens": sum(result.tokens_used for result in results),
+            "total_retries": sum(result.retry_count for result in results),
+            "execution_time": math.fsum(result.execution_time for result in results),
+        }
+
+    def reset(self) -> None:
+        """Forget what came of it and of its agents: it may be executed again."""
+        self.status = WorkflowStatus.PENDING
+        for agent in self.agents:
+            agent.reset()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its fields as JSON has them."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "agents": [agent.to_dict() for agent in self.agents],
+            "max_parallel_agents": self.max_parallel_agents,
+            "cost_budget": self.cost_budget,
+            "timeout": self.timeout,
+            "allow_partial_completion": self.allow_partial_completion,
+            "status": self.status.value,
+            "total_cost": self.total_cost,
+        }
+
+    def _results(self) -> list[AgentResult]:
+        return [agent.result for agent in self.agents if agent.result is not None]
