@@ -1,0 +1,1 @@
+"""The document's import path; the names live in agenthive.facades."""
