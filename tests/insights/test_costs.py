@@ -95,6 +95,17 @@ def test_a_run_is_told_with_the_runs_below_it() -> None:
     assert folded("run").rows("nobody") == []
 
 
+def test_sums_can_be_asked_for_while_calls_are_under_way() -> None:
+    """What is held is told as long as it is, and what is booked for a silent call afterwards."""
+    costs = Costs("run")
+    intent = ev.TaskStarted(at=0, task="a", attempt=1, agent="one", key="k", hold=50)
+    costs.take([record("r", submitted("r", "flow"), intent)])
+    for _ in range(2):
+        assert total(costs.rows()) == Spent(held=50)
+    costs.take([record("r", ev.TaskSucceeded(at=1, task="a", attempt=1))])
+    assert total(costs.rows()) == Spent(assumed=50)
+
+
 def test_days_are_those_of_the_calls() -> None:
     assert total(folded("run", since="1970-01-02").rows()).cost == 124
     assert total(folded("run", until="1970-01-01").rows()).cost == 4

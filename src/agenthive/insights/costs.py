@@ -102,11 +102,14 @@ class Costs:
 
         A key is one name; of a task it is the run and the task.
         """
-        self._sum_held()
         found: dict[Key, Spent] = {}
-        for one in self._sums if run is None else self._tree(run):
+        for one in self._sums.keys() | self._calls if run is None else self._tree(run):
             for key, spent in self._sums.get(one, {}).items():
                 found.setdefault(key, Spent()).merge(spent)
+            for (task, _), call in self._calls.get(one, {}).items():
+                held = None if call.hold is None else self._key(one, task, call, "")
+                if call.hold is not None and held is not None:
+                    found.setdefault(held, Spent()).held += call.hold.amount
         return sorted(found.items(), key=lambda row: (-row[1].cost, -row[1].calls, row[0]))
 
     def _tree(self, root: str) -> list[str]:
@@ -167,13 +170,6 @@ class Costs:
                     self._row_of(about.run, task, call, "").assumed += call.hold.amount
                     call.hold = None
 
-    def _sum_held(self) -> None:
-        for run, calls in self._calls.items():
-            for (task, _), call in calls.items():
-                if call.hold is not None:
-                    self._row_of(run, task, call, "").held += call.hold.amount
-                    call.hold = None
-
     def _call(self, run: str, about: _About) -> _Call:
         known = self._calls.get(run, {}).get((about.task, about.attempt))
         return _Call("?", about.at) if known is None else known
@@ -186,9 +182,14 @@ class Costs:
 
     def _row_of(self, run: str, task: str, call: _Call, model: str) -> Spent:
         """Where a call is summed; nowhere if its day is not looked at."""
+        key = self._key(run, task, call, model)
+        return Spent() if key is None else self._sums.setdefault(run, {}).setdefault(key, Spent())
+
+    def _key(self, run: str, task: str, call: _Call, model: str) -> Key | None:
+        """The name of the row a call belongs to; None if its day is not looked at."""
         day = datetime.fromtimestamp(call.at // SECOND, UTC).date().isoformat()
         if not self._since <= day <= self._until:
-            return Spent()
+            return None
         keys: dict[str, Key] = {
             "run": (run,),
             "workflow": (self._names.get(run, "?"),),
@@ -197,7 +198,7 @@ class Costs:
             "model": (model or "?",),
             "day": (day,),
         }
-        return self._sums.setdefault(run, {}).setdefault(keys[self._by], Spent())
+        return keys[self._by]
 
 
 def total(rows: Iterable[tuple[Key, Spent]]) -> Spent:
