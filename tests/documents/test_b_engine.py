@@ -60,6 +60,7 @@ WRONG: dict[str, tuple[Workflow, str]] = {
     "no model": (workflow(agent(llm_config={"model": ""})), "model: must name a model"),
     "tokens": (workflow(agent(llm_config={"max_tokens": 0})), "max_tokens: must be"),
     "taken": (workflow(agent(llm_config={"prompt": "x"})), "cannot be said here"),
+    "costly": (workflow(agent(llm_config={"n": 2})), "max_tokens bounds what a call costs"),
     "no JSON": (workflow(agent(llm_config={"stop": object()})), "must be JSON"),
 }
 
@@ -343,6 +344,12 @@ async def test_b22_shutdown_of_an_engine_that_did_nothing() -> None:
     await engine().shutdown()
 
 
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True])
+async def test_b23_what_lets_nothing_run_is_refused(wrong: int) -> None:
+    with pytest.raises(ValueError, match="max_concurrent_workflows"):
+        engine(max_concurrent_workflows=wrong)
+
+
 async def test_b23_the_rate_limit_counts_in_the_hive() -> None:
     """One at once, as the config says, though ten could."""
     client = FakeClient(delay=0.02)
@@ -382,6 +389,20 @@ async def test_a_hive_that_is_given_keeps_the_runs(tmp_path: Path) -> None:
         assert (report.status, report.cost_usd) == ("completed", done.total_cost)
         assert report.results["a"]["content"] == "done: do a"  # type: ignore[index,call-overload]
         assert await hive.archive.verify() > 0
+
+
+async def test_b21_engines_of_one_hive_tell_of_their_own_runs() -> None:
+    async with Hive.open() as hive:
+        first, second = engine(hive=hive, name="1"), engine(hive=hive, name="2")
+        for one in (first, first, second):
+            await one.execute_workflow(await one.register_workflow(workflow(agent())))
+        told = [one.get_system_status() for one in (first, second)]
+    assert [one["cost_tracking"]["total_cost"] for one in told] == [0.012, 0.006]
+    assert [one["monitoring"]["workflows"]["completed"] for one in told] == [2, 1]
+    assert [len(one.monitor.get_recent_events()) > 4 for one in (first, second)] == [True, True]
+    assert {event["workflow_id"] for event in second.monitor.get_recent_events()} == set(
+        second._workflows
+    )
 
 
 class Hanging(FakeClient):

@@ -217,6 +217,11 @@ class Archive:
                 if seq > after:
                     yield _fact(run, seq, event)
 
+    async def latest(self) -> int:
+        """A position that all that is committed from now on comes after."""
+        record = await self._store.last(ev.HIVE)
+        return 0 if record is None else record.pos
+
     async def pages(self, pos: int = 0) -> AsyncIterator[Sequence[Record]]:
         """All records after ``pos`` in the order they were committed, some at a time.
 

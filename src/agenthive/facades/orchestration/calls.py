@@ -124,7 +124,8 @@ def question(call: Call) -> dict[str, Any]:
 def _body(asked: dict[str, Any]) -> dict[str, Any]:
     """About the request that a client will make of it."""
     prompt = {"role": "user", "content": asked["prompt"]}
-    return {**asked, "prompt": "", "messages": [prompt]}
+    form = asked.get("response_format") or asked.get("output_schema")
+    return {**asked, "prompt": "", "messages": [prompt], "response_format": form}
 
 
 def _told(error: Exception) -> Reply:

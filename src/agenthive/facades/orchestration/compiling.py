@@ -36,7 +36,9 @@ COMPLETE: Final = "complete"
 TEMPERATURE: Final = 0.7
 MAX_TOKENS: Final = 1000
 """What is asked for where ``llm_config`` says nothing."""
-_TAKEN: Final = ("prompt", "tools", "shared")
+_TAKEN: Final = ("prompt", "messages", "tools", "shared")
+_COSTLY: Final = ("max_completion_tokens", "max_output_tokens", "n", "best_of")
+"""With these an answer would cost more than ``max_tokens`` says."""
 _Range = tuple[float, float, bool]
 _WORKFLOW: Final[dict[str, _Range]] = {
     "max_parallel_agents": (1, 10_000, True),
@@ -184,6 +186,9 @@ def _asked(agent: Agent) -> Iterator[tuple[str, str]]:
     for name in _TAKEN:
         if name in config:
             yield f"llm_config.{name}", "cannot be said here"
+    for name in _COSTLY:
+        if name in config:
+            yield f"llm_config.{name}", "cannot be said: max_tokens bounds what a call costs"
     try:
         msgspec.json.encode([config, agent.tools])
     except (TypeError, ValueError, msgspec.MsgspecError) as error:

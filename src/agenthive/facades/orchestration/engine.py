@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from agenthive.core.policies import retry
-from agenthive.errors import Conflict, RunNotFound, WorkflowNotFound
+from agenthive.errors import Conflict, InvalidValue, RunNotFound, WorkflowNotFound
 from agenthive.facades.orchestration.calls import ClientAgent, Clients
 from agenthive.facades.orchestration.clients import LLMClient
 from agenthive.facades.orchestration.compiling import check, compiled
@@ -58,7 +58,7 @@ class OrchestrationEngine:
         name: str = "",
     ) -> None:
         self.llm_client, self.config = llm_client, config or EngineConfig()
-        self._hive, self._owned = hive or Hive.open(), hive is None
+        self._hive, self._owned = Hive.open() if hive is None else hive, hive is None
         self._kind = f"{ClientAgent.kind}:{name or type(llm_client).__name__}"
         self._limit = self.config.rate_limit_config.limit()
         self._introduce()
@@ -68,7 +68,7 @@ class OrchestrationEngine:
         self._workflows: dict[str, Workflow] = {}
         self._times: dict[str, int] = {}
         self._under_way: dict[str, asyncio.Future[None]] = {}
-        self._slots = asyncio.Semaphore(self.config.max_concurrent_workflows)
+        self._slots = asyncio.Semaphore(self._most())
         self._opening = asyncio.Lock()
         self._closed = self._stopped = False
 
@@ -122,7 +122,7 @@ class OrchestrationEngine:
         }
 
     def get_system_status(self) -> dict[str, Any]:
-        """How everything stands, as far as the journal was read: since the last call's end."""
+        """How this engine's runs stand, as far as the journal was read: to the last fact."""
         costs = self.cost_tracker.get_statistics()
         calls = sum(agent.calls for agent in self._reading.metrics.agents.values())
         return {
@@ -155,6 +155,14 @@ class OrchestrationEngine:
             await self._hive.close()
 
     # Inside.
+
+    def _most(self) -> int:
+        most = self.config.max_concurrent_workflows
+        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+            raise InvalidValue(
+                f"max_concurrent_workflows must be a whole number from 1, not {most!r}"
+            )
+        return most
 
     def _introduce(self) -> None:
         """Make the hive know who asks this client."""
@@ -190,6 +198,7 @@ class OrchestrationEngine:
         async with self._opening:
             hive = await self._hive
         self._times[workflow_id] = self._times.get(workflow_id, 0) + 1
+        await self._reading.begin(self._run(workflow_id), hive.archive)
         run = await hive.submit(spec, inputs, run_id=self._run(workflow_id))
         progress = Progress(workflow)
         try:

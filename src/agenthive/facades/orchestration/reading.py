@@ -1,7 +1,7 @@
-"""The journal of a hive, as far as it was read: what the cost tracker and the monitor show.
+"""The journal of some runs, as far as it was read: what the cost tracker and the monitor show.
 
 A cursor and the sums of `insights` up to it, since these are asked without waiting. Holds nothing
-that was not read; one that reads no journal stays at nothing.
+that was not read; one that reads no journal stays at nothing. Other runs of the hive are passed by.
 """
 
 from __future__ import annotations
@@ -61,15 +61,22 @@ class Reading:
         self.started = 0
         self._fold = Fold()
         self._costs = {by: Costs(by) for by in ("run", "agent", "model")}
-        self._pos = 0
+        self._runs: set[str] = set()
+        self._pos: int | None = None
         self._busy = asyncio.Lock()
+
+    async def begin(self, run: str, archive: Archive) -> None:
+        """Read this run too, which has not begun."""
+        self._runs.add(run)
+        if self._pos is None:
+            self._pos = await archive.latest()
 
     async def catch_up(self, archive: Archive) -> None:
         """Read what has been committed since."""
         async with self._busy:
-            async for page in archive.pages(self._pos):
+            async for page in archive.pages(self._pos or 0):
                 self._pos = page[-1].pos
-                self._take(page)
+                self._take([own for record in page if (own := self._own(record)) is not None])
 
     @property
     def metrics(self) -> Metrics:
@@ -86,6 +93,14 @@ class Reading:
         for key, spent in self._costs[by].rows():
             found[workflow_of(key[0]) if by == "run" else key[0]] += spent.cost
         return found
+
+    def _own(self, record: Record) -> Record | None:
+        """What a record says of these runs."""
+        if record.stream != ev.HIVE:
+            return record if record.stream in self._runs else None
+        about = ev.decode_hive(record.payload)
+        own = [event for event in about if getattr(event, "run", None) in self._runs]
+        return msgspec.structs.replace(record, payload=ev.encode(own)) if own else None
 
     def _take(self, page: Sequence[Record]) -> None:
         self._fold.take(page)
