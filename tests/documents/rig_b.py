@@ -135,6 +135,11 @@ class Timeline:
         heapq.heappush(self._due, (at, self._number, alarm))
         return alarm
 
+    @property
+    def armed(self) -> int:
+        """The timers that are set."""
+        return sum(alarm.armed for _, _, alarm in self._due)
+
     async def advance(self, seconds: float) -> None:
         end = self.now + round(seconds * SECOND)
         await settle()
@@ -150,6 +155,10 @@ class Alarm:
 
     def __init__(self, act: Callable[[], None]) -> None:
         self._act: Callable[[], None] | None = act
+
+    @property
+    def armed(self) -> bool:
+        return self._act is not None
 
     def cancel(self) -> None:
         self._act = None

@@ -213,15 +213,23 @@ async def test_b16_what_a_client_of_ones_own_raises() -> None:
         assert result.error
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [None, {"content": "a map"}, LLMResponse("x", "gpt-4", -5, 2), LLMResponse("x", "m", None, 1)],  # type: ignore[arg-type]
-    ids=["nothing", "a map", "negative", "no count"],
-)
-async def test_b16_what_is_no_proper_answer_takes_nothing_back(wrong: Any) -> None:
-    one = engine(FakeClient(lambda prompt: wrong))
+WRONG: dict[str, Any] = {
+    "nothing": None,
+    "a map": {"content": "x"},
+    "negative": LLMResponse("x", "gpt-4", -5, 2),
+    "no count": LLMResponse("x", "gpt-4", None, 1),  # type: ignore[arg-type]
+    "half": LLMResponse("x", "gpt-4", 0.5, 1),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+async def test_b16_what_is_no_proper_answer_takes_nothing_back(what: str) -> None:
+    """What was held counts as spent, whether there is an answer or not."""
+    one = engine(FakeClient(lambda prompt: WRONG[what]))
     flow = workflow(agent(max_retries=0), cost_budget=1.0)
     await one.execute_workflow(await one.register_workflow(flow))
+    answered = isinstance(WRONG[what], LLMResponse)
+    assert flow.status is (WorkflowStatus.COMPLETED if answered else WorkflowStatus.FAILED)
     costs = one.cost_tracker.get_statistics()
     assert costs["total_cost"] == 0
     assert 0 < costs["assumed_cost"] < 1

@@ -101,7 +101,7 @@ async def test_b18_dependencies_are_done_first_and_their_results_handed_on() -> 
     client = FakeClient(lambda prompt: f"<{prompt}>")
     flow = workflow(
         agent("c", "Last: {b}", dependencies=["b", "a"]),
-        agent("b", "Then {a} and {a}", dependencies=["a"]),
+        agent("b", "Then {a} and {a}", dependencies=["a"], llm_config={"inputs": {"a": "?"}}),
         agent("a", "First"),
     )
     await executed(client, flow)
@@ -394,7 +394,7 @@ async def test_a_hive_that_is_given_keeps_the_runs(tmp_path: Path) -> None:
 async def test_b21_engines_of_one_hive_tell_of_their_own_runs() -> None:
     async with Hive.open() as hive:
         first, second = engine(hive=hive, name="1"), engine(hive=hive, name="2")
-        for one in (first, first, second):
+        for one in (first, second, first):
             await one.execute_workflow(await one.register_workflow(workflow(agent())))
         told = [one.get_system_status() for one in (first, second)]
     assert [one["cost_tracking"]["total_cost"] for one in told] == [0.012, 0.006]

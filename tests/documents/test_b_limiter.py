@@ -165,16 +165,45 @@ async def test_b25_cancelled_in_the_turn_in_which_it_was_let_through() -> None:
     time = Timeline()
     one = limiter(time, concurrent_requests=1, tokens_per_minute=1000)
     await one.acquire(1)
+    await time.advance(60)
     crowd = Crowd(one)
     unlucky, next_one = crowd.join("unlucky", 900), crowd.join("next", 900)
     await settle()
     one.release()  # lets the first through, which has had no turn yet
     unlucky.cancel()
-    await time.advance(60)
-    assert crowd.passed == ["next"]
+    await settle()
+    assert crowd.passed == ["next"], "what the first took is free again"
     one.release()
     assert one.get_statistics()["concurrent_requests"] == 0
     await next_one
+
+
+async def test_b25_the_next_is_served_in_the_turn_in_which_the_head_gives_up() -> None:
+    time = Timeline()
+    one = limiter(time, concurrent_requests=1)
+    await one.acquire(1)
+    crowd = Crowd(one)
+    head, patient, last = crowd.join("head"), crowd.join("patient"), crowd.join("last")
+    await settle()
+    head.cancel()
+    one.release()
+    await settle()
+    assert crowd.passed == ["patient"]
+    assert one.get_statistics()["waiting"] == 1
+    one.release()
+    await asyncio.gather(patient, last)
+
+
+async def test_b25_one_timer_is_enough_for_all_who_wait() -> None:
+    time = Timeline()
+    crowd = Crowd(limiter(time, requests_per_minute=1))
+    tasks = [crowd.join(number) for number in range(20)]
+    await settle()
+    assert time.armed == 1
+    for task in tasks:
+        task.cancel()
+    await settle()
+    assert time.armed == 0
 
 
 async def test_b25_the_head_of_the_line_gives_up() -> None:

@@ -110,7 +110,6 @@ def _task(agent: Agent, retry: RetryPolicy, shares: bool) -> TaskSpec:
         description=agent.description,
         parameters=parameters | ({"shared": "{{ inputs }}"} if shares else {}),
         depends_on=tuple(dict.fromkeys(agent.dependencies)),
-        timeout=agent.timeout,
         retry=_retry(agent, retry),
         priority=agent.priority,
         cost_limit=nano(agent.cost_limit),
