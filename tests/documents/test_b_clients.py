@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agenthive.errors import AgentHiveError, APIError
+from agenthive.errors import AgentHiveError, AgentUnavailable, APIError
 from agenthive.facades.orchestration import (
     AgentStatus,
     AnthropicClient,
@@ -129,7 +129,7 @@ async def test_b39_without_a_key_and_without_a_server() -> None:
     with pytest.raises(APIError, match="has no key"):
         await OpenAIClient("").complete("Hi", "gpt-4")
     client = OpenAIClient(KEY, base_url="http://127.0.0.1:9")
-    with pytest.raises(APIError, match=r"127\.0\.0\.1:9"):
+    with pytest.raises(AgentUnavailable, match=r"127\.0\.0\.1:9"):
         await client.complete("Hi", "gpt-4")
     await client.close()
 
@@ -137,7 +137,7 @@ async def test_b39_without_a_key_and_without_a_server() -> None:
 async def test_b39_a_server_that_never_answers(wire: Wire) -> None:
     wire.hang()
     client = OpenAIClient(KEY, base_url=wire.url, timeout=0.2)
-    with pytest.raises(APIError, match=r"no answer in 0\.2 s"):
+    with pytest.raises(AgentUnavailable, match=r"no answer in 0\.2 s"):
         await client.complete("Hi", "gpt-4")
     await client.close()
 

@@ -17,7 +17,7 @@ from agenthive.agents.worst import most_input
 from agenthive.core.ports import Call, Headroom, Reply, Usage
 from agenthive.core.spec import AgentSpec
 from agenthive.core.values import JSONObject, NanoUSD
-from agenthive.facades.orchestration.clients import CALL, LLMClient, LLMResponse, Refusal
+from agenthive.facades.orchestration.clients import CALL, LLMClient, LLMResponse, NoAnswer
 from agenthive.facades.orchestration.costs import ANYWHERE, CostConfig
 from agenthive.facades.orchestration.prompts import filled
 
@@ -130,7 +130,7 @@ def _body(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _told(error: Exception) -> Reply:
     """What an exception out of a client means; those of vendors' packages name an HTTP status."""
-    if isinstance(error, Refusal):
+    if isinstance(error, NoAnswer):
         return error.reply
     status, response = getattr(error, "status_code", None), getattr(error, "response", None)
     if isinstance(status, int) and status >= 400:

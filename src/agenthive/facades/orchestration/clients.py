@@ -11,7 +11,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -20,12 +20,15 @@ from agenthive.agents.models import HOMES, ModelAgent
 from agenthive.agents.questions import CHAT
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec
-from agenthive.errors import APIError
+from agenthive.errors import AgentError, AgentUnavailable, APIError
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
 
 CALL: ContextVar[Call | None] = ContextVar("agenthive-llm-call", default=None)
 """The call of a run that a client is asked for; None outside runs."""
+
+
+_SILENT: Final = ("connection", "timeout")
 
 
 @dataclass
@@ -41,12 +44,20 @@ class LLMResponse:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-class Refusal(APIError):
-    """A model gave no answer; ``reply`` is what it gave instead, as a run takes it."""
+class NoAnswer(AgentError):
+    """A model gave no answer; ``reply`` is what came instead, as a run takes it."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.fault.message if reply.fault is not None else "")
         self.reply = reply
+
+
+class Refusal(NoAnswer, APIError):
+    """The server of a model refused the call, or broke."""
+
+
+class Silence(NoAnswer, AgentUnavailable):
+    """Nobody answered."""
 
 
 class LLMClient(ABC):
@@ -111,7 +122,7 @@ class _VendorClient(LLMClient):
         tools: list[dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> LLMResponse:
-        """Answer a prompt. Raises APIError if there is no answer."""
+        """Answer a prompt. Raises APIError, or AgentUnavailable if nobody answers."""
         messages = [{"role": "user", "content": prompt}]
         return await self.complete_with_tools(
             messages, model, tools or [], temperature, max_tokens, **kwargs
@@ -126,14 +137,14 @@ class _VendorClient(LLMClient):
         max_tokens: int = 1000,
         **kwargs: Any,
     ) -> LLMResponse:
-        """Answer a conversation. ``kwargs`` go to the vendor. Raises APIError."""
+        """Answer a conversation. ``kwargs`` go to the vendor. Raises as `complete` does."""
         asked = {
             **kwargs, "messages": messages, "model": model, "tools": tools or None,
             "temperature": temperature, "max_tokens": max_tokens,
         }  # fmt: skip
         reply = await self._ask({key: value for key, value in asked.items() if value is not None})
         if reply.fault is not None:
-            raise Refusal(reply)
+            raise Silence(reply) if reply.fault.kind in _SILENT else Refusal(reply)
         return _response(reply, model)
 
     async def close(self) -> None:
