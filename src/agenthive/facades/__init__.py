@@ -34,6 +34,9 @@ if _typing.TYPE_CHECKING:
         OrchestrationEngine,
         RateLimitConfig,
         RateLimiter,
+        RetryPolicy,
+        RetryStrategy,
+        Workflow,
     )
 
 __all__ = [
@@ -54,6 +57,9 @@ __all__ = [
     "OrchestrationEngine",
     "RateLimitConfig",
     "RateLimiter",
+    "RetryPolicy",
+    "RetryStrategy",
+    "Workflow",
 ]
 
 _WHERE = dict.fromkeys(__all__, "orchestration") | {"LeadAgent": "lead_agent"}
