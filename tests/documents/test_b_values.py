@@ -136,6 +136,8 @@ def test_b11_get_ready_agents() -> None:
     assert flow.get_ready_agents() == [first, third]
     first.status = AgentStatus.COMPLETED
     assert flow.get_ready_agents() == [second, third]
+    third.priority = 6
+    assert flow.get_ready_agents() == [third, second]
     second.status = third.status = AgentStatus.FAILED
     assert flow.get_ready_agents() == []
 

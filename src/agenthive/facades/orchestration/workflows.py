@@ -53,10 +53,11 @@ class Workflow:
         return next((agent for agent in self.agents if agent.name == name), None)
 
     def get_ready_agents(self) -> list[Agent]:
-        """The agents that nothing has been done of, and all of what they depend on."""
+        """The agents that have not begun, and could: the urgent ones first."""
         done = {agent.name for agent in self.agents if agent.status is AgentStatus.COMPLETED}
         pending = [agent for agent in self.agents if agent.status is AgentStatus.PENDING]
-        return [agent for agent in pending if agent.can_execute(done)]
+        ready = [agent for agent in pending if agent.can_execute(done)]
+        return sorted(ready, key=lambda agent: -agent.priority)
 
     def get_statistics(self) -> dict[str, Any]:
         """How many agents stand where, and what they used. The success rate is in per cent."""
