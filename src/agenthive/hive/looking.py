@@ -12,6 +12,7 @@ from agenthive.errors import (
     StoreFailed,
 )
 from agenthive.hive.opened import Opened
+from agenthive.runtimes.listeners import Piece
 from agenthive.stores.archive import Archive, Fact
 
 
@@ -59,6 +60,18 @@ class Looking(Opened):
             if self._live.failed is not None:
                 raise self._live.failed
             await commit.wait()
+
+    async def listen(self, run: str) -> AsyncIterator[Piece]:
+        """The answers of models as they come in, from tasks with ``stream: true``.
+
+        From now on, until the run ends or needs somebody. What is passed on is not recorded: the
+        journal has each answer as a whole.
+        """
+        live = self._driver.runs.get(run)
+        if live is None or live.parked:
+            return
+        async for piece in self._live.listeners.listen(run, self._live.ended(run)):
+            yield piece
 
     @property
     def idle(self) -> bool:

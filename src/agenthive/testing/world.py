@@ -75,7 +75,9 @@ def parts_of(
         for one in node.patterns():
             key = above + one.key
             seconds = task.estimated_duration if one.key == task.name else None
-            found[key] = _part(one, seconds, fit, examples.get(key, Example()))
+            # Nobody asks for tools here, and nobody else goes on.
+            if key not in found:
+                found[key] = _part(one, seconds, fit, examples.get(key, Example()))
         if task.workflow is not None:
             found |= parts_of(Graph(task.workflow), fit, examples, f"{above}{task.name}/")
     return found
