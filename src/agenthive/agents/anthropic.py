@@ -47,7 +47,7 @@ class AnthropicAgent(ChatAgent):
     home: ClassVar[str] = "anthropic.com"
     key_name: ClassVar[str] = "ANTHROPIC_API_KEY"
     omit: ClassVar[Any] = anthropic.omit
-    stream: ClassVar[Any] = anthropic.AsyncStream
+    stream: ClassVar[Any] = anthropic.AsyncStream[object]
 
     def open(self, http: httpx2.AsyncClient) -> Client:
         """Anthropic's client."""

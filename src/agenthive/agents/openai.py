@@ -53,7 +53,7 @@ class OpenAIAgent(ChatAgent):
     home: ClassVar[str] = "openai.com"
     key_name: ClassVar[str] = "OPENAI_API_KEY"
     omit: ClassVar[Any] = openai.omit
-    stream: ClassVar[Any] = openai.AsyncStream
+    stream: ClassVar[Any] = openai.AsyncStream[object]
     streaming: ClassVar[dict[str, Any]] = {
         "stream": True, "stream_options": {"include_usage": True},
     }  # fmt: skip

@@ -64,14 +64,21 @@ class Looking(Opened):
     async def listen(self, run: str) -> AsyncIterator[Piece]:
         """The answers of models as they come in, from tasks with ``stream: true``.
 
-        From now on, until the run ends or needs somebody. What is passed on is not recorded: the
-        journal has each answer as a whole.
+        From now on, until the run ends or needs somebody; begin before the run to miss nothing.
+        What is passed on is not recorded: the journal has each answer as a whole.
         """
-        live = self._driver.runs.get(run)
-        if live is None or live.parked:
-            return
-        async for piece in self._live.listeners.listen(run, self._live.ended(run)):
-            yield piece
+        live, pieces = self._driver.runs.get(run), self._live.listeners.join(run)
+        ended = self._live.ended(run)
+        ended.add_done_callback(lambda _: pieces.close())
+        try:
+            known = live is None and await self._reader.last(run)
+            began = ended.done() or run in self._driver.runs
+            if (known and not began) or (live is not None and live.parked):
+                return  # it has ended before, or needs somebody
+            async for piece in pieces:
+                yield piece
+        finally:
+            self._live.listeners.leave(run, pieces)
 
     @property
     def idle(self) -> bool:

@@ -7,12 +7,10 @@ first. What counts is the answer in the journal.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
 from typing import Final
 
 import msgspec
-
-from agenthive.core.states import RunStatus
 
 MOST: Final = 10_000
 """Pieces that are kept for a listener that is slow."""
@@ -26,29 +24,55 @@ class Piece(msgspec.Struct, frozen=True):
     text: str
 
 
-class Listeners:
-    """Queues of pieces, by run."""
+class Pieces:
+    """What one listener has still to hear; ends once it is closed and empty."""
 
     def __init__(self) -> None:
-        self._queues: dict[str, list[asyncio.Queue[Piece | None]]] = {}
+        self._kept: deque[Piece] = deque(maxlen=MOST)
+        self._more = asyncio.Event()
+        self._closed = False
+
+    def put(self, piece: Piece) -> None:
+        """Another one has come in."""
+        self._kept.append(piece)
+        self._more.set()
+
+    def close(self) -> None:
+        """No other one comes."""
+        self._closed = True
+        self._more.set()
+
+    def __aiter__(self) -> Pieces:
+        return self
+
+    async def __anext__(self) -> Piece:
+        while not self._kept:
+            if self._closed:
+                raise StopAsyncIteration
+            self._more.clear()
+            await self._more.wait()
+        return self._kept.popleft()
+
+
+class Listeners:
+    """Those who listen, by run."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[str, list[Pieces]] = {}
+
+    def join(self, run: str) -> Pieces:
+        """The pieces of a run from now on, until `leave`."""
+        pieces = Pieces()
+        self._pieces.setdefault(run, []).append(pieces)
+        return pieces
+
+    def leave(self, run: str, pieces: Pieces) -> None:
+        """Somebody listens no longer."""
+        self._pieces[run].remove(pieces)
+        if not self._pieces[run]:
+            del self._pieces[run]
 
     def tell(self, run: str, piece: Piece) -> None:
         """Pass a piece on to whoever listens to its run."""
-        for queue in self._queues.get(run, ()):
-            if queue.qsize() >= MOST:
-                queue.get_nowait()
-            queue.put_nowait(piece)
-
-    async def listen(self, run: str, ended: asyncio.Future[RunStatus]) -> AsyncIterator[Piece]:
-        """The pieces of a run from now on, until ``ended``."""
-        queue: asyncio.Queue[Piece | None] = asyncio.Queue(MOST + 1)
-        self._queues.setdefault(run, []).append(queue)
-        # There is always room for this one.
-        ended.add_done_callback(lambda _: queue.put_nowait(None))
-        try:
-            while (piece := await queue.get()) is not None:
-                yield piece
-        finally:
-            self._queues[run].remove(queue)
-            if not self._queues[run]:
-                del self._queues[run]
+        for pieces in self._pieces.get(run, ()):
+            pieces.put(piece)
