@@ -177,9 +177,12 @@ class Calls:
                 return known
         if perform.heartbeat is not None:
             self._listen(key, call, perform.heartbeat / SECOND)
-        if perform.streams:
-            HEARER.set(self._hearer(key))
-        reply = await self._agent(perform.agent).perform(perform.call)
+        # Calls that do not wait share a context: what the next one says is not this one's.
+        hearer = HEARER.set(self._hearer(key) if perform.streams else None)
+        try:
+            reply = await self._agent(perform.agent).perform(perform.call)
+        finally:
+            HEARER.reset(hearer)
         return conforming(reply, perform.call) if perform.checked else reply
 
     def _hearer(self, key: CallId) -> Callable[[str], None]:

@@ -1,4 +1,4 @@
-"""T9: money in every seed: holds, captures, crashes, retries, sub-runs, people who raise limits.
+"""T13: money in every seed: holds, captures, crashes, retries, sub-runs, people who raise limits.
 
 Nine of ten seeds have their journal in memory, every tenth in a SQLite file that each process opens
 anew. The judge books everything again and knows what calls were really charged. Bugs that are
@@ -13,7 +13,7 @@ from tests.lab.result import Result, Say
 from tests.lab.rows.t1 import simulations
 from tests.planted.patches import planted
 
-ROW = "T9"
+ROW = "T13"
 WHAT = "budgets at every scope on virtual time; every tenth journal is a SQLite file"
 GATE = range(2_000)
 NIGHTLY = range(100_000)
