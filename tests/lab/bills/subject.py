@@ -112,6 +112,8 @@ class Life:
             if self.where == "call":
                 os.kill(os.getpid(), signal.SIGKILL)
             self.armed = True
+        if rng.random() < 0.1:
+            return Reply(fault=Fault(kind="connection", message="the answer was lost"))
         return Reply(result=call.task, usage=Usage(model="paid", cost=amount))
 
     def arm(self) -> None:

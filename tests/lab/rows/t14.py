@@ -36,8 +36,8 @@ PIECE = 5
 HUNT = 60
 """Homes within which a planted bug must be caught."""
 PLANTS = (
-    "free_a_lost_call", "lose_the_entries", "forget_holds_in_a_crash", "keep_what_is_settled",
-    "book_the_worst_case", "pay_twice", "free_what_was_taken_over",
+    "book_again_what_was_settled", "book_the_worst_case", "free_a_lost_call", "lose_the_entries",
+    "void_a_lost_hold",
 )  # fmt: skip
 SUBJECT = Path(__file__).parents[1] / "bills" / "subject.py"
 SOUND = sources.ROOT / "src"
