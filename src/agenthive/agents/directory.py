@@ -145,7 +145,12 @@ class Directory:
     # What calls cost: `core.ports.Quoter`.
 
     def priced(self, spec: AgentSpec) -> bool:
-        """Whether calls of this agent have prices: those of a model that is not offline."""
+        """Whether calls of this agent have prices: those of a model that is not offline.
+
+        And those of a kind that was registered, if it says so.
+        """
+        if spec.type in self._kinds and spec.type not in KINDS:
+            return self.find(spec).priced
         return spec.type == AgentType.AI_AGENT and not spec.endpoint.startswith("offline:")
 
     def worst(self, spec: AgentSpec, call: Call) -> NanoUSD | None:

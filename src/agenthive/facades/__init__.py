@@ -8,3 +8,26 @@ A facade never decides, never keeps a second copy of a fact, and is never import
 To add one: a file here, a lazy line in `agenthive/__init__.py` if the name belongs on the top
 level, and the document's own examples as a test in `tests/documents/`.
 """
+
+from __future__ import annotations
+
+import importlib as _importlib
+
+_WHERE = {
+    "lead_agent": ("LeadAgent", "WorkflowEngine", "AgentFactory", "ConfigLoader"),
+    "orchestration": (
+        "AnthropicClient", "CostConfig", "CostTracker", "EngineConfig", "FailureHandler",
+        "LLMClient", "LLMResponse", "Monitor", "MonitorConfig", "OpenAIClient",
+        "OrchestrationEngine", "RateLimitConfig", "RateLimiter",
+    ),
+}  # fmt: skip
+"""File -> the names of it that no other document has; the others are imported from their file."""
+
+__all__ = sorted(name for names in _WHERE.values() for name in names)
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _WHERE.items():
+        if name in names:
+            return getattr(_importlib.import_module(f"agenthive.facades.{module}"), name)
+    raise AttributeError(f"module 'agenthive.facades' has no attribute {name!r}")

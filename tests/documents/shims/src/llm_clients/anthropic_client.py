@@ -1,0 +1,10 @@
+"""The document's import path; the client asks the server of the test."""
+
+import functools
+import os
+
+from agenthive.facades import orchestration
+
+__all__ = ["AnthropicClient"]
+
+AnthropicClient = functools.partial(orchestration.AnthropicClient, base_url=os.environ["MODEL_URL"])
