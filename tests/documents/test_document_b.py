@@ -123,6 +123,8 @@ async def test_the_examples(mock: Aimock, code: str, capsys: pytest.CaptureFixtu
     found = eval(compiled(code), names)
     if inspect.isawaitable(found):
         await found
+    if "client" in names:
+        await names["client"].close()
     printed = capsys.readouterr().out
     wanted = next((text for part, text in PRINTED.items() if part in code), "")
     assert re.fullmatch(wanted, printed), printed
