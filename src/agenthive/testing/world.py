@@ -19,14 +19,12 @@ from agenthive.core.ports import Call, Fault, Reply, Usage
 from agenthive.core.spec import AgentSpec, Effect
 from agenthive.core.values import SECOND, JSONValue, Micros, micros
 from agenthive.insights.fit import Fit, Known, Trait
+from agenthive.insights.planning import GUESS, GUESSES
 from agenthive.insights.spread import Spread, log_normal
 from agenthive.runtimes.surroundings import Answer
 from agenthive.testing.examples import SIGMA, Example
 from agenthive.testing.trouble import Trouble
 
-GUESSES: Final = {"ai_agent": 4.0, "mcp_server": 1.0, "http_api": 0.5, "custom": 0.2}
-"""Seconds that a call takes, if nothing better is known; `GUESS` for all other kinds."""
-GUESS: Final = 1.0
 DOUBT: Final = 0.6
 """The sigma of a guess."""
 NO_TIME: Final = Spread((0.0,))

@@ -20,11 +20,11 @@ NIGHTLY = range(100_000)
 UNIT = "seeds"
 CHUNK = 10_000
 PLANTS = (
-    "book_again_what_was_settled", "book_the_worst_case", "count_the_overdue_twice", "forget_holds_in_a_crash",
-    "forget_who_waits_for_money", "free_a_lost_call", "free_what_was_taken_over",
-    "keep_what_is_settled", "look_at_one_budget_only", "lose_the_entries",
-    "never_book_what_is_overdue", "pay_before_it_is_written", "spend_beside_the_parent",
-    "spend_without_looking", "take_over_any_hold",
+    "book_again_what_was_settled", "book_the_worst_case", "count_the_overdue_twice",
+    "forget_holds_in_a_crash", "forget_who_waits_for_money", "free_a_lost_call",
+    "free_what_was_taken_over", "keep_what_is_settled", "look_at_one_budget_only",
+    "lose_the_entries", "never_book_what_is_overdue", "pay_before_it_is_written",
+    "spend_beside_the_parent", "spend_without_looking", "take_over_any_hold",
 )  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 An engine holds a hive: each agent of a workflow is a task there, so its calls are journaled before
 they are made, held against the workflow's budget, paced by the rate limits and retried by its
-policy. Here is nothing but other names: it never decides anything. To add a name of that document: a
-file by its subject, and a line here.
+policy. Here is nothing but other names: it never decides anything. To add a name of that document:
+a file by its subject, and a line here.
 """
 
 from __future__ import annotations
