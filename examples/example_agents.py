@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from statistics import mean
 from typing import Any
@@ -40,15 +41,17 @@ class Api(BaseHTTPRequestHandler):
 
 
 def serve() -> None:
-    """Serve the API from a thread, unless somebody on this machine does already."""
-    try:
-        server = ThreadingHTTPServer(ADDRESS, Api)
-    except OSError:
-        return
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    """Serve the API; while another process on this machine does, wait until it has ended."""
+    while True:
+        try:
+            server = ThreadingHTTPServer(ADDRESS, Api)
+        except OSError:
+            time.sleep(0.05)
+        else:
+            server.serve_forever()
 
 
-serve()
+threading.Thread(target=serve, daemon=True).start()
 
 
 def analysis(action: str, parameters: dict[str, Any]) -> dict[str, float]:

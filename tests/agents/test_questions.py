@@ -64,7 +64,7 @@ async def heard(vendor: str, said: dict[str, Any], **parameters: Any) -> Reply:
         ({"temperature": True}, "'temperature' must be a number, not bool"),
         ({"response_format": "json"}, "'response_format' must be a map, not str"),
         ({"output_schema": []}, "'output_schema' must be a map, not list"),
-        ({"stream": True}, "not streamed"),
+        ({"stream": 1}, "'stream' must be true or false, not int"),
         ({"n": 2}, "a call has one answer"),
     ],
 )
@@ -312,7 +312,7 @@ async def test_anthropic_answers() -> None:
     reply = await heard("anthropic", {"content": blocks, "stop_reason": "tool_use"})
     assert reply.result == {
         "content": "ab", "model": "m-1", "finish_reason": "tool_calls",
-        "tool_calls": [{"id": "1", "name": "f", "arguments": {"x": 1}}],
+        "tool_calls": [{"id": "1", "name": "f", "arguments": {"x": 1}}], "thinking": blocks[:1],
     }  # fmt: skip
     refused = await heard("anthropic", {"content": [], "stop_reason": "refusal"})
     assert refused.result == {

@@ -244,3 +244,20 @@ def test_blocked_run_waits_and_says_why(cli: Cli, here: Path) -> None:
     assert (nothing.code, nothing.json) == (0, {"schema": "agenthive/runs/1", "runs": []})
     assert cli("resume").out == "Nothing is unfinished.\n"
     assert cli("resume", "0123").code == 3
+
+
+def test_answers_are_shown_as_they_come_in(cli: Cli, here: Path) -> None:
+    (here / "says.py").write_text(
+        "from agenthive.infra.beats import say\n"
+        "async def says(call):\n"
+        "    for piece in ('Hel', 'lo\\x1b[2J', ' bees'):\n"
+        "        say(piece)\n"
+        "    return 'all of it'\n"
+        "AGENTS = {'says': says}\n"
+    )
+    task = {"name": "s", "agent": "says", "parameters": {"stream": True}}
+    (here / "w.json").write_text(workflow(task))
+    shown = cli("run", "w.json", "--agents", "says.py", "--stream")
+    assert (shown.code, shown.err) == (0, "s:\nHello [2J bees\n")
+    assert "all of it" in shown.out
+    assert cli("run", "w.json", "--agents", "says.py", "-q").err == ""

@@ -21,7 +21,7 @@ from agenthive.core.machine import step
 from agenthive.core.migration import Migration, examine, moved
 from agenthive.core.people import Verdict
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
-from agenthive.core.ports import Batch, Fault, Reply, Usage
+from agenthive.core.ports import Asked, Batch, Fault, Reply, Usage
 from agenthive.core.replay import replay, submission
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import AgentSpec, CompensationSpec, TaskSpec, WorkflowSpec
@@ -53,6 +53,8 @@ def flow(*tasks: TaskSpec, agents: Iterable[AgentSpec] = (), **more: Any) -> Wor
     for one in tasks:
         if one.agent:
             known.setdefault(one.agent, agent(one.agent))
+        for other in (*one.tools, *one.fallback):
+            known.setdefault(other.agent, agent(other.agent))
         if one.reconcile is not None:
             known.setdefault(one.reconcile.agent, agent(one.reconcile.agent))
         if one.compensate is not None:
@@ -196,6 +198,7 @@ class Bench:
         *,
         fault: Fault | None = None,
         usage: Usage | None = None,
+        asks: tuple[Asked, ...] = (),
         run: str = "r",
         attempt: int | None = None,
         draw: float = 0.0,
@@ -203,7 +206,7 @@ class Bench:
         """Answer the call of a task that is under way (or, by number, any attempt)."""
         if attempt is None:
             attempt = self.calls.pop((run, name)).call.attempt
-        reply = Reply(result=result, fault=fault, usage=usage)
+        reply = Reply(result=result, fault=fault, usage=usage, asks=asks)
         self.driver.reply(self.now, run, name, attempt, reply, draw)
 
     def answer(self, name: str, result: Any = None, **more: Any) -> list[act.Action]:

@@ -35,6 +35,12 @@ def test_what_is_not_known_takes_the_mean_of_what_is() -> None:
     assert estimates.observe(1, 8.0) == [4.0, 8.0, 6.0]
 
 
+def test_where_all_is_declared_nothing_is_learnt() -> None:
+    declared = [task(name, agent=name, estimated_duration=1.0) for name in "ab"]
+    assert not Estimates(Graph(flow(*declared))).useful
+    assert Estimates(Graph(flow(*declared, task("c", agent="c")))).useful
+
+
 def test_declared_durations_are_never_overruled() -> None:
     assert learnt((0, 4.0), declared=100.0) == [108.0, 104.0, 4.0]
     assert learnt((0, 4.0), (1, 1.0), declared=100.0) == [108.0, 104.0, 4.0]

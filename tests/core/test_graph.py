@@ -87,6 +87,23 @@ def test_the_longest_way_to_the_end() -> None:
     assert Graph(spec).rank == [7.0, 5.0, 1.0, 0.0]
 
 
+def test_ranks_that_would_be_slower_are_not_used() -> None:
+    """With two slots the longest way first needs 11 s here, and each in its turn 10 s."""
+    needs = [(), (), ("t1",), ("t0",), (), ("t1", "t4")]
+    seconds = (1.0, 1.0, 5.0, 4.0, 2.0, 5.0)
+    tasks = [
+        task(f"t{i}", *deps, estimated_duration=one)
+        for i, (deps, one) in enumerate(zip(needs, seconds, strict=True))
+    ]
+    longest = [5.0, 6.0, 5.0, 4.0, 7.0, 5.0]
+    assert Graph(flow(*tasks, max_parallel=2)).rank == [0.0] * 6
+    assert Graph(flow(*tasks, max_parallel=6)).rank == longest, "nobody waits for a slot"
+    assert Graph(flow(*tasks, max_parallel=1)).rank == longest, "neither is quicker"
+    undone = msgspec.structs.replace(tasks[0], compensate=undo())
+    graph = Graph(flow(undone, *tasks[1:], max_parallel=2))
+    assert graph.rank[:6] == [0.0] * 6, "what undoes a task does not count"
+
+
 def test_ranks_with_another_unit() -> None:
     assert upward_rank([[1], [2], []], [None, 4.0, None], 10.0) == [24.0, 14.0, 10.0]
     assert upward_rank([[], []], [3.0]) == [3.0, 1.0]

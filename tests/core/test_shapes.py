@@ -13,7 +13,7 @@ import agenthive.core
 from agenthive.core import commands as cmd
 from agenthive.core import dispatch, driver, estimates, expression_functions, expressions, replies
 from agenthive.core import events as ev
-from agenthive.core.flow import Approval, Each, Rounds
+from agenthive.core.flow import Approval, Each, Had, Rounds, Turns
 from agenthive.core.flow_spec import (
     ApprovalSpec,
     CacheSpec,
@@ -24,16 +24,21 @@ from agenthive.core.flow_spec import (
 )
 from agenthive.core.policies.breaker import Breaker, BreakerPolicy
 from agenthive.core.policies.rate_limit import RateLimit
+from agenthive.core.policies.trajectory import Trajectory
 from agenthive.core.ports import (
+    Asked,
     Batch,
     Call,
     Entry,
     Fault,
     Headroom,
+    Outcome,
     Record,
     Reply,
     RunRow,
     Standing,
+    Tool,
+    Turn,
     Usage,
 )
 from agenthive.core.report import RunReport, TaskReport
@@ -42,23 +47,28 @@ from agenthive.core.spec import (
     AgentSpec,
     BudgetSpec,
     CompensationSpec,
+    FallbackSpec,
     InputSpec,
     TaskSpec,
+    ToolSpec,
     WorkflowSpec,
 )
 from agenthive.core.states import Reason
 
 BASES = (ev.Event, ev.TaskEvent, ev.ScheduleEvent, ev.ScheduleChanged)
-CHANGE = {Approval, Each, Rounds, Breaker, Batch, RunReport, TaskReport}
+CHANGE = {
+    Approval, Each, Rounds, Had, Turns, Trajectory, Breaker, Batch, RunReport, TaskReport,
+}  # fmt: skip
 """State and results under construction; everything else is a value."""
 OMIT = {
     ev.Event, AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy,
     Fault, Usage, TaskReport, ApprovalSpec, CacheSpec, EachSpec, ReconcileSpec, RepeatSpec,
-    WaitSpec, ev.Taken, BudgetSpec, Headroom, RateLimit,
+    WaitSpec, ev.Taken, BudgetSpec, Headroom, RateLimit, ToolSpec, FallbackSpec, Asked,
 }  # fmt: skip
 BY_NAME = [
     AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy, Fault, Usage,
     Call, Reply, Record, RunRow, Batch, TaskReport, RunReport, Reason, BudgetSpec, Entry, Standing,
+    Tool, Asked, Outcome, Turn, ToolSpec, FallbackSpec,
 ]  # fmt: skip
 
 

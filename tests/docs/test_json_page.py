@@ -155,6 +155,7 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     )
     (here / "renamed.json").write_text((here / "slow.json").read_text().replace('"a"', '"aa"'))
     (here / "bad.json").write_text("{}")
+    (here / "plan.json").write_text(planned())
     known = ("--agents", "agents.py")
     run = cli("run", "flow.json", *known, "--json").json
     name = run["run_id"]
@@ -178,6 +179,7 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
         ("show", name, "--task", "two"),
         ("ps", "--metrics"),
         ("validate", "flow.json", "bad.json", "slow.json"),
+        ("plan", "plan.json", *known),
         ("agents",),
         ("agents", *known),
         ("config",),
@@ -207,6 +209,22 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     outputs.append(json.loads(cli("export", name).out.splitlines()[0]))
     outputs += [json.loads(line) for line in cli("events", name, "--json").out.splitlines()]
     return outputs + simulated(cli)
+
+
+def planned() -> str:
+    """A workflow of which there is something to say in every respect."""
+    agents = [
+        {"name": "a", "type": "custom", "endpoint": "custom://echo", "max_cost": 0.1,
+         "rate_limit": {"requests_per_minute": 5}},
+        {"name": "m", "type": "ai_agent", "endpoint": "https://x.example",
+         "custom_params": {"model": "no such model"}},
+    ]  # fmt: skip
+    tasks = [
+        {"name": "acts", "agent": "a", "action": "go"},
+        {"name": "never", "agent": "a", "action": "go", "when": "false"},
+        {"name": "asks", "agent": "m", "action": "chat_completion", "depends_on": ["acts"]},
+    ]
+    return json.dumps({"agenthive": 1, "name": "p", "agents": agents, "tasks": tasks})
 
 
 def simulated(cli: Cli) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from agenthive.errors import ConfigurationError
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
-from blocks_c import block, blocks  # noqa: E402
+from code_blocks import block, blocks  # noqa: E402
 
 SHIMS = str(HERE / "shims")
 

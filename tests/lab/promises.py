@@ -83,7 +83,7 @@ PROMISES = (
         "below it, a tenant or a day; through crashes.",
         "The worst case of a call is held in every scope in the transaction of its intent; what "
         "nobody knows the cost of stays held.",
-        ("T1", "T9"),
+        ("T1", "T13", "T14"),
         ("tests/core/test_budgets.py",),
         "As far as prices and declared costs are right. What costs more than was declared is "
         "booked in full, told, and freezes the scope.",

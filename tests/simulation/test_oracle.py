@@ -14,6 +14,7 @@ from agenthive.testing.oracle_flow import FLOW_CHECKS
 from agenthive.testing.oracle_limits import LIMIT_CHECKS
 from agenthive.testing.oracle_money import MONEY_CHECKS
 from agenthive.testing.oracle_people import PEOPLE_CHECKS
+from agenthive.testing.oracle_turns import TURN_CHECKS
 
 SECOND = 1_000_000
 
@@ -283,7 +284,7 @@ def test_a_broken_promise_is_found(line: str, change: Callable[[Case], None]) ->
 
 
 def test_every_check_has_been_seen_to_find_something() -> None:
-    elsewhere = {*FLOW_CHECKS, *PEOPLE_CHECKS, MONEY_CHECKS[0], *LIMIT_CHECKS}
+    elsewhere = {*FLOW_CHECKS, *PEOPLE_CHECKS, MONEY_CHECKS[0], *LIMIT_CHECKS, *TURN_CHECKS}
     silent = {check.__name__ for check in CHECKS if check not in elsewhere}
     for _, change in BROKEN:
         case = sound()
@@ -334,9 +335,12 @@ def test_the_judge_knows_nothing_of_what_it_judges() -> None:
         oracle_limits,
         oracle_money,
         oracle_people,
+        oracle_turns,
     )
 
-    judges = (case, oracle, oracle_flow, oracle_limits, oracle_money, oracle_people)
+    judges = (
+        case, oracle, oracle_flow, oracle_limits, oracle_money, oracle_people, oracle_turns,
+    )  # fmt: skip
     own = {module.__name__ for module in judges}
     for module in judges:
         tree = ast.parse(Path(module.__file__).read_text("utf-8"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from random import Random
@@ -83,6 +84,12 @@ def test_the_seeds_come_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ended == {str(s) for s in RunStatus if s not in ("queued", "running", "waiting")} - {
         "compensating"
     }
+    asks = [e for case in cases for es in case.journal.values() for e in es if e.get("asks")]
+    assert len(asks) > 100
+    assert any(one["problem"] for e in asks for one in e["asks"] if "problem" in one)
+    keys = {e.get("task", "") for case in cases for es in case.journal.values() for e in es}
+    for pattern in (r"t\d+~3", r"t\d+~1\[1\]", r"t\d+\[\d\]~2", r"t\d+~1\[0\]#reconcile"):
+        assert any(re.fullmatch(pattern, key) for key in keys), pattern
     seen = {what for case in cases for _, what, _ in case.seen}
     assert seen == {
         "acknowledged", "refused", "called", "acted", "replied", "stopped", "ended", "parked",

@@ -16,18 +16,20 @@ import anthropic
 import httpx2
 
 from agenthive.agents.base import BaseAgent, strict_json
-from agenthive.agents.chat import ChatAgent, Client, Said, ambient, count, part, words
+from agenthive.agents.chat import ChatAgent, Client, Pieces, Said, ambient, count, part, words
+from agenthive.agents.parts import CACHE_MARK, for_anthropic
 from agenthive.agents.prices import Prices
 from agenthive.agents.questions import Question, text_of
 from agenthive.core.ports import Usage
 from agenthive.core.spec import AgentSpec
-from agenthive.errors import ConfigurationError
+from agenthive.errors import APIError, ConfigurationError
 from agenthive.infra.secrets import Secrets
 
 if TYPE_CHECKING:
     from agenthive.infra.egress import Egress
 
 _CHOICES: Final = {"required": "any"}
+_THINKING: Final = ("thinking", "redacted_thinking")
 _ENDS: Final = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -45,6 +47,7 @@ class AnthropicAgent(ChatAgent):
     home: ClassVar[str] = "anthropic.com"
     key_name: ClassVar[str] = "ANTHROPIC_API_KEY"
     omit: ClassVar[Any] = anthropic.omit
+    stream: ClassVar[Any] = anthropic.AsyncStream[object]
 
     def open(self, http: httpx2.AsyncClient) -> Client:
         """Anthropic's client."""
@@ -63,13 +66,13 @@ class AnthropicAgent(ChatAgent):
 
     def body(self, question: Question) -> dict[str, Any]:
         """The body of a message."""
-        system = [question.system] if question.system else []
-        system += [text_of(one.get("content")) for one in question.messages if _is_system(one)]
         known = {
             "model": question.model,
             "max_tokens": question.max_tokens,
-            "system": "\n\n".join(system) or None,
-            "messages": [_message(one) for one in question.messages if not _is_system(one)],
+            "system": _system(question),
+            "messages": _joined(
+                [_message(one) for one in question.messages if not _is_system(one)]
+            ),
             "tools": [_tool(one) for one in question.tools] or None,
             "tool_choice": _choice(question.tool_choice),
             "temperature": question.temperature,
@@ -77,11 +80,16 @@ class AnthropicAgent(ChatAgent):
         given = {name: value for name, value in known.items() if value is not None}
         return {**_rest(question), **given}
 
+    def pieces(self) -> Pieces:
+        """The events of a message."""
+        return Events()
+
     def read(self, answer: Mapping[str, Any]) -> Said:
         """The blocks of a message: texts are joined, tool uses become tool calls."""
         blocks = answer["content"]
         texts = [words(block["text"]) for block in blocks if block["type"] == "text"]
         uses = [block for block in blocks if block["type"] == "tool_use"]
+        thinking = [dict(block) for block in blocks if block["type"] in _THINKING]
         model, end = words(answer.get("model")), words(answer.get("stop_reason"))
         speed = part(answer, "usage").get("speed")
         return Said(
@@ -89,6 +97,7 @@ class AnthropicAgent(ChatAgent):
             content="".join(texts) if texts or not uses else None,
             finish_reason=_ENDS.get(end, end) or "stop",
             tool_calls=[_call(block) for block in uses],
+            thinking=thinking if uses else [],
             refusal="the model refused to answer" if end == "refusal" else None,
             usage=_usage(model, answer.get("usage")),
             context={"speed": speed} if isinstance(speed, str) else {},
@@ -96,6 +105,49 @@ class AnthropicAgent(ChatAgent):
                 part(answer.get("usage"), "cache_creation").get("ephemeral_1h_input_tokens")
             ),
         )
+
+
+class Events:
+    """A message in events: its blocks, put together."""
+
+    def __init__(self) -> None:
+        self._message: dict[str, Any] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._over = False
+
+    def add(self, piece: Any) -> str:
+        """Take in an event; kinds that are not known are passed over."""
+        if not isinstance(piece, dict):
+            raise APIError("a piece of the answer is no JSON object")
+        kind, at = piece.get("type"), count(piece.get("index"))
+        if kind == "message_start":
+            self._message = dict(part(piece, "message"))
+        elif kind == "content_block_start":
+            self._blocks[at] = dict(part(piece, "content_block"))
+        elif kind == "content_block_delta":
+            return self._delta(self._blocks.setdefault(at, {}), part(piece, "delta"))
+        elif kind == "message_delta":
+            self._message |= part(piece, "delta")
+            usage = {k: v for k, v in part(piece, "usage").items() if v is not None}
+            self._message["usage"] = {**part(self._message, "usage"), **usage}
+        self._over = self._over or kind == "message_stop"
+        return ""
+
+    def _delta(self, block: dict[str, Any], delta: Mapping[str, Any]) -> str:
+        for name in ("text", "thinking", "signature"):
+            if delta.get(name) is not None:
+                block[name] = words(block.get(name)) + words(delta[name])
+        if delta.get("partial_json") is not None:
+            # The block begins with an empty object in place of its text.
+            known = block["input"] if isinstance(block.get("input"), str) else ""
+            block["input"] = known + words(delta["partial_json"])
+        return words(delta.get("text"))
+
+    def whole(self) -> dict[str, Any]:
+        """The message. Raises ConnectionError if its end has not come."""
+        if not self._over:
+            raise ConnectionError("the answer broke off")
+        return {**self._message, "content": [self._blocks[at] for at in sorted(self._blocks)]}
 
 
 def make(
@@ -116,21 +168,54 @@ def _is_system(message: Mapping[str, Any]) -> bool:
     return message.get("role") in ("system", "developer")
 
 
+def _system(question: Question) -> Any:
+    """What stands before the messages: a text, or blocks where some of it is marked."""
+    said = [one.get("content") for one in question.messages if _is_system(one)]
+    said = [question.system, *said] if question.system else said
+    if not any(isinstance(one, list) for one in said):
+        return "\n\n".join(map(text_of, said)) or None
+    return [block for one in said for block in _blocks(one)]
+
+
+def _blocks(content: Any) -> list[Any]:
+    if isinstance(content, list):
+        return [for_anthropic(one) for one in content]
+    return [{"type": "text", "text": text_of(content)}] if content else []
+
+
+def _joined(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What tools gave stands in one message with what the user says next."""
+    found: list[dict[str, Any]] = []
+    for one in messages:
+        last = found[-1] if found else {}
+        if one.get("role") == "user" == last.get("role") and _is_result(last):
+            found[-1] = {"role": "user", "content": [*last["content"], *_blocks(one["content"])]}
+        else:
+            found.append(one)
+    return found
+
+
+def _is_result(message: Mapping[str, Any]) -> bool:
+    content = message.get("content")
+    return isinstance(content, list) and bool(content) and content[0].get("type") == "tool_result"
+
+
 def _message(message: dict[str, Any]) -> dict[str, Any]:
     """A message; what OpenAI writes as a message of a tool is a block of the user's here."""
+    content, calls = message.get("content"), message.get("tool_calls")
     if message.get("role") == "tool":
         block = {
             "type": "tool_result",
             "tool_use_id": message.get("tool_call_id", ""),
-            "content": text_of(message.get("content")),
+            "content": text_of(content),
         }
-        return {"role": "user", "content": [block]}
-    calls = message.get("tool_calls")
-    if not isinstance(calls, list):
-        return message
-    content = message.get("content") or []
-    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
-    return {"role": "assistant", "content": [*blocks, *(_use(one) for one in calls)]}
+        failed = {"is_error": True} if message.get("is_error") else {}
+        return {"role": "user", "content": [block | failed]}
+    if isinstance(calls, list):
+        thinking = message.get("thinking") or []
+        uses = [_use(one) for one in calls]
+        return {"role": "assistant", "content": [*thinking, *_blocks(content), *uses]}
+    return {**message, "content": _blocks(content)} if isinstance(content, list) else message
 
 
 def _use(call: Any) -> dict[str, Any]:
@@ -157,7 +242,7 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     found = {"name": function.get("name", ""), "input_schema": function.get("parameters") or empty}
     if function.get("description"):
         found["description"] = function["description"]
-    return found
+    return found | ({CACHE_MARK: tool[CACHE_MARK]} if CACHE_MARK in tool else {})
 
 
 def _choice(choice: Any) -> Any:

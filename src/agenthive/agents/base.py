@@ -47,10 +47,12 @@ class BaseAgent(ABC):
 
     ``kind`` is the type that names it in workflow files. ``pure_actions`` are the actions that are
     known to change nothing outside. ``config`` is the spec, with secrets still as references.
+    ``priced``: its calls cost money, and `worst` knows how much (for kinds of one's own).
     """
 
     kind: ClassVar[str] = AgentType.CUSTOM
     pure_actions: ClassVar[frozenset[str]] = frozenset()
+    priced: ClassVar[bool] = False
 
     def __init__(self, config: AgentSpec) -> None:
         self.config = config

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -35,11 +35,12 @@ from agenthive.agents.base import (
 from agenthive.agents.prices import Prices
 from agenthive.agents.questions import Question, question_of
 from agenthive.agents.worst import most_input
-from agenthive.core.ports import Call, Fault, Headroom, Reply, Usage
+from agenthive.core.ports import Asked, Call, Fault, Headroom, Reply, Usage
 from agenthive.core.rules.outcome import INVALID
 from agenthive.core.spec import AgentSpec
 from agenthive.core.values import NanoUSD
 from agenthive.errors import AgentHiveError, APIError, ConfigurationError
+from agenthive.infra.beats import heartbeat, say
 from agenthive.infra.egress import MAX_BODY
 from agenthive.infra.headroom import headroom
 from agenthive.infra.secrets import Secrets
@@ -58,15 +59,29 @@ SHORTEST_CUT: Final = 16
 class Client(Protocol):
     """What a vendor's package gives: enough of it to make one request."""
 
-    async def post(self, path: str, *, cast_to: Any, body: Any, options: Any) -> Any: ...
+    @property
+    def post(self) -> Callable[..., Awaitable[Any]]: ...
 
     async def close(self) -> None: ...
+
+
+class Pieces(Protocol):
+    """An answer that comes in pieces: each may bring some text, at the end they are an answer."""
+
+    def add(self, piece: Any) -> str:
+        """Take in a piece; the text in it that people may see. Raises APIError for what is none."""
+        ...
+
+    def whole(self) -> dict[str, Any]:
+        """The answer as it would have come at once. Raises ConnectionError if there is more."""
+        ...
 
 
 class Said(msgspec.Struct, kw_only=True):
     """What a model answered, in nobody's dialect.
 
     ``context`` and ``hour_writes`` (tokens cached for an hour) are what a price depends on besides.
+    ``thinking`` must be given back with what it asked for, as it came.
     """
 
     model: str
@@ -77,6 +92,7 @@ class Said(msgspec.Struct, kw_only=True):
     usage: Usage | None = None
     context: dict[str, str] = {}
     hour_writes: int = 0
+    thinking: list[dict[str, Any]] = []
 
 
 class ChatAgent(BaseAgent):
@@ -91,6 +107,10 @@ class ChatAgent(BaseAgent):
     """The environment variable that people keep the vendor's key in."""
     omit: ClassVar[Any]
     """What the vendor's package takes for "not this header"."""
+    stream: ClassVar[Any]
+    """The vendor's package's class for an answer in pieces."""
+    streaming: ClassVar[dict[str, Any]] = {"stream": True}
+    """What a question says besides to be answered in pieces."""
 
     def __init__(
         self, config: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
@@ -112,6 +132,10 @@ class ChatAgent(BaseAgent):
         """The question as the vendor spells it."""
 
     @abstractmethod
+    def pieces(self) -> Pieces:
+        """An answer that is about to come in pieces."""
+
+    @abstractmethod
     def read(self, answer: Mapping[str, Any]) -> Said:
         """The vendor's answer. Raises APIError, LookupError, TypeError for what is none."""
 
@@ -124,17 +148,46 @@ class ChatAgent(BaseAgent):
         try:
             filled = self._secrets.resolve_within(call.parameters, call.references, self._host)
             question = question_of(msgspec.structs.replace(call, parameters=filled), self.config)
-            client = await self._client()
-            response = await client.post(
-                self.path,
-                cast_to=httpx2.Response,
-                body=self.body(question),
-                options={"headers": {"Authorization": self.omit, **self._key(call)}},
-            )
-            said = self._read(response.text, question.model)
+            ask = self._streamed if question.stream else self._at_once
+            answer, response = await ask(call, question)
+            said = self._read(answer, question.model)
         except Exception as error:
             return Reply(fault=self._fault(error), headroom=_left(error))
         return msgspec.structs.replace(self._reply(question, said), headroom=_left(response))
+
+    async def _at_once(self, call: Call, question: Question) -> tuple[Any, httpx2.Response]:
+        client = await self._client()
+        response: httpx2.Response = await client.post(
+            self.path,
+            cast_to=httpx2.Response,
+            body=self.body(question),
+            options=self._options(call),
+        )
+        return strict_json(response.text), response
+
+    async def _streamed(self, call: Call, question: Question) -> tuple[Any, httpx2.Response]:
+        """The answer as it comes in; each piece is a sign of life."""
+        client, pieces = await self._client(), self.pieces()
+        stream = await client.post(
+            self.path,
+            cast_to=object,
+            body=self.body(question) | self.streaming,
+            options=self._options(call),
+            stream=True,
+            stream_cls=self.stream,
+        )
+        held = self._secrets.in_pieces()
+        try:
+            async for piece in stream:
+                heartbeat()
+                say(held.scrubbed(pieces.add(piece)))
+        finally:
+            await stream.close()
+        say(held.rest())
+        return pieces.whole(), stream.response
+
+    def _options(self, call: Call) -> dict[str, Any]:
+        return {"headers": {"Authorization": self.omit, **self._key(call)}}
 
     def worst(self, call: Call) -> NanoUSD | None:
         """What a question can cost at most: its input by its bytes, an answer of full length."""
@@ -213,8 +266,7 @@ class ChatAgent(BaseAgent):
         }
         return sendable({**own, **login})
 
-    def _read(self, text: str, model: str) -> Said:
-        answer = strict_json(text)
+    def _read(self, answer: Any, model: str) -> Said:
         if not isinstance(answer, dict):
             raise APIError("the answer is no JSON object")
         # Some servers do not say which model answered: then it is the one that was asked.
@@ -235,8 +287,13 @@ class ChatAgent(BaseAgent):
             "model": said.model,
             "finish_reason": said.finish_reason,
         }
+        asks: tuple[Asked, ...] = ()
+        if said.thinking:
+            result["thinking"] = said.thinking
         try:
-            if said.tool_calls:
+            if said.tool_calls and question.asks:
+                asks = tuple([self._asked(one) for one in said.tool_calls])
+            elif said.tool_calls:
                 result["tool_calls"] = [_decoded(one) for one in said.tool_calls]
             elif question.wants_json and said.refusal is None:
                 result["parsed"] = _parsed(said)
@@ -250,7 +307,16 @@ class ChatAgent(BaseAgent):
         if said.refusal is not None:
             result["refusal"] = said.refusal
         whole = result["parsed"] if question.alone and "parsed" in result else result
-        return Reply(result=self._secrets.scrub_all(whole), usage=usage)
+        return Reply(result=self._secrets.scrub_all(whole), usage=usage, asks=asks)
+
+    def _asked(self, call: Mapping[str, Any]) -> Asked:
+        """What the model wants done; what it garbled it is told."""
+        name, ident = words(call.get("name")), words(call.get("id"))
+        try:
+            arguments = self._secrets.scrub_all(_decoded(call)["arguments"])
+        except ValueError as error:
+            return Asked(id=ident, name=name, problem=self._words(str(error)))
+        return Asked(id=ident, name=name, arguments=arguments)
 
     def _price(self, usage: Usage, said: Said) -> NanoUSD | None:
         return self._prices.cost(
@@ -265,8 +331,11 @@ class ChatAgent(BaseAgent):
 
     def _fault(self, error: Exception) -> Fault:
         response = getattr(error, "response", None)
-        if isinstance(response, httpx2.Response):
+        body = getattr(error, "body", None)
+        if isinstance(response, httpx2.Response) and response.status_code >= 300:
             fault = _status(response)
+        elif isinstance(body, Mapping):
+            fault = _told(body)
         else:
             fault = fault_of(_cause(error))
         message = self._words(fault.message)
@@ -341,6 +410,18 @@ def _status(response: httpx2.Response) -> Fault:
         # Sent with 429, but nobody's quota comes back by waiting for it.
         return Fault(kind="refused", message=fault.message, retriable=False, counts=False)
     return fault
+
+
+def _told(body: Mapping[str, Any]) -> Fault:
+    """The fault that is told in the middle of an answer."""
+    said = part(body, "error") or body
+    kind = str(said.get("type") or said.get("code") or "")
+    message = str(said.get("message") or "the answer broke off")
+    if "overloaded" in kind:
+        return Fault(kind="overloaded", message=message, counts=False)
+    if "rate_limit" in kind:
+        return Fault(kind="rate_limited", message=message, counts=False)
+    return Fault(kind="unavailable", message=message)
 
 
 def _left(answer: object) -> Headroom | None:

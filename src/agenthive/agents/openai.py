@@ -17,11 +17,23 @@ import httpx2
 import openai
 
 from agenthive.agents.base import BaseAgent
-from agenthive.agents.chat import ChatAgent, Client, Said, ambient, at_home, count, part, words
+from agenthive.agents.chat import (
+    ChatAgent,
+    Client,
+    Pieces,
+    Said,
+    ambient,
+    at_home,
+    count,
+    part,
+    words,
+)
+from agenthive.agents.parts import CACHE_MARK, for_openai
 from agenthive.agents.prices import Prices
 from agenthive.agents.questions import Question
 from agenthive.core.ports import Usage
 from agenthive.core.spec import AgentSpec
+from agenthive.errors import APIError
 from agenthive.infra.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -30,6 +42,8 @@ if TYPE_CHECKING:
 CHAT_PATH: Final = "/chat/completions"
 _AMBIENT: Final = ("OpenAI-Organization", "OpenAI-Project")
 _CHOICES: Final = {"any": "required"}
+_ANTHROPICS: Final = ("thinking", "is_error", CACHE_MARK)
+"""What other vendors' messages and tools may say and OpenAI's may not."""
 
 
 class OpenAIAgent(ChatAgent):
@@ -39,6 +53,10 @@ class OpenAIAgent(ChatAgent):
     home: ClassVar[str] = "openai.com"
     key_name: ClassVar[str] = "OPENAI_API_KEY"
     omit: ClassVar[Any] = openai.omit
+    stream: ClassVar[Any] = openai.AsyncStream[object]
+    streaming: ClassVar[dict[str, Any]] = {
+        "stream": True, "stream_options": {"include_usage": True},
+    }  # fmt: skip
 
     def open(self, http: httpx2.AsyncClient) -> Client:
         """OpenAI's client."""
@@ -91,6 +109,10 @@ class OpenAIAgent(ChatAgent):
         given = {name: value for name, value in known.items() if value is not None}
         return {**question.rest, **given}
 
+    def pieces(self) -> Pieces:
+        """The chunks of a chat completion."""
+        return Chunks()
+
     def read(self, answer: Mapping[str, Any]) -> Said:
         """The first choice of a chat completion."""
         choice = answer["choices"][0]
@@ -110,6 +132,50 @@ class OpenAIAgent(ChatAgent):
         )
 
 
+class Chunks:
+    """A chat completion in chunks: the first choice, put together."""
+
+    def __init__(self) -> None:
+        self._answer: dict[str, Any] = {}
+        self._message: dict[str, Any] = {"content": None}
+        self._calls: dict[int, dict[str, Any]] = {}
+        self._finish = ""
+
+    def add(self, piece: Any) -> str:
+        """Take in a chunk."""
+        if not isinstance(piece, dict):
+            raise APIError("a piece of the answer is no JSON object")
+        for name in ("model", "service_tier", "usage"):
+            if piece.get(name) is not None:
+                self._answer[name] = piece[name]
+        choices = piece.get("choices") or [{}]
+        self._finish = words(choices[0].get("finish_reason")) or self._finish
+        delta = part(choices[0], "delta")
+        text = words(delta.get("content"))
+        for name in ("content", "refusal"):
+            if delta.get(name) is not None:
+                self._message[name] = (self._message.get(name) or "") + words(delta[name])
+        for call in delta.get("tool_calls") or ():
+            self._add_call(call)
+        return text
+
+    def _add_call(self, call: Mapping[str, Any]) -> None:
+        at = count(call.get("index"))
+        empty = {"id": "", "function": {"name": "", "arguments": ""}}
+        known, function = self._calls.setdefault(at, empty), part(call, "function")
+        known["id"] = known["id"] or words(call.get("id"))
+        for name in ("name", "arguments"):
+            known["function"][name] += words(function.get(name))
+
+    def whole(self) -> dict[str, Any]:
+        """The completion. Raises ConnectionError if no reason for its end has come."""
+        if not self._finish:
+            raise ConnectionError("the answer broke off")
+        calls = [self._calls[at] for at in sorted(self._calls)]
+        message = self._message | ({"tool_calls": calls} if calls else {})
+        return {**self._answer, "choices": [{"message": message, "finish_reason": self._finish}]}
+
+
 def make(
     spec: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
 ) -> BaseAgent:
@@ -125,11 +191,14 @@ def base_of(endpoint: str) -> tuple[str, dict[str, str]]:
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
-    """A message; tool calls may be written as our own results have them."""
-    calls = message.get("tool_calls")
-    if not isinstance(calls, list):
-        return message
-    return {**message, "tool_calls": [_asked(one) for one in calls]}
+    """A message; tool calls may be written as our own results have them, images as Anthropic's."""
+    known = {k: v for k, v in message.items() if k not in _ANTHROPICS}
+    content, calls = known.get("content"), known.get("tool_calls")
+    if isinstance(content, list):
+        known["content"] = [for_openai(one) for one in content]
+    if isinstance(calls, list):
+        known["tool_calls"] = [_asked(one) for one in calls]
+    return known
 
 
 def _asked(call: Any) -> Any:
@@ -144,7 +213,7 @@ def _asked(call: Any) -> Any:
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     """A tool; Anthropic's way of writing it is understood."""
     if "input_schema" not in tool:
-        return tool
+        return {k: v for k, v in tool.items() if k not in _ANTHROPICS}
     function = {"name": tool.get("name", ""), "parameters": tool["input_schema"]}
     if tool.get("description"):
         function["description"] = tool["description"]

@@ -8,15 +8,17 @@ Nothing here knows how a question is sent.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from agenthive.core.ports import Call
+from agenthive.core.ports import Call, Outcome, Tool, Turn
 from agenthive.core.spec import AgentSpec
 from agenthive.errors import ConfigurationError
 
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 CHAT: Final = "chat_completion"
 MOST_TOKENS: Final = 4096
 """What an answer may have if nobody says: what it can cost must be known before it is asked for."""
@@ -24,6 +26,7 @@ SETTINGS: Final = frozenset(
     [
         *("model", "system", "messages", "tools", "tool_choice", "max_tokens", "temperature"),
         *("response_format", "output_schema", "top_p", "stop", "seed", "reasoning_effort"),
+        "stream",
     ]
 )
 """Parameters that are never part of a prompt."""
@@ -34,7 +37,8 @@ NAMED: Final = SETTINGS - {"top_p", "stop", "seed", "reasoning_effort"}
 class Question(msgspec.Struct, kw_only=True):
     """What a model is asked. ``rest`` is passed on to the vendor under its own names.
 
-    ``alone``: what the model's JSON says is the whole result.
+    ``alone``: what the model's JSON says is the whole result. ``asks``: what it asks tools for is
+    done, and it goes on. ``stream``: the answer comes in pieces.
     """
 
     model: str
@@ -48,6 +52,8 @@ class Question(msgspec.Struct, kw_only=True):
     schema: dict[str, Any] | None = None
     rest: dict[str, Any] = {}
     alone: bool = False
+    asks: bool = False
+    stream: bool = False
 
     @property
     def wants_json(self) -> bool:
@@ -68,13 +74,12 @@ def question_of(call: Call, spec: AgentSpec) -> Question:
     messages = given.maps("messages")
     if call.action != CHAT or not messages:
         messages = [*messages, {"role": "user", "content": prompt(call)}]
+    messages = [*messages, *said_so_far(call.turns)]
     if call.complaint:
         again = f"{call.complaint}\n\nThat was said of your last answer. Give a better one."
         messages = [*messages, {"role": "user", "content": again}]
     chosen = SETTINGS if call.action != CHAT else frozenset(call.parameters)
     rest = {name: call.parameters[name] for name in chosen - NAMED if name in call.parameters}
-    if rest.get("stream"):
-        raise ConfigurationError("answers are not streamed: leave out the parameter 'stream'")
     if rest.get("n", 1) not in (1, None):
         raise ConfigurationError("a call has one answer: leave out the parameter 'n'")
     most = given.whole("max_tokens")
@@ -82,15 +87,59 @@ def question_of(call: Call, spec: AgentSpec) -> Question:
         model=model,
         messages=messages,
         system=given.text("system"),
-        tools=given.maps("tools"),
-        tool_choice=call.parameters.get("tool_choice"),
+        tools=[*given.maps("tools"), *map(_offered, call.tools)],
+        tool_choice=_choice(call),
         max_tokens=_most_tokens(call, most if most is not None else _default_tokens(spec)),
         temperature=given.number("temperature"),
         response_format=given.map("response_format"),
         schema=given.map("output_schema") or call.output_schema,
         rest=rest,
         alone=call.output_schema is not None,
+        asks=bool(call.tools),
+        stream=given.flag("stream"),
     )
+
+
+def _offered(tool: Tool) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {}, **tool.schema}
+    function = {"name": tool.name, "description": tool.description, "parameters": schema}
+    return {"type": "function", "function": {k: v for k, v in function.items() if v}}
+
+
+def _choice(call: Call) -> Any:
+    """Whether it must ask for a tool: once it has, it may answer, or it would ask for ever."""
+    choice = call.parameters.get("tool_choice")
+    return choice if not call.turns or choice in ("auto", "none") else None
+
+
+def said_so_far(turns: Iterable[Turn]) -> list[dict[str, Any]]:
+    """The messages that earlier turns were: what the model said, and what tools gave."""
+    messages: list[dict[str, Any]] = []
+    for number, turn in enumerate(turns):
+        said = turn.said if isinstance(turn.said, Mapping) else {"content": turn.said}
+        kept = {"thinking": said["thinking"]} if said.get("thinking") else {}
+        names = [_id(one, number, at) for at, one in enumerate(turn.outcomes)]
+        asked = [
+            {"id": name, "name": one.asked.name, "arguments": one.asked.arguments}
+            for name, one in zip(names, turn.outcomes, strict=True)
+        ]
+        content = said.get("content")
+        words = content if isinstance(content, str) or content is None else text_of(content)
+        messages.append({"role": "assistant", "content": words, "tool_calls": asked, **kept})
+        for name, one in zip(names, turn.outcomes, strict=True):
+            failed = {"is_error": True} if one.failed else {}
+            messages.append(
+                {"role": "tool", "tool_call_id": name, "content": one.content, **failed}
+            )
+        if turn.note:
+            note = f"{turn.note}. Change course, or answer with what you have."
+            messages.append({"role": "user", "content": note})
+    return messages
+
+
+def _id(one: Outcome, turn: int, at: int) -> str:
+    """The model's own name for what it asked, if every vendor takes it."""
+    return one.asked.id if _ID.fullmatch(one.asked.id) else f"call_{turn}_{at}"
 
 
 def _most_tokens(call: Call, asked: int | None) -> int:
@@ -159,6 +208,12 @@ class _Given:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(name, "a number")
         return value
+
+    def flag(self, name: str) -> bool:
+        value = self._parameters.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self._wrong(name, "true or false")
+        return bool(value)
 
     def map(self, name: str) -> dict[str, Any] | None:
         value = self._parameters.get(name)

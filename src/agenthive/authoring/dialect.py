@@ -7,15 +7,34 @@ run ``python -m agenthive.authoring.generate`` for the schema and the page.
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Final
 
+from agenthive.authoring.around import (
+    APPROVAL,
+    CACHE,
+    COMPENSATE,
+    ESCALATE,
+    FALLBACK,
+    FOR_EACH,
+    RECONCILE,
+    REPEAT_UNTIL,
+    TOOL,
+    WAIT_FOR,
+)
+from agenthive.authoring.fields import (
+    AGENT_KEY,
+    EFFECT,
+    MAX_SECONDS,
+    RETRY_FIELD,
+    choices_of,
+    dollars,
+    seconds,
+    section,
+)
 from agenthive.authoring.shapes import SWITCH, Field, Kind, Shape
-from agenthive.core.flow_spec import OnDeadline, OnReject
 from agenthive.core.policies.retry import RetryStrategy
-from agenthive.core.spec import Effect, FailureStrategy, OnExceeded
+from agenthive.core.spec import FailureStrategy, OnExceeded
 from agenthive.core.values import JSONValue
-from agenthive.infra.budget_list import MOST
 
 NATIVE: Final = 1
 """The dialect number that ``agenthive:`` may give; without the key it is 0, document C's."""
@@ -25,50 +44,12 @@ AUTH_KINDS: Final = ("bearer", "api_key", "basic")
 INPUT_KINDS: Final = (
     "any", "string", "integer", "number", "boolean", "array", "object", "secret",
 )  # fmt: skip
-MAX_SECONDS: Final = 366 * 86_400.0
 MAX_NAME: Final = 128
 
 
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 """What may follow the number in a duration written as text, and how many seconds it is."""
 
-
-def _seconds(key: str, doc: str, *, default: str = "", native: str = "", zero: bool = False,
-             nullable: bool = False) -> Field:  # fmt: skip
-    return Field(
-        key=key, kind=Kind.SECONDS, doc=doc, default=default, native=native, least=0.0,
-        above=not zero, most=MAX_SECONDS, nullable=nullable,
-    )  # fmt: skip
-
-
-def _section(key: str, doc: str, *, short: str = "") -> Field:
-    return Field(key=key, kind=Kind.SHAPE, shape=key, doc=doc, default="none", short=short)
-
-
-def _dollars(key: str, doc: str, *, default: str = "none", required: bool = False) -> Field:
-    return Field(
-        key=key, kind=Kind.DOLLARS, doc=doc, default="" if required else default,
-        required=required, least=0.0, most=MOST,
-    )  # fmt: skip
-
-
-def _choices(enum: type[StrEnum]) -> tuple[str, ...]:
-    return tuple(member.value for member in enum)
-
-
-_RETRY_FIELD: Final = Field(
-    key="retry_config", kind=Kind.SHAPE, shape="retry_config",
-    doc="How failed attempts are tried again.", default="the agent's, else its own defaults",
-)  # fmt: skip
-_ACTION: Final = Field(
-    key="action", kind=Kind.TEXT, required=True, least=1, doc="What to ask of the agent."
-)
-_AGENT: Final = Field(key="agent", kind=Kind.NAME, native_only=True, doc="Short for agent_name.")
-_EFFECT: Final = Field(
-    key="effect", kind=Kind.CHOICE, choices=_choices(Effect), default="any",
-    doc="What the call may do outside: `none` is a pure read, `keyed` honours the idempotency key, "
-        "`any` is unknown, `once` is never repeated unless a person decides.",
-)  # fmt: skip
 
 WORKFLOW: Final = Shape(
     name="workflow",
@@ -91,11 +72,11 @@ WORKFLOW: Final = Shape(
                   "(native: 16), unless `max_parallel` says otherwise."),
         Field(key="max_parallel", kind=Kind.WHOLE, least=1, most=10_000,
               default="by parallel_execution", doc="How many tasks of a run may run at once."),
-        Field(key="failure_strategy", kind=Kind.CHOICE, choices=_choices(FailureStrategy),
+        Field(key="failure_strategy", kind=Kind.CHOICE, choices=choices_of(FailureStrategy),
               default="stop_on_first_failure",
               doc="What a failed task means for the run: stop it, go on with what does not depend "
                   "on it, or go on and call it a success if at least one task succeeded."),
-        _seconds("global_timeout", "How long the run may take; null is no bound.",
+        seconds("global_timeout", "How long the run may take; null is no bound.",
                  default="300", native="null", nullable=True),
         Field(key="inputs", kind=Kind.INPUTS, shape="input", default="any inputs are accepted",
               doc="What the run is given: name to a declaration, or to a plain default value."),
@@ -103,7 +84,7 @@ WORKFLOW: Final = Shape(
               doc="Who does the tasks."),
         Field(key="tasks", kind=Kind.SHAPES, shape="task", required=True, least=1,
               doc="What is to be done."),
-        _section("budget", "What the run may spend in all: US dollars, or a section.",
+        section("budget", "What the run may spend in all: US dollars, or a section.",
                  short="limit"),
         Field(key="outputs", kind=Kind.MAP, default="the results of its last tasks",
               doc="What a task that runs this workflow gets as its result. May hold"
@@ -125,7 +106,7 @@ AGENT: Final = Shape(
               doc="The kind of agent."),
         Field(key="endpoint", kind=Kind.TEXT, required=True, least=1,
               doc="Where it is: a URL, `offline://extractive`, `custom://NAME`."),
-        _seconds("timeout", "How long one call may take; null is no bound.", default="30",
+        seconds("timeout", "How long one call may take; null is no bound.", default="30",
                  native="120 for ai_agent, else 30", nullable=True),
         Field(key="max_concurrency", kind=Kind.WHOLE, least=1, most=10_000, default="no own bound",
               doc="How many calls this agent takes at once."),
@@ -135,11 +116,11 @@ AGENT: Final = Shape(
               default="its own defaults", doc="How failed attempts are tried again."),
         Field(key="circuit_breaker", kind=Kind.SHAPE, shape="circuit_breaker",
               default="its own defaults", doc="When calls to the endpoint are suspended."),
-        _section("rate_limit", "How often it may be called, in all runs together."),
+        section("rate_limit", "How often it may be called, in all runs together."),
         Field(key="custom_params", kind=Kind.MAP, default="empty",
               doc="Anything the kind of agent knows."),
-        _dollars("max_cost", "What one call costs at most, where no list of prices says."),
-        _dollars("cost_limit", "What all its calls of a run may cost together."),
+        dollars("max_cost", "What one call costs at most, where no list of prices says."),
+        dollars("cost_limit", "What all its calls of a run may cost together."),
     ),
 )  # fmt: skip
 
@@ -167,8 +148,8 @@ BUDGET: Final = Shape(
         " many calls run at once. A call that does not fit waits while others are under way; when"
         " none is, `on_exceeded` says what happens.",
     fields=(
-        _dollars("limit", "What may be spent at most.", required=True),
-        Field(key="on_exceeded", kind=Kind.CHOICE, choices=_choices(OnExceeded), default="fail",
+        dollars("limit", "What may be spent at most.", required=True),
+        Field(key="on_exceeded", kind=Kind.CHOICE, choices=choices_of(OnExceeded), default="fail",
               doc="`fail` ends the task, `wait` waits until the limit is raised, `ask` asks people"
                   " to raise it by what the call may cost."),
         Field(key="shrink", kind=Kind.FLAG, default="false",
@@ -201,10 +182,10 @@ RETRY: Final = Shape(
     fields=(
         Field(key="max_attempts", kind=Kind.WHOLE, least=1, most=1000, default="3",
               doc="All tries, the first one too."),
-        Field(key="strategy", kind=Kind.CHOICE, choices=_choices(RetryStrategy),
+        Field(key="strategy", kind=Kind.CHOICE, choices=choices_of(RetryStrategy),
               default="exponential_backoff", doc="How the delay grows."),
-        _seconds("initial_delay", "The first delay.", default="1.0", zero=True),
-        _seconds("max_delay", "The longest delay.", default="60.0", zero=True),
+        seconds("initial_delay", "The first delay.", default="1.0", zero=True),
+        seconds("max_delay", "The longest delay.", default="60.0", zero=True),
         Field(key="exponential_base", kind=Kind.NUMBER, least=1.0, most=100.0, default="2.0",
               doc="What each delay is multiplied by."),
         Field(key="jitter", kind=Kind.FLAG, default="true",
@@ -218,123 +199,9 @@ BREAKER: Final = Shape(
     fields=(
         Field(key="failure_threshold", kind=Kind.WHOLE, least=1, most=1_000_000, default="5",
               doc="Failures in a row that open it."),
-        _seconds("recovery_timeout", "How long it stays open.", default="60.0", zero=True),
+        seconds("recovery_timeout", "How long it stays open.", default="60.0", zero=True),
         Field(key="half_open_max_calls", kind=Kind.WHOLE, least=1, most=1000, default="1",
               doc="Calls that probe whether the endpoint is well again."),
-    ),
-)  # fmt: skip
-
-COMPENSATE: Final = Shape(
-    name="compensate",
-    doc="How a finished task is undone when the run fails. Runs in the reverse order of the tasks.",
-    fields=(
-        Field(key="agent_name", kind=Kind.NAME, default="the task's", doc="Who undoes it."),
-        _AGENT,
-        _ACTION,
-        Field(key="parameters", kind=Kind.MAP, default="empty",
-              doc="May hold `{{ expressions }}`, also over the task's own result."),
-        _seconds("timeout", "How long one attempt may take.", default="the agent's"),
-        _RETRY_FIELD,
-        _EFFECT,
-    ),
-)  # fmt: skip
-
-WAIT_FOR: Final = Shape(
-    name="wait_for",
-    doc="A signal to wait for, before anything is done. What it brings is `signal` in expressions.",
-    fields=(
-        Field(key="signal", kind=Kind.NAME, required=True, doc="What the signal is called."),
-        _seconds("timeout", "How long to wait.", default="for ever"),
-        Field(key="default", kind=Kind.ANY, default="the task fails",
-              doc="What is taken for the signal's data if none came in time."),
-        Field(key="keep", kind=Kind.FLAG, default="true",
-              doc="Whether a signal that comes too early is kept; else it is refused."),
-    ),
-)  # fmt: skip
-
-ESCALATE: Final = Shape(
-    name="escalate",
-    doc="Who may answer too when nobody has answered for a while.",
-    fields=(
-        Field(key="after", kind=Kind.SECONDS, required=True, least=0.0, above=True,
-              most=MAX_SECONDS, doc="How long after the request."),
-        Field(key="to", kind=Kind.NAMES, required=True, least=1, doc="Who."),
-    ),
-)  # fmt: skip
-
-APPROVAL: Final = Shape(
-    name="approval",
-    doc="People who must agree first. They see what is going to be done, and that is what is done.",
-    instead={"timeout": "write deadline", "who": "write approvers"},
-    fields=(
-        Field(key="message", kind=Kind.TEXT, default="empty",
-              doc="What they are asked. May hold `{{ expressions }}`."),
-        Field(key="payload", kind=Kind.ANY, default="null",
-              doc="What they are shown; only for a task that does nothing else: of any other it is"
-                  " what will be done. May hold `{{ expressions }}`."),
-        Field(key="approvers", kind=Kind.NAMES, least=1, default="anybody", doc="Who may answer."),
-        Field(key="quorum", kind=Kind.WHOLE, least=1, most=1000, default="1",
-              doc="How many different people must agree; one rejection is enough to reject."),
-        _seconds("deadline", "How long there is to answer.", default="for ever"),
-        Field(key="on_deadline", kind=Kind.CHOICE, choices=_choices(OnDeadline), default="reject",
-              doc="What no answer in time comes to."),
-        Field(key="on_reject", kind=Kind.CHOICE, choices=_choices(OnReject), default="fail",
-              doc="Whether a rejected task fails or is skipped. One that only asks and is to be"
-                  " skipped succeeds with `approved: false`."),
-        _section("escalate", "Who may answer too after a while."),
-    ),
-)  # fmt: skip
-
-FOR_EACH: Final = Shape(
-    name="for_each",
-    doc="One task for every item of a list, all on their own; the result is the list of theirs.",
-    instead={"in": "write items", "list": "write items"},
-    fields=(
-        Field(key="items", kind=Kind.ITEMS, required=True,
-              doc="The list, or an expression that gives it. Parameters read `item` and `index`."),
-        Field(key="max_items", kind=Kind.WHOLE, least=1, most=100_000, default="1000",
-              doc="A longer list fails the task."),
-        Field(key="max_parallel", kind=Kind.WHOLE, least=1, most=10_000, default="the run's",
-              doc="How many items may run at once."),
-        Field(key="label", kind=Kind.FORMULA, default="none",
-              doc="An expression over `item` and `index` that names an item for people."),
-    ),
-)  # fmt: skip
-
-REPEAT_UNTIL: Final = Shape(
-    name="repeat_until",
-    doc="The call is made again until a condition holds. There is always a last round.",
-    instead={"max": "write max_rounds", "max_iterations": "write max_rounds"},
-    fields=(
-        Field(key="until", kind=Kind.FORMULA, required=True,
-              doc="An expression. It may read `result`, and like the parameters `round` (from 1)"
-                  " and `previous` (the result of the round before)."),
-        Field(key="max_rounds", kind=Kind.WHOLE, least=1, most=10_000, default="10",
-              doc="If the condition does not hold after so many the task fails."),
-    ),
-)  # fmt: skip
-
-CACHE: Final = Shape(
-    name="cache",
-    doc="Whether a result is used again for the same agent, action and parameters.",
-    fields=(
-        _seconds("ttl", "How old it may be.", default="as long as it is kept"),
-        Field(key="version", kind=Kind.TEXT, default="empty",
-              doc="Tells apart what the parameters alone do not."),
-    ),
-)  # fmt: skip
-
-RECONCILE: Final = Shape(
-    name="reconcile",
-    doc="A pure read that finds out whether a call of unknown outcome has acted. It answers true,"
-        " false, null (cannot tell) or a map of `happened` and `result`.",
-    fields=(
-        Field(key="agent_name", kind=Kind.NAME, default="the task's", doc="Who is asked."),
-        _AGENT,
-        _ACTION,
-        Field(key="parameters", kind=Kind.MAP, default="empty",
-              doc="May hold the `{{ expressions }}` the task's own may hold."),
-        _seconds("timeout", "How long the question may take.", default="the agent's"),
     ),
 )  # fmt: skip
 
@@ -354,7 +221,7 @@ TASK: Final = Shape(
               doc="For people; model agents read it too."),
         Field(key="agent_name", kind=Kind.NAME, doc="Who does it.",
               default="**required** for a call"),
-        _AGENT,
+        AGENT_KEY,
         Field(key="action", kind=Kind.TEXT, least=1, doc="What to ask of the agent.",
               default="**required** for a call"),
         Field(key="workflow", kind=Kind.WORKFLOW, default="none",
@@ -372,36 +239,45 @@ TASK: Final = Shape(
         Field(key="until", kind=Kind.TIME, default="none",
               doc="When to start: a time with its zone, as `2026-12-01T09:00:00+01:00`, or a text"
                   " with `{{ }}` that gives one."),
-        _section("wait_for", "A signal to wait for: its name, or a section.", short="signal"),
-        _section("for_each", "One task for every item: a list, an expression, or a section.",
+        section("wait_for", "A signal to wait for: its name, or a section.", short="signal"),
+        section("for_each", "One task for every item: a list, an expression, or a section.",
                  short="items"),
-        _section("approval", "People who must agree first: true, or a section.", short=SWITCH),
-        _section("repeat_until", "The call again until it is right: an expression, or a section.",
+        section("approval", "People who must agree first: true, or a section.", short=SWITCH),
+        section("repeat_until", "The call again until it is right: an expression, or a section.",
                  short="until"),
-        _seconds("timeout", "How long one attempt may take.", default="the agent's (30)"),
+        seconds("timeout", "How long one attempt may take.", default="the agent's (30)"),
         Field(key="continue_on_failure", kind=Kind.FLAG, default="false",
               doc="Whether the run goes on, with null as the result, if this task fails."),
-        _RETRY_FIELD,
-        _EFFECT,
+        RETRY_FIELD,
+        EFFECT,
         Field(key="priority", kind=Kind.WHOLE, least=1, most=10, default="5",
               doc="Of tasks that are ready, those with a higher number start first."),
-        _seconds("estimated_duration", "How long it is expected to take; orders the tasks.",
+        seconds("estimated_duration", "How long it is expected to take; orders the tasks.",
                  default="unknown", zero=True),
         Field(key="compensate", kind=Kind.SHAPE, shape="compensate", default="none",
               doc="How it is undone when the run fails."),
         Field(key="output_schema", kind=Kind.MAP, default="none",
               doc="A JSON Schema (draft 2020-12) that the result must fit."),
-        _section("cache", "Whether results are used again: true, or a section.", short=SWITCH),
-        _seconds("heartbeat_timeout", "How long the agent may be silent.", default="no bound"),
-        _section("reconcile", "How to find out what a call of unknown outcome did."),
-        _dollars("max_cost", "What one call costs at most.", default="the agent's"),
-        _dollars("cost_limit", "What all its attempts, items and rounds may cost together."),
+        section("cache", "Whether results are used again: true, or a section.", short=SWITCH),
+        seconds("heartbeat_timeout", "How long the agent may be silent.", default="no bound"),
+        section("reconcile", "How to find out what a call of unknown outcome did."),
+        Field(key="tools", kind=Kind.SHAPES, shape="tool", default="none",
+              doc="What its model may ask for before it answers."),
+        Field(key="max_turns", kind=Kind.WHOLE, least=1, most=1000, default="10",
+              doc="How often a model with `tools` may speak; who still asks then has failed."),
+        Field(key="fallback", kind=Kind.SHAPES, shape="fallback", short="agent_name",
+              default="none", doc="Who goes on when its agent could not: names, or sections."),
+        dollars("max_cost", "What one call costs at most.", default="the agent's"),
+        dollars("cost_limit", "What all its attempts, items, rounds and tools may cost together."),
     ),
 )  # fmt: skip
 
 WAITS: Final = ("approval", "wait_for", "delay", "until")
 """What a task may do that has no body."""
-REFUSED_WITH_WORKFLOW: Final = ("effect", "cache", "heartbeat_timeout", "reconcile", "max_cost")
+REFUSED_WITH_WORKFLOW: Final = (
+    "effect", "cache", "heartbeat_timeout", "reconcile", "max_cost", "tools", "max_turns",
+    "fallback",
+)  # fmt: skip
 """Keys that say something about a call: a workflow says it of its own tasks."""
 REFUSED_WITHOUT_BODY: Final = (
     *REFUSED_WITH_WORKFLOW, "parameters", "timeout", "retry_config", "output_schema", "compensate",
@@ -440,6 +316,8 @@ SHAPES: Final = {
         REPEAT_UNTIL,
         CACHE,
         RECONCILE,
+        TOOL,
+        FALLBACK,
         INPUT,
     )
 }

@@ -51,7 +51,7 @@ class FlowBuilder:
             when=section.text("when"),
             delay=section.delay("delay"),
             until=section.text("until"),
-            approval=self._approval(frame),
+            approval=self.approval(roots.approval(frame)),
         )
 
     def _check_frame(self, frame: TaskSpec) -> None:
@@ -141,12 +141,13 @@ class FlowBuilder:
 
     # Approvals.
 
-    def _approval(self, frame: TaskSpec) -> ApprovalSpec | None:
+    def approval(self, names: frozenset[str]) -> ApprovalSpec | None:
+        """Who is asked first; its texts may read ``names``."""
         section = self._section.section("approval")
         if section is None:
             return None
         for key in ("message", "payload"):
-            self._template(section, key, roots.approval(frame))
+            self._template(section, key, names)
         approvers = self._people(section, "approvers")
         deadline = section.seconds("deadline", None)
         after, to = self._escalation(section, deadline, approvers)

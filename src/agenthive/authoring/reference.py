@@ -16,6 +16,7 @@ _NAMES: Final = {
     "`round` (from 1), `previous`": "with `repeat_until`",
     "`signal` (what it brought)": "with `wait_for`",
     "`result`": "in the condition of `repeat_until`",
+    "`arguments`": "in a tool: what the model asks it for",
 }
 _HEAD = """\
 # Workflow files
@@ -100,7 +101,7 @@ def _takes(field: Field) -> str:
         case Kind.SHAPE:
             return _or_short(field) + f"[{field.shape}](#{field.shape})"
         case Kind.SHAPES:
-            return f"list of [{field.shape}](#{field.shape})"
+            return f"list of {_or_short(field)}[{field.shape}](#{field.shape})"
         case Kind.INPUTS:
             return f"map of name to [{field.shape}](#{field.shape}) or default"
         case Kind.WHOLE if field.most is not None and field.least is not None:

@@ -143,6 +143,8 @@ def references_of(spec: WorkflowSpec, within: str = "") -> tuple[Reference, ...]
         for key, call in (("compensate", task.compensate), ("reconcile", task.reconcile)):
             if call is not None:
                 found.extend(_of_parameters(call.parameters, f"{where}.{key}"))
+        for tool in task.tools:
+            found.extend(_of_parameters(tool.parameters or {}, f"{where}.tools.{tool.name}"))
         if task.workflow is not None:
             found.extend(_of_inputs(task.workflow, task.parameters, where))
             found.extend(references_of(task.workflow, f"{where}.workflow."))

@@ -132,8 +132,7 @@ def _value(field: Field) -> JSONObject:
         case Kind.SHAPE:
             return _section(field)
         case Kind.SHAPES:
-            items: JSONObject = {"$ref": f"#/$defs/{field.shape}"}
-            return {"type": "array", "items": items, "minItems": int(field.least or 0)}
+            return {"type": "array", "items": _section(field), "minItems": int(field.least or 0)}
         case Kind.INPUTS:
             return _inputs(field)
         case Kind.FORMULA:
@@ -211,7 +210,16 @@ def _defaults() -> JSONObject:
 def _dialects() -> JSONObject:
     """The short key ``agent`` is native; one task at a time is not several."""
     inner: JSONObject = {"properties": {"agent": False}}
-    task: JSONObject = {"properties": {"agent": False, "compensate": inner, "reconcile": inner}}
+    tool: JSONObject = {"properties": {"agent": False, "reconcile": inner}}
+    task: JSONObject = {
+        "properties": {
+            "agent": False,
+            "compensate": inner,
+            "reconcile": inner,
+            "tools": {"items": tool},
+            "fallback": {"items": inner},
+        }
+    }
     classic: JSONObject = {"properties": {"tasks": {"items": task}}}
     one: JSONObject = {"properties": {"max_parallel": {"maximum": 1}}}
     return {
@@ -258,4 +266,6 @@ _RULES: Final[dict[str, JSONObject]] = {
     "task": _bodies(),
     "compensate": _ONE_AGENT,
     "reconcile": _ONE_AGENT,
+    "tool": _ONE_AGENT | {"anyOf": [{"required": ["agent_name"]}, {"required": ["agent"]}]},
+    "fallback": _ONE_AGENT | {"anyOf": [{"required": ["agent_name"]}, {"required": ["agent"]}]},
 }

@@ -211,8 +211,7 @@ class Checker:
             raise _Wrong(f"must be a list (each entry starts with '- '), not {kind(node.value)}")
         if field.least and not node.value:
             raise _Wrong("must have at least one entry")
-        shape = SHAPES[field.shape]
-        found = [self.section(item, shape, f"{path}[{i}]") for i, item in enumerate(node.value)]
+        found = [self._shape(field, item, f"{path}[{i}]") for i, item in enumerate(node.value)]
         return [section for section in found if section is not None]
 
 

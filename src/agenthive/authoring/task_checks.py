@@ -12,6 +12,7 @@ import msgspec
 
 from agenthive.authoring.actions import Actions
 from agenthive.authoring.bodies import Body, body_of, has
+from agenthive.authoring.call_checks import Calls
 from agenthive.authoring.children import Children
 from agenthive.authoring.expression_checks import Expressions
 from agenthive.authoring.flow_checks import FlowBuilder
@@ -20,19 +21,15 @@ from agenthive.authoring.parameter_checks import Parameters
 from agenthive.authoring.policies import retry_policy
 from agenthive.authoring.problems import Problems
 from agenthive.authoring.sections import Section
+from agenthive.authoring.tool_checks import Tools
 from agenthive.core import roots
-from agenthive.core.flow_spec import CacheSpec, ReconcileSpec
+from agenthive.core.flow_spec import CacheSpec
 from agenthive.core.spec import AgentSpec, CompensationSpec, Effect, TaskSpec
-from agenthive.core.values import JSONObject
-from agenthive.infra.schemas import check_schema
 
 _CACHED_ONCE = "a call with effect once is there to be made; it cannot be answered from a cache"
 _CACHED_ANY = (
     "a result from the cache means that the call is not made, and this one may do something"
     " outside; write effect: none if it does not"
-)
-_SURE = (
-    "is asked only about calls with effect once; any other is simply made again under the same key"
 )
 
 
@@ -53,7 +50,7 @@ class TaskBuilder:
         self._problems = problems
         self._agents = agents
         self._inputs = inputs
-        self._actions = actions
+        self._calls = Calls(problems, agents, actions, parameters)
         self._parameters = parameters
         self._children = children
         self.drafts: list[Draft] = []
@@ -78,7 +75,7 @@ class TaskBuilder:
             priority=section.whole("priority", 5),
             estimated_duration=section.seconds("estimated_duration", None),
             compensate=self._compensation(section, frame, expressions),
-            output_schema=self._schema(section),
+            output_schema=self._calls.schema(section, "output_schema"),
             max_cost=section.dollars("max_cost", up=True),
             cost_limit=section.dollars("cost_limit"),
         )
@@ -92,16 +89,20 @@ class TaskBuilder:
         names = roots.parameters(frame)
         if body is Body.WORKFLOW:
             return self._child(frame, section, expressions, names)
-        agent = self._agent_of(section, frame.name)
+        agent = self._calls.agent_of(section, frame.name)
+        tools = Tools(self._problems, self._agents, self._calls, self._parameters)
         return msgspec.structs.replace(
             frame,
             agent=agent,
-            action=self._action(section, agent),
+            tools=tools.read(section, frame, agent, expressions),
+            max_turns=section.whole("max_turns", 10),
+            fallback=tools.fallback(section, frame.name),
+            action=self._calls.action(section, agent),
             parameters=self._parameters.read(section, frame.name, expressions, names),
-            effect=self._effect(section, agent),
+            effect=self._calls.effect(section, agent),
             cache=self._cache(section, agent, expressions, names),
             heartbeat_timeout=section.seconds("heartbeat_timeout", None),
-            reconcile=self._reconcile(section, frame.name, agent, expressions, names),
+            reconcile=self._calls.reconcile(section, frame.name, agent, expressions, names),
         )
 
     def _child(
@@ -125,7 +126,7 @@ class TaskBuilder:
         names = roots.undo(frame)
         return CompensationSpec(
             agent=who,
-            action=self._action(undo, who),
+            action=self._calls.action(undo, who),
             parameters=self._parameters.read(undo, frame.name, expressions, names, undo=True),
             timeout=undo.seconds("timeout", None),
             retry=retry_policy(undo.section("retry_config")),
@@ -133,28 +134,11 @@ class TaskBuilder:
         )
 
     def _who(self, undo: Section, frame: TaskSpec) -> str:
-        who = self._agent_of(undo, frame.name, frame.agent)
+        who = self._calls.agent_of(undo, frame.name, frame.agent)
         if frame.workflow is not None and not (has(undo, "agent_name") or has(undo, "agent")):
             what = "the key 'agent_name' is required here: the task has no agent of its own"
             self._problems.add(undo.node.place, undo.path, what)
         return who
-
-    def _reconcile(
-        self, section: Section, task: str, agent: str, expressions: Expressions,
-        names: frozenset[str],
-    ) -> ReconcileSpec | None:  # fmt: skip
-        ask = section.section("reconcile")
-        if ask is None:
-            return None
-        who = self._agent_of(ask, task, agent)
-        if section.text("effect", Effect.ANY) != Effect.ONCE:
-            self._problems.warn(ask.node.place, ask.path, _SURE)
-        return ReconcileSpec(
-            agent=who,
-            action=self._action(ask, who),
-            parameters=self._parameters.read(ask, task, expressions, names),
-            timeout=ask.seconds("timeout", None),
-        )
 
     def _cache(
         self, section: Section, agent: str, expressions: Expressions, names: frozenset[str]
@@ -162,22 +146,13 @@ class TaskBuilder:
         cache = section.section("cache")
         if cache is None:
             return None
-        path, effect = f"{section.path}.cache", self._effect(section, agent)
+        path, effect = f"{section.path}.cache", self._calls.effect(section, agent)
         if effect is Effect.ONCE:
             self._problems.add(section.at("cache"), path, _CACHED_ONCE)
         elif effect is Effect.ANY:
             self._problems.warn(section.at("cache"), path, _CACHED_ANY)
         expressions.template(cache.node.get("version"), f"{path}.version", names)
         return CacheSpec(ttl=cache.seconds("ttl", None), version=cache.text("version"))
-
-    def _schema(self, section: Section) -> JSONObject | None:
-        if not section.has("output_schema"):
-            return None
-        schema = section.map("output_schema")
-        fault = check_schema(schema)
-        if fault:
-            self._problems.add(section.at("output_schema"), f"{section.path}.output_schema", fault)
-        return schema
 
     def _draft(self, section: Section, name: str, reads: list[Mention]) -> None:
         node = section.node.get("depends_on")
@@ -194,38 +169,3 @@ class TaskBuilder:
                 reads=reads,
             )
         )
-
-    def _agent_of(self, section: Section, task: str, default: str = "") -> str:
-        key = "agent_name"
-        if section.has("agent"):
-            key = "agent"
-            if section.has("agent_name"):
-                what = "agent and agent_name are the same key; remove one"
-                self._problems.add(section.at("agent"), section.path, what)
-        if not section.has(key):
-            return default
-        name = section.text(key)
-        if name not in self._agents:
-            what = f"Task {task!r} references undefined agent {name!r}."
-            path = f"{section.path}.{key}"
-            self._problems.add(
-                section.at(key), path, what + self._problems.suggest(name, self._agents)
-            )
-        return name
-
-    def _action(self, section: Section, agent: str) -> str:
-        action = section.text("action")
-        spec = self._agents.get(agent)
-        if self._actions is not None and spec is not None and action:
-            fault = self._actions.action_problem(spec, action)
-            if fault:
-                self._problems.add(section.at("action"), f"{section.path}.action", fault)
-        return action
-
-    def _effect(self, section: Section, agent: str) -> Effect:
-        """As the author says; else what is known of the action; else any."""
-        spec = self._agents.get(agent)
-        known = None
-        if self._actions is not None and spec is not None and not section.has("effect"):
-            known = self._actions.effect_of(spec, section.text("action"))
-        return known or Effect(section.text("effect", Effect.ANY))

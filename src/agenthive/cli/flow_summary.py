@@ -28,6 +28,8 @@ def summary(spec: WorkflowSpec) -> dict[str, Any]:
         "for_each": sum(task.for_each is not None for task in tasks),
         "repeat_until": sum(task.repeat_until is not None for task in tasks),
         "workflows": len(children),
+        "tools": sum(len(task.tools) for task in tasks),
+        "fallback": sum(len(task.fallback) for task in tasks),
     }
 
 
@@ -45,14 +47,18 @@ def words(found: dict[str, Any]) -> str:
         _counted(found["for_each"], "for_each"),
         _counted(found["repeat_until"], "repeat_until"),
         _counted(found["workflows"], "embedded workflow"),
+        _counted(found["tools"], "tool"),
+        _counted(found["fallback"], "agent that may go on", plural="agents that may go on"),
     ]
     return ", ".join(part for part in parts if part)
 
 
-def _counted(number: int, what: str, names: list[str] | None = None, by: str = "") -> str:
+def _counted(
+    number: int, what: str, names: list[str] | None = None, by: str = "", plural: str = ""
+) -> str:
     if not number:
         return ""
-    plural = what if number == 1 or "_" in what else f"{what}s"
+    plural = what if number == 1 or "_" in what else plural or f"{what}s"
     shown = ", ".join((names or [])[:5]) + (", ..." if names and len(names) > 5 else "")
     told = f" ({by} {shown})".replace("( ", "(") if shown else ""
     return f"{number:,} {plural}{told}"

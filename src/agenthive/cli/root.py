@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "resume": "Go on with unfinished runs.",
     "work": "Own a home in the foreground: resume its runs and take in new ones.",
     "validate": "Check workflow files without running anything.",
+    "plan": "Say what a workflow may cost and how long it may take, before it is run.",
     "simulate": "Play a workflow on virtual time, with faults, and say what came of it.",
     "ps": "List the runs of a home.",
     "show": "Show what a run came to.",

@@ -29,7 +29,18 @@ class Perform(msgspec.Struct, frozen=True, gc=False):
     @property
     def plain(self) -> bool:
         """Whether nothing stands around the call."""
-        return not self.cache and self.heartbeat is None and self.call.output_schema is None
+        around = self.cache or self.heartbeat is not None or self.checked
+        return not around and not self.streams
+
+    @property
+    def streams(self) -> bool:
+        """Whether its answer is to come in pieces."""
+        return self.call.parameters.get("stream") is True
+
+    @property
+    def checked(self) -> bool:
+        """Whether the reply must be like some schema."""
+        return self.call.output_schema is not None or bool(self.call.tools)
 
 
 class Stop(msgspec.Struct, frozen=True, gc=False):

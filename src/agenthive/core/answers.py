@@ -25,7 +25,7 @@ def outcome(
     if reply.fault is None:
         return ev.TaskSucceeded(
             at=now, task=task, attempt=attempt, result=reply.result, usage=reply.usage,
-            cached=reply.cached,
+            cached=reply.cached, asks=reply.asks,
         )  # fmt: skip
     return ev.TaskFailed(
         at=now, task=task, attempt=attempt, fault=reply.fault, draw=draw, usage=reply.usage,

@@ -13,6 +13,7 @@ import msgspec
 
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
+from agenthive.core import turns
 from agenthive.core.flow import Each, Rounds
 from agenthive.core.nodes import EVALUATED, PLAIN, RECONCILE, UNDO, Node, Step
 from agenthive.core.notes import keep_result
@@ -113,10 +114,12 @@ def backing_off(state: RunState, task: int, touched: list[int], out: Out) -> Non
 
 
 def expanded(state: RunState, task: int, touched: list[int], out: Out) -> None:
-    """Its first items or its first round begin."""
+    """Its first items, its first round or its first turn begin."""
     flow = state.begin_flow()
     step = state.step_of(task)
-    if step is Step.REPEAT:
+    if step is Step.TURNS:
+        turns.begin(state, task, touched)
+    elif step is Step.REPEAT:
         flow.rounds[task] = Rounds(members=[])
         next_round(state, task, touched, out)
     elif step is Step.EACH:
@@ -186,6 +189,8 @@ def _derive_result(state: RunState, task: int, node: Node) -> None:
     assert flow is not None
     if node.steps[-1] is Step.END:
         keep_result(state, task, flow.passed.get(task))
+    elif node.steps[-1] is Step.TURNS:
+        turns.keep_last(state, task)
     elif node.steps[-1] is Step.EACH:
         each = flow.each[task]
         members = range(each.first, each.first + len(each.items))
@@ -238,9 +243,14 @@ def explain(state: RunState, task: int) -> None:
         if bad is not None:
             message += f"; {state.graph.keys[bad]}: {state.faults[bad].message}"
     else:
-        last = flow.rounds[task].members[-1]
+        last = (
+            flow.turns[task].had[-1].node if task in flow.turns else flow.rounds[task].members[-1]
+        )
         fault = state.faults.get(last)
-        message = f"its condition did not hold after {len(flow.rounds[task].members)} rounds"
+        rounds = flow.rounds.get(task)
+        message = "it was given up"
+        if rounds is not None:
+            message = f"its condition did not hold after {len(rounds.members)} rounds"
         if fault is not None:
             message = f"{state.graph.keys[last]}: {fault.message}"
     state.faults[task] = Fault(kind="parts", message=message, retriable=False, counts=False)
@@ -309,6 +319,9 @@ def other_ended(state: RunState, task: int, touched: list[int], out: Out) -> Non
 
 
 def _member_ended(state: RunState, task: int, owner: int, touched: list[int], out: Out) -> None:
+    if state.flow is not None and owner in state.flow.turns:
+        turns.member_ended(state, task, owner, touched)
+        return
     well = state.state[task] in _GOOD or state.graph.nodes[task].tolerated
     each = _each_of(state, task)
     if each is not None:
@@ -348,6 +361,8 @@ def _forget_flow(state: RunState, task: int) -> None:
     assert flow is not None
     for kept in (flow.passed, flow.received, flow.approved):
         kept.pop(task, None)
+    if task in flow.turns:
+        turns.let_go(state, task)
 
 
 # Compensations.

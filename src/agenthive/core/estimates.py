@@ -23,8 +23,10 @@ class Estimates:
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        # Alike tasks all rank by their number of hops, which is what a run begins with.
-        self.useful = 1 < graph.kind_count <= MOST_KINDS
+        # Alike tasks all rank by their number of hops, which is what a run begins with; and of
+        # those that all say how long they take there is nothing to learn.
+        unsaid = any(task.estimated_duration is None for task in graph.spec.tasks)
+        self.useful = 1 < graph.kind_count <= MOST_KINDS and unsaid
         self._count = [0] * graph.kind_count if self.useful else []
         self._total = [0.0] * len(self._count)
 

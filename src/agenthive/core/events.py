@@ -40,7 +40,7 @@ from agenthive.core.hive_events import (
     ScheduleTriggered,
     UsageAfterEnd,
 )
-from agenthive.core.ports import Blob, Fault, Usage
+from agenthive.core.ports import Asked, Blob, Fault, Usage
 from agenthive.core.values import JSONObject, JSONValue, Micros, NanoUSD
 
 __all__ = [
@@ -197,7 +197,8 @@ class TaskStarted(TaskEvent, frozen=True, tag="task.started"):
 class TaskSucceeded(TaskEvent, frozen=True, tag="task.succeeded"):
     """The agent answered well; or an equal call had, whose ``run/task`` is ``cached``.
 
-    A large result is kept apart: ``blob`` says where.
+    A large result is kept apart: ``blob`` says where. ``asks`` are the tools that it wants called
+    before it goes on.
     """
 
     attempt: int
@@ -205,6 +206,7 @@ class TaskSucceeded(TaskEvent, frozen=True, tag="task.succeeded"):
     usage: Usage | None = None
     cached: str = ""
     blob: Blob | None = None
+    asks: tuple[Asked, ...] = ()
 
 
 class TaskFailed(TaskEvent, frozen=True, tag="task.failed"):

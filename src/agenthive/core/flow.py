@@ -9,6 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from agenthive.core.flow_spec import ApprovalSpec
+from agenthive.core.policies.trajectory import Trajectory
+from agenthive.core.ports import Asked
 from agenthive.core.values import JSONValue, Micros
 
 MOST_KEPT = 1000
@@ -37,6 +39,40 @@ class Rounds(msgspec.Struct, kw_only=True):
     members: list[int]
     done: bool = False
     exhausted: bool = False
+
+
+class Had(msgspec.Struct, kw_only=True):
+    """One turn of a model, by its node: what it asked for, and the nodes of that.
+
+    None stands for what nobody is called for. ``note`` is what the model is told besides.
+    """
+
+    node: int
+    asks: tuple[Asked, ...] = ()
+    calls: list[int | None] = []
+    note: str = ""
+
+
+class Turns(msgspec.Struct, kw_only=True):
+    """The turns of one task. ``voice`` is which of its models speaks.
+
+    ``left`` of what the last turn asked for has not ended; ``stale`` turns in a row have brought
+    nothing new. ``done``: the last one asks for nothing. ``stopped``: there is to be no other.
+    """
+
+    had: list[Had] = []
+    voice: int = 0
+    left: int = 0
+    stale: int = 0
+    done: bool = False
+    stopped: bool = False
+
+    def asked(self, node: int) -> Asked | None:
+        """What a tool's node is to do."""
+        for had in reversed(self.had):
+            if node in had.calls:
+                return had.asks[had.calls.index(node)]
+        return None
 
 
 class Approval(msgspec.Struct, kw_only=True):
@@ -79,19 +115,22 @@ class Flow:
     digest of what was approved. ``kept`` are signals nobody has taken, ``listening`` who waits.
     ``reconciling`` is the task that asks what came of a call, ``questions`` how often it was asked.
     ``repaired`` are tasks whose model had a second try at its answer. ``timed`` counts the tasks
-    that wait for a time alone, ``moving`` the children that need nobody.
+    that wait for a time alone, ``moving`` the children that need nobody. ``path`` is what models
+    have asked for so far.
     """
 
     __slots__ = (
         "approvals", "approved", "children", "each", "kept", "listening", "moving", "passed",
-        "position", "questions", "received", "reconciling", "repaired", "rounds", "seen",
-        "timed", "waiting_children",
+        "path", "position", "questions", "received", "reconciling", "repaired", "rounds", "seen",
+        "timed", "turns", "waiting_children",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.position: dict[int, int] = {}
         self.each: dict[int, Each] = {}
         self.rounds: dict[int, Rounds] = {}
+        self.turns: dict[int, Turns] = {}
+        self.path = Trajectory()
         self.approvals: dict[int, Approval] = {}
         self.approved: dict[int, str] = {}
         self.received: dict[int, JSONValue] = {}

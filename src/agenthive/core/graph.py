@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from heapq import heapify, heappop, heappush
+from typing import Final
 
 import msgspec
 
@@ -29,15 +31,19 @@ from agenthive.errors import ConfigurationError
 __all__ = ["UNDO", "Graph", "Node", "secret_references", "topological", "upward_rank"]
 
 
+MOST_TRIED: Final = 2000
+"""Tasks of a workflow whose declared durations are tried out before it is run."""
+
+
 class Graph:
     """Nodes by index, and the edges between them.
 
     ``deps`` and ``dependents`` are direct edges; ``readers[i]`` counts the nodes that need the
     result of i; ``rank[i]`` is the longest way from i to the end in seconds (tasks without a
-    declared duration count as ``unit``); ``result_reads`` are what the result of a run is made
-    of; ``undo[i]`` is the index of i's compensation. Tasks of one
-    agent and action are of one kind, numbered in ``kinds``. The first ``tasks`` nodes are the
-    author's, those up to ``static`` their compensations. What a run makes of patterns (items,
+    declared duration count as ``unit``), or 0 everywhere if that is quicker; ``result_reads``
+    are what the result of a run is made of; ``undo[i]`` is the index of i's compensation. Tasks
+    of one agent and action are of one kind, numbered in ``kinds``. The first ``tasks`` nodes are
+    the author's, those up to ``static`` their compensations. What a run makes of patterns (items,
     rounds, ...) is appended to a copy of its own: see `own`.
     """
 
@@ -74,7 +80,42 @@ class Graph:
         self._connect()
         self.outputs = Template.compile(spec.outputs, roots.outputs()) if spec.outputs else None
         self.result_reads = self._result_reads()
-        self.rank = upward_rank(self.dependents, [t.estimated_duration for t in spec.tasks])
+        durations = [task.estimated_duration for task in spec.tasks]
+        self.rank = upward_rank(self.dependents, durations)
+        if len(spec.tasks) <= MOST_TRIED and None not in durations:
+            self.rank = self._better(self.rank, [one or 0.0 for one in durations])
+
+    def _better(self, rank: list[float], seconds: list[float]) -> list[float]:
+        """The ranks, unless first come, first served is quicker with these durations.
+
+        A list schedule by ranks is nearly always the better one, and sometimes an eleventh worse.
+        """
+        slots = self.spec.max_parallel
+        if slots >= self.tasks:
+            return rank
+        level = [0.0] * len(rank)
+        by_rank, by_turn = (self._makespan(one, seconds, slots) for one in (rank, level))
+        return rank if by_rank <= by_turn else level
+
+    def _makespan(self, rank: list[float], seconds: list[float], slots: int) -> float:
+        """How long a list schedule takes that starts ready tasks by rank, then by their turn."""
+        pending = [len(deps) for deps in self.deps[: self.tasks]]
+        ready = [(-rank[i], i, i) for i in range(self.tasks) if not pending[i]]
+        heapify(ready)
+        running: list[tuple[float, int, int]] = []
+        now, turn = 0.0, self.tasks
+        while ready or running:
+            while ready and len(running) < slots:
+                _, _, task = heappop(ready)
+                heappush(running, (now + seconds[task], turn, task))
+                turn += 1
+            now, _, ended = heappop(running)
+            for dependent in self.dependents[ended]:
+                pending[dependent] -= 1
+                if not pending[dependent]:
+                    heappush(ready, (-rank[dependent], turn, dependent))
+                    turn += 1
+        return now
 
     def _connect(self) -> None:
         size = len(self.nodes)

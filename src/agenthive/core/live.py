@@ -11,6 +11,7 @@ from agenthive.core.run_state import RunState
 from agenthive.core.scope import scope
 from agenthive.core.spec import AgentSpec
 from agenthive.core.states import CLOSED, TaskState
+from agenthive.core.turns import arguments
 from agenthive.core.values import JSONObject
 
 
@@ -72,10 +73,11 @@ class Live:
     def dependencies(self, index: int) -> JSONObject:
         """Name -> result of what a task depends on (a tolerated failure gives None).
 
-        A compensation depends on nothing: what its task has read may be gone by then.
+        A compensation depends on nothing: what its task has read may be gone by then. Nor does a
+        tool: a model says what it is given.
         """
         graph, results = self.state.graph, self.state.results
-        if graph.nodes[index].undoes is not None:
+        if graph.nodes[index].undoes is not None or arguments(self.state, index) is not None:
             return {}
         deps = graph.deps[index if index < graph.static else graph.origin(index)]
         if not deps:

@@ -18,7 +18,16 @@ from agenthive.core import roots
 from agenthive.core.expressions import Expression, Template, compile_expression
 from agenthive.core.flow_spec import ApprovalSpec, EachSpec, ReconcileSpec, RepeatSpec, WaitSpec
 from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.spec import AgentSpec, CompensationSpec, Effect, TaskSpec, WorkflowSpec
+from agenthive.core.ports import Tool
+from agenthive.core.spec import (
+    AgentSpec,
+    CompensationSpec,
+    Effect,
+    FallbackSpec,
+    TaskSpec,
+    ToolSpec,
+    WorkflowSpec,
+)
 from agenthive.core.values import JSONObject, JSONValue, Micros, micros
 from agenthive.errors import ConfigurationError
 
@@ -42,6 +51,7 @@ class Step(StrEnum):
     EACH = "each"
     REPEAT = "repeat"
     CHILD = "child"
+    TURNS = "turns"
     CALL = "call"
     END = "end"
 
@@ -72,7 +82,9 @@ class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One task, with every default resolved. ``undoes`` is the index a compensation belongs to.
 
     ``steps`` is what it goes through; ``inner`` the pattern of its items or rounds; ``undo`` and
-    ``reconcile`` those of what may have to be done about it.
+    ``reconcile`` those of what may have to be done about it. ``voices`` are the patterns of its
+    turns, one for each model that may have to speak, ``tools`` those of what they may ask for, and
+    ``offers`` what they are told of that. ``approved``: people agree before it is called.
     """
 
     key: str
@@ -97,6 +109,10 @@ class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     cached: bool = False
     task: TaskSpec | None = None
     undoes: int | None = None
+    approved: bool = False
+    voices: tuple[Node, ...] = ()
+    tools: tuple[Node, ...] = ()
+    offers: tuple[Tool, ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -134,7 +150,7 @@ class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     def patterns(self) -> Iterator[Node]:
         """This node and all that may be made from it."""
         yield self
-        for one in (self.inner, self.undo, self.reconcile):
+        for one in (self.inner, self.undo, self.reconcile, *self.voices, *self.tools):
             if one is not None:
                 yield from one.patterns()
 
@@ -148,6 +164,8 @@ def task_node(task: TaskSpec, agents: Mapping[str, AgentSpec]) -> Node:
         return _innermost(task, agents, PLAIN, None)
     layers = _layers(task)
     node = _innermost(task, agents, layers[-1], _around(task))
+    if layers[-1][-1] is Step.TURNS:
+        node = _with_turns(node, task, agents)
     for steps in reversed(layers[:-1]):
         node = msgspec.structs.replace(node, steps=steps, inner=node, undo=None, reconcile=None)
     return node
@@ -169,9 +187,15 @@ def _layers(task: TaskSpec) -> list[tuple[Step, ...]]:
             steps = []
     if task.approval is not None:
         steps.append(Step.APPROVAL)
-    body = Step.CALL if task.agent else Step.CHILD if task.workflow is not None else Step.END
+    body = _body(task)
     layers.append((*steps, body) if steps or body is not Step.CALL else PLAIN)
     return layers
+
+
+def _body(task: TaskSpec) -> Step:
+    if not task.agent:
+        return Step.CHILD if task.workflow is not None else Step.END
+    return Step.TURNS if task.tools or task.fallback else Step.CALL
 
 
 def _innermost(
@@ -199,13 +223,83 @@ def _innermost(
         steps=steps,
         around=around,
         undo=_undo_node(task, task.compensate, agents) if task.compensate is not None else None,
-        reconcile=_reconcile_node(task, task.reconcile, agents)
+        reconcile=_reconcile_node(task, task.reconcile, agents, roots.parameters(task))
         if task.reconcile is not None
         else None,
         schema=task.output_schema,
         heartbeat=None if task.heartbeat_timeout is None else micros(task.heartbeat_timeout),
         cached=task.cache is not None,
         task=task,
+        approved=task.approval is not None,
+    )
+
+
+def _with_turns(node: Node, task: TaskSpec, agents: Mapping[str, AgentSpec]) -> Node:
+    """A task whose body is turns: each is a call of its own, and so is each tool."""
+    tools = tuple([_tool_node(task, tool, agents) for tool in task.tools])
+    cached = node.cached and not tools
+    turn = msgspec.structs.replace(
+        node, steps=PLAIN, around=None, undo=None, cached=cached, offers=_offers(task)
+    )
+    voices = (turn, *[_fallback(turn, task, one, agents) for one in task.fallback])
+    return msgspec.structs.replace(node, reconcile=None, voices=voices, tools=tools)
+
+
+def _offers(task: TaskSpec) -> tuple[Tool, ...]:
+    return tuple(
+        [
+            Tool(name=tool.name, description=tool.description, schema=tool.input_schema)
+            for tool in task.tools
+        ]
+    )
+
+
+def _fallback(
+    turn: Node, task: TaskSpec, other: FallbackSpec, agents: Mapping[str, AgentSpec]
+) -> Node:
+    """The same turn of another model."""
+    agent = _resolve(agents, task.name, other.agent)
+    named = {"model": other.model} if other.model else {}
+    given = {name: value for name, value in task.parameters.items() if name != "model"} | named
+    return msgspec.structs.replace(
+        turn,
+        agent=agent,
+        parameters=_template(given, roots.parameters(task)),
+        retry=task.retry or agent.retry or _DEFAULT_RETRY,
+        timeout=_timeout(task.timeout, agent),
+        endpoint=agent.where,
+        references=secret_references(given),
+        task=msgspec.structs.replace(task, max_cost=None),
+    )
+
+
+def _tool_node(task: TaskSpec, tool: ToolSpec, agents: Mapping[str, AgentSpec]) -> Node:
+    agent = _resolve(agents, task.name, tool.agent)
+    names, ask = roots.tool(task), tool.approval
+    given: JSONValue = "{{ arguments }}" if tool.parameters is None else tool.parameters
+    around = None
+    if ask is not None:
+        message, payload = (Template.compile(one, names) for one in (ask.message, ask.payload))
+        around = Around(approval=ask, message=message, payload=payload)
+    reconcile = tool.reconcile
+    return Node(
+        key=task.name,
+        agent=agent,
+        action=tool.action,
+        description=tool.description,
+        parameters=Template.compile(given, names),
+        effect=tool.effect,
+        retry=tool.retry or agent.retry or _DEFAULT_RETRY,
+        timeout=_timeout(tool.timeout, agent),
+        priority=task.priority,
+        tolerated=False,
+        endpoint=agent.where,
+        references=secret_references(given),
+        steps=PLAIN if around is None else (Step.APPROVAL, Step.CALL),
+        around=around,
+        approved=ask is not None,
+        reconcile=None if reconcile is None else _reconcile_node(task, reconcile, agents, names),
+        task=msgspec.structs.replace(task, max_cost=tool.max_cost),
     )
 
 
@@ -234,7 +328,8 @@ def _around(task: TaskSpec) -> Around:
 
 def _wrapped(task: TaskSpec) -> bool:
     waits = task.delay is not None or task.until or task.wait_for or task.approval
-    return bool(task.when or waits or task.for_each or task.repeat_until or not task.agent)
+    parts = task.for_each or task.repeat_until or task.tools or task.fallback
+    return bool(task.when or waits or parts or not task.agent)
 
 
 def _list_template(items: JSONValue, task: TaskSpec) -> Template:
@@ -246,10 +341,13 @@ def _list_template(items: JSONValue, task: TaskSpec) -> Template:
 
 def _undo_node(task: TaskSpec, undo: CompensationSpec, agents: Mapping[str, AgentSpec]) -> Node:
     agent = _resolve(agents, task.name, undo.agent)
-    return _side_node(task, undo, agent, f"compensation of {task.name}", UNDO)
+    title = f"compensation of {task.name}"
+    return _side_node(task, undo, agent, title, UNDO, roots.undo(task))
 
 
-def _reconcile_node(task: TaskSpec, ask: ReconcileSpec, agents: Mapping[str, AgentSpec]) -> Node:
+def _reconcile_node(
+    task: TaskSpec, ask: ReconcileSpec, agents: Mapping[str, AgentSpec], names: frozenset[str]
+) -> Node:
     agent = _resolve(agents, task.name, ask.agent)
     call = CompensationSpec(
         agent=ask.agent,
@@ -258,13 +356,13 @@ def _reconcile_node(task: TaskSpec, ask: ReconcileSpec, agents: Mapping[str, Age
         timeout=ask.timeout,
         effect=Effect.NONE,
     )
-    return _side_node(task, call, agent, f"what came of {task.name}", RECONCILE)
+    return _side_node(task, call, agent, f"what came of {task.name}", RECONCILE, names)
 
 
 def _side_node(
-    task: TaskSpec, call: CompensationSpec, agent: AgentSpec, description: str, mark: str
-) -> Node:
-    names = roots.undo(task) if mark == UNDO else roots.parameters(task)
+    task: TaskSpec, call: CompensationSpec, agent: AgentSpec, description: str, mark: str,
+    names: frozenset[str],
+) -> Node:  # fmt: skip
     return Node(
         key=task.name + mark,
         agent=agent,
@@ -291,7 +389,7 @@ def task_names(node: Node) -> frozenset[str]:
         for part in parts:
             if part is not None:
                 found |= part.task_names
-    for inner in (node.inner, node.reconcile):
+    for inner in (node.inner, node.reconcile, *node.voices, *node.tools):
         if inner is not None:
             found |= task_names(inner)
     return frozenset(found)

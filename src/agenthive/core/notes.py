@@ -14,7 +14,7 @@ from agenthive.core.flow import Approval, Each
 from agenthive.core.flow_spec import OnDeadline, OnReject
 from agenthive.core.money import Hold, cost_of
 from agenthive.core.nodes import Step
-from agenthive.core.ports import Blob, Fault, Usage
+from agenthive.core.ports import Asked, Blob, Fault, Usage
 from agenthive.core.rules.outcome import repairable
 from agenthive.core.run_state import RunState
 from agenthive.core.states import TaskState
@@ -62,8 +62,17 @@ def _paid(
 def _succeeded(state: RunState, task: int, event: ev.TaskSucceeded) -> None:
     state.faults.pop(task, None)
     keep_result(state, task, event.result, event.blob)
+    if event.asks:
+        _asks(state, task, event.asks)
     if state.holds:
         _paid(state, task, event.attempt, event.usage, None, cached=bool(event.cached))
+
+
+def _asks(state: RunState, task: int, asks: tuple[Asked, ...]) -> None:
+    owner = state.graph.owner_of(task)
+    turns = None if owner is None or state.flow is None else state.flow.turns.get(owner)
+    if turns is not None and turns.had[-1].node == task:
+        turns.had[-1].asks = asks
 
 
 def _failed(state: RunState, task: int, event: ev.TaskFailed) -> None:

@@ -24,11 +24,10 @@ from agenthive.core.limits import Limits
 from agenthive.core.live import Live
 from agenthive.core.machine import step
 from agenthive.core.money import cost_of
-from agenthive.core.nodes import Step
 from agenthive.core.outbox import Outbox
 from agenthive.core.ports import Calendar, Fault, Quoter, Reply
 from agenthive.core.preparing import faulted
-from agenthive.core.requests import cache_key, made, to_cache
+from agenthive.core.requests import cache_key, made, to_cache, unasked
 from agenthive.core.rules.outcome import MAX_LOSSES
 from agenthive.core.run_state import RunState
 from agenthive.core.schedules import Schedules
@@ -164,7 +163,7 @@ class Obeying:
         perform = act.Perform(call, node.agent, node.timeout, node.heartbeat, cache)
         # What people must agree to waits until that they have is on disk; so does what is paid for.
         pure = node.effect is _PURE and not intent.hold
-        eager = pure and live.durable > 0 and Step.APPROVAL not in node.steps
+        eager = pure and live.durable > 0 and not node.approved
         (self._eager if eager else self._box.after).append(perform)
 
     def _stop_child(self, live: Live, index: int, now: Micros) -> None:
@@ -259,8 +258,10 @@ class Obeying:
             hold = live.state.holds.get((index, attempt))
             cost = cost_of(hold, reply.usage, reply.fault, cached=bool(reply.cached))
             self._pay(live, index, attempt, cost, now, pending=True)
-        self._apply(live, outcome(now, task, attempt, reply, draw, pause), now)
         node = live.state.graph.nodes[index]
+        if reply.asks and not node.offers:
+            reply = unasked(reply)
+        self._apply(live, outcome(now, task, attempt, reply, draw, pause), now)
         if node.cached and reply.fault is None and not reply.cached and index in live.caching:
             key, origin = live.caching.pop(index), f"{live.run}/{task}"
             self._box.next.cached.append(to_cache(node, key, origin, reply.result, now))

@@ -48,6 +48,42 @@ class Fault(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
     counts: bool = True
 
 
+class Tool(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a model is told it may ask for. ``schema`` is the JSON Schema of the arguments."""
+
+    name: str
+    description: str = ""
+    schema: JSONObject = {}
+
+
+class Asked(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """A tool that a model asks for. Nobody is called if there is a ``problem`` with it."""
+
+    id: str
+    name: str
+    arguments: JSONObject = {}
+    problem: str = ""
+
+
+class Outcome(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a model is told came of what it asked for."""
+
+    asked: Asked
+    content: str
+    failed: bool = False
+
+
+class Turn(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A turn that a model has had: what it said, and what came of the tools it asked for.
+
+    ``note`` is what it is told besides.
+    """
+
+    said: JSONValue
+    outcomes: tuple[Outcome, ...]
+    note: str = ""
+
+
 class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One attempt, as an agent sees it.
 
@@ -58,7 +94,8 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``timeout`` is seconds, None without a bound; the runtime enforces it by cancelling.
     ``output_schema`` is what the result must be like, ``complaint`` what was wrong with the last
     one; ``progress`` is what an earlier attempt said last about how far it was. ``max_tokens`` is
-    what the answer of a model was cut to, so that its worst case fits the budget.
+    what the answer of a model was cut to, so that its worst case fits the budget. ``tools`` are
+    what it may ask for, ``turns`` what has been said so far.
     """
 
     run: str
@@ -76,6 +113,8 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     complaint: str = ""
     progress: JSONValue = None
     max_tokens: int | None = None
+    tools: tuple[Tool, ...] = ()
+    turns: tuple[Turn, ...] = ()
 
 
 class Headroom(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -90,7 +129,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What came of a call: a result (any JSON) or a fault, and what it used.
 
     ``cached`` names the ``run/task`` whose result this is, if nothing was called. ``headroom`` is
-    for the rate limit, and is not recorded.
+    for the rate limit, and is not recorded. ``asks`` are tools of the call's that are to be called
+    before it can go on.
     """
 
     result: JSONValue = None
@@ -98,6 +138,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     usage: Usage | None = None
     cached: str = ""
     headroom: Headroom | None = None
+    asks: tuple[Asked, ...] = ()
 
 
 class Agent(Protocol):

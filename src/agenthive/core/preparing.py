@@ -156,7 +156,11 @@ def _payload(node: Node, names: JSONObject) -> JSONValue:
     if node.steps[-1] is Step.CHILD:
         assert node.around.workflow is not None
         return {"workflow": node.around.workflow.name, "inputs": parameters}
-    return {"agent": node.agent.name, "action": node.action, "parameters": parameters}
+    turns: JSONObject = {}
+    if node.voices:
+        turns["tools"] = [tool.name for tool in node.voices[0].offers]
+        turns["fallback"] = [voice.agent.name for voice in node.voices[1:]]
+    return {"agent": node.agent.name, "action": node.action, "parameters": parameters} | turns
 
 
 def approved(state: RunState, task: int) -> bool:

@@ -11,14 +11,18 @@ from typing import Final
 
 import msgspec
 
-from agenthive.core.ports import Fault, Headroom, Reply, Usage
-from agenthive.core.values import JSONValue
+from agenthive.core.ports import Asked, Fault, Headroom, Reply, Usage
+from agenthive.core.values import JSONObject, JSONValue
 from agenthive.errors import DefinitionError
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder()
 DEEPEST: Final = 100
 """Levels of nesting; far below what any reader of the journal can take."""
+MOST_ASKS: Final = 128
+"""Tools that one answer may ask for."""
+LONGEST_ASKS: Final = 1024 * 1024
+"""Bytes of what it asks them."""
 LONGEST_MESSAGE: Final = 10_000
 """Characters of a fault's message."""
 
@@ -31,11 +35,40 @@ def vetted(reply: Reply) -> Reply:
             return Reply(fault=_fault(reply.fault), usage=usage, headroom=_headroom(reply))
         cached = _text(reply.cached) if reply.cached else ""
         return Reply(
-            result=_plain(reply.result), usage=usage, cached=cached, headroom=_headroom(reply)
-        )
+            result=_plain(reply.result), usage=usage, cached=cached, headroom=_headroom(reply),
+            asks=_asks(reply.asks) if reply.asks else (),
+        )  # fmt: skip
     except Exception as error:
         what = f"the reply is not JSON: {type(error).__name__}: {_text(error)[:200]}"
         return Reply(fault=Fault(kind="invalid_reply", message=what, counts=False), usage=usage)
+
+
+def _asks(asks: tuple[Asked, ...]) -> tuple[Asked, ...]:
+    """What is asked for, read back from its JSON. Raises whatever is wrong with it."""
+    if len(asks) > MOST_ASKS:
+        raise ValueError(f"it asks for {len(asks)} tools at once, at most {MOST_ASKS} may be")
+    found = tuple(
+        [
+            Asked(
+                id=_text(one.id)[:200],
+                name=_text(one.name)[:200],
+                arguments=_arguments(one),
+                problem=_text(one.problem)[:LONGEST_MESSAGE],
+            )
+            for one in asks
+        ]
+    )
+    size = len(_encoder.encode(found))
+    if size > LONGEST_ASKS:
+        raise ValueError(f"what it asks tools is {size:,} bytes, at most {LONGEST_ASKS:,} may be")
+    return found
+
+
+def _arguments(asked: Asked) -> JSONObject:
+    found = _plain(asked.arguments)
+    if not isinstance(found, dict):
+        raise TypeError(f"the arguments for '{_text(asked.name)[:80]}' are no object")
+    return found
 
 
 def plain_json(value: JSONValue) -> JSONValue:

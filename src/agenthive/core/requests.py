@@ -12,6 +12,7 @@ from agenthive.core.nodes import Node
 from agenthive.core.ports import Cached, Call, Reply
 from agenthive.core.rules.outcome import INVALID
 from agenthive.core.run_state import RunState
+from agenthive.core.turns import history
 from agenthive.core.values import SECOND, JSONObject, JSONValue, Micros, micros
 
 _sorted = msgspec.json.Encoder(order="sorted")
@@ -37,6 +38,8 @@ def made(live: Live, task: int, intent: TaskStarted) -> Call:
         complaint=complaint(state, task) if node.schema is not None else "",
         progress=state.progress.get(task) if state.progress else None,
         max_tokens=intent.max_tokens,
+        tools=node.offers,
+        turns=history(state, task) if node.offers else (),
     )
 
 
@@ -44,6 +47,11 @@ def complaint(state: RunState, task: int) -> str:
     """What was wrong with the last result of this task; empty if nothing was."""
     fault = state.faults.get(task)
     return fault.message if fault is not None and fault.kind == INVALID else ""
+
+
+def unasked(reply: Reply) -> Reply:
+    """The reply of an agent that has nothing to ask for."""
+    return msgspec.structs.replace(reply, asks=())
 
 
 def usable(cached: Cached | None, now: Micros) -> Reply | None:

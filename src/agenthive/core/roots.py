@@ -22,6 +22,9 @@ SIGNAL: Final = frozenset({"signal"})
 ROUND: Final = frozenset({"round", "previous"})
 """The number of the round, from 1, and the result of the round before (null in the first)."""
 
+ARGUMENTS: Final = frozenset({"arguments"})
+"""What a model asks a tool for."""
+
 RESULT: Final = frozenset({"result"})
 """The result of the round that has just ended."""
 
@@ -49,6 +52,11 @@ def parameters(task: TaskSpec) -> frozenset[str]:
     """For the parameters of the call or the sub-workflow, ``cache`` and ``reconcile``."""
     item = ITEM if task.for_each is not None else _NONE
     return items(task) | item | (ROUND if task.repeat_until is not None else _NONE)
+
+
+def tool(task: TaskSpec) -> frozenset[str]:
+    """For the parameters of a tool, and for its approval and ``reconcile``."""
+    return parameters(task) | ARGUMENTS
 
 
 def approval(task: TaskSpec) -> frozenset[str]:

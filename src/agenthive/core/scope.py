@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agenthive.core.run_state import RunState
+from agenthive.core.turns import arguments
 from agenthive.core.values import JSONObject, JSONValue
 
 
@@ -56,6 +57,9 @@ def _add(state: RunState, names: dict[str, JSONValue], index: int) -> None:
         names.setdefault("signal", flow.received[index])
     if owner is None:
         return
+    asked = arguments(state, index)
+    if asked is not None:
+        names.setdefault("arguments", asked)
     undoes = state.graph.nodes[index].undoes
     tasks = names["tasks"]
     if undoes is not None and isinstance(tasks, dict):

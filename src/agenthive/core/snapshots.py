@@ -16,18 +16,19 @@ import msgspec
 
 from agenthive.core import blobs
 from agenthive.core.events import Parent
-from agenthive.core.flow import Approval, Each, Flow, Rounds
+from agenthive.core.flow import Approval, Each, Flow, Rounds, Turns
 from agenthive.core.graph import Graph
 from agenthive.core.journal import RULES
 from agenthive.core.money import Hold
 from agenthive.core.nodes import Node
+from agenthive.core.policies.trajectory import Trajectory
 from agenthive.core.ports import Batch, Blob, Fault, Record
 from agenthive.core.replay import go_on, migrated, replay
 from agenthive.core.run_state import INPUTS, RunState
 from agenthive.core.states import RunStatus, TaskState
 from agenthive.core.values import JSONValue, Micros, NanoUSD
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 EVERY: Final = 10_000
 """Facts after which a run is due for its next snapshot, or as many as it has tasks, if more."""
 WHOLE: Final = -1
@@ -37,11 +38,15 @@ MARK: Final = "snapshot:"
 
 
 class _Grown(msgspec.Struct, frozen=True, array_like=True):
-    """A node that was made from a pattern of ``owner``'s: inner, undo or reconcile."""
+    """A node that was made from a pattern of ``owner``'s: inner, undo, reconcile.
+
+    Or one of its voices or tools, by their number.
+    """
 
     owner: int
     pattern: str
     key: str
+    number: int = 0
 
 
 class _FrozenFlow(msgspec.Struct, frozen=True, array_like=True):
@@ -50,6 +55,8 @@ class _FrozenFlow(msgspec.Struct, frozen=True, array_like=True):
     position: dict[int, int]
     each: dict[int, Each]
     rounds: dict[int, Rounds]
+    turns: dict[int, Turns]
+    path: Trajectory
     approvals: dict[int, Approval]
     approved: dict[int, str]
     received: dict[int, JSONValue]
@@ -192,11 +199,18 @@ def _grown(graph: Graph) -> list[_Grown]:
     found = []
     for index in range(graph.static, len(graph.nodes)):
         owner = graph.owner[index - graph.static]
-        node, made_for = graph.nodes[index], graph.nodes[owner]
-        pattern = "inner" if node is made_for.inner else "undo"
-        pattern = "reconcile" if node is made_for.reconcile else pattern
-        found.append(_Grown(owner, pattern, graph.keys[index]))
+        pattern, number = _pattern_of(graph.nodes[index], graph.nodes[owner])
+        found.append(_Grown(owner, pattern, graph.keys[index], number))
     return found
+
+
+def _pattern_of(node: Node, owner: Node) -> tuple[str, int]:
+    for pattern in ("voices", "tools"):
+        for number, one in enumerate(getattr(owner, pattern)):
+            if node is one:
+                return pattern, number
+    pattern = "inner" if node is owner.inner else "undo"
+    return ("reconcile" if node is owner.reconcile else pattern), 0
 
 
 def _frozen_flow(flow: Flow) -> _FrozenFlow:
@@ -304,7 +318,8 @@ def _thawed_flow(frozen: _FrozenFlow) -> Flow:
 
 def _regrown(graph: Graph, grown: list[_Grown]) -> Graph:
     for one in grown:
-        pattern: Node | None = getattr(graph.nodes[one.owner], one.pattern)
+        found = getattr(graph.nodes[one.owner], one.pattern)
+        pattern: Node | None = found[one.number] if isinstance(found, tuple) else found
         assert pattern is not None
         if one.pattern == "undo":
             pattern = msgspec.structs.replace(pattern, undoes=one.owner)

@@ -106,6 +106,41 @@ class CompensationSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit
     effect: Effect = Effect.ANY
 
 
+class ToolSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """What a model may ask for while it does a task, and the call that this becomes.
+
+    ``name``, ``description`` and ``input_schema`` (of the arguments) are what the model is told.
+    ``parameters`` may read ``arguments``; without any, they are the arguments. ``repeats`` bounds
+    how often a run may ask for the same with equal arguments; of a result the model is told
+    ``max_result`` characters.
+    """
+
+    name: str
+    agent: str
+    action: str
+    description: str = ""
+    input_schema: JSONObject = {}
+    parameters: JSONObject | None = None
+    effect: Effect = Effect.ANY
+    timeout: float | None = None
+    retry: RetryPolicy | None = None
+    approval: ApprovalSpec | None = None
+    reconcile: ReconcileSpec | None = None
+    max_cost: NanoUSD | None = None
+    repeats: int = 5
+    max_result: int = 20_000
+
+
+class FallbackSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """Who does a task when the agents before could not.
+
+    ``model`` stands in place of the task's parameter of that name; without it there is none.
+    """
+
+    agent: str
+    model: str = ""
+
+
 class TaskSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One node of the graph. ``timeout`` and ``estimated_duration`` are seconds.
 
@@ -116,6 +151,8 @@ class TaskSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
     (with its parameters as the inputs), or only waits. ``when`` is an expression; ``delay``
     (seconds) and ``until`` (a time) may hold expressions. ``max_cost`` is that of the agent for
     this task's calls; ``cost_limit`` (nano-dollars) is for all its attempts, items and rounds.
+    With ``tools`` the model has at most ``max_turns`` turns; those of ``fallback`` come next when
+    the agent could not, in their order.
     """
 
     name: str
@@ -145,6 +182,9 @@ class TaskSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
     reconcile: ReconcileSpec | None = None
     max_cost: NanoUSD | None = None
     cost_limit: NanoUSD | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    max_turns: int = 10
+    fallback: tuple[FallbackSpec, ...] = ()
 
 
 class InputSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):

@@ -45,7 +45,9 @@ def describe(event: ev.Event) -> str:
         case ev.TaskStarted():
             return f"{event.task}: attempt {event.attempt} given to {event.agent}"
         case ev.TaskSucceeded():
-            return f"{event.task}: attempt {event.attempt} succeeded"
+            asks = ", ".join(one.name for one in event.asks)
+            more = f" and asks for {asks}" if asks else ""
+            return f"{event.task}: attempt {event.attempt} succeeded{more}"
         case ev.TaskFailed():
             return f"{event.task}: attempt {event.attempt} failed, {event.fault.message}"
         case ev.TaskLost():

@@ -103,10 +103,12 @@ STATE_MOVES: Final[dict[TaskState, tuple[tuple[Guard, TaskState], ...]]] = {
         (flow.at_call, S.READY),
         (flow.at_signal, S.BLOCKED),
         (flow.at_rounds, S.EXPANDED),
+        (flow.at_turns, S.EXPANDED),
         (flow.at_end, S.SUCCEEDED),
     ),
     S.EXPANDED: (
         (flow.gathered, S.SUCCEEDED),
+        (flow.answered, S.SUCCEEDED),
         (flow.cut_short, S.CANCELLED),
         (flow.fell_short, S.FAILED),
     ),

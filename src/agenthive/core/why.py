@@ -107,6 +107,8 @@ def _parts(state: RunState, task: int) -> Reason:
     if task in flow.each:
         each = flow.each[task]
         detail = f"{len(each.items) - each.left} of {len(each.items)} items have ended"
+    elif task in flow.turns:
+        detail = f"turn {len(flow.turns[task].had)} is under way"
     else:
         detail = f"round {len(flow.rounds[task].members)} is under way"
     return _make(state, task, ReasonKind.PARTS, detail, "the end of what is made of it")

@@ -12,6 +12,7 @@ from agenthive.errors import (
     StoreFailed,
 )
 from agenthive.hive.opened import Opened
+from agenthive.runtimes.listeners import Piece
 from agenthive.stores.archive import Archive, Fact
 
 
@@ -59,6 +60,25 @@ class Looking(Opened):
             if self._live.failed is not None:
                 raise self._live.failed
             await commit.wait()
+
+    async def listen(self, run: str) -> AsyncIterator[Piece]:
+        """The answers of models as they come in, from tasks with ``stream: true``.
+
+        From now on, until the run ends or needs somebody; begin before the run to miss nothing.
+        What is passed on is not recorded: the journal has each answer as a whole.
+        """
+        live, pieces = self._driver.runs.get(run), self._live.listeners.join(run)
+        ended = self._live.ended(run)
+        ended.add_done_callback(lambda _: pieces.close())
+        try:
+            known = live is None and await self._reader.last(run)
+            began = ended.done() or run in self._driver.runs
+            if (known and not began) or (live is not None and live.parked):
+                return  # it has ended before, or needs somebody
+            async for piece in pieces:
+                yield piece
+        finally:
+            self._live.listeners.leave(run, pieces)
 
     @property
     def idle(self) -> bool:

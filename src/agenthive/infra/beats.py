@@ -1,7 +1,7 @@
-"""Signs of life of a long call: `heartbeat` says that it goes on, and how far it is.
+"""What a call says while it is under way: `heartbeat` that it goes on, `say` what it has so far.
 
 Called from within a call, on the event loop or in a thread. Who makes the call puts a listener in
-place; without one a beat is heard by nobody, which does no harm.
+place; without one it is heard by nobody, which does no harm.
 """
 
 from __future__ import annotations
@@ -14,6 +14,17 @@ LISTENER: Final[ContextVar[Callable[[Any], None] | None]] = ContextVar(
     "agenthive-heartbeat", default=None
 )
 """Who hears the beats of the call that runs in this context. May be called from any thread."""
+
+
+HEARER: Final[ContextVar[Callable[[str], None] | None]] = ContextVar("agenthive-say", default=None)
+"""Who hears the text of an answer as it comes in, on the event loop."""
+
+
+def say(text: str) -> None:
+    """Pass on the next piece of an answer that comes in pieces. It is no fact, and not recorded."""
+    hearer = HEARER.get()
+    if hearer is not None:
+        hearer(text)
 
 
 def heartbeat(progress: Any = None) -> None:

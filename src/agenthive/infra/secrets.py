@@ -129,6 +129,15 @@ class Secrets:
             text = text.replace(value, "***")
         return text
 
+    def in_pieces(self) -> Pieces:
+        """For a text that comes in pieces, over which a secret may be spread."""
+        return Pieces(self)
+
+    @property
+    def longest(self) -> int:
+        """Characters of the longest secret that is scrubbed."""
+        return max(map(len, self._seen), default=0)
+
     def scrub_all(self, value: Any) -> Any:
         """`scrub` for every string inside a JSON value."""
         if not self._seen:
@@ -179,3 +188,23 @@ class Secrets:
         if self.folder is None or "/" in name or name.startswith("."):
             raise ConfigurationError(f"${{secret:{name}}} leads nowhere: no home, or no such name")
         return self.folder / name
+
+
+class Pieces:
+    """Scrubs a text piece by piece: what may be the beginning of a secret waits for the rest."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._kept = ""
+
+    def scrubbed(self, text: str) -> str:
+        """What can be shown by now."""
+        self._kept = self._secrets.scrub(self._kept + text)
+        sure = len(self._kept) - max(0, self._secrets.longest - 1)
+        shown, self._kept = self._kept[: max(0, sure)], self._kept[max(0, sure) :]
+        return shown
+
+    def rest(self) -> str:
+        """What is left at the end."""
+        rest, self._kept = self._kept, ""
+        return rest

@@ -16,6 +16,7 @@ from agenthive.core.ports import Standing
 from agenthive.core.run_state import RunState
 from agenthive.core.scopes import run_of, shared, written
 from agenthive.core.spec import WorkflowSpec
+from agenthive.core.states import CLOSED
 from agenthive.core.values import SECOND, Micros, NanoUSD
 
 
@@ -88,7 +89,9 @@ def _line(
 
 
 def doubts(state: RunState) -> list[Doubt]:
-    """The calls of a run that hold money, the oldest first."""
+    """The calls of a run that hold money, the oldest first. Once it has ended, that is spent."""
+    if state.status in CLOSED:
+        return []
     found = []
     for (task, attempt), hold in state.holds.items():
         found.append(

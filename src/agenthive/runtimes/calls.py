@@ -21,8 +21,9 @@ from agenthive.core.ports import Agent, Agents, Fault, Reply
 from agenthive.core.spec import AgentSpec
 from agenthive.core.values import SECOND, JSONValue
 from agenthive.errors import AgentHiveError
-from agenthive.infra.beats import LISTENER
+from agenthive.infra.beats import HEARER, LISTENER
 from agenthive.runtimes.conforming import conforming
+from agenthive.runtimes.listeners import Listeners, Piece
 
 CallId: TypeAlias = tuple[str, str, int]
 Heard: TypeAlias = Callable[[CallId, Reply | None], None]
@@ -66,6 +67,7 @@ class Calls:
         cached: Lookup,
     ) -> None:
         self._loop, self._agents, self._heard = loop, agents, heard
+        self.listeners = Listeners()
         self._progressed, self._cached = progressed, cached
         self._calls: dict[CallId, _Call] = {}
         self._due: deque[tuple[CallId, _Call]] = deque()
@@ -175,8 +177,22 @@ class Calls:
                 return known
         if perform.heartbeat is not None:
             self._listen(key, call, perform.heartbeat / SECOND)
-        reply = await self._agent(perform.agent).perform(perform.call)
-        return reply if perform.call.output_schema is None else conforming(reply, perform.call)
+        # Calls that do not wait share a context: what the next one says is not this one's.
+        hearer = HEARER.set(self._hearer(key) if perform.streams else None)
+        try:
+            reply = await self._agent(perform.agent).perform(perform.call)
+        finally:
+            HEARER.reset(hearer)
+        return conforming(reply, perform.call) if perform.checked else reply
+
+    def _hearer(self, key: CallId) -> Callable[[str], None]:
+        run, task, attempt = key
+
+        def hear(text: str) -> None:
+            if text:
+                self.listeners.tell(run, Piece(task, attempt, text))
+
+        return hear
 
     def _listen(self, key: CallId, call: _Call, seconds: float) -> None:
         def beat(progress: JSONValue) -> None:

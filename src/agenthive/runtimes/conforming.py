@@ -1,4 +1,8 @@
-"""Whether a result is what its task's schema says. One that is not becomes a fault."""
+"""Whether a result is what its task's schema says, and what tools are asked what theirs say.
+
+A result that is not becomes a fault. Of a tool that is asked something else, nobody is called, and
+the model is told.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agenthive.core.ports import Call, Fault, Reply
+from agenthive.core.ports import Asked, Call, Fault, Reply
 from agenthive.core.replies import vetted
 from agenthive.core.rules.outcome import INVALID
 
@@ -20,6 +24,10 @@ _compiled: dict[bytes, Callable[[Any], str]] = {}
 def conforming(reply: Reply, call: Call) -> Reply:
     """The reply, or a fault that says what is wrong with its result; what was used stays."""
     reply = vetted(reply)
+    if reply.asks:
+        schemas = {tool.name: tool.schema for tool in call.tools}
+        asks = tuple([_checked(one, schemas) for one in reply.asks])
+        return msgspec.structs.replace(reply, asks=asks)
     if reply.fault is not None or call.output_schema is None:
         return reply
     wrong = _checker(call.output_schema)(reply.result)
@@ -27,6 +35,17 @@ def conforming(reply: Reply, call: Call) -> Reply:
         return reply
     message = f"the result is not what output_schema says: {wrong}"
     return Reply(fault=Fault(kind=INVALID, message=message, counts=False), usage=reply.usage)
+
+
+def _checked(asked: Asked, schemas: dict[str, dict[str, Any]]) -> Asked:
+    if asked.problem:
+        return asked
+    if asked.name not in schemas:
+        known = ", ".join(schemas) or "none"
+        return msgspec.structs.replace(asked, problem=f"there is no such tool; there are: {known}")
+    wrong = _checker(schemas[asked.name])(asked.arguments)
+    problem = f"the arguments are not what the tool's schema says: {wrong}" if wrong else ""
+    return msgspec.structs.replace(asked, problem=problem)
 
 
 def _checker(schema: dict[str, Any]) -> Callable[[Any], str]:

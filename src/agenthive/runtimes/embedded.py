@@ -56,6 +56,7 @@ class EmbeddedRuntime:
         self._loop = asyncio.get_running_loop()
         again = used_again(store, clock)
         self._calls = Calls(self._loop, agents, self._answered, self._progressed, again)
+        self.listeners = self._calls.listeners
         self._waiters = Waiters(self._loop)
         self._running = self._turn_due = self._writing = False
         self._heard = 0

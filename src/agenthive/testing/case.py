@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 Event = dict[str, Any]
@@ -23,7 +23,10 @@ MOST_LOSSES: Final = 100
 WAITS: Final = frozenset({"approval", "wait_for", "workflow", "delay", "until"})
 NO_DECISION: Final = frozenset({"task.late_reply", "task.approval_refused", "task.hold_settled"})
 AROUND: Final = frozenset({"when", "delay", "until", "wait_for", "approval", "for_each",
-                           "repeat_until", "workflow"})  # fmt: skip
+                           "repeat_until", "workflow", "tools", "fallback"})  # fmt: skip
+TURNS: Final = frozenset({"tools", "fallback"})
+TOOL: Final = re.compile(r"(?P<turn>.+~\d+)\[(?P<at>\d+)\]")
+"""The key of a tool that a model has asked for in a turn."""
 
 
 def is_call(task: Event) -> bool:
@@ -32,17 +35,54 @@ def is_call(task: Event) -> bool:
 
 
 class Tasks(dict[str, Event]):
-    """Name -> task of a definition. Also finds what was made of one, by its key."""
+    """Name -> task of a definition. Also finds what was made of one, by its key.
+
+    ``events`` are the facts of the run, which say what models have asked for.
+    """
+
+    def __init__(self, events: Callable[[], list[Event]]) -> None:
+        super().__init__()
+        self._events = events
 
     def __missing__(self, key: str) -> Event:
+        tool = TOOL.fullmatch(key)
+        if tool is not None:
+            return self.tool(tool["turn"], int(tool["at"]))
         made = MADE.fullmatch(key)
         if made is None:
             raise KeyError(key)
         mark = made["mark"].rstrip("0123456789")
+        tool = TOOL.fullmatch(made["of"])
+        if tool is not None and mark == RECONCILE:
+            question = self.tool(tool["turn"], int(tool["at"]))["reconcile"]
+            return {**question, "asks": made["of"], "effect": "none"}
         if mark not in (UNDO, RECONCILE):
             return self[made["of"]]
         found = dict(self[self._author_of(made["of"]) + mark])
         return found | {"undoes": made["of"]} if mark == UNDO else found
+
+    def tool(self, turn: str, at: int) -> Event:
+        """The call that the tool is which a turn has asked for at that place.
+
+        ``unasked`` if by what is recorded it has asked for nothing there that could be called: a
+        pure read may have been called of what was lost with the process.
+        """
+        said = [e for e in self._events() if e["type"] == "task.succeeded" and e["task"] == turn]
+        asks = said[0].get("asks", []) if said else []
+        asked = asks[at] if at < len(asks) else {"problem": "none"}
+        known = {one["name"]: one for one in self[self._author_of(turn)].get("tools", ())}
+        if asked.get("problem") or asked["name"] not in known:
+            return {"continue_on_failure": True, "effect": "none", "unasked": True}
+        return {"continue_on_failure": True, "asked": asked, **known[asked["name"]]}
+
+    def is_turn(self, key: str) -> bool:
+        """Whether this is a turn of a model; a round of such a task is none."""
+        made = MADE.fullmatch(key)
+        if made is None or not made["mark"].startswith("~"):
+            return False
+        task = self[self._author_of(key)]
+        rounds = "repeat_until" in task
+        return bool(TURNS & task.keys()) and key.count("~") > rounds
 
     def _author_of(self, key: str) -> str:
         """The task of the author's from whose pattern that one was made."""
@@ -95,7 +135,7 @@ class Case:
         """Name -> task of a run, compensations as tasks of their own."""
         if run in self._tasks:
             return self._tasks[run]
-        found = self._tasks[run] = Tasks()
+        found = self._tasks[run] = Tasks(lambda: self.journal.get(run, []))
         retries = {a["name"]: a.get("retry") for a in self.specs[run].get("agents", ())}
         for task in self.specs[run].get("tasks", ()):
             found[task["name"]] = task
@@ -182,8 +222,10 @@ class Case:
     def may_park(self, run: str) -> bool:
         """Whether the run may wait for people, a time, a signal or another run for a while."""
         tasks = self.tasks(run).values()
-        unknown = self.answered and any(task.get("effect") == "once" for task in tasks)
-        return unknown or any(WAITS & task.keys() for task in tasks)
+        once = [one for task in tasks for one in (task, *task.get("tools", ()))]
+        unknown = self.answered and any(one.get("effect") == "once" for one in once)
+        asks = any("approval" in tool for task in tasks for tool in task.get("tools", ()))
+        return unknown or asks or any(WAITS & task.keys() for task in tasks)
 
     def parent(self, run: str) -> tuple[str, str] | None:
         """The run and the task that this run was begun for."""

@@ -17,6 +17,7 @@ from agenthive.testing.oracle_flow import FLOW_CHECKS
 from agenthive.testing.oracle_limits import LIMIT_CHECKS
 from agenthive.testing.oracle_money import MONEY_CHECKS
 from agenthive.testing.oracle_people import PEOPLE_CHECKS
+from agenthive.testing.oracle_turns import TURN_CHECKS
 
 CLOSED: Final = (
     "completed", "partially_completed", "failed", "cancelled", "compensated", "compensation_failed",
@@ -491,4 +492,5 @@ CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     *PEOPLE_CHECKS,
     *MONEY_CHECKS,
     *LIMIT_CHECKS,
+    *TURN_CHECKS,
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from agenthive.testing.case import MADE, UNDO, Case, Event, asked_about, is_call
+from agenthive.testing.case import MADE, TOOL, UNDO, Case, Event, asked_about, is_call
 
 BEGINS: Final = frozenset({"task.started", "task.expanded", "task.child_opened"})
 """Facts that a task goes on with once all that stood before it is passed."""
@@ -170,7 +170,8 @@ def _all_items(case: Case) -> Iterator[str]:
 
 def _one_call_each(task: Event) -> bool:
     """Each of its items is one call and nothing else."""
-    return "for_each" in task and not task.keys() & {"repeat_until", "approval", "workflow"}
+    other = {"repeat_until", "approval", "workflow", "tools", "fallback"}
+    return "for_each" in task and not task.keys() & other
 
 
 def _list_of(case: Case, run: str, name: str) -> list[Any] | None:
@@ -241,6 +242,8 @@ def _rounds(case: Case) -> Iterator[str]:
                 told = result.get("stop") if isinstance(result, dict) else None
                 if stop and told is not None and told is not event["done"]:
                     yield f"{run}/{owner}: round {event['round']} gave {told}"
+            elif tasks.is_turn(event.get("task", "")):
+                continue
             elif number and event["type"] in ("task.started", "task.child_opened"):
                 before = ended.get(owner, [])
                 if number > tasks[author_of(owner)]["repeat_until"].get("max_rounds", 10):
@@ -259,8 +262,11 @@ def _rounds_read(case: Case) -> Iterator[str]:
     """A round is told its number, and the result of the round before."""
     for _, _, call in case.observations("called"):
         owner, number = _round_of(call["task"])
-        task = case.tasks(call["run"])[call["task"]]
+        tasks = case.tasks(call["run"])
+        task = tasks[call["task"]]
         if not number or task.get("effect") == "none" or "round" not in call["parameters"]:
+            continue
+        if tasks.is_turn(call["task"]):
             continue
         results = _results(case.journal.get(call["run"], []))
         if call["parameters"]["round"] != number:
@@ -365,6 +371,8 @@ def _failures_count(case: Case) -> Iterator[str]:
         }
         for task, kind in case.last(run).items():
             counts = not asked_about(task) and not task.endswith(UNDO)
+            if TOOL.fullmatch(task) or tasks.is_turn(task):
+                continue  # what that means, `oracle_turns` says
             failed = kind in ("task.failed", "task.faulted") or task in bad
             tolerated = counts and tasks[author_of(task)].get("continue_on_failure")
             if counts and failed and not tolerated:

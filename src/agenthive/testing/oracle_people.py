@@ -62,11 +62,14 @@ def _approved_first(case: Case) -> Iterator[str]:
     marked = {run: _about_approvals(case, run) for run in case.journal}
     for i, _, call in case.observations("called"):
         run, key = call["run"], call["task"]
-        spec = case.tasks(run)[key]
+        tasks = case.tasks(run)
+        spec = tasks[key]
         if "approval" not in spec or key.endswith(UNDO):
             continue
-        asked = _standing(spec["approval"], marked.get(run, {}).get(key, []), i)
         done = {"agent": call["agent"], "action": call["action"], "parameters": call["parameters"]}
+        if tasks.is_turn(key):
+            key, done = key.rpartition("~")[0], done | _of_turns(spec, call)
+        asked = _standing(spec["approval"], marked.get(run, {}).get(key, []), i)
         yield from _wrong(f"{run}/{key}", asked, done)
 
 
@@ -101,6 +104,14 @@ def _wrong(where: str, asked: Asked | None, done: Any) -> Iterator[str]:
         yield f"{where}: done with {len(asked.agreed)} approvals"
     elif asked.payload != done:
         yield f"{where}: {asked.payload} was approved, {done} was done"
+
+
+def _of_turns(spec: Event, call: Event) -> Event:
+    """What people agree to where a model has turns: its tools, and who may go on with it."""
+    tools = [one["name"] for one in spec.get("tools", ())]
+    others = [one["agent"] for one in spec.get("fallback", ())]
+    named = spec["agent"] if call["agent"] in others else call["agent"]
+    return {"agent": named, "tools": tools, "fallback": others}
 
 
 def _children_approved(case: Case) -> Iterator[str]:

@@ -6,6 +6,7 @@ remembered as `Billing.billed`, so that a judge can compare what was paid with w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
@@ -13,10 +14,20 @@ from typing import Any, Final
 import msgspec
 
 from agenthive.core.ports import Call
-from agenthive.core.spec import AgentSpec, BudgetSpec, Effect, OnExceeded, TaskSpec, WorkflowSpec
+from agenthive.core.spec import (
+    AgentSpec,
+    BudgetSpec,
+    Effect,
+    OnExceeded,
+    TaskSpec,
+    ToolSpec,
+    WorkflowSpec,
+)
 from agenthive.core.values import Micros, NanoUSD
 from agenthive.runtimes.surroundings import Answer, World
 
+_TOOL: Final = re.compile(r".+~\d+\[\d+\]")
+"""The key of a tool that a model has asked for."""
 CALL: Final[NanoUSD] = 100
 """What a call costs at most, give or take."""
 
@@ -93,8 +104,7 @@ class Billing:
         )
 
     def _cost(self, call: Call, agent: AgentSpec) -> NanoUSD:
-        task, what = self._task(call)
-        own = None if what else task.max_cost
+        own = self._declared(call)
         most = agent.max_cost if own is None else own
         if most is None:
             return CALL // 2 if self.greedy else 0
@@ -102,14 +112,29 @@ class Billing:
 
     def _effect(self, call: Call) -> Effect:
         task, what = self._task(call)
+        if what == "tool":
+            return self._tool(call, task).effect
         if not what:
             return task.effect
         undo = task.compensate if what == "undo" else None
         return Effect.ANY if undo is None else undo.effect
 
+    def _declared(self, call: Call) -> NanoUSD | None:
+        """What the workflow says of this call, besides what it says of its agent."""
+        task, what = self._task(call)
+        if what == "tool":
+            return self._tool(call, task).max_cost
+        # What is said of a task is said of its own agent, not of who goes on with it.
+        return task.max_cost if not what and call.agent == task.agent else None
+
+    def _tool(self, call: Call, task: TaskSpec) -> ToolSpec:
+        return next(tool for tool in task.tools if call.action == f"act {tool.name}")
+
     def _task(self, call: Call) -> tuple[TaskSpec, str]:
         """The task a call is of, and what is done about it; empty if it is the task itself."""
         key, _, what = call.task.partition("#")
+        if _TOOL.fullmatch(call.task):
+            what = "tool"
         name = key.partition("[")[0].partition("~")[0]
         tasks = self._spec_of(call.run).tasks
         return next(task for task in tasks if task.name == name), what

@@ -39,6 +39,7 @@ from agenthive.testing.filed import FiledDisk
 from agenthive.testing.oracle import judge
 from agenthive.testing.purse import Purse, has_money
 from agenthive.testing.random_flow import Features, random_features, with_flow
+from agenthive.testing.random_turns import Asking, has_turns, with_turns
 from agenthive.testing.random_workflows import random_workflow
 from agenthive.testing.random_world import FlowWorld, RandomWorld, random_faults, random_mood
 from agenthive.testing.schedule_judge import judge_schedules
@@ -94,6 +95,8 @@ def _simulated(seed: int, recorder: Recorder, disk: WatchedDisk, *, money: bool)
 
     dice = rng.randrange(1 << 62)
     world: World = kind(Random(rng.randrange(1 << 62)), random_mood(rng))
+    if has_turns(seed):
+        world = Asking(Random(f"asks of {seed}"), world)
     if purse is not None:
         world = purse.bills(world, lambda run: runtime.graph_of(run).spec)
     runtime = SimulatedRuntime(
@@ -162,6 +165,8 @@ def _submit(
         spec = random_workflow(rng, most=most)
         if features is not None:
             spec = with_flow(Random(f"flow of {run}"), spec, features)
+        if has_turns(seed):
+            spec = with_turns(Random(f"turns of {run}"), spec, people=features is not None)
         if purse is not None:
             spec = purse.dress(spec)
         spec = brakes.dress(spec)

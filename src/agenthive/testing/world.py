@@ -19,14 +19,12 @@ from agenthive.core.ports import Call, Fault, Reply, Usage
 from agenthive.core.spec import AgentSpec, Effect
 from agenthive.core.values import SECOND, JSONValue, Micros, micros
 from agenthive.insights.fit import Fit, Known, Trait
+from agenthive.insights.planning import GUESS, GUESSES
 from agenthive.insights.spread import Spread, log_normal
 from agenthive.runtimes.surroundings import Answer
 from agenthive.testing.examples import SIGMA, Example
 from agenthive.testing.trouble import Trouble
 
-GUESSES: Final = {"ai_agent": 4.0, "mcp_server": 1.0, "http_api": 0.5, "custom": 0.2}
-"""Seconds that a call takes, if nothing better is known; `GUESS` for all other kinds."""
-GUESS: Final = 1.0
 DOUBT: Final = 0.6
 """The sigma of a guess."""
 NO_TIME: Final = Spread((0.0,))
@@ -75,7 +73,9 @@ def parts_of(
         for one in node.patterns():
             key = above + one.key
             seconds = task.estimated_duration if one.key == task.name else None
-            found[key] = _part(one, seconds, fit, examples.get(key, Example()))
+            # Nobody asks for tools here, and nobody else goes on.
+            if key not in found:
+                found[key] = _part(one, seconds, fit, examples.get(key, Example()))
         if task.workflow is not None:
             found |= parts_of(Graph(task.workflow), fit, examples, f"{above}{task.name}/")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 @home_option
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@click.option(
+    "--stream", is_flag=True, help="Show answers as they come in, of tasks with stream: true."
+)
 def command(
     file: Path,
     pairs: tuple[str, ...],
@@ -36,6 +39,7 @@ def command(
     home: Path | None,
     as_json: bool,
     quiet: bool,
+    stream: bool,
 ) -> int:
     """Run the workflow in FILE (YAML or JSON) to its end.
 
@@ -50,35 +54,41 @@ def command(
     settings = settings_of(home)
     given = given_inputs(pairs, inputs_file)
     accepted = accept(file, given, settings, agent_files)
-    return loop.run(_run(settings, accepted, agent_files, as_json=as_json, quiet=quiet))
+    show = _Show(as_json=as_json, quiet=quiet or stream, stream=stream)
+    return loop.run(_run(settings, accepted, agent_files, show))
 
 
-async def _run(
-    settings: Settings,
-    accepted: Accepted,
-    files: tuple[Path, ...],
-    *,
-    as_json: bool,
-    quiet: bool,
-) -> int:
-    from agenthive.cli import following, output
+class _Show(NamedTuple):
+    as_json: bool
+    quiet: bool
+    stream: bool
+
+
+async def _run(settings: Settings, accepted: Accepted, files: tuple[Path, ...], show: _Show) -> int:
+    import asyncio
+
+    from agenthive.cli import following, output, streaming
     from agenthive.cli.interrupts import Interrupts
     from agenthive.cli.session import Session
     from agenthive.infra.ids import uuid7
 
     run, spec = uuid7(), accepted.spec
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
+        heard = asyncio.ensure_future(streaming.show(session, run)) if show.stream else None
         await interrupts.starts(session.submit(spec, accepted.inputs, run))
-        if not quiet:
+        if not show.quiet:
             output.note(f"run {run}: {output.safe(spec.name)}, {len(spec.tasks):,} tasks")
-        work = following.follow(session, run, spec.name, len(spec.tasks), quiet=quiet)
+        work = following.follow(session, run, spec.name, len(spec.tasks), quiet=show.quiet)
         ended = await interrupts.finishes(work)
+        if heard is not None:
+            await asyncio.wait({heard}, timeout=1.0)
+            heard.cancel()
         await following.leave(session, interrupts, told=not ended)
         report = await session.report(run)
-        if as_json:
+        if show.as_json:
             output.document("run", **output.run_document(report))
         else:
             output.results(report)
-            if not quiet:
+            if not show.quiet:
                 await following.epilogue(session, report)
         return report.exit_code if ended else following.INTERRUPTED

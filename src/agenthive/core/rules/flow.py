@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agenthive.core import events as ev
-from agenthive.core.flow import Each, Rounds
+from agenthive.core.flow import Each, Rounds, Turns
 from agenthive.core.flow_spec import OnDeadline, OnReject
 from agenthive.core.nodes import Step
 from agenthive.core.run_state import RunState
@@ -27,6 +27,11 @@ def at_signal(state: RunState, task: int) -> bool:
 def at_rounds(state: RunState, task: int) -> bool:
     """Its rounds begin."""
     return state.step_of(task) is Step.REPEAT
+
+
+def at_turns(state: RunState, task: int) -> bool:
+    """A model has its turns now."""
+    return state.step_of(task) is Step.TURNS
 
 
 def at_end(state: RunState, task: int) -> bool:
@@ -121,7 +126,12 @@ def after_child(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
     return TaskState.CANCELLED if state.cancelling else TaskState.FAILED
 
 
-# Items and rounds, taken together.
+# Items, rounds and turns, taken together.
+
+
+def answered(state: RunState, task: int) -> bool:
+    """The last turn asked for nothing more."""
+    return state.flow is not None and task in state.flow.turns and state.flow.turns[task].done
 
 
 def gathered(state: RunState, task: int) -> bool:
@@ -166,6 +176,9 @@ def _over(state: RunState, task: int) -> bool:
     if each is not None:
         stopped = state.stopping and each.left == each.unknown
         return not each.left or stopped
+    turns = None if state.flow is None else state.flow.turns.get(task)
+    if turns is not None:
+        return _had_the_last(state, turns)
     rounds = _rounds(state, task)
     if rounds is None or not rounds.members:
         return False
@@ -173,6 +186,16 @@ def _over(state: RunState, task: int) -> bool:
     if last is TaskState.SUCCEEDED:
         return state.stopping
     return not state.counts_as_open(last)
+
+
+def _had_the_last(state: RunState, turns: Turns) -> bool:
+    """No other turn comes, and what the last one asked for has ended."""
+    last = turns.had[-1]
+    parts = [last.node, *[call for call in last.calls if call is not None]]
+    if any(state.counts_as_open(state.state[part]) for part in parts):
+        return False
+    ended_well = state.state[last.node] is TaskState.SUCCEEDED
+    return state.stopping or turns.stopped or not ended_well
 
 
 def awaits_judgement(state: RunState, task: int) -> bool:

@@ -1,4 +1,4 @@
-"""T9: money in every seed: holds, captures, crashes, retries, sub-runs, people who raise limits.
+"""T13: money in every seed: holds, captures, crashes, retries, sub-runs, people who raise limits.
 
 Nine of ten seeds have their journal in memory, every tenth in a SQLite file that each process opens
 anew. The judge books everything again and knows what calls were really charged. Bugs that are
@@ -13,18 +13,18 @@ from tests.lab.result import Result, Say
 from tests.lab.rows.t1 import simulations
 from tests.planted.patches import planted
 
-ROW = "T9"
+ROW = "T13"
 WHAT = "budgets at every scope on virtual time; every tenth journal is a SQLite file"
 GATE = range(2_000)
 NIGHTLY = range(100_000)
 UNIT = "seeds"
 CHUNK = 10_000
 PLANTS = (
-    "book_the_worst_case", "count_the_overdue_twice", "forget_holds_in_a_crash",
-    "forget_who_waits_for_money", "free_a_lost_call", "free_what_was_taken_over",
-    "keep_what_is_settled", "look_at_one_budget_only", "lose_the_entries",
-    "never_book_what_is_overdue", "pay_before_it_is_written", "spend_beside_the_parent",
-    "spend_without_looking", "take_over_any_hold",
+    "book_again_what_was_settled", "book_the_worst_case", "count_the_overdue_twice",
+    "forget_holds_in_a_crash", "forget_who_waits_for_money", "free_a_lost_call",
+    "free_what_was_taken_over", "keep_what_is_settled", "look_at_one_budget_only",
+    "lose_the_entries", "never_book_what_is_overdue", "pay_before_it_is_written",
+    "spend_beside_the_parent", "spend_without_looking", "take_over_any_hold",
 )  # fmt: skip
 
 

@@ -1,0 +1,170 @@
+"""The judge of models that have turns is judged: what is right passes, what is not is found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agenthive.testing.case import Case
+from agenthive.testing.oracle_turns import TURN_CHECKS
+
+TOOL = {"name": "look", "agent": "eyes", "action": "act look"}
+SPEC = {
+    "agents": [{"name": name} for name in ("a", "b", "eyes")],
+    "tasks": [
+        {"name": "q", "agent": "a", "action": "do", "tools": [TOOL], "max_turns": 3,
+         "fallback": [{"agent": "b"}]},
+    ],
+}  # fmt: skip
+ASKED = {"id": "1", "name": "look", "arguments": {"n": 5}}
+
+
+def started(task: str, agent: str) -> dict[str, Any]:
+    return {"type": "task.started", "task": task, "attempt": 1, "agent": agent, "key": task}
+
+
+def succeeded(task: str, result: Any, *asks: Any) -> dict[str, Any]:
+    found = {"type": "task.succeeded", "task": task, "attempt": 1, "result": result}
+    return found | ({"asks": list(asks)} if asks else {})
+
+
+def called(task: str, agent: str, action: str = "do", **more: Any) -> tuple[int, str, Any]:
+    data = {"run": "r", "task": task, "agent": agent, "action": action, "parameters": {}}
+    return (0, "called", data | {"turns": [], "dependencies": {}} | more)
+
+
+def told(content: str = '{"n":1}', failed: bool = False, said: Any = "hm") -> Any:
+    return {
+        "said": said, "note": "", "outcomes": [
+            {"asked": ASKED, "content": content, "failed": failed}],
+    }  # fmt: skip
+
+
+def sound() -> Case:
+    """Two turns, with a tool between them."""
+    found = Case(
+        {"r": SPEC},
+        [
+            called("q~1", "a"),
+            called("q~1[0]", "eyes", "act look", parameters={"n": 5}),
+            called("q~2", "a", turns=[told()]),
+        ],
+    )
+    found.journal["r"] = [
+        {"type": "run.submitted", "run": "r"},
+        started("q~1", "a"),
+        succeeded("q~1", "hm", ASKED),
+        started("q~1[0]", "eyes"),
+        succeeded("q~1[0]", {"n": 1}),
+        started("q~2", "a"),
+        succeeded("q~2", "well"),
+    ]
+    found.hive = [{"type": "hive.run_closed", "run": "r", "status": "completed"}]
+    return found
+
+
+def lines(found: Case) -> list[str]:
+    return [line for check in TURN_CHECKS for line in check(found)]
+
+
+def test_what_is_right_passes() -> None:
+    assert lines(sound()) == []
+
+
+def swap(i: int, j: int) -> Callable[[Case], None]:
+    def change(case: Case) -> None:
+        facts = case.journal["r"]
+        facts[i], facts[j] = facts[j], facts[i]
+
+    return change
+
+
+def see(number: int, **data: Any) -> Callable[[Case], None]:
+    return lambda case: case.seen[number][2].update(data)
+
+
+def fact(number: int, **data: Any) -> Callable[[Case], None]:
+    return lambda case: case.journal["r"][number].update(data)
+
+
+def fails_first(case: Case) -> None:
+    """The first model could not, and the next one goes on."""
+    case.journal["r"][2:5] = [
+        {"type": "task.failed", "task": "q~1", "attempt": 1,
+         "fault": {"kind": "x", "retriable": False}},
+    ]  # fmt: skip
+    case.journal["r"][3]["agent"] = "b"
+    case.seen[1:] = [called("q~2", "b")]
+
+
+def test_who_goes_on_may() -> None:
+    found = sound()
+    fails_first(found)
+    assert lines(found) == []
+
+
+def asks_on(turns: int) -> Callable[[Case], None]:
+    def change(case: Case) -> None:
+        for number in range(2, turns + 1):
+            key = f"q~{number}"
+            facts = case.journal["r"]
+            facts[-1].update(asks=[ASKED])
+            facts += [started(f"{key}[0]", "eyes"), succeeded(f"{key}[0]", {"n": 1})]
+            facts += [started(f"q~{number + 1}", "a"), succeeded(f"q~{number + 1}", "well")]
+
+    return change
+
+
+def again_by_the_first(case: Case) -> None:
+    fails_first(case)
+    case.journal["r"][3]["agent"] = "a"
+
+
+def nobody_is_left(case: Case) -> None:
+    fails_first(case)
+    failed = {"type": "task.failed", "task": "q~2", "attempt": 1, "fault": {"retriable": False}}
+    case.journal["r"][-1:] = [failed, started("q~3", "b"), succeeded("q~3", "x")]
+
+
+WRONG: dict[str, Callable[[Case], None]] = {
+    "begun before the turn before had ended": swap(2, 5),
+    "begun before q~1[0] had ended": swap(4, 5),
+    "had asked for nothing": fact(2, asks=[]),
+    "though nobody asked for it": fact(2, asks=[{**ASKED, "problem": "no"}]),
+    "eyes was asked to act fetch": see(1, action="act fetch"),
+    "b was asked to act look": see(1, agent="b"),
+    "asked for {'n': 5}": see(1, parameters={"n": 6}),
+    "other turns than there were": see(2, turns=[]),
+    "was told of other tools": see(2, turns=[{**told(), "outcomes": []}]),
+    "the model was told nothing, not": see(2, turns=[told("nothing")]),
+    "the model was told that it failed": see(2, turns=[told(failed=True)]),
+    "a has the turn of b": again_by_the_first,
+    "nobody was left to go on": nobody_is_left,
+    "one turn too many": asks_on(4),
+    "still asks for something": fact(6, asks=[ASKED]),
+    "called as a whole": lambda case: case.journal["r"].append(started("q", "a")),
+}
+
+
+@pytest.mark.parametrize(("says", "change"), list(WRONG.items()), ids=list(WRONG))
+def test_what_is_wrong_is_found(says: str, change: Callable[[Case], None]) -> None:
+    found = sound()
+    change(found)
+    assert any(says in line for line in lines(found)), lines(found)
+
+
+def test_as_many_turns_as_are_allowed() -> None:
+    found = sound()
+    asks_on(2)(found)
+    assert lines(found) == []
+
+
+def test_every_check_has_been_seen_to_find_something() -> None:
+    silent = {check.__name__ for check in TURN_CHECKS}
+    for change in WRONG.values():
+        found = sound()
+        change(found)
+        silent -= {check.__name__ for check in TURN_CHECKS if list(check(found))}
+    assert silent == set()
