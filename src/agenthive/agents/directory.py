@@ -62,7 +62,6 @@ class Directory:
         self._custom: dict[str, Any] = {}
         self._lazy: dict[str, str] = {}
         self._kinds: dict[str, Callable[[AgentSpec], BaseAgent]] = {}
-        self._priced: set[str] = {AgentType.AI_AGENT}
         self._agents: dict[bytes, BaseAgent] = {}
 
     # What the operator supplies.
@@ -77,16 +76,9 @@ class Directory:
         """Make ``module:attribute`` or ``FILE.py:attribute`` known, imported when first needed."""
         self._lazy[name] = where
 
-    def register_kind(
-        self, kind: str, agent: Callable[[AgentSpec], BaseAgent], *, priced: bool = False
-    ) -> None:
-        """The class for a kind; for ``custom``, the class for names that nobody registered.
-
-        ``priced``: its calls have prices, which its agents know (`BaseAgent.worst`).
-        """
+    def register_kind(self, kind: str, agent: Callable[[AgentSpec], BaseAgent]) -> None:
+        """The class for a kind; for ``custom``, the class for names that nobody registered."""
         self._kinds[kind] = agent
-        if priced:
-            self._priced.add(kind)
 
     def kind(self, kind: str) -> Callable[[AgentSpec], BaseAgent] | None:
         """What was registered for a kind."""
@@ -157,8 +149,13 @@ class Directory:
     # What calls cost: `core.ports.Quoter`.
 
     def priced(self, spec: AgentSpec) -> bool:
-        """Whether calls of this agent have prices: not those of the offline model."""
-        return spec.type in self._priced and not spec.endpoint.startswith("offline:")
+        """Whether calls of this agent have prices: those of a model that is not offline.
+
+        And those of a kind that was registered, if it says so.
+        """
+        if spec.type in self._kinds and spec.type not in KINDS:
+            return self.find(spec).priced
+        return spec.type == AgentType.AI_AGENT and not spec.endpoint.startswith("offline:")
 
     def worst(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
         """What a call can cost at most."""

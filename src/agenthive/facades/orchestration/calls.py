@@ -44,6 +44,7 @@ class ClientAgent(BaseAgent):
     """Asks a client. The task's parameters are the prompt and what `complete` takes besides."""
 
     kind: ClassVar[str] = "llm_client"
+    priced: ClassVar[bool] = True
 
     def __init__(self, config: AgentSpec, client: LLMClient, prices: Prices) -> None:
         super().__init__(config)

@@ -174,7 +174,7 @@ class OrchestrationEngine:
                 hint="Give the engine a name of its own: OrchestrationEngine(..., name='...').",
             )
         if known is None:
-            agents.register_kind(self._kind, mine, priced=True)
+            agents.register_kind(self._kind, mine)
 
     def _registered(self, workflow_id: str) -> Workflow:
         workflow = self._workflows.get(workflow_id)
