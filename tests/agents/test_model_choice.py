@@ -107,7 +107,7 @@ async def test_a_model_may_be_named_with_its_vendor(
     await agent.close()
     (made,) = Noted.made
     assert made.config.endpoint == endpoint
-    assert made.config.authentication == {"type": "bearer", "token": variable}
+    assert made.config.authentication == {"type": "api_key", "key": variable}
     assert [parameters["model"] for parameters in made.asked] == [name] * 4
 
 

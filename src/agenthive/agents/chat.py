@@ -257,7 +257,7 @@ class ChatAgent(BaseAgent):
         if not login and at_home(name, self.home):
             raise ConfigurationError(
                 f"agent '{self.name}' has no key for {name}: under its authentication write "
-                f"type: bearer and token: ${{env:{self.key_name}}}, and set {self.key_name}"
+                f"type: api_key and key: ${{env:{self.key_name}}}, and set {self.key_name}"
             )
         given: Any = option(self.config, "headers", None) or {}
         own = {

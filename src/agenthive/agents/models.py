@@ -71,7 +71,7 @@ class ModelAgent(BaseAgent):
         plain = {**parameters, "model": name}
         if vendor == "offline" or vendor == vendor_of(self.config):
             return vendor, self.config, plain
-        login = {"type": "bearer", "token": _KEYS[vendor]}
+        login = {"type": "api_key", "key": _KEYS[vendor]}
         spec = msgspec.structs.replace(self.config, endpoint=HOMES[vendor], authentication=login)
         return vendor, spec, plain
 
