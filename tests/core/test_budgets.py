@@ -230,6 +230,20 @@ def test_after_a_crash_doubts_are_still_due() -> None:
     assert account(found, "run r") == (50, 0)
 
 
+def test_a_run_that_ends_when_its_doubts_are_due_books_them_once() -> None:
+    """Its last call is lost in a crash; a day later it ends as soon as it is loaded."""
+    found = bench()
+    late = task("w", agent="free", retry=NO_RETRY)
+    found.run(flow(task("a", retry=NO_RETRY), late, budget=budget(100), timeout=None))
+    found.answer("a", fault=TIMEOUT)
+    found.crash(after=DAY + SECOND)
+    found.turn()
+    assert found.driver.runs == {}, "it has ended"
+    assert account(found, "run r") == (50, 0)
+    assert account(found, "tenant default") == (50, 0)
+    assert facts(found, ev.HoldSettled) == []
+
+
 # Scopes.
 
 

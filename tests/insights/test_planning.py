@@ -215,9 +215,9 @@ def test_what_nobody_can_take_back() -> None:
     found = of(
         task("read", effect=Effect.NONE), task("acts"), task("once", effect=Effect.ONCE),
         task("asked", approval=ApprovalSpec()), task("undone", compensate=undo()),
-        task("talks", tools=tools),
+        task("talks", tools=tools), asks("question"), asks("sends", effect=Effect.ONCE),
     )  # fmt: skip
-    assert [one.task for one in found.irreversible] == ["acts", "once", "talks: f"]
+    assert [one.task for one in found.irreversible] == ["acts", "once", "talks: f", "sends"]
     assert "write effect: none" in found.irreversible[0].why
 
 

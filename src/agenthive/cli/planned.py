@@ -61,12 +61,16 @@ def show(found: Plan, *, as_json: bool) -> None:
         ("TASK", "AGENT", "CALLS", "WORST", "USUALLY", "TIME", "TIME IS FROM"),
         [_row(task) for task in found.tasks],
     )
-    _concerns("Nobody bounds the cost of", found.unbounded, _ADVICE)
+    if found.worst is None:
+        _concerns("Nobody bounds the cost of", found.unbounded, _UNBOUNDED)
+    else:
+        _concerns("Only the limit above bounds the cost of", found.unbounded, _LOOSE)
     _concerns("Nobody can take back or refuse", found.irreversible)
     _concerns("Never done", found.unreachable)
 
 
-_ADVICE = "Give it max_cost or cost_limit, or the workflow a budget."
+_UNBOUNDED = "Give it max_cost or cost_limit, or the workflow a budget."
+_LOOSE = "With max_cost or cost_limit the worst case would be closer."
 
 
 def _by(found: Plan) -> str:

@@ -21,7 +21,7 @@ from agenthive.core.money import DAY
 from agenthive.core.ports import Call, Quoter, Standing, Usage
 from agenthive.core.scopes import run_of, written
 from agenthive.core.spec import Effect, OnExceeded
-from agenthive.core.states import TaskState
+from agenthive.core.states import CLOSED, TaskState
 from agenthive.core.values import Micros, NanoUSD
 
 Waiter: TypeAlias = tuple[str, int]
@@ -420,6 +420,8 @@ class Treasury:
             live = self._runs.get(run)
             if live is None or (index, attempt) not in live.state.holds:
                 continue
+            if live.state.status in CLOSED:
+                continue  # its end in this very turn has booked it
             amount = live.state.holds[index, attempt].amount
             key, why = live.state.graph.keys[index], "nobody has said what it cost for a day"
             settled = ev.HoldSettled(

@@ -350,10 +350,15 @@ def _unbounded(bound: Bound) -> tuple[Concern, ...]:
 
 
 def _irreversible(spec: WorkflowSpec) -> list[Concern]:
-    """What acts outside and can neither be refused by people beforehand nor be undone after."""
+    """What acts outside and can neither be refused by people beforehand nor be undone after.
+
+    A question to a model acts on nothing, unless its author says so.
+    """
+    models = {agent.name for agent in spec.agents if agent.type == "ai_agent"}
     found = []
     for task in spec.tasks:
-        acts = task.effect is not Effect.NONE and bool(task.agent)
+        asks = task.agent in models and task.effect is Effect.ANY
+        acts = task.effect is not Effect.NONE and bool(task.agent) and not asks
         if acts and task.approval is None and task.compensate is None and not task.tools:
             found.append(Concern(task.name, _acts(task.effect)))
         found += [
