@@ -16,6 +16,7 @@ from agenthive.core.states import ReasonKind, TaskState
 from agenthive.core.why import why
 from agenthive.errors import Conflict, NotFound, RunNotFound
 from tests.core.purse import (
+    TIMEOUT,
     Quotes,
     account,
     bench,
@@ -27,7 +28,7 @@ from tests.core.purse import (
     state_of,
     used,
 )
-from tests.core.rig import NO_RETRY, START, Bench, agent, flow, task
+from tests.core.rig import NO_RETRY, SECOND, START, Bench, agent, flow, task
 
 # Who waits, and for what.
 
@@ -367,6 +368,20 @@ def test_files_that_allow_more_by_then_let_go_on() -> None:
     found.crash()
     found.turn()
     assert list(found.calls) == [("r", "b")]
+
+
+def test_the_time_of_a_retry_that_was_never_made_wakes_nobody() -> None:
+    """A call that may have acted is not tried again by itself; later it waits for money."""
+    found = bench()
+    once = task("a", effect=Effect.ONCE)
+    found.run(flow(once, budget=budget(60, OnExceeded.WAIT), timeout=None))
+    found.answer("a", fault=TIMEOUT)
+    found.resolve("a", "retry")
+    assert state_of(found, "a") is TaskState.BLOCKED
+    found.crash(after=3600 * SECOND)
+    found.turn()
+    assert state_of(found, "a") is TaskState.BLOCKED
+    assert facts(found, ev.TaskWoke) == []
 
 
 def test_another_day_by_then_lets_go_on() -> None:

@@ -263,6 +263,7 @@ def _members(each: Each) -> range:
 def unknown(state: RunState, task: int, touched: list[int], out: Out) -> None:
     """Nobody knows whether it has acted: ask, if there is a way to."""
     graph = state.graph
+    state.wake_at.pop(task, None)  # it is not tried again by itself
     if task >= graph.tasks:
         each = _each_of(state, task)
         if each is not None:

@@ -75,6 +75,15 @@ class Tasks(dict[str, Event]):
             return {"continue_on_failure": True, "effect": "none", "unasked": True}
         return {"continue_on_failure": True, "asked": asked, **known[asked["name"]]}
 
+    def may_read(self, key: str, action: str) -> bool:
+        """Whether a call there can have been that of a tool that only reads.
+
+        It may be made before it is on disk; the turn that is made again may ask for another.
+        """
+        tool = TOOL.fullmatch(key)
+        known = () if tool is None else self[self._author_of(tool["turn"])].get("tools", ())
+        return any(one["action"] == action and one.get("effect") == "none" for one in known)
+
     def is_turn(self, key: str) -> bool:
         """Whether this is a turn of a model; a round of such a task is none."""
         made = MADE.fullmatch(key)
