@@ -36,15 +36,18 @@ def _money_is_kept(case: Case) -> Iterator[str]:
 
 
 def _held_before_called(case: Case) -> Iterator[str]:
-    """What is paid for is on disk before it is called, also if it changes nothing outside."""
+    """What is paid for is on disk before it is called, also if it changes nothing outside.
+
+    A turn that was lost may have asked somebody else, who costs nothing, in the same place.
+    """
     holds = {
-        (run, event["task"], event["attempt"]): at
+        (run, event["task"], event["attempt"], event["agent"]): at
         for run, events in case.journal.items()
         for event, at in zip(events, case.durable.get(run, ()), strict=False)
         if event.get("hold")
     }
     for i, _, call in case.observations("called"):
-        if holds.get((call["run"], call["task"], call["attempt"]), 0) > i:
+        if holds.get((call["run"], call["task"], call["attempt"], call["agent"]), 0) > i:
             yield f"{call['run']}/{call['task']}: called before its hold was on disk"
 
 
