@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from agenthive.core.ports import Fault, Reply, Usage
-from agenthive.core.replies import DEEPEST, LONGEST_MESSAGE, vetted
+from agenthive.core.ports import Asked, Fault, Reply, Usage
+from agenthive.core.replies import DEEPEST, LONGEST_ASKS, LONGEST_MESSAGE, MOST_ASKS, vetted
 from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
 from agenthive.testing import ScriptedAgent
@@ -66,6 +66,21 @@ def test_what_no_journal_can_hold_is_a_fault(value: Any) -> None:
 
 def test_half_a_surrogate_pair_is_replaced() -> None:
     assert vetted(Reply(result={"\ud800": ["x\udfff"]})).result == {"?": ["x?"]}
+
+
+@pytest.mark.parametrize(
+    ("asks", "why"),
+    [
+        ([Asked(id="1", name="f", arguments={})] * (MOST_ASKS + 1), "tools at once, at most"),
+        ([Asked(id="1", name="f", arguments={"x": "x" * LONGEST_ASKS})], "bytes, at most"),
+        ([Asked(id="1", name="f", arguments=[1])], "the arguments for 'f' are no object"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_asked_of_tools_is_bounded(asks: list[Asked], why: str) -> None:
+    fault = vetted(Reply(asks=tuple(asks))).fault
+    assert fault is not None
+    assert fault.kind == "invalid_reply"
+    assert why in fault.message
 
 
 def test_faults_are_cleaned() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from agenthive.core import events as ev
 from agenthive.core.flow_spec import ApprovalSpec, EachSpec, ReconcileSpec
+from agenthive.core.machine import step
 from agenthive.core.ports import Asked, Fault
 from agenthive.core.spec import (
     BudgetSpec,
@@ -19,7 +20,8 @@ from agenthive.core.spec import (
     ToolSpec,
     WorkflowSpec,
 )
-from agenthive.core.turns import CUT
+from agenthive.core.states import RunStatus
+from agenthive.core.turns import CUT, history
 from tests.core.rig import FAULT, FINAL, NO_RETRY, Bench, agent, flow, task, undo
 
 
@@ -455,3 +457,12 @@ def test_a_late_answer_of_a_turn_changes_nothing() -> None:
     bench.reply("q~1", "late", asks=(ask(),), attempt=1)
     bench.turn()
     assert bench.open_calls() == ["r/q~1"]
+
+
+def test_a_task_without_tools_has_no_turns() -> None:
+    bench = Bench()
+    bench.run(flow(task("a")))
+    state = bench.driver.runs["r"].state
+    step(state, ev.TaskSucceeded(at=bench.now, task="a", attempt=1, result=1, asks=(ask(),)))
+    assert state.status is RunStatus.COMPLETED
+    assert history(state, 0) == ()
