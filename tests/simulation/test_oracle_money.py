@@ -146,10 +146,13 @@ def test_more_that_was_charged_than_booked_is_found() -> None:
 
 def test_a_call_before_its_hold_is_on_disk_is_found() -> None:
     found = case([started("a", hold=10)], captured=0, held=10)
-    found.seen.append((1, "called", {"run": "r", "task": "a", "attempt": 1}))
+    call = {"run": "r", "task": "a", "attempt": 1, "agent": "x"}
+    found.seen.append((1, "called", call))
     assert lines(found) == []
     found.durable["r"][1] = 1
     assert lines(found) == ["r/a: called before its hold was on disk"]
+    call["agent"] = "y"
+    assert lines(found) == [], "of a turn that was lost, in the same place"
 
 
 def test_limits_stand_at_every_scope() -> None:
