@@ -84,7 +84,9 @@ class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``steps`` is what it goes through; ``inner`` the pattern of its items or rounds; ``undo`` and
     ``reconcile`` those of what may have to be done about it. ``voices`` are the patterns of its
     turns, one for each model that may have to speak, ``tools`` those of what they may ask for, and
-    ``offers`` what they are told of that. ``approved``: people agree before it is called.
+    ``offers`` what they are told of that. ``approved``: what leads to its call,
+    a yes of people or the question of a turn, is on disk before it is called: for another life of
+    the turn may ask for another tool, in the same place and so under the same key.
     """
 
     key: str
@@ -297,7 +299,7 @@ def _tool_node(task: TaskSpec, tool: ToolSpec, agents: Mapping[str, AgentSpec]) 
         references=secret_references(given),
         steps=PLAIN if around is None else (Step.APPROVAL, Step.CALL),
         around=around,
-        approved=ask is not None,
+        approved=True,
         reconcile=None if reconcile is None else _reconcile_node(task, reconcile, agents, names),
         task=msgspec.structs.replace(task, max_cost=tool.max_cost),
     )
