@@ -471,4 +471,4 @@ def test_a_task_without_tools_has_no_turns() -> None:
 def test_a_tool_that_only_reads_waits_until_its_turn_is_on_disk() -> None:
     bench = Bench()
     bench.run(asking(tool(effect=Effect.NONE)))
-    assert bench.driver.runs["r"].state.graph.nodes[0].tools[0].approved
+    assert bench.driver.runs["r"].state.graph.nodes[0].tools[0].recorded_first

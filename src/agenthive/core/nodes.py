@@ -84,9 +84,9 @@ class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     ``steps`` is what it goes through; ``inner`` the pattern of its items or rounds; ``undo`` and
     ``reconcile`` those of what may have to be done about it. ``voices`` are the patterns of its
     turns, one for each model that may have to speak, ``tools`` those of what they may ask for, and
-    ``offers`` what they are told of that. ``approved``: what leads to its call,
-    a yes of people or the question of a turn, is on disk before it is called: for another life of
-    the turn may ask for another tool, in the same place and so under the same key.
+    ``offers`` what they are told of that. ``recorded_first``: what leads to its call, a yes of
+    people or the question of a turn, is on disk before it is called. Another life of the turn may
+    ask for another tool in the same place, and so under the same key.
     """
 
     key: str
@@ -111,7 +111,7 @@ class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     cached: bool = False
     task: TaskSpec | None = None
     undoes: int | None = None
-    approved: bool = False
+    recorded_first: bool = False
     voices: tuple[Node, ...] = ()
     tools: tuple[Node, ...] = ()
     offers: tuple[Tool, ...] = ()
@@ -232,7 +232,7 @@ def _innermost(
         heartbeat=None if task.heartbeat_timeout is None else micros(task.heartbeat_timeout),
         cached=task.cache is not None,
         task=task,
-        approved=task.approval is not None,
+        recorded_first=task.approval is not None,
     )
 
 
@@ -299,7 +299,7 @@ def _tool_node(task: TaskSpec, tool: ToolSpec, agents: Mapping[str, AgentSpec]) 
         references=secret_references(given),
         steps=PLAIN if around is None else (Step.APPROVAL, Step.CALL),
         around=around,
-        approved=True,
+        recorded_first=True,
         reconcile=None if reconcile is None else _reconcile_node(task, reconcile, agents, names),
         task=msgspec.structs.replace(task, max_cost=tool.max_cost),
     )

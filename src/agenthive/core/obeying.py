@@ -161,9 +161,9 @@ class Obeying:
         if cache:
             live.caching[command.task] = cache
         perform = act.Perform(call, node.agent, node.timeout, node.heartbeat, cache)
-        # What people must agree to waits until that they have is on disk; so does what is paid for.
+        # What is paid for waits until it is on disk; so does what needs a yes or a turn before it.
         pure = node.effect is _PURE and not intent.hold
-        eager = pure and live.durable > 0 and not node.approved
+        eager = pure and live.durable > 0 and not node.recorded_first
         (self._eager if eager else self._box.after).append(perform)
 
     def _stop_child(self, live: Live, index: int, now: Micros) -> None:

@@ -64,8 +64,7 @@ class Tasks(dict[str, Event]):
     def tool(self, turn: str, at: int) -> Event:
         """The call that the tool is which a turn has asked for at that place.
 
-        ``unasked`` if by what is recorded it has asked for nothing there that could be called: a
-        pure read may have been called of what was lost with the process.
+        ``unasked`` if by what is recorded it has asked for nothing there that could be called.
         """
         said = [e for e in self._events() if e["type"] == "task.succeeded" and e["task"] == turn]
         asks = said[0].get("asks", []) if said else []
@@ -74,15 +73,6 @@ class Tasks(dict[str, Event]):
         if asked.get("problem") or asked["name"] not in known:
             return {"continue_on_failure": True, "effect": "none", "unasked": True}
         return {"continue_on_failure": True, "asked": asked, **known[asked["name"]]}
-
-    def may_read(self, key: str, action: str) -> bool:
-        """Whether a call there can have been that of a tool that only reads.
-
-        It may be made before it is on disk; the turn that is made again may ask for another.
-        """
-        tool = TOOL.fullmatch(key)
-        known = () if tool is None else self[self._author_of(tool["turn"])].get("tools", ())
-        return any(one["action"] == action and one.get("effect") == "none" for one in known)
 
     def is_turn(self, key: str) -> bool:
         """Whether this is a turn of a model; a round of such a task is none."""

@@ -126,8 +126,6 @@ def _intent_before_call(case: Case) -> Iterator[str]:
         if run not in intents:
             intents[run] = _intents(case, run)
         written = intents[run].get((task, call["attempt"], call["key"]))
-        if written is None and case.tasks(run).may_read(task, call.get("action", "")):
-            continue
         if written is None or written > i:
             yield f"{run}/{task}: attempt {call['attempt']} called without a recorded intent"
 

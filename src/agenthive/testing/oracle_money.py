@@ -38,7 +38,7 @@ def _money_is_kept(case: Case) -> Iterator[str]:
 def _held_before_called(case: Case) -> Iterator[str]:
     """What is paid for is on disk before it is called, also if it changes nothing outside.
 
-    A turn that was lost may have asked somebody else, who costs nothing, in the same place.
+    In a life that was lost the same attempt may have been somebody's who costs nothing.
     """
     holds = {
         (run, event["task"], event["attempt"], event["agent"]): at

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from agenthive.testing.case import TOOL, TURNS, Case, Event, Tasks
-from agenthive.testing.oracle_flow import author_of
 
 TURN: Final = re.compile(r"(?P<of>.+)~(?P<number>\d+)")
 BEGINS: Final = ("task.started", "task.faulted", "task.approval_requested")
@@ -80,11 +79,7 @@ def _tools_as_asked(case: Case) -> Iterator[str]:
     for _, _, call in case.observations("called"):
         if TOOL.fullmatch(call["task"]) is None:
             continue
-        tasks = case.tasks(call["run"])
-        tool, every = tasks[call["task"]], tasks[author_of(call["task"])]["tools"]
-        pure = {f"act {t['name']}" for t in every if t.get("effect") == "none"}
-        if call["action"] in pure and case.crashes:
-            continue  # a pure read may start on what is lost with the process
+        tool = case.tasks(call["run"])[call["task"]]
         where = f"{call['run']}/{call['task']}"
         if "unasked" in tool:
             yield f"{where}: called, though nobody asked for it"
