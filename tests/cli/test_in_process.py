@@ -241,9 +241,11 @@ def test_tokens_are_told(cli: Cli, here: Path) -> None:
     flow = {"agenthive": 1, "name": "w", "agents": [agent], "tasks": [task]}
     (here / "w.json").write_text(json.dumps(flow))
     result = cli("run", "w.json")
-    assert " tokens, $0.000000" in result.err
+    assert " tokens, $0.00\n" in result.err
     (row,) = cli("ps", "--json").json["runs"]
-    assert " tokens, $0.000000" in cli("show", row["run"]).out
+    shown = cli("show", row["run"]).out
+    assert " tokens, $0.00\n" in shown
+    assert "m: say\n" in shown
 
 
 def test_sums_of_many_tasks(capsys: pytest.CaptureFixture[str]) -> None:

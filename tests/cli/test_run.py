@@ -44,7 +44,7 @@ def test_document(cli: Cli, here: Path) -> None:
     assert set(wanted.split()) <= set(found)
     assert found["tasks"]["one"] | {"started": 0, "ended": 0} == {
         "status": "succeeded", "attempts": 1, "cost_usd": 0.0, "started": 0, "ended": 0,
-        "result": {"action": "go", "x": 1},
+        "agent": "echo", "action": "go", "result": {"action": "go", "x": 1},
     }  # fmt: skip
     assert found["tasks"]["two"]["error"] == "ValueError: it broke"
     assert found["tasks"]["three"]["status"] == "skipped"

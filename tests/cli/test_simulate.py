@@ -77,7 +77,7 @@ def test_answers_and_inputs_from_files(cli: Cli, here: Path, flow: str) -> None:
     found = cli("simulate", flow, *words, home=None)
     assert found.code == 0, found.err
     assert found.err == ""
-    assert re.search(r"^cost( +\$0\.500000){4}$", found.out, re.MULTILINE)
+    assert re.search(r"^cost( +\$0\.50){4}$", found.out, re.MULTILINE)
     assert found.out.count(" given\n") == 2
     replay = shlex.split(found.out.splitlines()[-1])
     assert replay[3:7] == ["--inputs", "in.yaml", "--answers", "answers.yaml"]

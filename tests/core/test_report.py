@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from agenthive.core import events as ev
-from agenthive.core.ports import Fault, Record, Usage
+from agenthive.core.flow_spec import WaitSpec
+from agenthive.core.ports import Asked, Fault, Record, Usage
 from agenthive.core.replay import facts, replay, submission
 from agenthive.core.report import EXIT_CODES, RunReport, report
-from agenthive.core.spec import Effect, FailureStrategy
+from agenthive.core.spec import Effect, FailureStrategy, TaskSpec, ToolSpec
 from agenthive.core.states import CLOSED, RunStatus
 from agenthive.core.values import SECOND
 from agenthive.errors import InvalidTransition, StoreCorrupt
@@ -57,8 +58,19 @@ def test_one_token_costs_what_it_costs() -> None:
     bench.answer("a", usage=Usage(model="m", input_tokens=1, cost=None))
     bench.answer("b", usage=Usage(model="m", output_tokens=2, cost=1))
     found = told(bench)
-    assert (found.cost_usd, found.tokens) == (1e-09, 3)
+    assert (found.cost_usd, found.tokens, found.unpriced) == (1e-09, 3, 1)
     assert (found.tasks["a"].cost_usd, found.tasks["b"].cost_usd) == (0.0, 1e-09)
+
+
+def test_whom_a_task_calls() -> None:
+    bench = Bench()
+    tool = ToolSpec(name="look", agent="eyes", action="look about")
+    bench.run(flow(task("a", tools=(tool,)), TaskSpec(name="b", wait_for=WaitSpec(signal="go"))))
+    bench.answer("a~1", "hm", asks=(Asked(id="1", name="look"),))
+    found = {name: (one.agent, one.action) for name, one in told(bench).tasks.items()}
+    assert found == {
+        "a": ("a", "do"), "a~1": ("a", "do"), "a~1[0]": ("eyes", "look about"), "b": ("", ""),
+    }  # fmt: skip
 
 
 def test_late_answers_are_paid() -> None:

@@ -196,6 +196,18 @@ def test_time_and_the_critical_path() -> None:
     assert bounded.worst_seconds == 9.0
 
 
+def test_what_it_usually_costs_is_guessed_of_what_is_known_of_its_question() -> None:
+    summed = TaskSpec(name="q", agent="m", action="sum up", depends_on=("t",))
+    found = of(task("t"), summed)
+    assert found.worst is None
+    assert found.typical is not None
+    assert found.typical > 5
+    dark = of(task("t"), asks("q", "t", parameters={"x": "{{ tasks.t.result }}"}))
+    assert dark.typical is None, "not 0: nobody knows"
+    assert [one.typical for one in dark.tasks] == [5, None]
+    assert of(asks("q", when="inputs.who == 'bob'")).typical == 0
+
+
 def test_how_many_runs_rate_limits_allow() -> None:
     limit = RateLimit(requests_per_minute=60, requests_per_hour=600, tokens_per_minute=10**6)
     agents = (agent("a", max_cost=1, rate_limit=limit), model())

@@ -76,8 +76,8 @@ async def epilogue(session: Session, report: RunReport) -> None:
     """Beside the results: tokens, the journal, what to do next."""
     home = session.settings.home
     where = f" --home {shlex.quote(str(home))}"
-    if report.tokens:
-        output.note(f"\n{report.tokens:,} tokens, ${report.cost_usd:.6f}")
+    if used := output.spent(report):
+        output.note(f"\n{used}")
     output.note(f"journal: {home / 'journal.db'}")
     if RunStatus(report.status) in CLOSED:
         output.note(f"next: agenthive show {report.run_id}{where}")

@@ -17,8 +17,9 @@ from typing import Any, Final
 import click
 import msgspec
 
-from agenthive.core.report import RunReport
+from agenthive.core.report import NANO, RunReport
 from agenthive.core.states import CLOSED, RunStatus
+from agenthive.core.values import dollars
 from agenthive.errors import AgentHiveError, ConfigurationError
 
 LONGEST_VALUE: Final = 300
@@ -118,6 +119,25 @@ def ending(report: RunReport) -> str:
     """One line about a run: what it came to."""
     done = f"{report.completed_tasks}/{report.total_tasks} tasks"
     return f"  {report.run_id}  {safe(report.name)}: {report.status}, {done}"
+
+
+def spent(report: RunReport) -> str:
+    """One line about what a run used; empty if it used no tokens."""
+    if not report.tokens:
+        return ""
+    return f"{report.tokens:,} tokens, {money(report.cost_usd)}{without(report.unpriced)}"
+
+
+def money(usd: float) -> str:
+    """US dollars, to the nano-dollar."""
+    return dollars(round(usd * NANO))
+
+
+def without(unpriced: int) -> str:
+    """What a sum of money leaves out; empty if nothing."""
+    if not unpriced:
+        return ""
+    return f", without {unpriced:,} of unknown price (see [prices] in the settings)"
 
 
 def cut(text: str, most: int = LONGEST_VALUE) -> str:

@@ -21,6 +21,7 @@ from agenthive.settings import Settings
 from agenthive.testing.recall import recall
 
 UNBOUNDED = "no bound"
+UNKNOWN = "unknown"
 
 
 def look(
@@ -50,7 +51,7 @@ def show(found: Plan, *, as_json: bool) -> None:
         return
     output.line(f"{output.safe(found.name)}\n")
     output.line(f"worst    {_money(found.worst)}{_by(found)}, {_time(found.worst_seconds)}")
-    output.line(f"usually  {dollars(found.typical)}, {output.span(found.typical_seconds)}")
+    output.line(f"usually  {_usual(found.typical)}, {output.span(found.typical_seconds)}")
     output.line(f"path     {' -> '.join(map(output.safe, found.path)) or '-'}")
     if found.throughput is not None:
         flow = found.throughput
@@ -81,11 +82,15 @@ def _row(task: TaskPlan) -> tuple[str, ...]:
     worst = _money(task.worst) + (" (limit)" if task.limit else "")
     time = output.span(task.typical_seconds)
     return (output.safe(task.task), output.safe(task.agent or "-"), f"{task.calls:,}", worst,
-            dollars(task.typical), time, output.safe(task.source))  # fmt: skip
+            _usual(task.typical), time, output.safe(task.source))  # fmt: skip
 
 
 def _money(amount: NanoUSD | None) -> str:
     return UNBOUNDED if amount is None else dollars(amount)
+
+
+def _usual(amount: NanoUSD | None) -> str:
+    return UNKNOWN if amount is None else dollars(amount)
 
 
 def _time(seconds: float | None) -> str:

@@ -128,7 +128,9 @@ def _endings(found: Rehearsal) -> None:
 def _totals(found: Rehearsal) -> None:
     rows = [("time", *(output.span(found.duration(share)) for share in SHARES.values()))]
     if any(found.costs):
-        rows.append(("cost", *(f"${found.cost(share):.6f}" for share in SHARES.values())))
+        rows.append(
+            ("cost", *(output.money(round(found.cost(share), 6)) for share in SHARES.values()))
+        )
     if any(found.tokens):
         tokens = [quantile(found.tokens, share) for share in SHARES.values()]
         rows.append(("tokens", *(f"{count:,.0f}" for count in tokens)))

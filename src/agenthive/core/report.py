@@ -32,11 +32,16 @@ EXIT_CODES: Final = {
 
 
 class TaskReport(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One task of a report. ``cost_usd`` is US dollars; times are microseconds UTC."""
+    """One task of a report. ``cost_usd`` is US dollars; times are microseconds UTC.
+
+    ``agent`` and ``action`` are empty for a task that calls nobody.
+    """
 
     status: str
     attempts: int
     cost_usd: float
+    agent: str = ""
+    action: str = ""
     result: JSONValue | msgspec.UnsetType = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
     tokens: int = 0
@@ -48,7 +53,8 @@ class RunReport(msgspec.Struct, kw_only=True):
     """A run, whether it has ended or not.
 
     ``execution_time`` is seconds from its start to its end (or its last record);
-    ``results`` and ``errors`` map task names to results and messages.
+    ``results`` and ``errors`` map task names to results and messages. ``cost_usd`` is without the
+    ``unpriced``: calls whose price nobody knows.
     """
 
     run_id: str
@@ -62,6 +68,7 @@ class RunReport(msgspec.Struct, kw_only=True):
     execution_time: float
     cost_usd: float
     tokens: int
+    unpriced: int = 0
     timed_out: bool = False
     over_budget: bool = False
 
@@ -96,6 +103,9 @@ class _Bill:
 
     def tokens(self, task: str) -> int:
         return sum(u.input_tokens + u.output_tokens for u in self.usage.get(task, ()))
+
+    def unpriced(self) -> int:
+        return sum(usage.cost is None for used in self.usage.values() for usage in used)
 
 
 def report(
@@ -134,6 +144,7 @@ def report(
         execution_time=((end or 0) - (state.started or state.created)) / SECOND,
         cost_usd=sum(bill.cost(key) for key in bill.usage) / NANO,
         tokens=sum(bill.tokens(key) for key in bill.usage),
+        unpriced=bill.unpriced(),
         timed_out=state.timed_out,
         over_budget=state.over_budget,
     )
@@ -141,11 +152,13 @@ def report(
 
 def _task(state: RunState, bill: _Bill, index: int) -> TaskReport:
     key = state.graph.keys[index]
-    times = bill.times.get(key)
+    node, times = state.graph.nodes[index], bill.times.get(key)
     return TaskReport(
         status=state.state[index],
         attempts=state.attempts[index],
         cost_usd=bill.cost(key) / NANO,
+        agent=node.agent.name,
+        action=node.action if node.agent.name else "",
         result=state.results.get(index, msgspec.UNSET),
         error=_error(state, index),
         tokens=bill.tokens(key),

@@ -25,6 +25,8 @@ from agenthive.insights.worst_case import (
     Part,
     TaskBound,
     in_order,
+    least,
+    total,
     unreachable,
     worst_case,
 )
@@ -42,14 +44,14 @@ class TaskPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One task: calls and nano-dollars at most and usually, seconds likewise.
 
     None where nothing bounds it; ``why`` says what is not known then. ``source`` is where the
-    typical figures are from.
+    typical figures are from; ``typical`` is None where not even a guess can be made.
     """
 
     task: str
     agent: str
     calls: int
     worst: NanoUSD | None
-    typical: NanoUSD
+    typical: NanoUSD | None
     worst_seconds: float | None
     typical_seconds: float
     source: str
@@ -78,7 +80,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     worst: NanoUSD | None
     by: str
-    typical: NanoUSD
+    typical: NanoUSD | None
     worst_seconds: float | None
     typical_seconds: float
     path: tuple[str, ...]
@@ -113,7 +115,7 @@ def plan(
         name=spec.name,
         worst=bound.cost,
         by=bound.by,
-        typical=_at_most(sum(one.typical for one in tasks), bound),
+        typical=_at_most(total(one.typical for one in tasks), bound.cost),
         worst_seconds=_longest(spec, graph, at_worst),
         typical_seconds=_makespan(graph, typical, spec.max_parallel),
         path=tuple([spec.tasks[index].name for index in _path(graph, typical)]),
@@ -125,8 +127,9 @@ def plan(
     )
 
 
-def _at_most(cost: NanoUSD, bound: Bound) -> NanoUSD:
-    return cost if bound.cost is None else min(cost, bound.cost)
+def _at_most(cost: NanoUSD | None, bound: NanoUSD | None) -> NanoUSD | None:
+    """A typical cost, if there is one: it is not above the worst."""
+    return None if cost is None else least(cost, bound)
 
 
 # One task.
@@ -196,21 +199,22 @@ def _waits(task: TaskSpec) -> float:
     return float(task.delay) if isinstance(task.delay, int | float) else 0.0
 
 
-def _typical_cost(bound: TaskBound, node: Node, fit: Fit | None, times: int) -> NanoUSD:
+def _typical_cost(bound: TaskBound, node: Node, fit: Fit | None, times: int) -> NanoUSD | None:
     _, _, leaf = _times(node)
     known = None
     if fit is not None and leaf.agent.name:
         known = fit.known(leaf.agent, leaf.action)
     if known is not None and known.cost is not None:
         tries = 1 / max(0.05, 1 - known.fail)
-        cost = round(known.cost.at(0.5) * tries * times)
-    else:
-        mine = [part for part in bound.parts if part.own]
-        first = next(iter(mine), None)
-        one = 0 if first is None or not first.cost else first.cost / max(1, first.calls)
-        child = node.around is not None and node.around.workflow is not None
-        cost = round(one * TYPICAL_SHARE * (first.calls if child and first else times))
-    return cost if bound.cost is None else min(cost, bound.cost)
+        return _at_most(round(known.cost.at(0.5) * tries * times), bound.cost)
+    first = next((part for part in bound.parts if part.own), None)
+    if first is None:
+        return 0
+    child = node.around is not None and node.around.workflow is not None
+    cost = first.cost if child else first.one
+    if cost is None:
+        return None
+    return _at_most(round(cost * TYPICAL_SHARE * (1 if child else times)), bound.cost)
 
 
 def _worst_seconds(node: Node, spec: WorkflowSpec) -> float | None:

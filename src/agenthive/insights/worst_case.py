@@ -35,7 +35,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
     ``cost`` is nano-dollars for all of them, None if nothing bounds it; then ``why`` says what is
     not known. ``own``: the task's ``cost_limit`` is for them. ``call`` is one of them, if that can
-    be made already.
+    be made already; ``one`` is what one costs at most as far as its question is known before, None
+    if nothing is.
     """
 
     agent: str
@@ -44,6 +45,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     own: bool = True
     call: Call | None = None
+    one: NanoUSD | None = None
 
 
 class TaskBound(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,7 +191,7 @@ class _Book:
             turns = task.max_turns if task.tools else 1
             part = self._calls(task, voice, times * turns, scopes)
             if task.tools and part.call is not None and part.cost:
-                yield Part(agent=part.agent, calls=part.calls, cost=None,
+                yield Part(agent=part.agent, calls=part.calls, cost=None, one=part.one,
                            why="how long its conversation gets is not known")  # fmt: skip
             else:
                 yield part
@@ -221,9 +223,9 @@ class _Book:
         own = None if node.task is None else node.task.max_cost
         declared = agent.max_cost if own is None else own
         if declared is not None:
-            return Part(agent=agent.name, calls=calls, cost=declared * calls)
+            return Part(agent=agent.name, calls=calls, cost=declared * calls, one=declared)
         if self._quoter is None or not self._quoter.priced(agent):
-            return Part(agent=agent.name, calls=calls, cost=0)
+            return Part(agent=agent.name, calls=calls, cost=0, one=0)
         given = self._given(node, scopes)
         if given is None:
             why = "its question holds what is not known before"
@@ -240,9 +242,9 @@ class _Book:
         if self._holds_results(task, node, made, first):
             deps = ", ".join(f"'{name}'" for name in task.depends_on[:3])
             why = f"its question holds the result of {deps}"
-            return Part(agent=agent.name, calls=calls, cost=None, why=why)
+            return Part(agent=agent.name, calls=calls, cost=None, why=why, one=first)
         cost = times * (first + (tries - 1) * again)
-        return Part(agent=agent.name, calls=calls, cost=cost, call=made[0])
+        return Part(agent=agent.name, calls=calls, cost=cost, call=made[0], one=first)
 
     def _quoted(self, node: Node, calls: list[Call]) -> NanoUSD | None:
         """What the dearest of these costs at most."""

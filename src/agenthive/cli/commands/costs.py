@@ -93,6 +93,8 @@ def _cells(spent: Spent) -> tuple[str, ...]:
 
 
 def _sentence(whole: Spent) -> str:
+    from agenthive.cli.output import without
+
     beside = ""
     if whole.assumed:
         beside += f"; {dollars(whole.assumed)} booked for calls that never said what they cost"
@@ -100,10 +102,7 @@ def _sentence(whole: Spent) -> str:
         beside += f"; {dollars(whole.held)} held for calls that have not answered"
     if not whole.calls:
         return f"no call has said what it used{beside}"
-    said = f"total {dollars(whole.cost)} in {whole.calls:,} calls"
-    if whole.unpriced:
-        said += f", without {whole.unpriced:,} of unknown price (see [prices] in the settings)"
-    return said + beside
+    return f"total {dollars(whole.cost)} in {whole.calls:,} calls{without(whole.unpriced)}{beside}"
 
 
 def _plain(spent: Spent) -> dict[str, Any]:

@@ -89,8 +89,8 @@ async def _sums(home: Path | None, *, as_json: bool) -> int:
 
 
 def _agent(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
-    from agenthive.cli.output import span
+    from agenthive.cli.output import money, span
 
     counts = (str(figures["calls"]), str(figures["failures"]))
     times = (span(figures["mean_time"]), span(figures["longest_time"]))
-    return (name, *counts, *times, f"{figures['tokens']:,}", f"${figures['cost_usd']:.6f}")
+    return (name, *counts, *times, f"{figures['tokens']:,}", money(figures["cost_usd"]))

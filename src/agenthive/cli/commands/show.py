@@ -45,8 +45,8 @@ async def _show(run: str, task: str | None, home: Path | None, *, as_json: bool)
     _tasks(report)
     output.line()
     output.results(report)
-    if report.tokens:
-        output.line(f"\n{report.tokens:,} tokens, ${report.cost_usd:.6f}")
+    if used := output.spent(report):
+        output.line(f"\n{used}")
     return 0
 
 
@@ -58,8 +58,9 @@ def _tasks(report: RunReport) -> None:
         took = (task.ended or 0) - (task.started or 0)
         time = output.span(took / 1e6) if task.ended else "-"
         tokens = f"{task.tokens:,}" if task.tokens else "-"
-        rows.append((name, task.status, str(task.attempts), time, tokens))
-    output.table(("TASK", "STATUS", "ATTEMPTS", "TIME", "TOKENS"), rows)
+        calls = f"{task.agent}: {output.cut(task.action, 60)}" if task.agent else "-"
+        rows.append((name, task.status, str(task.attempts), time, tokens, calls))
+    output.table(("TASK", "STATUS", "ATTEMPTS", "TIME", "TOKENS", "CALLS"), rows)
 
 
 async def _story(archive: Archive, run: str, task: str, *, as_json: bool) -> int:
