@@ -2,8 +2,9 @@
 
 Late binding: a task waits here, not at an agent, and leaves only when its run, the hive and its
 agent's *lane* (one per distinct agent; it holds the agent's slots) all have room. Order: priority,
-then fair share between runs, then upward rank within the run, then age. Every operation costs
-O(log n). Pure: it is told what starts and ends, and knows no clock.
+then fair share between runs, then upward rank within the run, then age. An operation costs
+O(log n) in the tasks that are ready, and O(k) in the agents of the run. Pure: it is told what
+starts and ends, and knows no clock.
 """
 
 from __future__ import annotations
