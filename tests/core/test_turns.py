@@ -12,17 +12,14 @@ from agenthive.core.flow_spec import ApprovalSpec, EachSpec, ReconcileSpec
 from agenthive.core.machine import step
 from agenthive.core.ports import Asked, Fault
 from agenthive.core.spec import (
-    BudgetSpec,
     Effect,
     FailureStrategy,
-    FallbackSpec,
-    TaskSpec,
     ToolSpec,
     WorkflowSpec,
 )
 from agenthive.core.states import RunStatus
 from agenthive.core.turns import CUT, history
-from tests.core.rig import FAULT, FINAL, NO_RETRY, Bench, agent, flow, task, undo
+from tests.core.rig import FAULT, FINAL, NO_RETRY, Bench, flow, task, undo
 
 
 def tool(name: str = "look", agent: str = "eyes", **more: Any) -> ToolSpec:
@@ -296,67 +293,6 @@ def test_each_item_has_its_own_turns() -> None:
     bench.answer("q[1]~2", "B")
     assert bench.status() == "completed"
     assert bench.results()["q"] == ["A", "B"]
-
-
-# Who comes next when a model could not.
-
-
-def others(*names: str, **more: Any) -> TaskSpec:
-    fallback = tuple(FallbackSpec(agent=name, model=f"{name}-large") for name in names)
-    given = {"parameters": {"model": "first", "text": "x"}, "retry": NO_RETRY} | more
-    return task("q", fallback=fallback, **given)
-
-
-def test_the_next_model_goes_on_where_the_first_could_not() -> None:
-    bench = begun(flow(others("b", "c", tools=(tool(),))))
-    bench.answer("q~1", "hm", asks=(ask(),))
-    bench.answer("q~1[0]", 7)
-    bench.answer("q~2", fault=FINAL)
-    call = bench.calls["r", "q~3"]
-    assert (call.agent.name, call.call.parameters["model"]) == ("b", "b-large")
-    assert [turn.said for turn in call.call.turns] == ["hm"]
-    bench.answer("q~3", asks=(ask(at=2),))
-    bench.answer("q~3[0]", 8)
-    # It speaks from then on.
-    assert bench.calls["r", "q~4"].agent.name == "b"
-    bench.answer("q~4", fault=FINAL)
-    assert bench.calls["r", "q~5"].agent.name == "c"
-    bench.answer("q~5", "there")
-    assert bench.results()["q"] == "there"
-    assert bench.status() == "completed"
-
-
-def test_without_tools_too() -> None:
-    bench = begun(flow(others("b")))
-    bench.answer("q~1", fault=FINAL)
-    assert bench.calls["r", "q~2"].call.parameters == {"model": "b-large", "text": "x"}
-    bench.answer("q~2", fault=FINAL)
-    assert (bench.status(), fault_of(bench).message) == ("failed", "q~2: no")
-
-
-def test_a_fallback_without_a_model_has_its_agents_own() -> None:
-    spec = task(
-        "q", fallback=(FallbackSpec(agent="b"),), parameters={"model": "first"}, retry=NO_RETRY
-    )
-    bench = begun(flow(spec))
-    bench.answer("q~1", fault=FINAL)
-    assert bench.calls["r", "q~2"].call.parameters == {}
-
-
-def test_what_is_too_dear_is_done_by_the_next() -> None:
-    agents = [agent("a", max_cost=100), agent("b", max_cost=10)]
-    bench = begun(flow(others("b"), agents=agents, budget=BudgetSpec(limit=50)))
-    assert bench.open_calls() == ["r/q~2"]
-    bench.answer("q~2", "cheap")
-    assert bench.status() == "completed"
-
-
-def test_a_run_that_stops_asks_nobody_else() -> None:
-    bench = begun(flow(others("b"), task("bad", retry=NO_RETRY)))
-    bench.answer("bad", fault=FINAL)
-    bench.answer("q~1", fault=FINAL)
-    assert bench.states()["q"] == "failed"
-    assert bench.status() == "failed"
 
 
 # When it gets nowhere.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from agenthive.testing.case import Case
@@ -12,7 +13,9 @@ from agenthive.testing.oracle_turns import TURN_CHECKS
 
 TOOL = {"name": "look", "agent": "eyes", "action": "act look"}
 SPEC = {
-    "agents": [{"name": name} for name in ("a", "b", "eyes")],
+    "agents": [
+        {"name": name, "type": "custom", "endpoint": name} for name in ("a", "b", "eyes")
+    ],
     "tasks": [
         {"name": "q", "agent": "a", "action": "do", "tools": [TOOL], "max_turns": 3,
          "fallback": [{"agent": "b"}]},
@@ -105,6 +108,39 @@ def test_who_goes_on_may() -> None:
     assert lines(found) == []
 
 
+def left(case: Case, breaker: int | None = 5, closed: int = 9) -> None:
+    """The first model's breaker is open, and the next one goes on."""
+    fails_first(case)
+    fault = {"kind": "breaker_open", "retriable": False}
+    case.journal["r"][1:3] = [{"type": "task.faulted", "task": "q~1", "at": 7, "fault": fault}]
+    del case.seen[0]
+    if breaker is not None:
+        where = "custom a"
+        case.hive += [
+            {"type": "hive.breaker_opened", "endpoint": where, "at": breaker},
+            {"type": "hive.breaker_closed", "endpoint": where, "at": closed},
+        ]
+
+
+@pytest.mark.parametrize(("opened", "closed"), [(5, 9), (7, 7), (5, 7), (7, 9)])
+def test_what_waits_for_a_breaker_may_be_left_to_others(opened: int, closed: int) -> None:
+    found = sound()
+    left(found, opened, closed)
+    assert lines(found) == []
+
+
+def left_to_nobody(case: Case) -> None:
+    left(case)
+    case.journal["r"][2:] = [msgspec.json.decode(msgspec.json.encode(case.journal["r"][1]))]
+    case.journal["r"][2]["task"] = "q~2"
+    case.seen.clear()
+
+
+def left_by_a_tool(case: Case) -> None:
+    left(case)
+    case.journal["r"][1]["task"] = "q"
+
+
 def asks_on(turns: int) -> Callable[[Case], None]:
     def change(case: Case) -> None:
         for number in range(2, turns + 1):
@@ -129,6 +165,11 @@ def nobody_is_left(case: Case) -> None:
 
 
 WRONG: dict[str, Callable[[Case], None]] = {
+    "q~1: left to others, and its breaker was not open": lambda case: left(case, None),
+    "q~1: left to others, and its breaker was not": lambda case: left(case, 8),
+    "left to others, and its breaker was not open": lambda case: left(case, 5, 6),
+    "q~2: left to others, and there is nobody": left_to_nobody,
+    "q: left to others, and is no turn": left_by_a_tool,
     "begun before the turn before had ended": swap(2, 5),
     "begun before q~1[0] had ended": swap(4, 5),
     "had asked for nothing": fact(2, asks=[]),

@@ -26,6 +26,7 @@ class Breakers:
         self._lanes: dict[str, dict[str, None]] = {}
         self._wakes: list[tuple[Micros, str]] = []
         self._remembered: dict[str, ev.BreakerOpened] = {}
+        self._shut: list[str] = []
 
     def remember(self, event: ev.HiveEvent) -> None:
         """Take in a fact from before the restart."""
@@ -50,6 +51,15 @@ class Breakers:
                 heappush(self._wakes, (opened.until, endpoint))
         if not breaker.allows(now):
             self._queue.close(lane)
+
+    def allows(self, endpoint: str, now: Micros) -> bool:
+        """Whether one more call may start there now."""
+        return self._breakers[endpoint].allows(now)
+
+    def shut(self) -> list[str]:
+        """The lanes that were closed since this was asked before."""
+        shut, self._shut = self._shut, []
+        return shut
 
     def state(self, endpoint: str) -> Breaker | None:
         """The breaker of an endpoint, if anything leads there."""
@@ -88,6 +98,7 @@ class Breakers:
         if breaker.state is not BreakerState.OPEN or already_open:
             return []
         self._set_lanes(endpoint, closed=True)
+        self._shut += self._lanes[endpoint]
         heappush(self._wakes, (breaker.until, endpoint))
         opened = ev.BreakerOpened(
             at=now, endpoint=endpoint, until=breaker.until, failures=breaker.failures

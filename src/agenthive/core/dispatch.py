@@ -125,6 +125,11 @@ class ReadyQueue:
                 return self._take(share, lane)
         return None
 
+    def waiting(self, lane: str) -> list[tuple[str, int]]:
+        """The (run, task) that wait for a lane, in no order; some may not be ready any more."""
+        found = [(share.run, share.heaps.get(lane, ())) for share in self._shares.values()]
+        return [(run, task) for run, heap in found for *_, task in heap]
+
     def release(self, run: str, lane: str) -> None:
         """A call ended: its slots are free again. A run that has left has given its own back."""
         share = self._shares.get(run)

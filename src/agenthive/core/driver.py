@@ -305,6 +305,7 @@ class Driver(Spending):
         """
         wall, now = now, self._clock(now)
         self._tick(now)
+        self._pass_on_all(now)
         self._prepare_all(now)
         if not self.draining:
             self._do(self.schedules.due(wall, now), now)

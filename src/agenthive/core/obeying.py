@@ -14,6 +14,7 @@ from heapq import heappush
 from agenthive.core import actions as act
 from agenthive.core import commands as cmd
 from agenthive.core import events as ev
+from agenthive.core import turns
 from agenthive.core.answers import Unpaid, late, outcome
 from agenthive.core.breakers import Breakers
 from agenthive.core.children import Bind, Nursery, as_given, ended, standing
@@ -135,6 +136,9 @@ class Obeying:
     def _offer(self, live: Live, index: int, now: Micros) -> None:
         graph = live.state.graph
         node = graph.nodes[index]
+        # A turn is none of the author's tasks; this is asked for every task.
+        if index >= graph.static and self._passes_on(live, index, now):
+            return
         detail = live.missing.get(node.agent.name) if live.missing else None
         # What stops the run may have come first, in the same step: then nobody waits.
         if detail is not None and live.state.state[index] is _READY:
@@ -144,6 +148,26 @@ class Obeying:
             rank = live.rank_of(index)
             self._unpicked = True
             self.queue.offer(live.run, index, graph.lanes[index], node.priority, rank)
+
+    def _passes_on(self, live: Live, index: int, now: Micros) -> bool:
+        """Leave a turn to the next model, if its own breaker is open and a later one's is not."""
+        node, state = live.state.graph.nodes[index], live.state
+        others = turns.others(state, index)
+        if not others or state.state[index] is not _READY:
+            return False
+        if self.breakers.allows(node.endpoint, now):
+            return False
+        if not any(self.breakers.allows(one.endpoint, now) for one in others):
+            return False
+        what = f"the circuit breaker of agent '{node.agent.name}' is open"
+        self._apply(live, faulted(now, state.graph.keys[index], turns.BREAKER_OPEN, what), now)
+        return True
+
+    def _pass_on_all(self, now: Micros) -> None:
+        """Breakers have opened: nobody waits there who need not."""
+        for lane in self.breakers.shut():
+            for run, index in self.queue.waiting(lane):
+                self._passes_on(self.runs[run], index, now)
 
     def _call(self, live: Live, command: cmd.CallAgent, now: Micros) -> None:
         state = live.state

@@ -8,11 +8,13 @@ has been said so far. Everything here follows from the run's own facts; called b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 from agenthive.core.flow import Had, Turns
+from agenthive.core.nodes import Node
 from agenthive.core.notes import keep_result
 from agenthive.core.policies.trajectory import Verdict
 from agenthive.core.ports import Asked, Fault, Outcome, Turn
@@ -23,6 +25,8 @@ from agenthive.core.values import JSONObject, JSONValue
 TRAJECTORY: Final = "trajectory"
 """The kind of fault that a model ends in which gets nowhere."""
 MAX_TURNS: Final = "max_turns"
+BREAKER_OPEN: Final = "breaker_open"
+"""The kind of fault of a turn that was not had: it would have waited, and another need not."""
 CUT: Final = "\n[cut here]"
 
 
@@ -36,6 +40,14 @@ def turns_of(state: RunState, member: int) -> Turns | None:
     """The turns that this node is one of, or was asked for in."""
     owner = state.graph.owner_of(member)
     return None if owner is None or state.flow is None else state.flow.turns.get(owner)
+
+
+def others(state: RunState, member: int) -> Sequence[Node]:
+    """Who may speak in place of a turn that is not had; nobody for all that is no turn."""
+    turns, owner = turns_of(state, member), state.graph.owner_of(member)
+    if turns is None or owner is None or member != turns.had[-1].node or state.stopping:
+        return ()
+    return state.graph.nodes[owner].voices[turns.voice + 1 :]
 
 
 def member_ended(state: RunState, member: int, owner: int, touched: list[int]) -> None:

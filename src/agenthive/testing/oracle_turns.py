@@ -146,6 +146,35 @@ def _who_goes_on(case: Case) -> Iterator[str]:
                 yield f"{run}/{key}: {event['agent']} has the turn of {order[len(could_not)]}"
 
 
+def _leaves_it_to_others(case: Case) -> Iterator[str]:
+    """A turn is left to the next model only if there is one, and its own breaker is open."""
+    for run, events in case.journal.items():
+        tasks = case.tasks(run)
+        agents = {one["name"]: one for one in case.specs[run].get("agents", ())}
+        for event in events:
+            if event["type"] != "task.faulted" or event["fault"]["kind"] != "breaker_open":
+                continue
+            key = event["task"]
+            of, _, number = key.rpartition("~")
+            if not tasks.is_turn(key):
+                yield f"{run}/{key}: left to others, and is no turn"
+                continue
+            order = [tasks[key]["agent"], *(one["agent"] for one in tasks[key].get("fallback", ()))]
+            gone = [k for k in range(1, int(number)) if _asks(events, f"{of}~{k}") is None]
+            if len(gone) + 1 >= len(order):
+                yield f"{run}/{key}: left to others, and there is nobody"
+            elif not _is_open(case, agents[order[len(gone)]], event["at"]):
+                yield f"{run}/{key}: left to others, and its breaker was not open"
+
+
+def _is_open(case: Case, agent: Event, at: int) -> bool:
+    """Whether an agent's breaker was open then, or at some moment of that very time."""
+    endpoint = f"{agent['type']} {agent['endpoint']}"
+    said = [e for e in case.hive if e.get("endpoint") == endpoint]
+    then = [e for e in said if e["at"] < at][-1:] + [e for e in said if e["at"] == at]
+    return any(e["type"] == "hive.breaker_opened" for e in then)
+
+
 def _ends_when_it_may(case: Case) -> Iterator[str]:
     """No turn is one too many, and no run is complete while a model still wants something."""
     done = {e["run"] for e in case.hive if _complete(e)}
@@ -184,6 +213,7 @@ TURN_CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
     _tools_as_asked,
     _told_what_came_of_it,
     _who_goes_on,
+    _leaves_it_to_others,
     _ends_when_it_may,
     _every_task_has_turns,
 )
