@@ -175,7 +175,7 @@ def test_live_view(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     screen = Screen()
     (here / "w.json").write_text(
         workflow(
-            {"name": "good", "agent": "sleep", "parameters": {"seconds": 0.6}},
+            {"name": "good", "agent": "sleep", "parameters": {"seconds": 1.5}},
             {"name": "bad", "agent": "broken", "parameters": {"say": "ring \x1b[31mred\x07"}},
             failure_strategy="partial_completion_allowed", max_parallel=2,
         )
@@ -246,6 +246,16 @@ def test_tokens_are_told(cli: Cli, here: Path) -> None:
     shown = cli("show", row["run"]).out
     assert " tokens, $0.00\n" in shown
     assert "m: say\n" in shown
+
+
+def test_what_never_began_is_told(cli: Cli, here: Path) -> None:
+    agent = {"name": "m", "type": "custom", "endpoint": "custom://echo", "max_cost": 2.0}
+    task = {"name": "t", "agent": "m", "action": "say"}
+    flow = {"agenthive": 1, "name": "w", "budget": 1.0, "agents": [agent], "tasks": [task]}
+    (here / "w.json").write_text(json.dumps(flow))
+    result = cli("run", "w.json", *KNOWN)
+    assert result.code == 6
+    assert "t                        failed     the call may cost $2.00" in result.err
 
 
 def test_sums_of_many_tasks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ WORDS: Final = {
     "task.started": "started",
     "task.succeeded": "succeeded",
     "task.failed": "failed",
+    "task.faulted": "failed",
     "task.lost": "was cut off",
     "task.woke": "tries again",
     "task.blocked": "blocked",
@@ -48,7 +49,7 @@ class Tally:
         elif fact.type == "task.succeeded":
             self.done += 1
             self._failing.discard(task)
-        elif fact.type == "task.failed":
+        elif fact.type in ("task.failed", "task.faulted"):
             self._failing.add(task)
         self.failed = len(self._failing)
         return task, WORDS.get(fact.type, ""), _detail(fact, data, began)
@@ -65,6 +66,8 @@ def _detail(fact: Fact, data: dict[str, Any], began: tuple[int, str] | None) -> 
         return f"in {took}" + (f", {tokens:,} tokens" if tokens else "")
     if fact.type == "task.failed":
         return f"after {took}: {data['fault']['message']}"
+    if fact.type == "task.faulted":
+        return str(data["fault"]["message"])
     return str(data.get("detail") or data.get("reason") or "")
 
 
