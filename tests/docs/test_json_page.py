@@ -21,6 +21,12 @@ __all__ = ["cli", "here"]
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reference" / "json.md"
 ROW = re.compile(r"^\| `([^`]+)`( \*)? \| ([a-z ]+) \| \S.* \|$", re.MULTILINE)
+SERVER = """
+agenthive: 1
+name: s
+agents: [{name: clock, type: mcp_server, endpoint: "stdio:mcp-server-time", timeout: 60}]
+tasks: [{name: t, agent: clock, action: list_tools}]
+"""
 KINDS: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -156,6 +162,7 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     (here / "renamed.json").write_text((here / "slow.json").read_text().replace('"a"', '"aa"'))
     (here / "bad.json").write_text("{}")
     (here / "plan.json").write_text(planned())
+    (here / "server.yaml").write_text(SERVER)
     known = ("--agents", "agents.py")
     run = cli("run", "flow.json", *known, "--json").json
     name = run["run_id"]
@@ -182,6 +189,7 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
         ("plan", "plan.json", *known),
         ("agents",),
         ("agents", *known),
+        ("tools", "server.yaml"),
         ("config",),
         ("costs",),
         ("budget", "set", "tenant", "0.5"),

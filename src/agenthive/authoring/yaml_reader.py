@@ -2,7 +2,7 @@
 
 Refused: aliases, anchors, tags, duplicate keys, keys that are not text, more than one document,
 more than 64 levels, NaN and Infinity. Scalars are those of YAML 1.2's core schema: ``no``,
-``12:30:45`` and dates are text. The only file that may import yaml.
+``12:30:45`` and dates are text. The only file that reads YAML.
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ COMMANDS: Final = {
     "export": "Write one run into a file.",
     "import": "Take in a run from a file.",
     "agents": "List the kinds of agent and the custom agents that are known.",
+    "tools": "Ask MCP servers for their tools, as text for a workflow.",
     "config": "Show the settings and where each comes from.",
     "doctor": "Check this installation and the journal of its home.",
     "completion": "Print the completion script of a shell.",
