@@ -10,25 +10,29 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 import common
 
+from agenthive.agents.base import AgentResponse, BaseAgent
+from agenthive.agents.directory import Directory
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec, Effect, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
 from agenthive.runtimes import loop
 
 
-class Noop:
+class Noop(BaseAgent):
     """An agent that does nothing, well."""
+
+    async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
+        """Nobody asks it outside a run."""
+        return AgentResponse(success=True)
 
     async def perform(self, call: Call) -> Reply:
         """The result that every program of this comparison gives."""
         return Reply(result={"task": 1, "ok": True, "value": 2})
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
 
 
 def graph(shape: str, tasks: int) -> list[list[int]]:
@@ -58,18 +62,11 @@ def workflow(shape: str, tasks: int, effect: str) -> WorkflowSpec:
     )
 
 
-class Directory:
-    """Gives the one agent for every spec."""
-
-    def __init__(self) -> None:
-        self._agent = Noop()
-
-    def find(self, spec: AgentSpec) -> Noop:
-        """The agent."""
-        return self._agent
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
+def directory() -> Directory:
+    """Knows the one agent."""
+    found = Directory()
+    found.register_kind("noop", Noop)
+    return found
 
 
 async def measure(options: argparse.Namespace) -> None:
@@ -80,7 +77,7 @@ async def measure(options: argparse.Namespace) -> None:
     runs = options.tasks // common.CHAIN_LEN if many else 1
     home = tempfile.mkdtemp(prefix="bench_", dir=os.environ.get("PEERS"))
     async with Hive.open(
-        home, max_runs=100_000, max_calls=options.calls, agents=Directory()
+        home, max_runs=100_000, max_calls=options.calls, agents=directory()
     ) as hive:
         base = common.status_kb("VmRSS")
         cpu, began = time.process_time(), time.perf_counter()

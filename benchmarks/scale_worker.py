@@ -17,6 +17,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 import common
 
+from agenthive.agents.base import AgentResponse, BaseAgent
+from agenthive.agents.directory import Directory
 from agenthive.core.flow_spec import ApprovalSpec, EachSpec
 from agenthive.core.ports import Call, Reply
 from agenthive.core.spec import AgentSpec, InputSpec, TaskSpec, WorkflowSpec
@@ -33,12 +35,17 @@ AT_ONCE = 1000
 NOOP = AgentSpec(name="noop", type="noop", endpoint="noop://", timeout=None)
 
 
-class Echo:
+class Echo(BaseAgent):
     """An agent that gives back its parameters, and counts how many calls are under way."""
 
     def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__(NOOP)
         self.calls = self.most = self._now = 0
         self._seconds = seconds
+
+    async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
+        """Nobody asks it outside a run."""
+        return AgentResponse(success=True)
 
     async def perform(self, call: Call) -> Reply:
         """What was asked."""
@@ -52,22 +59,12 @@ class Echo:
             self._now -= 1
         return Reply(result=call.parameters.get("give", 1))
 
-    async def close(self) -> None:
-        """Nothing to let go of."""
 
-
-class Directory:
-    """Gives the one agent for every spec."""
-
-    def __init__(self, agent: Echo) -> None:
-        self._agent = agent
-
-    def find(self, spec: AgentSpec) -> Echo:
-        """The agent."""
-        return self._agent
-
-    async def close(self) -> None:
-        """Nothing to let go of."""
+def directory(agent: Echo) -> Directory:
+    """Gives the one agent for every spec of its type."""
+    found = Directory()
+    found.register_kind(NOOP.type, lambda spec: agent)
+    return found
 
 
 def tell(**row: Any) -> None:
@@ -178,7 +175,7 @@ async def work(options: argparse.Namespace) -> None:
     hive = Hive.open(
         options.home,
         recover=options.resume,
-        agents=Directory(echo),
+        agents=directory(echo),
         max_runs=1_000_000,
         max_calls=1000,
     )
