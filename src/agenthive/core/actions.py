@@ -29,8 +29,15 @@ class Perform(msgspec.Struct, frozen=True, gc=False):
     @property
     def plain(self) -> bool:
         """Whether nothing stands around the call."""
-        around = self.cache or self.heartbeat is not None or self.checked
-        return not around and not self.streams
+        call = self.call
+        # In one piece, since it is asked of every call.
+        return not (
+            self.cache
+            or self.heartbeat is not None
+            or call.output_schema is not None
+            or call.tools
+            or call.parameters.get("stream") is True
+        )
 
     @property
     def streams(self) -> bool:

@@ -450,11 +450,11 @@ class Driver(Spending):
             at=now, task=key, attempt=attempt, agent=node.agent.name, key=live.key(key)
         )
         call = self._looked_at(live, index, intent)
-        granted = self._afford(live, index, call, intent)
+        granted = FREE if call is None else self._afford(live, index, call, intent)
         if granted is None:
             self.queue.release(live.run, state.graph.lanes[index])
             return
-        if not self._admitted(live, index, call, intent):
+        if node.endpoint in self.limits.gates and not self._admitted(live, index, call, intent):
             return
         if granted is not FREE or state.holds:
             over = self.money.hold(live, index, attempt, granted)

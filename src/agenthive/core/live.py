@@ -22,12 +22,14 @@ class Live:
     event on disk; a snapshot is made ``every`` so many. ``caching`` is the key under which the
     result of a call will be kept for equal ones; ``told`` how the run that waits for this one was
     last told that it stands; ``purses`` what the calls that hold money are spent from;
-    ``call`` what ``intent`` is to make, if that has been looked at already.
+    ``call`` what ``intent`` is to make, if that has been looked at already; ``priced`` of which
+    agents calls can cost something, by name.
     """
 
     __slots__ = (
         "_every", "_row_status", "caching", "call", "durable", "estimates", "intent", "key",
-        "missing", "pending", "purses", "rank", "run", "state", "stopping", "told", "written",
+        "missing", "pending", "priced", "purses", "rank", "run", "state", "stopping", "told",
+        "written",
     )  # fmt: skip
 
     def __init__(self, run: str, state: RunState, every: int = snapshots.EVERY) -> None:
@@ -46,6 +48,7 @@ class Live:
         self.durable = 0
         self.caching: dict[int, str] = {}
         self.purses: dict[tuple[int, int], tuple[str, ...]] = {}
+        self.priced: dict[str, bool] = {}
         self.told = "moving"
         self._row_status = ""
 
@@ -77,10 +80,13 @@ class Live:
         tool: a model says what it is given.
         """
         graph, results = self.state.graph, self.state.results
-        if graph.nodes[index].undoes is not None or arguments(self.state, index) is not None:
+        if index < graph.static:
+            deps = graph.deps[index]
+        elif arguments(self.state, index) is not None:
             return {}
-        deps = graph.deps[index if index < graph.static else graph.origin(index)]
-        if not deps:
+        else:
+            deps = graph.deps[graph.origin(index)]
+        if not deps or graph.nodes[index].undoes is not None:
             return {}
         return {graph.keys[dep]: results.get(dep) for dep in deps}
 

@@ -34,19 +34,18 @@ class Spending(Obeying):
 
     def _looked_at(self, live: Live, index: int, intent: ev.TaskStarted) -> Call | None:
         """The call, if its cost or its size matters; None also if it cannot be made."""
-        endpoint = live.state.graph.nodes[index].endpoint
-        if not self.money.prices(live, index) and not self.limits.sizes(endpoint):
-            return None
+        if not self.money.prices(live, index):
+            endpoint = live.state.graph.nodes[index].endpoint
+            if endpoint not in self.limits.gates or not self.limits.sizes(endpoint):
+                return None
         try:
             return made(live, index, intent)
         except ExpressionError:
             return None  # it will not be made, and says so itself
 
-    def _afford(
-        self, live: Live, index: int, call: Call | None, intent: ev.TaskStarted
-    ) -> Granted | None:
+    def _afford(self, live: Live, index: int, call: Call, intent: ev.TaskStarted) -> Granted | None:
         """What may be put aside for a call; None if it does not start now."""
-        if call is None or not self.money.prices(live, index):
+        if not self.money.prices(live, index):
             return FREE
         found = self.money.ask(live, index, call, intent.at)
         if isinstance(found, Granted):
@@ -56,10 +55,8 @@ class Spending(Obeying):
         return None
 
     def _admitted(self, live: Live, index: int, call: Call | None, intent: ev.TaskStarted) -> bool:
-        """Whether the rate limit lets a call start; if not, it is next again when it does."""
+        """Whether a gate lets a call start; if not, it is next again when it does."""
         node, graph = live.state.graph.nodes[index], live.state.graph
-        if node.endpoint not in self.limits.gates:
-            return True
         tokens = 0
         if call is not None and self._quoter is not None and self.limits.sizes(node.endpoint):
             tokens = self._quoter.tokens(node.agent, call)

@@ -97,9 +97,13 @@ class Treasury:
     def prices(self, live: Live, index: int) -> bool:
         """Whether the call of a task can cost anything."""
         node = live.state.graph.nodes[index]
-        if _declared(live, index) is not None:
-            return True
-        return self._quoter is not None and self._quoter.priced(node.agent)
+        agent = node.agent
+        # Asked for every task, and the same for all that one agent does.
+        priced = live.priced.get(agent.name)
+        if priced is None:
+            priced = self._quoter is not None and self._quoter.priced(agent)
+            live.priced[agent.name] = priced = priced or agent.max_cost is not None
+        return priced or (node.task is not None and node.task.max_cost is not None)
 
     def ask(self, live: Live, index: int, call: Call, now: Micros) -> Decision:
         """Whether a call may be made, as things stand. Nothing is put aside yet."""
