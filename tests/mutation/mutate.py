@@ -35,7 +35,9 @@ from tests.mutation.mutants import Mutant, mutants, mutated
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "src" / "agenthive" / "core"
 PATIENCE = 20.0
-"""Seconds; a mutant that takes longer does not end, and that is noticed."""
+"""Seconds at least; a mutant that takes longer does not end, and that is noticed."""
+SLOWER = 3.0
+"""As many times what the tests take without any change, on a machine that is busy."""
 SEEDS = 120
 """What survivors are shown to."""
 GOAL = 0.9
@@ -86,13 +88,15 @@ class Runner:
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Takes the place of pytest's own loop, but in the forks."""
         items = list(session.items)
-        if forked(lambda: None, partial(_loop, session)):
+        began = time.monotonic()
+        if forked(lambda: None, partial(_loop, session), 5 * PATIENCE):
             raise SystemExit("the tests fail without any change")
         self.sound = True
+        patience = max(PATIENCE, SLOWER * (time.monotonic() - began))
         for mutant in self.todo:
             stem = mutant.module.rpartition(".")[2]
             session.items[:] = sorted(items, key=partial(_distance, stem))
-            if not forked(partial(self.exchange, mutant), partial(_loop, session)):
+            if not forked(partial(self.exchange, mutant), partial(_loop, session), patience):
                 self.survivors.append(mutant)
         session.items[:] = []
         return True
@@ -117,8 +121,11 @@ def _loop(session: pytest.Session) -> bool:
     return False
 
 
-def forked(change: Callable[[], None], notices: Callable[[], bool]) -> bool:
-    """Make the change in a fork; whether it was noticed there (or broke it, or never ended)."""
+def forked(change: Callable[[], None], notices: Callable[[], bool], patience: float) -> bool:
+    """Make the change in a fork; whether it was noticed there (or broke it, or never ended).
+
+    ``patience`` is how many seconds it has.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -133,7 +140,7 @@ def forked(change: Callable[[], None], notices: Callable[[], bool]) -> bool:
             os.write(writing, verdict)
             os._exit(0)
     os.close(writing)
-    ready, _, _ = select.select([reading], [], [], PATIENCE)
+    ready, _, _ = select.select([reading], [], [], patience)
     said = os.read(reading, 1) if ready else b"k"
     os.close(reading)
     os.kill(child, signal.SIGKILL)
@@ -167,7 +174,7 @@ def simulated(todo: list[Mutant], files: dict[str, Path]) -> list[Mutant]:
         return any(outcome.violations for outcome in simulate(range(SEEDS), stop_after=1))
 
     runner = Runner(todo, files)
-    return [m for m in todo if not forked(partial(runner.exchange, m), notices)]
+    return [m for m in todo if not forked(partial(runner.exchange, m), notices, PATIENCE)]
 
 
 ALONE = """

@@ -87,6 +87,7 @@ def test_the_runner() -> None:
     done = subprocess.run(
         [sys.executable, script, "--sample", "0", "dependencies"], capture_output=True, text=True
     )
+    assert done.stdout, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert (done.returncode, told["score"]) == (0, 1.0)
     assert told["mutants"] == told["killed"] > 4
