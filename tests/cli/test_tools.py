@@ -71,6 +71,20 @@ def test_one_server_as_json(cli: Cli, flow: Path) -> None:
     assert set(tool["input_schema"]["required"]) == {"source_timezone", "time", "target_timezone"}
 
 
+def test_only_what_a_server_needs_must_be_there(cli: Cli, flow: Path) -> None:
+    model = '{name: model, type: ai_agent, endpoint: "https://api.openai.com/v1",'
+    login = ' authentication: {type: bearer, token: "${env:NO_SUCH_KEY}"}}'
+    head = FLOW.replace('{name: model, type: custom, endpoint: "custom://model"}', model + login)
+    flow.write_text(head.replace("action: ask", "action: chat_completion"))
+    assert cli("validate", "flow.yaml").code == 0
+    assert cli("tools", "flow.yaml", "clock").code == 0
+    env = "custom_params: {env: {KEY: '${env:NO_SUCH_KEY}'}, "
+    flow.write_text(FLOW.replace("custom_params: {", env))
+    needed = cli("tools", "flow.yaml", "clock")
+    assert needed.code == 5
+    assert "NO_SUCH_KEY" in needed.err
+
+
 def test_what_cannot_be_asked(cli: Cli, flow: Path) -> None:
     assert "There are: clock, peer." in cli("tools", "flow.yaml", "model").err
     flow.write_text(FLOW.replace("mcp-server-time", "no-such-server"))

@@ -79,6 +79,12 @@ def accepted_file(file: Path, settings: Settings, agent_files: Sequence[Path]) -
     return _with_secrets_kept(file, loaded, settings, agents).spec
 
 
+def asked_file(file: Path, settings: Settings, agents: Directory) -> WorkflowSpec:
+    """As `accepted_file`, of which only some agents are asked: what others need may be missing."""
+    loaded = load(file, settings, agents, authoring.placeholder)
+    return _with_secrets_kept(file, loaded, settings, agents).spec
+
+
 def typed_inputs_but(
     spec: WorkflowSpec, given: Mapping[str, Any], later: str, settings: Settings
 ) -> JSONObject:

@@ -14,7 +14,7 @@ from agenthive.agents.directory import Directory
 from agenthive.authoring.offers import Offer, offers_of, tools_yaml
 from agenthive.authoring.tool_checks import MOST
 from agenthive.cli import output
-from agenthive.cli.definitions import accepted_file
+from agenthive.cli.definitions import asked_file
 from agenthive.cli.session import directory
 from agenthive.core.spec import AgentSpec, WorkflowSpec
 from agenthive.errors import AgentUnavailable, ConfigurationError
@@ -31,8 +31,9 @@ def ask(
     """
     from agenthive.agents.mcp import ACTIONS
 
-    servers = _servers(file, accepted_file(file, settings, agent_files), names)
-    found = asyncio.run(_listings(directory(settings, agent_files), servers))
+    agents = directory(settings, agent_files)
+    servers = _servers(file, asked_file(file, settings, agents), names)
+    found = asyncio.run(_listings(agents, servers))
     return offers_of(found, ACTIONS)
 
 
