@@ -271,3 +271,11 @@ def test_a_lane_that_comes_while_open_is_closed() -> None:
     made.queue.open("x3")
     made.breakers.attach("x", "x3", None, T)
     assert made.queue.lane("x3").free, "attached once only"
+
+
+def test_failures_count_in_a_row_only() -> None:
+    made = hive()
+    for _ in range(3):
+        assert made.breakers.failed("x", DOWN, T) == []
+        assert made.breakers.succeeded("x", T) == []
+    assert made.free() == EVERY

@@ -324,6 +324,41 @@ def test_what_was_settled_in_time_is_not_due() -> None:
     assert account(found, "run r") == (12, 0)
 
 
+def test_a_call_that_was_stopped_keeps_nobody_waiting() -> None:
+    found = bench(tenant=99)
+    found.run(flow(task("a")))
+    found.run(flow(task("a")), run="s")
+    assert state_of(found, "a", "s") is TaskState.READY
+    found.cancel()
+    found.turn()
+    found.stop("a")
+    assert account(found, "tenant default") == (50, 0)
+    assert found.status("s") == "failed", "nobody is under way any more for whom it could wait"
+
+
+def test_who_has_gone_on_is_not_looked_at_again() -> None:
+    found = bench()
+    found.run(pair(60, OnExceeded.WAIT))
+    found.answer("a", usage=used(50))
+    found.driver.set_budget(found.now, "run r", 200, "me", "", 99)
+    assert found.driver.money.has_roused
+    found.turn()
+    found.answer("b", usage=used(50))
+    found.driver.set_budget(found.now, "run r", 300, "me", "", 99)
+    assert not found.driver.money.has_roused
+
+
+def test_a_limit_is_set_for_its_own_scope_alone() -> None:
+    found = bench(tenant=500, day=700)
+    found.run(pair(60))
+    set_budget(found, "run r", 100)
+    limits = {scope: one.limit for scope, one in found.driver.money.ledger.accounts.items()}
+    assert limits["run r"] == 100
+    assert limits["tenant default"] == 500
+    assert limits[f"day default/{START // DAY}"] == 700
+    assert limits["agent default/a"] is None
+
+
 def test_who_is_gone_meanwhile_is_not_looked_at() -> None:
     found = bench()
     found.run(pair(60))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agenthive.core.ledger import ALERTS, Ledger
-from agenthive.core.ports import Entry, Standing
+from agenthive.core.money import cost_of
+from agenthive.core.ports import Entry, Standing, Usage
 
 RUN, TENANT = "run r", "tenant t"
 BOTH = (RUN, TENANT)
@@ -165,3 +166,18 @@ def test_what_was_held_before_a_restart_is_in_doubt() -> None:
     assert found.accounts[RUN].frozen
     found.account(RUN, 100)
     assert found.accounts[RUN].limit == 9
+
+
+@pytest.mark.parametrize(
+    ("before", "cost", "told"), [(0, 497, 0), (497, 2, 0), (497, 3, 50), (500, 1, 0), (0, 949, 80)]
+)
+def test_an_alert_is_told_neither_early_nor_twice(before: int, cost: int, told: int) -> None:
+    found = ledger(1000)
+    found.settle("r", (RUN,), 0, before, pending=False)
+    settled = found.settle("r", (RUN,), 0, cost, pending=False)
+    assert settled.alerts == ([(RUN, told)] if told else [])
+
+
+def test_what_nothing_was_put_aside_for_costs_nothing_unless_it_says_so() -> None:
+    assert cost_of(None, None) == 0
+    assert cost_of(None, Usage(model="m", cost=7)) == 7

@@ -265,6 +265,16 @@ def test_places_grow_slowly_and_shrink_at_once() -> None:
     assert found.places == 1
 
 
+def test_places_grow_for_who_uses_all_but_one() -> None:
+    found = Concurrency(4, 9)
+    for _ in range(40):
+        found.went_well(2)
+    assert found.places == 4
+    for _ in range(5):
+        found.went_well(3)
+    assert found.places == 5
+
+
 # The line.
 
 
@@ -326,6 +336,19 @@ def test_who_is_passed_over_moves_up() -> None:
     line.served(now + 2 * AGE)
     assert line.head(now) is None
     line.served(now)
+
+
+def test_who_was_served_begins_to_wait_anew() -> None:
+    line: Line[str] = Line()
+    for name in ("low 0", "low 1"):
+        line.join(name, 1, priority=4)
+    for number in range(3):
+        line.join(f"high {number}", 1, priority=5)
+    line.served(START)
+    late = START + 2 * AGE
+    assert line.head(late) == ("low 0", 1)
+    line.served(late)
+    assert line.head(late) == ("high 1", 1)
 
 
 def test_waiting_alone_is_no_reason_to_move_up() -> None:

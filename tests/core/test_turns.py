@@ -408,3 +408,14 @@ def test_a_tool_that_only_reads_waits_until_its_turn_is_on_disk() -> None:
     bench = Bench()
     bench.run(asking(tool(effect=Effect.NONE)))
     assert bench.driver.runs["r"].state.graph.nodes[0].tools[0].recorded_first
+
+
+def test_what_was_said_on_the_way_is_let_go() -> None:
+    bench = begun()
+    bench.answer("q~1", asks=(ask(),))
+    bench.answer("q~1[0]", "seen")
+    bench.answer("q~2", "done")
+    state = bench.driver.runs["r"].state
+    assert {state.graph.keys[index]: value for index, value in state.results.items()} == {
+        "q": "done"
+    }
