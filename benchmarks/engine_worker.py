@@ -10,25 +10,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 import common
+from _noop import NOOP, Inside, directory
 
-from agenthive.agents.base import AgentResponse, BaseAgent
-from agenthive.agents.directory import Directory
 from agenthive.core.ports import Call, Reply
-from agenthive.core.spec import AgentSpec, Effect, TaskSpec, WorkflowSpec
+from agenthive.core.spec import Effect, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
 from agenthive.runtimes import loop
 
 
-class Noop(BaseAgent):
+class Noop(Inside):
     """An agent that does nothing, well."""
-
-    async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
-        """Nobody asks it outside a run."""
-        return AgentResponse(success=True)
 
     async def perform(self, call: Call) -> Reply:
         """The result that every program of this comparison gives."""
@@ -46,7 +40,6 @@ def graph(shape: str, tasks: int) -> list[list[int]]:
 
 def workflow(shape: str, tasks: int, effect: str) -> WorkflowSpec:
     """The workflow of one shape, wide open: as many calls at once as there are tasks."""
-    agent = AgentSpec(name="noop", type="noop", endpoint="noop://", timeout=None)
     specs = tuple(
         TaskSpec(
             name=f"t{i}",
@@ -58,15 +51,8 @@ def workflow(shape: str, tasks: int, effect: str) -> WorkflowSpec:
         for i, deps in enumerate(graph(shape, tasks))
     )
     return WorkflowSpec(
-        name=shape, agents=(agent,), tasks=specs, max_parallel=1_000_000, timeout=None
+        name=shape, agents=(NOOP,), tasks=specs, max_parallel=1_000_000, timeout=None
     )
-
-
-def directory() -> Directory:
-    """Knows the one agent."""
-    found = Directory()
-    found.register_kind("noop", Noop)
-    return found
 
 
 async def measure(options: argparse.Namespace) -> None:
@@ -77,7 +63,7 @@ async def measure(options: argparse.Namespace) -> None:
     runs = options.tasks // common.CHAIN_LEN if many else 1
     home = tempfile.mkdtemp(prefix="bench_", dir=os.environ.get("PEERS"))
     async with Hive.open(
-        home, max_runs=100_000, max_calls=options.calls, agents=directory()
+        home, max_runs=100_000, max_calls=options.calls, agents=directory(Noop)
     ) as hive:
         base = common.status_kb("VmRSS")
         cpu, began = time.process_time(), time.perf_counter()

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from scale_worker import NOOP, Echo, directory
+from _noop import NOOP, directory
+from scale_worker import Echo
 
 from agenthive.core.flow_spec import EachSpec, RepeatSpec
 from agenthive.core.spec import TaskSpec, WorkflowSpec
@@ -81,7 +82,7 @@ async def once(make: Callable[[int], WorkflowSpec], size: int) -> dict[str, floa
     spec, echo = make(size), Echo()
     home = Path(tempfile.mkdtemp(prefix="agenthive_bench_"))
     try:
-        async with Hive.open(home, agents=directory(echo)) as hive:
+        async with Hive.open(home, agents=directory(lambda spec: echo)) as hive:
             before = (await hive.archive.sizes()).records
             began, cpu = time.perf_counter(), time.process_time()
             status = await hive.ended(await hive.submit(spec))

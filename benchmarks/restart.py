@@ -23,15 +23,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from agenthive.agents.base import AgentResponse, BaseAgent
-from agenthive.agents.directory import Directory
+from _noop import Inside, directory
+
 from agenthive.core import definition, snapshots
 from agenthive.core import events as ev
 from agenthive.core.graph import Graph
 from agenthive.core.journal import RULES
 from agenthive.core.keys import Keys
 from agenthive.core.machine import step
-from agenthive.core.ports import Batch, Record, RunRow
+from agenthive.core.ports import Batch, Call, Record, Reply, RunRow
 from agenthive.core.retention import older_than
 from agenthive.core.run_state import RunState
 from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
@@ -42,33 +42,27 @@ START = 1_700_000_000_000_000
 OPENING = """
 import asyncio, json, sys, time
 sys.path.insert(0, sys.argv[2])
-from restart import directory
+from _noop import directory
+from restart import Never
 from agenthive.hive import Hive
 from agenthive.stores import sqlite
 
 async def main():
     began = time.perf_counter()
-    async with Hive.open(sys.argv[1], recover=True, agents=directory()) as hive:
+    async with Hive.open(sys.argv[1], recover=True, agents=directory(Never)) as hive:
         print(json.dumps({"s": time.perf_counter() - began, "open": len(hive._driver.runs)}))
 
 asyncio.run(main())
 """
 
 
-class Never(BaseAgent):
+class Never(Inside):
     """An agent that does not answer."""
 
-    async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
+    async def perform(self, call: Call) -> Reply:
         """Wait for good."""
         await asyncio.Event().wait()
-        return AgentResponse(success=True)
-
-
-def directory() -> Directory:
-    """Knows the one agent."""
-    found = Directory()
-    found.register_kind("noop", Never)
-    return found
+        return Reply()
 
 
 def chain(tasks: int) -> WorkflowSpec:
@@ -198,7 +192,7 @@ async def collect(runs: int, home: Path) -> dict[str, Any]:
     await make(home, runs, 0, runs * 4)
     before = (home / "journal.db").stat().st_size
     began = time.perf_counter()
-    async with Hive.open(home, agents=directory()) as hive:
+    async with Hive.open(home, agents=directory(Never)) as hive:
         done = [one async for one in hive.collect(older_than(0))][-1]
         seconds = time.perf_counter() - began
         await hive.archive.verify()

@@ -16,12 +16,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 import common
+from _noop import NOOP, Inside, directory
 
-from agenthive.agents.base import AgentResponse, BaseAgent
-from agenthive.agents.directory import Directory
 from agenthive.core.flow_spec import ApprovalSpec, EachSpec
 from agenthive.core.ports import Call, Reply
-from agenthive.core.spec import AgentSpec, InputSpec, TaskSpec, WorkflowSpec
+from agenthive.core.spec import InputSpec, TaskSpec, WorkflowSpec
 from agenthive.core.states import TaskState
 from agenthive.core.values import SECOND
 from agenthive.hive import Hive
@@ -32,20 +31,15 @@ LOOK = 0.02
 """Seconds between two looks at how far a run is."""
 AT_ONCE = 1000
 """Runs that are submitted or answered at once."""
-NOOP = AgentSpec(name="noop", type="noop", endpoint="noop://", timeout=None)
 
 
-class Echo(BaseAgent):
+class Echo(Inside):
     """An agent that gives back its parameters, and counts how many calls are under way."""
 
     def __init__(self, seconds: float = 0.0) -> None:
         super().__init__(NOOP)
         self.calls = self.most = self._now = 0
         self._seconds = seconds
-
-    async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
-        """Nobody asks it outside a run."""
-        return AgentResponse(success=True)
 
     async def perform(self, call: Call) -> Reply:
         """What was asked."""
@@ -58,13 +52,6 @@ class Echo(BaseAgent):
         finally:
             self._now -= 1
         return Reply(result=call.parameters.get("give", 1))
-
-
-def directory(agent: Echo) -> Directory:
-    """Gives the one agent for every spec of its type."""
-    found = Directory()
-    found.register_kind(NOOP.type, lambda spec: agent)
-    return found
 
 
 def tell(**row: Any) -> None:
@@ -175,7 +162,7 @@ async def work(options: argparse.Namespace) -> None:
     hive = Hive.open(
         options.home,
         recover=options.resume,
-        agents=directory(echo),
+        agents=directory(lambda spec: echo),
         max_runs=1_000_000,
         max_calls=1000,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -31,8 +32,7 @@ tasks:
 
 def read(text: str) -> tuple[ToolSpec, ...]:
     """The tools of a workflow in which ``text`` stands under a task."""
-    under = "".join(f"    {line}" for line in text.splitlines(keepends=True))
-    return authoring.loads(HEAD + under).spec.tasks[0].tools
+    return authoring.loads(HEAD + indent(text, "    ")).spec.tasks[0].tools
 
 
 def offered(*tools: dict[str, Any], agent: str = "git") -> list[Offer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import indent
 
 import pytest
 import yaml
@@ -54,8 +55,7 @@ def test_what_is_printed_can_be_used(cli: Cli, flow: Path) -> None:
     offered = yaml.safe_load(asked.out)["tools"]
     assert offered[0]["name"] == "convert_time"
     assert {tool["agent"] for tool in offered[1:]} == {"peer"}
-    under = "".join(f"    {line}" for line in asked.out.splitlines(keepends=True))
-    flow.write_text(FLOW + under)
+    flow.write_text(FLOW + indent(asked.out, "    "))
     run = cli("run", "flow.yaml", "--agents", "model.py", "--json")
     assert run.code == 0, run
     time, refused = run.json["results"]["ask"]

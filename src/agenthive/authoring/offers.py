@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
+from textwrap import indent
 from typing import Any, Final
 
 import msgspec
@@ -71,7 +72,7 @@ def offers_of(listings: Mapping[str, Iterable[Any]], reserved: Collection[str]) 
 
 def tools_yaml(offers: Iterable[Offer]) -> str:
     """The key ``tools`` of a task with these tools in it."""
-    return "tools:\n" + "".join([_indented(_one(offer)) for offer in offers])
+    return "tools:\n" + "".join([indent(_one(offer), "  ") for offer in offers])
 
 
 def _free(agent: str, action: str, taken: set[str]) -> str:
@@ -137,11 +138,7 @@ def _one(offer: Offer) -> str:
     else:
         text += _dumped({"input_schema": offer.input_schema})
     first, _, rest = text.partition("\n")
-    return f"- {first}\n{_indented(rest)}"
-
-
-def _indented(text: str) -> str:
-    return "".join([f"  {line}" if line.strip() else line for line in text.splitlines(True)])
+    return f"- {first}\n" + indent(rest, "  ")
 
 
 def _dumped(value: JSONObject) -> str:
