@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from agenthive.agents.base import AgentResponse, BaseAgent
-from agenthive.agents.directory import Directory
-from agenthive.core.spec import AgentSpec
+from agenthive.agents.registry import Directory
+from agenthive.core.model.workflow import AgentSpec
 
 NOOP = AgentSpec(name="noop", type="noop", endpoint="noop://", timeout=None)
 

@@ -14,12 +14,12 @@ import json
 from heapq import heappop, heappush
 from pathlib import Path
 
-from agenthive.core.driver import Driver
-from agenthive.core.ports import Call, Reply
-from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
+from agenthive.core.engine.driver import Driver
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject
-from agenthive.runtimes.simulated import SimulatedRuntime
-from agenthive.runtimes.surroundings import Answer, Faults
+from agenthive.simulation.ports import Answer, Faults
+from agenthive.simulation.runtime import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
 
 DAGS = Path(__file__).parent.parent / "tests" / "data" / "dags"

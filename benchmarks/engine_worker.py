@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parent / "peers"))
 import common
 from _noop import NOOP, Inside, directory
 
-from agenthive.core.ports import Call, Reply
-from agenthive.core.spec import Effect, TaskSpec, WorkflowSpec
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.workflow import Effect, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
-from agenthive.runtimes import loop
+from agenthive.runtimes import event_loop
 
 
 class Noop(Inside):
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, required=True)
     parser.add_argument("--effect", default="any")
     parser.add_argument("--calls", type=int, default=1000)
-    loop.run(measure(parser.parse_args()))
+    event_loop.run(measure(parser.parse_args()))
 
 
 if __name__ == "__main__":

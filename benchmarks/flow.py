@@ -23,11 +23,11 @@ from statistics import median
 from _noop import NOOP, directory
 from scale_worker import Echo
 
-from agenthive.core.flow_spec import EachSpec, RepeatSpec
-from agenthive.core.spec import TaskSpec, WorkflowSpec
-from agenthive.core.states import RunStatus
+from agenthive.core.model.control_flow import EachSpec, RepeatSpec
+from agenthive.core.model.states import RunStatus
+from agenthive.core.model.workflow import TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
-from agenthive.runtimes import loop
+from agenthive.runtimes import event_loop
 
 ROUNDS = 10
 """Rounds of a task: many such tasks go on at once, or there would be nothing to do but wait."""
@@ -125,7 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.size % ROUNDS:
         sys.exit(f"--size must be a multiple of {ROUNDS}")
-    loop.run(measure(options))
+    event_loop.run(measure(options))
 
 
 if __name__ == "__main__":

@@ -17,15 +17,15 @@ import time
 from collections import Counter
 from random import Random
 
-from agenthive.core.driver import Driver
-from agenthive.core.flow_spec import EachSpec
+from agenthive.core.engine.driver import Driver
+from agenthive.core.model.calls import Call, Fault, Reply
+from agenthive.core.model.control_flow import EachSpec
+from agenthive.core.model.workflow import AgentSpec, FailureStrategy, TaskSpec, WorkflowSpec
 from agenthive.core.policies.rate_limit import RateLimit, RateLimiter
-from agenthive.core.ports import Call, Fault, Reply
-from agenthive.core.spec import AgentSpec, FailureStrategy, TaskSpec, WorkflowSpec
 from agenthive.core.values import SECOND, Micros
-from agenthive.runtimes.simulated import EPOCH, SimulatedRuntime
-from agenthive.runtimes.surroundings import Answer, Faults
-from agenthive.testing.evidence import Recorder, WatchedDisk
+from agenthive.simulation.ports import Answer, Faults
+from agenthive.simulation.recording import Recorder, WatchedDisk
+from agenthive.simulation.runtime import EPOCH, SimulatedRuntime
 
 CALLS = 200_000
 PLACES, FEWER, MINUTES = 20, 8, 3

@@ -15,10 +15,10 @@ import math
 import statistics
 from random import Random
 
-from agenthive.core.driver import Driver
-from agenthive.core.flow_spec import EachSpec
-from agenthive.core.ports import Call, Reply, Usage
-from agenthive.core.spec import (
+from agenthive.core.engine.driver import Driver
+from agenthive.core.model.calls import Call, Reply, Usage
+from agenthive.core.model.control_flow import EachSpec
+from agenthive.core.model.workflow import (
     AgentSpec,
     BudgetSpec,
     FailureStrategy,
@@ -26,9 +26,9 @@ from agenthive.core.spec import (
     WorkflowSpec,
 )
 from agenthive.core.values import Micros, NanoUSD
-from agenthive.runtimes.simulated import SimulatedRuntime
-from agenthive.runtimes.surroundings import Answer, Faults
-from agenthive.testing.evidence import Recorder, WatchedDisk
+from agenthive.simulation.ports import Answer, Faults
+from agenthive.simulation.recording import Recorder, WatchedDisk
+from agenthive.simulation.runtime import SimulatedRuntime
 
 IN, OUT = 2_500, 10_000
 """Nano-dollars a token."""

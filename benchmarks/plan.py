@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from pathlib import Path
 from statistics import median
 
-from agenthive.testing.planned import compare
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.fuzz.plan_vs_actual import compare
 
 
 def main() -> None:

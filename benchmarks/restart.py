@@ -25,16 +25,18 @@ from typing import Any
 
 from _noop import Inside, directory
 
-from agenthive.core import definition, snapshots
-from agenthive.core import events as ev
-from agenthive.core.graph import Graph
-from agenthive.core.journal import RULES
-from agenthive.core.keys import Keys
-from agenthive.core.machine import step
-from agenthive.core.ports import Batch, Call, Record, Reply, RunRow
-from agenthive.core.retention import older_than
-from agenthive.core.run_state import RunState
-from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
+from agenthive.core.graph.graph import Graph
+from agenthive.core.history import snapshots
+from agenthive.core.history.retention import older_than
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.hash_chain import RULES
+from agenthive.core.journal.records import Batch, Record, RunRow
+from agenthive.core.machine.machine import step
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model import definition
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.idempotency import Keys
+from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
 from agenthive.stores.sqlite import SqliteStore
 

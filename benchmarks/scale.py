@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from agenthive.hive import reading
-from agenthive.stores.archive import Archive
+from agenthive.queries.journal_reader import Archive
 
 HERE = Path(__file__).parent
 MB = 1024

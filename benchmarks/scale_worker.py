@@ -18,14 +18,14 @@ sys.path.insert(0, str(Path(__file__).parent / "peers"))
 import common
 from _noop import NOOP, Inside, directory
 
-from agenthive.core.flow_spec import ApprovalSpec, EachSpec
-from agenthive.core.ports import Call, Reply
-from agenthive.core.spec import InputSpec, TaskSpec, WorkflowSpec
-from agenthive.core.states import TaskState
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.control_flow import ApprovalSpec, EachSpec
+from agenthive.core.model.states import TaskState
+from agenthive.core.model.workflow import InputSpec, TaskSpec, WorkflowSpec
 from agenthive.core.values import SECOND
 from agenthive.hive import Hive
 from agenthive.infra.clock import SteadyClock
-from agenthive.runtimes import loop
+from agenthive.runtimes import event_loop
 
 LOOK = 0.02
 """Seconds between two looks at how far a run is."""
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--margin", type=int, default=0)
     parser.add_argument("--spread", type=int, default=1)
     parser.add_argument("--resume", action="store_true")
-    loop.run(work(parser.parse_args()))
+    event_loop.run(work(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import example_agents
 
-from agenthive.agents.directory import Directory
+from agenthive.agents.registry import Directory
 from agenthive.authoring import Workflow, load
-from agenthive.core.report import RunReport
-from agenthive.core.spec import WorkflowSpec
+from agenthive.core.history.report import RunReport
+from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.hive import Hive
 
 EXAMPLES = Path(__file__).parent

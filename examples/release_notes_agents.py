@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agenthive.agents.python import Refuse
-from agenthive.core.ports import Call
+from agenthive.core.model.calls import Call
 
 ADDRESS = ("127.0.0.1", 18377)
 LAST = 20

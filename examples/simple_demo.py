@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import example_agents
 
-from agenthive.agents.directory import Directory
+from agenthive.agents.registry import Directory
 from agenthive.authoring import load
 from agenthive.hive import Hive
 

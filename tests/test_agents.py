@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agenthive.core.spec import AgentSpec, TaskSpec
+from agenthive.core.model.workflow import AgentSpec, TaskSpec
 from agenthive.errors import AgentUnavailable
 from agenthive.facades import lead_agent as la
 from tests.lead_agent_rig import home

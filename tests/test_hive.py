@@ -373,7 +373,7 @@ async def test_decision_that_breaks_leaves_nobody_waiting(monkeypatch: pytest.Mo
         def broken(self: object, now: int) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr("agenthive.core.driver.Driver.decide", broken)
+        monkeypatch.setattr("agenthive.core.engine.driver.Driver.decide", broken)
         made = Workflow("flow")
         made.task("t", agent=made.agent("m", type="ai_agent", endpoint="offline://x"), action="ask")
         with pytest.raises(StoreFailed, match="ZeroDivisionError"):

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from agenthive import Hive
-from agenthive.core.ports import Call
-from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
-from agenthive.infra.beats import say
-from agenthive.runtimes.listeners import MOST, Listeners, Piece
+from agenthive.core.model.calls import Call
+from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
+from agenthive.infra.heartbeat import say
+from agenthive.runtimes.stream_listeners import MOST, Listeners, Piece
 
 
 def flow(*tasks: TaskSpec) -> WorkflowSpec:
@@ -54,7 +54,7 @@ async def test_after_it_has_ended(hive: Hive) -> None:
 
 
 async def test_what_needs_somebody_is_not_waited_for(hive: Hive) -> None:
-    from agenthive.core.flow_spec import ApprovalSpec
+    from agenthive.core.model.control_flow import ApprovalSpec
 
     run = await hive.submit(flow(speaks(approval=ApprovalSpec())))
     assert await asyncio.wait_for(heard(hive, run), 5) == []

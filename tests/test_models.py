@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import agenthive
-from agenthive.core.spec import AgentSpec, TaskSpec
+from agenthive.core.model.workflow import AgentSpec, TaskSpec
 from agenthive.facades import lead_agent as la
 from tests.lead_agent_rig import home
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
+from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.errors import AgentHiveError, Conflict
 from agenthive.hive import Hive
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agenthive.core.retention import Retention, by_class
+from agenthive.core.history.retention import Retention, by_class
 from agenthive.errors import ConfigurationError
 from agenthive.settings import SETTINGS, Settings, settings_markdown
 
@@ -151,7 +151,9 @@ def test_all_problems_are_told(world: dict[str, Any]) -> None:
 
 def test_page_is_current_and_names_every_setting() -> None:
     page = Path(__file__).parents[1] / "docs" / "reference" / "settings.md"
-    assert page.read_text() == settings_markdown(), "run: python -m agenthive.authoring.generate"
+    assert page.read_text() == settings_markdown(), (
+        "run: python -m agenthive.authoring.dialect.generate"
+    )
     for setting in SETTINGS:
         assert f"| `{setting.name}` | `{setting.variable}` |" in settings_markdown()
         assert isinstance(getattr(Settings, setting.name), property)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from agenthive import Directory, Hive, Workflow, WorkflowSpec
-from agenthive.core.ports import Fault
+from agenthive.core.model.calls import Fault
 from agenthive.testing import HANG, ScriptedAgent
 from tests.stores.broken_disk import writes_fail
 

@@ -17,18 +17,18 @@ import typing as _typing
 
 if _typing.TYPE_CHECKING:
     from agenthive.agents.base import AgentResponse, AgentType, BaseAgent
-    from agenthive.agents.directory import Directory
     from agenthive.agents.python import Refuse
+    from agenthive.agents.registry import Directory
     from agenthive.authoring import Workflow, load, loads
+    from agenthive.core.history.report import RunReport
+    from agenthive.core.model.calls import Call, Fault, Reply
+    from agenthive.core.model.states import RunStatus, TaskState
+    from agenthive.core.model.workflow import Effect, FailureStrategy, WorkflowSpec
     from agenthive.core.policies.retry import RetryPolicy
-    from agenthive.core.ports import Call, Fault, Reply
-    from agenthive.core.report import RunReport
-    from agenthive.core.spec import Effect, FailureStrategy, WorkflowSpec
-    from agenthive.core.states import RunStatus, TaskState
     from agenthive.errors import AgentHiveError, AgentUnavailable, ConfigurationError
     from agenthive.facades.lead_agent import LeadAgent
     from agenthive.hive import Hive
-    from agenthive.infra.beats import heartbeat
+    from agenthive.infra.heartbeat import heartbeat
     from agenthive.settings import Settings
 
 _WHERE = {
@@ -37,24 +37,24 @@ _WHERE = {
     "AgentType": "agents.base",
     "AgentUnavailable": "errors",
     "BaseAgent": "agents.base",
-    "Call": "core.ports",
+    "Call": "core.model.calls",
     "ConfigurationError": "errors",
-    "Directory": "agents.directory",
-    "Effect": "core.spec",
-    "FailureStrategy": "core.spec",
-    "Fault": "core.ports",
+    "Directory": "agents.registry",
+    "Effect": "core.model.workflow",
+    "FailureStrategy": "core.model.workflow",
+    "Fault": "core.model.calls",
     "Hive": "hive",
     "LeadAgent": "facades.lead_agent",
     "Refuse": "agents.python",
-    "Reply": "core.ports",
+    "Reply": "core.model.calls",
     "RetryPolicy": "core.policies.retry",
-    "RunReport": "core.report",
-    "RunStatus": "core.states",
+    "RunReport": "core.history.report",
+    "RunStatus": "core.model.states",
     "Settings": "settings",
-    "TaskState": "core.states",
+    "TaskState": "core.model.states",
     "Workflow": "authoring",
-    "WorkflowSpec": "core.spec",
-    "heartbeat": "infra.beats",
+    "WorkflowSpec": "core.model.workflow",
+    "heartbeat": "infra.heartbeat",
     "load": "authoring",
     "loads": "authoring",
 }

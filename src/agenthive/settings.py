@@ -16,12 +16,12 @@ from typing import Final, cast
 
 import msgspec
 
-from agenthive.core.retention import FOREVER, Retention, by_class, span
+from agenthive.core.history.retention import FOREVER, Retention, by_class, span
 from agenthive.core.values import NanoUSD, nano
 from agenthive.errors import ConfigurationError
 from agenthive.infra import budget_list, price_list
 from agenthive.infra.price_list import PriceList
-from agenthive.infra.texts import is_text
+from agenthive.infra.text_validation import is_text
 
 PROJECT_FILE: Final = "agenthive.toml"
 PREFIX: Final = "AGENTHIVE_"

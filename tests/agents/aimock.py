@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.error import URLError
 
-from agenthive.core.spec import AgentSpec
+from agenthive.core.model.workflow import AgentSpec
 from tests.requires import NODE
 
 FIXTURES: Final = Path(__file__).with_name("aimock.json")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from agenthive.agents import http
-from agenthive.core.ports import Call
-from agenthive.core.spec import AgentSpec
+from agenthive.core.model.calls import Call
+from agenthive.core.model.workflow import AgentSpec
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
 from tests.agents.wire import Wire

@@ -16,9 +16,9 @@ from typing import Any
 
 import psutil
 
-from agenthive.agents import mcp
-from agenthive.core.ports import Call, Reply
-from agenthive.core.spec import AgentSpec
+from agenthive.agents.mcp import agent as mcp
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.workflow import AgentSpec
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
 

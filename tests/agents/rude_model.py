@@ -14,9 +14,9 @@ from http import HTTPStatus
 from typing import Any
 
 from agenthive.agents.base import BaseAgent
-from agenthive.agents.models import make
-from agenthive.core.ports import Call
-from agenthive.core.spec import AgentSpec
+from agenthive.agents.llm.router import make
+from agenthive.core.model.calls import Call
+from agenthive.core.model.workflow import AgentSpec
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
 

@@ -17,8 +17,8 @@ from typing import Any, Final
 import msgspec
 
 from agenthive import Hive, RetryPolicy, RunReport
-from agenthive.core import events as ev
-from agenthive.core.spec import FailureStrategy, TaskSpec, WorkflowSpec
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.workflow import FailureStrategy, TaskSpec, WorkflowSpec
 from tests.agents.aimock import Aimock, serving
 from tests.requires import THINGS
 

@@ -9,8 +9,8 @@ import pytest
 
 from agenthive.agents import base
 from agenthive.agents.base import AgentResponse, BaseAgent
-from agenthive.core.ports import Call
-from agenthive.core.spec import AgentSpec, Effect
+from agenthive.core.model.calls import Call
+from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.errors import AgentError, APIError, ConfigurationError, EgressRefused
 from agenthive.infra.secrets import Secrets
 from agenthive.testing import check_agent

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from agenthive.agents import directory, mcp
+from agenthive.agents import registry
 from agenthive.agents.base import AgentResponse, BaseAgent
-from agenthive.agents.directory import Directory
 from agenthive.agents.http import HttpAgent
+from agenthive.agents.mcp import agent as mcp
 from agenthive.agents.python import FunctionAgent
-from agenthive.core.spec import AgentSpec, Effect
+from agenthive.agents.registry import Directory
+from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.errors import AgentUnavailable, ConfigurationError
 from agenthive.testing import ScriptedAgent
 
@@ -148,7 +149,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: brings-agents\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(
-        f"[{directory.GROUP}]\nbrought = brings_agents:brought\nbroken = brings_agents:no_such\n"
+        f"[{registry.GROUP}]\nbrought = brings_agents:brought\nbroken = brings_agents:no_such\n"
     )
     (tmp_path / "brings_agents.py").write_text("def brought(): return 'from a package'\n")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agenthive.agents import http
-from agenthive.core.spec import AgentSpec, Effect
+from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.errors import ConfigurationError
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets

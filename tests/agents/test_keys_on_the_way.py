@@ -11,10 +11,10 @@ import pytest
 
 from agenthive import authoring
 from agenthive.agents.base import BaseAgent, credentials
-from agenthive.agents.directory import Directory
-from agenthive.agents.openai import OpenAIAgent
-from agenthive.core.ports import Call, Reply
-from agenthive.core.spec import AgentSpec
+from agenthive.agents.llm.openai import OpenAIAgent
+from agenthive.agents.registry import Directory
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import ConfigurationError
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from agenthive.core.ports import Call, Fault, Reply
-from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
+from agenthive.core.model.calls import Call, Fault, Reply
+from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
 from agenthive.testing import HANG, After, NotConforming, ScriptedAgent, check_agent
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from agenthive.agents import mcp
+from agenthive.agents.mcp import agent as mcp
+from agenthive.agents.mcp import session_owner
+from agenthive.core.model.calls import Call
+from agenthive.core.model.workflow import AgentSpec, Effect, TaskSpec, WorkflowSpec
 from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.ports import Call
-from agenthive.core.spec import AgentSpec, Effect, TaskSpec, WorkflowSpec
 from agenthive.errors import ConfigurationError
 from agenthive.hive import Hive
-from agenthive.infra import held
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
 from agenthive.testing import check_agent
@@ -288,7 +288,7 @@ async def test_a_cancelled_call_is_given_up_and_the_session_stays(
     call.cancel()
     await asyncio.wait({call})
     assert call.cancelled()
-    assert time.monotonic() - started < held.GIVE_UP
+    assert time.monotonic() - started < session_owner.GIVE_UP
     await log.until("given up")
     assert (await told(peer, "echo", text="x")).fault is None
     assert len(log.of("start")) == 1
@@ -297,7 +297,7 @@ async def test_a_cancelled_call_is_given_up_and_the_session_stays(
 async def test_a_server_that_a_cancelled_call_has_blocked_is_killed(
     log: Log, peer: mcp.McpAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held, "PROOF_OF_LIFE", 0.3)
+    monkeypatch.setattr(session_owner, "PROOF_OF_LIFE", 0.3)
     call = asyncio.ensure_future(told(peer, "block"))
     pid = (await log.until("blocking"))[0]["pid"]
     call.cancel()
@@ -309,7 +309,7 @@ async def test_a_server_that_a_cancelled_call_has_blocked_is_killed(
 async def test_a_blocked_server_is_left_to_those_it_still_works_for(
     log: Log, peer: mcp.McpAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held, "PROOF_OF_LIFE", 0.1)
+    monkeypatch.setattr(session_owner, "PROOF_OF_LIFE", 0.1)
     given_up = asyncio.ensure_future(told(peer, "hang"))
     await log.until("hanging")
     working = asyncio.ensure_future(told(peer, "block", seconds=1.0))
@@ -334,7 +334,7 @@ async def test_closed_while_the_server_starts() -> None:
     await asyncio.sleep(0.3)
     started = time.monotonic()
     await one.close()
-    assert time.monotonic() - started < held.CLOSING
+    assert time.monotonic() - started < session_owner.CLOSING
     found = (await call).fault
     assert found is not None
     assert found.kind == "connection"

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agenthive.agents import mcp
-from agenthive.infra import held
+from agenthive.agents.mcp import agent as mcp
+from agenthive.agents.mcp import session_owner
 from tests.agents.peers import RUDE, agent, fault, told
 
 
@@ -62,7 +62,7 @@ async def test_noise_on_stdout_is_passed_over(
 async def test_cancelling_a_call_that_a_deaf_server_does_not_even_read(
     rude: mcp.McpAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held, "GIVE_UP", 0.2)
+    monkeypatch.setattr(session_owner, "GIVE_UP", 0.2)
     deaf = asyncio.ensure_future(told(rude, "deaf"))
     await asyncio.sleep(0.5)
     # Its pipe takes 64 kB, and this is more: the call hangs before it is sent.

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from agenthive.agents import mcp
+from agenthive.agents.mcp import agent as mcp
+from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
 from tests.agents.peers import agent, alive, asked, group, until
 from tests.requires import NODE_BIN, require

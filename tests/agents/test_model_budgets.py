@@ -10,13 +10,19 @@ import msgspec
 import pytest
 
 from agenthive import Directory, Hive
-from agenthive.agents.models import make
-from agenthive.agents.prices import Prices
-from agenthive.agents.worst import LONGEST_SECRET, PER_IMAGE, most_input
-from agenthive.core.flow_spec import EachSpec
+from agenthive.agents.llm.prices import Prices
+from agenthive.agents.llm.router import make
+from agenthive.agents.llm.token_bounds import LONGEST_SECRET, PER_IMAGE, most_input
+from agenthive.core.model.calls import Call
+from agenthive.core.model.control_flow import EachSpec
+from agenthive.core.model.workflow import (
+    AgentSpec,
+    BudgetSpec,
+    FailureStrategy,
+    TaskSpec,
+    WorkflowSpec,
+)
 from agenthive.core.policies.rate_limit import RateLimit
-from agenthive.core.ports import Call
-from agenthive.core.spec import AgentSpec, BudgetSpec, FailureStrategy, TaskSpec, WorkflowSpec
 from agenthive.infra import price_list
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets

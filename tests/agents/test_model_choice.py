@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.agents import models
 from agenthive.agents.base import BaseAgent
-from agenthive.core.ports import Call, Reply
-from agenthive.core.spec import AgentSpec, Effect
+from agenthive.agents.llm import router
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.errors import ConfigurationError
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
@@ -43,22 +43,22 @@ def spec(endpoint: str = OFFLINE, **custom: Any) -> AgentSpec:
 )
 def test_the_vendor_of_an_endpoint(endpoint: str, provider: str | None, vendor: str) -> None:
     custom = {} if provider is None else {"provider": provider}
-    assert models.vendor_of(spec(endpoint, **custom)) == vendor
+    assert router.vendor_of(spec(endpoint, **custom)) == vendor
 
 
 def test_what_is_no_address_of_a_model() -> None:
     with pytest.raises(ConfigurationError, match="'ftp://x' is no address of a model"):
-        models.make(spec("ftp://x"), Secrets(), Egress())
+        router.make(spec("ftp://x"), Secrets(), Egress())
 
 
 def test_what_is_known_of_its_actions() -> None:
-    assert models.action_problem(spec(), "anything at all") is None
-    assert models.effect_of(spec(), "x") is Effect.NONE
-    assert models.effect_of(spec("http://127.0.0.1:1"), "x") is None
+    assert router.action_problem(spec(), "anything at all") is None
+    assert router.effect_of(spec(), "x") is Effect.NONE
+    assert router.effect_of(spec("http://127.0.0.1:1"), "x") is None
 
 
 async def test_the_offline_model_is_one_of_them() -> None:
-    agent = models.make(spec(), Secrets(), Egress())
+    agent = router.make(spec(), Secrets(), Egress())
     reply = await agent.perform(asked("Bees dance."))
     outside = await agent.execute("summarize", {"text": "Bees dance."})
     named = await agent.perform(asked("Bees dance.", model="offline:extractive"))
@@ -99,8 +99,8 @@ async def test_a_model_may_be_named_with_its_vendor(
         made: list[Noting] = []  # noqa: RUF012 - one list a test
 
     vendor, _, name = model.partition(":")
-    monkeypatch.setattr(f"agenthive.agents.{vendor}.make", lambda spec, *rest: Noted(spec))
-    agent = models.make(spec(), Secrets(), Egress())
+    monkeypatch.setattr(f"agenthive.agents.llm.{vendor}.make", lambda spec, *rest: Noted(spec))
+    agent = router.make(spec(), Secrets(), Egress())
     call = asked("x", model=model)
     await asyncio.gather(*(agent.perform(call) for _ in range(3)))
     assert (await agent.perform(call)).result == "noted"
@@ -121,7 +121,7 @@ async def test_the_vendor_of_the_endpoint_keeps_its_own_login() -> None:
 
 
 async def test_a_wrong_definition_is_a_refusal() -> None:
-    agent = models.make(spec(), Secrets(), Egress())
+    agent = router.make(spec(), Secrets(), Egress())
     agent.config = msgspec.structs.replace(agent.config, endpoint="ftp://x")
     found = (await agent.perform(asked())).fault
     assert found is not None
@@ -137,7 +137,7 @@ VENDORS_PACKAGES = ("openai", "anthropic", "mcp", "genai_prices")
     "what",
     [
         "import agenthive, agenthive.hive, agenthive.cli",
-        "from agenthive.agents import models; models.make("
+        "from agenthive.agents.llm import router as models; models.make("
         "models.AgentSpec(name='a', type='ai_agent', endpoint='https://api.openai.com'), 0, 0)",
     ],
 )

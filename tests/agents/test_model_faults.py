@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.agents.models import make
+from agenthive.agents.llm.router import make
+from agenthive.core.model.calls import Fault
+from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.ports import Fault
-from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from agenthive import Hive, RunReport
+from agenthive.core.model.calls import Call
+from agenthive.core.model.workflow import AgentSpec, FallbackSpec, TaskSpec, ToolSpec, WorkflowSpec
 from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.ports import Call
-from agenthive.core.spec import AgentSpec, FallbackSpec, TaskSpec, ToolSpec, WorkflowSpec
 from agenthive.core.values import JSONObject
 from tests.agents.aimock import MODELS, Aimock, serving
 from tests.requires import require

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from agenthive.agents.base import BaseAgent
-from agenthive.agents.models import ModelAgent, make
-from agenthive.core.ports import Call, Reply
+from agenthive.agents.llm.router import ModelAgent, make
+from agenthive.core.model.calls import Call, Reply
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
 from tests.agents import show_models as shown
@@ -247,4 +247,4 @@ async def test_the_script_prints_both_counts(
 
 def test_vendors_are_found_by_name() -> None:
     for vendor in VENDORS:
-        assert callable(importlib.import_module(f"agenthive.agents.{vendor}").make)
+        assert callable(importlib.import_module(f"agenthive.agents.llm.{vendor}").make)

@@ -8,9 +8,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from agenthive.agents.offline import MODEL, count_tokens, make, summarize
-from agenthive.core.ports import Call, Reply
-from agenthive.core.spec import AgentSpec
+from agenthive.agents.llm.offline import MODEL, count_tokens, make, summarize
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.workflow import AgentSpec
 from agenthive.testing import check_agent
 from tests.agents.rude_model import asked
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenthive.agents.prices import Prices
-from agenthive.core.ports import Usage
+from agenthive.agents.llm.prices import Prices
+from agenthive.core.model.calls import Usage
 from agenthive.infra.price_list import PriceList, parse
 from tests.agents.test_questions import agent_of
 

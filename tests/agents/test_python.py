@@ -15,8 +15,8 @@ import pytest
 from agenthive.agents import python
 from agenthive.agents.base import AgentResponse
 from agenthive.agents.python import FunctionAgent, Refuse
-from agenthive.core.ports import Call, Fault, Reply
-from agenthive.core.spec import AgentSpec
+from agenthive.core.model.calls import Call, Fault, Reply
+from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import ConfigurationError
 from agenthive.testing import check_agent
 from tests.agents.peers import until

@@ -8,10 +8,10 @@ import genai_prices
 import msgspec
 import pytest
 
-from agenthive.agents import anthropic, openai
-from agenthive.agents.questions import Question, question_of
-from agenthive.core.ports import Reply, Usage
-from agenthive.core.spec import AgentSpec
+from agenthive.agents.llm import anthropic, openai
+from agenthive.agents.llm.prompts import Question, question_of
+from agenthive.core.model.calls import Reply, Usage
+from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import ConfigurationError
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets

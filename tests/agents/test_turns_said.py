@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.agents.questions import question_of, said_so_far
-from agenthive.core.ports import Asked, Outcome, Tool, Turn
+from agenthive.agents.llm.prompts import question_of, said_so_far
+from agenthive.core.model.calls import Asked, Outcome, Tool, Turn
 from tests.agents.test_questions import agent_of, asked, body, spec
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from agenthive import authoring
 from agenthive.authoring import SERVER, load, loads, placeholder
+from agenthive.core.model.workflow import Effect, FailureStrategy
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
-from agenthive.core.spec import Effect, FailureStrategy
 from agenthive.errors import ConfigurationError
 
 from .definitions import BAD, FULL, MINIMAL, with_agent, with_task

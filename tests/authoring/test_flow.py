@@ -9,11 +9,11 @@ import pytest
 
 from agenthive import authoring
 from agenthive.authoring import loads
-from agenthive.authoring.limits import OPERATOR
-from agenthive.authoring.problems import Problems
-from agenthive.authoring.schema import json_schema
-from agenthive.authoring.sources import read_text
-from agenthive.core.flow_spec import (
+from agenthive.authoring.dialect.json_schema import json_schema
+from agenthive.authoring.readers.problems import Problems
+from agenthive.authoring.readers.size_limits import OPERATOR
+from agenthive.authoring.readers.sources import read_text
+from agenthive.core.model.control_flow import (
     ApprovalSpec,
     CacheSpec,
     EachSpec,
@@ -23,7 +23,7 @@ from agenthive.core.flow_spec import (
     RepeatSpec,
     WaitSpec,
 )
-from agenthive.core.spec import Effect, TaskSpec
+from agenthive.core.model.workflow import Effect, TaskSpec
 from agenthive.errors import ConfigurationError
 
 from .flows import AFTER, BAD, CALL, GOOD, HEAD, WARNED, with_task

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agenthive import authoring
-from agenthive.authoring.dialect import SHAPES, TASK
-from agenthive.authoring.shapes import Field, Kind, Shape
-from agenthive.core.graph import topological
+from agenthive.authoring.dialect.dialect import SHAPES, TASK
+from agenthive.authoring.dialect.shapes import Field, Kind, Shape
+from agenthive.core.graph.graph import topological
 from agenthive.errors import ConfigurationError
 
 WORDS = st.sampled_from(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agenthive.authoring import check_inputs, inputs_from_texts, loads
-from agenthive.core.spec import WorkflowSpec
+from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.errors import ConfigurationError
 
 HEAD = """\

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenthive import authoring
-from agenthive.authoring.offers import LONGEST_NAME, Offer, offers_of, tools_yaml
-from agenthive.core.spec import Effect, ToolSpec
+from agenthive.authoring.mcp_tools import LONGEST_NAME, Offer, offers_of, tools_yaml
+from agenthive.core.model.workflow import Effect, ToolSpec
 
 RESERVED = frozenset({"list_tools", "call_tool"})
 HEAD = """

@@ -10,11 +10,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenthive.authoring import yaml_reader
-from agenthive.authoring.limits import OPERATOR
-from agenthive.authoring.problems import Problems
-from agenthive.authoring.sources import from_python, read_text
-from agenthive.authoring.yaml_reader import resolve
+from agenthive.authoring.readers import yaml as yaml_reader
+from agenthive.authoring.readers.problems import Problems
+from agenthive.authoring.readers.size_limits import OPERATOR
+from agenthive.authoring.readers.sources import from_python, read_text
+from agenthive.authoring.readers.yaml import resolve
 from agenthive.errors import ConfigurationError
 
 SCALARS: list[tuple[str, Any]] = [

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agenthive.authoring.dialect import SHAPES
-from agenthive.authoring.generate import main
-from agenthive.authoring.reference import reference_markdown
-from agenthive.authoring.schema import SCHEMA_FILE, schema_text
+from agenthive.authoring.dialect.dialect import SHAPES
+from agenthive.authoring.dialect.generate import main
+from agenthive.authoring.dialect.json_schema import SCHEMA_FILE, schema_text
+from agenthive.authoring.dialect.reference_page import reference_markdown
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
 
 
 def test_page_is_current() -> None:
     assert (DOCS / "workflow.md").read_text() == reference_markdown(), (
-        "run: python -m agenthive.authoring.generate"
+        "run: python -m agenthive.authoring.dialect.generate"
     )
 
 

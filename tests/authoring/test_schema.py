@@ -10,10 +10,10 @@ import jsonschema
 import pytest
 
 from agenthive.authoring import load, loads
-from agenthive.authoring.limits import OPERATOR
-from agenthive.authoring.problems import Problems
-from agenthive.authoring.schema import json_schema, schema_text, shipped_schema
-from agenthive.authoring.sources import read_text
+from agenthive.authoring.dialect.json_schema import json_schema, schema_text, shipped_schema
+from agenthive.authoring.readers.problems import Problems
+from agenthive.authoring.readers.size_limits import OPERATOR
+from agenthive.authoring.readers.sources import read_text
 from agenthive.errors import ConfigurationError
 
 from .definitions import BAD, FULL, MINIMAL
@@ -85,7 +85,7 @@ def plain(text: str) -> Any:
 
 def test_schema_is_valid_and_current() -> None:
     jsonschema.Draft202012Validator.check_schema(json_schema())
-    assert shipped_schema() == schema_text(), "run: python -m agenthive.authoring.generate"
+    assert shipped_schema() == schema_text(), "run: python -m agenthive.authoring.dialect.generate"
 
 
 @pytest.mark.parametrize("text", GOOD)

@@ -9,13 +9,13 @@ import pytest
 
 from agenthive import authoring
 from agenthive.authoring import loads
-from agenthive.authoring.limits import OPERATOR
-from agenthive.authoring.problems import Problems
-from agenthive.authoring.schema import json_schema
-from agenthive.authoring.sources import read_text
-from agenthive.core.flow_spec import ApprovalSpec, ReconcileSpec
+from agenthive.authoring.dialect.json_schema import json_schema
+from agenthive.authoring.readers.problems import Problems
+from agenthive.authoring.readers.size_limits import OPERATOR
+from agenthive.authoring.readers.sources import read_text
+from agenthive.core.model.control_flow import ApprovalSpec, ReconcileSpec
+from agenthive.core.model.workflow import Effect, FallbackSpec, TaskSpec, ToolSpec
 from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.spec import Effect, FallbackSpec, TaskSpec, ToolSpec
 from agenthive.errors import ConfigurationError
 
 VALIDATOR = jsonschema.Draft202012Validator(json_schema())

@@ -9,7 +9,7 @@ from tests.cli.conftest import Cli, workflow
 
 MODEL = """
 from agenthive import BaseAgent
-from agenthive.core.ports import Reply, Usage
+from agenthive.core.model.calls import Reply, Usage
 
 class Model(BaseAgent):
     async def execute(self, action, parameters):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agenthive.cli.commands import gc
-from agenthive.core import blobs
+from agenthive.core.history import blobs
 from tests.cli.conftest import Cli, workflow
 from tests.cli.test_processes import Start, chain
 

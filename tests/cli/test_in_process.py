@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from agenthive.cli.output import moment, span
-from agenthive.cli.progress import Plain
-from agenthive.stores.archive import Fact
+from agenthive.cli.support.output import moment, span
+from agenthive.cli.support.progress import Plain
+from agenthive.queries.journal_reader import Fact
 from tests.cli.conftest import Cli, workflow
 from tests.cli.test_processes import Start, chain, wait_for_lines
 
@@ -139,7 +139,7 @@ def _cancel_soon(here: Path) -> None:
 
     from agenthive.hive import reading
     from agenthive.infra.home import Home
-    from agenthive.owner import Caller
+    from agenthive.ipc.client import Caller
 
     async def ask() -> None:
         for _ in range(400):

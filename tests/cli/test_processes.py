@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from agenthive import Directory, Hive, Workflow
-from agenthive.cli.session import Session
+from agenthive.cli.support.session import Session
 from agenthive.infra.home import Home
-from agenthive.owner import Caller
-from agenthive.stores.archive import Fact
+from agenthive.ipc.client import Caller
+from agenthive.queries.journal_reader import Fact
 from tests.cli.conftest import Cli, workflow
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -239,7 +239,7 @@ def test_owner_that_is_stopped_keeps_nobody(
         assert run.poll() is None, "it waits for the owner"
         run.send_signal(signal.SIGINT)
         assert run.wait(timeout=5) == 130
-        monkeypatch.setattr("agenthive.owner.PATIENCE", 0.2)
+        monkeypatch.setattr("agenthive.ipc.client.PATIENCE", 0.2)
         found = cli("doctor")
         assert found.code == 1
         assert "which does not answer" in found.out
@@ -260,7 +260,7 @@ async def leave_unfinished(runs: int) -> None:
 def test_more_runs_are_followed_than_an_owner_hears_callers(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agenthive.cli.following.WATCHED", 3)
+    monkeypatch.setattr("agenthive.cli.support.follow.WATCHED", 3)
     asyncio.run(leave_unfinished(5))
     watched = 0
     most = 0

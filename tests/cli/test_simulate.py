@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agenthive.cli import rehearsing
-from agenthive.core import live
+from agenthive.cli.support import simulation_view
+from agenthive.core.engine import active_run
 from tests.cli.conftest import Cli, workflow
 
 FLOW = {
@@ -108,7 +108,7 @@ def test_a_broken_invariant_is_told_with_its_seed(
     cli: Cli, flow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = iter(range(1 << 30))
-    monkeypatch.setattr(live, "Keys", lambda run: lambda task: f"key {next(keys)}")
+    monkeypatch.setattr(active_run, "Keys", lambda run: lambda task: f"key {next(keys)}")
     words = ("simulate", flow, "--input", "topic=x", "--faults", "fail=0.2")
     found = cli(*words, home=None)
     assert found.code == 1
@@ -193,10 +193,10 @@ def test_secrets_and_agents_are_left_alone(cli: Cli, here: Path) -> None:
 
 
 def test_progress(cli: Cli, flow: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsing, "EVERY", 0.0)
+    monkeypatch.setattr(simulation_view, "EVERY", 0.0)
     found = cli("simulate", flow, "--input", "topic=x", "--seeds", "3", home=None)
     assert "  2 of 3 seeds played\n" in found.err
     keys = iter(range(1 << 30))
-    monkeypatch.setattr(live, "Keys", lambda run: lambda task: f"key {next(keys)}")
+    monkeypatch.setattr(active_run, "Keys", lambda run: lambda task: f"key {next(keys)}")
     words = ("simulate", flow, "--input", "topic=x", "--seeds", "9", "--faults", "fail=0.5")
     assert re.search(r"9 of 9 seeds played, \d with a broken invariant", cli(*words, home=None).err)

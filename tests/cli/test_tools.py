@@ -26,7 +26,7 @@ tasks:
 """
 
 MODEL = """
-from agenthive.core.ports import Asked, Call, Reply
+from agenthive.core.model.calls import Asked, Call, Reply
 
 AT = {"source_timezone": "Etc/UTC", "time": "15:00", "target_timezone": "Asia/Tokyo"}
 

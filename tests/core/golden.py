@@ -19,20 +19,20 @@ from typing import Any
 import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from agenthive.core import definition
-from agenthive.core.graph import Graph
-from agenthive.core.journal import RULES
-from agenthive.core.machine import step
-from agenthive.core.ports import Record
-from agenthive.core.replay import facts
-from agenthive.core.run_state import RunState
+from agenthive.core.graph.graph import Graph
+from agenthive.core.history.replay import facts
+from agenthive.core.journal.hash_chain import RULES
+from agenthive.core.journal.records import Record
+from agenthive.core.machine.machine import step
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model import definition
 from agenthive.core.values import SECOND
-from agenthive.runtimes.simulated import SimulatedRuntime
+from agenthive.simulation.runtime import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
-from agenthive.testing.crowd import VISITS, WITHIN, Crowd
-from agenthive.testing.random_flow import random_features, with_flow
-from agenthive.testing.random_workflows import random_workflow
-from agenthive.testing.random_world import FlowWorld, RandomWorld, random_faults, random_mood
+from tests.fuzz.random_flow import random_features, with_flow
+from tests.fuzz.random_people import VISITS, WITHIN, Crowd
+from tests.fuzz.random_workflows import random_workflow
+from tests.fuzz.random_world import FlowWorld, RandomWorld, random_faults, random_mood
 
 FOLDER = Path(__file__).parent / "golden"
 SEEDS = range(1, 200)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from agenthive.core import events as ev
-from agenthive.core.ports import Call, Fault, Usage
-from agenthive.core.spec import AgentSpec, BudgetSpec, OnExceeded, WorkflowSpec
-from agenthive.core.states import TaskState
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.calls import Call, Fault, Usage
+from agenthive.core.model.states import TaskState
+from agenthive.core.model.workflow import AgentSpec, BudgetSpec, OnExceeded, WorkflowSpec
 from tests.core.rig import NO_RETRY, Bench, flow, task
 
 LIMITED = Fault(kind="rate_limited", message="slow", counts=False)

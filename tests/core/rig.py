@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from agenthive.core import actions as act
-from agenthive.core import commands as cmd
-from agenthive.core import definition
-from agenthive.core import events as ev
-from agenthive.core.driver import Driver
-from agenthive.core.graph import Graph
-from agenthive.core.invariants import driver_violations, violations
-from agenthive.core.machine import step
-from agenthive.core.migration import Migration, examine, moved
-from agenthive.core.people import Verdict
+from agenthive.core.engine import actions as act
+from agenthive.core.engine.driver import Driver
+from agenthive.core.engine.human_input import Verdict
+from agenthive.core.engine.invariants import driver_violations, violations
+from agenthive.core.graph.graph import Graph
+from agenthive.core.history.migration import Migration, examine, moved
+from agenthive.core.history.replay import replay, submission
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Batch
+from agenthive.core.machine import commands as cmd
+from agenthive.core.machine.machine import step
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model import definition
+from agenthive.core.model.calls import Asked, Fault, Reply, Usage
+from agenthive.core.model.workflow import AgentSpec, CompensationSpec, TaskSpec, WorkflowSpec
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
-from agenthive.core.ports import Asked, Batch, Fault, Reply, Usage
-from agenthive.core.replay import replay, submission
-from agenthive.core.run_state import RunState
-from agenthive.core.spec import AgentSpec, CompensationSpec, TaskSpec, WorkflowSpec
 from agenthive.core.values import SECOND
 from agenthive.stores.memory import MemoryStore
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import answers
-from agenthive.core import events as ev
-from agenthive.core.answers import Owed, Unpaid
-from agenthive.core.ports import Usage
+from agenthive.core.engine import reply_outcome
+from agenthive.core.engine.reply_outcome import Owed, Unpaid
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.calls import Usage
 from tests.core.rig import Machine, flow, task
 
 SCOPES = ("run r",)
@@ -41,8 +41,8 @@ def test_settled_once() -> None:
 
 
 def test_the_oldest_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert answers.MOST == 10_000
-    monkeypatch.setattr(answers, "MOST", 2)
+    assert reply_outcome.MOST == 10_000
+    monkeypatch.setattr(reply_outcome, "MOST", 2)
     unpaid = Unpaid()
     keep(unpaid, "a", "b", "c")
     owed = [name for name in "abc" if unpaid.settle(5, "r", name, 1, USED)]

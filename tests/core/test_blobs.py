@@ -8,17 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.core import blobs
-from agenthive.core import events as ev
-from agenthive.core.ports import Batch, Blob, Usage
-from agenthive.core.replay import facts, replay
-from agenthive.core.report import report
-from agenthive.core.run_state import INPUTS
+from agenthive.core.history import blobs
+from agenthive.core.history.replay import facts, replay
+from agenthive.core.history.report import report
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Batch, Blob
+from agenthive.core.machine.run_state import INPUTS
+from agenthive.core.model.calls import Usage
 from agenthive.core.values import JSONValue
 from agenthive.errors import StoreCorrupt
-from agenthive.runtimes.simulated import SimulatedRuntime
-from agenthive.testing import simulation
+from agenthive.simulation.runtime import SimulatedRuntime
 from tests.core.rig import Bench, flow, task
+from tests.fuzz import campaign
 
 TEXT = "x" * blobs.LARGE
 BODY = msgspec.json.encode(TEXT)
@@ -157,7 +158,7 @@ def test_withdrawn_runs_use_nothing() -> None:
 
 def test_simulated_with_everything_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Crashes and all: a world in which every result is kept apart goes the same way."""
-    expected = [simulation.simulate_seed(seed).trace for seed in range(40)]
+    expected = [campaign.simulate_seed(seed).trace for seed in range(40)]
     made: list[SimulatedRuntime] = []
     build: Callable[..., None] = SimulatedRuntime.__init__
 
@@ -167,6 +168,6 @@ def test_simulated_with_everything_apart(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(SimulatedRuntime, "__init__", noted)
     monkeypatch.setattr(blobs, "LARGE", 0)
-    assert [simulation.simulate_seed(seed).trace for seed in range(40)] == expected
+    assert [campaign.simulate_seed(seed).trace for seed in range(40)] == expected
     apart = [runtime for runtime in made if runtime.disk.contents and runtime.crashes]
     assert len(apart) > 10

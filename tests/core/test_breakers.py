@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.breakers import Breakers
-from agenthive.core.dispatch import ReadyQueue
-from agenthive.core.policies.breaker import Breaker, BreakerPolicy, BreakerState
-from agenthive.core.ports import Fault
+from agenthive.core.engine.circuit_breakers import Breakers
+from agenthive.core.engine.ready_queue import ReadyQueue
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.calls import Fault
+from agenthive.core.policies.circuit_breaker import Breaker, BreakerPolicy, BreakerState
 from agenthive.core.values import SECOND
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN

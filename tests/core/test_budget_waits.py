@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from agenthive.core import actions as act
-from agenthive.core import events as ev
-from agenthive.core.money import DAY
-from agenthive.core.people import Verdict, questions
-from agenthive.core.report import report
-from agenthive.core.spec import Effect, OnExceeded, TaskSpec
-from agenthive.core.states import ReasonKind, TaskState
-from agenthive.core.why import why
+from agenthive.core.budget.holds import DAY
+from agenthive.core.engine import actions as act
+from agenthive.core.engine.human_input import Verdict, questions
+from agenthive.core.history.report import report
+from agenthive.core.history.waiting_reasons import why
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.states import ReasonKind, TaskState
+from agenthive.core.model.workflow import Effect, OnExceeded, TaskSpec
 from agenthive.errors import Conflict, NotFound, RunNotFound
 from tests.core.purse import (
     TIMEOUT,

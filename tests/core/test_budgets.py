@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.flow_spec import EachSpec
-from agenthive.core.invariants import driver_violations
-from agenthive.core.money import DAY
-from agenthive.core.ports import Fault
-from agenthive.core.spec import Effect, OnExceeded, TaskSpec
-from agenthive.core.states import TaskState
+from agenthive.core.budget.holds import DAY
+from agenthive.core.engine.invariants import driver_violations
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.calls import Fault
+from agenthive.core.model.control_flow import EachSpec
+from agenthive.core.model.states import TaskState
+from agenthive.core.model.workflow import Effect, OnExceeded, TaskSpec
 from agenthive.core.values import SECOND
 from tests.core.purse import (
     BROKEN,

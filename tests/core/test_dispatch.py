@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from agenthive.core.dispatch import UNLIMITED, ReadyQueue
+from agenthive.core.engine.ready_queue import UNLIMITED, ReadyQueue
 
 
 def queue(capacity: int = UNLIMITED, *, runs: dict[str, int], **lanes: int | None) -> ReadyQueue:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import actions as act
-from agenthive.core import events as ev
-from agenthive.core.driver import Driver
-from agenthive.core.keys import Keys
-from agenthive.core.ports import Fault, Reply, Usage
-from agenthive.core.spec import Effect
-from agenthive.core.states import RunStatus
+from agenthive.core.engine import actions as act
+from agenthive.core.engine.driver import Driver
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.calls import Fault, Reply, Usage
+from agenthive.core.model.idempotency import Keys
+from agenthive.core.model.states import RunStatus
+from agenthive.core.model.workflow import Effect
 from agenthive.core.values import SECOND
 from agenthive.errors import Conflict, RunNotFound
 from tests.core.rig import AT_ONCE, FAULT, FINAL, NO_RETRY, START, Bench, agent, flow, task, undo

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from agenthive.core import actions as act
-from agenthive.core import events as ev
-from agenthive.core.driver import STARTS_PER_TURN
-from agenthive.core.flow_spec import ApprovalSpec, EachSpec
-from agenthive.core.policies.breaker import BreakerPolicy
-from agenthive.core.spec import Effect, FailureStrategy
+from agenthive.core.engine import actions as act
+from agenthive.core.engine.driver import STARTS_PER_TURN
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.control_flow import ApprovalSpec, EachSpec
+from agenthive.core.model.workflow import Effect, FailureStrategy
+from agenthive.core.policies.circuit_breaker import BreakerPolicy
 from agenthive.core.values import SECOND
 from tests.core.rig import FAULT, FINAL, NO_RETRY, START, Bench, agent, flow, task, undo
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agenthive.core import actions as act
-from agenthive.core import events as ev
-from agenthive.core.policies.breaker import BreakerPolicy
-from agenthive.core.ports import Usage
-from agenthive.core.spec import Effect, FailureStrategy
+from agenthive.core.engine import actions as act
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.calls import Usage
+from agenthive.core.model.workflow import Effect, FailureStrategy
+from agenthive.core.policies.circuit_breaker import BreakerPolicy
 from agenthive.core.values import SECOND
 from tests.core.rig import AT_ONCE, FAULT, FINAL, NO_RETRY, Bench, agent, flow, task, undo
 

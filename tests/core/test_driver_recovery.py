@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import actions as act
-from agenthive.core import events as ev
-from agenthive.core.rules.outcome import MAX_LOSSES
-from agenthive.core.spec import Effect
-from agenthive.core.states import RunStatus
+from agenthive.core.engine import actions as act
+from agenthive.core.journal import run_events as ev
+from agenthive.core.machine.guards.outcome import MAX_LOSSES
+from agenthive.core.model.states import RunStatus
+from agenthive.core.model.workflow import Effect
 from agenthive.core.values import SECOND
 from tests.core.rig import AT_ONCE, FAULT, FINAL, Bench, agent, flow, task
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agenthive.core.estimates import CHECKPOINTS, MOST_KINDS, Estimates
-from agenthive.core.graph import Graph
+from agenthive.core.graph.estimates import CHECKPOINTS, MOST_KINDS, Estimates
+from agenthive.core.graph.graph import Graph
 from tests.core.rig import flow, task, undo
 
 

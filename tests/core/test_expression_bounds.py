@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agenthive.core import expression_eval, expression_functions
-from agenthive.core.expression_functions import (
+from agenthive.core.expressions import compiler, functions
+from agenthive.core.expressions.functions import (
     FUNCTIONS,
     MAX_OUTPUT,
     MAX_STEPS,
@@ -15,7 +15,7 @@ from agenthive.core.expression_functions import (
     Oops,
     finite,
 )
-from agenthive.core.expressions import MAX_LENGTH, Template, compile_expression
+from agenthive.core.expressions.template import MAX_LENGTH, Template, compile_expression
 from agenthive.errors import ExpressionError
 
 ARITY = {
@@ -136,7 +136,7 @@ def test_where_the_bounds_lie() -> None:
 
 
 def test_how_deep() -> None:
-    most = expression_eval.MAX_DEPTH
+    most = compiler.MAX_DEPTH
     assert most == 64
     compile_expression("(" * 50 + "-" * (most - 1) + "1" + ")" * 50)
     with pytest.raises(ExpressionError, match=f"nests more than {most} deep"):
@@ -198,4 +198,4 @@ def test_functions_by_value() -> None:
         (f"size([{', '.join(['1'] * 200)}])", 200),
     ):  # fmt: skip
         assert compile_expression(text).run({"inputs": {"none": None}}, Meter()) == value
-    assert expression_functions.kind({}) == "a map"
+    assert functions.kind({}) == "a map"

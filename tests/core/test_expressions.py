@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenthive.core.expression_functions import FUNCTIONS
-from agenthive.core.expressions import MAX_LENGTH, Template, compile_expression
+from agenthive.core.expressions.functions import FUNCTIONS
+from agenthive.core.expressions.template import MAX_LENGTH, Template, compile_expression
 from agenthive.errors import ExpressionError
 
 SCOPE: dict[str, Any] = {

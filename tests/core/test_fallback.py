@@ -6,10 +6,16 @@ from typing import Any
 
 import msgspec
 
-from agenthive.core import events as ev
-from agenthive.core.policies.breaker import BreakerPolicy
-from agenthive.core.spec import AgentSpec, BudgetSpec, FailureStrategy, FallbackSpec, TaskSpec
-from agenthive.core.turns import BREAKER_OPEN
+from agenthive.core.journal import run_events as ev
+from agenthive.core.machine.model_turns import BREAKER_OPEN
+from agenthive.core.model.workflow import (
+    AgentSpec,
+    BudgetSpec,
+    FailureStrategy,
+    FallbackSpec,
+    TaskSpec,
+)
+from agenthive.core.policies.circuit_breaker import BreakerPolicy
 from tests.core.rig import AT_ONCE, FAULT, FINAL, NO_RETRY, SECOND, Bench, agent, flow, task
 from tests.core.test_turns import ask, begun, fault_of, tool
 

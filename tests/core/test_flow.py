@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.flow_spec import (
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.control_flow import (
     ApprovalSpec,
     OnDeadline,
     OnReject,
     ReconcileSpec,
     WaitSpec,
 )
-from agenthive.core.spec import Effect, FailureStrategy, TaskSpec
+from agenthive.core.model.workflow import Effect, FailureStrategy, TaskSpec
 from agenthive.errors import Conflict, NotFound, RunNotFound
 from tests.core.rig import NO_RETRY, Bench, flow, task
 

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import actions as act
-from agenthive.core import blobs, children, entries, people
-from agenthive.core import driver as drivers
-from agenthive.core import events as ev
-from agenthive.core.driver import Driver
-from agenthive.core.flow_spec import (
+from agenthive.core.engine import actions as act
+from agenthive.core.engine import child_runs, human_input
+from agenthive.core.engine import driver as drivers
+from agenthive.core.engine.driver import Driver
+from agenthive.core.engine.human_input import Verdict
+from agenthive.core.engine.reply_validation import plain_json
+from agenthive.core.history import blobs
+from agenthive.core.history.story import story
+from agenthive.core.history.waiting_reasons import why
+from agenthive.core.journal import run_events as ev
+from agenthive.core.machine import state_actions
+from agenthive.core.model.calls import Fault, Usage
+from agenthive.core.model.control_flow import (
     ApprovalSpec,
     EachSpec,
     ReconcileSpec,
     RepeatSpec,
     WaitSpec,
 )
-from agenthive.core.people import Verdict
-from agenthive.core.ports import Fault, Usage
-from agenthive.core.replies import plain_json
-from agenthive.core.spec import AgentSpec, CompensationSpec, Effect, TaskSpec
-from agenthive.core.states import Reason, ReasonKind
-from agenthive.core.story import story
-from agenthive.core.why import why
+from agenthive.core.model.states import Reason, ReasonKind
+from agenthive.core.model.workflow import AgentSpec, CompensationSpec, Effect, TaskSpec
 from agenthive.errors import Conflict, DefinitionError
 from tests.core.rig import FINAL, Bench, Machine, flow, task
 
@@ -46,7 +48,7 @@ def test_refusals_are_recorded_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_signals_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(people, "MOST_KEPT", 2)
+    monkeypatch.setattr(human_input, "MOST_KEPT", 2)
     bench = Bench()
     bench.run(flow(task("a"), task("b", "a", wait_for=WaitSpec(signal="go"))))
     bench.signal("go", 1)
@@ -76,7 +78,7 @@ def test_an_outcome_that_is_none() -> None:
 
 
 def test_the_outside_world_is_asked_so_often_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entries, "MOST_QUESTIONS", 2)
+    monkeypatch.setattr(state_actions, "MOST_QUESTIONS", 2)
     bench = Bench()
     bench.run(flow(task("pay", effect=Effect.ONCE, reconcile=ASK)))
     for number in ("", "2"):
@@ -96,7 +98,7 @@ def test_the_outside_world_is_asked_so_often_and_no_more(monkeypatch: pytest.Mon
 def test_graphs_of_child_runs_are_forgotten_when_there_are_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(children, "MOST_GRAPHS", 1)
+    monkeypatch.setattr(child_runs, "MOST_GRAPHS", 1)
     parts = [task(n, agent="", workflow=flow(task(f"in_{n}"))) for n in "ab"]
     bench = Bench()
     bench.run(flow(*parts))

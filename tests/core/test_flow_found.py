@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from agenthive.core import actions as act
-from agenthive.core.blobs import LARGE
-from agenthive.core.flow_spec import ApprovalSpec, EachSpec, ReconcileSpec, RepeatSpec, WaitSpec
-from agenthive.core.people import Verdict
-from agenthive.core.spec import Effect
+from agenthive.core.engine import actions as act
+from agenthive.core.engine.human_input import Verdict
+from agenthive.core.history.blobs import LARGE
+from agenthive.core.model.control_flow import (
+    ApprovalSpec,
+    EachSpec,
+    ReconcileSpec,
+    RepeatSpec,
+    WaitSpec,
+)
+from agenthive.core.model.workflow import Effect
 from tests.core.rig import FAULT, FINAL, Bench, flow, task, undo
 
 APPROVED = Verdict(actor="ann", approved=True)

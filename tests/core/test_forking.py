@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from agenthive.core import blobs, definition
-from agenthive.core import events as ev
-from agenthive.core.flow_spec import EachSpec
-from agenthive.core.forking import Plan, plan
-from agenthive.core.graph import Graph
-from agenthive.core.spec import Effect, WorkflowSpec
+from agenthive.core.graph.graph import Graph
+from agenthive.core.history import blobs
+from agenthive.core.history.fork import Plan, plan
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model import definition
+from agenthive.core.model.control_flow import EachSpec
+from agenthive.core.model.workflow import Effect, WorkflowSpec
 from agenthive.errors import NotFound
 from tests.core.rig import FINAL, Bench, flow, task
 

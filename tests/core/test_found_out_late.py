@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core.flow_spec import ReconcileSpec
-from agenthive.core.spec import Effect
+from agenthive.core.model.control_flow import ReconcileSpec
+from agenthive.core.model.workflow import Effect
 from agenthive.errors import Conflict
 from tests.core.rig import FINAL, Bench, flow, task, undo
 

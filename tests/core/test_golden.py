@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from agenthive.core import definition
-from agenthive.core.graph import Graph
-from agenthive.core.journal import check
-from agenthive.core.replay import submission
-from agenthive.core.report import report
+from agenthive.core.graph.graph import Graph
+from agenthive.core.history.replay import submission
+from agenthive.core.history.report import report
+from agenthive.core.journal.hash_chain import check
+from agenthive.core.model import definition
 from tests.core.golden import FOLDER, WANTED, loaded, standings
 
 FILES = sorted(FOLDER.glob("*.json"))

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenthive.core import definition
-from agenthive.core.graph import Graph, secret_references, topological, upward_rank
+from agenthive.core.graph.graph import Graph, secret_references, topological, upward_rank
+from agenthive.core.model import definition
+from agenthive.core.model.workflow import CompensationSpec, Effect, WorkflowSpec
 from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.spec import CompensationSpec, Effect, WorkflowSpec
 from agenthive.core.values import SECOND
 from agenthive.errors import ConfigurationError
 from tests.core.rig import agent, flow, task, undo

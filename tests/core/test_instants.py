@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenthive.core.instants import parse_instant
+from agenthive.core.model.timestamps import parse_instant
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

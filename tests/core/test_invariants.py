@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.invariants import driver_violations, violations
-from agenthive.core.run_state import RunState
-from agenthive.core.spec import FailureStrategy
-from agenthive.core.states import RunStatus, TaskState
+from agenthive.core.engine.invariants import driver_violations, violations
+from agenthive.core.journal import run_events as ev
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model.states import RunStatus, TaskState
+from agenthive.core.model.workflow import FailureStrategy
 from tests.core.rig import NO_RETRY, START, Bench, Machine, flow, task, undo
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenthive.core.journal import GENESIS, RULES, VERSION, check, digest, seal
-from agenthive.core.keys import Keys
-from agenthive.core.ports import Record
+from agenthive.core.journal.hash_chain import GENESIS, RULES, VERSION, check, digest, seal
+from agenthive.core.journal.records import Record
+from agenthive.core.model.idempotency import Keys
 from agenthive.errors import JournalTooNew, StoreCorrupt
 
 

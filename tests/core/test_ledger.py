@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core.ledger import ALERTS, Ledger
-from agenthive.core.money import cost_of
-from agenthive.core.ports import Entry, Standing, Usage
+from agenthive.core.budget.holds import cost_of
+from agenthive.core.budget.ledger import ALERTS, Ledger
+from agenthive.core.journal.records import Entry, Standing
+from agenthive.core.model.calls import Usage
 
 RUN, TENANT = "run r", "tenant t"
 BOTH = (RUN, TENANT)

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.limits import FIRST_PAUSE, LONGEST_PAUSE
+from agenthive.core.engine.rate_limits import FIRST_PAUSE, LONGEST_PAUSE
+from agenthive.core.engine.reply_validation import vetted
+from agenthive.core.journal import run_events as ev
+from agenthive.core.machine.guards.outcome import MAX_LOSSES
+from agenthive.core.model.calls import Call, Fault, Headroom, Reply, Usage
+from agenthive.core.model.states import TaskState
+from agenthive.core.model.workflow import AgentSpec, WorkflowSpec
 from agenthive.core.policies.rate_limit import RateLimit
-from agenthive.core.ports import Call, Fault, Headroom, Reply, Usage
-from agenthive.core.replies import vetted
-from agenthive.core.rules.outcome import MAX_LOSSES
-from agenthive.core.spec import AgentSpec, WorkflowSpec
-from agenthive.core.states import TaskState
 from agenthive.core.values import SECOND
 from tests.core.purse import Quotes, facts, state_of
 from tests.core.rig import NO_RETRY, START, Bench, agent, flow, task
@@ -171,7 +171,7 @@ def test_an_endpoint_that_is_unwell_is_the_breakers_business() -> None:
 
 
 def test_a_breaker_and_a_gate_do_not_open_for_one_another() -> None:
-    from agenthive.core.policies.breaker import BreakerPolicy
+    from agenthive.core.policies.circuit_breaker import BreakerPolicy
 
     found = Bench()
     limited = agent(

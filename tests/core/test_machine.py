@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from agenthive.core import commands as cmd
-from agenthive.core import events as ev
+from agenthive.core.journal import run_events as ev
+from agenthive.core.machine import commands as cmd
+from agenthive.core.model.calls import Fault, Usage
+from agenthive.core.model.states import RunStatus, TaskState
+from agenthive.core.model.workflow import Effect, FailureStrategy
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
-from agenthive.core.ports import Fault, Usage
-from agenthive.core.spec import Effect, FailureStrategy
-from agenthive.core.states import RunStatus, TaskState
 from agenthive.core.values import SECOND
 from agenthive.errors import InvalidTransition
 from tests.core.rig import FAULT, FINAL, START, Machine, flow, task, undo
@@ -29,9 +29,9 @@ def test_submitted() -> None:
 
 
 def test_submission_keeps_who_and_with_what() -> None:
-    from agenthive.core.graph import Graph
-    from agenthive.core.machine import step
-    from agenthive.core.run_state import RunState
+    from agenthive.core.graph.graph import Graph
+    from agenthive.core.machine.machine import step
+    from agenthive.core.machine.run_state import RunState
 
     state = RunState(Graph(flow(task("a"))))
     fact = ev.RunSubmitted(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from agenthive.core import definition
-from agenthive.core import events as ev
-from agenthive.core.flow_spec import ApprovalSpec, EachSpec
-from agenthive.core.graph import Graph
-from agenthive.core.migration import Verdict, moved
-from agenthive.core.spec import Effect, TaskSpec, WorkflowSpec
+from agenthive.core.graph.graph import Graph
+from agenthive.core.history.migration import Verdict, moved
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model import definition
+from agenthive.core.model.control_flow import ApprovalSpec, EachSpec
+from agenthive.core.model.workflow import Effect, TaskSpec, WorkflowSpec
 from agenthive.errors import Conflict, InvalidTransition
 from tests.core.rig import FAULT, NO_RETRY, Bench, flow, task
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.flow_spec import (
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.control_flow import (
     ApprovalSpec,
     EachSpec,
     RepeatSpec,
 )
-from agenthive.core.spec import TaskSpec, WorkflowSpec
+from agenthive.core.model.workflow import TaskSpec, WorkflowSpec
 from tests.core.rig import AT_ONCE, FAULT, FINAL, NO_RETRY, Bench, flow, task, undo
 
 

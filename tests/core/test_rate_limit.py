@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agenthive.core.policies.concurrency import PAUSE, Concurrency
-from agenthive.core.policies.line import AGE, Line
+from agenthive.core.policies.aimd import PAUSE, Concurrency
+from agenthive.core.policies.fair_queue import AGE, Line
 from agenthive.core.policies.rate_limit import (
     DAY,
     HOUR,

@@ -8,9 +8,15 @@ from typing import Any
 
 import pytest
 
-from agenthive.core.ports import Asked, Fault, Reply, Usage
-from agenthive.core.replies import DEEPEST, LONGEST_ASKS, LONGEST_MESSAGE, MOST_ASKS, vetted
-from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
+from agenthive.core.engine.reply_validation import (
+    DEEPEST,
+    LONGEST_ASKS,
+    LONGEST_MESSAGE,
+    MOST_ASKS,
+    vetted,
+)
+from agenthive.core.model.calls import Asked, Fault, Reply, Usage
+from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
 from agenthive.testing import ScriptedAgent
 

@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.flow_spec import WaitSpec
-from agenthive.core.ports import Asked, Fault, Record, Usage
-from agenthive.core.replay import facts, replay, submission
-from agenthive.core.report import EXIT_CODES, RunReport, report
-from agenthive.core.spec import Effect, FailureStrategy, TaskSpec, ToolSpec
-from agenthive.core.states import CLOSED, RunStatus
+from agenthive.core.history.replay import facts, replay, submission
+from agenthive.core.history.report import EXIT_CODES, RunReport, report
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Record
+from agenthive.core.model.calls import Asked, Fault, Usage
+from agenthive.core.model.control_flow import WaitSpec
+from agenthive.core.model.states import CLOSED, RunStatus
+from agenthive.core.model.workflow import Effect, FailureStrategy, TaskSpec, ToolSpec
 from agenthive.core.values import SECOND
 from agenthive.errors import InvalidTransition, StoreCorrupt
 from tests.core.rig import AT_ONCE, FAULT, FINAL, NO_RETRY, START, Bench, flow, task, undo

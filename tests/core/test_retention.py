@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.ports import Record, RunRow
-from agenthive.core.retention import Retention, by_class, due, older_than, span
-from agenthive.core.roll import Roll
-from agenthive.core.states import CLOSED, RunStatus
+from agenthive.core.history.retention import Retention, by_class, due, older_than, span
+from agenthive.core.history.run_index import Roll
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Record, RunRow
+from agenthive.core.model.states import CLOSED, RunStatus
 from agenthive.core.values import SECOND
 from agenthive.errors import StoreCorrupt
 

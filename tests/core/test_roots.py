@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import roots
-from agenthive.core.expressions import ROOTS
-from agenthive.core.flow_spec import EachSpec, RepeatSpec, WaitSpec
-from agenthive.core.spec import TaskSpec
+from agenthive.core.expressions import names
+from agenthive.core.expressions.template import ROOTS
+from agenthive.core.model.control_flow import EachSpec, RepeatSpec, WaitSpec
+from agenthive.core.model.workflow import TaskSpec
 
 PLAIN = TaskSpec(name="t")
 WAITS = TaskSpec(name="t", wait_for=WaitSpec(signal="go"))
@@ -24,20 +24,20 @@ ALL = TaskSpec(
 @pytest.mark.parametrize(
     ("part", "task", "more"),
     [
-        (roots.condition, ALL, set()),
-        (roots.undo, ALL, set()),
-        (roots.items, PLAIN, set()),
-        (roots.items, ALL, {"signal"}),
-        (roots.approval, PLAIN, set()),
-        (roots.approval, EACH, {"item", "index"}),
-        (roots.approval, ALL, {"signal", "item", "index", "round", "previous"}),
-        (roots.parameters, PLAIN, set()),
-        (roots.parameters, WAITS, {"signal"}),
-        (roots.parameters, EACH, {"item", "index"}),
-        (roots.parameters, ROUNDS, {"round", "previous"}),
-        (roots.parameters, ALL, {"signal", "item", "index", "round", "previous"}),
-        (roots.round_end, ROUNDS, {"round", "previous", "result"}),
-        (roots.round_end, ALL, {"signal", "item", "index", "round", "previous", "result"}),
+        (names.condition, ALL, set()),
+        (names.undo, ALL, set()),
+        (names.items, PLAIN, set()),
+        (names.items, ALL, {"signal"}),
+        (names.approval, PLAIN, set()),
+        (names.approval, EACH, {"item", "index"}),
+        (names.approval, ALL, {"signal", "item", "index", "round", "previous"}),
+        (names.parameters, PLAIN, set()),
+        (names.parameters, WAITS, {"signal"}),
+        (names.parameters, EACH, {"item", "index"}),
+        (names.parameters, ROUNDS, {"round", "previous"}),
+        (names.parameters, ALL, {"signal", "item", "index", "round", "previous"}),
+        (names.round_end, ROUNDS, {"round", "previous", "result"}),
+        (names.round_end, ALL, {"signal", "item", "index", "round", "previous", "result"}),
     ],
 )
 def test_a_part_may_use_what_is_there_when_it_is_evaluated(part, task, more):
@@ -45,8 +45,8 @@ def test_a_part_may_use_what_is_there_when_it_is_evaluated(part, task, more):
 
 
 def test_a_label_is_made_of_the_item_alone():
-    assert roots.label(EACH) == {"item", "index"}
+    assert names.label(EACH) == {"item", "index"}
 
 
 def test_outputs_read_what_any_task_may():
-    assert roots.outputs() == ROOTS
+    assert names.outputs() == ROOTS

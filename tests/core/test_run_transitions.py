@@ -6,13 +6,13 @@ from typing import get_args
 
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core import transitions as tables
-from agenthive.core.graph import Graph
-from agenthive.core.machine import STILL, step
-from agenthive.core.run_state import RunState
-from agenthive.core.spec import FailureStrategy
-from agenthive.core.states import CLOSED, RunStatus, TaskState
+from agenthive.core.graph.graph import Graph
+from agenthive.core.journal import run_events as ev
+from agenthive.core.machine import transitions as tables
+from agenthive.core.machine.machine import STILL, step
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model.states import CLOSED, RunStatus, TaskState
+from agenthive.core.model.workflow import FailureStrategy
 from agenthive.core.values import SECOND
 from agenthive.errors import InvalidTransition
 from tests.core.rig import FAULT, Machine, flow, task

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from agenthive.core import commands as cmd
-from agenthive.core import events as ev
-from agenthive.core.spec import Effect, FailureStrategy
-from agenthive.core.states import RunStatus
+from agenthive.core.journal import run_events as ev
+from agenthive.core.machine import commands as cmd
+from agenthive.core.model.states import RunStatus
+from agenthive.core.model.workflow import Effect, FailureStrategy
 from tests.core.rig import FAULT, NO_RETRY, Machine, flow, task, undo
 
 STOP, CONTINUE, PARTIAL = FailureStrategy.STOP, FailureStrategy.CONTINUE, FailureStrategy.PARTIAL

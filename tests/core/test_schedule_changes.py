@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import actions as act
-from agenthive.core import events as ev
+from agenthive.core.engine import actions as act
+from agenthive.core.engine.schedules import MOST_SCHEDULES
+from agenthive.core.journal import run_events as ev
 from agenthive.core.policies.schedule import (
     Rule,
 )
-from agenthive.core.schedules import MOST_SCHEDULES
 from agenthive.errors import Conflict, NotFound
 from agenthive.infra.calendar import Calendar
 from tests.core.test_schedules import BEGIN, MINUTE, ONE_TASK, Timetable, finish

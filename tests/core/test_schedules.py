@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from agenthive.core import actions as act
-from agenthive.core import definition
-from agenthive.core import events as ev
-from agenthive.core.driver import Driver
-from agenthive.core.graph import Graph
+from agenthive.core.engine import actions as act
+from agenthive.core.engine.driver import Driver
+from agenthive.core.engine.schedules import MOST_CAUGHT_UP, MOST_COUNTED, Schedules
+from agenthive.core.graph.graph import Graph
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model import definition
+from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.policies.schedule import (
     CatchUp,
     Overlap,
@@ -22,8 +24,6 @@ from agenthive.core.policies.schedule import (
     next_interval,
     utc,
 )
-from agenthive.core.schedules import MOST_CAUGHT_UP, MOST_COUNTED, Schedules
-from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND
 from agenthive.errors import DefinitionError
 from agenthive.infra.calendar import Calendar

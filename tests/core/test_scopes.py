@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core.scopes import run_of, shared, written
-from agenthive.core.spec import BudgetSpec
+from agenthive.core.budget.scopes import run_of, shared, written
+from agenthive.core.model.workflow import BudgetSpec
 from agenthive.core.values import dollars, nano
 from tests.core.rig import agent, flow, task
 

@@ -10,11 +10,27 @@ import msgspec
 import pytest
 
 import agenthive.core
-from agenthive.core import commands as cmd
-from agenthive.core import dispatch, driver, estimates, expression_functions, expressions, replies
-from agenthive.core import events as ev
-from agenthive.core.flow import Approval, Each, Had, Rounds, Turns
-from agenthive.core.flow_spec import (
+from agenthive.core.engine import driver, ready_queue, reply_validation
+from agenthive.core.expressions import functions, template
+from agenthive.core.graph import estimates
+from agenthive.core.history.report import RunReport, TaskReport
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Batch, Entry, Record, RunRow, Standing
+from agenthive.core.machine import commands as cmd
+from agenthive.core.machine.flow_state import Approval, Each, Had, Rounds, Turns
+from agenthive.core.machine.guards import outcome
+from agenthive.core.model.calls import (
+    Asked,
+    Call,
+    Fault,
+    Headroom,
+    Outcome,
+    Reply,
+    Tool,
+    Turn,
+    Usage,
+)
+from agenthive.core.model.control_flow import (
     ApprovalSpec,
     CacheSpec,
     EachSpec,
@@ -22,28 +38,8 @@ from agenthive.core.flow_spec import (
     RepeatSpec,
     WaitSpec,
 )
-from agenthive.core.policies.breaker import Breaker, BreakerPolicy
-from agenthive.core.policies.rate_limit import RateLimit
-from agenthive.core.policies.trajectory import Trajectory
-from agenthive.core.ports import (
-    Asked,
-    Batch,
-    Call,
-    Entry,
-    Fault,
-    Headroom,
-    Outcome,
-    Record,
-    Reply,
-    RunRow,
-    Standing,
-    Tool,
-    Turn,
-    Usage,
-)
-from agenthive.core.report import RunReport, TaskReport
-from agenthive.core.rules import outcome
-from agenthive.core.spec import (
+from agenthive.core.model.states import Reason
+from agenthive.core.model.workflow import (
     AgentSpec,
     BudgetSpec,
     CompensationSpec,
@@ -53,7 +49,9 @@ from agenthive.core.spec import (
     ToolSpec,
     WorkflowSpec,
 )
-from agenthive.core.states import Reason
+from agenthive.core.policies.circuit_breaker import Breaker, BreakerPolicy
+from agenthive.core.policies.loop_detection import Trajectory
+from agenthive.core.policies.rate_limit import RateLimit
 
 BASES = (ev.Event, ev.TaskEvent, ev.ScheduleEvent, ev.ScheduleChanged)
 CHANGE = {
@@ -116,13 +114,13 @@ def test_facts_carry_their_type() -> None:
 def test_bounds() -> None:
     assert driver.STARTS_PER_TURN == 1000
     assert outcome.MAX_LOSSES == 100
-    assert dispatch.UNLIMITED == 1 << 62
+    assert ready_queue.UNLIMITED == 1 << 62
     assert estimates.MOST_KINDS == 64
-    assert (replies.DEEPEST, replies.LONGEST_MESSAGE) == (100, 10_000)
-    assert expression_functions.MAX_STEPS == 250_000
-    assert expression_functions.MAX_OUTPUT == 4 * 2**20
-    assert expression_functions.MAX_INT == 2**63 - 1
-    assert expressions.MAX_LENGTH == 4096
+    assert (reply_validation.DEEPEST, reply_validation.LONGEST_MESSAGE) == (100, 10_000)
+    assert functions.MAX_STEPS == 250_000
+    assert functions.MAX_OUTPUT == 4 * 2**20
+    assert functions.MAX_INT == 2**63 - 1
+    assert template.MAX_LENGTH == 4096
 
 
 def test_defaults() -> None:

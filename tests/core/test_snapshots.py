@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.core import blobs, snapshots
-from agenthive.core.flow import Flow
-from agenthive.core.flow_spec import ApprovalSpec, EachSpec, WaitSpec
-from agenthive.core.graph import Graph
-from agenthive.core.ports import Batch, Blob, Record
-from agenthive.core.replay import replay
-from agenthive.core.run_state import RunState
-from agenthive.core.snapshots import due, freeze, latest, named, opened, restored
-from agenthive.runtimes import simulated
-from agenthive.testing.simulation import simulate_seed
+from agenthive.core.graph.graph import Graph
+from agenthive.core.history import blobs, snapshots
+from agenthive.core.history.replay import replay
+from agenthive.core.history.snapshots import due, freeze, latest, named, opened, restored
+from agenthive.core.journal.records import Batch, Blob, Record
+from agenthive.core.machine.flow_state import Flow
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model.control_flow import ApprovalSpec, EachSpec, WaitSpec
+from agenthive.simulation import runtime
 from tests.core.rig import Bench, flow, task
+from tests.fuzz.campaign import simulate_seed
 
 DERIVED = {"graph", "blobs", "keep", "counts"}
 
@@ -59,7 +59,7 @@ def test_in_random_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
         assert fields(state) == fields(replay(graph, records, contents))
         return state
 
-    monkeypatch.setattr(simulated, "restored", compare)
+    monkeypatch.setattr(runtime, "restored", compare)
     for seed in range(150):
         assert simulate_seed(seed).violations == []
     assert compared > 200

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.story import Line, describe, story, tag
+from agenthive.core.history.story import Line, describe, story, tag
+from agenthive.core.journal import run_events as ev
 from tests.core.rig import AT_ONCE, FAULT, START, Bench, flow, task
 
 TEXTS: list[tuple[ev.Event, str, str]] = [

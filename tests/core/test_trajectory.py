@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenthive.core.policies.trajectory import Trajectory, Verdict
+from agenthive.core.policies.loop_detection import Trajectory, Verdict
 from agenthive.core.values import JSONObject
 
 

@@ -8,22 +8,22 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core import transitions as tables
-from agenthive.core.flow_spec import (
+from agenthive.core.journal import run_events as ev
+from agenthive.core.machine import transitions as tables
+from agenthive.core.machine.guards import flow as flow_rules
+from agenthive.core.machine.guards import outcome
+from agenthive.core.machine.machine import step
+from agenthive.core.model.calls import Fault
+from agenthive.core.model.control_flow import (
     ApprovalSpec,
     EachSpec,
     OnDeadline,
     OnReject,
     RepeatSpec,
 )
-from agenthive.core.machine import step
+from agenthive.core.model.states import RunStatus, TaskState
+from agenthive.core.model.workflow import Effect, FailureStrategy, TaskSpec
 from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.ports import Fault
-from agenthive.core.rules import flow as flow_rules
-from agenthive.core.rules import outcome
-from agenthive.core.spec import Effect, FailureStrategy, TaskSpec
-from agenthive.core.states import RunStatus, TaskState
 from agenthive.errors import InvalidTransition
 from tests.core.rig import FAULT, FINAL, NO_RETRY, Machine, flow, task, undo
 

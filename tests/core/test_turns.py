@@ -7,18 +7,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.flow_spec import ApprovalSpec, EachSpec, ReconcileSpec
-from agenthive.core.machine import step
-from agenthive.core.ports import Asked, Fault
-from agenthive.core.spec import (
+from agenthive.core.journal import run_events as ev
+from agenthive.core.machine.machine import step
+from agenthive.core.machine.model_turns import CUT, history
+from agenthive.core.model.calls import Asked, Fault
+from agenthive.core.model.control_flow import ApprovalSpec, EachSpec, ReconcileSpec
+from agenthive.core.model.states import RunStatus
+from agenthive.core.model.workflow import (
     Effect,
     FailureStrategy,
     ToolSpec,
     WorkflowSpec,
 )
-from agenthive.core.states import RunStatus
-from agenthive.core.turns import CUT, history
 from tests.core.rig import FAULT, FINAL, NO_RETRY, Bench, flow, task, undo
 
 
@@ -367,8 +367,8 @@ def test_what_is_new_is_progress() -> None:
 
 
 def test_why_and_story() -> None:
-    from agenthive.core.story import describe
-    from agenthive.core.why import why
+    from agenthive.core.history.story import describe
+    from agenthive.core.history.waiting_reasons import why
 
     bench = begun()
     bench.answer("q~1", asks=(ask(), ask(id="2", at=1)))

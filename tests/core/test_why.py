@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.ports import Fault
-from agenthive.core.spec import Effect
-from agenthive.core.states import OPEN, Reason, ReasonKind
+from agenthive.core.history.waiting_reasons import why
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.calls import Fault
+from agenthive.core.model.states import OPEN, Reason, ReasonKind
+from agenthive.core.model.workflow import Effect
 from agenthive.core.values import SECOND
-from agenthive.core.why import why
 from tests.core.rig import FAULT, START, Machine, flow, task
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from agenthive.core.ports import Call
+from agenthive.core.model.calls import Call
 
 
 async def write(call: Call) -> str:

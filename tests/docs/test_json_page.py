@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from agenthive import Directory, Hive, load
-from agenthive.core import live
-from agenthive.stores.transfer import SCHEMA
+from agenthive.core.engine import active_run
+from agenthive.queries.export_import import SCHEMA
 from tests.cli.conftest import Cli, cli, here, workflow
 
 __all__ = ["cli", "here"]
@@ -241,7 +241,7 @@ def simulated(cli: Cli) -> list[dict[str, Any]]:
     words = ("simulate", "flow.json", "--seeds", "9", "--faults", "fail=0.5,crash=0.1", "--json")
     found = [cli(*words, home=None).json]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(live, "Keys", lambda run: lambda task: f"key {next(keys)}")
+        patch.setattr(active_run, "Keys", lambda run: lambda task: f"key {next(keys)}")
         broken = cli(*words, home=None).json
         seed = str(broken["broken_seeds"][0])
         return [*found, broken, cli(*words, "--seed", seed, "--trace", home=None).json]

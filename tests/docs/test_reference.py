@@ -50,7 +50,7 @@ def test_every_error_is_on_its_page(generate: ModuleType) -> None:
 
 
 def test_every_state_is_drawn(generate: ModuleType) -> None:
-    from agenthive.core.states import RunStatus, TaskState
+    from agenthive.core.model.states import RunStatus, TaskState
 
     tasks, runs = generate.states_page().split("## Runs")
     assert [state for state in TaskState if f" {state}" not in tasks] == []

@@ -73,7 +73,7 @@ async def test_b9_a_client_that_holds_nothing_is_noticed(monkeypatch: pytest.Mon
 
 
 async def test_b9_an_unpriced_kind_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agenthive.agents.directory import Directory
+    from agenthive.agents.registry import Directory
 
     monkeypatch.setattr(Directory, "priced", lambda self, spec: False)
     over, _, _ = await overspent(2.0)

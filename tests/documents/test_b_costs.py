@@ -204,7 +204,7 @@ async def test_b47_metrics_can_be_switched_off() -> None:
 def test_b47_logging_and_its_interval(
     on: bool, lines: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from agenthive.infra import logs
+    from agenthive.infra import logging as logs
 
     logs.configure("info", "json")
     try:

@@ -39,8 +39,8 @@ from src.orchestrator.engine import EngineConfig, OrchestrationEngine
 from src.rate_limiting.limiter import RateLimitConfig, RateLimiter
 """
 REACHES = """
-import agenthive.agents.models
-agenthive.agents.models.HOMES["openai"] = {url!r}  # where OpenAI is for this test
+import agenthive.agents.llm.router
+agenthive.agents.llm.router.HOMES["openai"] = {url!r}  # where OpenAI is for this test
 """
 STAGE = """
 def made(name, **more):

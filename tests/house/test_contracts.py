@@ -20,6 +20,23 @@ BREAKS = [
     ("Arrows point down", "runtimes/planted.py", "from agenthive import cli"),
     ("Arrows point down", "errors.py", "import agenthive.core.values"),
     ("Arrows point down", "attic/__init__.py", "import agenthive.core.values"),
+    (
+        "The core is built in strict layers",
+        "core/model/planted.py",
+        "import agenthive.core.journal.records",
+    ),
+    (
+        "The core is built in strict layers",
+        "core/machine/planted.py",
+        "def f():\n    import agenthive.core.engine.driver",
+    ),
+    ("The core is built in strict layers", "core/attic/__init__.py", ""),
+    ("Authoring", "authoring/readers/planted.py", "import agenthive.authoring.checks.tasks"),
+    ("Authoring", "authoring/checks/planted.py", "import agenthive.authoring.assembler"),
+    ("The CLI", "cli/support/planted.py", "import agenthive.cli.root"),
+    ("Stores never look", "stores/planted.py", "import agenthive.core.journal.run_events"),
+    ("Vendors of models", "agents/llm/planted.py", "from agenthive.agents.llm import other"),
+    ("Oracles", "simulation/oracles/planted.py", "from agenthive.simulation.oracles import other"),
     ("core and selection", "core/policies/retry.py", "import random"),
     ("core and selection", "selection/planted.py", "def f():\n    import time"),
     ("core and selection", "errors.py", "import asyncio"),
@@ -34,7 +51,11 @@ BREAKS = [
     ("Agent kinds", "agents/planted.py", "from agenthive.agents import other"),
     ("Selection strategies", "selection/strategies/planted.py", "from . import other"),
     ("Commands of the CLI", "cli/commands/planted.py", "from agenthive.cli.commands import other"),
-    ("No cycles", "core/values.py", "def f():\n    from agenthive.core import spec"),
+    (
+        "No cycles",
+        "core/values.py",
+        "def f():\n    from agenthive.core.model import workflow as spec",
+    ),
 ]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agenthive.infra import durable
+from agenthive.infra import fsync as durable
 
 
 @pytest.fixture

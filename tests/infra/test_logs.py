@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agenthive.infra import logs
+from agenthive.infra import logging as logs
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +78,7 @@ def test_unknown_level() -> None:
 
 def test_costs_nothing_until_something_is_logged() -> None:
     script = (
-        "import sys; from agenthive.infra.logs import log; log('debug', 'x');"
+        "import sys; from agenthive.infra.logging import log; log('debug', 'x');"
         "assert 'structlog' not in sys.modules; log('error', 'y');"
         "assert 'structlog' in sys.modules"
     )

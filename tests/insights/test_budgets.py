@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agenthive.core.spec import BudgetSpec, FailureStrategy
+from agenthive.core.model.workflow import BudgetSpec, FailureStrategy
 from agenthive.insights.budgets import doubts
 from tests.core.rig import FAULT, NO_RETRY, Bench, agent, flow, task
 

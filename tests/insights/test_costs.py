@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.ports import Fault, Usage
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.calls import Fault, Usage
 from agenthive.insights.costs import BY, Costs, Spent, total
 from tests.insights.test_metrics import record
 

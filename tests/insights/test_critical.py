@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agenthive.insights.critical import critical_path
+from agenthive.insights.critical_path import critical_path
 
 DEPS = [(), (), (0, 1), (0,), (2, 3)]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core import events as ev
-from agenthive.core.flow_spec import EachSpec, ReconcileSpec, RepeatSpec
-from agenthive.core.graph import Graph
-from agenthive.core.ports import Fault, Record, Usage
-from agenthive.core.spec import AgentSpec, CompensationSpec, TaskSpec, WorkflowSpec
-from agenthive.insights import fit
-from agenthive.insights.fit import Fit
+from agenthive.core.graph.graph import Graph
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Record
+from agenthive.core.model.calls import Fault, Usage
+from agenthive.core.model.control_flow import EachSpec, ReconcileSpec, RepeatSpec
+from agenthive.core.model.workflow import AgentSpec, CompensationSpec, TaskSpec, WorkflowSpec
+from agenthive.insights import agent_statistics
+from agenthive.insights.agent_statistics import Fit
 
 S = 1_000_000
 HERE = AgentSpec(name="here", type="http_api", endpoint="http://h")
@@ -163,8 +164,8 @@ def test_items_rounds_and_what_is_done_about_them_count_for_their_task() -> None
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "MOST_KINDS", 3)
-    monkeypatch.setattr(fit, "KEPT", 1)
+    monkeypatch.setattr(agent_statistics, "MOST_KINDS", 3)
+    monkeypatch.setattr(agent_statistics, "KEPT", 1)
     found = folded(started(0, "a"), done(1, "a"), started(1, "b"), done(2, "b"))
     read = found.known(HERE, "read")
     assert read is not None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agenthive.core import events as ev
-from agenthive.core.ports import Fault, Record, Usage
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Record
+from agenthive.core.model.calls import Fault, Usage
 from agenthive.insights.metrics import Fold
 
 S = 1_000_000

@@ -8,12 +8,10 @@ from typing import Any
 import pytest
 
 from agenthive import authoring
-from agenthive.agents.directory import Directory
-from agenthive.agents.prices import Prices
-from agenthive.core.flow_spec import ApprovalSpec, EachSpec, ReconcileSpec, RepeatSpec
-from agenthive.core.policies.rate_limit import RateLimit
-from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.spec import (
+from agenthive.agents.llm.prices import Prices
+from agenthive.agents.registry import Directory
+from agenthive.core.model.control_flow import ApprovalSpec, EachSpec, ReconcileSpec, RepeatSpec
+from agenthive.core.model.workflow import (
     AgentSpec,
     BudgetSpec,
     Effect,
@@ -22,11 +20,13 @@ from agenthive.core.spec import (
     ToolSpec,
     WorkflowSpec,
 )
+from agenthive.core.policies.rate_limit import RateLimit
+from agenthive.core.policies.retry import RetryPolicy
 from agenthive.infra.price_list import parse
-from agenthive.insights import worst_case as bounds
-from agenthive.insights.planning import Plan, plan
-from agenthive.testing.planned import compare
+from agenthive.insights import cost_bounds as bounds
+from agenthive.insights.plan import Plan, plan
 from tests.core.rig import agent, flow, task, undo
+from tests.fuzz.plan_vs_actual import compare
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TRY = RetryPolicy(max_attempts=2)

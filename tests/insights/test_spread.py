@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from agenthive.insights.spread import (
+from agenthive.insights.distributions import (
     ENOUGH,
     POINTS,
     Spread,

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agenthive.errors import AgentHiveError
-from agenthive.stores.archive import Archive
+from agenthive.queries.journal_reader import Archive
 from agenthive.stores.sqlite import SqliteStore
 from tests.lab import ranges
 from tests.lab.spread import place

@@ -30,7 +30,7 @@ def homes() -> list[tuple[str, Path]]:
 
 
 def main() -> int:
-    from agenthive.core.journal import RULES
+    from agenthive.core.journal.hash_chain import RULES
 
     with subject() as one:
         for name, (scenario, point) in DEATHS.items():

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from agenthive import AgentHiveError, Directory, Hive
-from agenthive.core.ports import Call
+from agenthive.core.model.calls import Call
 from agenthive.errors import RunNotFound
-from agenthive.stores.archive import Archive
+from agenthive.queries.journal_reader import Archive
 from agenthive.stores.sqlite import SqliteStore
 
 Said = dict[str, Any]

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from agenthive import AgentHiveError, Directory, Hive, Workflow, WorkflowSpec
-from agenthive.core.ports import Call
+from agenthive.core.model.calls import Call
 from agenthive.errors import StoreUnavailable
 from agenthive.hive import reading
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 from agenthive import AgentHiveError, Directory, Hive, Workflow, WorkflowSpec
-from agenthive.core.ports import Call
+from agenthive.core.model.calls import Call
 from agenthive.errors import StoreUnavailable
 from tests.stores.broken_disk import fill
 

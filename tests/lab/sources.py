@@ -12,8 +12,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("core", "stores", "runtimes")
-HARNESS = ("src/agenthive/testing", "tests/lab", "tests/planted")
+ROOMS = ("core", "stores", "queries", "runtimes")
+HARNESS = (
+    "src/agenthive/simulation",
+    "src/agenthive/testing",
+    "tests/fuzz",
+    "tests/lab",
+    "tests/planted",
+)
 """What looks for planted bugs: when it changes, they must be caught again."""
 
 
@@ -30,7 +36,7 @@ def digest_of(folders: Iterable[Path], root: Path) -> str:
 
 
 def digest(root: Path = ROOT) -> str:
-    """Of core, stores and runtimes."""
+    """Of core, stores, queries and runtimes."""
     return digest_of([root / "src" / "agenthive" / room for room in ROOMS], root)
 
 

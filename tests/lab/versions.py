@@ -19,10 +19,10 @@ from random import Random
 
 import msgspec
 
-from agenthive.core.journal import GENESIS, VERSION, check, seal
-from agenthive.core.ports import Record
+from agenthive.core.journal.hash_chain import GENESIS, VERSION, check, seal
+from agenthive.core.journal.records import Record
 from agenthive.errors import AgentHiveError, JournalTooNew
-from agenthive.stores.archive import Archive
+from agenthive.queries.journal_reader import Archive
 from agenthive.stores.sqlite import SCHEMA_VERSION, SqliteStore
 from tests.core.golden import FOLDER, loaded, standings
 from tests.lab import ranges

@@ -168,7 +168,7 @@ def inside(todo: list[Mutant], files: dict[str, Path], tests: list[str]) -> list
 
 def simulated(todo: list[Mutant], files: dict[str, Path]) -> list[Mutant]:
     """Mutants that the simulator does not notice either."""
-    from agenthive.testing.simulation import simulate
+    from tests.fuzz.campaign import simulate
 
     def notices() -> bool:
         return any(outcome.violations for outcome in simulate(range(SEEDS), stop_after=1))

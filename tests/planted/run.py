@@ -31,7 +31,7 @@ class Verdict(NamedTuple):
 
 def hunt(patch: Path | None, seeds: int) -> Verdict:
     """Look for the bug in seeds 0, 1, 2, ...; stop at the first that fails."""
-    command = ["-m", "agenthive.testing.simulation", "--seeds", f"0:{seeds}", "--stop-after", "1"]
+    command = ["-m", "tests.fuzz.campaign", "--seeds", f"0:{seeds}", "--stop-after", "1"]
     with tempfile.TemporaryDirectory() as folder:
         source = copy_with(patch, Path(folder))
         env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")

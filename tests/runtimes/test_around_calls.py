@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from agenthive.agents.directory import Directory
-from agenthive.core import events as ev
-from agenthive.core.flow_spec import CacheSpec, EachSpec
+from agenthive.agents.registry import Directory
+from agenthive.core.history.report import RunReport
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model.calls import Call
+from agenthive.core.model.control_flow import CacheSpec, EachSpec
+from agenthive.core.model.workflow import AgentSpec, Effect, TaskSpec, WorkflowSpec
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
-from agenthive.core.ports import Call
-from agenthive.core.report import RunReport
-from agenthive.core.spec import AgentSpec, Effect, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
-from agenthive.infra.beats import heartbeat
+from agenthive.infra.heartbeat import heartbeat
 
 NAMED = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
 AT_ONCE = RetryPolicy(max_attempts=2, strategy=RetryStrategy.IMMEDIATE)

@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from agenthive.core.actions import Perform
-from agenthive.core.ports import Agent, Call, Fault, Reply
-from agenthive.core.spec import AgentSpec
+from agenthive.core.engine.actions import Perform
+from agenthive.core.model.calls import Call, Fault, Reply
+from agenthive.core.model.workflow import AgentSpec
+from agenthive.core.ports import Agent
 from agenthive.core.values import JSONValue
 from agenthive.errors import AgentUnavailable
-from agenthive.runtimes.calls import MOST_FOUND, TIMEOUT, CallId, Calls
+from agenthive.runtimes.call_tasks import MOST_FOUND, TIMEOUT, CallId, Calls
 
 Act = Callable[[Call], Awaitable[Reply]]
 SPEC = AgentSpec(name="a", type="custom", endpoint="custom://a")

@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from agenthive.core import definition
-from agenthive.core import events as ev
-from agenthive.core.driver import Driver
-from agenthive.core.graph import Graph
-from agenthive.core.ports import Agent, Batch, Call, Reply
-from agenthive.core.spec import AgentSpec, TaskSpec, WorkflowSpec
-from agenthive.core.states import RunStatus
+from agenthive.core.engine.driver import Driver
+from agenthive.core.graph.graph import Graph
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Batch
+from agenthive.core.model import definition
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.states import RunStatus
+from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
+from agenthive.core.ports import Agent
 from agenthive.core.values import JSONValue
 from agenthive.errors import (
     AgentUnavailable,

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from agenthive.runtimes import loop
+from agenthive.runtimes import event_loop
 
 
 async def kind() -> str:
@@ -17,12 +17,12 @@ async def kind() -> str:
 
 def test_uvloop_where_it_is_installed() -> None:
     pytest.importorskip("uvloop")
-    assert loop.run(kind()).startswith("uvloop")
+    assert event_loop.run(kind()).startswith("uvloop")
 
 
 def test_asyncio_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    assert loop.run(kind()).startswith("asyncio")
+    assert event_loop.run(kind()).startswith("asyncio")
 
 
 def test_what_it_raises_comes_through() -> None:
@@ -30,4 +30,4 @@ def test_what_it_raises_comes_through() -> None:
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        loop.run(fails())
+        event_loop.run(fails())

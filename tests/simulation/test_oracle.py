@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from agenthive.testing.case import Case
-from agenthive.testing.oracle import CHECKS, judge
-from agenthive.testing.oracle_flow import FLOW_CHECKS
-from agenthive.testing.oracle_limits import LIMIT_CHECKS
-from agenthive.testing.oracle_money import MONEY_CHECKS
-from agenthive.testing.oracle_people import PEOPLE_CHECKS
-from agenthive.testing.oracle_turns import TURN_CHECKS
+from agenthive.simulation.case import Case
+from agenthive.simulation.oracles.budget import MONEY_CHECKS
+from agenthive.simulation.oracles.flow import FLOW_CHECKS
+from agenthive.simulation.oracles.human_input import PEOPLE_CHECKS
+from agenthive.simulation.oracles.judge import CHECKS, judge
+from agenthive.simulation.oracles.model_turns import TURN_CHECKS
+from agenthive.simulation.oracles.rate_limits import LIMIT_CHECKS
 
 SECOND = 1_000_000
 
@@ -328,18 +328,12 @@ def test_the_judge_knows_nothing_of_what_it_judges() -> None:
     import ast
     from pathlib import Path
 
-    from agenthive.testing import (
-        case,
-        oracle,
-        oracle_flow,
-        oracle_limits,
-        oracle_money,
-        oracle_people,
-        oracle_turns,
-    )
+    from agenthive.simulation import case
+    from agenthive.simulation.oracles import budget, flow, human_input, model_turns, rate_limits
+    from agenthive.simulation.oracles import judge as oracle
 
     judges = (
-        case, oracle, oracle_flow, oracle_limits, oracle_money, oracle_people, oracle_turns,
+        case, oracle, flow, rate_limits, budget, human_input, model_turns,
     )  # fmt: skip
     own = {module.__name__ for module in judges}
     for module in judges:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from agenthive.testing.case import Case
-from agenthive.testing.oracle_flow import FLOW_CHECKS
-from agenthive.testing.oracle_people import PEOPLE_CHECKS
+from agenthive.simulation.case import Case
+from agenthive.simulation.oracles.flow import FLOW_CHECKS
+from agenthive.simulation.oracles.human_input import PEOPLE_CHECKS
 
 SECOND = 1_000_000
 CHECKS = (*FLOW_CHECKS, *PEOPLE_CHECKS)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agenthive.testing.case import Case
-from agenthive.testing.oracle_limits import HOUR, LIMIT_CHECKS, MINUTE
+from agenthive.simulation.case import Case
+from agenthive.simulation.oracles.rate_limits import HOUR, LIMIT_CHECKS, MINUTE
 
 WHERE = "custom custom://x"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agenthive.testing.case import Case
-from agenthive.testing.oracle_money import MONEY_CHECKS
+from agenthive.simulation.case import Case
+from agenthive.simulation.oracles.budget import MONEY_CHECKS
 
 SCOPES = ("agent default/x", "run r", "tenant default", "day default/0")
 Batch = list[tuple[str, dict[str, Any]]]

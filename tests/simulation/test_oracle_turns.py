@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.testing.case import Case
-from agenthive.testing.oracle_turns import TURN_CHECKS
+from agenthive.simulation.case import Case
+from agenthive.simulation.oracles.model_turns import TURN_CHECKS
 
 TOOL = {"name": "look", "agent": "eyes", "action": "act look"}
 SPEC = {

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agenthive.core.ports import Batch, Record
+from agenthive.core.journal.records import Batch, Record
 from agenthive.hive import Hive, reading
-from agenthive.stores.archive import Archive
+from agenthive.queries.journal_reader import Archive
 from agenthive.stores.sqlite import SqliteStore, _connect
 from tests.stores.broken_disk import small_disk
 

@@ -12,7 +12,7 @@ import apsw
 import pytest
 
 from agenthive import Directory, Hive, Workflow
-from agenthive.core.ports import Batch, Record, RunRow
+from agenthive.core.journal.records import Batch, Record, RunRow
 from agenthive.errors import (
     AgentHiveError,
     JournalTooNew,
@@ -20,7 +20,7 @@ from agenthive.errors import (
     StoreFailed,
     StoreUnavailable,
 )
-from agenthive.stores.archive import Archive
+from agenthive.queries.journal_reader import Archive
 from agenthive.stores.sqlite import SqliteStore, engine_version
 
 FLIPS = 300

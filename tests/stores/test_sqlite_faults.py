@@ -20,8 +20,8 @@ import apsw
 import pytest
 
 from agenthive import Directory, Hive, Workflow, WorkflowSpec
-from agenthive.core.journal import check
-from agenthive.core.ports import Batch, Record, RunRow
+from agenthive.core.journal.hash_chain import check
+from agenthive.core.journal.records import Batch, Record, RunRow
 from agenthive.errors import StoreFailed, StoreUnavailable
 from agenthive.stores.sqlite import SqliteStore
 from tests.stores.broken_disk import FAIL_FSYNC, fill, read_only, small_disk, writes_fail
@@ -133,7 +133,7 @@ def test_fsync_error_poisons(tmp_path: Path) -> None:
     script = FAIL_FSYNC + textwrap.dedent("""
         import asyncio, json, sys
         from pathlib import Path
-        from agenthive.core.ports import Batch, Record
+        from agenthive.core.journal.records import Batch, Record
         from agenthive.stores.sqlite import SqliteStore
 
         def batch(seq):

@@ -13,18 +13,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.core import actions as act
-from agenthive.core.driver import Driver
-from agenthive.core.ports import Agent, Agents, Batch, Call, Reply, Store
-from agenthive.core.run_state import RunState
-from agenthive.core.spec import AgentSpec
+from agenthive.core.engine import actions as act
+from agenthive.core.engine.driver import Driver
+from agenthive.core.journal.records import Batch
+from agenthive.core.journal.store import Store
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.workflow import AgentSpec
+from agenthive.core.ports import Agent, Agents
 from agenthive.core.values import SECOND, Micros
 from agenthive.runtimes.embedded import EmbeddedRuntime
 from agenthive.stores.memory import MemoryStore
 from agenthive.stores.sqlite import SqliteStore
 from agenthive.testing import NotConforming, check_runtime, live, simulated
-from agenthive.testing.scenarios import SCENARIOS, Scenario
-from agenthive.testing.stages import MakeRuntime, Played
+from agenthive.testing.runtime_scenarios import SCENARIOS, Scenario
+from agenthive.testing.runtime_stages import MakeRuntime, Played
 
 
 def in_memory() -> Callable[[str], Store]:

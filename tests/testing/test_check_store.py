@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agenthive.core.journal import seal
-from agenthive.core.ports import Batch, Record, RunRow, Sizes, Store, StreamSize
+from agenthive.core.journal.hash_chain import seal
+from agenthive.core.journal.records import Batch, Record, RunRow, Sizes, StreamSize
+from agenthive.core.journal.store import Store
 from agenthive.errors import StoreFailed
 from agenthive.stores.memory import MemoryStore
 from agenthive.stores.sqlite import SqliteStore

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import httpx2
 import msgspec
 
-from agenthive.core.ports import Call, Fault, Reply
-from agenthive.core.spec import AgentSpec, Effect
+from agenthive.core.model.calls import Call, Fault, Reply
+from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.core.values import NanoUSD
 from agenthive.errors import AgentError, APIError, ConfigurationError, EgressRefused
 from agenthive.infra.retry_after import retry_after
@@ -117,7 +117,7 @@ def failed(
     retry_after: float | None = None,
     counts: bool = True,
 ) -> Reply:
-    """A reply that is a fault; see `core.ports.Fault` for the words."""
+    """A reply that is a fault; see `core.model.calls.Fault` for the words."""
     fault = Fault(
         kind=kind, message=message, retriable=retriable, retry_after=retry_after, counts=counts
     )

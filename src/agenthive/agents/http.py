@@ -28,8 +28,8 @@ from agenthive.agents.base import (
     status_fault,
     strict_json,
 )
-from agenthive.core.ports import Call, Reply
-from agenthive.core.spec import AgentSpec, Effect
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.errors import ConfigurationError
 from agenthive.infra.egress import MAX_BODY, Answer, Egress
 from agenthive.infra.secrets import Secrets

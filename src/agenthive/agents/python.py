@@ -19,8 +19,8 @@ from typing import Any
 import msgspec
 
 from agenthive.agents.base import AgentResponse, BaseAgent, alone, bounded, failed
-from agenthive.core.ports import Call, Reply
-from agenthive.core.spec import AgentSpec
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import APIError, ConfigurationError
 
 THREADS = 64

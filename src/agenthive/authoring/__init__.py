@@ -12,23 +12,23 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
-from agenthive.authoring.actions import Actions
-from agenthive.authoring.assemble import Options, assemble
-from agenthive.authoring.binding import agents_of, bind_inputs, embedded
+from agenthive.authoring.agent_actions import Actions
+from agenthive.authoring.assembler import Options, assemble
 from agenthive.authoring.builder import Workflow
 from agenthive.authoring.canonical import digest, dump, parse_spec
-from agenthive.authoring.children import Loaded, Origin
-from agenthive.authoring.input_checks import check_inputs, inputs_from_file, inputs_from_texts
-from agenthive.authoring.limits import OPERATOR, SERVER, Limits
-from agenthive.authoring.problems import Problems
-from agenthive.authoring.references import (
+from agenthive.authoring.checks.inputs import check_inputs, inputs_from_file, inputs_from_texts
+from agenthive.authoring.checks.secret_references import (
     KeepSecret,
     Reference,
     check_environment,
     placeholder,
     references_of,
 )
-from agenthive.authoring.sources import FORMATS, from_python, read_file, read_text
+from agenthive.authoring.checks.subworkflows import Loaded, Origin
+from agenthive.authoring.input_binding import agents_of, bind_inputs, embedded
+from agenthive.authoring.readers.problems import Problems
+from agenthive.authoring.readers.size_limits import OPERATOR, SERVER, Limits
+from agenthive.authoring.readers.sources import FORMATS, from_python, read_file, read_text
 from agenthive.errors import ConfigurationError
 
 __all__ = [

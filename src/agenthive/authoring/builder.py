@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from agenthive.authoring.assemble import Options, assemble
-from agenthive.authoring.children import Loaded
-from agenthive.authoring.dialect import NATIVE
-from agenthive.authoring.problems import Problems
-from agenthive.authoring.references import KeepSecret
-from agenthive.authoring.sources import from_python
-from agenthive.core.spec import WorkflowSpec
+from agenthive.authoring.assembler import Options, assemble
+from agenthive.authoring.checks.secret_references import KeepSecret
+from agenthive.authoring.checks.subworkflows import Loaded
+from agenthive.authoring.dialect.dialect import NATIVE
+from agenthive.authoring.readers.problems import Problems
+from agenthive.authoring.readers.sources import from_python
+from agenthive.core.model.workflow import WorkflowSpec
 
 
 class AgentHandle:

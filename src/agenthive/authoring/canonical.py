@@ -1,15 +1,15 @@
 """The canonical bytes of a workflow, and the digest a run is pinned to.
 
-Two files that mean the same have the same digest. The bytes are those of `core.definition`; here
-they get the errors of an author's room.
+Two files that mean the same have the same digest. The bytes are those of
+`core.model.definition`; here they get the errors of an author's room.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from agenthive.core import definition
-from agenthive.core.spec import WorkflowSpec
+from agenthive.core.model import definition
+from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.errors import ConfigurationError
 
 

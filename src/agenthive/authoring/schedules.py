@@ -14,13 +14,13 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from agenthive.authoring.binding import bind_inputs
-from agenthive.authoring.input_checks import check_inputs
-from agenthive.authoring.sections import duration
-from agenthive.core import definition
-from agenthive.core import events as ev
+from agenthive.authoring.checks.inputs import check_inputs
+from agenthive.authoring.checks.sections import duration
+from agenthive.authoring.input_binding import bind_inputs
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model import definition
+from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.policies.schedule import CatchUp, Overlap, Rule, utc
-from agenthive.core.spec import WorkflowSpec
 from agenthive.core.values import SECOND, Micros, micros
 from agenthive.errors import ConfigurationError, DefinitionError
 

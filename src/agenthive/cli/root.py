@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from agenthive.cli.options import JSON
+from agenthive.cli.support.options import JSON
 from agenthive.errors import AgentHiveError
 
 COMMANDS: Final = {
@@ -88,7 +88,7 @@ class Commands(click.Group):
             _silence()
             return 0
         except AgentHiveError as error:
-            from agenthive.cli.output import fail
+            from agenthive.cli.support.output import fail
 
             return fail(error, as_json=context.meta.get(JSON, False))
 

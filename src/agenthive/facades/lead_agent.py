@@ -18,11 +18,11 @@ import msgspec
 
 from agenthive import authoring
 from agenthive.agents.base import AgentResponse, AgentType, BaseAgent
-from agenthive.agents.directory import Directory
-from agenthive.agents.prices import Prices
-from agenthive.core.ports import Call
-from agenthive.core.report import RunReport
-from agenthive.core.spec import AgentSpec, FailureStrategy, TaskSpec, WorkflowSpec
+from agenthive.agents.llm.prices import Prices
+from agenthive.agents.registry import Directory
+from agenthive.core.history.report import RunReport
+from agenthive.core.model.calls import Call
+from agenthive.core.model.workflow import AgentSpec, FailureStrategy, TaskSpec, WorkflowSpec
 from agenthive.errors import ConfigurationError
 from agenthive.facades.patterns import (
     CircuitBreaker,
@@ -36,8 +36,8 @@ from agenthive.facades.patterns import (
 from agenthive.hive import Hive
 from agenthive.infra.ids import uuid7
 from agenthive.infra.secrets import Secrets
+from agenthive.queries.journal_reader import Fact
 from agenthive.settings import Settings
-from agenthive.stores.archive import Fact
 
 __all__ = [
     "AgentConfig", "AgentFactory", "AgentResponse", "AgentType", "BaseAgent", "CircuitBreaker",

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeVar
 
-from agenthive.core.policies.breaker import Breaker, BreakerPolicy, BreakerState
+from agenthive.core.policies.circuit_breaker import Breaker, BreakerPolicy, BreakerState
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.values import SECOND
 from agenthive.errors import AgentUnavailable

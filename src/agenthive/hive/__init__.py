@@ -15,29 +15,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from agenthive.agents.directory import Directory
-from agenthive.core import definition
-from agenthive.core import events as ev
-from agenthive.core.report import RunReport
-from agenthive.core.roll import imported
-from agenthive.core.spec import WorkflowSpec
-from agenthive.core.states import RunStatus
+from agenthive.agents.registry import Directory
+from agenthive.core.history.report import RunReport
+from agenthive.core.history.run_index import imported
+from agenthive.core.journal import run_events as ev
+from agenthive.core.model import definition
+from agenthive.core.model.states import RunStatus
+from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.errors import (
     AgentUnavailable,
     Conflict,
 )
-from agenthive.hive.changing import Changing
-from agenthive.hive.keeping import Keeping
-from agenthive.hive.looking import Looking
-from agenthive.hive.opened import MEMORY, RUN_ID, bound, open_store, reading
-from agenthive.hive.people import People
-from agenthive.hive.spending import Spending
-from agenthive.hive.timetable import Timetable
+from agenthive.hive.budgets import Spending
+from agenthive.hive.human_input import People
+from agenthive.hive.migrations import Changing
+from agenthive.hive.resources import MEMORY, RUN_ID, bound, open_store, reading
+from agenthive.hive.retention import Keeping
+from agenthive.hive.run_queries import Looking
+from agenthive.hive.schedules import Timetable
 from agenthive.infra.ids import uuid7
-from agenthive.owner import Door
+from agenthive.ipc.server import Door
+from agenthive.queries.journal_reader import Archive
 from agenthive.runtimes.embedded import EmbeddedRuntime
-from agenthive.stores.archive import Archive
 
 __all__ = ["MEMORY", "RUN_ID", "Hive", "reading"]
 

@@ -15,7 +15,7 @@ import os
 from pathlib import Path
 
 from agenthive.errors import HomeBusy, StoreUnavailable
-from agenthive.infra.durable import make_folder
+from agenthive.infra.fsync import make_folder
 
 
 class Home:

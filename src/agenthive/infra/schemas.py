@@ -21,7 +21,7 @@ MAX_PARTS: Final = 2_000
 MAX_LOOKS: Final = 10_000
 """How often one place of a value may be looked at."""
 DEEPEST_VALUE: Final = 100
-"""Levels of a value that are reckoned with: `core.replies` lets no result be deeper."""
+"""Levels of a value: `core.engine.reply_validation` lets no result be deeper."""
 _LONGEST: Final = 500
 _PATTERN_SIZE: Final = 1 << 20
 
@@ -53,8 +53,8 @@ def check_schema(schema: dict[str, Any]) -> str:
 def compile(schema: dict[str, Any]) -> Callable[[Any], str]:
     """A function that gives the first fault of a value, with its path; empty if it has none.
 
-    The schema must have been checked, and values come through `core.replies`. Raises ValueError if
-    the schema cannot be used.
+    The schema must have been checked, and values come through `core.engine.reply_validation`.
+    Raises ValueError if the schema cannot be used.
     """
     validator = _validator(schema, mask="it")
 

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from agenthive.core.money import DAY
-from agenthive.core.ports import Standing
-from agenthive.core.run_state import RunState
-from agenthive.core.scopes import run_of, shared, written
-from agenthive.core.spec import WorkflowSpec
-from agenthive.core.states import CLOSED
+from agenthive.core.budget.holds import DAY
+from agenthive.core.budget.scopes import run_of, shared, written
+from agenthive.core.journal.records import Standing
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model.states import CLOSED
+from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import SECOND, Micros, NanoUSD
 
 

@@ -14,9 +14,10 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from agenthive.core import events as ev
-from agenthive.core.money import Hold, cost_of
-from agenthive.core.ports import Record, Usage
+from agenthive.core.budget.holds import Hold, cost_of
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Record
+from agenthive.core.model.calls import Usage
 from agenthive.core.values import SECOND, Micros, NanoUSD
 
 BY: Final = ("run", "workflow", "task", "agent", "model", "day")

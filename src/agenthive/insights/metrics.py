@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from agenthive.core import events as ev
-from agenthive.core.ports import Record
-from agenthive.core.states import CLOSED
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Record
+from agenthive.core.model.states import CLOSED
 from agenthive.core.values import SECOND, Micros
 
 

@@ -12,19 +12,22 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 
-from agenthive.core import actions as act
-from agenthive.core import events as ev
-from agenthive.core.driver import Driver
-from agenthive.core.graph import Graph
-from agenthive.core.ports import Agents, Batch, Reply, Store
-from agenthive.core.replies import vetted
-from agenthive.core.run_state import RunState
-from agenthive.core.states import RunStatus
+from agenthive.core.engine import actions as act
+from agenthive.core.engine.driver import Driver
+from agenthive.core.engine.reply_validation import vetted
+from agenthive.core.graph.graph import Graph
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Batch
+from agenthive.core.journal.store import Store
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model.calls import Reply
+from agenthive.core.model.states import RunStatus
+from agenthive.core.ports import Agents
 from agenthive.core.values import SECOND, JSONValue, Micros
 from agenthive.errors import AgentHiveError, Conflict, StoreFailed, StoreUnavailable
-from agenthive.infra.logs import log
-from agenthive.runtimes.cache import used_again
-from agenthive.runtimes.calls import CallId, Calls
+from agenthive.infra.logging import log
+from agenthive.runtimes.call_tasks import CallId, Calls
+from agenthive.runtimes.result_cache import used_again
 from agenthive.runtimes.waiters import Waiters
 
 EARLY = 128

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from agenthive.core.states import RunStatus
+from agenthive.core.model.states import RunStatus
 from agenthive.errors import AgentHiveError
 
 

@@ -6,13 +6,21 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
-from agenthive.core.journal import GENESIS, seal
-from agenthive.core.ports import Batch, Cached, Record, RunRow, Sizes, Standing, StreamSize
+from agenthive.core.journal.hash_chain import GENESIS, seal
+from agenthive.core.journal.records import (
+    Batch,
+    Cached,
+    Record,
+    RunRow,
+    Sizes,
+    Standing,
+    StreamSize,
+)
 from agenthive.errors import StoreFailed
 
 
 class MemoryStore:
-    """Implements `core.ports.Store` with lists and dicts."""
+    """Implements `core.journal.store.Store` with lists and dicts."""
 
     def __init__(self) -> None:
         self._records: list[Record] = []

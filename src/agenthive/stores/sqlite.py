@@ -21,15 +21,15 @@ from typing import Any
 
 import apsw
 
-from agenthive.core.journal import GENESIS, digest
-from agenthive.core.ports import Batch
+from agenthive.core.journal.hash_chain import GENESIS, digest
+from agenthive.core.journal.records import Batch
 from agenthive.errors import JournalTooNew, StoreCorrupt, StoreFailed, StoreUnavailable
-from agenthive.infra.durable import make_folder, sync
-from agenthive.stores import rows as values
-from agenthive.stores.reads import Reads, Rows
+from agenthive.infra.fsync import make_folder, sync
+from agenthive.stores import row_codec as values
+from agenthive.stores.commit_waiters import tell
+from agenthive.stores.schema_versions import SCHEMA_VERSION, stand_in, upgrade, version_of
 from agenthive.stores.sql import queries
-from agenthive.stores.telling import tell
-from agenthive.stores.versions import SCHEMA_VERSION, stand_in, upgrade, version_of
+from agenthive.stores.sql_reader import Reads, Rows
 
 READERS = 2
 """Connections for reading."""
@@ -41,7 +41,7 @@ _Waiting = tuple[Batch, "asyncio.Future[None]", asyncio.AbstractEventLoop]
 
 
 class SqliteStore(Reads):
-    """Implements `core.ports.Store`. Make one with `SqliteStore.open`."""
+    """Implements `core.journal.store.Store`. Make one with `SqliteStore.open`."""
 
     def __init__(self, path: Path, connection: apsw.Connection, *, room: bool) -> None:
         self.path = path

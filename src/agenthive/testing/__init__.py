@@ -8,11 +8,11 @@ in the rooms below may import it. To add a kit: a file here, a name in ``__all__
 fault for each of its checks in `tests/testing/`.
 """
 
-from agenthive.testing.agents import HANG, After, NotConforming, ScriptedAgent, check_agent
-from agenthive.testing.rehearsal import Rehearsal, simulate
-from agenthive.testing.runtimes import check_runtime
-from agenthive.testing.stages import live, simulated
-from agenthive.testing.stores import check_store
+from agenthive.simulation.simulate import Rehearsal, simulate
+from agenthive.testing.agent_kit import HANG, After, NotConforming, ScriptedAgent, check_agent
+from agenthive.testing.runtime_kit import check_runtime
+from agenthive.testing.runtime_stages import live, simulated
+from agenthive.testing.store_kit import check_store
 
 __all__ = [
     "HANG",

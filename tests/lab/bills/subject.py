@@ -26,10 +26,11 @@ from typing import Any
 sys.path.insert(1, str(Path(__file__).resolve().parents[3]))
 
 from agenthive import Directory, Hive
-from agenthive.core.flow_spec import WaitSpec
+from agenthive.core.journal.records import Batch
+from agenthive.core.model.calls import Call, Fault, Reply, Usage
+from agenthive.core.model.control_flow import WaitSpec
+from agenthive.core.model.workflow import AgentSpec, BudgetSpec, Effect, TaskSpec, WorkflowSpec
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
-from agenthive.core.ports import Batch, Call, Fault, Reply, Usage
-from agenthive.core.spec import AgentSpec, BudgetSpec, Effect, TaskSpec, WorkflowSpec
 from agenthive.stores.sqlite import SqliteStore
 
 RUN = "spends"

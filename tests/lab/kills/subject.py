@@ -26,13 +26,12 @@ from typing import Any
 sys.path.insert(1, str(Path(__file__).resolve().parents[3]))
 import apsw
 
-from agenthive.agents.directory import Directory
-from agenthive.core.driver import Driver
-from agenthive.core.flow_spec import ApprovalSpec, EachSpec, WaitSpec
-from agenthive.core.policies.breaker import BreakerPolicy
-from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
-from agenthive.core.ports import Batch, Call, Fault, Reply
-from agenthive.core.spec import (
+from agenthive.agents.registry import Directory
+from agenthive.core.engine.driver import Driver
+from agenthive.core.journal.records import Batch
+from agenthive.core.model.calls import Call, Fault, Reply
+from agenthive.core.model.control_flow import ApprovalSpec, EachSpec, WaitSpec
+from agenthive.core.model.workflow import (
     AgentSpec,
     CompensationSpec,
     Effect,
@@ -40,6 +39,8 @@ from agenthive.core.spec import (
     TaskSpec,
     WorkflowSpec,
 )
+from agenthive.core.policies.circuit_breaker import BreakerPolicy
+from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.errors import NotFound, RunNotFound, StoreUnavailable
 from agenthive.hive import Hive
 from agenthive.stores.sqlite import SqliteStore

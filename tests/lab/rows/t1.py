@@ -1,8 +1,8 @@
 """T1: the simulator over many seeds, and every planted bug beside it.
 
 Each seed is a hive of random workflows on virtual time in which everything goes wrong; the judge is
-`agenthive.testing.oracle`. Bugs that the same code has caught before in the same sources are not
-hunted again.
+`agenthive.simulation.oracles.judge`. Bugs that the same code has caught before in the same sources
+are not hunted again.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def simulations(
 
 def simulated(seeds: range, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[str]]:
     """What the simulator said of these seeds, in a process of its own."""
-    words = ["-m", "agenthive.testing.simulation", "--seeds", f"{seeds.start}:{seeds.stop}"]
+    words = ["-m", "tests.fuzz.campaign", "--seeds", f"{seeds.start}:{seeds.stop}"]
     env = dict(os.environ, PYTHONPATH=str(sources.ROOT / "src"))
     done = subprocess.run(
         [sys.executable, "-W", "ignore", *words, *more, "--stop-after", str(len(seeds))],

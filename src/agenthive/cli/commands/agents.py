@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
 
 KINDS = {
     "ai_agent": "a language model: OpenAI, Anthropic, anything compatible, offline://extractive",
@@ -26,8 +26,8 @@ def command(agent_files: tuple[Path, ...], home: Path | None, as_json: bool) -> 
     Custom agents come from the settings (`agents`), from --agents files and from installed
     packages (entry points in the group agenthive.agents); never from a workflow.
     """
-    from agenthive.cli import output
-    from agenthive.cli.session import directory
+    from agenthive.cli.support import output
+    from agenthive.cli.support.session import directory
 
     settings = settings_of(home)
     known = directory(settings, agent_files).sources

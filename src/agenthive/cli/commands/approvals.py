@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 
 
 @click.command(name="approvals", short_help="List the approvals that are waited for.")
@@ -26,7 +26,7 @@ def command(run: str | None, home: Path | None, as_json: bool) -> int:
 async def _list(home: Path | None, run: str | None, *, as_json: bool) -> int:
     import msgspec
 
-    from agenthive.cli import output
+    from agenthive.cli.support import output
     from agenthive.hive import reading
 
     settings = settings_of(home)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from agenthive.cli.options import F, agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import F, agents_option, home_option, json_option, settings_of
 
 if TYPE_CHECKING:
     from agenthive.insights.budgets import Doubt, Line
@@ -127,27 +127,27 @@ def settle(
 
     What nobody settles is booked in full a day after the call, or when its run ends.
     """
-    from agenthive.cli.saying import say, whoami
+    from agenthive.cli.support.human_input import say, whoami
     from agenthive.core.values import dollars as shown
-    from agenthive.runtimes import loop
+    from agenthive.runtimes import event_loop
 
     work = say(
         settings_of(home), agent_files, run, "settle", task,
         done=f"settled at {shown(dollars)}", as_json=as_json,
         cost=dollars, attempt=attempt, actor=whoami(), reason=reason,
     )  # fmt: skip
-    return loop.run(work)
+    return event_loop.run(work)
 
 
 def _change(scope: str, amount: int | None, *, add: bool, **options: Any) -> int:
-    from agenthive.cli.budgeting import change
-    from agenthive.runtimes import loop
+    from agenthive.cli.support.budget_changes import change
+    from agenthive.runtimes import event_loop
 
     parts = {name: options[name] for name in ("task", "agent") if options[name]}
     if len(parts) > 1 or (parts and (scope in ("tenant", "day") or scope.startswith("agent:"))):
         raise click.UsageError("--task or --agent name a part of a run: give one, with a run.")
     part = "".join(f" {kind} {name}" for kind, name in parts.items())
-    return loop.run(
+    return event_loop.run(
         change(
             settings_of(options["home"]), options["agent_files"], scope, part, amount, add=add,
             reason=options["reason"], as_json=options["as_json"],
@@ -158,7 +158,7 @@ def _change(scope: str, amount: int | None, *, add: bool, **options: Any) -> int
 async def _read(
     home: Path, limits: dict[str, int], run: str | None, *, everything: bool
 ) -> tuple[list[Line], list[Doubt]]:
-    from agenthive.core.scopes import run_of
+    from agenthive.core.budget.scopes import run_of
     from agenthive.hive import reading
     from agenthive.insights.budgets import doubts, lines
 
@@ -184,7 +184,7 @@ def _matters(line: Line) -> bool:
 def _print(found: list[Line], doubts: list[Doubt], *, as_json: bool) -> None:
     import msgspec
 
-    from agenthive.cli import output
+    from agenthive.cli.support import output
     from agenthive.core.values import dollars
     from agenthive.insights.budgets import dated
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
 
 if TYPE_CHECKING:
     from agenthive.settings import Settings
@@ -36,9 +36,9 @@ def command(
 async def _cancel(
     settings: Settings, run: str, reason: str, files: tuple[Path, ...], *, as_json: bool
 ) -> int:
-    from agenthive.cli import output
-    from agenthive.cli.session import Session
-    from agenthive.core.states import CLOSED, RunStatus
+    from agenthive.cli.support import output
+    from agenthive.cli.support.session import Session
+    from agenthive.core.model.states import CLOSED, RunStatus
     from agenthive.errors import RunNotFound
     from agenthive.hive import reading
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 
 
 @click.command(name="config", short_help="Show the settings and where each comes from.")
@@ -17,7 +17,7 @@ from agenthive.cli.options import home_option, json_option, settings_of
 @json_option
 def command(what: str, origin: bool, home: Path | None, as_json: bool) -> int:
     """Show every setting, its value and its origin: a flag, a variable, a file or the default."""
-    from agenthive.cli import output
+    from agenthive.cli.support import output
     from agenthive.settings import SETTINGS
 
     settings = settings_of(home)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 from agenthive.core.values import dollars
 from agenthive.insights.costs import BY, Costs, Key, Spent, total
 
@@ -66,7 +66,7 @@ async def _read(
 def _show(
     rows: list[tuple[Key, Spent]], by: str, run: str | None, limit: int, *, as_json: bool
 ) -> None:
-    from agenthive.cli import output
+    from agenthive.cli.support import output
 
     names = ("run", "task") if by == "task" else (by,)
     whole = total(rows)
@@ -93,7 +93,7 @@ def _cells(spent: Spent) -> tuple[str, ...]:
 
 
 def _sentence(whole: Spent) -> str:
-    from agenthive.cli.output import without
+    from agenthive.cli.support.output import without
 
     beside = ""
     if whole.assumed:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 
 
 @click.command(name="doctor", short_help="Check this installation and its home's journal.")
@@ -22,8 +22,8 @@ def command(home: Path | None, as_json: bool) -> int:
 
     import msgspec
 
-    from agenthive.cli import output
-    from agenthive.cli.checkup import checkup
+    from agenthive.cli.support import output
+    from agenthive.cli.support.doctor_checks import checkup
 
     findings = asyncio.run(checkup(settings_of(home)))
     codes = [one.exit_code for one in findings if not one.good]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 
 if TYPE_CHECKING:
-    from agenthive.core.ports import Sizes
+    from agenthive.core.journal.records import Sizes
     from agenthive.settings import Settings
 
 
@@ -37,7 +37,7 @@ def command(run: str | None, limit: int, home: Path | None, as_json: bool) -> in
 
 
 async def _one(settings: Settings, run: str, *, as_json: bool) -> int:
-    from agenthive.cli import output
+    from agenthive.cli.support import output
     from agenthive.hive import reading
 
     async with reading(settings.home) as archive:
@@ -52,7 +52,7 @@ async def _one(settings: Settings, run: str, *, as_json: bool) -> int:
 
 
 async def _all(settings: Settings, limit: int, *, as_json: bool) -> int:
-    from agenthive.cli import output
+    from agenthive.cli.support import output
     from agenthive.hive import reading
     from agenthive.infra.clock import SteadyClock
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 
 if TYPE_CHECKING:
-    from agenthive.stores.archive import Fact
+    from agenthive.queries.journal_reader import Fact
 
 
 @click.command(name="events", short_help="Print the facts of a run, oldest first.")
@@ -40,7 +40,7 @@ async def _events(
     import asyncio
     import sys
 
-    from agenthive.core.states import CLOSED, RunStatus
+    from agenthive.core.model.states import CLOSED, RunStatus
     from agenthive.hive import reading
 
     async with reading(settings_of(home).home) as archive:
@@ -66,7 +66,7 @@ def _is_about(fact: Fact, task: str) -> bool:
 
 
 def _print(fact: Fact, *, as_json: bool) -> None:
-    from agenthive.cli import output
+    from agenthive.cli.support import output
 
     if as_json:
         output.document("fact", run_id=fact.run, seq=fact.seq, at=fact.at, fact=fact.data)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 
 if TYPE_CHECKING:
     from agenthive.settings import Settings
@@ -39,7 +39,7 @@ def command(run: str, target: Path | None, home: Path | None, as_json: bool) -> 
 
 
 async def _export(settings: Settings, run: str, target: Path | None, *, as_json: bool) -> int:
-    from agenthive.cli import output
+    from agenthive.cli.support import output
     from agenthive.hive import reading
 
     async with reading(settings.home) as archive:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
 
 if TYPE_CHECKING:
-    from agenthive.core.spec import WorkflowSpec
+    from agenthive.core.model.workflow import WorkflowSpec
     from agenthive.settings import Settings
 
 
@@ -43,15 +43,15 @@ def command(
     depends on them, are done again too. Tasks with `effect: once` that may have acted in RUN act
     again only with --again.
     """
-    from agenthive.cli.definitions import accepted_file
-    from agenthive.runtimes import loop
+    from agenthive.cli.support.workflow_files import accepted_file
+    from agenthive.runtimes import event_loop
 
     settings = settings_of(home)
     workflow = None if file is None else accepted_file(file, settings, agent_files)
     work = _fork(
         settings, agent_files, run, task, workflow, again=again, as_json=as_json, quiet=quiet
     )
-    return loop.run(work)
+    return event_loop.run(work)
 
 
 async def _fork(
@@ -65,11 +65,11 @@ async def _fork(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    from agenthive.cli import following, output
-    from agenthive.cli.interrupts import Interrupts
-    from agenthive.cli.session import Session
+    from agenthive.cli.support import follow, output
+    from agenthive.cli.support.interrupts import Interrupts
+    from agenthive.cli.support.session import Session
     from agenthive.hive import reading
-    from agenthive.hive.changing import plan_fork
+    from agenthive.hive.migrations import plan_fork
     from agenthive.infra.ids import uuid7
 
     fork = uuid7()
@@ -82,14 +82,14 @@ async def _fork(
             taken = len(planned.fork.taken)
             output.note(f"run {fork}: {found} from {output.safe(task)} on, {taken:,} taken over")
         name, total = graph.spec.name, graph.tasks
-        work = following.follow(session, fork, name, total, quiet=quiet)
+        work = follow.follow(session, fork, name, total, quiet=quiet)
         ended = await interrupts.finishes(work)
-        await following.leave(session, interrupts, told=not ended)
+        await follow.leave(session, interrupts, told=not ended)
         report = await session.report(fork)
         if as_json:
             output.document("run", **output.run_document(report))
         else:
             output.results(report)
             if not quiet:
-                await following.epilogue(session, report)
-        return report.exit_code if ended else following.INTERRUPTED
+                await follow.epilogue(session, report)
+        return report.exit_code if ended else follow.INTERRUPTED

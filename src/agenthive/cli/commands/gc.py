@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 
 if TYPE_CHECKING:
-    from agenthive.core.retention import Retention
+    from agenthive.core.history.retention import Retention
     from agenthive.settings import Settings
 
 TOLD_EVERY = 1000
@@ -54,8 +54,8 @@ def command(
 
 
 def _policy(settings: Settings, older_than: str | None, statuses: tuple[str, ...]) -> Retention:
-    from agenthive.core import retention
-    from agenthive.core.states import RunStatus
+    from agenthive.core.history import retention
+    from agenthive.core.model.states import RunStatus
 
     wanted = [RunStatus(status) for status in statuses]
     if older_than is None:
@@ -70,7 +70,7 @@ def _policy(settings: Settings, older_than: str | None, statuses: tuple[str, ...
 
 
 async def _gc(settings: Settings, policy: Retention, *, dry_run: bool, as_json: bool) -> int:
-    from agenthive.cli import output
+    from agenthive.cli.support import output
     from agenthive.infra.clock import SteadyClock
     from agenthive.infra.home import Home
 
@@ -109,8 +109,8 @@ async def _would_go(settings: Settings, policy: Retention, now: int) -> tuple[in
 async def _go(settings: Settings, policy: Retention) -> tuple[int, dict[str, Any]]:
     import msgspec
 
-    from agenthive.cli import output
-    from agenthive.cli.session import Session
+    from agenthive.cli.support import output
+    from agenthive.cli.support.session import Session
 
     told: dict[str, Any] = _nothing() | {"due": 0}
     said = 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 
 if TYPE_CHECKING:
     from agenthive.settings import Settings
@@ -36,9 +36,9 @@ def command(file: Path, open_too: bool, home: Path | None, as_json: bool) -> int
 
 
 async def _import(settings: Settings, file: Path, *, open_too: bool, as_json: bool) -> int:
-    from agenthive.cli import output
-    from agenthive.cli.session import Session
-    from agenthive.core.states import CLOSED
+    from agenthive.cli.support import output
+    from agenthive.cli.support.session import Session
+    from agenthive.core.model.states import CLOSED
 
     async with Session(settings) as session:
         taken = await session.take_in(file, open_too=open_too)

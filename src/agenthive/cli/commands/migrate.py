@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
 
 if TYPE_CHECKING:
-    from agenthive.core.migration import Migration
-    from agenthive.core.spec import WorkflowSpec
+    from agenthive.core.history.migration import Migration
+    from agenthive.core.model.workflow import WorkflowSpec
     from agenthive.settings import Settings
 
 
@@ -43,14 +43,14 @@ def command(
     """
     import asyncio
 
-    from agenthive.runtimes import loop
+    from agenthive.runtimes import event_loop
 
     settings = settings_of(home)
     workflow = _workflow(file, settings, agent_files)
     renamed = dict(_pair(text) for text in pairs)
     if check:
         return asyncio.run(_check(settings, run, workflow, renamed, as_json=as_json))
-    return loop.run(_migrate(settings, agent_files, run, workflow, renamed, as_json=as_json))
+    return event_loop.run(_migrate(settings, agent_files, run, workflow, renamed, as_json=as_json))
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -61,7 +61,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _workflow(file: Path, settings: Settings, files: tuple[Path, ...]) -> WorkflowSpec:
-    from agenthive.cli.definitions import accepted_file
+    from agenthive.cli.support.workflow_files import accepted_file
 
     return accepted_file(file, settings, files)
 
@@ -70,7 +70,7 @@ async def _check(
     settings: Settings, run: str, workflow: WorkflowSpec, renamed: dict[str, str], *, as_json: bool
 ) -> int:
     from agenthive.hive import reading
-    from agenthive.hive.changing import examine
+    from agenthive.hive.migrations import examine
 
     async with reading(settings.home) as archive:
         found = await archive.find(run)
@@ -88,11 +88,11 @@ async def _migrate(
     *,
     as_json: bool,
 ) -> int:
-    from agenthive.cli.interrupts import Interrupts
-    from agenthive.cli.saying import go_on, whoami
-    from agenthive.cli.session import Session
+    from agenthive.cli.support.human_input import go_on, whoami
+    from agenthive.cli.support.interrupts import Interrupts
+    from agenthive.cli.support.session import Session
     from agenthive.hive import reading
-    from agenthive.hive.changing import examine
+    from agenthive.hive.migrations import examine
 
     async with reading(settings.home) as archive:
         found = await archive.find(run)
@@ -107,7 +107,7 @@ async def _migrate(
 def _print(run: str, found: Migration, *, done: bool, as_json: bool) -> None:
     import msgspec
 
-    from agenthive.cli import output
+    from agenthive.cli.support import output
 
     if as_json:
         output.document("migrate", run_id=run, done=done, **msgspec.to_builtins(found))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
 
 
 @click.command(name="plan", short_help="Say what a workflow may cost and take, before it is run.")
@@ -40,8 +40,8 @@ def command(
 
     Exit code 2 if the file or an input is wrong.
     """
-    from agenthive.cli import planned
+    from agenthive.cli.support import plan_view
 
-    found = planned.look(file, pairs, inputs_file, agent_files, settings_of(home))
-    planned.show(found, as_json=as_json)
+    found = plan_view.look(file, pairs, inputs_file, agent_files, settings_of(home))
+    plan_view.show(found, as_json=as_json)
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 
 
 @click.command(name="ps", short_help="List the runs of a home.")
@@ -34,7 +34,7 @@ def command(only_open: bool, limit: int, metrics: bool, home: Path | None, as_js
 async def _list(home: Path | None, *, only_open: bool, limit: int, as_json: bool) -> int:
     import msgspec
 
-    from agenthive.cli import output
+    from agenthive.cli.support import output
     from agenthive.hive import reading
 
     settings = settings_of(home)
@@ -64,7 +64,7 @@ async def _list(home: Path | None, *, only_open: bool, limit: int, as_json: bool
 async def _sums(home: Path | None, *, as_json: bool) -> int:
     import msgspec
 
-    from agenthive.cli import output
+    from agenthive.cli.support import output
     from agenthive.hive import reading
     from agenthive.insights.metrics import Fold
 
@@ -89,7 +89,7 @@ async def _sums(home: Path | None, *, as_json: bool) -> int:
 
 
 def _agent(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
-    from agenthive.cli.output import money, span
+    from agenthive.cli.support.output import money, span
 
     counts = (str(figures["calls"]), str(figures["failures"]))
     times = (span(figures["mean_time"]), span(figures["longest_time"]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 
 
 @click.command(name="replay", short_help="Apply a run's facts again, calling nobody.")
@@ -27,7 +27,7 @@ def command(run: str, until: int | None, home: Path | None, as_json: bool) -> in
 
 
 async def _replay(run: str, until: int | None, home: Path | None, *, as_json: bool) -> int:
-    from agenthive.cli import output
+    from agenthive.cli.support import output
     from agenthive.hive import reading
 
     async with reading(settings_of(home).home) as archive:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
 
 
 @click.command(name="resolve", short_help="Say what came of a call nobody knows about.")
@@ -35,8 +35,8 @@ def command(
     A task with `effect: once` is never called again by itself when its answer was lost. Look at the
     other side first; then say one of --succeeded, --failed or --retry.
     """
-    from agenthive.cli.saying import json_value, say, whoami
-    from agenthive.runtimes import loop
+    from agenthive.cli.support.human_input import json_value, say, whoami
+    from agenthive.runtimes import event_loop
 
     if outcome is None:
         raise click.UsageError("Say one of --succeeded, --failed or --retry.")
@@ -47,4 +47,4 @@ def command(
         settings_of(home), agent_files, run, "resolve", task, outcome, done=outcome,
         as_json=as_json, result=value, actor=whoami(), reason=reason,
     )  # fmt: skip
-    return loop.run(work)
+    return event_loop.run(work)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
 
 if TYPE_CHECKING:
     from agenthive.settings import Settings
@@ -32,10 +32,10 @@ def command(
     unless its task says `effect: once`. A RUN may be the beginning of an id. With nothing
     unfinished: exit code 0. A run that was imported unfinished is gone on with only by its id.
     """
-    from agenthive.runtimes import loop
+    from agenthive.runtimes import event_loop
 
     settings = settings_of(home)
-    return loop.run(_resume(settings, runs, agent_files, as_json=as_json, quiet=quiet))
+    return event_loop.run(_resume(settings, runs, agent_files, as_json=as_json, quiet=quiet))
 
 
 async def _resume(
@@ -46,9 +46,9 @@ async def _resume(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    from agenthive.cli import following, output
-    from agenthive.cli.interrupts import Interrupts
-    from agenthive.cli.session import Session
+    from agenthive.cli.support import follow, output
+    from agenthive.cli.support.interrupts import Interrupts
+    from agenthive.cli.support.session import Session
 
     runs = await _wanted(settings, asked)
     if not runs:
@@ -59,9 +59,9 @@ async def _resume(
         return 0
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
         await interrupts.starts(session.resume(list(runs)))
-        work = following.follow_all(session, runs, quiet=quiet)
+        work = follow.follow_all(session, runs, quiet=quiet)
         ended = await interrupts.finishes(work)
-        await following.leave(session, interrupts, told=not ended)
+        await follow.leave(session, interrupts, told=not ended)
         reports = [await session.report(run) for run in runs]
         if as_json:
             output.document("runs", runs=[output.run_document(report) for report in reports])
@@ -70,8 +70,8 @@ async def _resume(
                 output.line(f"\n{report.run_id} {output.safe(report.name)}")
             output.results(report)
             if not quiet:
-                await following.epilogue(session, report)
-        return following.exit_code(reports) if ended else following.INTERRUPTED
+                await follow.epilogue(session, report)
+        return follow.exit_code(reports) if ended else follow.INTERRUPTED
 
 
 async def _wanted(settings: Settings, asked: tuple[str, ...]) -> dict[str, int]:

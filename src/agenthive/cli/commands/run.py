@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
 
 if TYPE_CHECKING:
-    from agenthive.cli.definitions import Accepted
+    from agenthive.cli.support.workflow_files import Accepted
     from agenthive.settings import Settings
 
 
@@ -48,14 +48,14 @@ def command(
     2 the file or an input is wrong, 6 over budget, 7 partially completed, 8 waiting for somebody,
     9 timed out, 130 interrupted or cancelled.
     """
-    from agenthive.cli.definitions import accept, given_inputs
-    from agenthive.runtimes import loop
+    from agenthive.cli.support.workflow_files import accept, given_inputs
+    from agenthive.runtimes import event_loop
 
     settings = settings_of(home)
     given = given_inputs(pairs, inputs_file)
     accepted = accept(file, given, settings, agent_files)
     show = _Show(as_json=as_json, quiet=quiet or stream, stream=stream)
-    return loop.run(_run(settings, accepted, agent_files, show))
+    return event_loop.run(_run(settings, accepted, agent_files, show))
 
 
 class _Show(NamedTuple):
@@ -67,28 +67,28 @@ class _Show(NamedTuple):
 async def _run(settings: Settings, accepted: Accepted, files: tuple[Path, ...], show: _Show) -> int:
     import asyncio
 
-    from agenthive.cli import following, output, streaming
-    from agenthive.cli.interrupts import Interrupts
-    from agenthive.cli.session import Session
+    from agenthive.cli.support import follow, output, stream_view
+    from agenthive.cli.support.interrupts import Interrupts
+    from agenthive.cli.support.session import Session
     from agenthive.infra.ids import uuid7
 
     run, spec = uuid7(), accepted.spec
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        heard = asyncio.ensure_future(streaming.show(session, run)) if show.stream else None
+        heard = asyncio.ensure_future(stream_view.show(session, run)) if show.stream else None
         await interrupts.starts(session.submit(spec, accepted.inputs, run))
         if not show.quiet:
             output.note(f"run {run}: {output.safe(spec.name)}, {len(spec.tasks):,} tasks")
-        work = following.follow(session, run, spec.name, len(spec.tasks), quiet=show.quiet)
+        work = follow.follow(session, run, spec.name, len(spec.tasks), quiet=show.quiet)
         ended = await interrupts.finishes(work)
         if heard is not None:
             await asyncio.wait({heard}, timeout=1.0)
             heard.cancel()
-        await following.leave(session, interrupts, told=not ended)
+        await follow.leave(session, interrupts, told=not ended)
         report = await session.report(run)
         if show.as_json:
             output.document("run", **output.run_document(report))
         else:
             output.results(report)
             if not show.quiet:
-                await following.epilogue(session, report)
-        return report.exit_code if ended else following.INTERRUPTED
+                await follow.epilogue(session, report)
+        return report.exit_code if ended else follow.INTERRUPTED

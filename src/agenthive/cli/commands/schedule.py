@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
 
 if TYPE_CHECKING:
-    from agenthive.core.schedules import ScheduleRow
+    from agenthive.core.engine.schedules import ScheduleRow
 
 
 @click.group(name="schedule", short_help="Start a workflow again and again.")
@@ -71,7 +71,7 @@ def set_(
     follows from the time.
     """
     from agenthive.authoring.schedules import plan_schedule, rule_of
-    from agenthive.cli.definitions import accepted_file, given_inputs, typed_inputs_but
+    from agenthive.cli.support.workflow_files import accepted_file, given_inputs, typed_inputs_but
 
     rule = rule_of(cron=cron, every=every, zone=zone, start=start)
     settings = settings_of(home)
@@ -113,7 +113,7 @@ def show(name: str, limit: int, home: Path | None, as_json: bool) -> int:
 @json_option
 def pause(name: str, reason: str, home: Path | None, as_json: bool) -> int:
     """Have the schedule NAME start nothing until it is resumed."""
-    from agenthive.core import events as ev
+    from agenthive.core.journal import run_events as ev
 
     change = ev.SchedulePaused(at=0, schedule=name, reason=reason)
     return _run(_change(home, (), change, as_json=as_json))
@@ -125,7 +125,7 @@ def pause(name: str, reason: str, home: Path | None, as_json: bool) -> int:
 @json_option
 def resume(name: str, home: Path | None, as_json: bool) -> int:
     """Have the schedule NAME start runs again; what was planned meanwhile is skipped."""
-    from agenthive.core import events as ev
+    from agenthive.core.journal import run_events as ev
 
     return _run(_change(home, (), ev.ScheduleResumed(at=0, schedule=name), as_json=as_json))
 
@@ -136,7 +136,7 @@ def resume(name: str, home: Path | None, as_json: bool) -> int:
 @json_option
 def remove(name: str, home: Path | None, as_json: bool) -> int:
     """Take the schedule NAME away. Its runs go on."""
-    from agenthive.core import events as ev
+    from agenthive.core.journal import run_events as ev
 
     return _run(_change(home, (), ev.ScheduleRemoved(at=0, schedule=name), as_json=as_json))
 
@@ -151,7 +151,7 @@ def trigger(name: str, agent_files: tuple[Path, ...], home: Path | None, as_json
 
     Without a process that owns the home the run waits for `agenthive resume` or `agenthive work`.
     """
-    from agenthive.core import events as ev
+    from agenthive.core.journal import run_events as ev
     from agenthive.core.policies.schedule import RESERVED
     from agenthive.infra.ids import uuid7
 
@@ -161,9 +161,9 @@ def trigger(name: str, agent_files: tuple[Path, ...], home: Path | None, as_json
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
-    from agenthive.runtimes import loop
+    from agenthive.runtimes import event_loop
 
-    return loop.run(work)
+    return event_loop.run(work)
 
 
 async def _change(
@@ -174,10 +174,10 @@ async def _change(
     *,
     as_json: bool,
 ) -> int:
-    from agenthive.cli import output
-    from agenthive.cli.interrupts import Interrupts
-    from agenthive.cli.session import Session
-    from agenthive.core.story import tag
+    from agenthive.cli.support import output
+    from agenthive.cli.support.interrupts import Interrupts
+    from agenthive.cli.support.session import Session
+    from agenthive.core.history.story import tag
 
     settings = settings_of(home)
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
@@ -204,7 +204,7 @@ async def _rows(home: Path | None) -> list[ScheduleRow]:
 async def _list(home: Path | None, *, as_json: bool) -> int:
     import msgspec
 
-    from agenthive.cli import output
+    from agenthive.cli.support import output
 
     rows = await _rows(home)
     if as_json:
@@ -222,13 +222,13 @@ async def _list(home: Path | None, *, as_json: bool) -> int:
 
 
 def _when(row: ScheduleRow) -> str:
-    from agenthive.cli.output import span
+    from agenthive.cli.support.output import span
 
     return f"every {span(row.every / 1e6)}" if row.every else f"{row.cron} ({row.zone})"
 
 
 def _next(row: ScheduleRow) -> str:
-    from agenthive.cli.output import moment
+    from agenthive.cli.support.output import moment
 
     if row.paused:
         return "paused"
@@ -238,8 +238,8 @@ def _next(row: ScheduleRow) -> str:
 async def _show(home: Path | None, name: str, limit: int, *, as_json: bool) -> int:
     import msgspec
 
-    from agenthive.cli import output
-    from agenthive.core.story import tag
+    from agenthive.cli.support import output
+    from agenthive.core.history.story import tag
     from agenthive.errors import NotFound
     from agenthive.hive import reading
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 
 if TYPE_CHECKING:
-    from agenthive.core.report import RunReport
-    from agenthive.stores.archive import Archive
+    from agenthive.core.history.report import RunReport
+    from agenthive.queries.journal_reader import Archive
 
 
 @click.command(name="show", short_help="Show what a run came to.")
@@ -30,7 +30,7 @@ def command(run: str, task: str | None, home: Path | None, as_json: bool) -> int
 
 
 async def _show(run: str, task: str | None, home: Path | None, *, as_json: bool) -> int:
-    from agenthive.cli import output
+    from agenthive.cli.support import output
     from agenthive.hive import reading
 
     async with reading(settings_of(home).home) as archive:
@@ -51,7 +51,7 @@ async def _show(run: str, task: str | None, home: Path | None, *, as_json: bool)
 
 
 def _tasks(report: RunReport) -> None:
-    from agenthive.cli import output
+    from agenthive.cli.support import output
 
     rows = []
     for name, task in report.tasks.items():
@@ -66,7 +66,7 @@ def _tasks(report: RunReport) -> None:
 async def _story(archive: Archive, run: str, task: str, *, as_json: bool) -> int:
     import msgspec
 
-    from agenthive.cli import output
+    from agenthive.cli.support import output
 
     lines = await archive.story(run, task)
     if as_json:

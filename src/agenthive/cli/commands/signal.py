@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
 
 
 @click.command(name="signal", short_help="Send a signal to a run.")
@@ -32,12 +32,12 @@ def command(
 
     One that comes before its task waits for it is kept, unless the workflow says `keep: false`.
     """
-    from agenthive.cli.saying import json_value, say, whoami
-    from agenthive.runtimes import loop
+    from agenthive.cli.support.human_input import json_value, say, whoami
+    from agenthive.runtimes import event_loop
 
     value = json_value(data, "--data")
     work = say(
         settings_of(home), agent_files, run, "signal", name, done="received", as_json=as_json,
         data=value, id=signal_id, actor=whoami(),
     )  # fmt: skip
-    return loop.run(work)
+    return event_loop.run(work)

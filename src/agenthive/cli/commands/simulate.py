@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.options import json_option, settings_of
+from agenthive.cli.support.options import json_option, settings_of
 
 SEEDS = 100
 
@@ -91,7 +91,7 @@ def command(
 
     Exit codes: 0 every invariant held, 1 one broke, 2 the file or an option is wrong.
     """
-    from agenthive.cli.rehearsing import Told, rehearse, show, show_story
+    from agenthive.cli.support.simulation_view import Told, rehearse, show, show_story
 
     if trace and seed is None:
         raise click.UsageError("--trace tells of one run: say which with --seed K.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
 
 
 @click.command(name="tools", short_help="Ask MCP servers for their tools, as text for a workflow.")
@@ -32,8 +32,8 @@ def command(
     The servers are started or connected to; none of their tools is called. Exit code 5 if one of
     them does not answer, 2 if the file is wrong.
     """
-    from agenthive.cli import offering
+    from agenthive.cli.support import mcp_tools_view
 
-    offers = offering.ask(file, names, settings_of(home), agent_files)
-    offering.show(offers, as_json=as_json)
+    offers = mcp_tools_view.ask(file, names, settings_of(home), agent_files)
+    mcp_tools_view.show(offers, as_json=as_json)
     return 0

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
 
 if TYPE_CHECKING:
-    from agenthive.agents.directory import Directory
+    from agenthive.agents.registry import Directory
     from agenthive.settings import Settings
 
 
@@ -29,8 +29,8 @@ def command(
     Every problem is named with file, line and column. Nothing is run and nothing is written.
     Exit code 2 if one of them is wrong.
     """
-    from agenthive.cli import output
-    from agenthive.cli.session import directory
+    from agenthive.cli.support import output
+    from agenthive.cli.support.session import directory
 
     settings = settings_of(home)
     agents = directory(settings, agent_files)
@@ -45,8 +45,8 @@ def command(
 
 def _check(file: Path, settings: Settings, agents: Directory) -> dict[str, Any]:
     from agenthive import authoring
-    from agenthive.cli.definitions import load
-    from agenthive.cli.flow_summary import summary
+    from agenthive.cli.support.flow_summary import summary
+    from agenthive.cli.support.workflow_files import load
     from agenthive.errors import ConfigurationError
 
     try:
@@ -81,7 +81,7 @@ def _missing(references: Any) -> list[str]:
 
 def _absent(spec: Any, agents: Directory) -> list[str]:
     from agenthive import authoring
-    from agenthive.core.expressions import Template
+    from agenthive.core.expressions.template import Template
     from agenthive.errors import AgentHiveError
 
     found = []
@@ -95,8 +95,8 @@ def _absent(spec: Any, agents: Directory) -> list[str]:
 
 
 def _tell(one: dict[str, Any]) -> None:
-    from agenthive.cli import output
-    from agenthive.cli.flow_summary import words
+    from agenthive.cli.support import output
+    from agenthive.cli.support.flow_summary import words
 
     if not one["valid"]:
         for problem in one["problems"]:

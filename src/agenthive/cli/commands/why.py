@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from agenthive.cli.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, settings_of
 
 
 @click.command(name="why", short_help="Say why each open task of a run does not go on.")
@@ -26,7 +26,7 @@ def command(run: str, home: Path | None, as_json: bool) -> int:
 async def _why(run: str, home: Path | None, *, as_json: bool) -> int:
     import msgspec
 
-    from agenthive.cli import output
+    from agenthive.cli.support import output
     from agenthive.hive import reading
 
     settings = settings_of(home)
@@ -58,7 +58,7 @@ async def _owner(home: Path) -> dict[str, Any]:
     """Who has the home in hand, and what troubles it; empty if nobody has."""
     from agenthive.errors import AgentHiveError
     from agenthive.infra.home import Home
-    from agenthive.owner import Caller
+    from agenthive.ipc.client import Caller
 
     try:
         return await Caller(Home(home)).status()

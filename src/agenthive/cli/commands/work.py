@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.options import agents_option, home_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, settings_of
 
 if TYPE_CHECKING:
     from agenthive.hive import Hive
@@ -25,15 +25,15 @@ def command(agent_files: tuple[Path, ...], home: Path | None, until_idle: bool) 
     While it works, `agenthive run` and the others talk to it. Ctrl-C or SIGTERM lets the calls
     under way end, then leaves; a second one stops at once. What is unfinished waits on disk.
     """
-    from agenthive.runtimes import loop
+    from agenthive.runtimes import event_loop
 
-    return loop.run(_work(settings_of(home), agent_files, until_idle=until_idle))
+    return event_loop.run(_work(settings_of(home), agent_files, until_idle=until_idle))
 
 
 async def _work(settings: Settings, files: tuple[Path, ...], *, until_idle: bool) -> int:
-    from agenthive.cli import following, output
-    from agenthive.cli.interrupts import Interrupts
-    from agenthive.cli.session import Session
+    from agenthive.cli.support import follow, output
+    from agenthive.cli.support.interrupts import Interrupts
+    from agenthive.cli.support.session import Session
     from agenthive.errors import HomeBusy
 
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
@@ -47,7 +47,7 @@ async def _work(settings: Settings, files: tuple[Path, ...], *, until_idle: bool
         await hive.start_schedules()
         output.note(f"working in {settings.home}; {len(resumed)} runs resumed; Ctrl-C to leave")
         done = await interrupts.finishes(_tend(hive, until_idle=until_idle))
-        await following.leave(session, interrupts, told=not done)
+        await follow.leave(session, interrupts, told=not done)
     return 0
 
 
@@ -55,7 +55,7 @@ async def _tend(hive: Hive, *, until_idle: bool) -> None:
     """Tell of runs that come and go, until there is nothing left to wait for."""
     import asyncio
 
-    from agenthive.cli import output
+    from agenthive.cli.support import output
 
     known: set[str] = set()
     while True:

@@ -6,5 +6,5 @@ changed by plain methods.
 A policy never knows a clock or dice (both come in as arguments, journaled by the caller), never
 waits, and never knows another policy.
 
-To add one: a file here, its fields in `core/spec.py`, the place in the core that asks it.
+To add one: a file here, its fields in `core/model/workflow.py`, the place in the core that asks it.
 """

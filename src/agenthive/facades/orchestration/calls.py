@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from agenthive.agents.base import AgentResponse, BaseAgent, alone, fault_of, status_fault
-from agenthive.agents.chat import BYTES_A_TOKEN, count
-from agenthive.agents.prices import Prices
-from agenthive.agents.worst import most_input
-from agenthive.core.ports import Call, Headroom, Reply, Usage
-from agenthive.core.spec import AgentSpec
+from agenthive.agents.llm.base import BYTES_A_TOKEN, count
+from agenthive.agents.llm.prices import Prices
+from agenthive.agents.llm.token_bounds import most_input
+from agenthive.core.model.calls import Call, Headroom, Reply, Usage
+from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.facades.orchestration.clients import CALL, LLMClient, LLMResponse, NoAnswer
 from agenthive.facades.orchestration.costs import ANYWHERE, CostConfig

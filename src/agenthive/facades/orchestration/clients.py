@@ -16,10 +16,10 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from agenthive.agents.base import failed
-from agenthive.agents.models import HOMES, ModelAgent
-from agenthive.agents.questions import CHAT
-from agenthive.core.ports import Call, Reply
-from agenthive.core.spec import AgentSpec
+from agenthive.agents.llm.prompts import CHAT
+from agenthive.agents.llm.router import HOMES, ModelAgent
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import AgentError, AgentUnavailable, APIError
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets

@@ -13,13 +13,11 @@ from typing import Any, Final
 
 import msgspec
 
-from agenthive.authoring.graph_checks import Draft, Mention, check_graph
-from agenthive.authoring.names import name_fault, title_fault
-from agenthive.authoring.nodes import NOWHERE
-from agenthive.authoring.problems import Problems
-from agenthive.core.policies.rate_limit import RateLimit
-from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.spec import (
+from agenthive.authoring.checks.graph import Draft, Mention, check_graph
+from agenthive.authoring.dialect.names import name_fault, title_fault
+from agenthive.authoring.readers.nodes import NOWHERE
+from agenthive.authoring.readers.problems import Problems
+from agenthive.core.model.workflow import (
     AgentSpec,
     BudgetSpec,
     FailureStrategy,
@@ -27,6 +25,8 @@ from agenthive.core.spec import (
     TaskSpec,
     WorkflowSpec,
 )
+from agenthive.core.policies.rate_limit import RateLimit
+from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.values import JSONObject, nano
 from agenthive.errors import InvalidValue
 from agenthive.facades.orchestration.agents import Agent, Unsaid

@@ -12,8 +12,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from agenthive.agents.prices import Prices
-from agenthive.core.ports import Usage
+from agenthive.agents.llm.prices import Prices
+from agenthive.core.model.calls import Usage
 from agenthive.core.values import NanoUSD, nano
 from agenthive.errors import InvalidValue
 from agenthive.facades.orchestration.reading import Reading

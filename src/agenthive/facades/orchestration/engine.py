@@ -27,7 +27,7 @@ from agenthive.facades.orchestration.reading import Reading
 from agenthive.facades.orchestration.workflows import Workflow, WorkflowStatus
 from agenthive.hive import Hive
 from agenthive.infra.ids import uuid7
-from agenthive.infra.logs import log
+from agenthive.infra.logging import log
 
 
 @dataclass

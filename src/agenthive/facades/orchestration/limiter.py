@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from agenthive.core.policies.line import Line
+from agenthive.core.policies.fair_queue import Line
 from agenthive.core.policies.rate_limit import SECOND, Nanos, No, RateLimit, Receipt
 from agenthive.core.policies.rate_limit import RateLimiter as Tiers
 from agenthive.errors import InvalidValue, RateLimitTimeout

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from agenthive.facades.orchestration.reading import KEPT, Reading, latest, shown
-from agenthive.infra.logs import log
+from agenthive.infra.logging import log
 
 _ENDS: Final = ("completed", "partially_completed", "failed", "cancelled")
 _SUMMED: Final = ("execution_time", "cost", "tokens")

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import msgspec
 
-from agenthive.core.money import EXCEEDED
-from agenthive.core.report import RunReport, TaskReport
-from agenthive.core.states import RunStatus, TaskState
+from agenthive.core.budget.holds import EXCEEDED
+from agenthive.core.history.report import RunReport, TaskReport
+from agenthive.core.model.states import RunStatus, TaskState
 from agenthive.core.values import SECOND, Micros
 from agenthive.facades.orchestration.agents import Agent, AgentResult, AgentStatus
 from agenthive.facades.orchestration.workflows import Workflow, WorkflowStatus
-from agenthive.stores.archive import Fact
+from agenthive.queries.journal_reader import Fact
 
 _RUNS: Final = {
     RunStatus.QUEUED: WorkflowStatus.PENDING,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agenthive.agents.questions import text_of
+from agenthive.agents.llm.prompts import text_of
 
 _BRACES: Final = re.compile(r"\{\{([^{}]+)\}\}|\{([^{}]+)\}")
 

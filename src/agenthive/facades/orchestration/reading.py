@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import msgspec
 
-from agenthive.core import events as ev
-from agenthive.core.ports import Record
-from agenthive.core.story import tag
+from agenthive.core.history.story import tag
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Record
 from agenthive.core.values import SECOND, NanoUSD
 from agenthive.insights.costs import Costs, Spent, total
 from agenthive.insights.metrics import Fold, Metrics
-from agenthive.stores.archive import Archive
+from agenthive.queries.journal_reader import Archive
 
 KEPT: Final = 1000
 """Events that can be looked at again."""

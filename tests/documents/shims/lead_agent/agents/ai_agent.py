@@ -1,3 +1,3 @@
 """The document's import path; the names live in agenthive.facades."""
 
-from agenthive.agents.models import ModelAgent as AIAgent  # noqa: F401
+from agenthive.agents.llm.router import ModelAgent as AIAgent  # noqa: F401

@@ -1,3 +1,3 @@
 """The document's import path; the names live in agenthive.facades."""
 
-from agenthive.agents.mcp import McpAgent as MCPServerAgent  # noqa: F401
+from agenthive.agents.mcp.agent import McpAgent as MCPServerAgent  # noqa: F401

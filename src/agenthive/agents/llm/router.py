@@ -1,0 +1,156 @@
+"""Language models: which vendor's agent does `ai_agent` mean? Decided by the endpoint.
+
+``offline://`` is the deterministic model; an address at anthropic.com is Anthropic's; every other
+http(s) address speaks OpenAI's protocol. A parameter ``model: "openai:NAME"`` (or
+``anthropic:NAME``) overrides an offline endpoint for that call, with the key from OPENAI_API_KEY or
+ANTHROPIC_API_KEY. Vendors' packages are imported when the first call needs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from agenthive.agents.base import AgentResponse, AgentType, BaseAgent, failed
+from agenthive.agents.llm.prices import Prices
+from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.values import NanoUSD
+from agenthive.errors import ConfigurationError
+from agenthive.infra.secrets import Secrets
+
+if TYPE_CHECKING:
+    from agenthive.infra.egress import Egress
+
+VENDORS: Final = ("offline", "openai", "anthropic")
+HOMES: Final = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com",
+}
+_KEYS: Final = {"openai": "${env:OPENAI_API_KEY}", "anthropic": "${env:ANTHROPIC_API_KEY}"}
+
+
+class ModelAgent(BaseAgent):
+    """Hands each call to the vendor it is meant for."""
+
+    kind: ClassVar[str] = AgentType.AI_AGENT
+
+    def __init__(
+        self, config: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
+    ) -> None:
+        super().__init__(config)
+        self._secrets, self._egress, self._prices = secrets, egress, prices or Prices()
+        self._vendors: dict[str, BaseAgent] = {}
+
+    async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
+        """Ask the model outside any run."""
+        try:
+            vendor, spec, plain = self._choose(parameters)
+            return await (await self._agent(vendor, spec)).execute(action, plain)
+        except ConfigurationError as error:
+            return AgentResponse(success=False, error=error.message)
+
+    async def perform(self, call: Call) -> Reply:
+        """Ask the model."""
+        try:
+            vendor, spec, plain = self._choose(call.parameters)
+            agent = await self._agent(vendor, spec)
+        except ConfigurationError as error:
+            return failed("refused", error.message, retriable=False, counts=False)
+        return await agent.perform(msgspec.structs.replace(call, parameters=plain))
+
+    def _choose(self, parameters: dict[str, Any]) -> tuple[str, AgentSpec, dict[str, Any]]:
+        model = str(parameters.get("model") or "")
+        vendor, colon, name = model.partition(":")
+        if not colon or vendor not in VENDORS:
+            return vendor_of(self.config), self.config, parameters
+        plain = {**parameters, "model": name}
+        if vendor == "offline" or vendor == vendor_of(self.config):
+            return vendor, self.config, plain
+        login = {"type": "api_key", "key": _KEYS[vendor]}
+        spec = msgspec.structs.replace(self.config, endpoint=HOMES[vendor], authentication=login)
+        return vendor, spec, plain
+
+    async def _agent(self, vendor: str, spec: AgentSpec) -> BaseAgent:
+        if vendor not in self._vendors:
+            # A vendor's package takes seconds to import: not on the event loop.
+            await asyncio.to_thread(importlib.import_module, _module(vendor))
+        return self._made(vendor, spec)
+
+    def _made(self, vendor: str, spec: AgentSpec) -> BaseAgent:
+        agent = self._vendors.get(vendor)
+        if agent is None:
+            module = importlib.import_module(_module(vendor))
+            made = module.make(spec, self._secrets, self._egress, self._prices)
+            assert isinstance(made, BaseAgent)
+            agent = self._vendors[vendor] = made
+        return agent
+
+    def worst(self, call: Call) -> NanoUSD | None:
+        """What the vendor's agent says."""
+        try:
+            vendor, spec, plain = self._choose(call.parameters)
+            return self._made(vendor, spec).worst(msgspec.structs.replace(call, parameters=plain))
+        except ConfigurationError:
+            return 0  # it will be refused, which costs nothing
+
+    def tokens(self, call: Call) -> int:
+        """What the vendor's agent says."""
+        try:
+            vendor, spec, plain = self._choose(call.parameters)
+            return self._made(vendor, spec).tokens(msgspec.structs.replace(call, parameters=plain))
+        except ConfigurationError:
+            return 0  # it will be refused
+
+    def cut(self, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
+        """What the vendor's agent says."""
+        vendor, spec, plain = self._choose(call.parameters)
+        return self._made(vendor, spec).cut(msgspec.structs.replace(call, parameters=plain), most)
+
+    async def close(self) -> None:
+        """Close every vendor's agent."""
+        vendors, self._vendors = list(self._vendors.values()), {}
+        for agent in vendors:
+            await agent.close()
+
+
+def _module(vendor: str) -> str:
+    return f"agenthive.agents.llm.{vendor}"
+
+
+def make(
+    spec: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
+) -> BaseAgent:
+    """The agent for a spec."""
+    vendor_of(spec)
+    return ModelAgent(spec, secrets, egress, prices)
+
+
+def vendor_of(spec: AgentSpec) -> str:
+    """The vendor that an endpoint means. Raises ConfigurationError."""
+    scheme, host = urlsplit(spec.endpoint).scheme, urlsplit(spec.endpoint).hostname or ""
+    asked = spec.custom_params.get("provider")
+    if scheme == "offline":
+        return "offline"
+    if scheme not in ("http", "https"):
+        raise ConfigurationError(
+            f"agent '{spec.name}': '{spec.endpoint}' is no address of a model",
+            hint="Use https://... or offline://extractive.",
+        )
+    if asked in VENDORS:
+        return str(asked)
+    return "anthropic" if f".{host}".endswith(".anthropic.com") else "openai"
+
+
+def action_problem(spec: AgentSpec, action: str) -> str | None:
+    """A model takes any action: what is not chat_completion is a prompt."""
+    return None
+
+
+def effect_of(spec: AgentSpec, action: str) -> Effect | None:
+    """Nothing is known: a call costs money, and may have tools. The offline model has neither."""
+    return Effect.NONE if vendor_of(spec) == "offline" else None

@@ -1,0 +1,67 @@
+"""Compiling the expressions of tasks, so that their faults are told with their place.
+
+Never evaluates anything but what is constant. What a part of a task may read is said in
+`core.expressions.names`; whoever calls passes it on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from agenthive.authoring.checks.agents import check_inputs_read
+from agenthive.authoring.checks.graph import Mention
+from agenthive.authoring.readers.nodes import Node, Place
+from agenthive.authoring.readers.problems import Problems
+from agenthive.authoring.readers.texts import texts
+from agenthive.core.expressions.template import Expression, Template, compile_expression
+from agenthive.core.values import JSONValue
+from agenthive.errors import ExpressionError
+
+
+class Expressions:
+    """The expressions of one task. ``reads`` are the tasks they read, as far as was seen."""
+
+    def __init__(self, problems: Problems, inputs: Collection[str] | None) -> None:
+        self._problems = problems
+        self._inputs = inputs
+        self.reads: list[Mention] = []
+
+    def formula(self, text: str, place: Place, path: str, roots: frozenset[str]) -> None:
+        """Check a text that is an expression as a whole; an empty one is none."""
+        if not text:
+            return
+        try:
+            self._note(compile_expression(text, roots), place, path)
+        except ExpressionError as fault:
+            self._problems.add(place, path, fault.message)
+
+    def template(
+        self, node: Node | None, path: str, roots: frozenset[str], *, undo: bool = False
+    ) -> None:
+        """Check every text in ``node`` that holds expressions."""
+        for at, inner, text in texts(node, path) if node is not None else ():
+            if "{{" in text:
+                self.text(text, inner.place, at, roots, undo=undo)
+
+    def text(
+        self, text: str, place: Place, path: str, roots: frozenset[str], *, undo: bool = False
+    ) -> None:
+        """Check one text that holds expressions."""
+        try:
+            self._note(Template.compile(text, roots), place, path, undo=undo)
+        except ExpressionError as fault:
+            self._problems.add(place, path, fault.message)
+
+    def _note(
+        self, found: Expression | Template, place: Place, path: str, *, undo: bool = False
+    ) -> None:
+        self.reads.extend(Mention(name, place, path, undo) for name in sorted(found.task_names))
+        check_inputs_read(found.input_names, self._inputs, place, path, self._problems)
+
+
+def constant(text: str) -> tuple[JSONValue] | None:
+    """The value of an expression that reads nothing, in a tuple; None if it reads something."""
+    try:
+        return (compile_expression(text, frozenset()).evaluate({}),)
+    except ExpressionError:
+        return None

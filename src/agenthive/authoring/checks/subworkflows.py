@@ -1,0 +1,179 @@
+"""Workflows within workflows: found, checked, and embedded in the task that runs them.
+
+A path is read from the file that names it, once however often it is named; where there is no file,
+only a workflow that is written out is understood. Bounded: five levels, no cycle, and all of them
+together no larger than one definition may be. Never reads inputs or runs anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agenthive.authoring.checks.secret_references import Reference
+from agenthive.authoring.checks.sections import Section
+from agenthive.authoring.readers.nodes import Node
+from agenthive.authoring.readers.problems import Problems
+from agenthive.authoring.readers.size_limits import Limits
+from agenthive.authoring.readers.sources import read_file
+from agenthive.core.model import definition
+from agenthive.core.model.workflow import WorkflowSpec
+from agenthive.errors import ConfigurationError
+
+DEEPEST: Final = 5
+"""Levels of workflows below the first one."""
+
+_TOO_DEEP: Final = f"workflows go at most {DEEPEST} deep within one another"
+_NO_FILE: Final = "a path is understood only in a file; write the workflow out here"
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A definition that was accepted, what should be known about it, and the secrets it needs.
+
+    ``tasks`` counts those of embedded workflows too, as often as they are embedded; ``depth`` is
+    how many levels of them there are.
+    """
+
+    spec: WorkflowSpec
+    warnings: tuple[str, ...] = ()
+    references: tuple[Reference, ...] = ()
+    tasks: int = 0
+    depth: int = 0
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a definition stands. ``files`` are those it is within, the outermost first.
+
+    ``title`` is what it is within, for the names of its secrets; ``read`` the files read so far,
+    with the bytes each takes. Native: whether it stands in a definition of that dialect.
+    """
+
+    files: tuple[Path, ...] = ()
+    level: int = 0
+    title: str = ""
+    native: bool = False
+    read: dict[Path, tuple[Loaded, int] | None] = {}
+
+
+Assemble = Callable[[Node, Problems, Origin], Loaded]
+
+
+class Children:
+    """The workflows that one definition embeds. What is to be known of them adds up here."""
+
+    def __init__(
+        self, origin: Origin, native: bool, problems: Problems, limits: Limits, assemble: Assemble
+    ) -> None:
+        self._origin = origin
+        self._native = native
+        self._problems = problems
+        self._limits = limits
+        self._assemble = assemble
+        self._bytes = 0
+        self.tasks = 0
+        self.depth = 0
+        self.references: list[Reference] = []
+
+    def embed(self, section: Section, title: str, task: str) -> WorkflowSpec | None:
+        """The workflow of a task; None if there is something wrong with it."""
+        node = section.found("workflow")
+        if node is None:
+            return None
+        path = f"{section.path}.workflow"
+        if self._origin.level >= DEEPEST:
+            self._problems.add(node.place, path, _TOO_DEEP)
+            return None
+        found = (
+            self._from_file(node.value, node, path)
+            if isinstance(node.value, str)
+            else self._written_out(node, path, f"{title}.{task}", task)
+        )
+        return None if found is None else self._counted(found, node, path)
+
+    def _counted(self, found: tuple[Loaded, int], node: Node, path: str) -> WorkflowSpec:
+        loaded, size = found
+        before = self.tasks, self._bytes
+        self.depth = max(self.depth, loaded.depth + 1)
+        if self._origin.level + self.depth > DEEPEST:
+            self._problems.add(node.place, path, _TOO_DEEP)
+        self.tasks += loaded.tasks
+        self._bytes += size
+        if before[0] <= self._limits.max_tasks < self.tasks:
+            most = f"the {self._limits.max_tasks:,} tasks allowed"
+            self._problems.add(node.place, path, f"with it there are more than {most}")
+        if before[1] <= self._limits.max_bytes < self._bytes:
+            most = f"{self._limits.max_bytes:,} bytes"
+            self._problems.add(node.place, path, f"embedded workflows take more than {most}")
+        return loaded.spec
+
+    def _written_out(
+        self, node: Node, path: str, title: str, task: str
+    ) -> tuple[Loaded, int] | None:
+        inner = self._problems.within(path)
+        origin = self._within(title=title, native=self._native)
+        assert isinstance(node.value, dict)
+        name = {} if "name" in node.value else {"name": Node(task, node.place)}
+        named = Node(node.value | name, node.place, node.keys)
+        return self._loaded(lambda: named, inner, origin)
+
+    def _within(self, title: str = "", native: bool = False, file: Path | None = None) -> Origin:
+        files = self._origin.files
+        return Origin(
+            files=files if file is None else (*files, file),
+            level=self._origin.level + 1,
+            title=title,
+            native=native,
+            read=self._origin.read,
+        )
+
+    def _from_file(self, text: str, node: Node, path: str) -> tuple[Loaded, int] | None:
+        files = self._origin.files
+        fault = _path_fault(text)
+        if fault or not files:
+            self._problems.add(node.place, path, fault or _NO_FILE)
+            return None
+        named = Path(os.path.normpath(files[-1].parent / text))
+        file = named.resolve()
+        if file in (known := [one.resolve() for one in files]):
+            chain = [*files[known.index(file) :], named]
+            what = f"workflows run one another for ever: {' -> '.join(map(str, chain))}"
+            self._problems.add(node.place, path, what)
+            return None
+        if file not in self._origin.read:
+            self._origin.read[file] = self._read(named, node, path)
+        elif self._origin.read[file] is None:
+            self._problems.add(node.place, path, f"{named} cannot be used")
+        return self._origin.read[file]
+
+    def _read(self, file: Path, node: Node, path: str) -> tuple[Loaded, int] | None:
+        inner = Problems(str(file))
+        found = self._loaded(
+            lambda: read_file(file, self._limits, inner), inner, self._within(file=file)
+        )
+        if found is None:
+            self._problems.add(node.place, path, f"{file} cannot be used, as was said")
+        return found
+
+    def _loaded(
+        self, read: Callable[[], Node], inner: Problems, origin: Origin
+    ) -> tuple[Loaded, int] | None:
+        try:
+            loaded = self._assemble(read(), inner, origin)
+        except ConfigurationError:
+            self._problems.take(inner)
+            return None
+        self._problems.take(inner)
+        self.references.extend(loaded.references)
+        return loaded, len(definition.encode(loaded.spec))
+
+
+def _path_fault(text: str) -> str:
+    if not text.strip():
+        return "must not be empty"
+    if "\0" in text:
+        return "must not hold a NUL character"
+    return "must be a constant; it cannot hold expressions" if "{{" in text else ""

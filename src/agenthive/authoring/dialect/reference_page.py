@@ -1,0 +1,128 @@
+"""The reference page of the dialect, made from its table.
+
+Never edit ``docs/reference/workflow.md``: run ``python -m agenthive.authoring.dialect.generate``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agenthive.authoring.dialect.dialect import SHAPES, UNITS
+from agenthive.authoring.dialect.shapes import SWITCH, Field, Kind, Shape
+from agenthive.core.expressions.functions import FUNCTIONS
+
+_NAMES: Final = {
+    "`item`, `index` (from 0)": "with `for_each`",
+    "`round` (from 1), `previous`": "with `repeat_until`",
+    "`signal` (what it brought)": "with `wait_for`",
+    "`result`": "in the condition of `repeat_until`",
+    "`arguments`": "in a tool: what the model asks it for",
+}
+_HEAD = """\
+# Workflow files
+
+A workflow is one YAML or JSON file (JSON if its name ends in `.json`). YAML is read by the rules
+of YAML 1.2: `no`, `12:30` and dates are text. Aliases, anchors, tags, duplicate keys, NaN and more
+than 64 levels are refused. Unknown keys are errors. Durations are seconds, or texts with a unit:
+{units}.
+
+With `agenthive: 1` as the first key the native defaults hold (last column where they differ).
+
+`agenthive validate FILE` checks a file without running it; `workflow.schema.json` in the package
+tells editors the same.
+"""
+
+_TAIL = """\
+## Names
+
+Names of tasks, agents and inputs have 1 to 128 characters, are in Unicode's composed form (NFC),
+and hold no control characters and none of `/ [ ] #`.
+
+## Secrets
+
+`${{env:NAME}}`, `${{file:PATH}}` and `${{secret:NAME}}` stand for secrets in texts of agents
+and in headers that prove who calls (`Authorization`, `X-API-Key`, `Cookie`, ...). They are filled
+in when a call is made and are never written to the journal. A secret written out under
+`authentication`, in such a header, or given to an input of type `secret` is moved to the secret
+store, with a warning, or refused where there is none.
+
+## Expressions
+
+`{{{{ ... }}}}` in the texts of `parameters` is replaced by the value of an expression. A text that
+is one whole expression keeps the type of its value; otherwise text stands as it is and anything
+else as compact JSON. `{{{{{{{{` writes `{{{{`. Agents' `endpoint` and `custom_params` may use
+`inputs` only. Keys that take an expression (`when`, ...) need no braces around it.
+
+The names are `tasks.NAME.result` (also `tasks["my-task"]`, and `.status`, `.error`), `inputs.NAME`
+and `run.id`, `run.name`. A task may read what must be done before it. Some are there only in
+parts of a task: {names}.
+
+There are look-ups
+(`a.b`, `a["b"]`, `a[0]`, `a[1:3]`), `+ - * / %`, comparisons, `in`, `and or not`,
+`x if test else y`, lists, maps, one `[f(x) for x in xs if test]`, and these functions:
+{functions}.
+
+`has(x)` tells whether a look-up finds something that is not null; `default(x, other)` gives
+`other` if it does not.
+"""
+
+
+def reference_markdown() -> str:
+    """The whole page."""
+    units = ", ".join(f"`{unit}`" for unit in UNITS)
+    functions = ", ".join(f"`{name}`" for name in sorted((*FUNCTIONS, "has", "default")))
+    names = "; ".join(f"{name} {where}" for name, where in _NAMES.items())
+    sections = "\n".join(_section(shape) for shape in SHAPES.values())
+    return (
+        f"{_HEAD.format(units=units)}\n{sections}\n{_TAIL.format(functions=functions, names=names)}"
+    )
+
+
+def _section(shape: Shape) -> str:
+    rows = "\n".join(_row(field) for field in shape.fields)
+    return (
+        f"## {shape.name}\n\n{shape.doc}\n\n"
+        f"| Key | Value | Default | Meaning |\n|---|---|---|---|\n{rows}\n"
+    )
+
+
+def _row(field: Field) -> str:
+    default = "**required**" if field.required else field.default
+    if field.native:
+        default = f"{default}; native: {field.native}"
+    key = f"`{field.key}`" + (" (native)" if field.native_only else "")
+    return f"| {key} | {_takes(field)} | {default} | {field.doc} |"
+
+
+def _takes(field: Field) -> str:
+    match field.kind:
+        case Kind.CHOICE:
+            return ", ".join(f"`{choice}`" for choice in field.choices)
+        case Kind.SHAPE:
+            return _or_short(field) + f"[{field.shape}](#{field.shape})"
+        case Kind.SHAPES:
+            return f"list of {_or_short(field)}[{field.shape}](#{field.shape})"
+        case Kind.INPUTS:
+            return f"map of name to [{field.shape}](#{field.shape}) or default"
+        case Kind.WHOLE if field.most is not None and field.least is not None:
+            same = field.least == field.most
+            return f"`{field.least:.0f}`" if same else f"{field.least:.0f} to {field.most:,.0f}"
+        case Kind.SECONDS:
+            return "seconds or null" if field.nullable else "seconds"
+        case Kind.NAME | Kind.TITLE:
+            return "name"
+        case Kind.MAP:
+            return "map"
+        case Kind.WORKFLOW:
+            return "path or [workflow](#workflow)"
+        case _:
+            return str(field.kind.value)
+
+
+def _or_short(field: Field) -> str:
+    """What a section may be written as for short."""
+    if not field.short:
+        return ""
+    if field.short == SWITCH:
+        return "`true` or "
+    return f"{_takes(SHAPES[field.shape].by_key[field.short])} or "

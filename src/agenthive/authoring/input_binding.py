@@ -1,0 +1,105 @@
+"""Filling a run's inputs into its agents, once, before the run starts.
+
+What the run is pinned to is the result. Whoever gives inputs is not always who wrote the workflow:
+an input may not bring in a reference to a secret, except a secret input under ``authentication``,
+and what it brings there must be a reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from agenthive.authoring.checks import secret_references
+from agenthive.authoring.dialect.dialect import AUTHENTICATION
+from agenthive.authoring.readers.nodes import NOWHERE
+from agenthive.authoring.readers.problems import Problems
+from agenthive.core.expressions.template import Template
+from agenthive.core.model.workflow import AgentSpec, WorkflowSpec
+from agenthive.core.values import JSONObject, JSONValue
+from agenthive.errors import ExpressionError
+
+_SECRET_KEYS = tuple(field.key for field in AUTHENTICATION.fields if field.secret)
+
+
+def bind_inputs(spec: WorkflowSpec, inputs: Mapping[str, JSONValue]) -> WorkflowSpec:
+    """The workflow with ``{{ inputs.NAME }}`` in its agents' texts filled in.
+
+    ``inputs`` are those `check_inputs` gave. The same object if nothing was to fill in. Raises
+    ConfigurationError.
+    """
+    secrets = [inputs.get(name) for name, one in spec.inputs.items() if one.type == "secret"]
+    binder = _Binder(inputs, _references(secrets))
+    agents = tuple(binder.bound(agent) for agent in spec.agents)
+    if all(new is old for new, old in zip(agents, spec.agents, strict=True)):
+        return spec
+    return msgspec.structs.replace(spec, agents=agents)
+
+
+def agents_of(spec: WorkflowSpec) -> Iterator[AgentSpec]:
+    """The agents of a workflow and of those in it, as far as it is known where they are."""
+    yield from spec.agents
+    for child in embedded(spec):
+        for agent in child.agents:
+            if Template.compile(agent.endpoint, {"inputs"}).constant:
+                yield agent
+
+
+def embedded(spec: WorkflowSpec) -> Iterator[WorkflowSpec]:
+    """The workflows that the tasks of a workflow run, and those in them; each of them once."""
+    seen: set[int] = set()
+    waiting = [spec]
+    while waiting:
+        for task in waiting.pop().tasks:
+            if task.workflow is not None and id(task.workflow) not in seen:
+                seen.add(id(task.workflow))
+                waiting.append(task.workflow)
+                yield task.workflow
+
+
+def _references(value: JSONValue) -> set[tuple[str, str]]:
+    return {(one.kind, one.target) for one in secret_references.find(value, "")}
+
+
+class _Binder:
+    def __init__(self, inputs: Mapping[str, JSONValue], secrets: set[tuple[str, str]]) -> None:
+        self._scope: JSONObject = {"inputs": dict(inputs)}
+        self._secrets = secrets
+
+    def bound(self, agent: AgentSpec) -> AgentSpec:
+        """The agent with its inputs filled in; the same object if it reads none."""
+        problems = Problems(f"agent {agent.name!r}")
+        changed: JSONObject = {}
+        for key in ("endpoint", "custom_params", "authentication"):
+            before: JSONValue = getattr(agent, key)
+            try:
+                template = Template.compile(before, {"inputs"})
+                if not template.constant:
+                    changed[key] = template.render(self._scope)
+                    self._check(key, before, changed[key], problems)
+            except ExpressionError as fault:
+                problems.add(NOWHERE, key, fault.message)
+        problems.check()
+        return msgspec.structs.replace(agent, **changed) if changed else agent
+
+    def _check(self, key: str, before: JSONValue, after: JSONValue, problems: Problems) -> None:
+        allowed = _references(before)
+        if key == "authentication":
+            allowed |= self._secrets
+            self._check_authentication(after, problems)
+        if _references(after) - allowed:
+            what = "an input must not bring a reference to a secret in here"
+            problems.add(NOWHERE, key, what)
+        if key == "endpoint" and not (isinstance(after, str) and after):
+            problems.add(NOWHERE, key, "must be text after its inputs are filled in")
+
+    def _check_authentication(self, after: JSONValue, problems: Problems) -> None:
+        assert isinstance(after, dict)
+        for key, value in after.items():
+            path = f"authentication.{key}"
+            if not isinstance(value, str):
+                problems.add(NOWHERE, path, "must be text after its inputs are filled in")
+            elif key in _SECRET_KEYS and secret_references.is_literal(value):
+                what = "is filled in by an input that is no secret; declare it as type: secret"
+                problems.add(NOWHERE, path, what)

@@ -1,0 +1,126 @@
+"""From a file, a text or a Python mapping to nodes.
+
+Bounded: a file is read up to the limit and no further, and only regular files and pipes are read.
+Refuses what is no text before a parser sees it.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from agenthive.authoring.readers.json import read_json
+from agenthive.authoring.readers.nodes import NOWHERE, Node
+from agenthive.authoring.readers.problems import Problems
+from agenthive.authoring.readers.size_limits import MAX_DEPTH, TOO_DEEP, Limits, number_fault
+from agenthive.authoring.readers.yaml import read_yaml
+from agenthive.infra.text_validation import is_text
+
+FORMATS: Final = ("yaml", "json")
+_ALLOWED_CONTROLS: Final = frozenset("\t\n\r\x85")
+
+
+def read_file(path: Path, limits: Limits, problems: Problems) -> Node:
+    """The nodes of a file; JSON if it is named ``*.json``, else YAML. Raises ConfigurationError."""
+    text = _decode(_read_bytes(path, limits, problems), problems)
+    return read_text(text, "json" if path.suffix.lower() == ".json" else "yaml", limits, problems)
+
+
+def read_text(text: str, format: str, limits: Limits, problems: Problems) -> Node:
+    """The nodes of a text. Raises ConfigurationError."""
+    if len(text) > limits.max_bytes or len(text.encode(errors="replace")) > limits.max_bytes:
+        problems.stop(NOWHERE, "", _too_large(limits))
+    _refuse_binary(text, problems)
+    node = read_json(text, problems) if format == "json" else read_yaml(text, problems)
+    if node is None:
+        problems.stop(NOWHERE, "", "it is empty; a workflow needs a name, agents and tasks")
+    return node
+
+
+def _too_large(limits: Limits) -> str:
+    return f"it is larger than {limits.max_bytes:,} bytes; split the workflow"
+
+
+def _read_bytes(path: Path, limits: Limits, problems: Problems) -> bytes:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            problems.stop(NOWHERE, "", "it is a directory; name the workflow file in it")
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            problems.stop(NOWHERE, "", "it is not a regular file")
+        with path.open("rb") as file:
+            data = file.read(limits.max_bytes + 1)
+    except FileNotFoundError:
+        problems.stop(NOWHERE, "", "there is no such file; check the path")
+    except (OSError, ValueError) as fault:
+        reason = getattr(fault, "strerror", None) or "the path is not valid"
+        problems.stop(NOWHERE, "", f"it cannot be read: {reason}")
+    if len(data) > limits.max_bytes:
+        problems.stop(NOWHERE, "", _too_large(limits))
+    return data
+
+
+def _decode(data: bytes, problems: Problems) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as fault:
+        if b"\0" in data[:4096]:
+            problems.stop(NOWHERE, "", "it is a binary file, not the text of a workflow")
+        before = data[: fault.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
+        problems.stop((line, column), "", "it is not UTF-8; save the file as UTF-8")
+
+
+def _refuse_binary(text: str, problems: Problems) -> None:
+    if text.isprintable():
+        return
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        if line.isprintable():
+            continue
+        for column, char in enumerate(line, 1):
+            if (char < " " or "\x7f" <= char < "\xa0") and char not in _ALLOWED_CONTROLS:
+                what = f"it holds the control character U+{ord(char):04X}; is it a binary file?"
+                problems.stop((number, column), "", what)
+
+
+NO_TEXT: Final = "holds bytes that are not text (UTF-8), or half of a surrogate pair"
+
+
+def from_python(value: object, problems: Problems, path: str = "", depth: int = 0) -> Node:
+    """Nodes of plain Python data (maps, lists, tuples, JSON scalars). Raises ConfigurationError."""
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, int | float) and (fault := number_fault(value)):
+        problems.stop(NOWHERE, path, fault)
+    if isinstance(value, str) and not is_text(value):
+        problems.stop(NOWHERE, path, NO_TEXT)
+    if value is None or isinstance(value, bool | int | float | str):
+        return Node(value)
+    if depth >= MAX_DEPTH:
+        problems.stop(NOWHERE, path[:200], TOO_DEEP)
+    if not isinstance(value, Mapping | list | tuple):
+        problems.stop(NOWHERE, path, f"a value of type {type(value).__name__} is not JSON")
+    if isinstance(value, Mapping):
+        return Node(_python_map(value, problems, path, depth))
+    return Node(
+        [from_python(item, problems, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+    )
+
+
+def _python_map(
+    value: Mapping[object, object], problems: Problems, path: str, depth: int
+) -> dict[str, Node]:
+    found: dict[str, Node] = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            problems.stop(NOWHERE, path, f"a key must be text, not {type(key).__name__}")
+        if not is_text(key):
+            problems.stop(NOWHERE, path, NO_TEXT)
+        inner = f"{path}.{key}" if path else key
+        found[key] = from_python(item, problems, inner, depth + 1)
+    return found

@@ -1,0 +1,20 @@
+"""Walking the texts inside a node, with their paths and places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agenthive.authoring.readers.nodes import Node
+
+
+def texts(node: Node, path: str) -> Iterator[tuple[str, Node, str]]:
+    """Every text in ``node``: its path, its node, and the text."""
+    value = node.value
+    if isinstance(value, str):
+        yield path, node, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from texts(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from texts(item, f"{path}[{i}]")

@@ -1,0 +1,160 @@
+"""What `agenthive doctor` looks at: one function a check, each giving what it found.
+
+Changes nothing but a file of a few bytes in the home, written to see how long the disk takes and
+removed again. Names variables, never shows what is in them. To add a check: a function in `CHECKS`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from agenthive.cli.support.session import directory
+from agenthive.errors import AgentHiveError, HomeBusy, OwnerGone, StoreError
+from agenthive.hive import reading
+from agenthive.infra.home import Home
+from agenthive.ipc.client import Caller
+from agenthive.settings import Settings
+from agenthive.stores.sqlite import engine_version
+
+SAFE_SQLITE: Final = (3, 51, 3)
+"""The first release without the WAL-reset bug."""
+LITTLE_SPACE: Final = 200 * 2**20
+KEYS: Final = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What one check found; ``exit_code`` counts if it is not good."""
+
+    what: str
+    good: bool = True
+    detail: str = ""
+    hint: str = ""
+    exit_code: int = 1
+
+
+async def checkup(settings: Settings) -> list[Finding]:
+    """All checks, in order."""
+    return [await check(settings) for check in CHECKS]
+
+
+async def _python(settings: Settings) -> Finding:
+    good = sys.version_info >= (3, 11)
+    return Finding(what="python", good=good, detail=platform.python_version())
+
+
+async def _sqlite(settings: Settings) -> Finding:
+    version = engine_version()
+    good = tuple(int(part) for part in version.split(".")) >= SAFE_SQLITE
+    return Finding(
+        what="sqlite", good=good, detail=version, hint="" if good else "Install a newer apsw."
+    )
+
+
+async def _agents(settings: Settings) -> Finding:
+    known = directory(settings)
+    wrong = []
+    for name in settings.agents:
+        try:
+            known.load(name)
+        except AgentHiveError as error:
+            wrong.append(error.message)
+    found = f"{len(known.sources)} custom agents"
+    return Finding(what="agents", good=not wrong, detail="; ".join(wrong) or found)
+
+
+async def _keys(settings: Settings) -> Finding:
+    told = [f"{name} {'set' if os.environ.get(name) else 'not set'}" for name in KEYS]
+    return Finding(what="model keys", detail=", ".join(told))
+
+
+async def _home(settings: Settings) -> Finding:
+    home = settings.home
+    if not home.exists():
+        return Finding(what="home", detail=f"{home} (not there yet; made by the first run)")
+    good = home.is_dir() and os.access(home, os.R_OK | os.W_OK | os.X_OK)
+    hint = (
+        ""
+        if good
+        else "Make it a folder, readable and writable for you, or choose another with --home."
+    )
+    return Finding(what="home", good=good, detail=str(home), hint=hint)
+
+
+async def _owner(settings: Settings) -> Finding:
+    home = Home(settings.home)
+    if not (settings.home / "door").exists():
+        return Finding(what="owner", detail="none")
+    try:
+        status = await Caller(home).status()
+    except OwnerGone as error:
+        return Finding(what="owner", good=False, detail=error.message, hint=error.hint)
+    except HomeBusy:
+        return Finding(what="owner", detail="none (one ended without saying so)")
+    return Finding(what="owner", detail=f"process {status['pid']}")
+
+
+async def _space(settings: Settings) -> Finding:
+    there = next(path for path in (settings.home, *settings.home.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    good = free >= LITTLE_SPACE
+    hint = "" if good else "Free some space: a full disk makes the journal refuse new work."
+    return Finding(what="disk", good=good, detail=f"{free / 2**20:,.0f} MiB free", hint=hint)
+
+
+async def _flush(settings: Settings) -> Finding:
+    if not settings.home.is_dir() or not os.access(settings.home, os.W_OK):
+        return Finding(what="flush", detail="not measured: no home to write to")
+    probe = settings.home / f"doctor-{os.getpid()}"
+    try:
+        milliseconds = min(_flush_once(probe) for _ in range(5)) * 1000
+    except OSError as error:
+        return Finding(what="flush", good=False, detail=str(error.strerror), exit_code=10)
+    finally:
+        probe.unlink(missing_ok=True)
+    return Finding(what="flush", detail=f"{milliseconds:.2f} ms for a commit to reach the disk")
+
+
+def _flush_once(path: Path) -> float:
+    with path.open("wb") as file:
+        file.write(b"agenthive")
+        file.flush()
+        began = time.perf_counter()
+        os.fsync(file.fileno())
+        return time.perf_counter() - began
+
+
+async def _journal(settings: Settings) -> Finding:
+    if not Home(settings.home).journal.exists():
+        return Finding(what="journal", detail="none yet")
+    try:
+        async with reading(settings.home) as archive:
+            records = await archive.verify()
+            unfinished = await archive.runs(unfinished=True)
+    except StoreError as error:
+        return Finding(
+            what="journal", good=False, detail=error.message, hint=error.hint, exit_code=10
+        )
+    detail = f"{records:,} records, every chain holds; {len(unfinished):,} unfinished runs"
+    return Finding(what="journal", detail=detail)
+
+
+CHECKS: Final[tuple[Callable[[Settings], Awaitable[Finding]], ...]] = (
+    _python,
+    _sqlite,
+    _agents,
+    _keys,
+    _home,
+    _owner,
+    _space,
+    _flush,
+    _journal,
+)

@@ -1,0 +1,199 @@
+"""What a run came to, folded from its records: the one shape that every face shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from agenthive.core.budget.holds import MONEY
+from agenthive.core.graph.graph import Graph
+from agenthive.core.history.blobs import Contents
+from agenthive.core.history.replay import history
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Record
+from agenthive.core.machine.machine import step
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model.calls import Usage
+from agenthive.core.model.states import CLOSED, RunStatus, TaskState
+from agenthive.core.values import SECOND, JSONValue, Micros
+
+NANO: Final = 1_000_000_000
+
+EXIT_CODES: Final = {
+    RunStatus.COMPLETED: 0,
+    RunStatus.PARTIALLY_COMPLETED: 7,
+    RunStatus.CANCELLED: 130,
+    RunStatus.FAILED: 1,
+    RunStatus.COMPENSATED: 1,
+    RunStatus.COMPENSATION_FAILED: 1,
+}
+"""Exit code by final status; an open run that waits for people is 8."""
+
+
+class TaskReport(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One task of a report. ``cost_usd`` is US dollars; times are microseconds UTC.
+
+    ``agent`` and ``action`` are empty for a task that calls nobody.
+    """
+
+    status: str
+    attempts: int
+    cost_usd: float
+    agent: str = ""
+    action: str = ""
+    result: JSONValue | msgspec.UnsetType = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    tokens: int = 0
+    started: Micros | None = None
+    ended: Micros | None = None
+
+
+class RunReport(msgspec.Struct, kw_only=True):
+    """A run, whether it has ended or not.
+
+    ``execution_time`` is seconds from its start to its end (or its last record);
+    ``results`` and ``errors`` map task names to results and messages. ``cost_usd`` is without the
+    ``unpriced``: calls whose price nobody knows.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    tasks: dict[str, TaskReport]
+    results: dict[str, JSONValue]
+    errors: dict[str, str]
+    completed_tasks: int
+    total_tasks: int
+    execution_time: float
+    cost_usd: float
+    tokens: int
+    unpriced: int = 0
+    timed_out: bool = False
+    over_budget: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """The code a command that ran this ends with (DESIGN: exit codes)."""
+        if self.timed_out:
+            return 9
+        code = EXIT_CODES.get(RunStatus(self.status), 8)
+        return 6 if self.over_budget and code in (1, 7) else code
+
+
+class _Bill:
+    """What tasks used, and when they ran: what the state itself does not keep."""
+
+    def __init__(self) -> None:
+        self.usage: dict[str, list[Usage]] = {}
+        self.times: dict[str, tuple[Micros, Micros]] = {}
+
+    def take(self, event: ev.RunEvent) -> None:
+        if isinstance(event, ev.TaskStarted):
+            first, _ = self.times.get(event.task, (event.at, event.at))
+            self.times[event.task] = (first, event.at)
+        elif isinstance(event, ev.TaskSucceeded | ev.TaskFailed | ev.LateReply):
+            first, _ = self.times.get(event.task, (event.at, event.at))
+            self.times[event.task] = (first, event.at)
+            if event.usage is not None:
+                self.usage.setdefault(event.task, []).append(event.usage)
+
+    def cost(self, task: str) -> int:
+        return sum(usage.cost or 0 for usage in self.usage.get(task, ()))
+
+    def tokens(self, task: str) -> int:
+        return sum(u.input_tokens + u.output_tokens for u in self.usage.get(task, ()))
+
+    def unpriced(self) -> int:
+        return sum(usage.cost is None for used in self.usage.values() for usage in used)
+
+
+def report(
+    graph: Graph,
+    records: Sequence[Record],
+    contents: Contents | None = None,
+    until: int | None = None,
+) -> RunReport:
+    """Fold the records of one run; large results are filled in from ``contents``.
+
+    With ``until`` as if the fact of that number had been the last.
+    """
+    state, bill = RunState(graph), _Bill()
+    state.keep = True
+    for seq, event in history(records, contents):
+        if until is not None and seq > until:
+            break
+        step(state, event)
+        bill.take(event)
+    graph = state.graph
+    tasks = {
+        key: _task(state, bill, i)
+        for i, key in enumerate(graph.keys)
+        if state.state[i] is not TaskState.DORMANT
+    }
+    end = state.finished if state.status in CLOSED else state.last_at
+    return RunReport(
+        run_id=state.run,
+        name=state.name,
+        status=state.status,
+        tasks=tasks,
+        results=_results(state, tasks),
+        errors={key: str(task.error) for key, task in tasks.items() if task.error},
+        completed_tasks=state.succeeded,
+        total_tasks=graph.tasks,
+        execution_time=((end or 0) - (state.started or state.created)) / SECOND,
+        cost_usd=sum(bill.cost(key) for key in bill.usage) / NANO,
+        tokens=sum(bill.tokens(key) for key in bill.usage),
+        unpriced=bill.unpriced(),
+        timed_out=state.timed_out,
+        over_budget=state.over_budget,
+    )
+
+
+def _task(state: RunState, bill: _Bill, index: int) -> TaskReport:
+    key = state.graph.keys[index]
+    node, times = state.graph.nodes[index], bill.times.get(key)
+    return TaskReport(
+        status=state.state[index],
+        attempts=state.attempts[index],
+        cost_usd=bill.cost(key) / NANO,
+        agent=node.agent.name,
+        action=node.action if node.agent.name else "",
+        result=state.results.get(index, msgspec.UNSET),
+        error=_error(state, index),
+        tokens=bill.tokens(key),
+        started=times[0] if times else None,
+        ended=times[1] if times else None,
+    )
+
+
+def _results(state: RunState, tasks: dict[str, TaskReport]) -> dict[str, JSONValue]:
+    """Name -> result; what items and rounds gave is in the result of their task."""
+    found = {key: state.results.get(state.graph.index[key], msgspec.UNSET) for key in tasks}
+    return {
+        key: result
+        for key, result in found.items()
+        if result is not msgspec.UNSET and state.graph.index[key] < state.graph.static
+    }
+
+
+def _error(state: RunState, index: int) -> str | msgspec.UnsetType:
+    kind = state.state[index]
+    fault = state.faults.get(index)
+    if kind in (TaskState.FAILED, TaskState.UNKNOWN_OUTCOME, TaskState.BACKING_OFF):
+        return fault.message if fault else "the process ended during the call; outcome unknown"
+    if kind is TaskState.BLOCKED and state.blocked[index][0] in ("agent", *MONEY):
+        return state.blocked[index][1]
+    if kind is TaskState.SKIPPED:
+        return _why_skipped(state, index)
+    return msgspec.UNSET
+
+
+def _why_skipped(state: RunState, index: int) -> str:
+    bad = (TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED)
+    for dep in state.graph.deps[index]:
+        tolerated = state.state[dep] is TaskState.FAILED and state.graph.nodes[dep].tolerated
+        if state.state[dep] in bad and not tolerated:
+            return f"skipped: '{state.graph.keys[dep]}' {state.state[dep]}"
+    return "skipped: the run stopped"

@@ -1,0 +1,76 @@
+"""How long runs are kept after they have ended: a time for each way of ending.
+
+Values and maths only: who drops a run, and when, is decided elsewhere. An open run is never due.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from typing import Final
+
+import msgspec
+
+from agenthive.core.journal.records import RunRow
+from agenthive.core.model.states import CLOSED, RunStatus
+from agenthive.core.values import SECOND, Micros
+
+FOREVER: Final = "forever"
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_SPAN: Final = re.compile(r"([0-9]{1,9})([smhdw])")
+_FAILED: Final = frozenset({RunStatus.FAILED, RunStatus.COMPENSATION_FAILED})
+
+
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
+    """Microseconds by final status; a status that is not here is kept forever."""
+
+    limits: dict[RunStatus, Micros] = {}
+
+
+def by_class(completed: str, failed: str, others: str) -> Retention:
+    """What the settings say, each such as ``30d`` or ``forever``. Raises ValueError."""
+    limits: dict[RunStatus, Micros] = {}
+    for status in CLOSED:
+        text = failed if status in _FAILED else others
+        age = span(completed if status is RunStatus.COMPLETED else text)
+        if age is not None:
+            limits[status] = age
+    return Retention(limits=limits)
+
+
+def older_than(age: Micros, statuses: Collection[RunStatus] = ()) -> Retention:
+    """One age for all ended runs, or for those of some statuses."""
+    return Retention(limits=dict.fromkeys(sorted(statuses or CLOSED), age))
+
+
+def span(text: str) -> Micros | None:
+    """A length of time such as ``90s``, ``12h``, ``30d``, ``8w``; None for ``forever``.
+
+    Raises ValueError.
+    """
+    if text == FOREVER:
+        return None
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise ValueError(f"must be a length of time such as 12h, 30d or 8w, or {FOREVER}")
+    return int(found[1]) * _UNITS[found[2]] * SECOND
+
+
+def due(
+    rows: Iterable[RunRow], policy: Retention, now: Micros, needed: Collection[str] = ()
+) -> list[RunRow]:
+    """The runs whose time is over, the one that ended first in front.
+
+    ``needed`` are runs that an open one cannot do without, such as the one it is a part of.
+    """
+    found = [
+        (row.finished, row.run, row)
+        for row in rows
+        if row.finished is not None and row.run not in needed and _over(row, policy, now)
+    ]
+    return [row for _, _, row in sorted(found, key=lambda one: one[:2])]
+
+
+def _over(row: RunRow, policy: Retention, now: Micros) -> bool:
+    limit = policy.limits.get(RunStatus(row.status))
+    return limit is not None and row.finished is not None and now - row.finished >= limit

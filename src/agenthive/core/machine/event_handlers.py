@@ -1,0 +1,303 @@
+"""What a fact adds to the state of its task, besides moving it.
+
+One function for each kind of fact, looked up by `machine`; it runs before the move. Called by
+nobody else. To add a fact: a function here, a line in `NOTES`, rows in `transitions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Never, TypeAlias
+
+from agenthive.core.budget.holds import Hold, cost_of
+from agenthive.core.graph.nodes import Step
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.records import Blob
+from agenthive.core.machine.flow_state import Approval, Each
+from agenthive.core.machine.guards.outcome import repairable
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model.calls import Asked, Fault, Usage
+from agenthive.core.model.control_flow import OnDeadline, OnReject
+from agenthive.core.model.states import TaskState
+from agenthive.core.values import JSONObject, JSONValue, Micros, micros
+
+Note: TypeAlias = Callable[[RunState, int, Never], None]
+
+
+def keep_result(state: RunState, task: int, result: JSONValue, blob: Blob | None = None) -> None:
+    """Keep a result for as long as somebody will read it.
+
+    With a ``blob`` only the reference is there, in a replay: what is made of it meanwhile is
+    filled in with it, afterwards.
+    """
+    if blob is not None:
+        state.blobs[task] = blob
+        result = blob  # type: ignore[assignment]
+    if state.readers[task] or task >= state.graph.static or state.keep:
+        state.results[task] = result
+
+
+def _started(state: RunState, task: int, event: ev.TaskStarted) -> None:
+    state.attempts[task] = event.attempt
+    for attempt in event.over:
+        state.holds.pop((task, attempt), None)
+        state.unpaid.discard((task, attempt))
+    if event.hold:
+        state.holds[task, event.attempt] = Hold(event.hold, event.at, bool(event.over))
+
+
+def _paid(
+    state: RunState,
+    task: int,
+    attempt: int,
+    usage: Usage | None,
+    fault: Fault | None,
+    *,
+    cached: bool = False,
+) -> None:
+    """What is put aside for a call is not any more, unless nobody knows what it cost."""
+    if cost_of(state.holds.get((task, attempt)), usage, fault, cached=cached) is not None:
+        state.holds.pop((task, attempt), None)
+
+
+def _succeeded(state: RunState, task: int, event: ev.TaskSucceeded) -> None:
+    state.faults.pop(task, None)
+    keep_result(state, task, event.result, event.blob)
+    if event.asks:
+        _asks(state, task, event.asks)
+    if state.holds:
+        _paid(state, task, event.attempt, event.usage, None, cached=bool(event.cached))
+
+
+def _asks(state: RunState, task: int, asks: tuple[Asked, ...]) -> None:
+    owner = state.graph.owner_of(task)
+    turns = None if owner is None or state.flow is None else state.flow.turns.get(owner)
+    if turns is not None and turns.had[-1].node == task:
+        turns.had[-1].asks = asks
+
+
+def _failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
+    state.faults[task] = event.fault
+    retry = state.graph.nodes[task].retry
+    wait = retry.delay(event.attempt, event.draw, event.fault.retry_after)
+    if repairable(state, task, event.fault):
+        # The one repair is no attempt that was used up, and waits for nothing.
+        state.begin_flow().repaired.add(task)
+        state.losses[task] = state.losses.get(task, 0) + 1
+        wait = 0
+    elif event.pause is not None:
+        state.losses[task] = state.losses.get(task, 0) + 1
+        wait = event.pause
+    state.wake_at[task] = event.at + wait
+    if event.usage is None:
+        state.unpaid.add((task, event.attempt))
+    if state.holds:
+        _paid(state, task, event.attempt, event.usage, event.fault)
+
+
+def _lost(state: RunState, task: int, event: ev.TaskLost) -> None:
+    state.losses[task] = state.losses.get(task, 0) + 1
+    state.unpaid.add((task, event.attempt))
+
+
+def _cancelled(state: RunState, task: int, event: ev.TaskCancelled) -> None:
+    hold = state.holds.get((task, event.attempt))
+    if not event.unmade or (hold is not None and hold.inherited):
+        state.unpaid.add((task, event.attempt))
+    elif hold is not None:
+        del state.holds[task, event.attempt]
+
+
+def _blocked(state: RunState, task: int, event: ev.TaskBlocked) -> None:
+    state.blocked[task] = (event.reason, event.detail)
+    if event.scope:
+        state.lacks[task] = (event.scope, event.amount)
+
+
+def _faulted(state: RunState, task: int, event: ev.TaskFaulted) -> None:
+    state.faults[task] = event.fault
+    if state.state[task] is TaskState.EXPANDED:
+        state.begin_flow().moving -= 1
+
+
+def _delayed(state: RunState, task: int, event: ev.TaskDelayed) -> None:
+    state.wake_at[task] = event.until
+
+
+def _expanded(state: RunState, task: int, event: ev.TaskExpanded) -> None:
+    """Every item becomes a task that waits for its release."""
+    flow, node = state.begin_flow(), state.graph.nodes[task]
+    assert node.inner is not None
+    first = len(state.graph.nodes)
+    for number in range(len(event.items)):
+        state.grow(task, node.inner, f"{state.graph.keys[task]}[{number}]", held=True)
+    flow.each[task] = Each(
+        first=first, items=event.items, labels=event.labels, left=len(event.items)
+    )
+
+
+def _requested(state: RunState, task: int, event: ev.ApprovalRequested) -> None:
+    node, flow = state.graph.nodes[task], state.begin_flow()
+    spec = node.approval
+    flow.approved.pop(task, None)
+    flow.position[task] = state.graph.nodes[task].steps.index(Step.APPROVAL)
+    approval = flow.approvals[task] = Approval(
+        spec=spec,
+        digest=event.digest,
+        payload=event.payload,
+        message=event.message,
+        asked=event.at,
+        deadline=_after(event.at, spec.deadline),
+        escalates=_after(event.at, spec.escalate_after),
+        agreed=[],
+        comments={},
+    )
+    if approval.next_wake is not None:
+        state.wake_at[task] = approval.next_wake
+
+
+def _after(at: Micros, seconds: float | None) -> Micros | None:
+    return None if seconds is None else at + micros(seconds)
+
+
+def _given(state: RunState, task: int, event: ev.ApprovalGiven) -> None:
+    assert state.flow is not None
+    approval = state.flow.approvals[task]
+    if event.comment:
+        approval.comments[event.actor] = event.comment
+    if not event.approved:
+        approval.rejected = event.actor
+        _answered(state, task, f"rejected by {event.actor}", event.comment, approved=False)
+        return
+    approval.agreed.append(event.actor)
+    if len(approval.agreed) >= approval.spec.quorum:
+        _answered(state, task, "", "", approved=True)
+
+
+def _answered(state: RunState, task: int, what: str, comment: str, *, approved: bool) -> None:
+    flow = state.flow
+    assert flow is not None
+    approval = flow.approvals[task]
+    verdict: JSONObject = {
+        "approved": approved,
+        "by": list(approval.agreed) if approved else [approval.rejected],
+        "payload": approval.payload,
+    }
+    if approval.comments:
+        verdict["comments"] = dict(approval.comments)
+    flow.passed[task] = verdict
+    if approved:
+        flow.approved[task] = approval.digest
+    elif approval.spec.on_reject is OnReject.FAIL:
+        message = f"{what}: {comment}" if comment else what
+        state.faults[task] = Fault(kind="rejected", message=message, retriable=False, counts=False)
+
+
+def _woke(state: RunState, task: int, event: ev.TaskWoke) -> None:
+    if state.state[task] is not TaskState.BLOCKED:
+        del state.wake_at[task]  # whatever it waits for next, it is not this
+        return
+    step = state.step_of(task)
+    if step is Step.APPROVAL:
+        _time_to_answer(state, task, event.at)
+    elif step is Step.SIGNAL:
+        _no_signal(state, task)
+    else:
+        state.begin_flow().passed[task] = {"at": event.at}
+
+
+def _time_to_answer(state: RunState, task: int, at: Micros) -> None:
+    assert state.flow is not None
+    approval = state.flow.approvals[task]
+    if approval.escalates is not None and approval.escalates <= at:
+        approval.escalates = None
+    if approval.deadline is None or approval.deadline > at:
+        return
+    if approval.spec.on_deadline is OnDeadline.APPROVE:
+        _answered(state, task, "", "", approved=True)
+    else:
+        approval.rejected = "the deadline"
+        _answered(state, task, "nobody decided in time", "", approved=False)
+
+
+def _no_signal(state: RunState, task: int) -> None:
+    node = state.graph.nodes[task]
+    if node.wait.has_default:
+        flow = state.begin_flow()
+        flow.passed[task] = flow.received[task] = node.wait.default
+        return
+    message = f"no signal '{node.wait.signal}' came in time"
+    state.faults[task] = Fault(kind="timeout", message=message, retriable=False, counts=False)
+
+
+def _round_ended(state: RunState, task: int, event: ev.RoundEnded) -> None:
+    assert state.flow is not None
+    rounds = state.flow.rounds[task]
+    rounds.done = event.done
+    state.flow.moving -= 1
+    if event.done:
+        keep_result(state, task, state.results.get(rounds.members[-1]))
+
+
+def _child_opened(state: RunState, task: int, event: ev.ChildOpened) -> None:
+    flow = state.begin_flow()
+    flow.children[task] = event.run
+    flow.moving += 1
+
+
+def child_waiting(state: RunState, task: int, event: ev.ChildWaiting) -> None:
+    """A child came to a stand, or goes on."""
+    _count_child(state, task, -1)
+    state.begin_flow().waiting_children[task] = event.how
+    _count_child(state, task, 1)
+
+
+def _count_child(state: RunState, task: int, by: int) -> None:
+    flow = state.begin_flow()
+    how = flow.waiting_children.get(task, "moving")
+    flow.moving += by * (how == "moving")
+    flow.timed += by * (how == "timed")
+
+
+def _child_ended(state: RunState, task: int, event: ev.ChildEnded) -> None:
+    _count_child(state, task, -1)
+    state.begin_flow().waiting_children.pop(task, None)
+    keep_result(state, task, event.result)
+    if event.error:
+        message = f"run {event.run} {event.status}: {event.error}"
+        state.faults[task] = Fault(kind=event.kind, message=message, retriable=False, counts=False)
+
+
+def _resolved(state: RunState, task: int, event: ev.TaskResolved) -> None:
+    if event.outcome == "succeeded":
+        state.faults.pop(task, None)
+        keep_result(state, task, event.result)
+    elif event.outcome == "failed":
+        message = f"{event.actor} says that it failed" + (
+            f": {event.reason}" if event.reason else ""
+        )
+        state.faults[task] = Fault(kind="resolved", message=message, retriable=False, counts=False)
+    else:
+        # What nobody knows the outcome of is no attempt that was used up.
+        state.losses[task] = state.losses.get(task, 0) + 1
+
+
+NOTES: Final[dict[type[ev.TaskEvent], Note]] = {
+    ev.TaskStarted: _started,
+    ev.TaskSucceeded: _succeeded,
+    ev.TaskFailed: _failed,
+    ev.TaskLost: _lost,
+    ev.TaskCancelled: _cancelled,
+    ev.TaskBlocked: _blocked,
+    ev.TaskFaulted: _faulted,
+    ev.TaskDelayed: _delayed,
+    ev.TaskExpanded: _expanded,
+    ev.ApprovalRequested: _requested,
+    ev.ApprovalGiven: _given,
+    ev.TaskWoke: _woke,
+    ev.RoundEnded: _round_ended,
+    ev.ChildOpened: _child_opened,
+    ev.ChildEnded: _child_ended,
+    ev.TaskResolved: _resolved,
+}
+"""What each kind of fact adds."""

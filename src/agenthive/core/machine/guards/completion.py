@@ -1,0 +1,69 @@
+"""When a run ends, how, and when it only waits."""
+
+from __future__ import annotations
+
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model.states import TaskState
+from agenthive.core.model.workflow import FailureStrategy
+
+
+def _over(state: RunState) -> bool:
+    return state.open == 0
+
+
+def cancelled(state: RunState) -> bool:
+    """Cancelled, and nothing is under way any more."""
+    return state.cancelling and _over(state)
+
+
+def succeeded(state: RunState) -> bool:
+    """Every task succeeded, or failed where that is tolerated."""
+    return _over(state) and state.hard_failures == 0 and not state.timed_out
+
+
+def partly_succeeded(state: RunState) -> bool:
+    """Some task failed, at least one succeeded, and that is enough."""
+    return (
+        _over(state)
+        and state.strategy is FailureStrategy.PARTIAL
+        and not state.timed_out
+        and state.succeeded > 0
+    )
+
+
+def compensation_due(state: RunState) -> bool:
+    """The run failed and something that succeeded declares how to undo it."""
+    return (
+        _over(state)
+        and not succeeded(state)
+        and not partly_succeeded(state)
+        and any(state.state[i] is TaskState.SUCCEEDED for i in state.ended)
+    )
+
+
+def failed(state: RunState) -> bool:
+    """Nothing is left to do, and it was not enough."""
+    return _over(state)
+
+
+def undone(state: RunState) -> bool:
+    """Every compensation went well."""
+    return state.undoing is None and not state.to_undo and state.undo_failures == 0
+
+
+def undoing_failed(state: RunState) -> bool:
+    """Every compensation was tried, at least one ended badly."""
+    return state.undoing is None and not state.to_undo and state.undo_failures > 0
+
+
+def only_waiting(state: RunState) -> bool:
+    """Nothing runs and nothing could; a time, an agent or a person is awaited."""
+    counts, flow = state.counts, state.flow
+    if counts[TaskState.RUNNING] or counts[TaskState.READY] or counts[TaskState.PREPARING]:
+        return False
+    return flow is None or flow.moving == 0
+
+
+def moving(state: RunState) -> bool:
+    """Something runs or could run."""
+    return not only_waiting(state)

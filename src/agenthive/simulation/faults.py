@@ -1,0 +1,128 @@
+"""What goes wrong in a simulation, and the small language that says so.
+
+``crash=0.01,fail=0.1`` or the name of a preset, or both: ``some,crash=0`` begins with the preset.
+Each number is a chance from 0 to 1 at each place where that can happen. To add a trouble: a field
+with its line in `MEANING`, and what it does in `world` or in the simulated runtime.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from typing import Final
+
+import msgspec
+
+from agenthive.errors import ConfigurationError
+from agenthive.simulation.ports import Faults
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """How likely each trouble is; `MEANING` tells what each of them is."""
+
+    crash: float = 0.0
+    fail: float = 0.0
+    slow: float = 0.0
+    hang: float = 0.0
+    lose: float = 0.0
+    duplicate: float = 0.0
+    limit: float = 0.0
+    garbage: float = 0.0
+    refuse: float = 0.0
+    stall: float = 0.0
+    jump: float = 0.0
+    late: float = 0.0
+    absent: float = 0.0
+
+    @property
+    def faults(self) -> Faults:
+        """The part of it that happens to the process and its disk."""
+        return Faults(
+            crash=self.crash, refuse=self.refuse, jump=self.jump, stale=self.late,
+            absent=self.absent, slow=self.stall,
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        """As `parse` reads it."""
+        given = {name: getattr(self, _field(name)) for name in MEANING}
+        return ",".join(f"{name}={share:g}" for name, share in given.items() if share) or "none"
+
+
+MEANING: Final = {
+    "crash": "the process dies at a step, and another takes over within 30 s",
+    "fail": "a call fails",
+    "slow": "a call takes 3 to 10 times as long",
+    "hang": "a call never answers",
+    "lose": "a call does its work and its answer is lost",
+    "duplicate": "an answer comes twice",
+    "429": "a call is refused by a rate limit",
+    "garbage": "an answer cannot be used",
+    "refuse": "the journal takes nothing for a second",
+    "stall": "a write to the journal takes seconds",
+    "jump": "the clock is set forth or back",
+    "late": "an answer outlives its process and reaches the next one",
+    "absent": "an agent is missing when a process takes over, until somebody supplies it",
+}
+"""Every name of the language and what it means."""
+
+MOST: Final = {"crash": 0.5, "refuse": 0.9}
+"""With more of these, nothing would ever come to an end."""
+
+PRESETS: Final = {
+    "none": Trouble(),
+    "some": Trouble(
+        crash=0.002, fail=0.03, slow=0.05, hang=0.005, lose=0.005, duplicate=0.02, limit=0.02,
+        garbage=0.01, refuse=0.01, late=0.5,
+    ),
+    "hostile": Trouble(
+        crash=0.03, fail=0.15, slow=0.2, hang=0.05, lose=0.05, duplicate=0.2, limit=0.1,
+        garbage=0.1, refuse=0.1, stall=0.1, jump=0.05, late=0.5,
+    ),
+}  # fmt: skip
+
+_HINT: Final = f"Presets: {', '.join(PRESETS)}. Names: {', '.join(MEANING)}; as in crash=0.01."
+
+
+def parse(text: str) -> Trouble:
+    """The trouble that ``text`` says. Raises ConfigurationError with all that is wrong."""
+    problems: list[str] = []
+    found = Trouble()
+    seen: set[str] = set()
+    for i, part in enumerate(text.split(",")):
+        name, equals, share = (piece.strip() for piece in part.partition("="))
+        if i == 0 and not equals and name in PRESETS:
+            found = PRESETS[name]
+        elif problem := _problem(name, equals, share, seen):
+            problems.append(f"--faults: {problem}")
+        else:
+            found = msgspec.structs.replace(found, **{_field(name): float(share)})
+        seen.add(name)
+    if problems:
+        raise ConfigurationError("\n".join(problems), hint=_HINT, problems=tuple(problems))
+    return found
+
+
+def _problem(name: str, equals: str, share: str, seen: set[str]) -> str:
+    if name in PRESETS:
+        return f"the preset {name!r} comes first, and alone"
+    if name not in MEANING:
+        close = difflib.get_close_matches(name, [*MEANING, *PRESETS], 1)
+        return f"there is no {name[:80]!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+    if name in seen:
+        return f"{name!r} is said twice"
+    most = MOST.get(name, 1.0)
+    if not equals or not _is_share(share, most):
+        return f"{name}={share[:80]} is no chance from 0 to {most:g}"
+    return ""
+
+
+def _is_share(text: str, most: float) -> bool:
+    try:
+        share = float(text)
+    except ValueError:
+        return False
+    return math.isfinite(share) and 0 <= share <= most
+
+
+def _field(name: str) -> str:
+    return "limit" if name == "429" else name

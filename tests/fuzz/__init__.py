@@ -1,0 +1,1 @@
+"""Random workflows, people, budgets and faults: the project tests itself. Never shipped."""
