@@ -5,7 +5,7 @@
 Prints thirty functions, five classes and five module docstrings as Markdown, each with its name,
 file and source. The same seed picks the same names from the same tree. A later tree has other
 names: map them by hand, and give them with ``--only``, a file with one name a line, as the headings
-of the printout have them (``core/driver.py:Driver.decide``; a file alone is its docstring).
+of the printout have them (``folder/file.py:Class.method``; a file alone is its docstring).
 """
 
 from __future__ import annotations

@@ -26,26 +26,26 @@ def test_path_is_the_same_each_time() -> None:
 
 def test_rooms_and_changes() -> None:
     entries = [
-        entry("core/driver.py"),
-        entry("core/driver.py"),
+        entry("core/old.py"),
+        entry("core/old.py"),
         entry("stores/a.py"),
         entry("x.py"),
     ]
     summary = trace.summarize(entries, trace.Layout())
-    assert (summary.rooms, summary.room_changes) == (["core/driver.py", "stores", "x.py"], 2)
+    assert (summary.rooms, summary.room_changes) == (["core/old.py", "stores", "x.py"], 2)
     assert (len(summary.files), summary.file_changes) == (3, 2)
 
 
 def test_planned_moves_and_splits() -> None:
     layout = trace.Layout(
         {
-            "move": {"src/agenthive/core/driver.py": "src/agenthive/core/engine/driver.py"},
-            "split": {"src/agenthive/owner.py": {"src/agenthive/ipc/server.py": ["Door"]}},
+            "move": {"src/agenthive/core/old.py": "src/agenthive/core/engine/new.py"},
+            "split": {"src/agenthive/both.py": {"src/agenthive/ipc/part.py": ["Part"]}},
         }
     )
-    assert layout.find_room(entry("core/driver.py")) == "core/engine"
-    assert layout.find_file(entry("owner.py", "Door.open")) == "ipc/server.py"
-    assert layout.find_room(entry("owner.py", "other")) == "owner.py"
+    assert layout.find_room(entry("core/old.py")) == "core/engine"
+    assert layout.find_file(entry("both.py", "Part.open")) == "ipc/part.py"
+    assert layout.find_room(entry("both.py", "other")) == "both.py"
 
 
 def test_threads_are_listed_behind_their_callback() -> None:
