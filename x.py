@@ -5,7 +5,7 @@
     demo [ARGS]      write release notes for this repository with a workflow of agents
     test [ARGS]      run the tests (ARGS go to pytest); ends with pytest's closing line
     check [--fast] [--only STEP,..] [--skip STEP,..]
-                     format, lint, types, contracts, house, docs, tests, coverage
+                     format, lint, types, contracts, house, figures, docs, tests, coverage
     bench [NAME]     run benchmarks/NAME.py (no NAME: list them)
     lab gate|nightly|ROW [--seeds A:B]
                      put the promises to the proof: lab/results.jsonl, RELIABILITY.md (`lab -h`)
@@ -251,6 +251,7 @@ def steps(fast: bool) -> dict[str, tuple[str | Path, ...]]:
         "types": (BIN / "mypy",),
         "contracts": (BIN / "lint-imports",),
         "house": (*pytest, "tests/house"),
+        "figures": (PYTHON, "-m", "tests.house.figures"),
         "docs": (*pytest, "tests/docs"),
         "tests": (*pytest, *rest, *scope),
     }
@@ -259,6 +260,10 @@ def steps(fast: bool) -> dict[str, tuple[str | Path, ...]]:
         found["coverage"] = (*report, "--fail-under=95")
         found["coverage-core"] = (*report, "--include=src/agenthive/core/*", "--fail-under=100")
     return found
+
+
+# Steps whose whole output is shown, also when all went well: they inform and never fail.
+SHOWN = {"figures"}
 
 
 def outcome(printed: str) -> str:
@@ -296,7 +301,11 @@ def check(args: list[str]) -> int:
         started = time.monotonic()
         code, printed = quiet(*command)
         verdict = "FAILED" if code else "ok"
-        print(f"{name:14} {verdict:7} {time.monotonic() - started:6.1f} s  {outcome(printed)}")
+        shown = name in SHOWN and not code
+        summary = "shown below" if shown else outcome(printed)
+        print(f"{name:14} {verdict:7} {time.monotonic() - started:6.1f} s  {summary}")
+        if shown:
+            print(f"\n{printed.rstrip()}\n")
         sys.stdout.flush()
         if code:
             failed[name] = printed

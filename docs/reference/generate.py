@@ -53,8 +53,8 @@ def states_page() -> str:
     runs = [*facts(tables.RUN_EVENT_MOVES), *guards(tables.RUN_STATE_MOVES)]
     legend = (
         "# States\n\nDrawn from the tables in `agenthive.core.machine.transitions`. "
-        "A move is labelled with the fact that makes it, or in brackets with the guard that makes it as soon as it "
-        "holds. A move that is not here is refused.\n"
+        "A move is labelled with the fact that makes it, or in brackets with the guard that makes "
+        "it as soon as it holds. A move that is not here is refused.\n"
     )
     return f"{legend}\n## Tasks\n\n{diagram(tasks)}\n## Runs\n\n{diagram(runs)}"
 

@@ -156,9 +156,13 @@ def test_check_runs_every_step_and_sums_up(
     assert x.check(["--skip", "house"]) == (1 if code else 0)
     printed = capsys.readouterr().out
     lines = [line for line in printed.splitlines() if line.endswith("s  3 passed")]
+    lines = [line for line in lines if line.split()[0] not in x.SHOWN]
     assert [line.split()[:2] for line in lines] == [
-        [name, verdict] for name in x.steps(False) if name != "house"
+        [name, verdict] for name in x.steps(False) if name not in {"house", *x.SHOWN}
     ]
+    for name in x.SHOWN:
+        assert f"{name:14} {verdict:7}" in printed
+        assert ("shown below" in printed) != bool(code)
     assert ("failed: format, lint" in printed) == bool(code)
 
 

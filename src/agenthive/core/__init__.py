@@ -1,14 +1,16 @@
-"""WHAT TO DO NEXT: the rooms' only decider.
+"""The core decides what happens next, and nothing else here decides.
 
-Here live the definitions (`spec`), the facts (`events`), the instructions (`commands`), the tables
-that say which moves exist (`transitions`), the machine that applies them (`machine`, `rules/`), the
-one driver every runtime uses (`driver`), replay, the story of a task, expressions, the ports
-through which the other rooms are reached, and the policies (`policies/`).
+    engine > history > machine > { graph | budget } > { expressions | journal | ports } > model
+    > policies > values
 
-Here never live a clock, dice, an id generator, a disk, a socket, a logger or an event loop: time,
-draws and ids arrive inside events. Nothing here is `async`. Imports: `errors`, msgspec, and what
-the standard library offers for plain data.
+Each package imports only what stands to its right; a contract checks it. `engine` takes events and
+returns batches and actions; `history` is folded from records; `machine` is
+``step(state, event) -> commands``.
 
-To add a rule: a file in `rules/` and a line in `RULES`. To add an event or a command: a class, a
-row in a table, a line in the docs; the exhaustiveness test names what is missing.
+The core never has a clock, randomness, an id generator, a disk, a socket, a logger or an event
+loop: time, draws and ids arrive inside events, and nothing here is `async`. It imports `errors`,
+msgspec and what the standard library offers for plain data.
+
+To add a rule: a predicate in `machine/guards` and a row in a table. To add an event or a command: a
+class, a row in a table, a line in the docs; the exhaustiveness test names what is missing.
 """

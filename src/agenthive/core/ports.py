@@ -1,7 +1,7 @@
 """The ports: what the core asks of the rooms around it, and the values that cross.
 
 Protocols with plain ``def ... -> Awaitable[T]``, so nothing here needs an event loop. A room that
-implements a port imports it from here and nothing else; `hive.py` introduces them to each other.
+implements a port imports it from here and nothing else; `hive` introduces them to each other.
 """
 
 from __future__ import annotations

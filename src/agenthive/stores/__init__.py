@@ -6,6 +6,6 @@ a failed write may have happened. SQL stands in `sql/`, in files of its own.
 
 A store never looks into a payload, never decides anything, and never acknowledges before a commit.
 
-To add a store: a file here of fewer than 300 lines, its SQL in `sql/`, a URL scheme in `hive.py`,
+To add a store: a file here, its SQL in `sql/`, a URL scheme in `hive/resources.py`,
 and `agenthive.testing.check_store` green.
 """
