@@ -11,6 +11,8 @@
                      put the promises to the proof: lab/results.jsonl, RELIABILITY.md (`lab -h`)
     docs             write the generated pages of docs/reference again
     lock             resolve requirements/*.lock again
+    build [DIR]      make the wheel and the sdist of agenthive and the wheel of agenthive-compat
+    release VERSION  set the version, date the changelog's heading, commit and tag; uploads nothing
     help             print this
 
 Every command sets up first; when nothing changed that takes a fraction of a second. Needs Python
@@ -223,12 +225,61 @@ def lock(args: list[str]) -> int:
     base = LOCKS.relative_to(ROOT) / "base.lock"
     for sources, target in (
         (("pyproject.toml",), base),
-        (("pyproject.toml", "requirements/dev.in", "-c", base), base.with_name("dev.lock")),
+        (
+            ("pyproject.toml", "requirements/dev.in", "-c", base, "--all-extras"),
+            base.with_name("dev.lock"),
+        ),
         (("requirements/installer.in",), base.with_name("installer.lock")),
     ):
         command = (*compiling, *writing, "python3 x.py lock", *sources, "-o", target, *args)
         must(f"locking {target}", *command)
         say(f"x.py: wrote {target}")
+    return 0
+
+
+def build(args: list[str]) -> int:
+    """Make everything that a release consists of, in ``dist`` or in the folder that is named."""
+    ensure()
+    target = Path(args[0]).resolve() if args else ROOT / "dist"
+    for folder, kinds in ((ROOT, ("wheel", "sdist")), (ROOT / "compat", ("wheel",))):
+        for kind in kinds:
+            command = [str(PYTHON), "-m", "hatchling", "build", "-t", kind, "-d", str(target)]
+            if code := subprocess.run(command, cwd=folder, env=environment()).returncode:
+                return code
+    return 0
+
+
+def changelog_for(text: str, version: str, day: str) -> str:
+    """The changelog with what was unreleased under a heading of its own."""
+    heading = "## Unreleased\n"
+    if heading not in text:
+        raise SystemExit("x.py release: CHANGELOG.md has no heading '## Unreleased'")
+    return text.replace(heading, f"{heading}\n## {version} - {day}\n", 1)
+
+
+def release(args: list[str]) -> int:
+    """Set the version, date the changelog, commit and tag. Nothing is uploaded."""
+    if len(args) != 1 or not re.fullmatch(r"\d+\.\d+\.\d+((a|b|rc)\d+)?", args[0]):
+        say("usage: python3 x.py release VERSION, for example 0.2.0 or 1.0.0rc1")
+        return 2
+    version, tag = args[0], f"v{args[0]}"
+    git = ("git", "-C", ROOT)
+    code, changes = quiet(*git, "status", "--porcelain")
+    if code or changes.strip():
+        say("x.py release: commit or stash your changes first")
+        return 1
+    if quiet(*git, "rev-parse", "--verify", "--quiet", f"refs/tags/{tag}")[0] == 0:
+        say(f"x.py release: the tag {tag} exists already")
+        return 1
+    module, changelog = ROOT / "src" / "agenthive" / "__init__.py", ROOT / "CHANGELOG.md"
+    dated = changelog_for(changelog.read_text("utf-8"), version, time.strftime("%Y-%m-%d"))
+    text = module.read_text("utf-8")
+    line = f'__version__ = "{version}"'
+    module.write_text(re.sub(r'^__version__ = ".*"$', line, text, count=1, flags=re.M), "utf-8")
+    changelog.write_text(dated, "utf-8")
+    must("git commit", *git, "commit", "--quiet", "-m", f"Release {version}", module, changelog)
+    must("git tag", *git, "tag", "-a", tag, "-m", f"agenthive {version}")
+    say(f"x.py: committed and tagged {tag}. Next: python3 x.py build, then upload dist by hand.")
     return 0
 
 
@@ -324,6 +375,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "lab": lab,
     "docs": docs,
     "lock": lock,
+    "build": build,
+    "release": release,
     "help": usage,
 }
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 import importlib as _importlib
 import typing as _typing
 
+__version__ = "0.1.0"
+
 if _typing.TYPE_CHECKING:
     from agenthive.agents.base import AgentResponse, AgentType, BaseAgent
     from agenthive.agents.python import Refuse

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +23,13 @@ def test_records_have_their_parts() -> None:
         assert [line[3:] for line in lines if line.startswith("## ")] == PARTS, record.name
 
 
+def test_records_have_status_and_date() -> None:
+    status = re.compile(r"Status: (accepted|superseded by \d{4}), \d{4}-\d\d-\d\d")
+    for record in RECORDS:
+        lines = record.read_text("utf-8").splitlines()
+        assert status.fullmatch(lines[2]), record.name
+
+
 def test_index_lists_all() -> None:
     index = (FOLDER / "README.md").read_text("utf-8")
     assert [record.name for record in RECORDS if f"({record.name})" not in index] == []
@@ -31,6 +39,6 @@ def test_map_in_the_readme_names_every_room() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     source = ROOT / "src" / "agenthive"
     rooms = [f"`{path.parent.name}/`" for path in source.glob("*/__init__.py")]
-    files = [f"`{path.name}`" for path in source.glob("*.py") if path.name != "__init__.py"]
+    files = [f"`{path.name}`" for path in source.glob("*.py") if not path.name.startswith("__")]
     assert len(rooms) > 5
     assert [room for room in sorted(rooms + files) if room not in readme] == []

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import agenthive
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^ ;\\]+)", re.MULTILINE)
@@ -48,9 +50,19 @@ def test_locks_cover_what_is_asked_for() -> None:
     assert {name: dev.get(name) for name in base} == base, "the locks disagree"
 
 
-def test_extras_stay_out_of_the_locks() -> None:
-    assert {"fastapi", "psycopg", "procrastinate", "textual"} & set(pins(lock("dev.lock"))) == set()
-    assert set(PROJECT["optional-dependencies"]) == {"server", "postgres", "tui", "all"}
+def test_extras_are_what_is_imported() -> None:
+    extras = PROJECT["optional-dependencies"]
+    assert set(extras) == {"anthropic", "mcp", "openai", "uvloop", "models", "all"}
+    source = "".join(file.read_text("utf-8") for file in (ROOT / "src").rglob("*.py"))
+    single = [name for name, needs in extras.items() if "agenthive-workflows[" not in needs[0]]
+    assert [
+        name for name in single if not re.search(rf"\bimport {name}\b|from {name}\b", source)
+    ] == []
+    assert set(single) <= set(pins(lock("dev.lock"))), "the tests need every extra"
+
+
+def test_base_needs_no_vendor() -> None:
+    assert {"openai", "anthropic", "mcp", "uvloop"} & set(pins(lock("base.lock"))) == set()
 
 
 def test_requirements_txt_is_the_base_lock() -> None:
@@ -75,5 +87,5 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     assert "agenthive/py.typed" in names
     assert {name.split("/")[0] for name in names} == {
         "agenthive",
-        f"agenthive-{PROJECT['version']}.dist-info",
+        f"agenthive_workflows-{agenthive.__version__}.dist-info",
     }

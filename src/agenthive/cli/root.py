@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from agenthive import __version__
 from agenthive.cli.support.options import JSON
 from agenthive.errors import AgentHiveError
 
@@ -146,7 +147,7 @@ def _leave(code: int) -> NoReturn:
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="agenthive", prog_name="agenthive")
+@click.version_option(__version__, prog_name="agenthive")
 def main() -> None:
     """Durable workflows of AI agents.
 

@@ -20,7 +20,8 @@ from agenthive.agents.llm.prices import Prices
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.core.values import NanoUSD
-from agenthive.errors import ConfigurationError
+from agenthive.errors import AgentUnavailable, ConfigurationError
+from agenthive.infra.extras import require_package
 from agenthive.infra.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ class ModelAgent(BaseAgent):
             agent = await self._agent(vendor, spec)
         except ConfigurationError as error:
             return failed("refused", error.message, retriable=False, counts=False)
+        except AgentUnavailable as error:
+            message = f"{error.message}. {error.hint}"
+            return failed("unregistered", message, retriable=False, counts=False)
         return await agent.perform(msgspec.structs.replace(call, parameters=plain))
 
     def _choose(self, parameters: dict[str, Any]) -> tuple[str, AgentSpec, dict[str, Any]]:
@@ -76,6 +80,7 @@ class ModelAgent(BaseAgent):
         return vendor, spec, plain
 
     async def _agent(self, vendor: str, spec: AgentSpec) -> BaseAgent:
+        require_vendor(vendor, spec.name)
         if vendor not in self._vendors:
             # A vendor's package takes seconds to import: not on the event loop.
             await asyncio.to_thread(importlib.import_module, _module(vendor))
@@ -84,6 +89,7 @@ class ModelAgent(BaseAgent):
     def _made(self, vendor: str, spec: AgentSpec) -> BaseAgent:
         agent = self._vendors.get(vendor)
         if agent is None:
+            require_vendor(vendor, spec.name)
             module = importlib.import_module(_module(vendor))
             made = module.make(spec, self._secrets, self._egress, self._prices)
             assert isinstance(made, BaseAgent)
@@ -95,7 +101,7 @@ class ModelAgent(BaseAgent):
         try:
             vendor, spec, plain = self._choose(call.parameters)
             return self._made(vendor, spec).worst(msgspec.structs.replace(call, parameters=plain))
-        except ConfigurationError:
+        except (AgentUnavailable, ConfigurationError):
             return 0  # it will be refused, which costs nothing
 
     def tokens(self, call: Call) -> int:
@@ -103,7 +109,7 @@ class ModelAgent(BaseAgent):
         try:
             vendor, spec, plain = self._choose(call.parameters)
             return self._made(vendor, spec).tokens(msgspec.structs.replace(call, parameters=plain))
-        except ConfigurationError:
+        except (AgentUnavailable, ConfigurationError):
             return 0  # it will be refused
 
     def cut(self, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
@@ -125,9 +131,15 @@ def _module(vendor: str) -> str:
 def make(
     spec: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
 ) -> BaseAgent:
-    """The agent for a spec."""
-    vendor_of(spec)
+    """The agent for a spec. Raises AgentUnavailable if its vendor's package is not installed."""
+    require_vendor(vendor_of(spec), spec.name)
     return ModelAgent(spec, secrets, egress, prices)
+
+
+def require_vendor(vendor: str, agent: str) -> None:
+    """Raise AgentUnavailable if the vendor's package is not installed."""
+    if vendor != "offline":
+        require_package(vendor, vendor, agent)
 
 
 def vendor_of(spec: AgentSpec) -> str:

@@ -44,6 +44,7 @@ from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.errors import AgentError, APIError, ConfigurationError
 from agenthive.infra.egress import MAX_BODY, Egress, GuardedTransport
+from agenthive.infra.extras import require_package
 from agenthive.infra.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -362,7 +363,8 @@ class Address:
 
 
 def make(spec: AgentSpec, secrets: Secrets, egress: Egress, prices: object = None) -> BaseAgent:
-    """The agent for a spec."""
+    """The agent for a spec. Raises AgentUnavailable if the package `mcp` is not installed."""
+    require_package("mcp", "mcp", spec.name)
     if problem := _problem(spec, egress):
         raise ConfigurationError(f"agent '{spec.name}': {problem}")
     return McpAgent(spec, secrets, egress)
