@@ -12,11 +12,16 @@ import pytest
 from agenthive import Directory, Hive, Workflow, WorkflowSpec
 from agenthive.errors import (
     AgentUnavailable,
+    BudgetExceeded,
     ConfigurationError,
     Conflict,
     HomeBusy,
     NotFound,
+    RunCancelled,
+    RunError,
+    RunFailed,
     RunNotFound,
+    RunTimedOut,
     StoreFailed,
     StoreUnavailable,
 )
@@ -65,6 +70,49 @@ async def test_run_and_look_at_it() -> None:
         assert hive.failed is None
         with pytest.raises(NotFound, match="has no task 'z'"):
             await hive.story(report.run_id, "z")
+
+
+@pytest.mark.parametrize(
+    ("agent", "keys", "error"),
+    [
+        (ScriptedAgent(RuntimeError("no")), {}, RunFailed),
+        (ScriptedAgent(HANG), {"global_timeout": 0.05}, RunTimedOut),
+        (ScriptedAgent("one"), {"budget": {"limit": 0.5}, "max_cost": 1.0}, BudgetExceeded),
+    ],
+)
+async def test_run_that_is_checked_raises(
+    agent: ScriptedAgent, keys: dict[str, Any], error: type[RunError]
+) -> None:
+    agent_keys = {key: keys[key] for key in keys if key == "max_cost"}
+    keys = {key: keys[key] for key in keys if key not in agent_keys}
+    flow = Workflow("flow", **keys)
+    worker = flow.agent("work", type="custom", endpoint="custom://work", **agent_keys)
+    flow.task("t", agent=worker, action="go", retry_config={"max_attempts": 1})
+    agents = Directory()
+    agents.register("work", agent)
+    async with Hive.open(agents=agents) as hive:
+        with pytest.raises(error, match=r"run .* ended failed") as caught:
+            await hive.run(flow.build(), check=True)
+        report = (await hive.runs())[0]
+    assert report.run in str(caught.value)
+    assert caught.value.hint == f"See what happened: agenthive show {report.run}"
+
+
+async def test_cancelled_run_that_is_checked_raises() -> None:
+    async with Hive.open(agents=directory(HANG)) as hive:
+        running = asyncio.create_task(hive.run(flow(), check=True))
+        async with asyncio.timeout(10):
+            while not (rows := await hive.runs()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await started(hive, rows[0].run, "t")
+        await hive.cancel(rows[0].run)
+        with pytest.raises(RunCancelled, match="ended cancelled"):
+            await running
+
+
+async def test_run_that_reaches_its_goal_is_not_raised() -> None:
+    async with Hive.open(agents=directory("one")) as hive:
+        assert (await hive.run(flow(), check=True)).status == "completed"
 
 
 async def test_inputs_are_checked_and_filled_in() -> None:

@@ -132,10 +132,21 @@ class Hive(People, Spending, Changing, Keeping, Timetable, Looking):
         return run
 
     async def run(
-        self, workflow: WorkflowSpec, inputs: Mapping[str, Any] | None = None
+        self,
+        workflow: WorkflowSpec,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        check: bool = False,
     ) -> RunReport:
-        """Submit, wait, report. Raises what `submit` raises; a failed run is only reported."""
-        return await self.wait(await self.submit(workflow, inputs))
+        """Submit, wait, report. Raises what `submit` raises.
+
+        A run that fails is reported; with ``check`` it raises RunFailed, RunCancelled, RunTimedOut
+        or BudgetExceeded instead (see `RunReport.raise_for_status`).
+        """
+        report = await self.wait(await self.submit(workflow, inputs))
+        if check:
+            report.raise_for_status()
+        return report
 
     async def ended(self, run: str) -> RunStatus:
         """Wait until the run has ended, or needs somebody's help; its status.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Usage
 from agenthive.core.model.states import CLOSED, RunStatus, TaskState
 from agenthive.core.values import SECOND, JSONValue, Micros
+from agenthive.errors import BudgetExceeded, RunCancelled, RunError, RunFailed, RunTimedOut
 
 NANO: Final = 1_000_000_000
 
@@ -50,6 +51,15 @@ class TaskReport(msgspec.Struct, kw_only=True, omit_defaults=True):
     ended: Micros | None = None
 
 
+RUN_ERRORS: Final[Mapping[int, type[RunError]]] = {
+    1: RunFailed,
+    6: BudgetExceeded,
+    9: RunTimedOut,
+    130: RunCancelled,
+}
+"""Exit code -> the error that `RunReport.raise_for_status` raises."""
+
+
 class RunReport(msgspec.Struct, kw_only=True):
     """A run, whether it has ended or not.
 
@@ -80,6 +90,23 @@ class RunReport(msgspec.Struct, kw_only=True):
             return 9
         code = EXIT_CODES.get(RunStatus(self.status), 8)
         return 6 if self.over_budget and code in (1, 7) else code
+
+    def raise_for_status(self) -> None:
+        """Raise if the run has ended without reaching its goal.
+
+        Raises RunTimedOut, BudgetExceeded, RunCancelled, or RunFailed with the first error of a
+        task. A run that is partially completed has done what its failure strategy allows, and one
+        that waits has not ended: neither raises.
+        """
+        error = RUN_ERRORS.get(self.exit_code)
+        if error is None:
+            return
+        task, message = next(iter(self.errors.items()), ("", ""))
+        detail = f": task '{task}': {message}" if task else ""
+        raise error(
+            f"run {self.run_id} ended {self.status}{detail}",
+            hint=f"See what happened: agenthive show {self.run_id}",
+        )
 
 
 class _Bill:
