@@ -35,8 +35,8 @@ def test_index_lists_all() -> None:
     assert [record.name for record in RECORDS if f"({record.name})" not in index] == []
 
 
-def test_map_in_the_readme_names_every_room() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_map_in_contributing_names_every_room() -> None:
+    readme = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     source = ROOT / "src" / "agenthive"
     rooms = [f"`{path.parent.name}/`" for path in source.glob("*/__init__.py")]
     files = [f"`{path.name}`" for path in source.glob("*.py") if not path.name.startswith("__")]
