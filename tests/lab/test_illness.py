@@ -12,7 +12,7 @@ from tests.lab import flips
 from tests.lab.flips import Seen
 from tests.lab.result import Skipped
 from tests.lab.rows import t4, t5, t6
-from tests.planted.patches import beyond, copy_with
+from tests.planted.bugs import copy_with_bug, find_bug
 from tests.requires import require
 
 
@@ -29,7 +29,7 @@ def test_a_failing_call_is_borne_and_one_that_is_swallowed_is_caught(tmp_path: P
     kinds, wrong = t4.looked(t4.SOUND, range(1, 2))
     assert kinds["went on"] + kinds["refused"] == 1
     assert wrong == []
-    source = copy_with(beyond("full_disk_acknowledged")[0], tmp_path)
+    source = copy_with_bug(find_bug("full_disk_acknowledged"), tmp_path)
     _, wrong = t4.looked(source, range(1, 2))
     assert wrong
 
@@ -47,7 +47,7 @@ def test_flips_are_found_and_a_build_that_checks_too_little_is_caught(tmp_path: 
     met, wrong = t6.flipped(journal, range(20), t6.SOUND)
     assert sum(met.values()) == 20
     assert wrong == []
-    source = copy_with(beyond("list_not_checked")[0], tmp_path / "copy")
+    source = copy_with_bug(find_bug("list_not_checked"), tmp_path / "copy")
     assert t6.flipped(journal, range(100), source)[1]
 
 

@@ -18,7 +18,7 @@ import pytest
 from tests.lab.kills.oracle import judge
 from tests.lab.kills.server import hunt, spread, subject
 from tests.lab.rows import t2
-from tests.planted.patches import planted
+from tests.planted.bugs import find_bug, list_bugs
 
 needs_kill = pytest.mark.skipif(sys.platform == "win32", reason="no fork, no SIGKILL there")
 Event = dict[str, Any]
@@ -43,14 +43,13 @@ def test_sound_code_survives_kills() -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", ["retry_once_after_a_crash", "new_key_on_retry", "ignore_stop"])
 def test_planted_bugs_are_caught(name: str) -> None:
-    [patch] = [patch for patch in planted() if patch.stem == name]
-    kills, told = hunt(patch, 60)
+    kills, told = hunt(find_bug(name), 60)
     assert kills is not None
     assert told
 
 
 def test_there_are_enough_planted_bugs() -> None:
-    assert len(t2.BY_KILLS & {patch.stem for patch in planted()}) >= 10
+    assert len(t2.BY_KILLS & {bug.name for bug in list_bugs()}) >= 10
 
 
 def test_the_oracle_knows_nothing_of_what_it_judges() -> None:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from tests.lab.kills.flows import REFERENCE
 from tests.lab.kills.oracle import judge, read_lines
-from tests.planted.patches import copy_with
+from tests.planted.bugs import Bug, copy_with_bug
 
 STUCK = 3
 
@@ -41,8 +41,8 @@ class Crashed(NamedTuple):
 class Subject:
     """The process that can be killed, with or without a bug; killed again and again."""
 
-    def __init__(self, folder: Path, patch: Path | None) -> None:
-        source = copy_with(patch, folder)
+    def __init__(self, folder: Path, bug: Bug | None) -> None:
+        source = copy_with_bug(bug, folder)
         env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
         self._folder = folder
         self._server = subprocess.Popen(
@@ -105,10 +105,10 @@ class Subject:
 
 
 @contextmanager
-def subject(patch: Path | None = None) -> Iterator[Subject]:
+def subject(bug: Bug | None = None) -> Iterator[Subject]:
     """A subject of its own folder, gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        one = Subject(Path(folder), patch)
+        one = Subject(Path(folder), bug)
         try:
             yield one
         finally:
@@ -150,9 +150,9 @@ def spread(size: int, count: int, seed: int = 1) -> list[tuple[int, ...]]:
     return [(p, rng.randint(1, size)) if n % 2 else (p,) for n, p in enumerate(points)]
 
 
-def hunt(patch: Path, most: int) -> tuple[int | None, str]:
+def hunt(bug: Bug, most: int) -> tuple[int | None, str]:
     """How many kills it took to catch the bug (None: not within ``most`` crashes), and how."""
-    with subject(patch) as one:
+    with subject(bug) as one:
         for scenario in (*REFERENCE, "mixed"):
             whole = one.crash(scenario)
             if whole.wrong:

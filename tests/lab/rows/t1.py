@@ -15,12 +15,11 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tests.lab import ranges, records, sources
 from tests.lab.result import Result, Say, jobs
-from tests.planted.patches import planted
+from tests.planted.bugs import Bug, list_bugs
 from tests.planted.run import hunt
 
 ROW = "T1"
@@ -37,13 +36,13 @@ PIECE = 1_000
 
 def run(units: range, *, say: Say) -> Result:
     """Simulate these seeds."""
-    return simulations(ROW, units, planted(), [(units, ())], say)
+    return simulations(ROW, units, list_bugs(), [(units, ())], say)
 
 
 def simulations(
     row: str,
     units: range,
-    bugs: Iterable[Path],
+    bugs: Iterable[Bug],
     parts: Iterable[tuple[range, tuple[str, ...]]],
     say: Say,
 ) -> Result:
@@ -87,13 +86,13 @@ def simulated(seeds: range, more: tuple[str, ...] = ()) -> tuple[dict[str, Any],
     return json.loads(summary), lines
 
 
-def hunts(row: str, bugs: Iterable[Path], say: Say) -> dict[str, int | None]:
+def hunts(row: str, bugs: Iterable[Bug], say: Say) -> dict[str, int | None]:
     """Each planted bug, and the first seed that fails for it."""
     known = records.planted(row, sources.harness())
     found = {}
-    for patch in bugs:
-        found[patch.stem] = known.get(patch.stem)
-        if found[patch.stem] is None:
-            say(f"looking for {patch.stem}")
-            found[patch.stem] = hunt(patch, WITHIN).seed
+    for bug in bugs:
+        found[bug.name] = known.get(bug.name)
+        if found[bug.name] is None:
+            say(f"looking for {bug.name}")
+            found[bug.name] = hunt(bug, WITHIN).seed
     return found

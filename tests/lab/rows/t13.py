@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tests.lab.result import Result, Say
 from tests.lab.rows.t1 import simulations
-from tests.planted.patches import planted
+from tests.planted.bugs import find_bug
 
 ROW = "T13"
 WHAT = "budgets at every scope on virtual time; every tenth journal is a SQLite file"
@@ -32,7 +32,7 @@ def run(units: range, *, say: Say) -> Result:
     """Simulate these seeds: the last tenth on files."""
     filed = range(units.stop - len(units) // 10, units.stop)
     memory = range(units.start, filed.start)
-    bugs = [patch for patch in planted() if patch.stem in PLANTS]
+    bugs = [find_bug(name) for name in PLANTS]
     parts = [(memory, ("--money",)), (filed, ("--money", "--files"))]
     found = simulations(ROW, units, bugs, parts, say)
     return replace(found, figures=found.figures | {"in files": len(filed)})

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from tests.lab import records, sources
 from tests.lab.result import Result, Say
 from tests.lab.spread import place, spread
-from tests.planted.patches import copy_with, planted
+from tests.planted.bugs import Bug, copy_with_bug, find_bug
 
 ROW = "T14"
 WHAT = "kill -9 between a call and its settlement, and what costs and budgets say then"
@@ -56,7 +56,7 @@ class Seen(NamedTuple):
 def run(units: range, *, say: Say) -> Result:
     """Kill in so many homes."""
     began = time.monotonic()
-    caught = {patch.stem: hunt(patch, say) for patch in planted() if patch.stem in PLANTS}
+    caught = {name: hunt(find_bug(name), say) for name in PLANTS}
     seen = spread(partial(look, SOUND), units, PIECE, say)
     kills = sum((one.kills for one in seen), Counter[str]())
     return Result(
@@ -76,18 +76,18 @@ def run(units: range, *, say: Say) -> Result:
     )
 
 
-def hunt(patch: Path, say: Say) -> int | None:
+def hunt(bug: Bug, say: Say) -> int | None:
     """The first home in which a planted bug shows."""
-    known = records.planted(ROW, sources.harness()).get(patch.stem)
+    known = records.planted(ROW, sources.harness()).get(bug.name)
     if known is not None:
         return known
     with place() as folder:
-        source = copy_with(patch, folder)
+        source = copy_with_bug(bug, folder)
         for unit in range(HUNT):
             if look(source, range(unit, unit + 1)).wrong:
-                say(f"{patch.stem}: home {unit}")
+                say(f"{bug.name}: home {unit}")
                 return unit
-    say(f"{patch.stem}: not caught in {HUNT} homes")
+    say(f"{bug.name}: not caught in {HUNT} homes")
     return None
 
 

@@ -18,7 +18,7 @@ from tests.lab import records, sources
 from tests.lab.kills.flows import REFERENCE
 from tests.lab.kills.server import Crashed, Subject, hunt, subject
 from tests.lab.result import Result, Say, jobs
-from tests.planted.patches import beyond, planted
+from tests.planted.bugs import find_bug
 
 ROW = "T2"
 WHAT = "real processes, kill -9 at every crash point and at random under fifty runs"
@@ -165,12 +165,9 @@ def crashed(one: Subject, plan: Plan) -> list[Crashed]:
 def hunts(say: Say) -> dict[str, int | None]:
     """Each planted bug that kills show, and how many of them it took."""
     found = records.planted(ROW, sources.harness())
-    every = [patch for patch in planted() if patch.stem in BY_KILLS] + beyond(*BEYOND)
-    left = [patch for patch in every if patch.stem not in found]
+    left = [find_bug(name) for name in (*sorted(BY_KILLS), *BEYOND) if name not in found]
     with ThreadPoolExecutor(jobs()) as pool:
-        for patch, (kills, _) in zip(
-            left, pool.map(lambda patch: hunt(patch, HUNT), left), strict=True
-        ):
-            found[patch.stem] = kills
-            say(f"{patch.stem}: {kills} kills")
+        for bug, (kills, _) in zip(left, pool.map(lambda bug: hunt(bug, HUNT), left), strict=True):
+            found[bug.name] = kills
+            say(f"{bug.name}: {kills} kills")
     return found

@@ -24,7 +24,7 @@ from tests.lab import disk, kept, records, sources, strace
 from tests.lab.disk import Record
 from tests.lab.result import Result, Say
 from tests.lab.spread import place, spread
-from tests.planted.patches import copy_with
+from tests.planted.bugs import copy_with_bug, find_bug
 
 ROW = "T3"
 WHAT = "power cuts: states of the disk rebuilt from what a process wrote, one state a unit"
@@ -49,7 +49,6 @@ SHORT: Final[tuple[Step, ...]] = (
 )
 LONG: Final[tuple[Step, ...]] = ((("full",), ()),)
 """So long that the log is taken into the journal, and begun anew, under way."""
-PLANTS: Final = Path(__file__).parents[1] / "plants"
 BUGS: Final = (
     "normal_sync", "answer_before_commit", "fsync_ignored", "folder_not_synced", "log_not_synced",
 )  # fmt: skip
@@ -115,7 +114,7 @@ def hunted(bug: str, folder: Path, say: Say) -> int | None:
     if bug == "fsync_ignored":
         found = record(where / "trace", SHORT, sync=False)
     else:
-        found = record(where / "trace", SHORT, copy_with(PLANTS / f"{bug}.patch", where))
+        found = record(where / "trace", SHORT, copy_with_bug(find_bug(bug), where))
     for unit in range(1, WITHIN):
         if any("lost" in line for line in look(found, found, range(unit, unit + 1))):
             return unit

@@ -26,7 +26,7 @@ from typing import Final, NamedTuple
 from tests.lab import kept, records, sources, strace
 from tests.lab.result import Result, Say
 from tests.lab.spread import place, spread
-from tests.planted.patches import beyond, copy_with
+from tests.planted.bugs import copy_with_bug, find_bug
 
 ROW = "T4"
 WHAT = "system calls that fail: EIO, ENOSPC, EMFILE, EROFS at the n-th call on the files of a home"
@@ -177,7 +177,7 @@ def hunted(bug: str, say: Say) -> int | None:
         return known
     say(f"looking for {bug}")
     with tempfile.TemporaryDirectory(prefix="agenthive-lab-") as name:
-        source = copy_with(beyond(bug)[0], Path(name))
+        source = copy_with_bug(find_bug(bug), Path(name))
         for unit in WITHIN:
             if looked(source, range(unit, unit + 1))[1]:
                 return unit

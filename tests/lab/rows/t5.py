@@ -19,7 +19,7 @@ from typing import Final
 from tests.lab import records, sources
 from tests.lab.result import Result, Say, Skipped
 from tests.lab.spread import spread
-from tests.planted.patches import beyond, copy_with
+from tests.planted.bugs import copy_with_bug, find_bug
 from tests.stores.broken_disk import small_disk
 
 ROW = "T5"
@@ -94,5 +94,5 @@ def hunted(bug: str, say: Say) -> int | None:
         return known
     say(f"looking for {bug}")
     with tempfile.TemporaryDirectory(prefix="agenthive-lab-") as name:
-        source = copy_with(beyond(bug)[0], Path(name))
+        source = copy_with_bug(find_bug(bug), Path(name))
         return next((unit for unit in WITHIN if _ill(source, unit)), None)

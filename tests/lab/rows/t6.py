@@ -20,7 +20,7 @@ from typing import Final
 
 from tests.lab import ranges, records, sources
 from tests.lab.result import Result, Say, jobs
-from tests.planted.patches import beyond, copy_with
+from tests.planted.bugs import copy_with_bug, find_bug
 
 ROW = "T6"
 WHAT = "bit flips in the journal: every changed record is found, nothing else is told in silence"
@@ -103,6 +103,6 @@ def hunted(bug: str, journal: Path, folder: Path, say: Say) -> int | None:
     if known is not None:
         return known
     say(f"looking for {bug}")
-    source = copy_with(beyond(bug)[0], folder / bug)
+    source = copy_with_bug(find_bug(bug), folder / bug)
     _, lines = flipped(journal, WITHIN, source)
     return int(lines[0].partition(":")[0]) if lines else None

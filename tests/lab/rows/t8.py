@@ -19,7 +19,7 @@ from random import Random
 from tests.lab import golden, records, sources
 from tests.lab.kills.server import Subject, subject
 from tests.lab.result import Result, Say, jobs
-from tests.planted.patches import beyond, copy_with
+from tests.planted.bugs import Bug, copy_with_bug, find_bug
 
 ROW = "T8"
 WHAT = "golden journals and homes of every release, other versions, kill -9 while a home is opened"
@@ -71,13 +71,13 @@ def numbers(units: range) -> range:
     return range(before(units.start), before(units.stop))
 
 
-def versions(units: range, patch: Path | None) -> list[str]:
+def versions(units: range, bug: Bug | None) -> list[str]:
     """The faults of reading and refusing, found by a process of its own."""
     mine = numbers(units)
     if not mine:
         return []
     with tempfile.TemporaryDirectory() as folder:
-        source = copy_with(patch, Path(folder))
+        source = copy_with_bug(bug, Path(folder))
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "tests.lab.versions",
              f"{mine.start}:{mine.stop}"],
@@ -89,17 +89,17 @@ def versions(units: range, patch: Path | None) -> list[str]:
     return [f"version {line}" for line in done.stdout.splitlines()]
 
 
-def kills(units: range, patch: Path | None, say: Say) -> tuple[int, list[str]]:
+def kills(units: range, bug: Bug | None, say: Say) -> tuple[int, list[str]]:
     """How many of these units were kills, and what was wrong after them."""
     done, wrong = 0, []
-    with subject(patch) as one:
+    with subject(bug) as one:
         for unit in units:
             if unit % KINDS >= 2:
                 lines = killed_at_opening(one, unit)
                 wrong += [f"unit {unit}: {line}" for line in lines]
                 done += 1
                 say(f"{done} kills")
-                if wrong and patch is not None:
+                if wrong and bug is not None:
                     break
     return done, wrong
 
@@ -125,14 +125,14 @@ def killed_at_opening(one: Subject, unit: int) -> list[str]:
 def hunts(say: Say) -> dict[str, int | None]:
     """Each planted bug, and how many units it took."""
     found = records.planted(ROW, sources.harness())
-    for patch in beyond(*BUGS):
-        if patch.stem not in found:
-            found[patch.stem] = hunt(patch, say)
-            say(f"looked for {patch.stem}")
+    for name in BUGS:
+        if name not in found:
+            found[name] = hunt(find_bug(name), say)
+            say(f"looked for {name}")
     return found
 
 
-def hunt(patch: Path, say: Say) -> int | None:
+def hunt(bug: Bug, say: Say) -> int | None:
     """The first unit, or number of a read, that shows the bug."""
-    told = versions(HUNT, patch) or kills(HUNT, patch, say)[1]
+    told = versions(HUNT, bug) or kills(HUNT, bug, say)[1]
     return int(told[0].split()[1].rstrip(":")) if told else None
