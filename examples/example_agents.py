@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from statistics import mean
 from typing import Any
 
-from agenthive.agents.python import Refuse
+from agenthive.agents.python import NonRetryableError
 
 ADDRESS = ("127.0.0.1", 8099)
 ROWS = [{"month": m, "visits": 90 + 7 * m, "sales": 20 + 2 * m + m % 3} for m in range(1, 13)]
@@ -57,7 +57,7 @@ threading.Thread(target=serve, daemon=True).start()
 def analysis(action: str, parameters: dict[str, Any]) -> dict[str, float]:
     """The correlation of visits and sales (Pearson's r)."""
     if action != "correlate":
-        raise Refuse(f"analysis has no action '{action}'")
+        raise NonRetryableError(f"analysis has no action '{action}'")
     rows = parameters["data"]
     xs, ys = [row["visits"] for row in rows], [row["sales"] for row in rows]
     dx, dy = [x - mean(xs) for x in xs], [y - mean(ys) for y in ys]

@@ -66,7 +66,7 @@ def facts(table: Mapping[Any, Mapping[Any, Any]]) -> Iterator[Move]:
     """The moves of an event-triggered table; a chooser makes one move for each of its answers."""
     for state, row in table.items():
         for event, following in row.items():
-            answers = tables.MAY_END_IN[following] if callable(following) else (following,)
+            answers = tables.CHOOSER_RESULTS[following] if callable(following) else (following,)
             for answer in answers:
                 if answer != state:
                     yield str(state), str(answer), event.__name__

@@ -46,9 +46,15 @@ async def api(wire: Wire) -> AsyncIterator[http.HttpAgent]:
 
 def asked(action: str = "fetch", *, key: str = "key-1", **parameters: Any) -> Call:
     return Call(
-        run="r", task="t", attempt=1, key=key, agent="api", action=action, parameters=parameters,
+        run="r",
+        task="t",
+        attempt=1,
+        key=key,
+        agent="api",
+        action=action,
+        parameters=parameters,
         references=frozenset(["${env:WIRE_TOKEN}"]),
-    )  # fmt: skip
+    )
 
 
 async def fault(one: http.HttpAgent, action: str = "fetch", **parameters: Any) -> tuple[str, str]:

@@ -36,9 +36,14 @@ def agent(endpoint: str = PEER, secrets: Secrets | None = None, **custom: Any) -
 
 def asked(action: str, *, key: str = "key-1", attempt: int = 1, **parameters: Any) -> Call:
     return Call(
-        run="r", task="t", attempt=attempt, key=key, agent="peer", action=action,
+        run="r",
+        task="t",
+        attempt=attempt,
+        key=key,
+        agent="peer",
+        action=action,
         parameters=parameters,
-    )  # fmt: skip
+    )
 
 
 async def told(one: mcp.McpAgent, action: str, **parameters: Any) -> Reply:

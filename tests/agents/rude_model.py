@@ -130,6 +130,11 @@ class RudeModel:
 def asked(says: str = "hello", *, key: str = "k", **parameters: Any) -> Call:
     given = {"messages": [{"role": "user", "content": says}], **parameters}
     return Call(
-        run="r", task="t", attempt=1, key=key, agent="model", action="chat_completion",
+        run="r",
+        task="t",
+        attempt=1,
+        key=key,
+        agent="model",
+        action="chat_completion",
         parameters=given,
-    )  # fmt: skip
+    )

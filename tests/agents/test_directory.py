@@ -13,7 +13,7 @@ from agenthive.agents.base import AgentResponse, BaseAgent
 from agenthive.agents.http import HttpAgent
 from agenthive.agents.mcp import agent as mcp
 from agenthive.agents.python import FunctionAgent
-from agenthive.agents.registry import Directory
+from agenthive.agents.registry import AgentRegistry
 from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.errors import AgentUnavailable, ConfigurationError
 from agenthive.testing import ScriptedAgent
@@ -37,8 +37,8 @@ class Whole(BaseAgent):
         return AgentResponse(success=True, result=self.name)
 
 
-async def said(agents: Directory, spec: AgentSpec | None = None) -> Any:
-    return (await agents.find(spec or custom()).execute("x", {})).result
+async def said(agents: AgentRegistry, spec: AgentSpec | None = None) -> Any:
+    return (await agents.find_agent(spec or custom()).execute("x", {})).result
 
 
 @pytest.fixture
@@ -56,29 +56,29 @@ def folder(tmp_path: Path) -> Path:
     ("agent", "result"), [(greet, "hello"), (Greeter, "a class says hello"), (Whole, "a")]
 )
 async def test_registered(agent: Any, result: str) -> None:
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register("greet", agent)
     assert await said(agents) == result
-    assert agents.find(custom()) is agents.find(custom())
+    assert agents.find_agent(custom()) is agents.find_agent(custom())
     assert "greet" in agents.names
 
 
 def test_what_cannot_be_called_is_no_agent() -> None:
     with pytest.raises(ConfigurationError, match="'x' is not callable"):
-        Directory().register("x", "text")  # type: ignore[arg-type]
+        AgentRegistry().register("x", "text")  # type: ignore[arg-type]
 
 
 def test_nobody() -> None:
     with pytest.raises(AgentUnavailable, match="nobody has registered custom://greet") as caught:
-        Directory().find(custom())
+        AgentRegistry().find_agent(custom())
     assert "--agents FILE.py" in caught.value.hint
     with pytest.raises(AgentUnavailable, match="there is no kind 'oracle'") as caught:
-        Directory().find(AgentSpec(name="a", type="oracle", endpoint="x"))
+        AgentRegistry().find_agent(AgentSpec(name="a", type="oracle", endpoint="x"))
     assert "ai_agent, mcp_server, http_api, custom" in caught.value.hint
 
 
 async def test_a_file(folder: Path) -> None:
-    agents = Directory()
+    agents = AgentRegistry()
     assert agents.load_file(folder / "mine.py") == ["greet"]
     assert agents.load_file(str(folder / "mine.py")) == ["greet"]
     assert await said(agents) == 1  # loaded twice, run once
@@ -100,18 +100,18 @@ def test_files_that_bring_nothing(tmp_path: Path, text: str, words: str) -> None
     file.write_text(text)
     for _ in range(2):  # a file that failed is tried again, not remembered
         with pytest.raises(ConfigurationError, match=words):
-            Directory().load_file(file)
+            AgentRegistry().load_file(file)
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere.py", tmp_path, tmp_path / "text.txt"):
         with pytest.raises(ConfigurationError, match="there is no Python file"):
-            Directory().load_file(path)
+            AgentRegistry().load_file(path)
 
 
 async def test_lazily(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(folder))
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register_lazily("greet", f"{folder / 'mine.py'}:greet")
     agents.register_lazily("module", "mine:greet")
     assert "mine" not in sys.modules
@@ -136,10 +136,10 @@ def test_lazily_in_vain(
 ) -> None:
     (tmp_path / "broken.py").write_text("1 / 0")
     monkeypatch.syspath_prepend(str(tmp_path))
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register_lazily("greet", where)
     with pytest.raises(ConfigurationError, match=words):
-        agents.find(custom())
+        agents.find_agent(custom())
 
 
 @pytest.fixture
@@ -157,17 +157,17 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def test_packages(package: Path) -> None:
-    agents = Directory()
+    agents = AgentRegistry()
     assert {"brought", "broken"} <= set(agents.names)
     assert agents.sources["brought"] == "package: brings_agents:brought"
     assert await said(agents, custom("brought")) == "from a package"
     with pytest.raises(ConfigurationError, match="'broken' cannot be loaded from 'brings_agents"):
-        agents.find(custom("broken"))
+        agents.find_agent(custom("broken"))
     sys.modules.pop("brings_agents")
 
 
 def test_sources(folder: Path) -> None:
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register("greet", greet)
     agents.register("instance", ScriptedAgent())
     agents.register_lazily("lazy", "mine:greet")
@@ -188,29 +188,31 @@ def test_sources(folder: Path) -> None:
     ],
 )
 def test_kinds(type: str, endpoint: str, kind: Any) -> None:
-    assert isinstance(Directory().find(AgentSpec(name="a", type=type, endpoint=endpoint)), kind)
+    assert isinstance(
+        AgentRegistry().find_agent(AgentSpec(name="a", type=type, endpoint=endpoint)), kind
+    )
 
 
 def test_agents_are_told_apart_by_their_whole_spec() -> None:
-    agents = Directory()
+    agents = AgentRegistry()
     first = AgentSpec(name="a", type="http_api", endpoint="http://x.invalid")
     second = AgentSpec(name="a", type="http_api", endpoint="http://x.invalid", timeout=1)
-    assert agents.find(first) is not agents.find(second)
+    assert agents.find_agent(first) is not agents.find_agent(second)
 
 
 async def test_a_kind_of_ones_own() -> None:
-    agents, stand_in = Directory(), ScriptedAgent("scripted")
+    agents, stand_in = AgentRegistry(), ScriptedAgent("scripted")
     agents.register_kind("http_api", stand_in.named)
     agents.register_kind("custom", Whole)
     http = AgentSpec(name="h", type="http_api", endpoint="http://x.invalid")
     assert await said(agents, http) == "scripted"
     assert await said(agents, custom("anything")) == "a"
     agents.register("greet", greet)
-    assert isinstance(agents.find(custom("greet")), FunctionAgent)
+    assert isinstance(agents.find_agent(custom("greet")), FunctionAgent)
 
 
 def test_what_is_known_of_actions() -> None:
-    agents = Directory()
+    agents = AgentRegistry()
     http = AgentSpec(name="h", type="http_api", endpoint="http://x.invalid")
     assert agents.effect_of(http, "ping") is Effect.NONE
     assert agents.effect_of(http, "fetch") is None
@@ -221,9 +223,9 @@ def test_what_is_known_of_actions() -> None:
 
 
 async def test_closing_twice() -> None:
-    agents, stand_in = Directory(), ScriptedAgent()
+    agents, stand_in = AgentRegistry(), ScriptedAgent()
     agents.register_kind("http_api", stand_in.named)
-    agents.find(AgentSpec(name="h", type="http_api", endpoint="http://x.invalid"))
+    agents.find_agent(AgentSpec(name="h", type="http_api", endpoint="http://x.invalid"))
     await agents.close()
     await agents.close()
     assert stand_in.closed == 1

@@ -285,8 +285,11 @@ async def test_statuses(
     found = (await api.perform(asked())).fault
     assert found is not None
     assert (found.kind, found.retriable, found.retry_after, found.counts) == (
-        kind, retriable, wait, counts,
-    )  # fmt: skip
+        kind,
+        retriable,
+        wait,
+        counts,
+    )
     assert found.message == f"HTTP {status}: " + "x" * 300
 
 
@@ -364,7 +367,7 @@ async def test_connections_are_kept_and_closed(wire: Wire, api: http.HttpAgent) 
     wire.reply = lambda seen: (200, {}, b"")
     for _ in range(5):
         await api.perform(asked())
-    pool = api._egress._pool()._transport._inner._pool  # type: ignore[union-attr,attr-defined]
+    pool = api._egress._pooled_client()._transport._inner._pooled_client  # type: ignore[union-attr,attr-defined]
     assert len(pool.connections) == 1
     ports.update(pool.connections)
     await api.close()

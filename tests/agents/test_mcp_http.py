@@ -72,7 +72,7 @@ async def test_everything_that_can_be_asked(peer: mcp.McpAgent) -> None:
     assert poem.result["content"] == "Write a poem about ants."
     kind, message, _ = await fault(peer, "failing")
     assert kind == "agent_error"
-    assert message.startswith(mcp.place(peer.config))
+    assert message.startswith(mcp.server_label(peer.config))
     assert message.endswith("it did not work")
 
 

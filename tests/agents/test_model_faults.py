@@ -142,8 +142,11 @@ async def test_a_status(
 ) -> None:
     found = await fault(vendor, http(status, body, headers))
     assert (found.kind, found.retriable, found.counts, found.retry_after) == (
-        kind, retriable, counts, wait,
-    )  # fmt: skip
+        kind,
+        retriable,
+        counts,
+        wait,
+    )
     assert found.message.replace('"', "") == f"HTTP {status}: so it is"
 
 

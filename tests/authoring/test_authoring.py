@@ -133,7 +133,11 @@ BAD_JSON = {
     "no colon": ('{"name" "w"}', "f.json:1:9", "expected ':'"),
     "trailing comma": ('{"name": [1,]}', "f.json:1:13", "expected a value"),
     "single quotes": ("{'name': 1}", "f.json:1:2", "double quotes"),
-    "duplicate key": ('{"name": "w",\n "name": "v"}', "f.json:2:2", "duplicate key 'name'; it stands at line 1, column 2"),
+    "duplicate key": (
+        '{"name": "w",\n "name": "v"}',
+        "f.json:2:2",
+        "duplicate key 'name'; it stands at line 1, column 2",
+    ),
     "NaN": ('{"global_timeout": NaN}', "f.json:1:20", "NaN and Infinity"),
     "minus infinity": ('{"global_timeout": -Infinity}', "f.json:1:20", "NaN and Infinity"),
     "1e999": ('{"global_timeout": 1e999}', "f.json:1:20", "NaN and Infinity"),
@@ -146,7 +150,7 @@ BAD_JSON = {
     "open text": ('{"a": "b', "f.json:1:7", "Unterminated string"),
     "surrogate": ('{"a": "\\ud800"}', "f.json:1:7", "surrogate"),
     "unknown key": ('{"naem":\n1}', "f.json:1:2", "Did you mean 'name'?"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD_JSON)

@@ -36,10 +36,10 @@ def blocked(cli: Cli, here: Path, run: str) -> str:
     )
     import asyncio
 
-    from agenthive import Directory, Hive, load
+    from agenthive import AgentRegistry, Hive, load
 
     async def leave_open() -> str:
-        directory = Directory()
+        directory = AgentRegistry()
         directory.load_file(here / "agents.py")
         async with Hive.open(here / "home", agents=directory) as hive:
             return await hive.submit(load(here / "later.json").spec)

@@ -127,7 +127,7 @@ def test_nothing_is_undone(end: str) -> None:
 def test_a_time_out_is_undone_too() -> None:
     run = Machine(flow(task("a", compensate=undo()), task("b", "a")))
     run.succeed("a")
-    run.feed(ev.RunTimedOut)
+    run.feed(ev.RunTimeoutReached)
     assert run.state.status is RunStatus.COMPENSATING
 
 

@@ -54,18 +54,18 @@ def list_names() -> list[str]:
     """All names that are written to disk, one a line, sorted."""
     lines: set[str] = set()
     for event in (*get_args(ev.RunEvent), *get_args(ev.HiveEvent)):
-        lines |= set(name_fields(event, event.__struct_config__.tag))
+        lines |= set(name_fields(event, event.__struct_config__.event_type))
     for label, kind in {
         "blob": Blob,
         "fault": Fault,
-        "snapshot": snapshots._Frozen,
+        "snapshot": snapshots._FrozenRun,
         "workflow": WorkflowSpec,
     }.items():
         lines |= set(name_fields(kind, label))
     for states_kind in STATES:
         lines |= {f"state {member.value}" for member in states_kind}
     lines |= set(name_columns())
-    for verb, fields in protocol._SAID.items():
+    for verb, fields in protocol.VERB_ARGUMENTS.items():
         lines.add(f"verb {verb}: {' '.join(fields)}")
     return sorted(lines)
 

@@ -171,8 +171,10 @@ async def test_b16_an_engine_asks_the_vendor(mock: Aimock, vendor: str) -> None:
     prices = {"openai": (2500, 10_000), "anthropic": (3000, 15_000)}[vendor]
     assert plain.cost == (1000 * prices[0] + 200 * prices[1]) / 1e9
     assert plain.output == {
-        "content": "All is well.", "model": MODELS[vendor], "finish_reason": "stop",
-    }  # fmt: skip
+        "content": "All is well.",
+        "model": MODELS[vendor],
+        "finish_reason": "stop",
+    }
     assert tool.output is not None
     assert tool.output["tool_calls"][0]["arguments"] == {"city": "Köln"}
     heard = [call for call in mock.journal("__default__") if call["path"] == PATHS[vendor]]

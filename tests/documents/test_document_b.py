@@ -78,9 +78,12 @@ def run(code: str, folder: Path, url: str = "") -> str:
     path = os.pathsep.join([str(HERE / "shims"), str(ROOT / "src")])
     done = subprocess.run(
         [sys.executable, *WARNINGS, "-c", REACHES.format(url=url) + code],
-        cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
         timeout=100,
-    )  # fmt: skip
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

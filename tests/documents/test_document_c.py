@@ -37,8 +37,12 @@ def run(
     command = ["-m", module] if module else ["-c", code]
     return subprocess.run(
         [sys.executable, *command, *arguments],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
 
 
 @pytest.fixture
@@ -127,7 +131,7 @@ CONFIG = {
         {"name": "good", "agent_name": "m", "action": "say"},
         {"name": "bad", "agent_name": "h", "action": "fetch"},
     ],
-}  # fmt: skip
+}
 
 
 def test_observers(folder: Path) -> None:

@@ -40,7 +40,7 @@ KINDS: Final[Mapping[str, str]] = {
 """Type -> module of this room with a function ``make(spec, secrets, egress, prices)``."""
 
 
-class Directory:
+class AgentRegistry:
     """Implements `core.ports.Agents` and `Quoter`. ``secrets`` resolves references.
 
     ``guarded`` (server mode) lets calls reach public addresses only, and those in ``allow``
@@ -72,15 +72,15 @@ class Directory:
             raise ConfigurationError(f"custom agent '{name}' is not callable")
         self._custom[name] = agent
 
-    def register_lazily(self, name: str, where: str) -> None:
+    def register_lazily(self, name: str, target: str) -> None:
         """Make ``module:attribute`` or ``FILE.py:attribute`` known, imported when first needed."""
-        self._lazy[name] = where
+        self._lazy[name] = target
 
     def register_kind(self, kind: str, agent: Callable[[AgentSpec], BaseAgent]) -> None:
         """The class for a kind; for ``custom``, the class for names that nobody registered."""
         self._kinds[kind] = agent
 
-    def kind(self, kind: str) -> Callable[[AgentSpec], BaseAgent] | None:
+    def find_kind(self, kind: str) -> Callable[[AgentSpec], BaseAgent] | None:
         """What was registered for a kind."""
         return self._kinds.get(kind)
 
@@ -89,7 +89,7 @@ class Directory:
 
         Raises ConfigurationError if the file cannot be loaded or names nothing.
         """
-        agents = getattr(_module_of_file(Path(path)), "AGENTS", None)
+        agents = getattr(_load_module(Path(path)), "AGENTS", None)
         if not isinstance(agents, Mapping) or not agents:
             raise ConfigurationError(
                 f"{path} does not say which agents it brings",
@@ -107,67 +107,69 @@ class Directory:
     @property
     def sources(self) -> dict[str, str]:
         """Each custom name that is known, and where it comes from."""
-        found = {entry.name: f"package: {entry.value}" for entry in _packages()}
-        found |= {name: f"settings: {where}" for name, where in self._lazy.items()}
+        sources = {entry.name: f"package: {entry.value}" for entry in _entry_points()}
+        sources |= {name: f"settings: {target}" for name, target in self._lazy.items()}
         for name, agent in self._custom.items():
-            found.setdefault(name, f"code: {getattr(agent, '__qualname__', repr(agent))}")
-        return dict(sorted(found.items()))
+            sources.setdefault(name, f"code: {getattr(agent, '__qualname__', repr(agent))}")
+        return dict(sorted(sources.items()))
 
-    def load(self, name: str) -> Any:
+    def load_custom(self, name: str) -> Any:
         """The custom agent of that name, None if nobody has it. Raises ConfigurationError."""
         if name not in self._custom:
             if name in self._lazy:
-                where = self._lazy[name]
-                self._custom[name] = _loaded(name, where, lambda: _import(where))
+                target = self._lazy[name]
+                self._custom[name] = _load_target(name, target, lambda: _import_target(target))
             else:
-                for entry in _packages().select(name=name):
-                    self._custom[name] = _loaded(name, entry.value, entry.load)
+                for entry in _entry_points().select(name=name):
+                    self._custom[name] = _load_target(name, entry.value, entry.load)
         return self._custom.get(name)
 
     # What a runtime asks.
 
-    def find(self, spec: AgentSpec) -> BaseAgent:
+    def find_agent(self, spec: AgentSpec) -> BaseAgent:
         """The agent for ``spec``. Raises AgentUnavailable if nobody has it."""
         key = msgspec.json.encode(spec)
         agent = self._agents.get(key)
         if agent is None:
-            agent = self._agents[key] = self._make(spec)
+            agent = self._agents[key] = self._make_agent(spec)
         return agent
 
     def action_problem(self, spec: AgentSpec, action: str) -> str | None:
         """Why ``action`` cannot be asked of such an agent; None if it can."""
         if spec.type not in KINDS:
             return None
-        problem = _module(spec.type).action_problem(spec, action)
+        problem = _kind_module(spec.type).action_problem(spec, action)
         return None if problem is None else str(problem)
 
     def effect_of(self, spec: AgentSpec, action: str) -> Effect | None:
         """The effect that is known of an action; None if nothing is known."""
-        effect = _module(spec.type).effect_of(spec, action) if spec.type in KINDS else None
+        effect = _kind_module(spec.type).effect_of(spec, action) if spec.type in KINDS else None
         return None if effect is None else Effect(effect)
 
     # What calls cost: `core.ports.Quoter`.
 
-    def priced(self, spec: AgentSpec) -> bool:
+    def is_priced(self, spec: AgentSpec) -> bool:
         """Whether calls of this agent have prices: those of a model that is not offline.
 
         And those of a kind that was registered, if it says so.
         """
         if spec.type in self._kinds and spec.type not in KINDS:
-            return self.find(spec).priced
+            return self.find_agent(spec).is_priced
         return spec.type == AgentType.AI_AGENT and not spec.endpoint.startswith("offline:")
 
-    def worst(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
+    def estimate_max_cost(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
         """What a call can cost at most."""
-        return self.find(spec).worst(call)
+        return self.find_agent(spec).estimate_max_cost(call)
 
-    def tokens(self, spec: AgentSpec, call: Call) -> int:
+    def estimate_tokens(self, spec: AgentSpec, call: Call) -> int:
         """How large a call is, for a rate limit."""
-        return self.find(spec).tokens(call)
+        return self.find_agent(spec).estimate_tokens(call)
 
-    def cut(self, spec: AgentSpec, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
+    def fit_max_tokens(
+        self, spec: AgentSpec, call: Call, max_cost: NanoUSD
+    ) -> tuple[int, NanoUSD] | None:
         """The call with an answer that is short enough."""
-        return self.find(spec).cut(call, most)
+        return self.find_agent(spec).fit_max_tokens(call, max_cost)
 
     async def close(self) -> None:
         """Close every agent that was made. May be called twice."""
@@ -177,7 +179,7 @@ class Directory:
 
     # Inside.
 
-    def _make(self, spec: AgentSpec) -> BaseAgent:
+    def _make_agent(self, spec: AgentSpec) -> BaseAgent:
         if spec.type != AgentType.CUSTOM and spec.type in self._kinds:
             return self._kinds[spec.type](spec)
         if spec.type in KINDS:
@@ -185,9 +187,9 @@ class Directory:
             from agenthive.infra.egress import Egress
 
             egress = Egress(guarded=self.guarded, allow=self.allow)
-            made = _module(spec.type).make(spec, self.secrets, egress, self.prices)
-            assert isinstance(made, BaseAgent)
-            return made
+            agent = _kind_module(spec.type).make(spec, self.secrets, egress, self.prices)
+            assert isinstance(agent, BaseAgent)
+            return agent
         if spec.type == AgentType.CUSTOM:
             return self._make_custom(spec)
         raise AgentUnavailable(
@@ -197,7 +199,7 @@ class Directory:
 
     def _make_custom(self, spec: AgentSpec) -> BaseAgent:
         name = spec.endpoint.removeprefix(CUSTOM)
-        agent: Any = self.load(name) or self._kinds.get(spec.type)
+        agent: Any = self.load_custom(name) or self._kinds.get(spec.type)
         if agent is None:
             raise AgentUnavailable(
                 f"agent '{spec.name}': nobody has registered custom://{name}",
@@ -211,39 +213,39 @@ class Directory:
         return FunctionAgent(spec, agent)
 
 
-def _packages() -> EntryPoints:
+def _entry_points() -> EntryPoints:
     """What installed packages bring; looking costs more than most commands do."""
     from importlib.metadata import entry_points
 
     return entry_points(group=GROUP)
 
 
-def _module(kind: str) -> Any:
+def _kind_module(kind: str) -> Any:
     return importlib.import_module(f"agenthive.agents.{KINDS[kind]}")
 
 
-def _loaded(name: str, where: str, load: Callable[[], Any]) -> Any:
+def _load_target(name: str, target: str, loader: Callable[[], Any]) -> Any:
     """What ``load`` gives; whatever the operator's code does wrong is told as such."""
     try:
-        return load()
+        return loader()
     except ConfigurationError:
         raise
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
-            f"custom agent '{name}' cannot be loaded from '{where}': "
+            f"custom agent '{name}' cannot be loaded from '{target}': "
             f"{type(error).__name__}: {error}",
             hint="Write module:attribute or FILE.py:attribute.",
         ) from error
 
 
-def _import(where: str) -> Any:
-    source, _, attribute = where.rpartition(":")
+def _import_target(target: str) -> Any:
+    source, _, attribute = target.rpartition(":")
     is_file = source.endswith(".py")
-    module = _module_of_file(Path(source)) if is_file else importlib.import_module(source)
+    module = _load_module(Path(source)) if is_file else importlib.import_module(source)
     return getattr(module, attribute)
 
 
-def _module_of_file(path: Path) -> Any:
+def _load_module(path: Path) -> Any:
     """Run an operator's Python file as a module, once."""
     resolved = path.resolve()
     name = f"agenthive_agents_{resolved.stem}_{abs(hash(str(resolved)))}"

@@ -10,7 +10,7 @@ from typing import Protocol
 from agenthive.core.model.workflow import AgentSpec, Effect
 
 
-class Actions(Protocol):
+class ActionCatalog(Protocol):
     """What is known of the agents' actions; `agents.Directory` knows it of the shipped kinds."""
 
     def action_problem(self, spec: AgentSpec, action: str) -> str | None:

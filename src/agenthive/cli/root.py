@@ -58,7 +58,7 @@ COMMANDS: Final = {
 """Name -> what it does. The order is that of the help text."""
 
 
-class Commands(click.Group):
+class CommandGroup(click.Group):
     """Imports a command when it is asked for."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -86,22 +86,22 @@ class Commands(click.Group):
             sys.stdout.flush()
             return result
         except BrokenPipeError:
-            _silence()
+            _silence_output()
             return 0
         except AgentHiveError as error:
-            from agenthive.cli.support.output import fail
+            from agenthive.cli.support.output import print_error
 
-            return fail(error, as_json=context.meta.get(JSON, False))
+            return print_error(error, as_json=context.meta.get(JSON, False))
 
-    def main(self, args: Sequence[str] | None = None, **named: Any) -> Any:  # type: ignore[override]
+    def main(self, args: Sequence[str] | None = None, **options: Any) -> Any:  # type: ignore[override]
         """Run, then end the process with the command's exit code."""
-        standalone = named.pop("standalone_mode", True)
-        _have_outputs()
-        run = partial(super().main, args, standalone_mode=False, **named)
-        return _leave(_guarded(run)) if standalone else run()
+        standalone = options.pop("standalone_mode", True)
+        _ensure_outputs()
+        run = partial(super().main, args, standalone_mode=False, **options)
+        return _exit_process(_run_guarded(run)) if standalone else run()
 
 
-def _guarded(run: Callable[[], Any]) -> int:
+def _run_guarded(run: Callable[[], Any]) -> int:
     try:
         result = run()
     except click.ClickException as error:
@@ -110,16 +110,16 @@ def _guarded(run: Callable[[], Any]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
-        _silence()
+        _silence_output()
         return 0
     except OSError as error:
-        _silence()
+        _silence_output()
         click.echo(f"error: a file or the output cannot be used: {error}", err=True)
         return 1
     return result if isinstance(result, int) else 0
 
 
-def _have_outputs() -> None:
+def _ensure_outputs() -> None:
     """Nothing that is opened later must get the number of an output that was closed for us."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lasts
@@ -130,23 +130,23 @@ def _have_outputs() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _silence() -> None:
+def _silence_output() -> None:
     """Whoever read our output has gone: say nothing more, not even when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _leave(code: int) -> NoReturn:
+def _exit_process(code: int) -> NoReturn:
     with contextlib.suppress(OSError):
         sys.stderr.flush()
-    functions = sys.modules.get("agenthive.agents.python")
-    if functions is not None and functions.busy():
+    python_agents = sys.modules.get("agenthive.agents.python")
+    if python_agents is not None and python_agents.busy():
         # A function of the operator's is still in its thread and cannot be stopped; Python would
         # wait for it.
         os._exit(code)
     sys.exit(code)
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="agenthive")
 def main() -> None:
     """Durable workflows of AI agents.
