@@ -367,7 +367,7 @@ async def test_connections_are_kept_and_closed(wire: Wire, api: http.HttpAgent) 
     wire.reply = lambda seen: (200, {}, b"")
     for _ in range(5):
         await api.perform(asked())
-    pool = api._egress._pooled_client()._transport._inner._pooled_client  # type: ignore[union-attr,attr-defined]
+    pool = api._egress._pooled_client()._transport._inner._pool  # type: ignore[union-attr,attr-defined]
     assert len(pool.connections) == 1
     ports.update(pool.connections)
     await api.close()

@@ -300,7 +300,7 @@ def test_a_recorded_usage_costs_what_the_table_says(vendor: str, told: dict[str,
     model = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5"}[vendor]
     agent = agent_of(vendor)
     answer = {"model": model, "usage": told, **BODIES[vendor]}
-    said = agent.read(answer)
+    said = agent.parse_reply(answer)
     theirs = genai_prices.data_snapshot.get_snapshot().extract_usage(
         answer, vendor, None, {"openai": "chat", "anthropic": "default"}[vendor]
     )

@@ -35,7 +35,7 @@ def agent_of(vendor: str, endpoint: str = "http://127.0.0.1:9") -> Any:
 def body(vendor: str, endpoint: str = "http://127.0.0.1:9", **parameters: Any) -> dict[str, Any]:
     """What is sent for a chat completion."""
     agent = agent_of(vendor, endpoint)
-    found: dict[str, Any] = agent.body(build_prompt(asked(model="m", **parameters), spec()))
+    found: dict[str, Any] = agent.build_body(build_prompt(asked(model="m", **parameters), spec()))
     return found
 
 

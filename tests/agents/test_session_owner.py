@@ -50,7 +50,7 @@ class Peer:
 
 
 def held_by(peer: Peer, **rest: Any) -> SessionOwner[str]:
-    return SessionOwner(peer, **{"start_timeout": 1.0, "idle": 60.0, **rest})
+    return SessionOwner(peer, **{"start_timeout": 1.0, "idle_timeout": 60.0, **rest})
 
 
 async def after(seconds: float, value: Any = None) -> Any:
@@ -158,7 +158,7 @@ async def test_retired_when_the_last_call_has_ended() -> None:
 
 async def test_closed_when_nobody_has_called_for_long() -> None:
     peer = Peer()
-    one = held_by(peer, idle=0.1)
+    one = held_by(peer, idle_timeout=0.1)
     await one.wait_ready()
     for _ in range(5):
         await one.run(after(0.05))
@@ -171,7 +171,7 @@ async def test_closed_when_nobody_has_called_for_long() -> None:
 
 
 async def test_never_called_at_all() -> None:
-    one = held_by(Peer(), idle=0.05)
+    one = held_by(Peer(), idle_timeout=0.05)
     await asyncio.wait({one.owner}, timeout=1)
     assert one.retired
 

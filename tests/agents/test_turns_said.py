@@ -22,7 +22,9 @@ def told(vendor: str, *turns: ModelTurn, **parameters: Any) -> dict[str, Any]:
     call = msgspec.structs.replace(
         asked(model="m", **parameters), tools=(Tool(name="look"),), turns=turns
     )
-    found: dict[str, Any] = agent_of(vendor, "http://127.0.0.1:9").body(build_prompt(call, spec()))
+    found: dict[str, Any] = agent_of(vendor, "http://127.0.0.1:9").build_body(
+        build_prompt(call, spec())
+    )
     return found
 
 

@@ -16,7 +16,7 @@ from agenthive.cli import main
 
 AGENTS = """
 import asyncio, os, time
-from agenthive import Refuse
+from agenthive import NonRetryableError
 
 async def echo(action, parameters):
     return {"action": action, **parameters}

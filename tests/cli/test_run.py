@@ -257,10 +257,10 @@ def test_blocked_run_waits_and_says_why(cli: Cli, here: Path) -> None:
 
 def test_answers_are_shown_as_they_come_in(cli: Cli, here: Path) -> None:
     (here / "says.py").write_text(
-        "from agenthive.infra.heartbeat import say\n"
+        "from agenthive.infra.heartbeat import emit_text\n"
         "async def says(call):\n"
         "    for piece in ('Hel', 'lo\\x1b[2J', ' bees'):\n"
-        "        say(piece)\n"
+        "        emit_text(piece)\n"
         "    return 'all of it'\n"
         "AGENTS = {'says': says}\n"
     )

@@ -134,7 +134,7 @@ def test_the_first_in_line_goes_first_and_the_dead_do_not_count() -> None:
     found.turn()
     found.answer("a", usage=used(2))
     assert list(found.calls) == [("t", "a")]
-    found.answer("a", usage=used(2), run_id="t")
+    found.answer("a", usage=used(2), run="t")
     assert list(found.calls) == [("u", "a")]
 
 

@@ -80,7 +80,7 @@ def test_no_price_under_a_limit_is_refused() -> None:
     assert fault.fault.kind == "unpriced"
     assert "agent 'unknown'" in fault.fault.message
     found.run(flow(task("a", agent="unknown")), run="s")
-    found.answer("a", run_id="s", usage=used(7))
+    found.answer("a", run="s", usage=used(7))
     assert disk(found)["run s"] == (7, 0), "without a limit it is only counted"
 
 
@@ -285,10 +285,10 @@ def test_a_sub_run_spends_what_is_its_parents() -> None:
     assert held["run r task sub"] == (0, 50)
     assert held[f"run {child}"] == (0, 50)
     assert held["run r"] == (0, 100)
-    found.answer("x", usage=used(20), run_id=child)
+    found.answer("x", usage=used(20), run=child)
     assert ("r", "z") in found.calls
     assert (child, "y") in found.calls
-    found.answer("y", usage=used(20), run_id=child)
+    found.answer("y", usage=used(20), run=child)
     assert disk(found)["run r"] == (40, 50)
 
 

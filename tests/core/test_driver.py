@@ -48,7 +48,7 @@ def test_accepted_started_called() -> None:
     assert bench.made == []
     actions = bench.commit(batch)
     assert actions[0] == act.AcknowledgeRequest(token, "r")
-    assert kinds(actions) == ["Acknowledge", "Perform"]
+    assert kinds(actions) == ["AcknowledgeRequest", "PerformCall"]
     assert [e.run for e in bench.hive() if isinstance(e, ev.RunOpened)] == ["r"]
     assert bench.decide() is None
     assert not bench.driver.has_work
@@ -203,7 +203,7 @@ def test_nothing_is_done_before_the_commit() -> None:
     assert batch is not None
     assert bench.open_calls() == ["r/none"], "a pure read may go first"
     actions = bench.commit(batch)
-    assert kinds(actions) == ["Perform"] * 3
+    assert kinds(actions) == ["PerformCall"] * 3
     assert sorted(bench.open_calls()) == ["r/any", "r/keyed", "r/none", "r/once"]
 
 
@@ -282,7 +282,7 @@ def test_a_queued_run_is_cancelled_without_having_begun() -> None:
     bench.cancel("r2")
     assert act.RunEnded("r2", RunStatus.CANCELLED) in bench.turn()
     bench.run(flow(task("a")), "r3")
-    bench.answer("a", run_id="r1")
+    bench.answer("a", run="r1")
     assert bench.open_calls() == ["r3/a"]
 
 

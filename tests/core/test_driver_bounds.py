@@ -38,7 +38,7 @@ def test_runs_wait_for_a_run_slot_in_order() -> None:
     bench.turn()
     assert bench.open_calls() == ["r0/a", "r1/a"]
     assert bench.status("r2") == "queued"
-    bench.answer("a", run_id="r1")
+    bench.answer("a", run="r1")
     assert bench.open_calls() == ["r0/a", "r2/a"]
 
 
@@ -46,15 +46,15 @@ def test_a_waiting_run_takes_no_run_slot() -> None:
     bench = Bench(max_runs=1)
     bench.run(flow(task("a")), "r1")
     bench.run(flow(task("a")), "r2")
-    bench.answer("a", run_id="r1", fault=FAULT, draw=0.9)
+    bench.answer("a", run="r1", fault=FAULT, draw=0.9)
     assert bench.status("r1") == "waiting"
     assert bench.open_calls() == ["r2/a"]
     bench.wait(1)
     assert sorted(bench.open_calls()) == ["r1/a", "r2/a"]
     bench.run(flow(task("a")), "r3")
-    bench.answer("a", run_id="r1")
+    bench.answer("a", run="r1")
     assert bench.status("r3") == "queued"
-    bench.answer("a", run_id="r2")
+    bench.answer("a", run="r2")
     assert bench.open_calls() == ["r3/a"]
 
 
@@ -62,8 +62,8 @@ def test_compensating_takes_a_run_slot() -> None:
     bench = Bench(max_runs=1)
     bench.run(flow(task("a", compensate=undo()), task("b", "a", retry=NO_RETRY)), "r1")
     bench.run(flow(task("a")), "r2")
-    bench.answer("a", run_id="r1")
-    bench.answer("b", run_id="r1", fault=FAULT)
+    bench.answer("a", run="r1")
+    bench.answer("b", run="r1", fault=FAULT)
     assert bench.open_calls() == ["r1/a#undo"]
 
 

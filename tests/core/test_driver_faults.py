@@ -18,7 +18,7 @@ def test_a_fault_inside_a_step_does_not_free_a_run_slot_twice() -> None:
     for run in ("r1", "r2", "r3"):
         bench.submit(flow(task("a", retry=NO_RETRY), task("b", "a", parameters=BROKEN)), run)
     bench.turn()
-    bench.answer("a", {}, run_id="r1")
+    bench.answer("a", {}, run="r1")
     assert bench.status("r1") == "failed"
     assert bench.open_calls() == ["r2/a"]
 
@@ -81,7 +81,7 @@ def test_a_withdrawn_run_gives_its_probe_back() -> None:
     spec = flow(task("a", retry=NO_RETRY), agents=[agent(circuit_breaker=policy)])
     bench = Bench()
     bench.run(spec, "one")
-    bench.answer("a", run_id="one", fault=FAULT)
+    bench.answer("a", run="one", fault=FAULT)
     bench.wait(10)
     bench.submit(spec, "two")
     batch = bench.decide()

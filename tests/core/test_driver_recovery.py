@@ -98,7 +98,7 @@ def test_queued_runs_are_taken_over_in_order() -> None:
     bench.turn()
     assert bench.open_calls() == ["r0/a"]
     assert [bench.status(f"r{n}") for n in range(3)] == ["running", "queued", "queued"]
-    bench.answer("a", run_id="r0")
+    bench.answer("a", run="r0")
     assert bench.open_calls() == ["r1/a"]
     assert not any(isinstance(event, ev.RunResumed) for event in bench.events("r1"))
 
@@ -183,7 +183,7 @@ def test_what_nobody_was_promised_is_dropped() -> None:
     assert [record.stream for record in batch.records] == ["old"]
     assert all(row.run == "old" for row in batch.runs)
     actions = bench.commit(batch)
-    assert kinds(actions) == ["Perform"]
+    assert kinds(actions) == ["PerformCall"]
     assert bench.open_calls() == ["old/b"]
     assert set(bench.driver.runs) == {"old"}
     assert bench.driver.queue.used == 1

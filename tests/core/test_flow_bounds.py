@@ -202,7 +202,7 @@ def test_a_child_whose_outputs_cannot_be_evaluated_fails() -> None:
     bench = Bench()
     bench.run(flow(task("sub", agent="", workflow=inner)))
     child = next(run for run in bench.driver.runs if run != "r")
-    bench.answer("x", 5, run_id=child)
+    bench.answer("x", 5, run=child)
     assert bench.status() == "failed"
     fault = bench.state().faults[0]
     assert "outputs:" in fault.message

@@ -50,7 +50,7 @@ def test_what_does_not_depend_on_it_is_taken_over(at: str, anew: str, again: lis
     made = len(bench.made)
     assert fork(bench, at).again == again
     while bench.open_calls():
-        bench.answer(bench.open_calls()[0].partition("/")[2], "new", run_id="f")
+        bench.answer(bench.open_calls()[0].partition("/")[2], "new", run="f")
     assert {one.call.task for one in bench.made[made:]} == set(anew)
     assert bench.status("f") == "completed"
     assert set(bench.states("f").values()) == {"succeeded"}
@@ -105,8 +105,8 @@ def test_what_failed_and_did_no_harm_is_tried_again_and_nobody_else() -> None:
     bench.answer("c", 2)
     fork(bench, "c")
     assert sorted(bench.open_calls()) == ["f/a", "f/c"]
-    bench.answer("a", 1, run_id="f")
-    bench.answer("c", 1, run_id="f")
+    bench.answer("a", 1, run="f")
+    bench.answer("c", 1, run="f")
     assert bench.status("f") == "completed"
 
 
@@ -122,7 +122,7 @@ def test_a_run_in_a_run_that_acts_once() -> None:
     bench.run(outer)
     bench.answer("a")
     child = next(run for run in bench.driver.runs if run != "r")
-    bench.answer("pay", 1, run_id=child)
+    bench.answer("pay", 1, run=child)
     assert fork(bench, "a").again == ["sub"]
 
 

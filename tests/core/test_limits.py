@@ -147,7 +147,7 @@ def test_pauses_grow_until_something_goes_well() -> None:
     assert pauses == [min(FIRST_PAUSE << wave, MAX_PAUSE) for wave in range(8)]
     found.answer("a")
     found.run(calls("a"), run="s")
-    found.answer("a", fault=REFUSED, run_id="s")
+    found.answer("a", fault=REFUSED, run="s")
     assert facts(found, ev.TaskFailed, "s")[-1].pause == FIRST_PAUSE
 
 

@@ -294,5 +294,5 @@ def test_a_queued_run() -> None:
     bench.run(flow(task("x")), "first")
     bench.run(flow(*BASE))
     assert bench.migrate(flow(*BASE, task("log"))).verdict is ADOPT
-    bench.answer("x", run_id="first")
+    bench.answer("x", run="first")
     assert bench.open_calls() == ["r/fetch", "r/log"]

@@ -239,7 +239,7 @@ def test_a_run_within_a_run() -> None:
     assert bench.calls[run, "x"].call.parameters == {"v": 4}
     bench.crash()
     bench.turn()
-    bench.answer("x", 5, run_id=run)
+    bench.answer("x", 5, run=run)
     assert bench.status(run) == "completed"
     assert bench.calls["r", "b"].call.dependencies == {"sub": {"got": 5}}
 
@@ -253,7 +253,7 @@ def test_a_child_that_fails_or_waits() -> None:
     assert bench.driver.runs["r"].is_parked
     bench.approve("ok", run=run)
     assert bench.status() == "running"
-    bench.answer("x", fault=FINAL, run_id=run)
+    bench.answer("x", fault=FINAL, run=run)
     assert bench.status() == "failed"
     assert f"run {run} failed: x: no" in bench.state().faults[0].message
 

@@ -47,7 +47,7 @@ def test_undone_one_by_one_the_latest_first() -> None:
     assert order == ["d#undo", "a#undo", "b#undo"]
     assert run.state.status is RunStatus.COMPENSATED
     assert run.of("c") == "succeeded"
-    assert run.state.succeeded == 4
+    assert run.state.succeeded_count == 4
     assert run.state.undoing is None
 
 

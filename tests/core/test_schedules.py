@@ -276,7 +276,7 @@ def test_all_that_was_missed_waits_in_line() -> None:
     assert bench.story[3:] == ["skipped 4-4 (1): the run before has not ended"]
     for _ in range(3):
         [(run, _)] = bench.calls
-        bench.answer("a", run_id=run)
+        bench.answer("a", run=run)
     assert bench.story[4:] == ["fired 2", "fired 3"]
 
 
@@ -300,7 +300,7 @@ def test_where_one_run_does_for_all_that_was_missed_none_waits_in_line() -> None
 
 def finish(bench: Timetable) -> None:
     [(run, _)] = bench.calls
-    bench.answer("a", run_id=run)
+    bench.answer("a", run=run)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def list_names() -> list[str]:
     """All names that are written to disk, one a line, sorted."""
     lines: set[str] = set()
     for event in (*get_args(ev.RunEvent), *get_args(ev.HiveEvent)):
-        lines |= set(name_fields(event, event.__struct_config__.event_type))
+        lines |= set(name_fields(event, event.__struct_config__.tag))
     for label, kind in {
         "blob": Blob,
         "fault": Fault,

@@ -156,6 +156,6 @@ def test_a_journal_that_takes_nothing_holds_up_all_but_who_waits_for_others() ->
     run.start("a")
     kinds = {one.task: one.kind for one in list_reasons(run.state, store_error="the disk is full")}
     assert kinds == {"a": ReasonKind.STORE, "b": ReasonKind.DEPENDENCY, "c": ReasonKind.STORE}
-    one = only(run, "c", trouble="the disk is full")
+    one = only(run, "c", store_error="the disk is full")
     assert (one.detail, one.until) == ("the disk is full", None)
     assert one.unblock == "make room for the journal; it is tried again by itself"

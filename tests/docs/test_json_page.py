@@ -287,7 +287,7 @@ def test_documents_are_as_their_page_says(
 def test_every_document_has_a_section(schemas: dict[str, list[Key]]) -> None:
     sources = (ROOT / "src" / "agenthive" / "cli").rglob("*.py")
     text = "".join(file.read_text("utf-8") for file in sources)
-    names = re.findall(r"\bdocument\(\s*\"([a-z-]+)\"", text)
+    names = re.findall(r"\bprint_document\(\s*\"([a-z-]+)\"", text)
     used = {f"agenthive/{name}/1" for name in names} | {f"{SCHEMA}1"}
     assert len(used) >= 12
     assert set(schemas) == used

@@ -23,8 +23,8 @@ def bench() -> Bench:
     """Two runs: `alpha` completed, `alpine` under way."""
     made = Bench()
     made.run(flow(task("a"), task("b", "a")), "alpha")
-    made.answer("a", {"x": 1}, run_id="alpha")
-    made.answer("b", 2, run_id="alpha")
+    made.answer("a", {"x": 1}, run="alpha")
+    made.answer("b", 2, run="alpha")
     made.wait(1)
     made.run(flow(task("a"), task("b", "a")), "alpine")
     return made
@@ -220,7 +220,7 @@ async def with_snapshot(monkeypatch: pytest.MonkeyPatch) -> Bench:
     bench = Bench(snapshot_every=4)
     bench.run(flow(*(task(f"t{i}", *([f"t{i - 1}"] if i else [])) for i in range(8))), "alpha")
     for number in range(6):
-        bench.answer(f"t{number}", number, run_id="alpha")
+        bench.answer(f"t{number}", number, run="alpha")
     return bench
 
 
@@ -275,7 +275,7 @@ async def test_a_run_of_a_few_records_takes_one_question() -> None:
     class Asked(MemoryStore):
         async def last(self, stream: str) -> Record | None:
             asked.append(stream)
-            return await super().last(stream)
+            return await super().read_last_record(stream)
 
     bench = Bench()
     bench.disk = Asked()

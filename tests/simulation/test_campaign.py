@@ -30,8 +30,8 @@ from tests.fuzz import campaign
 from tests.fuzz.campaign import main, run_campaign, simulate_seed
 from tests.fuzz.random_workflows import random_workflow
 
-TRACES = "from tests.fuzz.campaign import simulate; import sys; " + (
-    "sys.stdout.write(' '.join(o.trace for o in simulate(range(40))))"
+TRACES = "from tests.fuzz.campaign import run_campaign; import sys; " + (
+    "sys.stdout.write(' '.join(o.trace for o in run_campaign(range(40))))"
 )
 
 

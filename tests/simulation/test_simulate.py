@@ -114,10 +114,10 @@ def test_the_same_seed_is_the_same_story() -> None:
 @pytest.mark.parametrize("hash_seed", ["1", "4242"])
 def test_in_another_process_too(hash_seed: str) -> None:
     text = (
-        "from agenthive.simulation.options import make_plan, read_workflow\n"
-        "from agenthive.simulation.runner import Played\n"
-        "plan = make_plan(read_workflow('examples/release_notes.yaml'), faults='hostile')\n"
-        "print(*(Played(plan, seed).outcome().trace for seed in range(10)))\n"
+        "from agenthive.simulation.options import build_options, read_workflow\n"
+        "from agenthive.simulation.runner import SimulatedRun\n"
+        "plan = build_options(read_workflow('examples/release_notes.yaml'), faults='hostile')\n"
+        "print(*(SimulatedRun(plan, seed).build_outcome().trace for seed in range(10)))\n"
     )
     env = dict(os.environ, PYTHONHASHSEED=hash_seed)
     told = subprocess.run(

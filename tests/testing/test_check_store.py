@@ -135,7 +135,7 @@ class ScansTooMuch(MemoryStore):
 
 class LosesDefinitions(MemoryStore):
     async def load_definition(self, digest: str) -> bytes | None:
-        found = await super().definition(digest)
+        found = await super().load_definition(digest)
         return found or b"{}"
 
 
@@ -197,7 +197,7 @@ class EmptyTakesARow(MemoryStore):
 
 class LosesBlobs(MemoryStore):
     async def load_blob(self, digest: str) -> bytes | None:
-        found = await super().blob(digest)
+        found = await super().load_blob(digest)
         return found and found[:100_000]
 
 
@@ -211,20 +211,20 @@ class OverwritesAccounts(MemoryStore):
     def _apply_entries(self, batch: Batch) -> None:
         for entry in batch.entries:
             self._accounts.pop(entry.scope, None)
-        super()._enter(batch)
+        super()._apply_entries(batch)
 
 
 class KeepsAccountsOfRuns(MemoryStore):
     def _drop_streams(self, streams: Sequence[str]) -> None:
         kept = dict(self._accounts)
-        super()._drop(streams)
+        super()._drop_streams(streams)
         self._accounts = kept
 
 
 class ForgetsLimits(MemoryStore):
     def _apply_entries(self, batch: Batch) -> None:
         batch.standings = []
-        super()._enter(batch)
+        super()._apply_entries(batch)
 
 
 class DropsWhatIsShared(MemoryStore):
@@ -248,18 +248,18 @@ class DropsAllTheSame(MemoryStore):
 class ListsWhatIsGone(MemoryStore):
     def _drop_streams(self, streams: Sequence[str]) -> None:
         rows = dict(self._runs)
-        super()._drop(streams)
+        super()._drop_streams(streams)
         self._runs = rows
 
 
 class WeighsAnything(MemoryStore):
     async def measure_sizes(self, streams: Sequence[str] | None = None) -> Sizes:
-        return await super().sizes()
+        return await super().measure_sizes()
 
 
 class SmallestFirst(MemoryStore):
     async def list_largest_streams(self, limit: int = 20) -> Sequence[StreamSize]:
-        return (await super().largest(100))[::-1][:limit]
+        return (await super().list_largest_streams(100))[::-1][:limit]
 
 
 class BreaksOnRead(MemoryStore):

@@ -84,7 +84,7 @@ class BaseAgent(ABC):
         return 0
 
     def fit_max_tokens(self, call: Call, max_cost: NanoUSD) -> tuple[int, NanoUSD] | None:
-        """The most tokens an answer may have so that ``call`` costs at most ``max_cost``; its cost."""
+        """The largest answer (tokens) that keeps ``call`` within ``max_cost``, and its cost."""
         return None
 
     async def close(self) -> None:  # noqa: B027 - most agents have nothing to let go of

@@ -139,7 +139,7 @@ def _exit_process(code: int) -> NoReturn:
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     python_agents = sys.modules.get("agenthive.agents.python")
-    if python_agents is not None and python_agents.busy():
+    if python_agents is not None and python_agents.has_running_calls():
         # A function of the operator's is still in its thread and cannot be stopped; Python would
         # wait for it.
         os._exit(code)

@@ -32,7 +32,7 @@ class HiveRetention(HiveResources):
                 yield progress
 
     async def import_run(self, file: str | Path, *, open_too: bool = False) -> ImportResult:
-        """Import a run that `JournalReader.export_run` wrote; an equal run that is here is left alone.
+        """Import a run that `JournalReader.export_run` wrote; an equal run here is left alone.
 
         One that has not ended is refused unless ``open_too``, and goes on only when `resume` is
         asked for it by name. Raises DefinitionError, Conflict, JournalTooNew, StoreUnavailable,

@@ -1,6 +1,6 @@
 """For runtimes: the kit that says when a new one is done.
 
-    await check_runtime(live(lambda name: SqliteStore.open(folder / name), MyRuntime))
+    await check_runtime(embedded_stage(lambda name: SqliteStore.open(folder / name), MyRuntime))
     await check_runtime(my_stage)      # a runtime that is driven in another way
 
 Plays every scenario on the runtime and, on virtual time, on the simulated one: the journals must

@@ -1,8 +1,8 @@
 """Where the scenarios of the kit for runtimes are played: on virtual time, or on an event loop.
 
-`simulated_stage()` gives the reference. `live(make)` plays on `EmbeddedRuntime`, or on whatever
-runtime has its methods, with a new one, a new driver and the journal opened anew for each life of
-the process. Never judges: that is the business of `runtimes`. A stage is a function of a
+`simulated_stage()` gives the reference. `embedded_stage(make)` plays on `EmbeddedRuntime`, or on
+whatever runtime has its methods, with a new one, a new driver and the journal opened anew for each
+life of the process. Never judges: that is the business of `runtimes`. A stage is a function of a
 `Scenario`.
 """
 
