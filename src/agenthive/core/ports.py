@@ -65,7 +65,7 @@ class Quoter(Protocol):
     def fit_max_tokens(
         self, spec: AgentSpec, call: Call, max_cost: NanoUSD
     ) -> tuple[int, NanoUSD] | None:
-        """The longest answer whose worst case costs at most ``max_cost``.
+        """The longest answer that costs at most ``max_cost`` in the worst case.
 
         Returns its tokens and that worst case (nano-dollars); None if not even a short one fits.
         """

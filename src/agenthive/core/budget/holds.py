@@ -21,7 +21,7 @@ NOT_CARRIED_OUT: Final = frozenset(
 )
 """Kinds of faults that say for certain that the other side did nothing."""
 BUDGET_EXCEEDED: Final = "budget_exceeded"
-"""Fault kind of a task whose call the budget does not cover."""
+"""Fault kind of a task with a call that the budget does not cover."""
 BUDGET_REASONS: Final = ("budget", "budget_asked")
 """Reasons of a task blocked for budget: it waits, or an approval to raise the limit is pending."""
 

@@ -41,7 +41,7 @@ class Account:
         self.captured: NanoUSD = 0
         #: What is reserved.
         self.held: NanoUSD = 0
-        #: The part of ``held`` whose calls are in flight. The rest is in doubt.
+        #: The part of ``held`` for calls in flight. The rest is in doubt.
         self.pending: NanoUSD = 0
         #: Takes no holds until its limit is set again: a call cost more than its hold.
         self.frozen = False

@@ -47,7 +47,7 @@ evaluation is bounded whatever its inputs are:
 * output: `functions.MAX_OUTPUT` characters. A value is measured by walking it, not by writing it,
   since a short expression can build a value that contains a large part many times;
 * numbers: finite floats and integers of 64 bits, so that every value can be written as JSON and
-  read back. There is no ``**``, whose result could take long to compute.
+  read back. There is no ``**``: its result could take long to compute.
 
 Whatever builds a value charges for it before it builds it. A bound that is exceeded is an
 `ExpressionError`, which fails the task and never the process.

@@ -1,7 +1,7 @@
 """The root names that each part of a task may use in its expressions.
 
 The checks of `authoring` and the graph both call these functions, so that they cannot disagree. A
-part may use the names whose values exist when it is evaluated. The order of evaluation is ``when``,
+part may use the names that have values when it is evaluated. The order of evaluation is ``when``,
 ``delay`` or ``until``, ``wait_for``, ``for_each``, then for each item ``repeat_until``, then for
 each iteration ``approval`` and the call. Nothing here evaluates an expression.
 

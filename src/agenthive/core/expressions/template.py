@@ -1,6 +1,6 @@
 """Expressions and templates: the entry points of the language.
 
-An `Expression` is one compiled expression; a `Template` is a JSON value whose texts may contain
+An `Expression` is one compiled expression; a `Template` is a JSON value with texts that may contain
 expressions in ``{{ }}``. A text that consists of one ``{{ x }}`` keeps the type of its value;
 otherwise the values are joined to a text. ``{{{{`` stands for ``{{``. Every error is an
 `ExpressionError` that names the column, and within a template the path of the text.
@@ -128,7 +128,7 @@ _Renderer = Callable[[Mapping[str, JSONValue], Meter], JSONValue]
 
 
 class Template:
-    """A JSON value whose texts may contain ``{{ expressions }}``.
+    """A JSON value with texts that may contain ``{{ expressions }}``.
 
     Parts without expressions are not copied: `render` returns the same objects.
     """
@@ -156,7 +156,7 @@ class Template:
     def compile(cls, value: JSONValue, roots: Collection[str] = ROOTS) -> Template:
         """Compile the expressions in ``value``, which may use the names ``roots``.
 
-        Raises ExpressionError, whose message has the path of the text.
+        Raises ExpressionError; its message has the path of the text.
         """
         expressions: list[Expression] = []
         try:

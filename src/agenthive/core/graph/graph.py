@@ -83,7 +83,7 @@ class Graph:
         self.tasks = len(spec.tasks)
         #: Whether this is the copy of one run, to which nodes may be appended.
         self.grown = False
-        #: For each generated node, from ``static`` on, the node from whose pattern it was made.
+        #: For each generated node, from ``static`` on, the node with the pattern of it.
         self.owner: list[int] = []
         agents = {agent.name: agent for agent in spec.agents}
         self.nodes: list[Node] = [build_task_node(task, agents) for task in spec.tasks]
@@ -166,8 +166,8 @@ class Graph:
         self.deps: list[tuple[int, ...]] = [()] * size
         #: Direct dependents of each node.
         self.dependents: list[Sequence[int]] = [[] for _ in range(size)]
-        #: The nodes whose results each node may read: dependencies, and tasks that its expressions
-        #: name.
+        #: For each node the results that it may read: of its dependencies, and of tasks that its
+        #: expressions name.
         self.reads: list[tuple[int, ...]] = [()] * size
         #: Number of nodes that may read the result of each node; it is dropped when all have ended.
         self.readers = [0] * size
@@ -235,7 +235,7 @@ class Graph:
         return index
 
     def owner_of(self, index: int) -> int | None:
-        """The node from whose pattern a node was made; None for a node of the definition."""
+        """The node with the pattern of a generated node; None for a node of the definition."""
         return None if index < self.static else self.owner[index - self.static]
 
     def origin_of(self, index: int) -> int:

@@ -285,7 +285,7 @@ def _build_inner_node(
 
 
 def _add_turns(node: Node, task: TaskSpec, agents: Mapping[str, AgentSpec]) -> Node:
-    """Add the patterns of turns and tool calls to a task whose body is model turns."""
+    """Add the patterns of turns and tool calls to a task with model turns as its body."""
     tools = tuple([_build_tool_node(task, tool, agents) for tool in task.tools])
     # With tools a turn is one of several, and its result depends on theirs.
     cached = node.cached and not tools
@@ -480,7 +480,7 @@ def collect_compensation_names(node: Node) -> frozenset[str]:
     inner = node.inner
     if inner is None:
         return frozenset()
-    # Its own name means the item or the iteration, whose result the machine keeps by itself.
+    # Its own name means the item or the iteration; the machine keeps that result by itself.
     own_names = (
         inner.undo.parameters.task_names - {node.key} if inner.undo is not None else frozenset()
     )

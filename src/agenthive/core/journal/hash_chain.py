@@ -8,7 +8,7 @@ and the hash of the record before it:
 with each field but ``prev`` preceded by its length, so that different fields never give the same
 input. An edit, a deletion in the middle, an insertion or a change of order breaks the chain. A
 deletion of the last records does not: the hive's stream records the head of each closed run for
-that. An attacker who can rewrite a whole stream can also compute new hashes.
+that. A program that can rewrite a whole stream can also compute new hashes.
 
 A store calls `seal_record` when it writes; readers call `verify_chain`. Never changes for a version
 that was released: a new form of the hash needs a new `VERSION`.

@@ -134,7 +134,7 @@ class BudgetBreached(Event, frozen=True, kw_only=True, tag="hive.budget_breached
     attempt: int
     #: Nano-dollars above the hold.
     over: NanoUSD
-    #: Scopes whose limit was exceeded by that, and which take no holds until it is set again.
+    #: Scopes that exceed their limit by that; they take no holds until it is set again.
     frozen: list[str] = msgspec.field(default_factory=list)
 
 

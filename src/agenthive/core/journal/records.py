@@ -90,7 +90,7 @@ class CachedResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class LedgerEntry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Amounts to add to the account of a scope, in nano-dollars; either may be negative."""
 
-    #: The run whose events caused it.
+    #: The run with the events that caused it.
     run: str
     scope: str
     captured: NanoUSD = 0
@@ -129,7 +129,7 @@ class Batch(msgspec.Struct, kw_only=True):
     cached: list[CachedResult] = []
     #: Amounts to add to accounts.
     entries: list[LedgerEntry] = []
-    #: Accounts whose ``limit`` and ``frozen`` are set; their amounts are ignored.
+    #: Accounts of which ``limit`` and ``frozen`` are set; the amounts are ignored.
     standings: list[AccountState] = []
     #: (name, text): small states of the engine; a text replaces the one before it.
     marks: list[tuple[str, str]] = []

@@ -135,7 +135,7 @@ class Fork(msgspec.Struct, frozen=True, gc=False):
     run: str
     #: The first task that is repeated.
     task: str
-    #: Tasks whose results are taken over.
+    #: The results that are taken over.
     taken: list[InheritedResult]
 
 
@@ -199,7 +199,7 @@ class TaskStarted(TaskEvent, frozen=True, tag="task.started"):
     key: str
     #: Nano-dollars that the call may cost at most; reserved in every scope that it draws on.
     hold: NanoUSD = 0
-    #: Earlier attempts whose holds this hold replaces.
+    #: Earlier attempts; this hold replaces their holds.
     over: tuple[int, ...] = ()
     #: The bound that the answer was cut to, so that the hold fits.
     max_tokens: int | None = None
@@ -370,7 +370,7 @@ class SignalReceived(Event, frozen=True, tag="run.signal_received"):
 
 
 class TaskResolved(TaskEvent, frozen=True, tag="task.resolved"):
-    """A user recorded the outcome of a call whose outcome was unknown."""
+    """A user recorded the outcome of a call of unknown outcome."""
 
     attempt: int
     #: ``succeeded``, ``failed`` or ``retry``.

@@ -40,7 +40,7 @@ class Store(Protocol):
         ...
 
     def read_marked_record(self, stream: str, cause: str) -> Awaitable[Record | None]:
-        """The last record of a stream whose ``cause`` begins with ``cause``; None if none does."""
+        """The last record of a stream with a ``cause`` that begins so; None if there is none."""
         ...
 
     def read_last_record(self, stream: str) -> Awaitable[Record | None]:

@@ -40,15 +40,15 @@ One step does the following.
 3. Call the **event handler**, which records what the event says: the attempt, a result, a fault, a
    hold. It never moves a task.
 4. Move the task: the **exit action** of the old state, then the **entry action** of the new one.
-   Entry actions add commands, update counters of dependents, and push the tasks whose guards may
-   hold now to the stack ``touched``. (If a chooser said that the task stays, the event may have a
-   **stay action** instead.)
-5. Take tasks off ``touched``, and apply the first row of `STATE_MOVES` whose guard holds, with its
-   actions, until the stack is empty: the **fixed point**. It is reached because a task cannot move
-   in circles without an event: the one cycle of this table, BLOCKED -> PREPARING -> BLOCKED, goes
-   to the next of the task's finitely many steps. Tasks are taken last in, first out; actions push
-   in reverse, so that items and tools begin in their order.
-6. Apply the first row of `RUN_STATE_MOVES` whose guard holds, if any: the run begins to wait,
+   Entry actions add commands, update counters of dependents, and push the tasks that may move now
+   to the stack ``touched``. (If a chooser leaves the task in its state, the event may have a **stay
+   action** instead.)
+5. Take tasks off ``touched``, and apply the first row of `STATE_MOVES` with a guard that holds,
+   with its actions, until the stack is empty: the **fixed point**. It is reached because a task
+   cannot move in circles without an event: the one cycle of this table, BLOCKED -> PREPARING ->
+   BLOCKED, goes to the next of the task's finitely many steps. Tasks are taken last in, first out;
+   actions push in reverse, so that items and tools begin in their order.
+6. Apply the first row of `RUN_STATE_MOVES` with a guard that holds: the run begins to wait,
    continues, ends, or begins to compensate (which touches tasks again).
 
 Guards are only evaluated for touched tasks: that is what makes an event cost O(1) for each edge it

@@ -30,7 +30,7 @@ class OfferTask(Command, frozen=True, tag="offer_task"):
 
 
 class CallAgent(Command, frozen=True, tag="call_agent"):
-    """Make the call whose intent has been recorded."""
+    """Make the call; its intent has been recorded."""
 
     task: int
     attempt: int

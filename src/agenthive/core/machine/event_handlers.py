@@ -41,7 +41,7 @@ def keep_result(state: RunState, task: int, result: JSONValue, blob: Blob | None
 
 def _on_task_started(state: RunState, task: int, event: ev.TaskStarted) -> None:
     state.attempts[task] = event.attempt
-    # The hold of this attempt covers the attempts of ``over`` too, whose cost is in doubt.
+    # The hold of this attempt covers the attempts of ``over`` too; their cost is in doubt.
     for attempt in event.over:
         state.holds.pop((task, attempt), None)
         state.unpaid.discard((task, attempt))
@@ -58,7 +58,7 @@ def _settle_hold(
     *,
     cached: bool = False,
 ) -> None:
-    """Release the hold of a call whose cost is certain; keep it while the cost is in doubt."""
+    """Release the hold of a call if its cost is certain; keep it while the cost is in doubt."""
     if cost_of(state.holds.get((task, attempt)), usage, fault, cached=cached) is not None:
         state.holds.pop((task, attempt), None)
 

@@ -180,7 +180,7 @@ class FlowState:
         self.listening: dict[str, dict[int, None]] = {}
         #: Ids of signals that were received, so that a repeated one is recognised.
         self.seen: dict[str, None] = {}
-        #: Tasks whose model has had its one repair of an invalid answer.
+        #: Tasks that have used their one repair of an invalid answer.
         self.repaired: set[int] = set()
         #: Id of the child run of a task.
         self.children: dict[int, str] = {}
@@ -193,6 +193,6 @@ class FlowState:
         self.reconciling: dict[int, int] = {}
         #: Tasks that wait for a time alone, and children that do: the run needs no help.
         self.timed = 0
-        #: Tasks whose continuation is certain though no task of this run is ready or running:
-        #: child runs at work, and iterations whose condition is being evaluated.
+        #: Tasks that will continue by themselves though no task of this run is ready or running:
+        #: child runs at work, and iterations with a condition that is being evaluated.
         self.moving = 0

@@ -34,9 +34,9 @@ from agenthive.core.policies.loop_detection import LoopVerdict
 from agenthive.core.values import JSONObject, JSONValue
 
 TRAJECTORY: Final = "trajectory"
-"""Fault kind of a task whose model is in a loop."""
+"""Fault kind of a task with a model that is in a loop."""
 MAX_TURNS: Final = "max_turns"
-"""Fault kind of a task whose model still requests tools after its last turn."""
+"""Fault kind of a task with a model that still requests tools after its last turn."""
 BREAKER_OPEN: Final = "breaker_open"
 """Fault kind of a turn that was not called: its circuit breaker is open and a fallback exists."""
 TRUNCATION_MARK: Final = "\n[cut here]"

@@ -1,7 +1,7 @@
 """State actions: what follows at once when a task enters a state, leaves it, or stays in it.
 
 One function for each state that has consequences, named after it and looked up by `machine`. An
-action pushes the tasks whose guards may hold now to ``touched``, and what the outside world must do
+action pushes the tasks that may move now to ``touched``, and what the outside world must do
 to ``commands``. It never changes the state of a task: `machine` moves the touched tasks by the
 tables. To add an action: a function here and a line in the table at the end of this file.
 """
@@ -492,4 +492,4 @@ STAY_ACTIONS: Final[dict[type[ev.TaskEvent], EntryAction]] = {
     ev.RoundEnded: begin_iteration,
     ev.TaskWoke: schedule_next_wake,
 }
-"""Actions by event, for an event with a row whose chooser left the task in its state."""
+"""Actions by event, for an event with a row and a chooser that left the task in its state."""

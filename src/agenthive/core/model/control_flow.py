@@ -71,7 +71,7 @@ class WaitSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
 class EachSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One task for every item of a list."""
 
-    #: The list, or an expression whose value is the list.
+    #: The list, or an expression that evaluates to it.
     items: JSONValue
     #: A longer list fails the task.
     max_items: int = 1000

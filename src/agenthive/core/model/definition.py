@@ -22,7 +22,7 @@ def encode(spec: WorkflowSpec) -> bytes:
 
 
 def decode(body: bytes) -> WorkflowSpec:
-    """The spec whose canonical bytes are ``body``. Raises msgspec.ValidationError."""
+    """The spec with the canonical bytes ``body``. Raises msgspec.ValidationError."""
     return _decoder.decode(body)
 
 

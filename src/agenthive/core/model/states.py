@@ -94,7 +94,7 @@ OPEN: Final = UNSTARTED | {TaskState.RUNNING, TaskState.EXPANDED, TaskState.UNKN
 COMPENSATION_STATES: Final = frozenset(
     {TaskState.COMPENSATING, TaskState.COMPENSATED, TaskState.COMPENSATION_FAILED}
 )
-"""States of a task that succeeded and whose compensation has begun or ended."""
+"""States of a task that succeeded and has a compensation that began or ended."""
 
 
 class ReasonKind(StrEnum):

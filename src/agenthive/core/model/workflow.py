@@ -187,7 +187,7 @@ class TaskSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
     compensate: CompensationSpec | None = None
     #: An expression; the task is bypassed if its value is false.
     when: str = ""
-    #: Seconds to wait, or a text with expressions whose value is seconds.
+    #: Seconds to wait, or a text with expressions that evaluates to seconds.
     delay: float | str | None = None
     #: The time to wait for; may contain expressions.
     until: str = ""

@@ -3,7 +3,8 @@
 * Repeats: the same tool with equal arguments more often than `ToolSpec.repeats` allows.
 * Cycles: a sequence of 2 to 4 calls that is repeated (two agents that hand a task back and forth,
   for example).
-* Stale turns: several turns in a row that request nothing new, or whose tool calls all fail.
+* Stale turns: several turns in a row that request nothing new, or that follow tool calls that all
+  failed.
 
 Each first gives a warning, which the model receives, and later ends the turns. Calls are counted
 over a whole run, not for one task. Pure: requests come in, a verdict comes out; it never looks at

@@ -84,7 +84,7 @@ def format_utc(at: Micros) -> str:
     H. Hinnant, "chrono-compatible low-level date algorithms", civil_from_days.
     """
     days, second = divmod(at // SECOND, 86_400)
-    # Days of a calendar whose years begin in March, in eras of 400 years.
+    # Days of a calendar with years that begin in March, in eras of 400 years.
     era, day = divmod(days + 719_468, 146_097)
     year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
     day -= 365 * year + year // 4 - year // 100
