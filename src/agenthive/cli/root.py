@@ -57,6 +57,9 @@ COMMANDS: Final = {
 }
 """Name -> what it does. The order is that of the help text."""
 
+_SETTINGS: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"]}
+"""Settings of every click context."""
+
 
 class Commands(click.Group):
     """Imports a command when it is asked for."""
@@ -98,25 +101,63 @@ class Commands(click.Group):
         standalone = named.pop("standalone_mode", True)
         _have_outputs()
         run = partial(super().main, args, standalone_mode=False, **named)
-        return _leave(_guarded(run)) if standalone else run()
+        return leave(_guarded(run)) if standalone else run()
+
+
+async def run_file(arguments: Sequence[str], *, prog_name: str) -> int:
+    """`agenthive run` for a program that has an event loop already; gives the exit code."""
+    from agenthive.cli.commands import run
+
+    _have_outputs()
+    meta: dict[str, Any] = {}
+    try:
+        with run.command.make_context(prog_name, list(arguments), **_SETTINGS) as context:
+            meta = context.meta
+            code = await run.execute(**context.params)
+            sys.stdout.flush()
+            return code
+    except AgentHiveError as error:
+        from agenthive.cli.support.output import fail
+
+        return fail(error, as_json=meta.get(JSON, False))
+    except _ENDINGS as error:
+        return _report_ending(error)
 
 
 def _guarded(run: Callable[[], Any]) -> int:
     try:
         result = run()
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    except BrokenPipeError:
-        _silence()
-        return 0
-    except OSError as error:
-        _silence()
-        click.echo(f"error: a file or the output cannot be used: {error}", err=True)
-        return 1
+    except _ENDINGS as error:
+        return _report_ending(error)
     return result if isinstance(result, int) else 0
+
+
+_ENDINGS: Final = (
+    click.ClickException,
+    click.exceptions.Exit,
+    click.Abort,
+    KeyboardInterrupt,
+    OSError,
+)
+"""How a command may end besides with a result; errors of ours are reported before."""
+
+
+def _report_ending(error: BaseException) -> int:
+    """Show why a command ended, if there is anything to show; its exit code."""
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return 2
+        case click.Abort() | KeyboardInterrupt():
+            return 130
+        case BrokenPipeError():
+            _silence()
+            return 0
+    _silence()
+    click.echo(f"error: a file or the output cannot be used: {error}", err=True)
+    return 1
 
 
 def _have_outputs() -> None:
@@ -135,18 +176,23 @@ def _silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _leave(code: int) -> NoReturn:
+def functions_are_busy() -> bool:
+    """Whether a function of the operator's is still in its thread and cannot be stopped."""
+    functions = sys.modules.get("agenthive.agents.python")
+    return functions is not None and functions.busy()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with this exit code."""
     with contextlib.suppress(OSError):
         sys.stderr.flush()
-    functions = sys.modules.get("agenthive.agents.python")
-    if functions is not None and functions.busy():
-        # A function of the operator's is still in its thread and cannot be stopped; Python would
-        # wait for it.
+    if functions_are_busy():
+        # Python would wait for it.
         os._exit(code)
     sys.exit(code)
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Commands, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="agenthive")
 def main() -> None:
     """Durable workflows of AI agents.
