@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,52 @@ def test_entry_point_behaves_as_the_command_line(
     assert texts[0::2] == [texts[0]] * 3
     assert texts[1::2] == [texts[1]] * 3
     assert "Traceback" not in texts[1]
+
+
+SLOW = json.dumps({
+    "name": "slow",
+    "agents": [{"name": "s", "type": "custom", "endpoint": "custom://slow"}],
+    "tasks": [
+        {"name": "first", "agent_name": "s", "action": "go"},
+        {"name": "second", "agent_name": "s", "action": "go", "depends_on": ["first"]},
+    ],
+})  # fmt: skip
+SLOW_AGENT = """
+import asyncio, pathlib
+
+async def slow(parameters):
+    pathlib.Path("started").touch()
+    await asyncio.sleep(1)
+
+AGENTS = {"slow": slow}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_entry_point_drains(number: signal.Signals, site: Path, folder: Path) -> None:
+    """The call under way ends, the next one is left for `agenthive resume`; exit code 130."""
+    (folder / "slow.json").write_text(SLOW)
+    (folder / "agents.py").write_text(SLOW_AGENT)
+    words = ["-m", "lead_agent.lead_agent", "slow.json", "--agents", "agents.py"]
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=folder,
+        env=clean_environment(site, AGENTHIVE_HOME=str(folder / "home")),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while not (folder / "started").exists():
+            assert time.monotonic() < end, "the first task does not start"
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    assert output.startswith("Workflow not finished, status: "), errors
+    assert "Completed tasks: 1/2" in output
+    assert "Traceback" not in errors
 
 
 def test_programmatic_usage(python: Python) -> None:
