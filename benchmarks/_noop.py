@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agenthive.agents.base import AgentResponse, BaseAgent
-from agenthive.agents.registry import Directory
+from agenthive.agents.registry import AgentRegistry
 from agenthive.core.model.workflow import AgentSpec
 
 NOOP = AgentSpec(name="noop", type="noop", endpoint="noop://", timeout=None)
@@ -20,8 +20,8 @@ class Inside(BaseAgent):
         raise NotImplementedError
 
 
-def directory(make: Callable[[AgentSpec], BaseAgent]) -> Directory:
+def directory(make: Callable[[AgentSpec], BaseAgent]) -> AgentRegistry:
     """Knows the agents of the type ``noop``."""
-    found = Directory()
+    found = AgentRegistry()
     found.register_kind(NOOP.type, make)
     return found

@@ -18,7 +18,7 @@ from agenthive.core.engine.driver import Driver
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject
-from agenthive.simulation.ports import Answer, Faults
+from agenthive.simulation.ports import Faults, SimulatedReply
 from agenthive.simulation.runtime import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
 
@@ -31,10 +31,10 @@ class Measured:
     def __init__(self, seconds: dict[str, float]) -> None:
         self.seconds = seconds
 
-    def answer(self, call: Call, agent: AgentSpec, now: int) -> Answer:
+    def answer(self, call: Call, agent: AgentSpec, now: int) -> SimulatedReply:
         """Success after the measured time."""
         took = round(self.seconds[call.task] * SECOND)
-        return Answer(reply=Reply(result=None), acts=took, replies=(took,))
+        return SimulatedReply(reply=Reply(result=None), acts_after=took, replies_after=(took,))
 
 
 class Ending:
@@ -43,11 +43,11 @@ class Ending:
     def __init__(self) -> None:
         self.first = self.last = 0
 
-    def saw(self, now: int, what: str, data: JSONObject) -> None:
+    def observe(self, now: int, kind: str, data: JSONObject) -> None:
         """Keep the times of the first call and of the last answer."""
-        if what == "called" and not self.first:
+        if kind == "called" and not self.first:
             self.first = now
-        if what == "replied":
+        if kind == "replied":
             self.last = now
 
 

@@ -108,7 +108,7 @@ async def check_work(hive: Hive, runs: int, tasks: int, budget: str) -> None:
     if sum(row.completed_tasks for row in rows) != tasks:
         raise SystemExit("not every task is in the journal")
     scopes = {f"run {row.run}" for row in rows}
-    standings = await hive.archive.standings()
+    standings = await hive.journal.list_accounts()
     accounts = [account for account in standings if account.scope in scopes]
     spent = sum(account.captured for account in accounts)
     held = sum(account.held for account in accounts)

@@ -23,7 +23,7 @@ from agenthive.core.model.control_flow import EachSpec
 from agenthive.core.model.workflow import AgentSpec, FailureStrategy, TaskSpec, WorkflowSpec
 from agenthive.core.policies.rate_limit import RateLimit, RateLimiter
 from agenthive.core.values import SECOND, Micros
-from agenthive.simulation.ports import Answer, Faults
+from agenthive.simulation.ports import Faults, SimulatedReply
 from agenthive.simulation.recording import Recorder, WatchedDisk
 from agenthive.simulation.runtime import EPOCH, SimulatedRuntime
 
@@ -37,17 +37,19 @@ def acquire(rounds: int) -> float:
     for _ in range(rounds):
         found = RateLimiter(
             RateLimit(
-                requests_per_minute=60_000_000, requests_per_hour=3_000_000_000,
-                requests_per_day=50_000_000_000, tokens_per_minute=1_000_000_000,
+                requests_per_minute=60_000_000,
+                requests_per_hour=3_000_000_000,
+                requests_per_day=50_000_000_000,
+                tokens_per_minute=1_000_000_000,
                 concurrent_requests=10,
             )
-        )  # fmt: skip
+        )
         now = time.time_ns()
         began = time.perf_counter()
         for _ in range(CALLS):
             now += 10_000
             found.acquire(now, 100)
-            found.settle(found.last, 90)
+            found.settle(found.last_receipt, 90)
             found.release()
         best = min(best, (time.perf_counter() - began) / CALLS * 1e6)
     return best
@@ -62,19 +64,21 @@ class Backend:
         self.refused: Counter[int] = Counter()
         self.done: Counter[int] = Counter()
 
-    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
+    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> SimulatedReply:
         self._ends = [end for end in self._ends if end > now]
         second = (now - EPOCH) // SECOND
         places = FEWER if 60 <= second < 120 else PLACES
         if len(self._ends) >= 2 * places:
             self.refused[second] += 1
             fault = Fault(kind="rate_limited", message="429", counts=False)
-            return Answer(reply=Reply(fault=fault), acts=None, replies=(20_000,))
+            return SimulatedReply(
+                reply=Reply(fault=fault), acts_after=None, replies_after=(20_000,)
+            )
         took = round(SECOND * max(1.0, (len(self._ends) + 1) / places))
         took = round(took * self._rng.uniform(0.8, 1.2))
         self._ends.append(now + took)
         self.done[(now + took - EPOCH) // SECOND] += 1
-        return Answer(reply=Reply(result=1), acts=took, replies=(took,))
+        return SimulatedReply(reply=Reply(result=1), acts_after=took, replies_after=(took,))
 
 
 def burst(seed: int) -> tuple[float, int, int, bool]:
@@ -84,23 +88,29 @@ def burst(seed: int) -> tuple[float, int, int, bool]:
         name="m", type="custom", endpoint="custom://m", timeout=None, rate_limit=limit
     )
     task = TaskSpec(
-        name="t", agent="m", action="ask",
+        name="t",
+        agent="m",
+        action="ask",
         for_each=EachSpec(items=list(range(2 * PLACES * 60 * MINUTES)), max_items=100_000),
-    )  # fmt: skip
+    )
     spec = WorkflowSpec(
-        name="w", agents=(agent,), tasks=(task,), max_parallel=1000, timeout=None,
+        name="w",
+        agents=(agent,),
+        tasks=(task,),
+        max_parallel=1000,
+        timeout=None,
         failure_strategy=FailureStrategy.CONTINUE,
-    )  # fmt: skip
+    )
     backend, recorder = Backend(Random(seed)), Recorder()
     disk = WatchedDisk(recorder)
     runtime = SimulatedRuntime(seed, disk, backend, recorder, Faults(), Driver)
     runtime.submit(0, "r", spec, {})
-    runtime.run(most=1_000_000)
+    runtime.run(max_steps=1_000_000)
     until = 60 * MINUTES
     done = sum(count for second, count in backend.done.items() if second < until)
     ideal = 60 * (2 * PLACES + FEWER)
     refused = sum(count for second, count in backend.refused.items() if second < until)
-    breaker = runtime.driver.breakers.state(agent.where)
+    breaker = runtime.driver.breakers.state(agent.endpoint_key)
     closed = breaker is not None and str(breaker.state) == "closed"
     return done / ideal, refused, max(backend.refused.values(), default=0), closed
 

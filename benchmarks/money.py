@@ -26,7 +26,7 @@ from agenthive.core.model.workflow import (
     WorkflowSpec,
 )
 from agenthive.core.values import Micros, NanoUSD
-from agenthive.simulation.ports import Answer, Faults
+from agenthive.simulation.ports import Faults, SimulatedReply
 from agenthive.simulation.recording import Recorder, WatchedDisk
 from agenthive.simulation.runtime import SimulatedRuntime
 
@@ -42,17 +42,19 @@ class Prices:
     def __init__(self, bytes_a_token: int) -> None:
         self._question = QUESTION * bytes_a_token * IN
 
-    def priced(self, spec: AgentSpec) -> bool:
+    def is_priced(self, spec: AgentSpec) -> bool:
         return True
 
-    def worst(self, spec: AgentSpec, call: Call) -> NanoUSD:
+    def estimate_max_cost(self, spec: AgentSpec, call: Call) -> NanoUSD:
         return self._question + (call.max_tokens or LONGEST) * OUT
 
-    def tokens(self, spec: AgentSpec, call: Call) -> int:
+    def estimate_tokens(self, spec: AgentSpec, call: Call) -> int:
         return 0
 
-    def cut(self, spec: AgentSpec, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
-        tokens = (most - self._question) // OUT
+    def fit_max_tokens(
+        self, spec: AgentSpec, call: Call, max_cost: NanoUSD
+    ) -> tuple[int, NanoUSD] | None:
+        tokens = (max_cost - self._question) // OUT
         return (tokens, self._question + tokens * OUT) if tokens >= 16 else None
 
 
@@ -63,14 +65,16 @@ class Model:
         self._rng = rng
         self.cut = self.calls = 0
 
-    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
+    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> SimulatedReply:
         wanted = length(self._rng)
         made = min(wanted, call.max_tokens or LONGEST)
         self.calls += 1
         self.cut += made < wanted
         usage = Usage(model="m", output_tokens=made, cost=QUESTION * IN + made * OUT)
         took = 200_000 + made * 10_000
-        return Answer(reply=Reply(result=1, usage=usage), acts=took, replies=(took,))
+        return SimulatedReply(
+            reply=Reply(result=1, usage=usage), acts_after=took, replies_after=(took,)
+        )
 
 
 def length(rng: Random) -> int:
@@ -90,7 +94,9 @@ def trial(seed: int, calls: int, at_once: int, bound: int, *, shrink: bool) -> t
         agents=(AgentSpec(name="m", type="ai_agent", endpoint="x"),),
         tasks=(
             TaskSpec(
-                name="t", agent="m", action="ask",
+                name="t",
+                agent="m",
+                action="ask",
                 for_each=EachSpec(items=list(range(3 * calls)), max_parallel=at_once),
             ),
         ),
@@ -98,7 +104,7 @@ def trial(seed: int, calls: int, at_once: int, bound: int, *, shrink: bool) -> t
         failure_strategy=FailureStrategy.CONTINUE,
         timeout=None,
         budget=BudgetSpec(limit=limit, shrink=shrink),
-    )  # fmt: skip
+    )
     model, recorder = Model(Random(seed)), Recorder()
     disk = WatchedDisk(recorder)
     runtime = SimulatedRuntime(

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.fuzz.plan_vs_actual import compare
+from tests.fuzz.plan_vs_actual import compare_plans
 
 
 def main() -> None:
@@ -25,13 +25,13 @@ def main() -> None:
     parser.add_argument("--workflows", type=int, default=100)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     options = parser.parse_args()
-    found = compare(range(options.first, options.first + options.workflows))
+    found = compare_plans(range(options.first, options.first + options.workflows))
     ratios = sorted(one.ratio for one in found if one.ratio is not None)
     line = {
         "workflows": len(found),
         "runs": sum(len(one.costs) for one in found),
-        "below_a_run": [one.seed for one in found if one.below],
-        "unbounded": sum(one.worst is None for one in found),
+        "below_a_run": [one.seed for one in found if one.is_below],
+        "unbounded": sum(one.planned is None for one in found),
         "compared": len(ratios),
         "least": round(ratios[0], 3),
         "median": round(median(ratios), 3),

@@ -35,7 +35,7 @@ from agenthive.core.machine.machine import step
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model import definition
 from agenthive.core.model.calls import Call, Reply
-from agenthive.core.model.idempotency import Keys
+from agenthive.core.model.idempotency import IdempotencyKeys
 from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
 from agenthive.stores.sqlite import SqliteStore
@@ -79,7 +79,7 @@ def chain(tasks: int) -> WorkflowSpec:
 
 def history(run: str, spec: WorkflowSpec, records: int) -> list[list[ev.RunEvent]]:
     """The facts of a run that is cut off, or ends, after so many records."""
-    key, name = Keys(run), definition.digest(definition.encode(spec))
+    key, name = IdempotencyKeys(run), definition.compute_digest(definition.encode(spec))
     found: list[list[ev.RunEvent]] = [
         [
             ev.RunSubmitted(at=START, run=run, name=spec.name, definition=name),
@@ -104,39 +104,55 @@ def snapshot(state: RunState | None, facts: list[ev.RunEvent], batch: Batch) -> 
         return ""
     for fact in facts:
         step(state, fact)
-    return snapshots.freeze(state, batch) if snapshots.due(state, snapshots.EVERY) else ""
+    return (
+        snapshots.freeze_state(state, batch)
+        if snapshots.is_due(state, snapshots.SNAPSHOT_INTERVAL)
+        else ""
+    )
 
 
 async def write(store: SqliteStore, run: str, spec: WorkflowSpec, records: int) -> ev.HiveEvent:
     """Put a run into a journal; the run has ended if it has one record more than tasks."""
     body = definition.encode(spec)
-    name, seq, ended = definition.digest(body), 1, records > len(spec.tasks)
+    name, seq, ended = definition.compute_digest(body), 1, records > len(spec.tasks)
     batch = Batch(definitions=[(name, body)], uses=[(run, name)])
-    state = RunState(Graph(spec)) if not ended and records > snapshots.EVERY / 2 else None
+    state = (
+        RunState(Graph(spec)) if not ended and records > snapshots.SNAPSHOT_INTERVAL / 2 else None
+    )
     for facts in history(run, spec, records):
         payload, at = ev.encode(facts), facts[-1].at
         cause = snapshot(state, facts, batch)
         batch.records.append(
             Record(
-                stream=run, seq=seq, count=len(facts), at=at, type="run", payload=payload,
-                rules=RULES, cause=cause,
+                stream=run,
+                seq=seq,
+                count=len(facts),
+                at=at,
+                type="run",
+                payload=payload,
+                rules=RULES,
+                cause=cause,
             )
-        )  # fmt: skip
+        )
         seq += len(facts)
     status, finished = ("completed", START + records) if ended else ("running", None)
     batch.runs.append(
         RunRow(
-            run=run, name="chain", status=status, created=START, finished=finished,
+            run=run,
+            name="chain",
+            status=status,
+            created=START,
+            finished=finished,
             total_tasks=len(spec.tasks),
         )
-    )  # fmt: skip
+    )
     await store.append(batch)
     return ev.RunClosed(at=START + records, run=run, status=status, events=seq - 1)
 
 
 async def make(home: Path, runs: int, unfinished: int, records: int) -> None:
     """A home with ``records`` records in ``runs`` runs."""
-    store = SqliteStore.open(home / "journal.db", room=True)
+    store = SqliteStore.open(home / "journal.db", preallocate=True)
     each = records // runs
     going, done = chain(each * 2 if runs == 1 else each + 50), chain(each - 1)
     told: list[ev.HiveEvent] = []
@@ -195,9 +211,9 @@ async def collect(runs: int, home: Path) -> dict[str, Any]:
     before = (home / "journal.db").stat().st_size
     began = time.perf_counter()
     async with Hive.open(home, agents=directory(Never)) as hive:
-        done = [one async for one in hive.collect(older_than(0))][-1]
+        done = [one async for one in hive.prune(older_than(0))][-1]
         seconds = time.perf_counter() - began
-        await hive.archive.verify()
+        await hive.journal.verify_chains()
     left = sum(file.stat().st_size for file in os.scandir(home) if "journal.db" in file.name)
     return {"gc": done.runs, "s": round(seconds, 2), "bytes_before": before, "bytes_after": left}
 

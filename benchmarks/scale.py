@@ -24,8 +24,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from agenthive.hive import reading
-from agenthive.queries.journal_reader import Archive
+from agenthive.hive import open_journal
+from agenthive.queries.journal_reader import JournalReader
 
 HERE = Path(__file__).parent
 MB = 1024
@@ -92,10 +92,10 @@ def killed(home: Path, shape: str, size: int, fractions: list[float], *more: Any
     return rows
 
 
-async def looked_at(home: Path, look: Callable[[Archive], Any]) -> Any:
+async def looked_at(home: Path, look: Callable[[JournalReader], Any]) -> Any:
     """What ``look`` finds in a home, once all its chains are good."""
-    async with reading(home) as archive:
-        await archive.verify()
+    async with open_journal(home) as archive:
+        await archive.verify_chains()
         return await look(archive)
 
 
@@ -112,7 +112,7 @@ def items(home: Path, options: argparse.Namespace) -> Row:
     """`for_each`, killed twice."""
     size = options.items
     rows = killed(home, "items", size, [0.3, 0.6], "--call-seconds", 0.005)
-    report = asyncio.run(looked_at(home, lambda archive: archive.report(rows[-1]["run"])))
+    report = asyncio.run(looked_at(home, lambda archive: archive.read_report(rows[-1]["run"])))
     must(report.results["each"] == list(range(size)), "not every item has its result")
     must(rows[-1]["most"] <= 50, f"{rows[-1]['most']} calls were under way at once")
     return {
@@ -130,7 +130,7 @@ def layers(home: Path, options: argparse.Namespace) -> Row:
     """A layered run, killed in the middle."""
     size = options.tasks
     rows = killed(home, "layers", size, [0.5])
-    row = asyncio.run(looked_at(home, lambda archive: archive.row(rows[-1]["run"])))
+    row = asyncio.run(looked_at(home, lambda archive: archive.read_row(rows[-1]["run"])))
     must(row.completed_tasks == row.total_tasks == size, f"{row.completed_tasks} tasks are done")
     first, second = rows
     seconds = first["s"] - first["begun"] - first["opened"] + second["seconds"]
@@ -181,9 +181,9 @@ def parked(home: Path, options: argparse.Namespace) -> Row:
     } | memory([first, after.told | {"base_kb": first["base_kb"]}], size)
 
 
-async def lateness(archive: Archive, first: Row) -> list[int]:
+async def lateness(archive: JournalReader, first: Row) -> list[int]:
     """How many microseconds after its time each timer's run ended, sorted."""
-    rows = await archive.runs()
+    rows = await archive.list_runs()
     must(all(row.status == "completed" for row in rows), "not every run completed")
     timers = [row for row in rows if row.run.startswith("timer-")]
     planned = {row.run: first["first"] + int(row.run[6:]) * first["step"] for row in timers}

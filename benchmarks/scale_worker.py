@@ -110,9 +110,12 @@ async def one_run(hive: Hive, options: argparse.Namespace, echo: Echo) -> None:
         tell(done=state.counts[TaskState.SUCCEEDED])
         await asyncio.wait([ended], timeout=LOOK if options.shape == "items" else LOOK * 10)
     tell(
-        ended=str(ended.result()), run=run, seconds=time.perf_counter() - working,
-        calls=echo.calls, most=echo.most,
-    )  # fmt: skip
+        ended=str(ended.result()),
+        run=run,
+        seconds=time.perf_counter() - working,
+        calls=echo.calls,
+        most=echo.most,
+    )
 
 
 async def in_parts(todo: list[Any]) -> None:
@@ -136,7 +139,7 @@ async def park(hive: Hive, options: argparse.Namespace) -> None:
 
     await in_parts([one(i) for i in range(half) for one in (timed, asked)])
     while any(live.state.parked is None for live in hive._driver.runs.values()):
-        await hive._live.next_commit.wait()
+        await hive._active_runtime.next_commit.wait()
     tell(parked=len(hive._driver.runs), seconds=time.perf_counter() - began, first=first, step=step)
     await asyncio.Event().wait()
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import example_agents
 
-from agenthive.agents.registry import Directory
+from agenthive.agents.registry import AgentRegistry
 from agenthive.authoring import Workflow, load
 from agenthive.core.history.report import RunReport
 from agenthive.core.model.workflow import WorkflowSpec
@@ -54,7 +54,7 @@ def worker(action: str) -> str:
 
 async def main() -> None:
     """The tour."""
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register("report", example_agents.report)
     agents.register("worker", worker)
     async with Hive.open(agents=agents) as hive:

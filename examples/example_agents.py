@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from statistics import mean
 from typing import Any
 
-from agenthive.agents.python import Refuse
+from agenthive.agents.python import NonRetryableError
 
 ADDRESS = ("127.0.0.1", 8099)
 ROWS = [{"month": m, "visits": 90 + 7 * m, "sales": 20 + 2 * m + m % 3} for m in range(1, 13)]
@@ -67,7 +67,7 @@ def correlate(rows: list[dict[str, Any]]) -> float:
 def report(action: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """A Markdown page about the data."""
     if action != "write":
-        raise Refuse(f"report has no action '{action}'")
+        raise NonRetryableError(f"report has no action '{action}'")
     rows = parameters["data"]
     closing = json.loads(parameters["closing"])["target"]
     lines = [

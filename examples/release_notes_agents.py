@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from agenthive.agents.python import Refuse
+from agenthive.agents.python import NonRetryableError
 from agenthive.core.model.calls import Call
 
 ADDRESS = ("127.0.0.1", 18377)
@@ -70,7 +70,7 @@ def find_range(parameters: dict[str, Any]) -> dict[str, Any]:
     """The repository's root, its last tag, the new commits, and how far back the oldest lies."""
     root = git(str(parameters["repository"]), "rev-parse", "--show-toplevel")
     if not root:
-        raise Refuse(f"{parameters['repository']} is not a git repository")
+        raise NonRetryableError(f"{parameters['repository']} is not a git repository")
     tag = git(root, "describe", "--tags", "--abbrev=0")
     history = git(root, "rev-list", "HEAD").split()
     since_tag = set(git(root, "rev-list", f"{tag}..HEAD").split()) if tag else set(history[:LAST])
@@ -133,7 +133,7 @@ def release_notes(action: str, parameters: dict[str, Any], call: Call) -> dict[s
         return read_history(call)
     if action == "write_page":
         return write_page(call)
-    raise Refuse(f"release_notes has no action '{action}'")
+    raise NonRetryableError(f"release_notes has no action '{action}'")
 
 
 AGENTS = {"release_notes": release_notes}

@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import example_agents
 
-from agenthive.agents.registry import Directory
+from agenthive.agents.registry import AgentRegistry
 from agenthive.authoring import load
 from agenthive.hive import Hive
 
@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).parent
 
 async def main() -> None:
     """One workflow, in memory."""
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register("report", example_agents.report)
     workflow = load(EXAMPLES / "simple_workflow.yaml", actions=agents).spec
     async with Hive.open(agents=agents) as hive:

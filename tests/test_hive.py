@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agenthive import Directory, Hive, Workflow, WorkflowSpec
+from agenthive import AgentRegistry, Hive, Workflow, WorkflowSpec
 from agenthive.errors import (
     AgentUnavailable,
     BudgetExceeded,
@@ -25,7 +25,9 @@ from agenthive.errors import (
     StoreFailed,
     StoreUnavailable,
 )
-from agenthive.hive import reading
+from agenthive.hive import open_journal
+from agenthive.hive.resources import locate
+from agenthive.infra.home import Home
 from agenthive.testing import HANG, ScriptedAgent
 from tests.stores.broken_disk import writes_fail
 
@@ -41,8 +43,8 @@ def flow(*tasks: str, agent: str = "work", **keys: Any) -> WorkflowSpec:
     return made.build()
 
 
-def directory(*answers: Any, **agents: Any) -> Directory:
-    known = Directory()
+def directory(*answers: Any, **agents: Any) -> AgentRegistry:
+    known = AgentRegistry()
     known.register("work", ScriptedAgent(*answers))
     for name, agent in agents.items():
         known.register(name, agent)
@@ -88,7 +90,7 @@ async def test_run_that_is_checked_raises(
     flow = Workflow("flow", **keys)
     worker = flow.agent("work", type="custom", endpoint="custom://work", **agent_keys)
     flow.task("t", agent=worker, action="go", retry_config={"max_attempts": 1})
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register("work", agent)
     async with Hive.open(agents=agents) as hive:
         with pytest.raises(error, match=r"run .* ended failed") as caught:
@@ -151,7 +153,7 @@ async def test_same_run_id_twice(tmp_path: Path) -> None:
         with pytest.raises(Conflict, match="r1"):
             await hive.submit(flow("other"), run_id="r1")
         assert (await hive.run(flow())).status == "completed"
-        assert await hive.archive.verify() > 0
+        assert await hive.journal.verify_chains() > 0
 
 
 async def test_cancel() -> None:
@@ -214,7 +216,7 @@ async def test_close_stops_what_runs(url: str, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="not open"):
             await ask()
     with pytest.raises(ConfigurationError, match="not open"):
-        _ = hive.archive
+        _ = hive.journal
     with pytest.raises(ConfigurationError, match="not open"):
         _ = hive.failed
 
@@ -247,8 +249,8 @@ async def test_close_with_drain(tmp_path: Path) -> None:
     await hive.close(drain=True)
     assert agent.cancelled == []
     assert [call.task for call in agent.calls] == ["a"], "nothing new is started"
-    async with reading(tmp_path / "home") as archive:
-        assert (await archive.report(run)).results == {"a": "a"}
+    async with open_journal(tmp_path / "home") as archive:
+        assert (await archive.read_report(run)).results == {"a": "a"}
     async with Hive.open(tmp_path / "home", agents=directory(work=agent), recover=True) as hive:
         assert (await hive.wait(run)).results == {"a": "a", "b": "b"}
     assert [call.task for call in agent.calls] == ["a", "b"]
@@ -335,8 +337,8 @@ async def test_home_that_cannot_be(tmp_path: Path) -> None:
 
 
 async def test_reading_a_home_that_is_not_there(tmp_path: Path) -> None:
-    async with reading(tmp_path / "home") as archive:
-        assert await archive.runs() == []
+    async with open_journal(tmp_path / "home") as archive:
+        assert await archive.list_runs() == []
     assert not (tmp_path / "home").exists()
 
 
@@ -396,7 +398,7 @@ async def test_disk_that_breaks(tmp_path: Path) -> None:
     await hive.close(drain=True)
     async with Hive.open(tmp_path / "home", agents=directory("later"), recover=True) as again:
         assert (await again.wait(run)).status == "completed"
-        assert await again.archive.verify() > 0
+        assert await again.journal.verify_chains() > 0
 
 
 async def test_graphs_of_many_workflows() -> None:
@@ -426,3 +428,21 @@ async def test_decision_that_breaks_leaves_nobody_waiting(monkeypatch: pytest.Mo
         made.task("t", agent=made.agent("m", type="ai_agent", endpoint="offline://x"), action="ask")
         with pytest.raises(StoreFailed, match="ZeroDivisionError"):
             await hive.submit(made.build())
+
+
+@pytest.mark.parametrize("url", ["papyrus:x", "row_codec:x"])
+def test_store_that_does_not_exist_is_refused(url: str) -> None:
+    async def main() -> None:
+        with pytest.raises(ConfigurationError, match="there is no store") as refused:
+            await Hive.open(url)
+        assert "add-a-store-or-runtime.md" in refused.value.hint
+
+    asyncio.run(main())
+
+
+def test_urls_of_homes(tmp_path: Path) -> None:
+    home, _ = locate(f"sqlite:{tmp_path}")
+    assert home is not None
+    assert home.path == Home(tmp_path).path
+    assert locate(tmp_path / "a:b")[0] is not None
+    assert locate("memory:") == (None, "memory:")

@@ -70,7 +70,7 @@ async def test_main(
         await la.main()
     assert ended.value.code == 2
     assert "Missing argument 'FILE'" in capsys.readouterr().err
-    monkeypatch.setattr(sys, "argv", ["lead_agent", "-h"])
+    monkeypatch.setattr(sys, "argv", ["lead_agent", "--help"])
     await la.main()
     assert "Exit codes: 0 completed, 1 failed" in capsys.readouterr().out
 
@@ -82,9 +82,9 @@ async def test_main_returns_after_a_run_that_completed(
     """Code after it goes on, unless a function holds the process, which then ends at once."""
     (tmp_path / "flow.json").write_text(json.dumps(config({"name": "a", "agent_name": "m"})))
     monkeypatch.setattr(sys, "argv", ["lead_agent", str(tmp_path / "flow.json")])
-    monkeypatch.setattr(root, "functions_are_busy", lambda: busy)
+    monkeypatch.setattr(root, "has_running_functions", lambda: busy)
     codes: list[int] = []
-    monkeypatch.setattr(root, "leave", codes.append)
+    monkeypatch.setattr(root, "exit_process", codes.append)
     await la.main()
     assert codes == ([0] if busy else [])
 
@@ -100,7 +100,7 @@ async def test_main_ends_as_the_command_line_does(
     async def interrupted(**options: Any) -> int:
         raise error
 
-    monkeypatch.setattr(run, "execute", interrupted)
+    monkeypatch.setattr(run, "execute_command", interrupted)
     monkeypatch.setattr(sys, "argv", ["lead_agent", "flow.json"])
     with pytest.raises(SystemExit) as ended:
         await la.main()

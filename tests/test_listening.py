@@ -10,8 +10,8 @@ import pytest
 from agenthive import Hive
 from agenthive.core.model.calls import Call
 from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
-from agenthive.infra.heartbeat import say
-from agenthive.runtimes.stream_listeners import MOST, Listeners, Piece
+from agenthive.infra.heartbeat import emit_text
+from agenthive.runtimes.stream_listeners import MAX_PIECES, Piece, StreamListeners
 
 
 def flow(*tasks: TaskSpec) -> WorkflowSpec:
@@ -27,7 +27,7 @@ def speaks(name: str = "t", stream: bool = True, **more: object) -> TaskSpec:
 async def hive() -> AsyncIterator[Hive]:
     async def agent(call: Call) -> str:
         for piece in ("a", "", "b"):
-            say(f"{call.task}{piece}" if piece else "")
+            emit_text(f"{call.task}{piece}" if piece else "")
         return "ab"
 
     async with Hive.open("memory:") as one:
@@ -36,7 +36,7 @@ async def hive() -> AsyncIterator[Hive]:
 
 
 async def heard(hive: Hive, run: str) -> list[Piece]:
-    return [piece async for piece in hive.listen(run)]
+    return [piece async for piece in hive.stream(run)]
 
 
 async def test_from_before_it_begins(hive: Hive) -> None:
@@ -45,7 +45,7 @@ async def test_from_before_it_begins(hive: Hive) -> None:
     await hive.submit(flow(speaks(), speaks("silent", False)), run_id="r")
     pieces = [Piece("t", 1, "ta"), Piece("t", 1, "tb")]
     assert await asyncio.gather(*listens) == [pieces, pieces]
-    assert not hive._live.listeners._pieces
+    assert not hive._active_runtime.listeners._queues
 
 
 async def test_after_it_has_ended(hive: Hive) -> None:
@@ -63,11 +63,11 @@ async def test_what_needs_somebody_is_not_waited_for(hive: Hive) -> None:
 
 
 async def test_who_is_slow_misses_the_oldest() -> None:
-    listeners = Listeners()
-    pieces = listeners.join("r")
-    for number in range(MOST + 5):
-        listeners.tell("r", Piece("t", 1, str(number)))
-    listeners.tell("other", Piece("t", 1, "x"))
+    listeners = StreamListeners()
+    pieces = listeners.add_listener("r")
+    for number in range(MAX_PIECES + 5):
+        listeners.publish_piece("r", Piece("t", 1, str(number)))
+    listeners.publish_piece("other", Piece("t", 1, "x"))
     pieces.close()
     found = [piece.text async for piece in pieces]
-    assert (found[0], len(found)) == ("5", MOST)
+    assert (found[0], len(found)) == ("5", MAX_PIECES)

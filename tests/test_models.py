@@ -44,7 +44,16 @@ def test_values_are_those_of_the_house() -> None:
 )
 def test_ten_statuses_become_five(ours: str, theirs: str) -> None:
     report = agenthive.RunReport(
-        run_id="r", name="w", status=ours, tasks={}, results={}, errors={}, completed_tasks=0,
-        total_tasks=0, execution_time=0.0, cost_usd=0.0, tokens=0,
-    )  # fmt: skip
+        run_id="r",
+        name="w",
+        status=ours,
+        tasks={},
+        results={},
+        errors={},
+        completed_tasks=0,
+        total_tasks=0,
+        execution_time=0.0,
+        cost_usd=0.0,
+        tokens=0,
+    )
     assert la.WorkflowExecution.of(report).status == theirs

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agenthive.core.history.retention import Retention, by_class
+from agenthive.core.history.retention import Retention, retention_by_class
 from agenthive.errors import ConfigurationError
 from agenthive.settings import SETTINGS, Settings, settings_markdown
 
@@ -45,7 +45,7 @@ def test_defaults(world: dict[str, Any]) -> None:
 def test_retention(world: dict[str, Any]) -> None:
     project_file(world, 'retention_completed = "30d"\nretention_failed = "8w"\n')
     world["environ"]["AGENTHIVE_RETENTION_OTHERS"] = "12h"
-    assert Settings.load(**world).retention == by_class("30d", "8w", "12h")
+    assert Settings.load(**world).retention == retention_by_class("30d", "8w", "12h")
     for wrong in ('"soon"', "30", "true", '""'):
         project_file(world, f"retention_completed = {wrong}\n")
         with pytest.raises(ConfigurationError, match="retention_completed must be a length of"):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agenthive import Directory, Hive, Workflow, WorkflowSpec
+from agenthive import AgentRegistry, Hive, Workflow, WorkflowSpec
 from agenthive.core.model.calls import Fault
 from agenthive.testing import HANG, ScriptedAgent
 from tests.stores.broken_disk import writes_fail
@@ -47,25 +47,51 @@ DOWN = Fault(kind="unavailable", message="503")
 
 SITUATIONS: dict[str, Stuck] = {
     "dependency": Stuck("dependency", "waits for 'first' (running)", before=("first",)),
-    "approval": Stuck("approval", "pay the bees? (asked: ann; 0 of 1)", task={"approval": {
-        "message": "pay the bees?", "approvers": ["ann"]}}, unblock="agenthive approve RUN t"),
-    "signal": Stuck("signal", "waits for the signal 'go'", task={"wait_for": {"signal": "go"}},
-                    unblock="agenthive signal RUN go"),
+    "approval": Stuck(
+        "approval",
+        "pay the bees? (asked: ann; 0 of 1)",
+        task={"approval": {"message": "pay the bees?", "approvers": ["ann"]}},
+        unblock="agenthive approve RUN t",
+    ),
+    "signal": Stuck(
+        "signal",
+        "waits for the signal 'go'",
+        task={"wait_for": {"signal": "go"}},
+        unblock="agenthive signal RUN go",
+    ),
     "timer": Stuck("timer", "waits for its time", task={"delay": 3600}, unblock="its time, in 36"),
-    "rate limit": Stuck("rate_limit", "attempt 1 failed: 429: slow down", answer=limited,
-                        task={"retry_config": LATER}, unblock="the next attempt in 6"),
-    "no capable agent": Stuck("agent", "there is no kind 'acme'", agent={"type": "acme"},
-                              unblock="supply it, then resume the run"),
-    "open breaker": Stuck("breaker", "the circuit breaker of agent 'work' is open",
-                          unblock="a probe that goes well"),
-    "unregistered custom agent": Stuck("agent", "nobody has registered custom://gone",
-                                       agent={"endpoint": "custom://gone"},
-                                       unblock="supply it, then resume the run"),
-    "unknown outcome": Stuck("outcome", "may or may not have acted", task=ONCE,
-                             unblock="agenthive resolve RUN t --succeeded, --failed or --retry"),
-    "full disk": Stuck("store", "takes no writes now: database or disk is full",
-                       unblock="make room"),
-}  # fmt: skip
+    "rate limit": Stuck(
+        "rate_limit",
+        "attempt 1 failed: 429: slow down",
+        answer=limited,
+        task={"retry_config": LATER},
+        unblock="the next attempt in 6",
+    ),
+    "no capable agent": Stuck(
+        "agent",
+        "there is no kind 'acme'",
+        agent={"type": "acme"},
+        unblock="supply it, then resume the run",
+    ),
+    "open breaker": Stuck(
+        "breaker", "the circuit breaker of agent 'work' is open", unblock="a probe that goes well"
+    ),
+    "unregistered custom agent": Stuck(
+        "agent",
+        "nobody has registered custom://gone",
+        agent={"endpoint": "custom://gone"},
+        unblock="supply it, then resume the run",
+    ),
+    "unknown outcome": Stuck(
+        "outcome",
+        "may or may not have acted",
+        task=ONCE,
+        unblock="agenthive resolve RUN t --succeeded, --failed or --retry",
+    ),
+    "full disk": Stuck(
+        "store", "takes no writes now: database or disk is full", unblock="make room"
+    ),
+}
 
 
 def workflow(one: Stuck) -> WorkflowSpec:
@@ -131,7 +157,7 @@ async def right(home: Path, run: str, one: Stuck) -> None:
 @pytest.mark.parametrize("name", ["no capable agent", "unregistered custom agent"])
 async def test_nobody_can_do_it_after_a_restart(name: str, tmp_path: Path) -> None:
     one = SITUATIONS[name]
-    known = Directory()
+    known = AgentRegistry()
     known.register_kind("acme", ScriptedAgent(HANG).named)
     known.register("gone", ScriptedAgent(HANG))
     spec = workflow(one._replace(agent={}))
@@ -164,7 +190,7 @@ async def test_an_unknown_outcome(tmp_path: Path) -> None:
         async for fact in hive.watch(run):
             if fact.type == "task.started":
                 break
-    async with Hive.open(tmp_path, recover=True, agents=Directory()) as hive:
+    async with Hive.open(tmp_path, recover=True, agents=AgentRegistry()) as hive:
         hive.agents.register("work", ScriptedAgent(HANG))
         await right(tmp_path, run, one)
 

@@ -63,8 +63,11 @@ async def test_observers_are_told_everything() -> None:
         ]
         task = engine.state_machine.tasks["t"]
         assert (task.status, task.attempts, task.result, task.error) == (
-            la.TaskStatus.COMPLETED, 2, "good", None,
-        )  # fmt: skip
+            la.TaskStatus.COMPLETED,
+            2,
+            "good",
+            None,
+        )
         assert task.execution_time >= 0
         assert engine.state_machine.status == execution.status
         engine.state_machine.detach(watcher)

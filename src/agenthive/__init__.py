@@ -19,8 +19,8 @@ __version__ = "0.1.0"
 
 if _typing.TYPE_CHECKING:
     from agenthive.agents.base import AgentResponse, AgentType, BaseAgent
-    from agenthive.agents.python import Refuse
-    from agenthive.agents.registry import Directory
+    from agenthive.agents.python import NonRetryableError
+    from agenthive.agents.registry import AgentRegistry
     from agenthive.authoring import Workflow, load, loads
     from agenthive.core.history.report import RunReport
     from agenthive.core.model.calls import Call, Fault, Reply
@@ -35,19 +35,19 @@ if _typing.TYPE_CHECKING:
 
 _WHERE = {
     "AgentHiveError": "errors",
+    "AgentRegistry": "agents.registry",
     "AgentResponse": "agents.base",
     "AgentType": "agents.base",
     "AgentUnavailable": "errors",
     "BaseAgent": "agents.base",
     "Call": "core.model.calls",
     "ConfigurationError": "errors",
-    "Directory": "agents.registry",
     "Effect": "core.model.workflow",
     "FailureStrategy": "core.model.workflow",
     "Fault": "core.model.calls",
     "Hive": "hive",
     "LeadAgent": "facades.lead_agent",
-    "Refuse": "agents.python",
+    "NonRetryableError": "agents.python",
     "Reply": "core.model.calls",
     "RetryPolicy": "core.policies.retry",
     "RunReport": "core.history.report",
@@ -63,19 +63,19 @@ _WHERE = {
 
 __all__ = [
     "AgentHiveError",
+    "AgentRegistry",
     "AgentResponse",
     "AgentType",
     "AgentUnavailable",
     "BaseAgent",
     "Call",
     "ConfigurationError",
-    "Directory",
     "Effect",
     "FailureStrategy",
     "Fault",
     "Hive",
     "LeadAgent",
-    "Refuse",
+    "NonRetryableError",
     "Reply",
     "RetryPolicy",
     "RunReport",

@@ -16,8 +16,8 @@ from typing import Final, cast
 
 import msgspec
 
-from agenthive.core.history.retention import FOREVER, Retention, by_class, span
-from agenthive.core.values import NanoUSD, nano
+from agenthive.core.history.retention import FOREVER, Retention, parse_span, retention_by_class
+from agenthive.core.values import NanoUSD, to_nano_usd
 from agenthive.errors import ConfigurationError
 from agenthive.infra import budget_list, price_list
 from agenthive.infra.price_list import PriceList
@@ -57,61 +57,92 @@ SETTINGS: Final = (
         "the file, elsewhere from the working folder.",
     ),
     Setting(
-        name="max_runs", type="whole", default="50", least=1, most=100_000,
+        name="max_runs",
+        type="whole",
+        default="50",
+        least=1,
+        most=100_000,
         doc="Runs that are carried out at once; others wait.",
     ),
     Setting(
-        name="task_slots", type="whole", default="100", least=1, most=100_000,
+        name="task_slots",
+        type="whole",
+        default="100",
+        least=1,
+        most=100_000,
         doc="Tasks that are carried out at once, over all runs.",
     ),
     Setting(
-        name="log_level", type="choice", default="warning",
-        choices=("debug", "info", "warning", "error"), doc="The least serious log lines shown.",
+        name="log_level",
+        type="choice",
+        default="warning",
+        choices=("debug", "info", "warning", "error"),
+        doc="The least serious log lines shown.",
     ),
     Setting(
-        name="log_format", type="choice", default="auto", choices=("auto", "console", "json"),
+        name="log_format",
+        type="choice",
+        default="auto",
+        choices=("auto", "console", "json"),
         doc="How log lines look: `auto` is console on a terminal and json elsewhere.",
     ),
     Setting(
-        name="mode", type="choice", default="operator", choices=("operator", "server"),
+        name="mode",
+        type="choice",
+        default="operator",
+        choices=("operator", "server"),
         doc="Whose workflows run: `operator` is the owner of this machine; `server` bounds "
         "definitions and lets calls reach public addresses only.",
     ),
     Setting(
-        name="egress_allow", type="list", default="empty",
+        name="egress_allow",
+        type="list",
+        default="empty",
         doc="Hosts (`host:port`) that server mode may reach although they are not public.",
     ),
     Setting(
-        name="agents", type="map", default="empty",
+        name="agents",
+        type="map",
+        default="empty",
         doc="Custom agents: NAME to `module:attribute`, used as `custom://NAME`. In the "
         "environment `NAME=module:attribute,...`.",
     ),
     Setting(
-        name="prices", type="prices", default="empty",
+        name="prices",
+        type="prices",
+        default="empty",
         doc="What models cost, before any published price: a table for each model with `input` and "
         "`output`, also `cache_read`, `cache_write`, `cache_write_1h`, `as_of` and `tiers`, in US "
-        "dollars for 1,000,000 tokens (`per = \"1K\"` for 1,000). `[prices.default]` is for models "
+        'dollars for 1,000,000 tokens (`per = "1K"` for 1,000). `[prices.default]` is for models '
         "that no list knows. In the environment `MODEL=INPUT/OUTPUT,...`.",
     ),
     Setting(
-        name="budgets", type="budgets", default="empty",
+        name="budgets",
+        type="budgets",
+        default="empty",
         doc="What all runs may spend together, in US dollars: `tenant` in all, `day` on each day "
         "(UTC), `[budgets.agents]` NAME to an amount. A limit that somebody sets with `agenthive "
         "budget` wins. In the environment `tenant=100,day=5,agent NAME=1`.",
     ),
     Setting(
-        name="retention_completed", type="span", default=FOREVER,
+        name="retention_completed",
+        type="span",
+        default=FOREVER,
         doc="How long runs that completed are kept; `agenthive gc` drops older ones.",
     ),
     Setting(
-        name="retention_failed", type="span", default=FOREVER,
+        name="retention_failed",
+        type="span",
+        default=FOREVER,
         doc="The same for runs that failed, also while they were undone.",
     ),
     Setting(
-        name="retention_others", type="span", default=FOREVER,
+        name="retention_others",
+        type="span",
+        default=FOREVER,
         doc="The same for runs that ended otherwise: cancelled, partially completed, undone.",
     ),
-)  # fmt: skip
+)
 
 _BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 _Value = Path | int | str | tuple[str, ...] | dict[str, str] | PriceList | dict[str, NanoUSD]
@@ -136,9 +167,9 @@ class Settings:
         ``environ`` and ``folder`` default to the process's own. Raises ConfigurationError with
         every setting that is wrong, and where it stands.
         """
-        env = os.environ if environ is None else environ
-        here = Path.cwd() if folder is None else folder
-        return cls(_Gathering(env, here).gather(flags or {}))
+        environment = os.environ if environ is None else environ
+        start_folder = Path.cwd() if folder is None else folder
+        return cls(_SettingsCollector(environment, start_folder).gather(flags or {}))
 
     def origin(self, name: str) -> str:
         """Where a value came from: a flag, a variable, a file, or ``default``."""
@@ -216,58 +247,60 @@ class Settings:
     @property
     def retention(self) -> Retention:
         """How long runs are kept after they have ended."""
-        return by_class(self.retention_completed, self.retention_failed, self.retention_others)
+        return retention_by_class(
+            self.retention_completed, self.retention_failed, self.retention_others
+        )
 
 
-class _Gathering:
+class _SettingsCollector:
     """Collects values, strongest source first, and problems."""
 
     def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
         self._environ = environ
         self._folder = folder.absolute()
-        self._found: dict[str, tuple[_Value, str]] = {}
+        self._values: dict[str, tuple[_Value, str]] = {}
         self._problems: list[str] = []
 
     def gather(self, flags: Mapping[str, object]) -> dict[str, tuple[_Value, str]]:
         for name, value in flags.items():
             if value is not None:
-                self._take(name, value, f"--{name.replace('_', '-')}", self._folder)
-        self._take_environment()
-        project = self._project_file()
-        for path in (project, self._user_file()):
+                self._add_value(name, value, f"--{name.replace('_', '-')}", self._folder)
+        self._read_environment()
+        project = self._find_project_file()
+        for path in (project, self._find_user_file()):
             if path is not None:
-                self._take_file(path)
+                self._read_file(path)
         for setting in SETTINGS:
-            if setting.name not in self._found:
-                self._found[setting.name] = (self._default(setting, project), "default")
+            if setting.name not in self._values:
+                self._values[setting.name] = (self._default_value(setting, project), "default")
         if self._problems:
             raise ConfigurationError(
                 "\n".join(self._problems),
                 hint="`agenthive config` lists the settings and where they come from.",
                 problems=tuple(self._problems),
             )
-        return self._found
+        return self._values
 
-    def _take(self, name: str, value: object, origin: str, base: Path) -> None:
+    def _add_value(self, name: str, value: object, origin: str, base: Path) -> None:
         setting = _BY_NAME.get(name)
         if setting is None:
-            known = ", ".join(_BY_NAME)
-            self._problems.append(f"{origin}: there is no setting {name!r}; there are {known}")
+            names = ", ".join(_BY_NAME)
+            self._problems.append(f"{origin}: there is no setting {name!r}; there are {names}")
             return
         try:
-            parsed = _parse(setting, value, base)
+            parsed = _parse_value(setting, value, base)
         except ValueError as fault:
             self._problems.append(f"{origin}: {name} {fault}")
             return
-        self._found.setdefault(name, (parsed, origin))
+        self._values.setdefault(name, (parsed, origin))
 
-    def _take_environment(self) -> None:
+    def _read_environment(self) -> None:
         for setting in SETTINGS:
             text = self._environ.get(setting.variable)
             if text:
-                self._take(setting.name, text, setting.variable, self._folder)
+                self._add_value(setting.name, text, setting.variable, self._folder)
 
-    def _take_file(self, path: Path) -> None:
+    def _read_file(self, path: Path) -> None:
         try:
             with path.open("rb") as file:
                 data = file.read(_MAX_FILE + 1)
@@ -278,59 +311,63 @@ class _Gathering:
             self._problems.append(f"{path}: cannot be read: {fault}")
             return
         for name, value in content.items():
-            self._take(name, value, str(path), path.parent)
+            self._add_value(name, value, str(path), path.parent)
 
-    def _project_file(self) -> Path | None:
+    def _find_project_file(self) -> Path | None:
         for folder in (self._folder, *self._folder.parents):
             path = folder / PROJECT_FILE
             if path.is_file():
                 return path
         return None
 
-    def _user_file(self) -> Path | None:
-        path = self._xdg("XDG_CONFIG_HOME", ".config") / "agenthive" / "config.toml"
+    def _find_user_file(self) -> Path | None:
+        path = self._xdg_folder("XDG_CONFIG_HOME", ".config") / "agenthive" / "config.toml"
         return path if path.is_file() else None
 
-    def _xdg(self, variable: str, fallback: str) -> Path:
-        given = Path(self._environ.get(variable) or "")
-        if given.is_absolute():
-            return given
+    def _xdg_folder(self, variable: str, fallback: str) -> Path:
+        configured = Path(self._environ.get(variable) or "")
+        if configured.is_absolute():
+            return configured
         return Path(self._environ.get("HOME") or Path.home()) / fallback
 
-    def _default(self, setting: Setting, project: Path | None) -> _Value:
+    def _default_value(self, setting: Setting, project: Path | None) -> _Value:
         if setting.name == "home":
             if project is not None:
                 return project.parent / ".agenthive"
-            return self._xdg("XDG_DATA_HOME", ".local/share") / "agenthive"
+            return self._xdg_folder("XDG_DATA_HOME", ".local/share") / "agenthive"
         if setting.type in ("list", "map", "prices", "budgets"):
             return () if setting.type == "list" else {}
-        return _parse(setting, setting.default, self._folder)
+        return _parse_value(setting, setting.default, self._folder)
 
 
-def _parse(setting: Setting, value: object, base: Path) -> _Value:
+def _parse_value(setting: Setting, value: object, base: Path) -> _Value:
     match setting.type:
         case "path":
-            return _path(value, base)
+            return _parse_path(value, base)
         case "whole":
-            return _whole(setting, value)
+            return _parse_whole(setting, value)
         case "choice":
             if value not in setting.choices:
                 raise ValueError(f"must be one of {', '.join(setting.choices)}")
             return str(value)
         case "span":
-            span(str(value))
+            parse_span(str(value))
             return str(value)
         case "list":
-            return _list(value)
+            return _parse_list(value)
         case "prices":
-            return price_list.parse(_short_prices(value) if isinstance(value, str) else value)
+            return price_list.parse_prices(
+                _parse_short_prices(value) if isinstance(value, str) else value
+            )
         case "budgets":
-            return {name: nano(limit) for name, limit in budget_list.parse(value).items()}
+            return {
+                name: to_nano_usd(limit) for name, limit in budget_list.parse_budgets(value).items()
+            }
         case _:
-            return _map(value)
+            return _parse_map(value)
 
 
-def _path(value: object, base: Path) -> Path:
+def _parse_path(value: object, base: Path) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError("must be a path")
     if not is_text(str(value)):
@@ -338,7 +375,7 @@ def _path(value: object, base: Path) -> Path:
     return base / Path(value).expanduser()
 
 
-def _whole(setting: Setting, value: object) -> int:
+def _parse_whole(setting: Setting, value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:20])
     if isinstance(value, bool) or not isinstance(value, int):
@@ -348,49 +385,50 @@ def _whole(setting: Setting, value: object) -> int:
     return value
 
 
-def _list(value: object) -> tuple[str, ...]:
+def _parse_list(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
-    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise ValueError("must be a list of texts")
     return tuple(value)
 
 
-def _map(value: object) -> dict[str, str]:
+def _parse_map(value: object) -> dict[str, str]:
     if isinstance(value, str):
-        pairs = [part.partition("=") for part in _list(value)]
+        pairs = [part.partition("=") for part in _parse_list(value)]
         value = {name.strip(): target.strip() for name, _, target in pairs}
     if not isinstance(value, Mapping):
         raise ValueError("must map names to module:attribute")
-    found: dict[str, str] = {}
+    targets: dict[str, str] = {}
     for name, target in value.items():
         module, colon, attribute = str(target).partition(":")
         if not isinstance(name, str) or not name or not (module and colon and attribute):
             raise ValueError(f"must map names to module:attribute; {str(name)[:60]!r} does not")
-        found[name] = str(target)
-    return found
+        targets[name] = str(target)
+    return targets
 
 
-def _short_prices(text: str) -> dict[str, dict[str, float]]:
+def _parse_short_prices(text: str) -> dict[str, dict[str, float]]:
     """A price list as an environment variable has it: ``MODEL=INPUT/OUTPUT,...``."""
-    found: dict[str, dict[str, float]] = {}
-    for part in _list(text):
+    prices: dict[str, dict[str, float]] = {}
+    for part in _parse_list(text):
         model, _, rates = part.rpartition("=")
-        given, slash, made = rates.partition("/")
+        input_price, slash, output_price = rates.partition("/")
         try:
-            found[model.strip()] = {"input": float(given), "output": float(made)}
+            prices[model.strip()] = {"input": float(input_price), "output": float(output_price)}
         except ValueError:
             slash = ""
         if not slash:
             raise ValueError(f"must be MODEL=INPUT/OUTPUT,...; {part[:60]!r} is not")
-    return found
+    return prices
 
 
 def settings_markdown() -> str:
     """The reference page of the settings, made from the table."""
     rows = "\n".join(
-        f"| `{one.name}` | `{one.variable}` | {_takes(one)} | {one.default} | {one.doc} |"
-        for one in SETTINGS
+        f"| `{setting.name}` | `{setting.variable}` | {_describe_value(setting)} | "
+        f"{setting.default} | {setting.doc} |"
+        for setting in SETTINGS
     )
     return (
         "# Settings\n\n"
@@ -403,7 +441,7 @@ def settings_markdown() -> str:
     )
 
 
-def _takes(setting: Setting) -> str:
+def _describe_value(setting: Setting) -> str:
     if setting.type == "choice":
         return ", ".join(f"`{choice}`" for choice in setting.choices)
     if setting.type == "whole":

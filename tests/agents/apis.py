@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agenthive.agents import http
+from agenthive.agents.base import AgentServices
 from agenthive.core.model.calls import Call
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.infra.egress import Egress
@@ -32,7 +33,7 @@ def make(url: str, login: dict[str, Any] | None = None, **custom: Any) -> http.H
     spec = AgentSpec(
         name="api", type="http_api", endpoint=url, authentication=login, custom_params=custom
     )
-    made = http.make(spec, Secrets(), Egress())
+    made = http.make(spec, AgentServices(Secrets(), Egress()))
     assert isinstance(made, http.HttpAgent)
     return made
 
@@ -46,9 +47,15 @@ async def api(wire: Wire) -> AsyncIterator[http.HttpAgent]:
 
 def asked(action: str = "fetch", *, key: str = "key-1", **parameters: Any) -> Call:
     return Call(
-        run="r", task="t", attempt=1, key=key, agent="api", action=action, parameters=parameters,
+        run="r",
+        task="t",
+        attempt=1,
+        key=key,
+        agent="api",
+        action=action,
+        parameters=parameters,
         references=frozenset(["${env:WIRE_TOKEN}"]),
-    )  # fmt: skip
+    )
 
 
 async def fault(one: http.HttpAgent, action: str = "fetch", **parameters: Any) -> tuple[str, str]:

@@ -114,9 +114,11 @@ def breed(own_session: bool = False, then_die: bool = False, hold: bool = True) 
     pipe = None if hold else subprocess.DEVNULL
     child = subprocess.Popen(
         ["sleep", "3600"],
-        stdout=pipe, stderr=pipe, stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        stdin=subprocess.DEVNULL,
         start_new_session=own_session,
-    )  # fmt: skip
+    )
     note(event="bred", pid=child.pid, server=os.getpid())
     if then_die:
         os._exit(4)

@@ -47,10 +47,13 @@ WHOLE: Final = (
     *(msgspec.structs.replace(t, depends_on=("hello",)) for t in (BUSY, OVERLOADED)),
     *(msgspec.structs.replace(t, depends_on=("weather",)) for t in (GARBLED, DROPPED)),
     TaskSpec(
-        name="last", agent="model", action="summarize", description="say hello to all of them",
+        name="last",
+        agent="model",
+        action="summarize",
+        description="say hello to all of them",
         depends_on=("busy", "overloaded", "garbled", "dropped"),
     ),
-)  # fmt: skip
+)
 
 SCENARIOS: Final[Mapping[str, tuple[TaskSpec, ...]]] = {
     "completion": (HELLO,),

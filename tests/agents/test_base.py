@@ -55,7 +55,7 @@ async def test_execute_alone() -> None:
         fault = (await one.perform(asked(action, **parameters))).fault
         assert fault is not None
         assert (fault.kind, fault.message, fault.counts) == ("agent_error", message, False)
-        alone = await base.alone(one, action, parameters)
+        alone = await base.execute_via_perform(one, action, parameters)
         assert (alone.success, alone.error) == (False, message)
 
 
@@ -66,8 +66,8 @@ def test_what_is_known_of_actions() -> None:
 
 
 def test_options() -> None:
-    assert base.option(SPEC, "x", 5) == 1
-    assert base.option(SPEC, "y", 5) == 5
+    assert base.get_option(SPEC, "x", 5) == 1
+    assert base.get_option(SPEC, "y", 5) == 5
 
 
 REQUEST = httpx2.Request("GET", "http://x.invalid")
@@ -101,16 +101,16 @@ def test_faults_out_of_exceptions(
 
 
 def test_nobody_logs_in_without_being_asked_to() -> None:
-    assert base.credentials(SPEC, Secrets(), "x.invalid") == ({}, ())
+    assert base.login_headers(SPEC, Secrets(), "x.invalid") == ({}, ())
 
 
 @pytest.mark.parametrize(("value", "size"), [("é", 4), ({"a": [1, None]}, 16)])
 def test_sizes(value: Any, size: int) -> None:
-    assert base.bounded(value, size) == size
+    assert base.check_size(value, size) == size
     with pytest.raises(APIError, match=f"larger than {size - 1} bytes"):
-        base.bounded(value, size - 1)
+        base.check_size(value, size - 1)
 
 
 def test_sizes_of_what_is_no_json() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        base.bounded(float("nan"), 100)
+        base.check_size(float("nan"), 100)

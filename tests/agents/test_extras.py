@@ -7,7 +7,7 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
-from agenthive import Call, Directory, Hive, RunStatus, Workflow
+from agenthive import AgentRegistry, Call, Hive, RunStatus, Workflow
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import AgentUnavailable
 from agenthive.infra.extras import require_package
@@ -43,7 +43,7 @@ def test_installed_package_is_accepted() -> None:
 def test_missing_extra_is_named(kind: str, endpoint: str, extra: str) -> None:
     spec = AgentSpec(name="writer", type=kind, endpoint=endpoint)
     with pytest.raises(AgentUnavailable, match="agent 'writer' needs the package") as caught:
-        Directory().find(spec)
+        AgentRegistry().find_agent(spec)
     assert caught.value.hint == f"Install it: pip install 'agenthive-workflows[{extra}]'"
 
 
@@ -60,17 +60,22 @@ async def test_offline_model_needs_no_extra() -> None:
 @pytest.mark.usefixtures("only_the_base")
 async def test_model_of_another_vendor_is_refused_before_it_is_called() -> None:
     spec = AgentSpec(name="writer", type="ai_agent", endpoint="offline://extractive")
-    agent = Directory().find(spec)
+    agent = AgentRegistry().find_agent(spec)
     call = Call(
-        run="r", task="t", attempt=1, key="k", action="write", agent="writer",
+        run="r",
+        task="t",
+        attempt=1,
+        key="k",
+        action="write",
+        agent="writer",
         parameters={"model": "anthropic:claude", "text": "x"},
-    )  # fmt: skip
+    )
     reply = await agent.perform(call)
     assert reply.fault is not None
     assert reply.fault.kind == "unregistered"
     assert "agenthive-workflows[anthropic]" in reply.fault.message
     assert not reply.fault.retriable
-    assert agent.worst(call) == 0
+    assert agent.estimate_max_cost(call) == 0
 
 
 @pytest.mark.usefixtures("only_the_base")

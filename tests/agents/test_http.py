@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from agenthive.agents import http
+from agenthive.agents.base import AgentServices
 from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.errors import ConfigurationError
 from agenthive.infra.egress import Egress
@@ -171,8 +172,7 @@ async def test_a_secret_stays_with_its_host(wire: Wire) -> None:
         first, second = (
             http.make(
                 AgentSpec(name="a", type="http_api", endpoint=url, authentication=login),
-                secrets,
-                Egress(),
+                AgentServices(secrets, Egress()),
             )
             for url in (wire.url, elsewhere.url)
         )
@@ -285,8 +285,11 @@ async def test_statuses(
     found = (await api.perform(asked())).fault
     assert found is not None
     assert (found.kind, found.retriable, found.retry_after, found.counts) == (
-        kind, retriable, wait, counts,
-    )  # fmt: skip
+        kind,
+        retriable,
+        wait,
+        counts,
+    )
     assert found.message == f"HTTP {status}: " + "x" * 300
 
 
@@ -364,7 +367,7 @@ async def test_connections_are_kept_and_closed(wire: Wire, api: http.HttpAgent) 
     wire.reply = lambda seen: (200, {}, b"")
     for _ in range(5):
         await api.perform(asked())
-    pool = api._egress._pool()._transport._inner._pool  # type: ignore[union-attr,attr-defined]
+    pool = api._egress._pooled_client()._transport._inner._pool  # type: ignore[union-attr,attr-defined]
     assert len(pool.connections) == 1
     ports.update(pool.connections)
     await api.close()

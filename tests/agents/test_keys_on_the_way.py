@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from agenthive import authoring
-from agenthive.agents.base import BaseAgent, credentials
+from agenthive.agents.base import BaseAgent, login_headers
 from agenthive.agents.llm.openai import OpenAIAgent
-from agenthive.agents.registry import Directory
+from agenthive.agents.registry import AgentRegistry
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import ConfigurationError
@@ -35,7 +35,7 @@ def api(server: RudeModel) -> BaseAgent:
     spec = AgentSpec(
         name="a", type="http_api", endpoint=f"http://{server.host}", authentication=BEARER
     )
-    return Directory().find(spec)
+    return AgentRegistry().find_agent(spec)
 
 
 def fetch() -> Call:
@@ -147,11 +147,13 @@ def test_an_api_key_of_a_workflow_file_is_openais_bearer_token(
     monkeypatch.setenv("BEE_KEY", SECRET)
     (spec,) = authoring.loads(WORKFLOW.format(endpoint=endpoint)).spec.agents
     assert spec.authentication == {
-        "type": "api_key", "key": "${env:BEE_KEY}", "header": "X-API-Key",
-    }  # fmt: skip
+        "type": "api_key",
+        "key": "${env:BEE_KEY}",
+        "header": "X-API-Key",
+    }
     agent = OpenAIAgent(spec, Secrets(), Egress())
     login = msgspec.structs.replace(spec, authentication=dict(agent.login()))
-    assert credentials(login, Secrets(), "somewhere")[0] == header
+    assert login_headers(login, Secrets(), "somewhere")[0] == header
 
 
 async def heard(vendor: str, said: dict[str, Any], **parameters: Any) -> Reply:

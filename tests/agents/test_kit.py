@@ -346,17 +346,28 @@ async def test_every_kind_of_answer() -> None:
         return call.action
 
     told: list[Any] = [
-        Reply(result=1), Fault(kind="lost", message="x"), later, lambda call: After(0.001, later),
-        After(0, "late"), ValueError("raised"), "the last", 
-    ]  # fmt: skip
+        Reply(result=1),
+        Fault(kind="lost", message="x"),
+        later,
+        lambda call: After(0.001, later),
+        After(0, "late"),
+        ValueError("raised"),
+        "the last",
+    ]
     agent = ScriptedAgent(*told)
     replies = [await agent.perform(asked(f"a{n}")) for n in range(5)]
     with pytest.raises(ValueError, match="raised"):
         await agent.perform(asked("a5"))
     replies += [await agent.perform(asked("a")) for _ in range(2)]
     assert [r.fault.kind if r.fault else r.result for r in replies] == [
-        1, "lost", "a2", "a3", "late", "the last", "the last",
-    ]  # fmt: skip
+        1,
+        "lost",
+        "a2",
+        "a3",
+        "late",
+        "the last",
+        "the last",
+    ]
     assert (await agent.execute("x", {"y": 1})).result == "the last"
     assert agent.calls[-1].parameters == {"y": 1}
     assert not (await ScriptedAgent(Fault(kind="lost", message="x")).execute("x", {})).success

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from agenthive.agents.base import AgentServices
 from agenthive.agents.mcp import agent as mcp
 from agenthive.agents.mcp import session_owner
 from agenthive.core.model.calls import Call
@@ -206,9 +207,15 @@ async def test_references_in_parameters(monkeypatch: pytest.MonkeyPatch, log: Lo
     one = make(log)
     own, foreign = "${env:LENGTH}", "${env:PEER_TOKEN}"
     call = Call(
-        run="r", task="t", attempt=1, key="k", agent="a", action="echo",
-        parameters={"text": f"{own} {foreign}"}, references=frozenset([own]),
-    )  # fmt: skip
+        run="r",
+        task="t",
+        attempt=1,
+        key="k",
+        agent="a",
+        action="echo",
+        parameters={"text": f"{own} {foreign}"},
+        references=frozenset([own]),
+    )
     reply = await one.perform(call)
     assert reply.result["content"] == f"12345 {foreign}"  # type: ignore[index,call-overload]
     await one.close()
@@ -358,7 +365,7 @@ async def test_a_run_tries_again_after_a_crash(
     monkeypatch.setenv("PEER_TOKEN", TOKEN)
     async with Hive.open(tmp_path / "home") as hive:
         report = await hive.run(workflow(log, tmp_path / "once"))
-        facts = [bytes(fact.data) async for fact in hive.archive.events(report.run_id)]
+        facts = [bytes(fact.data) async for fact in hive.journal.read_events(report.run_id)]
     assert report.tasks["t"].result == {
         "content": "recovered",
         "structured_content": {"result": "recovered"},
@@ -427,4 +434,4 @@ def test_a_malformed_allow_list_allows_nothing() -> None:
 def test_a_guarded_server_runs_no_commands() -> None:
     spec = AgentSpec(name="a", type="mcp_server", endpoint=PEER)
     with pytest.raises(ConfigurationError, match="does not run commands"):
-        mcp.make(spec, Secrets(), Egress(guarded=True))
+        mcp.make(spec, AgentServices(Secrets(), Egress(guarded=True)))

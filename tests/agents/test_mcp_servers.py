@@ -44,9 +44,11 @@ class Server:
         if self.name == "memory":
             custom["env"] = {"MEMORY_FILE_PATH": str(folder / "memory.json")}
         return AgentSpec(
-            name=self.name, type="mcp_server", endpoint=f"stdio:{self.command}",
+            name=self.name,
+            type="mcp_server",
+            endpoint=f"stdio:{self.command}",
             custom_params=custom,
-        )  # fmt: skip
+        )
 
     def make(self, folder: Path) -> mcp.McpAgent:
         """An agent for it; where a node server is missing, the test ends here."""
@@ -60,41 +62,53 @@ def node(name: str) -> str:
 
 SERVERS = [
     Server(
-        "time", "mcp-server-time", {"get_current_time", "convert_time"},
+        "time",
+        "mcp-server-time",
+        {"get_current_time", "convert_time"},
         "convert_time",
         lambda folder: {
-            "source_timezone": "Europe/Berlin", "time": "12:30", "target_timezone": "Asia/Tokyo",
+            "source_timezone": "Europe/Berlin",
+            "time": "12:30",
+            "target_timezone": "Asia/Tokyo",
         },
         "Asia/Tokyo",
     ),
     Server(
-        "git", "mcp-server-git", {"git_log", "git_status", "git_diff"},
+        "git",
+        "mcp-server-git",
+        {"git_log", "git_status", "git_diff"},
         "git_log",
         lambda folder: {"repo_path": str(folder), "max_count": 1},
         "The first commit",
     ),
     Server(
-        "everything", node("everything"), {"echo", "get-sum", "trigger-long-running-operation"},
+        "everything",
+        node("everything"),
+        {"echo", "get-sum", "trigger-long-running-operation"},
         "get-sum",
         lambda folder: {"a": 19, "b": 23},
         "42",
     ),
     Server(
-        "filesystem", node("filesystem"), {"read_text_file", "write_file", "list_directory"},
+        "filesystem",
+        node("filesystem"),
+        {"read_text_file", "write_file", "list_directory"},
         "read_text_file",
         lambda folder: {"path": str(folder / "note.txt")},
         "bees dance",
         args=lambda folder: [str(folder)],
     ),
     Server(
-        "memory", node("memory"), {"create_entities", "read_graph", "search_nodes"},
+        "memory",
+        node("memory"),
+        {"create_entities", "read_graph", "search_nodes"},
         "create_entities",
         lambda folder: {
             "entities": [{"name": "bee", "entityType": "insect", "observations": ["dances"]}],
         },
         "dances",
     ),
-]  # fmt: skip
+]
 PARAMETERS = [pytest.param(server, id=server.name) for server in SERVERS]
 
 
@@ -111,7 +125,7 @@ def folder(tmp_path: Path) -> Path:
 def process_of(one: mcp.McpAgent) -> int:
     """The process that serves the agent now."""
     assert one._session is not None
-    assert isinstance(one._session.peer, mcp.Command)
+    assert isinstance(one._session.peer, mcp.StdioServer)
     assert one._session.peer._process is not None
     return one._session.peer._process.pid
 
@@ -167,7 +181,7 @@ async def test_a_run_tries_again_by_its_policy(server: Server, folder: Path) -> 
     workflow = WorkflowSpec(name="w", agents=(server.spec(folder),), tasks=(task,))
     pids = []
     async with Hive.open() as hive:
-        one = hive.agents.find(server.spec(folder))
+        one = hive.agents.find_agent(server.spec(folder))
         assert isinstance(one, mcp.McpAgent)
         assert (await one.execute("list_tools", {})).success
         pids.append(process_of(one))

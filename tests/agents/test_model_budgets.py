@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive import Directory, Hive
+from agenthive import AgentRegistry, Hive
+from agenthive.agents.base import AgentServices
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.router import make
-from agenthive.agents.llm.token_bounds import LONGEST_SECRET, PER_IMAGE, most_input
+from agenthive.agents.llm.token_bounds import LONGEST_SECRET, PER_IMAGE, max_input_tokens
 from agenthive.core.model.calls import Call
 from agenthive.core.model.control_flow import EachSpec
 from agenthive.core.model.workflow import (
@@ -46,17 +47,25 @@ def hello(agent: AgentSpec, items: int, budget: BudgetSpec, **more: Any) -> Work
     said = {"messages": [{"role": "user", "content": "say hello"}], "max_tokens": 400, **more}
     said["system"] = "Be kind. " * 150  # at least as long as what is counted for it
     task = TaskSpec(
-        name="t", agent=agent.name, action="chat_completion", parameters=said,
+        name="t",
+        agent=agent.name,
+        action="chat_completion",
+        parameters=said,
         for_each=EachSpec(items=list(range(items)), max_items=10_000),
-    )  # fmt: skip
+    )
     return WorkflowSpec(
-        name="w", agents=(agent,), tasks=(task,), max_parallel=AT_ONCE, timeout=None,
-        failure_strategy=FailureStrategy.CONTINUE, budget=budget,
-    )  # fmt: skip
+        name="w",
+        agents=(agent,),
+        tasks=(task,),
+        max_parallel=AT_ONCE,
+        timeout=None,
+        failure_strategy=FailureStrategy.CONTINUE,
+        budget=budget,
+    )
 
 
 async def accounts(hive: Hive) -> dict[str, tuple[int, int]]:
-    found = await hive.archive.standings()
+    found = await hive.journal.list_accounts()
     return {one.scope.split(" ")[0]: (one.captured, one.held) for one in found}
 
 
@@ -99,8 +108,8 @@ async def test_a_model_without_a_price_is_refused_under_a_limit(mock: Aimock) ->
         report = await hive.run(spec)
     assert mock.journal("unpriced") == []
     assert "nobody knows what a call of agent 'model' may cost" in str(report.tasks["t[0]"].error)
-    default = price_list.parse({"default": {"input": 1, "output": 2}})
-    async with Hive.open(agents=Directory(prices=Prices(default))) as hive:
+    default = price_list.parse_prices({"default": {"input": 1, "output": 2}})
+    async with Hive.open(agents=AgentRegistry(prices=Prices(default))) as hive:
         report = await hive.run(spec)
     assert (report.status, len(mock.journal("unpriced"))) == ("completed", 2)
 
@@ -126,9 +135,11 @@ async def test_a_refusal_is_no_attempt(mock: Aimock, vendor: str) -> None:
     test = f"busy-{vendor}"
     agent = msgspec.structs.replace(mock.spec(vendor, test), retry=RetryPolicy(max_attempts=1))
     task = TaskSpec(
-        name="t", agent="model", action="chat_completion",
+        name="t",
+        agent="model",
+        action="chat_completion",
         parameters={"messages": [{"role": "user", "content": "busy"}]},
-    )  # fmt: skip
+    )
     async with Hive.open() as hive:
         report = await hive.run(WorkflowSpec(name="w", agents=(agent,), tasks=(task,)))
     assert report.status == "completed"
@@ -140,67 +151,74 @@ async def test_a_refusal_is_no_attempt(mock: Aimock, vendor: str) -> None:
 
 def call(**parameters: Any) -> Call:
     return Call(
-        run="r", task="t", attempt=1, key="k", agent="m", action="chat_completion",
+        run="r",
+        task="t",
+        attempt=1,
+        key="k",
+        agent="m",
+        action="chat_completion",
         parameters={"messages": [{"role": "user", "content": "say hello"}], **parameters},
-    )  # fmt: skip
+    )
 
 
 def spec(**custom: Any) -> AgentSpec:
     return AgentSpec(
-        name="m", type="ai_agent", endpoint="https://api.openai.com/v1",
+        name="m",
+        type="ai_agent",
+        endpoint="https://api.openai.com/v1",
         custom_params={"model": "gpt-4o", **custom},
-    )  # fmt: skip
+    )
 
 
 def test_the_worst_case_is_bytes_and_a_full_answer() -> None:
-    model = make(spec(), Secrets(), Egress())
-    worst = model.worst(call(max_tokens=1000))
+    model = make(spec(), AgentServices(Secrets(), Egress()))
+    worst = model.estimate_max_cost(call(max_tokens=1000))
     assert worst is not None
     assert 1000 * 10_000 < worst < 1000 * 10_000 + 400 * 2500
-    longer = model.worst(call(max_tokens=1000, system="x" * 4000))
+    longer = model.estimate_max_cost(call(max_tokens=1000, system="x" * 4000))
     assert longer is not None
     assert 4000 * 2500 <= longer - worst <= 4100 * 2500
-    assert model.worst(call()) == worst + 3096 * 10_000, "4,096 where nobody says"
-    assert model.tokens(call(max_tokens=1000)) in range(1020, 1120)
+    assert model.estimate_max_cost(call()) == worst + 3096 * 10_000, "4,096 where nobody says"
+    assert model.estimate_tokens(call(max_tokens=1000)) in range(1020, 1120)
 
 
 def test_what_a_question_is_made_of_counts() -> None:
-    plain = most_input({"messages": [{"role": "user", "content": "x"}]})
+    plain = max_input_tokens({"messages": [{"role": "user", "content": "x"}]})
     image = {"type": "image_url", "image_url": {"url": "https://h.example/i.png"}}
-    parts = most_input({"messages": [{"role": "user", "content": [image, {"type": "text"}]}]})
+    parts = max_input_tokens({"messages": [{"role": "user", "content": [image, {"type": "text"}]}]})
     assert plain < 200
     assert PER_IMAGE < parts < PER_IMAGE + 400
-    assert most_input({"messages": "odd", "tools": [1]}) > 1500
-    assert most_input({}, 2) >= 2 * LONGEST_SECRET
+    assert max_input_tokens({"messages": "odd", "tools": [1]}) > 1500
+    assert max_input_tokens({}, 2) >= 2 * LONGEST_SECRET
 
 
 def test_the_longest_answer_that_fits() -> None:
-    model = make(spec(), Secrets(), Egress())
+    model = make(spec(), AgentServices(Secrets(), Egress()))
     asked = call(max_tokens=1000)
-    worst = model.worst(asked)
+    worst = model.estimate_max_cost(asked)
     assert worst is not None
-    assert model.cut(asked, worst) == (1000, worst)
-    cut = model.cut(asked, worst - 1)
+    assert model.fit_max_tokens(asked, worst) == (1000, worst)
+    cut = model.fit_max_tokens(asked, worst - 1)
     assert cut == (999, worst - 10_000)
-    assert model.cut(asked, worst - 990 * 10_000) is None, "ten tokens are no answer"
-    unknown = make(spec(model="bee-9000"), Secrets(), Egress())
-    assert unknown.worst(asked) is None
-    assert unknown.cut(asked, 10**12) is None
+    assert model.fit_max_tokens(asked, worst - 990 * 10_000) is None, "ten tokens are no answer"
+    unknown = make(spec(model="bee-9000"), AgentServices(Secrets(), Egress()))
+    assert unknown.estimate_max_cost(asked) is None
+    assert unknown.fit_max_tokens(asked, 10**12) is None
 
 
 def test_what_will_be_refused_costs_nothing() -> None:
-    model = make(AgentSpec(name="m", type="ai_agent", endpoint="https://h.example"), Secrets(),
-                 Egress())  # fmt: skip
-    assert (model.worst(call()), model.tokens(call())) == (0, 0)
+    agent = AgentSpec(name="m", type="ai_agent", endpoint="https://h.example")
+    model = make(agent, AgentServices(Secrets(), Egress()))
+    assert (model.estimate_max_cost(call()), model.estimate_tokens(call())) == (0, 0)
 
 
 def test_who_is_priced() -> None:
-    directory = Directory()
-    assert directory.priced(spec())
+    directory = AgentRegistry()
+    assert directory.is_priced(spec())
     offline = AgentSpec(name="o", type="ai_agent", endpoint="offline://extractive")
     custom = AgentSpec(name="c", type="custom", endpoint="custom://c")
-    assert not directory.priced(offline)
-    assert not directory.priced(custom)
-    assert directory.worst(offline, call(model="offline:x")) == 0
-    assert directory.tokens(offline, call(model="offline:x")) == 0
-    assert directory.cut(offline, call(model="offline:x"), 5) is None
+    assert not directory.is_priced(offline)
+    assert not directory.is_priced(custom)
+    assert directory.estimate_max_cost(offline, call(model="offline:x")) == 0
+    assert directory.estimate_tokens(offline, call(model="offline:x")) == 0
+    assert directory.fit_max_tokens(offline, call(model="offline:x"), 5) is None

@@ -26,8 +26,10 @@ from tests.requires import require
 VENDORS = sorted(MODELS)
 RETRY = RetryPolicy(max_attempts=3, initial_delay=0.01, jitter=False)
 CITY: JSONObject = {
-    "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"],
-}  # fmt: skip
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ async def ran(
         run = await hive.submit(workflow)
 
         async def listen() -> None:
-            pieces.extend([piece.text async for piece in hive.listen(run)])
+            pieces.extend([piece.text async for piece in hive.stream(run)])
 
         await asyncio.gather(listen(), hive.wait(run))
         return await hive.report(run), pieces

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agenthive.agents.base import BaseAgent
+from agenthive.agents.base import AgentServices, BaseAgent
 from agenthive.agents.llm.router import ModelAgent, make
 from agenthive.core.model.calls import Call, Reply
 from agenthive.infra.egress import Egress
@@ -39,7 +39,7 @@ def asked(says: str, *, key: str = "key-1", action: str = "chat_completion", **m
 
 
 def agent(mock: Aimock, vendor: str, test: str, **more: Any) -> BaseAgent:
-    made = make(mock.spec(vendor, test, **more), Secrets(), Egress())
+    made = make(mock.spec(vendor, test, **more), AgentServices(Secrets(), Egress()))
     assert isinstance(made, ModelAgent)
     return made
 
@@ -99,14 +99,19 @@ async def test_a_tool_call_and_its_result(mock: Aimock, vendor: str) -> None:
 @pytest.mark.parametrize("vendor", VENDORS)
 async def test_other_actions_are_prompts(mock: Aimock, vendor: str) -> None:
     call = Call(
-        run="r", task="t", attempt=1, key="k", agent="model", action="write_a_title",
+        run="r",
+        task="t",
+        attempt=1,
+        key="k",
+        agent="model",
+        action="write_a_title",
         description="Please say hello in one line.",
         parameters={"tone": "warm", "limits": [1, 2], "temperature": 0.5, "nothing": None},
         dependencies={
             "summary": {"content": "Bees dance.", "model": "m", "finish_reason": "stop"},
             "numbers": {"n": 1},
         },
-    )  # fmt: skip
+    )
     reply = await told(mock, vendor, f"prompt-{vendor}", call)
     assert reply.fault is None
     (got,) = mock.journal(f"prompt-{vendor}")
@@ -181,8 +186,14 @@ async def test_their_journal_has_as_many_calls_as_ours(
     run = await shown.tell(mock, vendor, shown.WHOLE, tmp_path / f"whole-{vendor}")
     assert run.report.status == "completed"
     assert {name: task.attempts for name, task in run.report.tasks.items()} == {
-        "hello": 1, "weather": 1, "busy": 2, "overloaded": 2, "garbled": 2, "dropped": 2, "last": 1,
-    }  # fmt: skip
+        "hello": 1,
+        "weather": 1,
+        "busy": 2,
+        "overloaded": 2,
+        "garbled": 2,
+        "dropped": 2,
+        "last": 1,
+    }
     assert len(run.calls) == len(run.started) == 11
     # The same key for every attempt of a task, another one for each task: theirs are ours.
     assert sorted(one["headers"]["idempotency-key"] for one in run.calls) == sorted(

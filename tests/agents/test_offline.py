@@ -28,9 +28,15 @@ def agent() -> Any:
 
 async def said(action: str = "summarize", given: dict[str, Any] | None = None, **more: Any) -> Any:
     call = Call(
-        run="r", task="t", attempt=1, key="k", agent="a", action=action,
-        parameters=more, dependencies=given or {},
-    )  # fmt: skip
+        run="r",
+        task="t",
+        attempt=1,
+        key="k",
+        agent="a",
+        action=action,
+        parameters=more,
+        dependencies=given or {},
+    )
     reply: Reply = await agent().perform(call)
     assert reply.fault is None
     return reply.result

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agenthive.agents.llm.prices import Prices
 from agenthive.core.model.calls import Usage
-from agenthive.infra.price_list import PriceList, parse
+from agenthive.infra.price_list import PriceList, parse_prices
 from tests.agents.test_questions import agent_of
 
 SECOND_TABLE = Path(__file__).parents[1] / "data" / "prices" / "litellm.json"
@@ -51,7 +51,7 @@ output = 200
 
 
 def own() -> PriceList:
-    return parse(tomllib.loads(OWN))
+    return parse_prices(tomllib.loads(OWN))
 
 
 def with_(**more: Any) -> Usage:
@@ -60,27 +60,29 @@ def with_(**more: Any) -> Usage:
 
 def test_published_prices() -> None:
     prices = Prices()
-    assert prices.cost(USAGE, "openai") == 12_500
-    assert prices.cost(USAGE, "https://api.openai.com/v1/chat/completions") == 12_500
-    assert prices.cost(with_(cache_read_tokens=1), "openai") == 11_250
-    assert prices.cost(USAGE, "http://127.0.0.1:4010/v1") is None
-    assert prices.cost(USAGE, "nobody") is None
-    assert prices.cost(with_(model="bee-1"), "openai") is None
-    assert prices.cost(with_(cache_read_tokens=9), "openai") is None
+    assert prices.compute_cost(USAGE, "openai") == 12_500
+    assert prices.compute_cost(USAGE, "https://api.openai.com/v1/chat/completions") == 12_500
+    assert prices.compute_cost(with_(cache_read_tokens=1), "openai") == 11_250
+    assert prices.compute_cost(USAGE, "http://127.0.0.1:4010/v1") is None
+    assert prices.compute_cost(USAGE, "nobody") is None
+    assert prices.compute_cost(with_(model="bee-1"), "openai") is None
+    assert prices.compute_cost(with_(cache_read_tokens=9), "openai") is None
 
 
 def test_an_operators_own_prices_win() -> None:
     prices = Prices(own())
-    assert prices.cost(with_(model="gpt-4"), "openai") == 90_000
-    assert prices.cost(with_(model="gpt-4-0613"), "openai") == 90_000, "dated names are the same"
-    assert prices.cost(with_(model="gpt-4o"), "openai") == 12_500, "another model is not"
-    assert prices.cost(with_(model="nobodys"), "openai") == 300_000
-    assert prices.cost(with_(model="default"), "nobody") == 300_000
-    assert prices.source("gpt-4", "openai") == "settings"
-    assert prices.source("bee-2026-11-01", "nobody") == "settings 2026-11-01"
-    assert prices.source("gpt-4o", "openai") == f"genai-prices {genai_prices.__version__}"
-    assert prices.source("nobodys", "openai") == "default"
-    assert Prices().source("nobodys", "openai") == ""
+    assert prices.compute_cost(with_(model="gpt-4"), "openai") == 90_000
+    assert prices.compute_cost(with_(model="gpt-4-0613"), "openai") == 90_000, (
+        "dated names are the same"
+    )
+    assert prices.compute_cost(with_(model="gpt-4o"), "openai") == 12_500, "another model is not"
+    assert prices.compute_cost(with_(model="nobodys"), "openai") == 300_000
+    assert prices.compute_cost(with_(model="default"), "nobody") == 300_000
+    assert prices.price_source("gpt-4", "openai") == "settings"
+    assert prices.price_source("bee-2026-11-01", "nobody") == "settings 2026-11-01"
+    assert prices.price_source("gpt-4o", "openai") == f"genai-prices {genai_prices.__version__}"
+    assert prices.price_source("nobodys", "openai") == "default"
+    assert Prices().price_source("nobodys", "openai") == ""
 
 
 def test_caches_and_tiers_of_own_prices() -> None:
@@ -88,13 +90,13 @@ def test_caches_and_tiers_of_own_prices() -> None:
     bee = with_(model="bee", input_tokens=1000, output_tokens=0)
     read, written = {"cache_read_tokens": 400}, {"cache_write_tokens": 600}
     both = msgspec.structs.replace(bee, **read, **written)
-    assert prices.cost(bee, "x") == 3_000_000
-    assert prices.cost(both, "x") == 120_000 + 2_250_000
-    assert prices.cost(both, "x", hour_writes=600) == 120_000 + 3_600_000
-    assert prices.cost(both, "x", hour_writes=601) is None
-    assert prices.cost(with_(model="bee", cache_read_tokens=2), "x") is None
+    assert prices.compute_cost(bee, "x") == 3_000_000
+    assert prices.compute_cost(both, "x") == 120_000 + 2_250_000
+    assert prices.compute_cost(both, "x", hour_writes=600) == 120_000 + 3_600_000
+    assert prices.compute_cost(both, "x", hour_writes=601) is None
+    assert prices.compute_cost(with_(model="bee", cache_read_tokens=2), "x") is None
     large = with_(model="bee", input_tokens=1001, output_tokens=1)
-    assert prices.cost(large, "x") == 1001 * 6000 + 22_500
+    assert prices.compute_cost(large, "x") == 1001 * 6000 + 22_500
 
 
 def test_a_tier_takes_over_what_it_does_not_say() -> None:
@@ -106,10 +108,10 @@ def test_a_tier_takes_over_what_it_does_not_say() -> None:
 
 
 def test_money_is_rounded_half_up_once_and_holds_are_rounded_up() -> None:
-    cheap = Prices(parse({"bee": {"input": 0.0005, "output": 0.0004}}))
+    cheap = Prices(parse_prices({"bee": {"input": 0.0005, "output": 0.0004}}))
     one, other = Usage(model="bee", input_tokens=1), Usage(model="bee", output_tokens=1)
-    assert (cheap.cost(one, "x"), cheap.cost(other, "x")) == (1, 0)
-    assert (cheap.worst(one, "x"), cheap.worst(other, "x")) == (1, 1)
+    assert (cheap.compute_cost(one, "x"), cheap.compute_cost(other, "x")) == (1, 0)
+    assert (cheap.worst_cost(one, "x"), cheap.worst_cost(other, "x")) == (1, 1)
 
 
 TOKENS = st.integers(0, 300_000)
@@ -129,7 +131,7 @@ def test_no_call_costs_more_than_the_worst(
 ) -> None:
     prices = Prices(own())
     asked = Usage(model=model[0], input_tokens=given_, output_tokens=made)
-    most = prices.worst(asked, model[1])
+    most = prices.worst_cost(asked, model[1])
     assert most is not None
     used = data.draw(st.integers(0, given_))
     read = data.draw(st.integers(0, used))
@@ -142,13 +144,13 @@ def test_no_call_costs_more_than_the_worst(
         cache_read_tokens=read,
         cache_write_tokens=written,
     )
-    cost = prices.cost(usage, model[1], hour_writes=hour)
+    cost = prices.compute_cost(usage, model[1], hour_writes=hour)
     assert cost is not None
     assert cost <= most
 
 
 def test_what_nobody_prices_has_no_worst_case() -> None:
-    assert Prices().worst(with_(model="bee-1"), "openai") is None
+    assert Prices().worst_cost(with_(model="bee-1"), "openai") is None
 
 
 @pytest.mark.parametrize(
@@ -176,14 +178,14 @@ def test_what_nobody_prices_has_no_worst_case() -> None:
 )
 def test_a_bad_price_is_refused(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        parse(tomllib.loads(text))
+        parse_prices(tomllib.loads(text))
 
 
 def test_a_list_is_a_map_and_bounded() -> None:
     with pytest.raises(ValueError, match="must map models"):
-        parse([1])
+        parse_prices([1])
     with pytest.raises(ValueError, match="at most 10,000 models"):
-        parse({f"m{i}": {"input": 1, "output": 1} for i in range(10_001)})
+        parse_prices({f"m{i}": {"input": 1, "output": 1} for i in range(10_001)})
 
 
 # The second public table.
@@ -218,7 +220,7 @@ def compared() -> dict[str, list[str]]:
                 if kind not in row:
                     continue
                 asked = msgspec.structs.replace(usage, model=model)
-                ours = prices.cost(asked, provider, hour_writes=hour)
+                ours = prices.compute_cost(asked, provider, hour_writes=hour)
                 theirs = int(1000 * Decimal(str(row[kind])) * 10**9)
                 found[_verdict(ours, theirs)].append(f"{model} {kind}")
     return found
@@ -234,7 +236,7 @@ def compared_above() -> dict[str, list[str]]:
             tokens, rates = row["above"]["tokens"] + 1, row["above"]
             usage = Usage(model=model, input_tokens=tokens, output_tokens=1000)
             rate = tokens * Decimal(str(rates["input"])) + 1000 * Decimal(str(rates["output"]))
-            ours = prices.cost(usage, provider)
+            ours = prices.compute_cost(usage, provider)
             found[_verdict(ours, int(rate * 10**9))].append(model)
     return found
 
@@ -298,12 +300,12 @@ def test_a_recorded_usage_costs_what_the_table_says(vendor: str, told: dict[str,
     model = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5"}[vendor]
     agent = agent_of(vendor)
     answer = {"model": model, "usage": told, **BODIES[vendor]}
-    said = agent.read(answer)
+    said = agent.parse_reply(answer)
     theirs = genai_prices.data_snapshot.get_snapshot().extract_usage(
         answer, vendor, None, {"openai": "chat", "anthropic": "default"}[vendor]
     )
     cost = theirs.calc_price().total_price
-    ours = Prices().cost(said.usage, vendor, hour_writes=said.hour_writes)
+    ours = Prices().compute_cost(said.usage, vendor, hour_writes=said.hour_writes)
     assert ours == int((cost * 10**9).to_integral_value())
 
 

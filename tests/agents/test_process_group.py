@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from agenthive.agents.mcp import process_group
-from agenthive.agents.mcp.process_group import TAIL, ProcessGroup, path_of
+from agenthive.agents.mcp.process_group import TAIL, ProcessGroup, find_program
 from agenthive.errors import APIError
 from tests.agents.peers import alive, group, until
 
@@ -27,7 +27,7 @@ async def start() -> AsyncIterator[Start]:
     begun: list[ProcessGroup] = []
 
     async def one(code: str, longest: int = 10_000) -> ProcessGroup:
-        process = await ProcessGroup.start([sys.executable, "-c", code], env={}, longest=longest)
+        process = await ProcessGroup.start([sys.executable, "-c", code], env={}, max_line=longest)
         begun.append(process)
         return process
 
@@ -38,7 +38,7 @@ async def start() -> AsyncIterator[Start]:
 
 
 async def lines(process: ProcessGroup) -> list[bytes]:
-    return [line async for line in process.lines()]
+    return [line async for line in process.read_lines()]
 
 
 ECHO = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=True)"
@@ -47,16 +47,16 @@ ECHO = "import sys\nfor line in sys.stdin: print(line.upper(), end='', flush=Tru
 async def test_a_conversation(start: Start) -> None:
     process = await start(ECHO)
     await process.write(b"bees\n")
-    talk = process.lines()
+    talk = process.read_lines()
     assert await anext(talk) == b"BEES\n"
     assert process.status is None
-    assert process.story == "still runs"
+    assert process.exit_story == "still runs"
     started = time.monotonic()
     await process.end(5)
     assert time.monotonic() - started < 4  # its stdin was closed, and it went by itself
     assert process.status == 0
     assert [line async for line in talk] == []
-    await process.finished()
+    await process.wait_finished()
 
 
 async def test_its_group_is_its_own(start: Start) -> None:
@@ -74,22 +74,22 @@ async def test_the_end_of_stderr_is_kept(start: Start, capfd: pytest.CaptureFixt
     code = "import sys; sys.stderr.write('x\\n' * 100_000 + 'the end\\n'); sys.exit(7)"
     process = await start(code)
     assert await lines(process) == []
-    await process.finished()
-    await until(lambda: "the end" in process.story)
-    assert process.story == "ended with exit code 7; it said: the end"
+    await process.wait_finished()
+    await until(lambda: "the end" in process.exit_story)
+    assert process.exit_story == "ended with exit code 7; it said: the end"
     assert len(process._tail) == TAIL
     assert capfd.readouterr() == ("", "")
 
 
 async def test_a_signal_is_told(start: Start) -> None:
     process = await start("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
-    await process.finished()
-    assert process.story == f"was ended by signal {signal.SIGSEGV.value}"
+    await process.wait_finished()
+    assert process.exit_story == f"was ended by signal {signal.SIGSEGV.value}"
 
 
 async def test_writing_to_one_that_has_gone(start: Start) -> None:
     process = await start("pass")
-    await process.finished()
+    await process.wait_finished()
     await until(lambda: process._transport.is_closing())
     with pytest.raises(OSError, match="lost"):
         await process.write(b"x" * 100_000)
@@ -103,7 +103,7 @@ async def test_one_that_does_not_go_by_itself_is_asked_to(start: Start, tmp_path
         "while True: time.sleep(1)\n"
     )
     process = await start(code)
-    await anext(process.lines())
+    await anext(process.read_lines())
     await process.end(0.1)
     assert (tmp_path / "bye").exists()
     assert process.status == 5
@@ -118,7 +118,7 @@ async def test_one_that_does_not_listen_is_killed(
         "print(1, flush=True)\nwhile True: time.sleep(1)\n"
     )
     process = await start(code)
-    await anext(process.lines())
+    await anext(process.read_lines())
     await process.end(0.1)
     await until(lambda: not alive(process.pid))
     assert process.status in (None, -9)
@@ -145,7 +145,7 @@ for own in (False, True):
 
 async def family(start: Start, then: str, out: str = "None") -> tuple[ProcessGroup, list[int]]:
     process = await start(FAMILY.format(then=then, out=out))
-    talk = process.lines()
+    talk = process.read_lines()
     return process, [int(await anext(talk)) for _ in range(2)]
 
 
@@ -160,14 +160,14 @@ async def test_descendants_go_too(start: Start, then: str) -> None:
 async def test_descendants_of_one_that_was_killed_at_once(start: Start) -> None:
     process, children = await family(start, "time.sleep(60)")
     process.kill()
-    await process.finished()
+    await process.wait_finished()
     process.kill()
     await until(lambda: not any(alive(pid) for pid in children))
 
 
 async def test_what_a_crashed_one_leaves_in_its_group(start: Start) -> None:
     process, children = await family(start, "os._exit(3)")
-    await process.finished()  # although a child holds its stdout
+    await process.wait_finished()  # although a child holds its stdout
     assert process.status == 3
     assert alive(children[0])
     await process.end(1)
@@ -180,7 +180,7 @@ async def test_the_group_of_a_dead_one_is_killed_once(
 ) -> None:
     """After that its number may belong to somebody else."""
     process = await start("pass")
-    await process.finished()
+    await process.wait_finished()
     await process.end(0.1)
     killed: list[int] = []
     monkeypatch.setattr(os, "killpg", lambda pid, sign: killed.append(pid))
@@ -192,8 +192,8 @@ async def test_the_group_of_a_dead_one_is_killed_once(
 async def test_one_that_closed_its_stdout_and_lives_on(start: Start) -> None:
     process = await start("import os, time; os.close(1); time.sleep(60)")
     assert await lines(process) == []
-    await process.finished()
-    assert process.story == "still runs"
+    await process.wait_finished()
+    assert process.exit_story == "still runs"
 
 
 async def test_only_plain_variables_are_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ async def test_only_plain_variables_are_inherited(monkeypatch: pytest.MonkeyPatc
     process = await ProcessGroup.start(
         [sys.executable, "-c", "import os; print(sorted(os.environ))"],
         env={"NAMED": "x"},
-        longest=10_000,
+        max_line=10_000,
     )
     said = (await lines(process))[0].decode()
     await process.end(0.1)
@@ -212,22 +212,22 @@ async def test_only_plain_variables_are_inherited(monkeypatch: pytest.MonkeyPatc
 
 async def test_what_cannot_be_started(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        await ProcessGroup.start(["/no/such/command"], env={}, longest=10)
+        await ProcessGroup.start(["/no/such/command"], env={}, max_line=10)
     with pytest.raises(ValueError, match="null byte"):
-        await ProcessGroup.start([sys.executable, "\0"], env={}, longest=10)
+        await ProcessGroup.start([sys.executable, "\0"], env={}, max_line=10)
 
 
 def test_paths_of_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert path_of("no-such-command") is None
-    assert path_of("pytest") == str(Path(sys.executable).parent / "pytest")
+    assert find_program("no-such-command") is None
+    assert find_program("pytest") == str(Path(sys.executable).parent / "pytest")
     for name in ("mine", "pytest"):
         (tmp_path / name).write_text("#!/bin/sh\n")
         (tmp_path / name).chmod(0o755)
-    assert path_of("mine") == str(tmp_path / "mine")
-    assert path_of("pytest") == str(tmp_path / "pytest")  # the PATH comes first
+    assert find_program("mine") == str(tmp_path / "mine")
+    assert find_program("pytest") == str(tmp_path / "pytest")  # the PATH comes first
     monkeypatch.chdir(tmp_path)
-    assert path_of("./mine") == str(tmp_path / "mine")
+    assert find_program("./mine") == str(tmp_path / "mine")
 
 
 async def test_a_process_that_is_gone_is_no_family_member(start: Start) -> None:
@@ -250,10 +250,10 @@ class Vanishing:
 async def test_what_does_not_go_is_not_waited_for_for_ever(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not process_group._runs(Vanishing())  # type: ignore[arg-type]
+    assert not process_group._is_running(Vanishing())  # type: ignore[arg-type]
     process, _ = await family(start, "input()")
     monkeypatch.setattr(process_group, "TERM_GRACE", 0.1)
-    monkeypatch.setattr(process_group, "_runs", lambda member: True)
+    monkeypatch.setattr(process_group, "_is_running", lambda member: True)
     started = time.monotonic()
     await process.end(1)
     assert time.monotonic() - started < 10

@@ -14,7 +14,7 @@ import pytest
 
 from agenthive.agents import python
 from agenthive.agents.base import AgentResponse
-from agenthive.agents.python import FunctionAgent, Refuse
+from agenthive.agents.python import FunctionAgent, NonRetryableError
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import ConfigurationError
@@ -93,10 +93,10 @@ async def test_a_cancelled_sync_function_lets_the_caller_go() -> None:
     await asyncio.wait({call}, timeout=1)
     assert call.cancelled()
     assert not ended.is_set()
-    assert python.busy()
+    assert python.has_running_calls()
     go.set()
     assert ended.wait(5)
-    await until(lambda: not python.busy())
+    await until(lambda: not python.has_running_calls())
 
 
 @dataclasses.dataclass
@@ -149,7 +149,7 @@ def raising(error: BaseException) -> Any:
 FAILURES: list[tuple[Any, str, str, bool]] = [
     (raising(ValueError("odd")), "agent_error", "ValueError: odd", True),
     (raising(KeyError("x")), "agent_error", "KeyError: 'x'", True),
-    (raising(Refuse("never")), "refused", "never", False),
+    (raising(NonRetryableError("never")), "refused", "never", False),
     (lambda: object(), "agent_error", "unsupported", True),
     (lambda: math.nan, "agent_error", "Out of range", True),
     (lambda: AgentResponse(success=False, error="no"), "agent_error", "no", True),

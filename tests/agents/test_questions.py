@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from agenthive.agents.llm import anthropic, openai
-from agenthive.agents.llm.prompts import Question, question_of
+from agenthive.agents.llm.prompts import Prompt, build_prompt
 from agenthive.core.model.calls import Reply, Usage
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import ConfigurationError
@@ -35,7 +35,7 @@ def agent_of(vendor: str, endpoint: str = "http://127.0.0.1:9") -> Any:
 def body(vendor: str, endpoint: str = "http://127.0.0.1:9", **parameters: Any) -> dict[str, Any]:
     """What is sent for a chat completion."""
     agent = agent_of(vendor, endpoint)
-    found: dict[str, Any] = agent.body(question_of(asked(model="m", **parameters), spec()))
+    found: dict[str, Any] = agent.build_body(build_prompt(asked(model="m", **parameters), spec()))
     return found
 
 
@@ -84,23 +84,23 @@ async def test_a_wrong_question_is_refused_unasked(
 
 def test_what_a_question_is_made_of() -> None:
     call = asked(top_p=0.5, custom={"x": 1})
-    assert question_of(call, spec(model="m", max_tokens=7)) == Question(
-        model="m", messages=[USER], max_tokens=7, rest={"top_p": 0.5, "custom": {"x": 1}}
+    assert build_prompt(call, spec(model="m", max_tokens=7)) == Prompt(
+        model="m", messages=[USER], max_tokens=7, extra={"top_p": 0.5, "custom": {"x": 1}}
     )
     # Of another action only the settings are settings; the rest is what the prompt is made of.
     other = msgspec.structs.replace(
         call, action="sum_up", parameters={"model": "m", "top_p": 1, "x": 2}
     )
-    assert question_of(other, spec()) == Question(
-        model="m", messages=[{"role": "user", "content": "sum up\n\n# x\n2"}], rest={"top_p": 1}
+    assert build_prompt(other, spec()) == Prompt(
+        model="m", messages=[{"role": "user", "content": "sum up\n\n# x\n2"}], extra={"top_p": 1}
     )
     # A chat without messages has nothing but its prompt; messages come before the prompt.
     bare = msgspec.structs.replace(call, parameters={"model": "m"}, description="Say it.")
-    assert question_of(bare, spec()).messages == [{"role": "user", "content": "Say it."}]
+    assert build_prompt(bare, spec()).messages == [{"role": "user", "content": "Say it."}]
     both = msgspec.structs.replace(
         call, action="go_on", parameters={"model": "m", "messages": [USER]}
     )
-    assert question_of(both, spec()).messages == [USER, {"role": "user", "content": "go on"}]
+    assert build_prompt(both, spec()).messages == [USER, {"role": "user", "content": "go on"}]
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,19 @@ def test_what_a_question_is_made_of() -> None:
     ],
 )
 def test_addresses_of_openai(endpoint: str, base: str, query: dict[str, str]) -> None:
-    assert openai.base_of(endpoint) == (base, query)
+    assert openai.split_endpoint(endpoint) == (base, query)
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/", "/v1/messages"])
 def test_addresses_of_anthropic(path: str) -> None:
-    assert anthropic.base_of(f"https://h.example{path}?a=b") == ("https://h.example", {"a": "b"})
-    assert anthropic.base_of(f"https://h.example/gate{path}") == ("https://h.example/gate", {})
+    assert anthropic.split_endpoint(f"https://h.example{path}?a=b") == (
+        "https://h.example",
+        {"a": "b"},
+    )
+    assert anthropic.split_endpoint(f"https://h.example/gate{path}") == (
+        "https://h.example/gate",
+        {},
+    )
 
 
 def test_openai_spells_it() -> None:
@@ -151,9 +157,15 @@ def test_anthropic_spells_it() -> None:
         USER,
     ]
     said = body(
-        "anthropic", messages=messages, system="Be kind.", max_tokens=5, temperature=1, seed=3,
-        stop="END", reasoning_effort="low",
-    )  # fmt: skip
+        "anthropic",
+        messages=messages,
+        system="Be kind.",
+        max_tokens=5,
+        temperature=1,
+        seed=3,
+        stop="END",
+        reasoning_effort="low",
+    )
     assert said == {
         "model": "m",
         "messages": [USER],
@@ -258,11 +270,14 @@ async def test_openai_answers() -> None:
         {"content": "so", "tool_calls": [call, {"function": {"name": "g"}}]}, "tool_calls"
     )
     assert (await heard("openai", said)).result == {
-        "content": "so", "model": "m-1", "finish_reason": "tool_calls",
+        "content": "so",
+        "model": "m-1",
+        "finish_reason": "tool_calls",
         "tool_calls": [
-            {"id": "1", "name": "f", "arguments": {}}, {"id": "", "name": "g", "arguments": {}},
+            {"id": "1", "name": "f", "arguments": {}},
+            {"id": "", "name": "g", "arguments": {}},
         ],
-    }  # fmt: skip
+    }
     garbled = {"id": "1", "function": {"name": "f", "arguments": '{"x": '}}
     reply = await heard("openai", chosen({"tool_calls": [garbled]}))
     assert reply.fault is not None
@@ -276,15 +291,19 @@ async def test_openai_answers() -> None:
         "openai", chosen({"content": None, "refusal": "No."}), output_schema=SCHEMA
     )
     assert refused.result == {
-        "content": None, "model": "m-1", "finish_reason": "stop", "refusal": "No.",
-    }  # fmt: skip
+        "content": None,
+        "model": "m-1",
+        "finish_reason": "stop",
+        "refusal": "No.",
+    }
     cut = await heard("openai", chosen({"content": '{"a"'}, "length"), output_schema=SCHEMA)
     assert cut.fault is not None
     assert "cut at max_tokens" in cut.fault.message
     loose = await heard(
-        "openai", {"choices": [{"message": {"content": "{}"}}]},
+        "openai",
+        {"choices": [{"message": {"content": "{}"}}]},
         response_format={"type": "json_object"},
-    )  # fmt: skip
+    )
     assert loose.result == {"content": "{}", "model": "m-1", "finish_reason": "stop", "parsed": {}}
     assert loose.usage is None
 
@@ -292,11 +311,15 @@ async def test_openai_answers() -> None:
 @pytest.mark.parametrize(
     ("end", "finish"),
     [
-        ("end_turn", "stop"), ("stop_sequence", "stop"), ("max_tokens", "length"),
-        ("model_context_window_exceeded", "length"), ("tool_use", "tool_calls"),
-        ("pause_turn", "pause_turn"), (None, "stop"),
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("tool_use", "tool_calls"),
+        ("pause_turn", "pause_turn"),
+        (None, "stop"),
     ],
-)  # fmt: skip
+)
 async def test_how_anthropic_ends(end: str | None, finish: str) -> None:
     reply = await heard("anthropic", answer("anthropic", stop_reason=end))
     assert reply.result == {"content": "fine", "model": "m-1", "finish_reason": finish}
@@ -311,14 +334,19 @@ async def test_anthropic_answers() -> None:
     ]
     reply = await heard("anthropic", {"content": blocks, "stop_reason": "tool_use"})
     assert reply.result == {
-        "content": "ab", "model": "m-1", "finish_reason": "tool_calls",
-        "tool_calls": [{"id": "1", "name": "f", "arguments": {"x": 1}}], "thinking": blocks[:1],
-    }  # fmt: skip
+        "content": "ab",
+        "model": "m-1",
+        "finish_reason": "tool_calls",
+        "tool_calls": [{"id": "1", "name": "f", "arguments": {"x": 1}}],
+        "thinking": blocks[:1],
+    }
     refused = await heard("anthropic", {"content": [], "stop_reason": "refusal"})
     assert refused.result == {
-        "content": "", "model": "m-1", "finish_reason": "content_filter",
+        "content": "",
+        "model": "m-1",
+        "finish_reason": "content_filter",
         "refusal": "the model refused to answer",
-    }  # fmt: skip
+    }
 
 
 async def used(vendor: str, told: Any, model: str = "m-1", **more: Any) -> Usage | None:
@@ -338,10 +366,14 @@ async def test_what_openai_says_was_used() -> None:
         "completion_tokens_details": {"reasoning_tokens": 300},
     }
     assert await used("openai", told, "gpt-4o") == Usage(
-        model="gpt-4o", input_tokens=1000, output_tokens=500, cache_read_tokens=400,
-        reasoning_tokens=300, cost=600 * 2500 + 400 * 1250 + 500 * 10_000,
+        model="gpt-4o",
+        input_tokens=1000,
+        output_tokens=500,
+        cache_read_tokens=400,
+        reasoning_tokens=300,
+        cost=600 * 2500 + 400 * 1250 + 500 * 10_000,
         prices=LIST,
-    )  # fmt: skip
+    )
     odd = {"prompt_tokens": -1, "completion_tokens": True, "prompt_tokens_details": [1]}
     assert await used("openai", odd) == Usage(model="m-1")
     assert await used("openai", "many") is None
@@ -356,10 +388,15 @@ async def test_what_anthropic_says_was_used() -> None:
         "output_tokens_details": {"thinking_tokens": 50},
     }
     plain = Usage(
-        model="claude-sonnet-4-5", input_tokens=1300, output_tokens=500, cache_read_tokens=200,
-        cache_write_tokens=100, reasoning_tokens=50,
-        cost=1000 * 3000 + 200 * 300 + 100 * 3750 + 500 * 15_000, prices=LIST,
-    )  # fmt: skip
+        model="claude-sonnet-4-5",
+        input_tokens=1300,
+        output_tokens=500,
+        cache_read_tokens=200,
+        cache_write_tokens=100,
+        reasoning_tokens=50,
+        cost=1000 * 3000 + 200 * 300 + 100 * 3750 + 500 * 15_000,
+        prices=LIST,
+    )
     assert await used("anthropic", told, plain.model) == plain
     # What is cached for an hour costs twice the input, not one and a quarter.
     hour = {**told, "cache_creation": {"ephemeral_1h_input_tokens": 100}}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agenthive.agents.mcp import session_owner
-from agenthive.agents.mcp.session_owner import Held, Lost
+from agenthive.agents.mcp.session_owner import ConnectionLost, SessionOwner
 from tests.agents.peers import until
 
 
@@ -38,10 +38,10 @@ class Peer:
         finally:
             self.told.append("close")
 
-    async def lost(self) -> None:
+    async def wait_lost(self) -> None:
         await self.gone.wait()
 
-    def story(self) -> str:
+    def describe_end(self) -> str:
         return "gone"
 
     def kill(self) -> None:
@@ -49,8 +49,8 @@ class Peer:
         self.gone.set()
 
 
-def held_by(peer: Peer, **rest: Any) -> Held[str]:
-    return Held(peer, **{"start_timeout": 1.0, "idle": 60.0, **rest})
+def held_by(peer: Peer, **rest: Any) -> SessionOwner[str]:
+    return SessionOwner(peer, **{"start_timeout": 1.0, "idle_timeout": 60.0, **rest})
 
 
 async def after(seconds: float, value: Any = None) -> Any:
@@ -73,7 +73,7 @@ async def stubborn() -> None:
             continue
 
 
-async def cancelled(one: Held[str], work: Any) -> None:
+async def cancelled(one: SessionOwner[str], work: Any) -> None:
     """Begin a call and give it up."""
     call = asyncio.ensure_future(one.run(work))
     await asyncio.sleep(0.02)
@@ -85,14 +85,14 @@ async def cancelled(one: Held[str], work: Any) -> None:
 async def test_calls() -> None:
     peer = Peer()
     one = held_by(peer)
-    assert await one.ready() == "client"
+    assert await one.wait_ready() == "client"
     assert await asyncio.gather(*(one.run(after(0.01, n)) for n in range(5))) == list(range(5))
     with pytest.raises(ValueError, match="odd"):
         await one.run(after(0, ValueError("odd")))
-    assert not one.over
+    assert not one.retired
     await one.close()
     await one.close()
-    assert one.over
+    assert one.retired
     assert peer.told == ["open", "close"]
 
 
@@ -101,24 +101,24 @@ async def test_what_cannot_be_opened() -> None:
     one = held_by(peer)
     for _ in range(2):
         with pytest.raises(ConnectionError, match="refused"):
-            await one.ready()
-    assert one.over
+            await one.wait_ready()
+    assert one.retired
     assert peer.told == ["close"]
 
 
 async def test_what_takes_too_long_to_open() -> None:
     one = held_by(Peer(opens=10), start_timeout=0.05)
     with pytest.raises(TimeoutError):
-        await one.ready()
+        await one.wait_ready()
 
 
 async def test_closed_before_it_was_open() -> None:
     peer = Peer(opens=10)
     one = held_by(peer)
-    waiting = asyncio.ensure_future(one.ready())
+    waiting = asyncio.ensure_future(one.wait_ready())
     await asyncio.sleep(0.02)
     await one.close()
-    with pytest.raises(Lost):
+    with pytest.raises(ConnectionLost):
         await waiting
     assert peer.told == ["close"]
 
@@ -127,7 +127,7 @@ async def test_closing_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_owner, "CLOSING", 0.05)
     peer = Peer(closes=60)
     one = held_by(peer)
-    await one.ready()
+    await one.wait_ready()
     await one.close()
     assert peer.told == ["open", "close"]
 
@@ -135,21 +135,21 @@ async def test_closing_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_lost() -> None:
     peer = Peer()
     one = held_by(peer)
-    await one.ready()
+    await one.wait_ready()
     peer.gone.set()
     await asyncio.wait({one.owner})
-    assert one.over
+    assert one.retired
     assert peer.told == ["open", "close"]
 
 
 async def test_retired_when_the_last_call_has_ended() -> None:
     peer = Peer()
     one = held_by(peer)
-    await one.ready()
+    await one.wait_ready()
     call = asyncio.ensure_future(one.run(after(0.05, "done")))
     await asyncio.sleep(0)
     one.retire()
-    assert one.over
+    assert one.retired
     assert peer.told == ["open"]
     assert await call == "done"
     await asyncio.wait({one.owner})
@@ -158,30 +158,30 @@ async def test_retired_when_the_last_call_has_ended() -> None:
 
 async def test_closed_when_nobody_has_called_for_long() -> None:
     peer = Peer()
-    one = held_by(peer, idle=0.1)
-    await one.ready()
+    one = held_by(peer, idle_timeout=0.1)
+    await one.wait_ready()
     for _ in range(5):
         await one.run(after(0.05))
-    assert not one.over
+    assert not one.retired
     await one.run(after(0.2))  # a call under way is not idle
-    assert not one.over
+    assert not one.retired
     await asyncio.wait({one.owner}, timeout=1)
-    assert one.over
+    assert one.retired
     assert peer.told == ["open", "close"]
 
 
 async def test_never_called_at_all() -> None:
-    one = held_by(Peer(), idle=0.05)
+    one = held_by(Peer(), idle_timeout=0.05)
     await asyncio.wait({one.owner}, timeout=1)
-    assert one.over
+    assert one.retired
 
 
 async def test_a_cancelled_call_retires_what_has_no_pipe() -> None:
     peer = Peer()
     one = held_by(peer)
-    await one.ready()
+    await one.wait_ready()
     await cancelled(one, for_ever())
-    assert one.over
+    assert one.retired
     await asyncio.wait({one.owner}, timeout=1)
     assert peer.told == ["open", "close"]
 
@@ -192,9 +192,9 @@ async def test_a_call_that_does_not_hear_costs_the_other_side_its_life(
     monkeypatch.setattr(session_owner, "GIVE_UP", 0.05)
     peer = Peer()
     one = held_by(peer, ping=lambda client: after(0))
-    await one.ready()
+    await one.wait_ready()
     await cancelled(one, stubborn())
-    assert one.over
+    assert one.retired
     assert "kill" in peer.told
 
 
@@ -206,9 +206,9 @@ async def test_a_call_that_fails_while_it_is_given_up() -> None:
             raise ValueError("spoilt")
 
     one = held_by(Peer(), ping=lambda client: after(0))
-    await one.ready()
+    await one.wait_ready()
     await cancelled(one, spoilt())
-    assert not one.over
+    assert not one.retired
     await one.close()
 
 
@@ -221,12 +221,12 @@ async def test_a_sign_of_life(answer: Any) -> None:
         await after(0.05, answer)
 
     one = held_by(Peer(), ping=ping)
-    await one.ready()
+    await one.wait_ready()
     await cancelled(one, for_ever())
     await cancelled(one, for_ever())
     assert pings == ["client"]  # one question at a time
-    await until(lambda: one._doubt is None)
-    assert not one.over
+    await until(lambda: one._alive_check is None)
+    assert not one.retired
     await one.close()
 
 
@@ -234,7 +234,7 @@ async def test_no_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_owner, "PROOF_OF_LIFE", 0.05)
     peer = Peer()
     one = held_by(peer, ping=lambda client: for_ever())
-    await one.ready()
+    await one.wait_ready()
     await cancelled(one, for_ever())
     await asyncio.wait({one.owner}, timeout=1)
     assert peer.told == ["open", "kill", "close"]
@@ -244,7 +244,7 @@ async def test_no_sign_of_life_while_it_works_for_others(monkeypatch: pytest.Mon
     monkeypatch.setattr(session_owner, "PROOF_OF_LIFE", 0.05)
     peer = Peer()
     one = held_by(peer, ping=lambda client: for_ever())
-    await one.ready()
+    await one.wait_ready()
     other = asyncio.ensure_future(one.run(after(0.2, "done")))
     await cancelled(one, for_ever())
     assert await other == "done"
@@ -254,9 +254,9 @@ async def test_no_sign_of_life_while_it_works_for_others(monkeypatch: pytest.Mon
 
 async def test_closed_while_in_doubt() -> None:
     one = held_by(Peer(), ping=lambda client: for_ever())
-    await one.ready()
+    await one.wait_ready()
     await cancelled(one, for_ever())
-    doubt = one._doubt
+    doubt = one._alive_check
     assert doubt is not None
     await one.close()
     await asyncio.wait({doubt}, timeout=1)

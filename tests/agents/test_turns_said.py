@@ -7,32 +7,40 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.agents.llm.prompts import question_of, said_so_far
-from agenthive.core.model.calls import Asked, Outcome, Tool, Turn
+from agenthive.agents.llm.prompts import build_prompt, turn_messages
+from agenthive.core.model.calls import ModelTurn, Tool, ToolCall, ToolResult
 from tests.agents.test_questions import agent_of, asked, body, spec
 
 
-def turn(**more: Any) -> Turn:
-    look = Asked(id="call_1", name="look", arguments={"x": 1})
-    outcomes = (Outcome(asked=look, content="seen"),)
-    return Turn(**{"said": {"content": "hm", "model": "m"}, "outcomes": outcomes, **more})
+def turn(**more: Any) -> ModelTurn:
+    look = ToolCall(id="call_1", name="look", arguments={"x": 1})
+    outcomes = (ToolResult(asked=look, content="seen"),)
+    return ModelTurn(**{"said": {"content": "hm", "model": "m"}, "outcomes": outcomes, **more})
 
 
-def told(vendor: str, *turns: Turn, **parameters: Any) -> dict[str, Any]:
+def told(vendor: str, *turns: ModelTurn, **parameters: Any) -> dict[str, Any]:
     call = msgspec.structs.replace(
         asked(model="m", **parameters), tools=(Tool(name="look"),), turns=turns
     )
-    found: dict[str, Any] = agent_of(vendor, "http://127.0.0.1:9").body(question_of(call, spec()))
+    found: dict[str, Any] = agent_of(vendor, "http://127.0.0.1:9").build_body(
+        build_prompt(call, spec())
+    )
     return found
 
 
 def test_a_turn_for_openai() -> None:
     asking, given = told("openai", turn())["messages"][-2:]
     assert asking == {
-        "role": "assistant", "content": "hm", "tool_calls": [
-            {"id": "call_1", "type": "function",
-             "function": {"name": "look", "arguments": '{"x": 1}'}}],
-    }  # fmt: skip
+        "role": "assistant",
+        "content": "hm",
+        "tool_calls": [
+            {
+                "id": "call_1",
+                "type": "function",
+                "function": {"name": "look", "arguments": '{"x": 1}'},
+            }
+        ],
+    }
     assert given == {"role": "tool", "tool_call_id": "call_1", "content": "seen"}
 
 
@@ -43,14 +51,17 @@ def test_a_turn_for_anthropic() -> None:
         {"type": "tool_use", "id": "call_1", "name": "look", "input": {"x": 1}},
     ]
     assert given == {
-        "role": "user", "content": [
-            {"type": "tool_result", "tool_use_id": "call_1", "content": "seen"}],
-    }  # fmt: skip
+        "role": "user",
+        "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "seen"}],
+    }
 
 
 def test_failures_and_notes() -> None:
-    look = Asked(id="", name="look")
-    outcomes = (Outcome(asked=look, content="no", failed=True), Outcome(asked=look, content="b"))
+    look = ToolCall(id="", name="look")
+    outcomes = (
+        ToolResult(asked=look, content="no", failed=True),
+        ToolResult(asked=look, content="b"),
+    )
     one = turn(outcomes=outcomes, note="It was asked for twice")
     openai = told("openai", one)["messages"][-4:]
     names = [call["id"] for call in openai[0]["tool_calls"]]
@@ -78,7 +89,7 @@ def test_who_must_ask_need_not_for_ever() -> None:
 
 
 def test_an_answer_that_is_no_model_s() -> None:
-    messages = said_so_far([turn(said="plain"), turn(said={"content": {"a": 1}})])
+    messages = turn_messages([turn(said="plain"), turn(said={"content": {"a": 1}})])
     assert [one["content"] for one in messages if one["role"] == "assistant"] == [
         "plain",
         '{"a": 1}',
@@ -86,10 +97,9 @@ def test_an_answer_that_is_no_model_s() -> None:
 
 
 IMAGES = (
-    ("data:image/png;base64,AAAA",
-     {"type": "base64", "media_type": "image/png", "data": "AAAA"}),
+    ("data:image/png;base64,AAAA", {"type": "base64", "media_type": "image/png", "data": "AAAA"}),
     ("https://x.example/a.png", {"type": "url", "url": "https://x.example/a.png"}),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(("url", "source"), IMAGES)

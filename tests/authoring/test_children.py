@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agenthive import authoring
-from agenthive.authoring import Limits, Workflow, load, placeholder
+from agenthive.authoring import SizeLimits, Workflow, load, placeholder
 from agenthive.errors import ConfigurationError
 
 PARENT = """\
@@ -54,7 +54,7 @@ def test_a_file_is_found_from_the_file_that_names_it(write: Any) -> None:
     assert (child.name, child.dialect, child.timeout) == ("child", 0, 300.0)
     assert child.tasks[1].workflow is not None
     assert child.tasks[1].workflow.name == "deeper"
-    assert [one.name for one in authoring.embedded(loaded.spec)] == ["child", "deeper"]
+    assert [one.name for one in authoring.embedded_workflows(loaded.spec)] == ["child", "deeper"]
     assert authoring.parse_spec(authoring.dump(loaded.spec)) == loaded.spec
     assert (loaded.tasks, loaded.depth) == (4, 2)
     (reference,) = loaded.references
@@ -132,10 +132,10 @@ def test_embedded_tasks_and_bytes_count_as_often_as_they_are_embedded(write: Any
     tasks = "".join(f"  - {{name: t{i}, workflow: sub/child.yaml}}\n" for i in range(10))
     child = "name: c\ntasks:\n" + "".join(f"  - {{name: i{i}, delay: 1}}\n" for i in range(10))
     path = write(parent="name: p\ntasks:\n" + tasks, sub__child=child)
-    assert load(path, limits=Limits(max_bytes=10_000, max_tasks=110)).tasks == 110
-    (line,) = refused(path, limits=Limits(max_bytes=10_000, max_tasks=109))
+    assert load(path, limits=SizeLimits(max_bytes=10_000, max_tasks=110)).tasks == 110
+    (line,) = refused(path, limits=SizeLimits(max_bytes=10_000, max_tasks=109))
     assert "parent.yaml:12:26: tasks[9].workflow: with it there are more than the 109" in line
-    (line,) = refused(path, limits=Limits(max_bytes=1_000, max_tasks=110))
+    (line,) = refused(path, limits=SizeLimits(max_bytes=1_000, max_tasks=110))
     assert "more than 1,000 bytes" in line
 
 
@@ -171,11 +171,16 @@ def test_secrets_in_and_for_a_child() -> None:
         return f"${{secret:{label}}}"
 
     agent = {
-        "name": "a", "type": "http_api", "endpoint": "https://x",
+        "name": "a",
+        "type": "http_api",
+        "endpoint": "https://x",
         "authentication": {"type": "bearer", "token": "hunter2"},
-    }  # fmt: skip
-    inner = {"inputs": {"k": {"type": "secret"}}, "agents": [agent],
-             "tasks": [{"name": "i", "delay": 1}]}  # fmt: skip
+    }
+    inner = {
+        "inputs": {"k": {"type": "secret"}},
+        "agents": [agent],
+        "tasks": [{"name": "i", "delay": 1}],
+    }
     tasks = [
         {"name": "t", "workflow": inner, "parameters": {"k": "hunter3"}},
         {"name": "u", "workflow": inner, "parameters": {"k": "${env:KEY}"}},
@@ -186,8 +191,13 @@ def test_secrets_in_and_for_a_child() -> None:
     loaded = authoring.from_mapping(data, keep_secret=keep)
     assert "hunter" not in authoring.dump(loaded.spec).decode() + "".join(loaded.warnings)
     assert kept["w.t.inputs.k"] == "hunter3"
-    assert sorted(kept) == ["w.t.agents.a.token", "w.t.inputs.k", "w.u.agents.a.token",
-                            "w.v.agents.a.token", "w.x.agents.a.token"]  # fmt: skip
+    assert sorted(kept) == [
+        "w.t.agents.a.token",
+        "w.t.inputs.k",
+        "w.u.agents.a.token",
+        "w.v.agents.a.token",
+        "w.x.agents.a.token",
+    ]
     assert loaded.spec.tasks[0].parameters == {"k": "${secret:w.t.inputs.k}"}
     assert [one.target for one in loaded.references if one.kind == "env"] == ["KEY"]
     found = {one.place for one in authoring.references_of(loaded.spec)}
@@ -200,8 +210,14 @@ def test_secrets_in_and_for_a_child() -> None:
 def test_references_of_everything_a_task_may_call() -> None:
     headers = {"headers": {"X-API-Key": "${env:KEY}"}}
     call = {"action": "x", "parameters": headers}
-    task = {"name": "t", "agent_name": "a", "action": "x", "effect": "once",
-            "compensate": call, "reconcile": call}  # fmt: skip
+    task = {
+        "name": "t",
+        "agent_name": "a",
+        "action": "x",
+        "effect": "once",
+        "compensate": call,
+        "reconcile": call,
+    }
     agents = [{"name": "a", "type": "custom", "endpoint": "e"}]
     loaded = authoring.from_mapping({"name": "w", "agents": agents, "tasks": [task]})
     assert [one.place for one in authoring.references_of(loaded.spec)] == [
@@ -226,8 +242,13 @@ def test_in_python() -> None:
     outer = Workflow("outer")
     api = outer.agent("api", "http_api", "https://api.example.com")
     items = outer.task("list", api, "fetch", effect="none")
-    each = outer.task("each", workflow=inner, depends_on=[items], parameters={"x": "{{ item }}"},
-                      for_each=f"{items.expression}.result")  # fmt: skip
+    each = outer.task(
+        "each",
+        workflow=inner,
+        depends_on=[items],
+        parameters={"x": "{{ item }}"},
+        for_each=f"{items.expression}.result",
+    )
     asked = outer.task("ask", depends_on=[each], approval={"approvers": ["x"]})
     outer.task("send", api, "request", depends_on=[asked], when=f"{asked.expression}.result.ok")
     spec = outer.build()

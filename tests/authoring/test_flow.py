@@ -9,7 +9,7 @@ import pytest
 
 from agenthive import authoring
 from agenthive.authoring import loads
-from agenthive.authoring.dialect.json_schema import json_schema
+from agenthive.authoring.dialect.json_schema import build_schema
 from agenthive.authoring.readers.problems import Problems
 from agenthive.authoring.readers.size_limits import OPERATOR
 from agenthive.authoring.readers.sources import read_text
@@ -25,14 +25,15 @@ from agenthive.core.model.control_flow import (
 )
 from agenthive.core.model.workflow import Effect, TaskSpec
 from agenthive.errors import ConfigurationError
+from tests.authoring.known_actions import KnownActions
 
 from .flows import AFTER, BAD, CALL, GOOD, HEAD, WARNED, with_task
 
-VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+VALIDATOR = jsonschema.Draft202012Validator(build_schema())
 
 
 def plain(text: str) -> Any:
-    return read_text(text, "yaml", OPERATOR, Problems("x")).plain()
+    return read_text(text, "yaml", OPERATOR, Problems("x")).to_plain()
 
 
 def task(text: str) -> TaskSpec:
@@ -71,14 +72,33 @@ def test_accepted_with_a_word(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "delay and until", "delay below zero", "delay in words", "until without a zone",
-        "items of a number", "items of a flag", "boundless items", "no items at all",
-        "rounds without end", "boundless rounds", "rounds for ever", "nobody", "approval by name",
-        "rejected to what", "nothing to do", "only a condition", "no agent", "no action",
-        "both bodies", "parameters of nobody", "effect of a workflow", "cache of a number",
-        "a list as workflow", "child without tasks", "signal without a name",
+        "delay and until",
+        "delay below zero",
+        "delay in words",
+        "until without a zone",
+        "items of a number",
+        "items of a flag",
+        "boundless items",
+        "no items at all",
+        "rounds without end",
+        "boundless rounds",
+        "rounds for ever",
+        "nobody",
+        "approval by name",
+        "rejected to what",
+        "nothing to do",
+        "only a condition",
+        "no agent",
+        "no action",
+        "both bodies",
+        "parameters of nobody",
+        "effect of a workflow",
+        "cache of a number",
+        "a list as workflow",
+        "child without tasks",
+        "signal without a name",
     ],
-)  # fmt: skip
+)
 def test_the_schema_refuses_it_too(name: str) -> None:
     assert not VALIDATOR.is_valid(plain(with_task(BAD[name][0])))
 
@@ -174,7 +194,7 @@ def test_a_section_that_is_wrong_is_the_only_problem() -> None:
 
 
 def test_known_actions_decide_what_may_be_cached() -> None:
-    class Known:
+    class Known(KnownActions):
         def action_problem(self, spec: Any, action: str) -> str | None:
             return f"cannot {action}" if action == "fly" else None
 

@@ -10,17 +10,44 @@ from hypothesis import strategies as st
 from agenthive import authoring
 from agenthive.authoring.dialect.dialect import SHAPES, TASK
 from agenthive.authoring.dialect.shapes import Field, Kind, Shape
-from agenthive.core.graph.graph import topological
+from agenthive.core.graph.graph import topological_order
 from agenthive.errors import ConfigurationError
 
 WORDS = st.sampled_from(
     [
-        "", " ", "t0", "t1", "a", "true", "5", "10m", "-1s", "1e400", "2026-12-01T09:00Z", "x/y",
-        "tasks.t0.result", "{{ tasks.t0.result }}", "{{ item }}", "{{", "}}", "{{{{ }}", "result",
-        "round == 3", "[1, 2]", "1 / 0", "inputs.x", "child.yaml", "${env:A}", "none", "once",
-        "approve", "skip", "\0", "é",
+        "",
+        " ",
+        "t0",
+        "t1",
+        "a",
+        "true",
+        "5",
+        "10m",
+        "-1s",
+        "1e400",
+        "2026-12-01T09:00Z",
+        "x/y",
+        "tasks.t0.result",
+        "{{ tasks.t0.result }}",
+        "{{ item }}",
+        "{{",
+        "}}",
+        "{{{{ }}",
+        "result",
+        "round == 3",
+        "[1, 2]",
+        "1 / 0",
+        "inputs.x",
+        "child.yaml",
+        "${env:A}",
+        "none",
+        "once",
+        "approve",
+        "skip",
+        "\0",
+        "é",
     ]
-)  # fmt: skip
+)
 SCALARS = (
     st.none()
     | st.booleans()
@@ -86,4 +113,4 @@ def test_any_sections(found: list[dict[str, Any]], native: bool) -> None:
             dependents[index[other]].append(index[task.name])
         assert bool(task.agent) == bool(task.action)
         assert task.agent == "" or task.workflow is None
-    topological(dependents)
+    topological_order(dependents)

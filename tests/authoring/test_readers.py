@@ -14,7 +14,7 @@ from agenthive.authoring.readers import yaml as yaml_reader
 from agenthive.authoring.readers.problems import Problems
 from agenthive.authoring.readers.size_limits import OPERATOR
 from agenthive.authoring.readers.sources import from_python, read_text
-from agenthive.authoring.readers.yaml import resolve
+from agenthive.authoring.readers.yaml import resolve_plain
 from agenthive.errors import ConfigurationError
 
 SCALARS: list[tuple[str, Any]] = [
@@ -55,13 +55,13 @@ SCALARS: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("text", "value"), SCALARS)
 def test_core_schema_scalars(text: str, value: Any) -> None:
-    found = resolve(text)
+    found = resolve_plain(text)
     assert found == value
     assert type(found) is type(value)
 
 
 def plain(text: str, format: str) -> Any:
-    return read_text(text, format, OPERATOR, Problems("x")).plain()
+    return read_text(text, format, OPERATOR, Problems("x")).to_plain()
 
 
 JSON = st.recursive(
@@ -131,7 +131,7 @@ def test_any_yaml_is_read_or_refused_with_a_place(text: str) -> None:
 
 @given(JSON)
 def test_python_data_goes_through_unchanged(value: Any) -> None:
-    assert from_python(value, Problems("x")).plain() == value
+    assert from_python(value, Problems("x")).to_plain() == value
 
 
 PURE = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agenthive.authoring.dialect.dialect import SHAPES
 from agenthive.authoring.dialect.generate import main
-from agenthive.authoring.dialect.json_schema import SCHEMA_FILE, schema_text
+from agenthive.authoring.dialect.json_schema import SCHEMA_FILE, format_schema
 from agenthive.authoring.dialect.reference_page import reference_markdown
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference"
@@ -30,4 +30,4 @@ def test_generator_writes_the_three_files(tmp_path: Path) -> None:
     main(tmp_path / "pages", tmp_path)
     assert (tmp_path / "pages" / "workflow.md").read_text() == reference_markdown()
     assert (tmp_path / "pages" / "settings.md").is_file()
-    assert (tmp_path / SCHEMA_FILE).read_text() == schema_text()
+    assert (tmp_path / SCHEMA_FILE).read_text() == format_schema()

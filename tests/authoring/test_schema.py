@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from agenthive.authoring import load, loads
-from agenthive.authoring.dialect.json_schema import json_schema, schema_text, shipped_schema
+from agenthive.authoring.dialect.json_schema import build_schema, format_schema, read_shipped_schema
 from agenthive.authoring.readers.problems import Problems
 from agenthive.authoring.readers.size_limits import OPERATOR
 from agenthive.authoring.readers.sources import read_text
@@ -19,7 +19,7 @@ from agenthive.errors import ConfigurationError
 from .definitions import BAD, FULL, MINIMAL
 
 ROOT = Path(__file__).parents[2]
-VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+VALIDATOR = jsonschema.Draft202012Validator(build_schema())
 
 # What only the loader can say: names that must exist, texts that are a language of their own,
 # secrets, Unicode forms, the order of keys.
@@ -80,12 +80,14 @@ STRUCTURE = [
 
 
 def plain(text: str) -> Any:
-    return read_text(text, "yaml", OPERATOR, Problems("x")).plain()
+    return read_text(text, "yaml", OPERATOR, Problems("x")).to_plain()
 
 
 def test_schema_is_valid_and_current() -> None:
-    jsonschema.Draft202012Validator.check_schema(json_schema())
-    assert shipped_schema() == schema_text(), "run: python -m agenthive.authoring.dialect.generate"
+    jsonschema.Draft202012Validator.check_schema(build_schema())
+    assert read_shipped_schema() == format_schema(), (
+        "run: python -m agenthive.authoring.dialect.generate"
+    )
 
 
 @pytest.mark.parametrize("text", GOOD)
@@ -123,4 +125,4 @@ def test_examples_are_valid(path: Path) -> None:
 
 
 def test_schema_is_json_of_one_meaning() -> None:
-    assert json.loads(shipped_schema()) == json_schema()
+    assert json.loads(read_shipped_schema()) == build_schema()

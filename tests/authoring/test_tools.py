@@ -9,7 +9,7 @@ import pytest
 
 from agenthive import authoring
 from agenthive.authoring import loads
-from agenthive.authoring.dialect.json_schema import json_schema
+from agenthive.authoring.dialect.json_schema import build_schema
 from agenthive.authoring.readers.problems import Problems
 from agenthive.authoring.readers.size_limits import OPERATOR
 from agenthive.authoring.readers.sources import read_text
@@ -18,7 +18,7 @@ from agenthive.core.model.workflow import Effect, FallbackSpec, TaskSpec, ToolSp
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.errors import ConfigurationError
 
-VALIDATOR = jsonschema.Draft202012Validator(json_schema())
+VALIDATOR = jsonschema.Draft202012Validator(build_schema())
 HEAD = """\
 agenthive: 1
 name: w
@@ -61,7 +61,7 @@ GOOD = {
 def test_accepted(name: str) -> None:
     loaded = loads(text(GOOD[name]), "f.yaml")
     assert authoring.parse_spec(authoring.dump(loaded.spec)) == loaded.spec
-    VALIDATOR.validate(read_text(text(GOOD[name]), "yaml", OPERATOR, Problems("x")).plain())
+    VALIDATOR.validate(read_text(text(GOOD[name]), "yaml", OPERATOR, Problems("x")).to_plain())
 
 
 BAD: dict[str, tuple[str, str]] = {
@@ -74,21 +74,19 @@ BAD: dict[str, tuple[str, str]] = {
         "parameters: {x: '{{ arguments.x }}'}, tools: [{name: look, agent: b}]",
         "unknown name 'arguments'",
     ),
-    "no schema": (
-        "tools: [{name: look, agent: b, input_schema: {type: wrong}}]", "input_schema"
-    ),
-    "told of twice": (
-        f"parameters: {{tools: []}}, tools: [{TOOL}]", "whose calls are the result"
-    ),
+    "no schema": ("tools: [{name: look, agent: b, input_schema: {type: wrong}}]", "input_schema"),
+    "told of twice": (f"parameters: {{tools: []}}, tools: [{TOOL}]", "whose calls are the result"),
     "from the cache": (f"effect: none, cache: true, tools: [{TOOL}]", "no tool is called"),
     "turns of nothing": ("max_turns: 3", "means nothing without tools"),
     "no turn": (f"tools: [{TOOL}], max_turns: 0", "must be at least 1"),
     "nobody goes on": ("fallback: [c]", "references undefined agent 'c'"),
     "a strange agent": ("fallback: [7]", "must be text"),
-    "too many": (f"tools: [{', '.join(f'{{name: t{i}, agent: b}}' for i in range(129))}]",
-                 "128 tools at most"),
+    "too many": (
+        f"tools: [{', '.join(f'{{name: t{i}, agent: b}}' for i in range(129))}]",
+        "128 tools at most",
+    ),
     "too many others": (f"fallback: [{', '.join(['b'] * 129)}]", "at most 128 agents"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -133,8 +131,9 @@ def test_what_the_words_mean() -> None:
         max_result=100,
     )
     assert task(GOOD["fallback in full"]).fallback == (
-        FallbackSpec(agent="b", model="m"), FallbackSpec(agent="web"),
-    )  # fmt: skip
+        FallbackSpec(agent="b", model="m"),
+        FallbackSpec(agent="web"),
+    )
 
 
 def test_who_acts_once_is_better_asked_about() -> None:

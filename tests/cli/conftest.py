@@ -16,7 +16,7 @@ from agenthive.cli import main
 
 AGENTS = """
 import asyncio, os, time
-from agenthive import Refuse
+from agenthive import NonRetryableError
 
 async def echo(action, parameters):
     return {"action": action, **parameters}
@@ -92,8 +92,11 @@ def start(here: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     def run(*words: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-c", "from agenthive.cli import main; main()", *words],
-            cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            cwd=here,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         started.append(process)
         return process
 

@@ -133,7 +133,10 @@ def test_replay_calls_nobody(cli: Cli, here: Path, run: str) -> None:
     part = cli("replay", run, "--until", "4", "--json").json
     assert part["facts"] == 4
     assert part["tasks"] == {
-        "fetch": "succeeded", "pay": "ready", "gate": "waiting", "mail": "waiting",
-    }  # fmt: skip
+        "fetch": "succeeded",
+        "pay": "ready",
+        "gate": "waiting",
+        "mail": "waiting",
+    }
     assert calls(here) == ["fetch", "pay"]
     assert (here / "home" / "journal.db").read_bytes() == before

@@ -14,7 +14,7 @@ from tests.cli.conftest import Cli, workflow
 from tests.cli.test_processes import Start, chain
 
 KNOWN = ("--agents", "agents.py")
-LARGE = "z" * (blobs.LARGE + 1)
+LARGE = "z" * (blobs.LARGE_BYTES + 1)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_gc_asked_for_nonsense(cli: Cli, two: tuple[str, str], words: tuple[str,
 def test_gc_says_how_far_it_is(
     cli: Cli, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gc, "TOLD_EVERY", 1)
+    monkeypatch.setattr(gc, "REPORT_EVERY", 1)
     result = cli("gc", "--older-than", "0s")
     assert "dropped 2 of 2 runs" in result.err
     assert "given back to the disk" in result.out

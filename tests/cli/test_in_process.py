@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from agenthive.cli.support.output import moment, span
-from agenthive.cli.support.progress import Plain
-from agenthive.queries.journal_reader import Fact
+from agenthive.cli.support.output import format_duration, format_time
+from agenthive.cli.support.progress import PlainProgress
+from agenthive.queries.journal_reader import EventView
 from tests.cli.conftest import Cli, workflow
 from tests.cli.test_processes import Start, chain, wait_for_lines
 
@@ -137,16 +137,16 @@ def test_beside_an_owner(cli: Cli, here: Path, start: Start) -> None:
 def _cancel_soon(here: Path) -> None:
     import asyncio
 
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
     from agenthive.infra.home import Home
-    from agenthive.ipc.client import Caller
+    from agenthive.ipc.client import ControlClient
 
     async def ask() -> None:
         for _ in range(400):
-            async with reading(here / "home") as archive:
-                open_ones = await archive.runs(unfinished=True)
+            async with open_journal(here / "home") as archive:
+                open_ones = await archive.list_runs(unfinished=True)
             if open_ones:
-                await Caller(Home(here / "home")).cancel(open_ones[0].run, reason="enough")
+                await ControlClient(Home(here / "home")).cancel(open_ones[0].run, reason="enough")
                 return
             await asyncio.sleep(0.05)
 
@@ -177,9 +177,10 @@ def test_live_view(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         workflow(
             {"name": "good", "agent": "sleep", "parameters": {"seconds": 1.5}},
             {"name": "bad", "agent": "broken", "parameters": {"say": "ring \x1b[31mred\x07"}},
-            failure_strategy="partial_completion_allowed", max_parallel=2,
+            failure_strategy="partial_completion_allowed",
+            max_parallel=2,
         )
-    )  # fmt: skip
+    )
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stderr", screen)
     result = cli("run", "w.json", *KNOWN)
@@ -196,12 +197,12 @@ def test_live_view(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_several_runs_beside_each_other(cli: Cli, here: Path) -> None:
     import asyncio
 
-    from agenthive import Directory, Hive, load
+    from agenthive import AgentRegistry, Hive, load
 
     chain(here, "w.json", 2, 0.3)
 
     async def leave_open() -> list[str]:
-        directory = Directory()
+        directory = AgentRegistry()
         directory.load_file(here / "agents.py")
         async with Hive.open(here / "home", agents=directory) as hive:
             return [await hive.submit(load(here / "w.json").spec) for _ in range(2)]
@@ -259,12 +260,12 @@ def test_what_never_began_is_told(cli: Cli, here: Path) -> None:
 
 
 def test_sums_of_many_tasks(capsys: pytest.CaptureFixture[str]) -> None:
-    view = Plain("w", 100)
-    view._next = 0
+    view = PlainProgress("w", 100)
+    view._next_sums = 0
     for number in range(3):
         data = json.dumps({"task": f"t{number}", "agent": "a", "attempt": 1}).encode()
-        view.take(
-            Fact(run="r", seq=number, at=1, type="task.started", text="", data=data)  # type: ignore[arg-type]
+        view.show_event(
+            EventView(run="r", seq=number, at=1, type="task.started", text="", data=data)  # type: ignore[arg-type]
         )
     view.close()
     assert capsys.readouterr().err.splitlines() == [
@@ -274,8 +275,12 @@ def test_sums_of_many_tasks(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_times_for_people() -> None:
-    assert [span(s) for s in (0.004, 59, 61, 3600, 7325)] == [
-        "0.00 s", "59.00 s", "1 min 01 s", "1 h 00 min", "2 h 02 min",
-    ]  # fmt: skip
-    assert moment(None) == "-"
-    assert len(moment(1_700_000_000_000_000)) == 19
+    assert [format_duration(s) for s in (0.004, 59, 61, 3600, 7325)] == [
+        "0.00 s",
+        "59.00 s",
+        "1 min 01 s",
+        "1 h 00 min",
+        "2 h 02 min",
+    ]
+    assert format_time(None) == "-"
+    assert len(format_time(1_700_000_000_000_000)) == 19

@@ -166,9 +166,11 @@ def started(cli: Cli, here: Path, *tasks: dict[str, Any]) -> str:
 def test_signals(cli: Cli, here: Path) -> None:
     wait = {"signal": "go", "keep": False}
     run = started(
-        cli, here, {"name": "a", "wait_for": wait},
+        cli,
+        here,
+        {"name": "a", "wait_for": wait},
         call("b", "a", parameters={"got": "{{ tasks.a.result.n }}"}),
-    )  # fmt: skip
+    )
     assert cli("signal", run, "stop", *KNOWN).code == 3
     assert cli("signal", run, "go", "--data", "{n: 1}", *KNOWN).code == 2
     assert cli("signal", run, "go", "--data", '{"n": 1}', "--id", "x", *KNOWN).code == 0
@@ -190,8 +192,10 @@ def test_a_call_that_nobody_knows_about(
     file = write(here, call("pay"))
     (here / "agents.py").write_text(
         AGENTS.replace("    return parameters", "    hang()\n    return parameters")
-        + "def hang():\n    " + hang.replace("\n", "\n    ") + "    time.sleep(60)\n"
-    )  # fmt: skip
+        + "def hang():\n    "
+        + hang.replace("\n", "\n    ")
+        + "    time.sleep(60)\n"
+    )
     process = start("run", file, *KNOWN, "--home", "home")
     until = time.monotonic() + 20
     while not (here / "hung").exists():

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from agenthive import Directory, Hive, Workflow
+from agenthive import AgentRegistry, Hive, Workflow
 from agenthive.cli.support.session import Session
 from agenthive.infra.home import Home
-from agenthive.ipc.client import Caller
-from agenthive.queries.journal_reader import Fact
+from agenthive.ipc.client import ControlClient
+from agenthive.queries.journal_reader import EventView
 from tests.cli.conftest import Cli, workflow
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -28,11 +28,13 @@ def chain(here: Path, name: str, tasks: int, seconds: float = 0.1) -> str:
     """A file with a chain of sleeping tasks."""
     steps = [
         {
-            "name": f"t{i}", "agent": "sleep", "parameters": {"seconds": seconds},
+            "name": f"t{i}",
+            "agent": "sleep",
+            "parameters": {"seconds": seconds},
             "depends_on": [f"t{i - 1}"] if i else [],
         }
         for i in range(tasks)
-    ]  # fmt: skip
+    ]
     (here / name).write_text(workflow(*steps, name=name))
     return name
 
@@ -52,7 +54,7 @@ def wait_for_lines(here: Path, count: int) -> None:
 def wait_for_callers(here: Path, count: int) -> None:
     """Until so many are connected to the owner, we among them."""
     until = time.monotonic() + 20
-    caller = Caller(Home(here / "home"))
+    caller = ControlClient(Home(here / "home"))
     while asyncio.run(caller.status())["callers"] < count:
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -217,8 +219,15 @@ def test_readers_do_not_disturb_an_owner_that_begins(here: Path, start: Start, c
     """Many readers look at a journal while it is being made; neither side notices."""
     for number in range(3):
         home = here / f"home{number}"
-        owner = start("run", chain(here, "w.json", 1, 0.01), "--agents", "agents.py", "--json",
-                      "--home", str(home))  # fmt: skip
+        owner = start(
+            "run",
+            chain(here, "w.json", 1, 0.01),
+            "--agents",
+            "agents.py",
+            "--json",
+            "--home",
+            str(home),
+        )
         while owner.poll() is None:
             assert cli("ps", "--home", str(home)).code == 0
         assert finish(owner)[0] == 0
@@ -248,7 +257,7 @@ def test_owner_that_is_stopped_keeps_nobody(
 
 
 async def leave_unfinished(runs: int) -> None:
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register("sleep", asyncio.Event().wait)
     made = Workflow("flow")
     made.task("t", agent=made.agent("s", type="custom", endpoint="custom://sleep"), action="go")
@@ -266,7 +275,7 @@ def test_more_runs_are_followed_than_an_owner_hears_callers(
     most = 0
     ask = Session.watch
 
-    async def watch(self: Session, run: str, after: int = 0) -> AsyncIterator[Fact]:
+    async def watch(self: Session, run: str, after: int = 0) -> AsyncIterator[EventView]:
         nonlocal watched, most
         watched += 1
         most = max(most, watched)

@@ -43,9 +43,15 @@ def test_document(cli: Cli, here: Path) -> None:
     )
     assert set(wanted.split()) <= set(found)
     assert found["tasks"]["one"] | {"started": 0, "ended": 0} == {
-        "status": "succeeded", "attempts": 1, "cost_usd": 0.0, "started": 0, "ended": 0,
-        "agent": "echo", "action": "go", "result": {"action": "go", "x": 1},
-    }  # fmt: skip
+        "status": "succeeded",
+        "attempts": 1,
+        "cost_usd": 0.0,
+        "started": 0,
+        "ended": 0,
+        "agent": "echo",
+        "action": "go",
+        "result": {"action": "go", "x": 1},
+    }
     assert found["tasks"]["two"]["error"] == "ValueError: it broke"
     assert found["tasks"]["three"]["status"] == "skipped"
     assert found["results"] == {"one": {"action": "go", "x": 1}}
@@ -115,7 +121,8 @@ WRONG = {
     "wrong type": (HEAD + f"tasks: [{TASK}]\nglobal_timeout: soon\n", "w.yaml:4:17"),
     "duplicate name": (HEAD + f"tasks: [{TASK}, {TASK}]\n", "w.yaml:3:"),
     "self-dependency": (
-        HEAD + "tasks: [{name: t, agent_name: a, action: go, depends_on: [t]}]\n", "itself",
+        HEAD + "tasks: [{name: t, agent_name: a, action: go, depends_on: [t]}]\n",
+        "itself",
     ),
     "cycle": (
         HEAD + "tasks: [{name: t, agent_name: a, action: go, depends_on: [u]},"
@@ -138,7 +145,7 @@ WRONG = {
         "tasks: [{name: t, agent_name: a, action: fetch}]\n",
         "the environment variable NO_SUCH_TOKEN is not set",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", WRONG)
@@ -184,10 +191,12 @@ def test_secrets_are_moved_and_named(cli: Cli, here: Path) -> None:
     text = json.loads(workflow(OK))
     text["agents"].append(
         {
-            "name": "api", "type": "http_api", "endpoint": "http://127.0.0.1:9",
+            "name": "api",
+            "type": "http_api",
+            "endpoint": "http://127.0.0.1:9",
             "authentication": {"type": "bearer", "token": "hunter2-hunter2"},
         }
-    )  # fmt: skip
+    )
     text["inputs"] = {"key": {"type": "secret"}}
     (here / "w.json").write_text(json.dumps(text))
     words = ("run", "w.json", "--agents", "agents.py", "--input", "key=swordfish-9")
@@ -248,10 +257,10 @@ def test_blocked_run_waits_and_says_why(cli: Cli, here: Path) -> None:
 
 def test_answers_are_shown_as_they_come_in(cli: Cli, here: Path) -> None:
     (here / "says.py").write_text(
-        "from agenthive.infra.heartbeat import say\n"
+        "from agenthive.infra.heartbeat import emit_text\n"
         "async def says(call):\n"
         "    for piece in ('Hel', 'lo\\x1b[2J', ' bees'):\n"
-        "        say(piece)\n"
+        "        emit_text(piece)\n"
         "    return 'all of it'\n"
         "AGENTS = {'says': says}\n"
     )

@@ -72,8 +72,9 @@ def test_triggered_by_hand(cli: Cli, tick: str) -> None:
         (("--every", "1h", "--input", "count=many"), "count"),
     ],
 )
-def test_what_cannot_be_set(cli: Cli, here: Path, tick: str, rule: tuple[str, ...],
-                            says: str) -> None:  # fmt: skip
+def test_what_cannot_be_set(
+    cli: Cli, here: Path, tick: str, rule: tuple[str, ...], says: str
+) -> None:
     done = cli("schedule", "set", "tick", tick, "--time-input", "when", *KNOWN, *rule)
     assert (done.code, says in done.err) == (2, True), done.err
     assert cli("schedule", "list", "--json").json["schedules"] == []

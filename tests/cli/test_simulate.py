@@ -46,9 +46,16 @@ def test_the_figures(cli: Cli, here: Path, flow: str) -> None:
 
 def test_a_seed_can_be_looked_at(cli: Cli, flow: str) -> None:
     found = cli(
-        "simulate", flow, "--input", "topic=a b", "--input", "key=hunter2", "--faults", "fail=0.9",
+        "simulate",
+        flow,
+        "--input",
+        "topic=a b",
+        "--input",
+        "key=hunter2",
+        "--faults",
+        "fail=0.9",
         home=None,
-    )  # fmt: skip
+    )
     assert "hunter2" not in found.out + found.err
     replay = shlex.split(found.out.splitlines()[-1])
     assert replay[:4] == ["agenthive", "simulate", "flow.json", "--input"]
@@ -61,8 +68,11 @@ def test_a_seed_can_be_looked_at(cli: Cli, flow: str) -> None:
     assert lines[-1].startswith(f"seed {replay[-2]}: failed after ")
     told = cli(*replay[1:], "--json", home=None).json
     assert told["facts"][0] == {
-        "seconds": 0.0, "seq": 1, "type": "run.submitted", "text": "submitted",
-    }  # fmt: skip
+        "seconds": 0.0,
+        "seq": 1,
+        "type": "run.submitted",
+        "text": "submitted",
+    }
     assert (told["seed"], told["status"], told["violations"]) == (int(replay[-2]), "failed", [])
     alone = cli("simulate", flow, "--input", "topic=x", "--seed", "4", "--json", home=None).json
     assert (alone["seeds"], next(iter(alone["statuses"].values()))["seed"]) == (1, 4)
@@ -108,7 +118,7 @@ def test_a_broken_invariant_is_told_with_its_seed(
     cli: Cli, flow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = iter(range(1 << 30))
-    monkeypatch.setattr(active_run, "Keys", lambda run: lambda task: f"key {next(keys)}")
+    monkeypatch.setattr(active_run, "IdempotencyKeys", lambda run: lambda task: f"key {next(keys)}")
     words = ("simulate", flow, "--input", "topic=x", "--faults", "fail=0.2")
     found = cli(*words, home=None)
     assert found.code == 1
@@ -177,10 +187,12 @@ def test_a_bad_file(cli: Cli, here: Path, flow: str) -> None:
 def test_secrets_and_agents_are_left_alone(cli: Cli, here: Path) -> None:
     agents = [
         {
-            "name": "api", "type": "http_api", "endpoint": "http://127.0.0.1:9",
+            "name": "api",
+            "type": "http_api",
+            "endpoint": "http://127.0.0.1:9",
             "authentication": {"type": "bearer", "token": "sk-written-out-in-full"},
         }
-    ]  # fmt: skip
+    ]
     tasks = [{"name": "t", "agent": "api", "action": "fetch", "parameters": {"k": "${env:NO}"}}]
     (here / "w.json").write_text(
         json.dumps({"agenthive": 1, "name": "w", "agents": agents, "tasks": tasks})
@@ -197,6 +209,6 @@ def test_progress(cli: Cli, flow: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = cli("simulate", flow, "--input", "topic=x", "--seeds", "3", home=None)
     assert "  2 of 3 seeds played\n" in found.err
     keys = iter(range(1 << 30))
-    monkeypatch.setattr(active_run, "Keys", lambda run: lambda task: f"key {next(keys)}")
+    monkeypatch.setattr(active_run, "IdempotencyKeys", lambda run: lambda task: f"key {next(keys)}")
     words = ("simulate", flow, "--input", "topic=x", "--seeds", "9", "--faults", "fail=0.5")
     assert re.search(r"9 of 9 seeds played, \d with a broken invariant", cli(*words, home=None).err)

@@ -26,15 +26,15 @@ tasks:
 """
 
 MODEL = """
-from agenthive.core.model.calls import Asked, Call, Reply
+from agenthive.core.model.calls import ToolCall, Call, Reply
 
 AT = {"source_timezone": "Etc/UTC", "time": "15:00", "target_timezone": "Asia/Tokyo"}
 
 async def model(call: Call) -> Reply:
     if not call.turns:
         assert [tool.name for tool in call.tools][:2] == ["convert_time", "echo"], call.tools
-        return Reply(asks=(Asked(id="1", name="convert_time", arguments=AT),
-                           Asked(id="2", name="echo", arguments={"text": 7})))
+        return Reply(asks=(ToolCall(id="1", name="convert_time", arguments=AT),
+                           ToolCall(id="2", name="echo", arguments={"text": 7})))
     return Reply(result=[it.content for it in call.turns[-1].outcomes])
 
 AGENTS = {"model": model}

@@ -20,7 +20,7 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from agenthive.core.graph.graph import Graph
-from agenthive.core.history.replay import facts
+from agenthive.core.history.replay import decode_events
 from agenthive.core.journal.hash_chain import RULES
 from agenthive.core.journal.records import Record
 from agenthive.core.machine.machine import step
@@ -30,19 +30,24 @@ from agenthive.core.values import SECOND
 from agenthive.simulation.runtime import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
 from tests.fuzz.random_flow import random_features, with_flow
-from tests.fuzz.random_people import VISITS, WITHIN, Crowd
+from tests.fuzz.random_people import VISIT_PERIOD, VISITS, RandomPeople
 from tests.fuzz.random_workflows import random_workflow
-from tests.fuzz.random_world import FlowWorld, RandomWorld, random_faults, random_mood
+from tests.fuzz.random_world import FlowWorld, RandomWorld, random_faults, random_rates
 
 FOLDER = Path(__file__).parent / "golden"
 SEEDS = range(1, 200)
 WANTED = (
-    "completed", "partially_completed", "failed", "cancelled", "compensated", "compensation_failed",
-)  # fmt: skip
+    "completed",
+    "partially_completed",
+    "failed",
+    "cancelled",
+    "compensated",
+    "compensation_failed",
+)
 
 
 class _Blind:
-    def saw(self, now: int, what: str, data: object) -> None:
+    def observe(self, now: int, kind: str, data: object) -> None:
         """Nobody looks."""
 
 
@@ -53,7 +58,7 @@ def simulated(seed: int) -> tuple[bytes, list[Record]]:
     features = random_features(seed)
     world = RandomWorld if features is None else FlowWorld
     runtime = SimulatedRuntime(
-        seed, disk, world(Random(seed), random_mood(rng)), _Blind(), random_faults(rng)
+        seed, disk, world(Random(seed), random_rates(rng)), _Blind(), random_faults(rng)
     )
     spec = random_workflow(rng)
     if features is not None:
@@ -61,11 +66,11 @@ def simulated(seed: int) -> tuple[bytes, list[Record]]:
     runtime.submit(0, f"golden-{seed}", spec, {})
     if seed % 5 == 0:
         runtime.cancel(rng.randrange(20 * SECOND), f"golden-{seed}")
-    crowd = Crowd(Random(seed), runtime, _Blind().saw)
+    crowd = RandomPeople(Random(seed), runtime, _Blind().observe)
     if features is not None:
-        crowd.come_by(VISITS, WITHIN)
+        crowd.schedule_visits(VISITS, VISIT_PERIOD)
     runtime.run()
-    crowd.close()
+    crowd.answer_everything()
     return definition.encode(spec), disk.records(f"golden-{seed}")
 
 
@@ -74,7 +79,7 @@ def standings(body: bytes, records: list[Record]) -> list[dict[str, Any]]:
     graph = Graph(definition.decode(body))
     state, found = RunState(graph), []
     for record in records:
-        for _, event in facts([record]):
+        for _, event in decode_events([record]):
             step(state, event)
         tasks = {key: str(state.state[i]) for i, key in enumerate(state.graph.keys)}
         found.append({"status": str(state.status), "open": state.open, "tasks": tasks})

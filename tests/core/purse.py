@@ -18,14 +18,14 @@ BROKEN = Fault(kind="agent_error", message="no", retriable=False)
 class Quotes:
     """A model's price is 10 a token; one named `unknown` has none; `free` costs nothing."""
 
-    def priced(self, spec: AgentSpec) -> bool:
+    def is_priced(self, spec: AgentSpec) -> bool:
         return spec.name != "free"
 
-    def worst(self, spec: AgentSpec, call: Call) -> int | None:
+    def estimate_max_cost(self, spec: AgentSpec, call: Call) -> int | None:
         return None if spec.name == "unknown" else 10 * (call.max_tokens or 5)
 
-    def cut(self, spec: AgentSpec, call: Call, most: int) -> tuple[int, int] | None:
-        return (most // 10, most // 10 * 10) if most >= 10 else None
+    def fit_max_tokens(self, spec: AgentSpec, call: Call, max_cost: int) -> tuple[int, int] | None:
+        return (max_cost // 10, max_cost // 10 * 10) if max_cost >= 10 else None
 
 
 def bench(**limits: int) -> Bench:
@@ -46,7 +46,7 @@ def used(cost: int | None) -> Usage:
 
 
 def account(found: Bench, scope: str) -> tuple[int, int]:
-    one = found.driver.money.ledger.accounts[scope]
+    one = found.driver.budgets.ledger.accounts[scope]
     return one.captured, one.held
 
 
@@ -55,7 +55,7 @@ def disk(found: Bench) -> dict[str, tuple[int, int]]:
 
 
 def facts(found: Bench, kind: type[Any], run: str = "r") -> list[Any]:
-    decode = ev.decode_hive if run == ev.HIVE else ev.decode_run
+    decode = ev.decode_hive_events if run == ev.HIVE else ev.decode_run_events
     every = [e for record in found.disk.records(run) for e in decode(record.payload)]  # type: ignore[operator]
     return [event for event in every if isinstance(event, kind)]
 

@@ -12,18 +12,18 @@ from typing import Any
 
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.driver import Driver
-from agenthive.core.engine.human_input import Verdict
-from agenthive.core.engine.invariants import driver_violations, violations
+from agenthive.core.engine.human_input import ApprovalDecision
+from agenthive.core.engine.invariants import find_driver_violations, find_violations
 from agenthive.core.graph.graph import Graph
-from agenthive.core.history.migration import Migration, examine, moved
-from agenthive.core.history.replay import replay, submission
+from agenthive.core.history.migration import Migration, examine_run, replay_under_graph
+from agenthive.core.history.replay import find_submission, replay
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Batch
 from agenthive.core.machine import commands as cmd
 from agenthive.core.machine.machine import step
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model import definition
-from agenthive.core.model.calls import Asked, Fault, Reply, Usage
+from agenthive.core.model.calls import Fault, Reply, ToolCall, Usage
 from agenthive.core.model.workflow import AgentSpec, CompensationSpec, TaskSpec, WorkflowSpec
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.core.values import SECOND
@@ -78,7 +78,7 @@ class Machine:
     def feed(self, kind: type[ev.Event], **fields: Any) -> list[cmd.RunCommand]:
         commands = step(self.state, kind(at=self.now, **fields))  # type: ignore[arg-type]
         self.commands += commands
-        wrong = violations(self.state)
+        wrong = find_violations(self.state)
         assert not wrong, wrong
         return commands
 
@@ -123,8 +123,8 @@ class Bench:
         self.now = START
         self.graphs: dict[str, Graph] = {}
         self.driver = Driver(**limits)
-        self.calls: dict[tuple[str, str], act.Perform] = {}
-        self.made: list[act.Perform] = []
+        self.calls: dict[tuple[str, str], act.PerformCall] = {}
+        self.made: list[act.PerformCall] = []
         self.seen: list[act.Action] = []
         self.tokens = 0
 
@@ -138,35 +138,35 @@ class Bench:
             assert more, "there was something to decide, and nobody was told"
             done += self.commit(batch)
             wake = self.driver.next_wake()
-            more = self.driver.has_more or (wake is not None and wake <= self.now)
+            more = self.driver.has_work or (wake is not None and wake <= self.now)
         self.sound()
         return done
 
     def decide(self) -> Batch | None:
         batch = self.driver.decide(self.now)
-        for call in self.driver.eager():
+        for call in self.driver.take_eager_calls():
             self._perform(call)
         return batch
 
     def commit(self, batch: Batch) -> list[act.Action]:
         self.disk.write(batch)
-        actions = self.driver.committed(self.now)
+        actions = self.driver.confirm_commit(self.now)
         self.seen += actions
         for action in actions:
-            if isinstance(action, act.Perform):
+            if isinstance(action, act.PerformCall):
                 self._perform(action)
         return actions
 
-    def _perform(self, action: act.Perform) -> None:
+    def _perform(self, action: act.PerformCall) -> None:
         self.made.append(action)
         self.calls[action.call.run, action.call.task] = action
 
     def sound(self) -> None:
         """Invariants hold, and the journal leads to the state in memory."""
-        wrong = driver_violations(self.driver)
+        wrong = find_driver_violations(self.driver)
         assert not wrong, wrong
         for run, live in self.driver.runs.items():
-            if live.written == live.state.seq:
+            if live.written_seq == live.state.seq:
                 again = replay(self.graph(run), self.disk.records(run))
                 assert (again.state, again.status) == (live.state.state, live.state.status)
 
@@ -176,7 +176,7 @@ class Bench:
         self.graphs[run] = Graph(spec)
         body = definition.encode(spec)
         event = ev.RunSubmitted(
-            at=self.now, run=run, name=spec.name, definition=definition.digest(body), **more
+            at=self.now, run=run, name=spec.name, definition=definition.compute_digest(body), **more
         )
         self.tokens += 1
         self.driver.submit(self.now, event, self.graphs[run], body, self.tokens)
@@ -199,7 +199,7 @@ class Bench:
         *,
         fault: Fault | None = None,
         usage: Usage | None = None,
-        asks: tuple[Asked, ...] = (),
+        asks: tuple[ToolCall, ...] = (),
         run: str = "r",
         attempt: int | None = None,
         draw: float = 0.0,
@@ -208,7 +208,7 @@ class Bench:
         if attempt is None:
             attempt = self.calls.pop((run, name)).call.attempt
         reply = Reply(result=result, fault=fault, usage=usage, asks=asks)
-        self.driver.reply(self.now, run, name, attempt, reply, draw)
+        self.driver.record_reply(self.now, run, name, attempt, reply, draw)
 
     def answer(self, name: str, result: Any = None, **more: Any) -> list[act.Action]:
         """Reply and take a turn."""
@@ -217,7 +217,7 @@ class Bench:
 
     def stop(self, name: str, run: str = "r") -> list[act.Action]:
         attempt = self.calls.pop((run, name)).call.attempt
-        self.driver.stopped(self.now, run, name, attempt)
+        self.driver.record_cancellation(self.now, run, name, attempt)
         return self.turn()
 
     def crash(self, *, missing: dict[str, str] | None = None, after: int = SECOND) -> None:
@@ -225,12 +225,12 @@ class Bench:
         self.now += after
         self.calls.clear()
         self.driver = Driver(**self.limits)
-        self.driver.load_accounts(self.disk.accounts(), self.disk.marked_so())
+        self.driver.load_accounts(self.disk.accounts(), self.disk.get_marks())
         self.driver.load_hive(self.disk.records(ev.HIVE))
         for row in reversed(self.disk.rows(unfinished=True)):
             records = self.disk.records(row.run)
             state = replay(self.graph(row.run), records, self.disk.contents)
-            self.driver.load(self.now, state, missing or {})
+            self.driver.load_run(self.now, state, missing or {})
 
     def wait(self, seconds: float) -> list[act.Action]:
         self.now += round(seconds * SECOND)
@@ -239,10 +239,10 @@ class Bench:
     # Looking.
 
     def events(self, run: str = "r") -> list[ev.RunEvent]:
-        return [e for r in self.disk.records(run) for e in ev.decode_run(r.payload)]
+        return [e for r in self.disk.records(run) for e in ev.decode_run_events(r.payload)]
 
     def hive(self) -> list[ev.HiveEvent]:
-        return [e for r in self.disk.records(ev.HIVE) for e in ev.decode_hive(r.payload)]
+        return [e for r in self.disk.records(ev.HIVE) for e in ev.decode_hive_events(r.payload)]
 
     def state(self, run: str = "r") -> RunState:
         return replay(self.graph(run), self.disk.records(run))
@@ -250,8 +250,8 @@ class Bench:
     def graph(self, run: str) -> Graph:
         """The graph a run is pinned to; that of a child run is made from its definition."""
         if run not in self.graphs:
-            name = submission(self.disk.records(run)).definition
-            self.graphs[run] = Graph(definition.decode(self.disk.definition_of(name)))
+            name = find_submission(self.disk.records(run)).definition
+            self.graphs[run] = Graph(definition.decode(self.disk.get_definition(name)))
         return self.graphs[run]
 
     def states(self, run: str = "r") -> dict[str, str]:
@@ -272,36 +272,40 @@ class Bench:
     def approve(self, name: str, actor: str = "ann", run: str = "r", **more: Any) -> str:
         """Answer an approval and take a turn; why it did not count, empty if it did."""
         self.tokens += 1
-        verdict = Verdict(actor=actor, **({"approved": True} | more))
+        verdict = ApprovalDecision(actor=actor, **({"approved": True} | more))
         self.driver.answer(self.now, run, name, verdict, self.tokens)
         done = self.turn()
-        return next((a.reason for a in done if isinstance(a, act.Refuse)), "")
+        return next((a.reason for a in done if isinstance(a, act.RejectRequest)), "")
 
     def signal(self, name: str, data: Any = None, run: str = "r", id: str = "") -> None:
         self.tokens += 1
-        self.driver.signal(self.now, run, name, data, id, "me", self.tokens)
+        self.driver.signal_run(self.now, run, name, data, id, "me", self.tokens)
         self.turn()
 
     def examine(self, spec: WorkflowSpec, run: str = "r", **renamed: str) -> Migration:
         """What would become of the run under another workflow."""
-        return examine(self.graph(run), Graph(spec), self.disk.records(run), renamed)
+        return examine_run(self.graph(run), Graph(spec), self.disk.records(run), renamed)
 
     def migrate(self, spec: WorkflowSpec, run: str = "r") -> Migration:
         """Let the run go on under another workflow, and take a turn."""
         found = self.examine(spec, run)
         body = definition.encode(spec)
-        event = ev.RunMigrated(at=0, definition=definition.digest(body), renamed=found.renamed)
+        event = ev.RunMigrated(
+            at=0, definition=definition.compute_digest(body), renamed=found.renamed
+        )
         graph = Graph(spec)
-        state = moved(graph, self.disk.records(run), found.renamed)
+        state = replay_under_graph(graph, self.disk.records(run), found.renamed)
         self.tokens += 1
-        self.driver.migrate(self.now, event, state, {}, body, self.tokens)
+        self.driver.migrate_run(self.now, event, state, {}, body, self.tokens)
         self.graphs[run] = graph
         self.turn()
         return found
 
     def resolve(self, name: str, outcome: str, result: Any = None, run: str = "r") -> None:
         self.tokens += 1
-        self.driver.resolve(self.now, run, name, outcome, result, "ann", "looked", self.tokens)
+        self.driver.resolve_outcome(
+            self.now, run, name, outcome, result, "ann", "looked", self.tokens
+        )
         self.turn()
 
     def open_calls(self) -> list[str]:

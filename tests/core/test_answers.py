@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agenthive.core.engine import reply_outcome
-from agenthive.core.engine.reply_outcome import Owed, Unpaid
+from agenthive.core.engine.reply_outcome import LateUsage, UnsettledCall
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.calls import Usage
 from tests.core.rig import Machine, flow, task
@@ -23,27 +23,27 @@ def ended(*names: str) -> Machine:
     return run
 
 
-def keep(unpaid: Unpaid, *names: str) -> None:
+def keep(unpaid: LateUsage, *names: str) -> None:
     state = ended(*names).state
-    unpaid.keep(state, dict.fromkeys(state.unpaid, SCOPES))
+    unpaid.remember_calls(state, dict.fromkeys(state.unpaid, SCOPES))
 
 
 def test_settled_once() -> None:
-    unpaid = Unpaid()
+    unpaid = LateUsage()
     keep(unpaid, "a", "b")
     fact = ev.UsageAfterEnd(at=5, run="r", task="a", attempt=1, usage=USED)
-    assert unpaid.settle(5, "r", "a", 1, None) is None
-    assert unpaid.settle(5, "r", "a", 1, USED) == (fact, Owed(SCOPES, 0))
-    assert unpaid.settle(5, "r", "a", 1, USED) is None
+    assert unpaid.settle_call(5, "r", "a", 1, None) is None
+    assert unpaid.settle_call(5, "r", "a", 1, USED) == (fact, UnsettledCall(SCOPES, 0))
+    assert unpaid.settle_call(5, "r", "a", 1, USED) is None
     for call in (("r", "b", 2), ("x", "b", 1), ("r", "x", 1)):
-        assert unpaid.settle(5, *call, USED) is None
-    assert unpaid.settle(5, "r", "b", 1, USED) is not None
+        assert unpaid.settle_call(5, *call, USED) is None
+    assert unpaid.settle_call(5, "r", "b", 1, USED) is not None
 
 
 def test_the_oldest_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert reply_outcome.MOST == 10_000
-    monkeypatch.setattr(reply_outcome, "MOST", 2)
-    unpaid = Unpaid()
+    assert reply_outcome.MAX_UNSETTLED_CALLS == 10_000
+    monkeypatch.setattr(reply_outcome, "MAX_UNSETTLED_CALLS", 2)
+    unpaid = LateUsage()
     keep(unpaid, "a", "b", "c")
-    owed = [name for name in "abc" if unpaid.settle(5, "r", name, 1, USED)]
+    owed = [name for name in "abc" if unpaid.settle_call(5, "r", name, 1, USED)]
     assert owed == ["b", "c"]

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from agenthive.core.history import blobs
-from agenthive.core.history.replay import facts, replay
-from agenthive.core.history.report import report
+from agenthive.core.history.replay import decode_events, replay
+from agenthive.core.history.report import build_report
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Batch, Blob
 from agenthive.core.machine.run_state import INPUTS
@@ -21,7 +21,7 @@ from agenthive.simulation.runtime import SimulatedRuntime
 from tests.core.rig import Bench, flow, task
 from tests.fuzz import campaign
 
-TEXT = "x" * blobs.LARGE
+TEXT = "x" * blobs.LARGE_BYTES
 BODY = msgspec.json.encode(TEXT)
 
 
@@ -31,7 +31,7 @@ def succeeded(result: JSONValue) -> ev.TaskSucceeded:
 
 def written(events: list[ev.RunEvent], batch: Batch) -> list[ev.RunEvent]:
     """What comes back of what is written."""
-    return ev.decode_run(blobs.written("r", events, batch))
+    return ev.decode_run_events(blobs.encode_events("r", events, batch))
 
 
 def test_what_is_large_is_lifted() -> None:
@@ -48,18 +48,18 @@ def test_what_is_large_is_lifted() -> None:
         at=1, task="a", attempt=1, usage=usage, blob=Blob(digest=name, size=len(BODY))
     )
     assert len(ev.encode(found)) < 400
-    assert blobs.filled(found[0], {name: BODY}) == large
-    assert blobs.filled(other, {}) is other
+    assert blobs.fill_event(found[0], {name: BODY}) == large
+    assert blobs.fill_event(other, {}) is other
 
 
 def test_the_bound() -> None:
     batch = Batch()
-    at_most = "x" * (blobs.LARGE - 2)
+    at_most = "x" * (blobs.LARGE_BYTES - 2)
     assert written([succeeded(at_most)], batch) == [succeeded(at_most)]
     assert batch == Batch()
     (found,) = written([succeeded(at_most + "x")], batch)
-    assert found.blob == Blob(digest=batch.blobs[0][0], size=blobs.LARGE + 1)
-    assert blobs.LARGE == 65_536
+    assert found.blob == Blob(digest=batch.blobs[0][0], size=blobs.LARGE_BYTES + 1)
+    assert blobs.LARGE_BYTES == 65_536
 
 
 def test_results_and_inputs_apart() -> None:
@@ -80,7 +80,7 @@ def test_results_and_inputs_apart() -> None:
     bench.answer("c")
     assert len(bench.disk.contents) == 2, "an equal result is kept once"
     assert bench.status() == "completed"
-    found = report(bench.graphs["r"], bench.disk.records("r"), bench.disk.contents)
+    found = build_report(bench.graphs["r"], bench.disk.records("r"), bench.disk.contents)
     assert found.results == {"a": TEXT, "b": TEXT, "c": None}
 
 
@@ -98,11 +98,11 @@ def test_replay_keeps_references_to_what_is_still_read() -> None:
     assert list(state.blobs) == [INPUTS], "nobody reads it any more"
     assert state.results == {1: "small"}
     records = bench.disk.records("r")
-    assert [one.digest for one in blobs.mentioned(records)] == [
+    assert [one.digest for one in blobs.list_references(records)] == [
         blobs.digest(msgspec.json.encode({"text": TEXT})),
         blobs.digest(BODY),
     ]
-    whole = dict(facts(records, bench.disk.contents))
+    whole = dict(decode_events(records, bench.disk.contents))
     assert [e.result for e in whole.values() if isinstance(e, ev.TaskSucceeded)] == [TEXT, "small"]
 
 
@@ -111,7 +111,7 @@ def test_text_that_looks_like_a_reference_is_none() -> None:
     lookalike = {"blob": {"digest": "0" * 64, "size": 3}}
     bench.run(flow(task("a"), task("b", "a")))
     bench.answer("a", lookalike)
-    assert blobs.mentioned(bench.disk.records("r")) == []
+    assert blobs.list_references(bench.disk.records("r")) == []
     bench.crash()
     assert bench.driver.runs["r"].state.results == {0: lookalike}
 
@@ -122,14 +122,14 @@ def test_text_that_looks_like_a_reference_is_none() -> None:
 )
 def test_damage_shows(body: bytes | None, says: str) -> None:
     blob = Blob(digest=blobs.digest(BODY), size=len(BODY))
-    assert blobs.checked(blob, BODY) == BODY
+    assert blobs.verify_body(blob, BODY) == BODY
     with pytest.raises(StoreCorrupt, match=says):
-        blobs.checked(blob, body)
+        blobs.verify_body(blob, body)
     with pytest.raises(StoreCorrupt, match=says):
-        blobs.value(blob, {} if body is None else {blob.digest: body})
+        blobs.load_value(blob, {} if body is None else {blob.digest: body})
     longer = Blob(digest=blob.digest, size=blob.size + 1)
     with pytest.raises(StoreCorrupt, match="not what was"):
-        blobs.checked(longer, BODY)
+        blobs.verify_body(longer, BODY)
 
 
 def test_inputs_that_are_no_object_are_left_out() -> None:
@@ -137,7 +137,7 @@ def test_inputs_that_are_no_object_are_left_out() -> None:
     bench.run(flow(task("a")), inputs={"text": TEXT})
     state = bench.state()
     state.blobs[INPUTS] = Blob(digest=blobs.digest(BODY), size=len(BODY))
-    blobs.fill(state, {blobs.digest(BODY): BODY})
+    blobs.fill_state(state, {blobs.digest(BODY): BODY})
     assert state.inputs == {}
 
 
@@ -149,7 +149,7 @@ def test_withdrawn_runs_use_nothing() -> None:
     assert batch is not None
     bench.submit(flow(task("b")), "late")
     assert {run for run, _ in batch.uses} == {"early"}
-    assert len(bench.driver.withdraw(batch)) == 2
+    assert len(bench.driver.withdraw_runs(batch)) == 2
     assert batch.uses == []
     bench.commit(batch)
     bench.run(flow(task("c")), "third")
@@ -167,7 +167,7 @@ def test_simulated_with_everything_apart(monkeypatch: pytest.MonkeyPatch) -> Non
         made.append(self)
 
     monkeypatch.setattr(SimulatedRuntime, "__init__", noted)
-    monkeypatch.setattr(blobs, "LARGE", 0)
+    monkeypatch.setattr(blobs, "LARGE_BYTES", 0)
     assert [campaign.simulate_seed(seed).trace for seed in range(40)] == expected
     apart = [runtime for runtime in made if runtime.disk.contents and runtime.crashes]
     assert len(apart) > 10

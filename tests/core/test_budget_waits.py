@@ -8,9 +8,9 @@ import pytest
 
 from agenthive.core.budget.holds import DAY
 from agenthive.core.engine import actions as act
-from agenthive.core.engine.human_input import Verdict, questions
-from agenthive.core.history.report import report
-from agenthive.core.history.waiting_reasons import why
+from agenthive.core.engine.human_input import ApprovalDecision, pending_approvals
+from agenthive.core.history.report import build_report
+from agenthive.core.history.waiting_reasons import list_reasons
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.states import ReasonKind, TaskState
 from agenthive.core.model.workflow import Effect, OnExceeded, TaskSpec
@@ -47,7 +47,7 @@ def test_a_limit_that_is_raised_lets_the_blocked_go_on() -> None:
     set_budget(found, "run r", 70)
     assert state_of(found, "b") is TaskState.BLOCKED, "that is not enough"
     actions = set_budget(found, "run r", 30, add=True)
-    assert act.Acknowledge(99, about="r") in actions
+    assert act.AcknowledgeRequest(99, about="r") in actions
     assert list(found.calls) == [("r", "b")]
     told = facts(found, ev.BudgetSet, ev.HIVE)
     assert [(one.limit, one.run, one.actor, one.reason) for one in told] == [
@@ -76,10 +76,10 @@ def test_a_limit_for_every_day_and_back_again() -> None:
     found.run(pair(1000, OnExceeded.WAIT))
     assert list(found.calls) == [("r", "a")]
     scope = f"day default/{START // DAY}"
-    assert found.driver.money.ledger.accounts[scope].limit == 60
+    assert found.driver.budgets.ledger.accounts[scope].limit == 60
     set_budget(found, "day default", None)
     assert len(found.calls) == 2
-    assert found.driver.money.ledger.accounts[scope].limit == 1000
+    assert found.driver.budgets.ledger.accounts[scope].limit == 1000
     with pytest.raises(Conflict, match="has no limit"):
         set_budget(found, "tenant default", 5, add=True)
 
@@ -90,15 +90,15 @@ def test_a_limit_for_every_day_and_back_again() -> None:
 )
 def test_what_files_say_can_be_added_to(scope: str, limit: int | None) -> None:
     found = Bench(limits={"tenant": 7, "day": 8, "agent x": 9})
-    assert found.driver.money.limit_of(scope) == limit
+    assert found.driver.budgets.limit_of(scope) == limit
 
 
 def test_people_are_asked_for_more() -> None:
     found = bench()
     found.run(pair(60, OnExceeded.ASK))
     found.answer("a", usage=used(50))
-    found.driver.answer(found.now, "r", "b", Verdict(actor="ann", approved=True), 7)
-    assert act.Acknowledge(7, about="r") in found.turn()
+    found.driver.answer(found.now, "r", "b", ApprovalDecision(actor="ann", approved=True), 7)
+    assert act.AcknowledgeRequest(7, about="r") in found.turn()
     assert list(found.calls) == [("r", "b")]
     (told,) = facts(found, ev.BudgetSet, ev.HIVE)
     assert (told.limit, told.actor, told.reason) == (100, "ann", "asked by r/b")
@@ -108,7 +108,7 @@ def test_people_may_say_no() -> None:
     found = bench()
     found.run(pair(60, OnExceeded.ASK))
     found.answer("a", usage=used(50))
-    no = Verdict(actor="ann", approved=False, comment="too dear")
+    no = ApprovalDecision(actor="ann", approved=False, comment="too dear")
     found.driver.answer(found.now, "r", "b", no, 7)
     found.turn()
     (fault,) = facts(found, ev.TaskFaulted)
@@ -120,8 +120,8 @@ def test_who_only_waits_asks_nobody() -> None:
     found = bench()
     found.run(pair(60, OnExceeded.WAIT))
     found.answer("a", usage=used(50))
-    found.driver.answer(found.now, "r", "b", Verdict(actor="ann", approved=True), 7)
-    assert any(isinstance(action, act.Refuse) for action in found.turn())
+    found.driver.answer(found.now, "r", "b", ApprovalDecision(actor="ann", approved=True), 7)
+    assert any(isinstance(action, act.RejectRequest) for action in found.turn())
     assert state_of(found, "b") is TaskState.BLOCKED
 
 
@@ -182,8 +182,9 @@ def test_alerts_are_told_once_each() -> None:
     found.answer("a", usage=used(50))
     found.answer("b", usage=used(1))
     told = facts(found, ev.BudgetAlerted, ev.HIVE)
-    assert [(one.scope, one.percent, one.captured, one.limit, one.run, one.task) for one in told] \
- == [("run r", 50, 50, 100, "r", "a")]  # fmt: skip
+    assert [
+        (one.scope, one.percent, one.captured, one.limit, one.run, one.task) for one in told
+    ] == [("run r", 50, 50, 100, "r", "a")]
 
 
 # Shrinking.
@@ -226,7 +227,7 @@ def test_what_costs_nothing_more_is_not_cut() -> None:
 def test_somebody_says_what_it_cost() -> None:
     found = doubtful()
     found.driver.settle_hold(found.now, "r", "a", None, 15, "me", "the bill", 8)
-    assert act.Acknowledge(8, about="r") in found.turn()
+    assert act.AcknowledgeRequest(8, about="r") in found.turn()
     assert account(found, "run r") == (15, 0)
     (fact,) = facts(found, ev.HoldSettled)
     assert (fact.attempt, fact.cost, fact.actor, fact.reason) == (1, 15, "me", "the bill")
@@ -268,7 +269,7 @@ def test_a_refused_run_holds_nothing() -> None:
     batch = found.decide()
     assert batch is not None
     assert {entry.run for entry in batch.entries} == {"r"}
-    found.driver.withdraw(batch)
+    found.driver.withdraw_runs(batch)
     assert batch.entries == []
     assert account(found, "tenant default") == (0, 0)
     found.commit(batch)
@@ -289,7 +290,7 @@ def test_what_is_paid_for_is_on_disk_before_it_is_called() -> None:
     found.reply("a")
     batch = found.driver.decide(found.now)
     assert batch is not None
-    assert found.driver.eager() == []
+    assert found.driver.take_eager_calls() == []
     found.commit(batch)
     assert ("r", "b") in found.calls
 
@@ -313,7 +314,7 @@ def test_only_as_many_are_looked_at_as_there_is_room_for() -> None:
     assert list(found.calls) == [("r", "a"), ("s", "a")]
     found.answer("a", usage=used(20))
     assert list(found.calls) == [("s", "a"), ("t", "a")]
-    assert found.driver.money.waits_for("u", 0) == "tenant default"
+    assert found.driver.budgets.awaited_scope("u", 0) == "tenant default"
 
 
 def test_what_was_settled_in_time_is_not_due() -> None:
@@ -341,18 +342,18 @@ def test_who_has_gone_on_is_not_looked_at_again() -> None:
     found.run(pair(60, OnExceeded.WAIT))
     found.answer("a", usage=used(50))
     found.driver.set_budget(found.now, "run r", 200, "me", "", 99)
-    assert found.driver.money.has_roused
+    assert found.driver.budgets.has_woken_waiters
     found.turn()
     found.answer("b", usage=used(50))
     found.driver.set_budget(found.now, "run r", 300, "me", "", 99)
-    assert not found.driver.money.has_roused
+    assert not found.driver.budgets.has_woken_waiters
 
 
 def test_a_limit_is_set_for_its_own_scope_alone() -> None:
     found = bench(tenant=500, day=700)
     found.run(pair(60))
     set_budget(found, "run r", 100)
-    limits = {scope: one.limit for scope, one in found.driver.money.ledger.accounts.items()}
+    limits = {scope: one.limit for scope, one in found.driver.budgets.ledger.accounts.items()}
     assert limits["run r"] == 100
     assert limits["tenant default"] == 500
     assert limits[f"day default/{START // DAY}"] == 700
@@ -379,7 +380,7 @@ def test_who_waited_for_money_still_does_and_can_be_answered_at_once() -> None:
     found.crash()
     assert state_of(found, "b") is TaskState.BLOCKED
     assert found.driver.runs["r"].state.since[1] == since
-    found.driver.answer(found.now, "r", "b", Verdict(actor="ann", approved=True), 7)
+    found.driver.answer(found.now, "r", "b", ApprovalDecision(actor="ann", approved=True), 7)
     found.turn()
     assert list(found.calls) == [("r", "b")]
 
@@ -391,7 +392,7 @@ def test_a_limit_can_be_added_to_right_after_a_restart() -> None:
     found.crash()
     set_budget(found, "run r", 40, add=True)
     assert list(found.calls) == [("r", "b")]
-    assert found.driver.money.limit_of("run r") == 100
+    assert found.driver.budgets.limit_of("run r") == 100
 
 
 def test_files_that_allow_more_by_then_let_go_on() -> None:
@@ -443,21 +444,21 @@ def test_what_the_workflow_says_can_be_added_to(scope: str, limit: int | None) -
             budget=budget(60),
         )
     )
-    assert live.driver.money.limit_of(scope) == limit
+    assert live.driver.budgets.limit_of(scope) == limit
 
 
 def test_people_see_what_they_are_asked_for() -> None:
     found = bench()
     found.run(pair(60, OnExceeded.ASK))
     found.answer("a", usage=used(50))
-    (asked,) = questions(found.driver.runs["r"].state)
+    (asked,) = pending_approvals(found.driver.runs["r"].state)
     assert asked.task == "b"
     assert asked.payload == {"scope": "run r", "may_cost_usd": 5e-8}
     assert asked.asked == found.now
-    other = Verdict(actor="ann", approved=True, digest="0" * 9)
+    other = ApprovalDecision(actor="ann", approved=True, digest="0" * 9)
     with pytest.raises(Conflict, match="another amount"):
         found.driver.answer(found.now, "r", "b", other, 7)
-    same = Verdict(actor="ann", approved=True, digest=asked.digest[:12])
+    same = ApprovalDecision(actor="ann", approved=True, digest=asked.digest[:12])
     found.driver.answer(found.now, "r", "b", same, 7)
     found.turn()
     assert list(found.calls) == [("r", "b")]
@@ -470,11 +471,11 @@ def test_people_see_what_they_are_asked_for() -> None:
 def test_why_says_what_is_lacking(how: OnExceeded, unblock: str) -> None:
     found = bench()
     found.run(pair(60, how))
-    (_, ready) = why(found.driver.runs["r"].state)
+    (_, ready) = list_reasons(found.driver.runs["r"].state)
     assert ready.kind is ReasonKind.SLOT
     assert "what other calls hold of the budget" in ready.detail
     found.answer("a", usage=used(50))
-    (reason,) = why(found.driver.runs["r"].state)
+    (reason,) = list_reasons(found.driver.runs["r"].state)
     assert reason.kind is ReasonKind.BUDGET
     assert "left of run r" in reason.detail
     assert unblock in reason.unblock
@@ -486,5 +487,5 @@ def test_a_sub_run_without_money_is_told_as_such() -> None:
     (ended,) = facts(found, ev.ChildEnded)
     assert ended.kind == "budget_exceeded"
     graph = found.graph("r")
-    told = report(graph, found.disk.records("r"))
+    told = build_report(graph, found.disk.records("r"))
     assert (told.over_budget, told.exit_code, told.status) == (True, 6, "failed")

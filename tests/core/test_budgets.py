@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agenthive.core.budget.holds import DAY
-from agenthive.core.engine.invariants import driver_violations
+from agenthive.core.engine.invariants import find_driver_violations
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.calls import Fault
 from agenthive.core.model.control_flow import EachSpec
@@ -49,8 +49,8 @@ def test_what_does_not_fit_waits_while_others_are_under_way() -> None:
     found.run(pair(99))
     assert list(found.calls) == [("r", "a")]
     assert state_of(found, "b") is TaskState.READY
-    assert found.driver.money.waits_for("r", 1) == "run r"
-    assert found.driver.money.waits_for("r", 0) == ""
+    assert found.driver.budgets.awaited_scope("r", 1) == "run r"
+    assert found.driver.budgets.awaited_scope("r", 0) == ""
     found.answer("a", usage=used(49))
     assert list(found.calls) == [("r", "b")]
 
@@ -305,7 +305,7 @@ def test_limits_of_all_runs() -> None:
     found.run(flow(task("a")))
     found.run(flow(task("a")), run="s")
     assert list(found.calls) == [("r", "a")]
-    assert found.driver.money.waits_for("s", 0) == "tenant default"
+    assert found.driver.budgets.awaited_scope("s", 0) == "tenant default"
     found.answer("a", usage=used(5))
     assert list(found.calls) == [("s", "a")]
 
@@ -336,8 +336,8 @@ def test_what_is_in_doubt_at_the_end_is_no_fault_of_the_books() -> None:
     found.run(flow(task("a", retry=NO_RETRY), budget=budget(100)))
     found.reply("a", fault=TIMEOUT)
     assert found.driver.runs["r"].state.holds
-    assert driver_violations(found.driver) == []
-    found.driver.money.ledger.accounts["run r"].held = 7
-    assert driver_violations(found.driver) == [
+    assert find_driver_violations(found.driver) == []
+    found.driver.budgets.ledger.accounts["run r"].held = 7
+    assert find_driver_violations(found.driver) == [
         "run r: captured 50, held 7 not 0, under way 0 not 0"
     ]

@@ -16,78 +16,78 @@ from agenthive.core.engine.ready_queue import UNLIMITED, ReadyQueue
 def queue(capacity: int = UNLIMITED, *, runs: dict[str, int], **lanes: int | None) -> ReadyQueue:
     made = ReadyQueue(capacity)
     for name, slots in (lanes or {"a": None}).items():
-        made.lane(name, slots)
+        made.get_lane(name, slots)
     for run, most in runs.items():
-        made.join(run, most)
+        made.add_run(run, most)
     return made
 
 
 def drain(made: ReadyQueue) -> list[tuple[str, int]]:
     """Everything that may start now."""
     found = []
-    while (picked := made.pick()) is not None:
+    while (picked := made.pick_task()) is not None:
         found.append(picked[:2])
     return found
 
 
 def test_empty() -> None:
-    assert ReadyQueue().pick() is None
-    assert queue(runs={"r": 1}).pick() is None
+    assert ReadyQueue().pick_task() is None
+    assert queue(runs={"r": 1}).pick_task() is None
 
 
 def test_gives_run_task_and_lane() -> None:
     made = queue(runs={"r": 1}, a=None, b=None)
-    made.offer("r", 7, "b", 5, 1.0)
-    assert made.pick() == ("r", 7, "b")
-    assert made.pick() is None
+    made.offer_task("r", 7, "b", 5, 1.0)
+    assert made.pick_task() == ("r", 7, "b")
+    assert made.pick_task() is None
 
 
 def test_priority_before_rank_before_age() -> None:
     made = queue(runs={"r": 10})
     for number, (priority, rank) in enumerate([(5, 1.0), (5, 9.0), (9, 0.0), (5, 9.0), (1, 99.0)]):
-        made.offer("r", number, "a", priority, rank)
+        made.offer_task("r", number, "a", priority, rank)
     assert [task for _, task in drain(made)] == [2, 1, 3, 0, 4]
 
 
 def test_priority_counts_across_runs_and_lanes() -> None:
     made = queue(runs={"r": 10, "s": 10}, a=None, b=None)
-    made.offer("r", 0, "a", 5, 9.0)
-    made.offer("s", 1, "a", 6, 0.0)
-    made.offer("r", 2, "b", 7, 0.0)
+    made.offer_task("r", 0, "a", 5, 9.0)
+    made.offer_task("s", 1, "a", 6, 0.0)
+    made.offer_task("r", 2, "b", 7, 0.0)
     assert drain(made) == [("r", 2), ("s", 1), ("r", 0)]
 
 
 def test_a_better_task_that_comes_later_moves_its_run_forward() -> None:
     made = queue(runs={"r": 10, "s": 10})
-    made.offer("r", 0, "a", 5, 0.0)
-    made.offer("s", 1, "a", 5, 0.0)
-    made.offer("s", 2, "a", 10, 0.0)
+    made.offer_task("r", 0, "a", 5, 0.0)
+    made.offer_task("s", 1, "a", 5, 0.0)
+    made.offer_task("s", 2, "a", 10, 0.0)
     assert drain(made) == [("s", 2), ("r", 0), ("s", 1)]
 
 
 def test_runs_take_turns() -> None:
     made = queue(runs={"r": 10, "s": 10})
     for number in range(3):
-        made.offer("r", number, "a", 5, 0.0)
+        made.offer_task("r", number, "a", 5, 0.0)
     for number in range(3):
-        made.offer("s", number, "a", 5, 0.0)
+        made.offer_task("s", number, "a", 5, 0.0)
     assert [run for run, _ in drain(made)] == ["r", "s"] * 3
 
 
 def test_who_comes_late_gets_no_credit() -> None:
     made = queue(1, runs={"r": 99})
     for number in range(20):
-        made.offer("r", number, "a", 5, 0.0)
+        made.offer_task("r", number, "a", 5, 0.0)
     for _ in range(10):
-        made.pick()
-        made.release("r", "a")
-    made.join("late", 99)
+        made.pick_task()
+        made.release_slots("r", "a")
+    made.add_run("late", 99)
     for number in range(10):
-        made.offer("late", number, "a", 5, 0.0)
+        made.offer_task("late", number, "a", 5, 0.0)
     order = []
-    while (picked := made.pick()) is not None:
+    while (picked := made.pick_task()) is not None:
         order.append(picked[0])
-        made.release(picked[0], "a")
+        made.release_slots(picked[0], "a")
     assert order[:8].count("late") in (4, 5)
     assert len(order) == 20
 
@@ -99,62 +99,62 @@ def test_who_comes_late_gets_no_credit() -> None:
 def test_every_bound_holds(capacity: int, run: int, lane: int | None, expected: int) -> None:
     made = queue(capacity, runs={"r": run}, a=lane)
     for number in range(5):
-        made.offer("r", number, "a", 5, 0.0)
+        made.offer_task("r", number, "a", 5, 0.0)
     assert len(drain(made)) == expected
-    made.release("r", "a")
+    made.release_slots("r", "a")
     assert len(drain(made)) == (1 if expected < 5 else 0)
 
 
 def test_a_lane_that_is_made_again_keeps_its_slots() -> None:
     made = queue(runs={"r": 9}, a=1)
-    assert made.lane("a", 5) is made.lane("a")
+    assert made.get_lane("a", 5) is made.get_lane("a")
     for number in range(3):
-        made.offer("r", number, "a", 5, 0.0)
+        made.offer_task("r", number, "a", 5, 0.0)
     assert len(drain(made)) == 1
 
 
 def test_a_full_lane_lets_the_run_go_on_elsewhere() -> None:
     made = queue(runs={"r": 9}, a=1, b=None)
-    made.offer("r", 0, "a", 9, 0.0)
-    made.offer("r", 1, "a", 9, 0.0)
-    made.offer("r", 2, "b", 1, 0.0)
+    made.offer_task("r", 0, "a", 9, 0.0)
+    made.offer_task("r", 1, "a", 9, 0.0)
+    made.offer_task("r", 2, "b", 1, 0.0)
     assert drain(made) == [("r", 0), ("r", 2)]
-    made.release("r", "a")
+    made.release_slots("r", "a")
     assert drain(made) == [("r", 1)]
 
 
 def test_closed_and_opened() -> None:
     made = queue(runs={"r": 9, "s": 9})
-    made.close("a")
-    made.offer("r", 0, "a", 5, 0.0)
-    made.offer("s", 1, "a", 5, 0.0)
+    made.close_lane("a")
+    made.offer_task("r", 0, "a", 5, 0.0)
+    made.offer_task("s", 1, "a", 5, 0.0)
     assert drain(made) == []
-    made.open("a")
+    made.open_lane("a")
     assert drain(made) == [("r", 0), ("s", 1)]
 
 
 def test_a_lane_goes_to_who_waited_longest() -> None:
     made = queue(runs={"r": 9, "s": 9, "t": 9}, a=1)
     for number, run in enumerate("rst"):
-        made.offer(run, number, "a", 5, 0.0)
+        made.offer_task(run, number, "a", 5, 0.0)
     order = []
-    while (picked := made.pick()) is not None:
+    while (picked := made.pick_task()) is not None:
         order.append(picked[0])
-        made.release(picked[0], "a")
+        made.release_slots(picked[0], "a")
     assert order == ["r", "s", "t"]
 
 
 def test_leaving_gives_everything_back() -> None:
     made = queue(2, runs={"r": 2, "s": 9}, a=2)
     for number in range(3):
-        made.offer("r", number, "a", 5, 0.0)
-        made.offer("s", 10 + number, "a", 1, 0.0)
+        made.offer_task("r", number, "a", 5, 0.0)
+        made.offer_task("s", 10 + number, "a", 1, 0.0)
     assert drain(made) == [("r", 0), ("r", 1)]
-    made.leave("r")
-    made.leave("r")
+    made.remove_run("r")
+    made.remove_run("r")
     assert drain(made) == [("s", 10), ("s", 11)]
     assert made.used == 2
-    made.release("r", "a")
+    made.release_slots("r", "a")
     assert made.used == 2
     assert drain(made) == []
 
@@ -162,45 +162,45 @@ def test_leaving_gives_everything_back() -> None:
 def test_reranked() -> None:
     made = queue(runs={"r": 9})
     for number, rank in enumerate((1.0, 2.0, 3.0)):
-        made.offer("r", number, "a", 5, rank)
-    made.rerank("r", [9.0, 1.0, 5.0].__getitem__)
-    made.rerank("nobody", [].__getitem__)
+        made.offer_task("r", number, "a", 5, rank)
+    made.update_ranks("r", [9.0, 1.0, 5.0].__getitem__)
+    made.update_ranks("nobody", [].__getitem__)
     assert [task for _, task in drain(made)] == [0, 2, 1]
 
 
 def test_a_run_that_is_full_does_not_keep_a_lane_from_others() -> None:
     made = queue(runs={"r": 1, "s": 9, "t": 9}, a=1, b=None)
-    made.offer("t", 0, "a", 5, 0.0)
+    made.offer_task("t", 0, "a", 5, 0.0)
     assert drain(made) == [("t", 0)]
     for number, run in enumerate("rs", 1):
-        made.offer(run, number, "a", 5, 0.0)
+        made.offer_task(run, number, "a", 5, 0.0)
         assert drain(made) == []
-    made.offer("r", 3, "b", 5, 0.0)
+    made.offer_task("r", 3, "b", 5, 0.0)
     assert drain(made) == [("r", 3)]
-    made.release("t", "a")
+    made.release_slots("t", "a")
     assert drain(made) == [("s", 2)]
 
 
 def test_a_run_that_chooses_another_lane_lets_the_next_one_have_this() -> None:
     made = queue(runs={"r": 1, "s": 9, "t": 9}, a=1, b=None)
-    made.offer("t", 0, "a", 5, 0.0)
+    made.offer_task("t", 0, "a", 5, 0.0)
     assert drain(made) == [("t", 0)]
     for number, run in enumerate("rs", 1):
-        made.offer(run, number, "a", 5, 0.0)
+        made.offer_task(run, number, "a", 5, 0.0)
         assert drain(made) == []
-    made.release("t", "a")
-    made.offer("r", 3, "b", 9, 0.0)
+    made.release_slots("t", "a")
+    made.offer_task("r", 3, "b", 9, 0.0)
     assert drain(made) == [("r", 3), ("s", 2)]
 
 
 def test_who_has_had_more_waits_for_who_has_had_less() -> None:
     made = queue(runs={"r": 99, "s": 99})
     for number in range(3):
-        made.offer("r", number, "a", 5, 0.0)
+        made.offer_task("r", number, "a", 5, 0.0)
     assert len(drain(made)) == 3
     for number in range(5):
-        made.offer("r", number, "a", 5, 0.0)
-        made.offer("s", number, "a", 5, 0.0)
+        made.offer_task("r", number, "a", 5, 0.0)
+        made.offer_task("s", number, "a", 5, 0.0)
     order = "".join(run for run, _ in drain(made))
     assert order.startswith("sss")
     assert sorted(order) == ["r"] * 5 + ["s"] * 5
@@ -210,23 +210,23 @@ def test_who_has_had_more_waits_for_who_has_had_less() -> None:
 def test_who_comes_late_begins_where_the_others_are() -> None:
     made = queue(runs={"r": 99})
     for number in range(4):
-        made.offer("r", number, "a", 5, 0.0)
+        made.offer_task("r", number, "a", 5, 0.0)
     assert len(drain(made)) == 4
-    made.join("s", 99)
+    made.add_run("s", 99)
     for number in range(4):
-        made.offer("r", number, "a", 5, 0.0)
-        made.offer("s", number, "a", 5, 0.0)
+        made.offer_task("r", number, "a", 5, 0.0)
+        made.offer_task("s", number, "a", 5, 0.0)
     assert "".join(run for run, _ in drain(made)) == "srsrsrsr"
 
 
 def test_a_run_that_waits_elsewhere_gets_no_credit_for_it() -> None:
     """What counts is what a run has been given, whatever its agents let through meanwhile."""
     made = queue(runs={"r": 99, "s": 99}, a=None, b=None)
-    made.close("b")
-    made.offer("s", 0, "b", 5, 0.0)
+    made.close_lane("b")
+    made.offer_task("s", 0, "b", 5, 0.0)
     assert drain(made) == []
-    made.open("b")
-    made.offer("r", 1, "a", 5, 0.0)
+    made.open_lane("b")
+    made.offer_task("r", 1, "a", 5, 0.0)
     assert drain(made) == [("s", 0), ("r", 1)]
 
 
@@ -298,11 +298,11 @@ def test_like_the_model(block: int) -> None:
 def finish(made: ReadyQueue, model: Model) -> None:
     """Open everything and let all calls end, one after the other."""
     for lane in LANES:
-        made.open(lane)
+        made.open_lane(lane)
     model.closed.clear()
     while pick(made, model) or model.under_way:
         run, lane = model.under_way.pop(0)
-        made.release(run, lane)
+        made.release_slots(run, lane)
 
 
 def play(
@@ -314,7 +314,7 @@ def play(
 ) -> None:
     match step:
         case ("offer", str(run), str(lane), int(priority), float(rank)) if run in model.runs:
-            made.offer(run, number, lane, priority, rank)
+            made.offer_task(run, number, lane, priority, rank)
             model.ready.append((run, number, lane, priority, rank))
         case ("pick",):
             pick(made, model)
@@ -323,27 +323,27 @@ def play(
                 pass
         case ("release", int(which)) if model.under_way:
             run, lane = model.under_way.pop(which % len(model.under_way))
-            made.release(run, lane)
+            made.release_slots(run, lane)
         case ("close", str(lane)):
-            made.close(lane)
+            made.close_lane(lane)
             model.closed.add(lane)
         case ("open", str(lane)):
-            made.open(lane)
+            made.open_lane(lane)
             model.closed.discard(lane)
         case ("leave", str(run)):
-            made.leave(run)
+            made.remove_run(run)
             model.runs.pop(run, None)
             model.ready = [one for one in model.ready if one[0] != run]
             model.under_way = [one for one in model.under_way if one[0] != run]
         case ("join", str(run)) if run not in model.runs:
-            made.join(run, runs[run])
+            made.add_run(run, runs[run])
             model.runs[run] = runs[run]
 
 
 def pick(made: ReadyQueue, model: Model) -> bool:
     """What the queue picks may start, and is the best of its run; None only if nothing may."""
     allowed = model.startable()
-    picked = made.pick()
+    picked = made.pick_task()
     if picked is None:
         assert allowed == [], "a free slot was left unused"
         return False

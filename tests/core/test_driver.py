@@ -8,7 +8,7 @@ from agenthive.core.engine import actions as act
 from agenthive.core.engine.driver import Driver
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.calls import Fault, Reply, Usage
-from agenthive.core.model.idempotency import Keys
+from agenthive.core.model.idempotency import IdempotencyKeys
 from agenthive.core.model.states import RunStatus
 from agenthive.core.model.workflow import Effect
 from agenthive.core.values import SECOND
@@ -28,29 +28,30 @@ def kinds(actions: list[act.Action]) -> list[str]:
 def test_nothing_to_do() -> None:
     driver = Driver()
     assert driver.decide(START) is None
-    assert not driver.has_more
+    assert not driver.has_work
     assert driver.next_wake() is None
-    assert driver.committed(START) == []
+    assert driver.confirm_commit(START) == []
 
 
 def test_accepted_started_called() -> None:
     bench = Bench()
     token = bench.submit(flow(task("a")))
-    assert bench.driver.has_more
+    assert bench.driver.has_work
     batch = bench.decide()
     assert batch is not None
     assert [(r.stream, r.seq, r.count, r.type) for r in batch.records] == [
-        ("r", 1, 3, "run"), ("hive", 1, 1, "hive"),
-    ]  # fmt: skip
+        ("r", 1, 3, "run"),
+        ("hive", 1, 1, "hive"),
+    ]
     assert [row.status for row in batch.runs] == ["running"]
     assert len(batch.definitions) == 1
     assert bench.made == []
     actions = bench.commit(batch)
-    assert actions[0] == act.Acknowledge(token, "r")
-    assert kinds(actions) == ["Acknowledge", "Perform"]
+    assert actions[0] == act.AcknowledgeRequest(token, "r")
+    assert kinds(actions) == ["AcknowledgeRequest", "PerformCall"]
     assert [e.run for e in bench.hive() if isinstance(e, ev.RunOpened)] == ["r"]
     assert bench.decide() is None
-    assert not bench.driver.has_more
+    assert not bench.driver.has_work
 
 
 def test_the_call() -> None:
@@ -58,10 +59,13 @@ def test_the_call() -> None:
     spec = flow(
         task("a"),
         task(
-            "b", "a", description="d", timeout=2.5,
+            "b",
+            "a",
+            description="d",
+            timeout=2.5,
             parameters={"x": "{{ tasks.a.result.n }}", "k": "${env:K}", "r": "{{ run.id }}"},
         ),
-    )  # fmt: skip
+    )
     bench.run(spec, inputs={"i": 1})
     bench.answer("a", {"n": 5})
     perform = bench.calls["r", "b"]
@@ -72,7 +76,7 @@ def test_the_call() -> None:
     assert (call.description, call.references) == ("d", {"${env:K}"})
     assert (call.timeout, perform.timeout) == (2.5, 2_500_000)
     assert perform.agent == spec.agents[0]
-    assert call.key == Keys("r")("b")
+    assert call.key == IdempotencyKeys("r")("b")
     intent = bench.events()[-1]
     assert intent == ev.TaskStarted(at=START, task="b", attempt=1, agent="a", key=call.key)
 
@@ -87,9 +91,13 @@ def test_a_call_without_a_bound() -> None:
 def test_what_expressions_see() -> None:
     bench = Bench()
     shown = {
-        "s": "{{ tasks.a.status }}", "e": "{{ tasks.a.error }}", "r": "{{ tasks.a.result }}",
-        "i": "{{ inputs.i }}", "n": "{{ run.name }}", "b": "{{ tasks.b.error }}",
-    }  # fmt: skip
+        "s": "{{ tasks.a.status }}",
+        "e": "{{ tasks.a.error }}",
+        "r": "{{ tasks.a.result }}",
+        "i": "{{ inputs.i }}",
+        "n": "{{ run.name }}",
+        "b": "{{ tasks.b.error }}",
+    }
     bench.run(
         flow(task("a", continue_on_failure=True), task("b"), task("c", "a", "b", parameters=shown)),
         inputs={"i": [1]},
@@ -97,8 +105,13 @@ def test_what_expressions_see() -> None:
     bench.answer("a", fault=FINAL)
     bench.answer("b", 2)
     assert bench.calls["r", "c"].call.parameters == {
-        "s": "failed", "e": "no", "r": None, "i": [1], "n": "w", "b": None,
-    }  # fmt: skip
+        "s": "failed",
+        "e": "no",
+        "r": None,
+        "i": [1],
+        "n": "w",
+        "b": None,
+    }
     assert bench.calls["r", "c"].call.dependencies == {"a": None, "b": 2}
 
 
@@ -142,8 +155,12 @@ def test_rows_tell_of_changes_of_status_only() -> None:
     bench.answer("c", fault=FINAL)
     row = bench.disk.rows()[0]
     assert (row.run, row.name, row.status, row.tenant, row.owner) == (
-        "r", "w", "completed", "default", "local",
-    )  # fmt: skip
+        "r",
+        "w",
+        "completed",
+        "default",
+        "local",
+    )
     assert (row.total_tasks, row.completed_tasks, row.failed_tasks) == (3, 2, 1)
     assert (row.created, row.finished) == (START, START)
 
@@ -186,7 +203,7 @@ def test_nothing_is_done_before_the_commit() -> None:
     assert batch is not None
     assert bench.open_calls() == ["r/none"], "a pure read may go first"
     actions = bench.commit(batch)
-    assert kinds(actions) == ["Perform"] * 3
+    assert kinds(actions) == ["PerformCall"] * 3
     assert sorted(bench.open_calls()) == ["r/any", "r/keyed", "r/none", "r/once"]
 
 
@@ -238,9 +255,9 @@ def test_cancelled() -> None:
     bench = Bench()
     bench.run(flow(task("a"), task("b", "a")))
     token = bench.cancel(reason="why not")
-    assert bench.turn() == [act.Stop("r", "a", 1), act.Acknowledge(token)]
+    assert bench.turn() == [act.CancelCall("r", "a", 1), act.AcknowledgeRequest(token)]
     again = bench.cancel()
-    assert bench.turn() == [act.Acknowledge(again)]
+    assert bench.turn() == [act.AcknowledgeRequest(again)]
     bench.stop("a")
     assert bench.status() == "cancelled"
     asked = [event for event in bench.events() if isinstance(event, ev.CancelRequested)]
@@ -254,7 +271,7 @@ def test_an_answer_overtakes_the_stop() -> None:
     bench.cancel()
     bench.answer("a", 1)
     assert (bench.status(), bench.states()) == ("cancelled", {"a": "succeeded"})
-    bench.driver.stopped(bench.now, "r", "a", 1)
+    bench.driver.record_cancellation(bench.now, "r", "a", 1)
     assert bench.turn() == []
 
 
@@ -289,7 +306,7 @@ def test_who_compensates_is_not_cancelled() -> None:
     assert bench.open_calls() == ["r/a#undo"]
     bench.answer("a#undo")
     assert bench.status() == "compensated"
-    assert act.Acknowledge(token) in bench.seen
+    assert act.AcknowledgeRequest(token) in bench.seen
     assert not any(isinstance(event, ev.CancelRequested) for event in bench.events())
 
 
@@ -310,7 +327,7 @@ def test_stop_while_compensating_is_none() -> None:
     bench.answer("b", fault=FAULT)
     bench.wait(100)
     assert bench.open_calls() == ["r/a#undo"]
-    assert not any(isinstance(event, ev.RunTimedOut) for event in bench.events())
+    assert not any(isinstance(event, ev.RunTimeoutReached) for event in bench.events())
 
 
 def test_saga_through_the_driver() -> None:
@@ -378,8 +395,8 @@ def test_answers_nobody_waits_for_change_nothing() -> None:
     bench = Bench()
     bench.run(flow(task("a"), task("b", "a")))
     for run, name, attempt in [("x", "a", 1), ("r", "x", 1), ("r", "a", 2), ("r", "b", 0)]:
-        bench.driver.reply(bench.now, run, name, attempt, Reply(result=1), 0.0)
-        bench.driver.stopped(bench.now, run, name, attempt)
+        bench.driver.record_reply(bench.now, run, name, attempt, Reply(result=1), 0.0)
+        bench.driver.record_cancellation(bench.now, run, name, attempt)
     assert bench.turn() == []
     assert bench.states() == {"a": "running", "b": "waiting"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agenthive.core.engine import actions as act
-from agenthive.core.engine.driver import STARTS_PER_TURN
+from agenthive.core.engine.driver import MAX_STARTS_PER_TURN
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.control_flow import ApprovalSpec, EachSpec
 from agenthive.core.model.workflow import Effect, FailureStrategy
@@ -69,17 +69,19 @@ def test_compensating_takes_a_run_slot() -> None:
 
 def test_one_transaction_holds_so_many_intents() -> None:
     bench = Bench()
-    count = STARTS_PER_TURN + 5
+    count = MAX_STARTS_PER_TURN + 5
     bench.submit(flow(*(task(f"t{n}") for n in range(count)), max_parallel=count))
     batch = bench.decide()
     assert batch is not None
-    started = sum(isinstance(e, ev.TaskStarted) for e in ev.decode_run(batch.records[0].payload))
-    assert started == STARTS_PER_TURN
-    assert bench.driver.has_more
+    started = sum(
+        isinstance(e, ev.TaskStarted) for e in ev.decode_run_events(batch.records[0].payload)
+    )
+    assert started == MAX_STARTS_PER_TURN
+    assert bench.driver.has_work
     bench.commit(batch)
     bench.turn()
     assert len(bench.calls) == count
-    assert not bench.driver.has_more
+    assert not bench.driver.has_work
 
 
 def test_draining_starts_nothing_new() -> None:
@@ -110,10 +112,13 @@ def test_priority_and_rank() -> None:
     bench = Bench()
     bench.run(
         flow(
-            task("short"), task("long"), task("end", "long"), task("first", priority=9),
+            task("short"),
+            task("long"),
+            task("end", "long"),
+            task("first", priority=9),
             max_parallel=1,
         )
-    )  # fmt: skip
+    )
     order = []
     while bench.calls:
         [(_, name)] = bench.calls
@@ -127,12 +132,15 @@ def test_what_took_long_goes_first_next_time() -> None:
     bench = Bench()
     bench.run(
         flow(
-            task("s0", agent="slow"), task("f0", agent="fast"),
-            task("f1", "gate", agent="fast"), task("f2", "f1", agent="fast"),
-            task("s1", "gate", agent="slow"), task("gate", "s0", "f0", agent="gate"),
+            task("s0", agent="slow"),
+            task("f0", agent="fast"),
+            task("f1", "gate", agent="fast"),
+            task("f2", "f1", agent="fast"),
+            task("s1", "gate", agent="slow"),
+            task("gate", "s0", "f0", agent="gate"),
             max_parallel=2,
         )
-    )  # fmt: skip
+    )
     bench.now += SECOND // 10
     bench.answer("f0")
     bench.now += 100 * SECOND
@@ -145,10 +153,13 @@ def test_what_waits_is_ordered_anew_by_what_is_learnt() -> None:
     bench = Bench()
     bench.run(
         flow(
-            task("x", agent="slow"), task("f1", agent="fast"), task("f2", agent="fast"),
-            task("s", agent="slow"), max_parallel=1,
+            task("x", agent="slow"),
+            task("f1", agent="fast"),
+            task("f2", agent="fast"),
+            task("s", agent="slow"),
+            max_parallel=1,
         )
-    )  # fmt: skip
+    )
     for name, seconds in (("x", 100), ("f1", 1), ("s", 100)):
         assert bench.open_calls() == [f"r/{name}"]
         bench.now += seconds * SECOND
@@ -161,10 +172,13 @@ def test_what_waits_is_ordered_anew_by_what_is_learnt() -> None:
 def test_a_breaker_holds_calls_back_and_probes() -> None:
     policy = BreakerPolicy(failure_threshold=1, recovery_timeout=9)
     spec = flow(
-        task("a", retry=NO_RETRY), task("b"), task("c", agent="c"),
-        agents=[agent(circuit_breaker=policy)], max_parallel=1,
+        task("a", retry=NO_RETRY),
+        task("b"),
+        task("c", agent="c"),
+        agents=[agent(circuit_breaker=policy)],
+        max_parallel=1,
         failure_strategy=FailureStrategy.CONTINUE,
-    )  # fmt: skip
+    )
     bench = Bench()
     bench.run(spec)
     bench.answer("a", fault=FAULT)
@@ -190,10 +204,11 @@ def test_one_probe_at_a_time() -> None:
     bench.run(
         flow(
             *(task(name, retry=NO_RETRY) for name in "abcd"),
-            agents=[agent(circuit_breaker=policy)], max_parallel=2,
+            agents=[agent(circuit_breaker=policy)],
+            max_parallel=2,
             failure_strategy=FailureStrategy.CONTINUE,
         )
-    )  # fmt: skip
+    )
     bench.answer("a", fault=FAULT)
     bench.answer("b", fault=FAULT)
     assert bench.open_calls() == []
@@ -212,11 +227,13 @@ def test_timed_out() -> None:
     assert bench.driver.next_wake() == START + 60 * SECOND
     bench.wait(59.999999)
     assert bench.status() == "running"
-    assert act.Stop("r", "a", 1) in bench.wait(0.000001)
+    assert act.CancelCall("r", "a", 1) in bench.wait(0.000001)
     bench.stop("a")
     assert bench.status() == "failed"
     assert bench.states() == {"a": "cancelled", "b": "skipped"}
-    assert [e.at for e in bench.events() if isinstance(e, ev.RunTimedOut)] == [START + 60 * SECOND]
+    assert [e.at for e in bench.events() if isinstance(e, ev.RunTimeoutReached)] == [
+        START + 60 * SECOND
+    ]
 
 
 def test_a_run_that_stops_does_not_time_out() -> None:
@@ -224,7 +241,7 @@ def test_a_run_that_stops_does_not_time_out() -> None:
     bench.run(flow(task("a"), task("b"), timeout=60.0))
     bench.answer("a", fault=FINAL)
     bench.wait(100)
-    assert not any(isinstance(event, ev.RunTimedOut) for event in bench.events())
+    assert not any(isinstance(event, ev.RunTimeoutReached) for event in bench.events())
 
 
 def test_time_without_a_process_does_not_count() -> None:
@@ -238,7 +255,7 @@ def test_time_without_a_process_does_not_count() -> None:
     bench.wait(59)
     assert bench.status() == "running"
     bench.wait(1)
-    assert any(isinstance(event, ev.RunTimedOut) for event in bench.events())
+    assert any(isinstance(event, ev.RunTimeoutReached) for event in bench.events())
 
 
 def test_old_timers_do_nothing() -> None:
@@ -271,7 +288,7 @@ def test_the_clock_steps_back() -> None:
     bench.wait(59)
     assert bench.status("r2") == "running"
     bench.wait(1)
-    assert act.Stop("r2", "a", 1) in bench.seen
+    assert act.CancelCall("r2", "a", 1) in bench.seen
 
 
 def test_the_clock_has_stepped_back_over_a_restart() -> None:
@@ -295,7 +312,7 @@ def test_what_is_offered_at_the_end_of_a_turn_is_started_in_the_next() -> None:
     assert batch is not None
     bench.commit(batch)
     assert bench.made == []
-    assert bench.driver.has_more
+    assert bench.driver.has_work
     bench.turn()
     assert bench.open_calls() == ["r/a[0]", "r/a[1]"]
 
@@ -307,6 +324,6 @@ def test_a_run_that_parks_at_the_end_of_a_turn_lets_the_next_one_start() -> None
     batch = bench.decide()
     assert batch is not None
     bench.commit(batch)
-    assert bench.driver.has_more
+    assert bench.driver.has_work
     bench.turn()
     assert bench.open_calls() == ["r2/a"]

@@ -52,7 +52,7 @@ def test_a_refused_batch_takes_in_nothing_of_the_next_one() -> None:
     batch = bench.decide()
     assert batch is not None
     bench.reply("a", run="old")
-    assert bench.driver.withdraw(batch)
+    assert bench.driver.withdraw_runs(batch)
     bench.commit(batch)
     assert not any(isinstance(event, ev.RunClosed) for event in bench.hive())
     bench.turn()
@@ -69,9 +69,9 @@ def test_a_withdrawn_run_leaves_its_slot_to_who_waits() -> None:
     bench.submit(flow(task("a", priority=10)), "new")
     batch = bench.decide()
     assert batch is not None
-    assert bench.driver.withdraw(batch)
+    assert bench.driver.withdraw_runs(batch)
     bench.commit(batch)
-    assert bench.driver.has_more
+    assert bench.driver.has_work
     bench.turn()
     assert bench.open_calls() == ["open/a"]
 
@@ -86,7 +86,7 @@ def test_a_withdrawn_run_gives_its_probe_back() -> None:
     bench.submit(spec, "two")
     batch = bench.decide()
     assert batch is not None
-    assert bench.driver.withdraw(batch)
+    assert bench.driver.withdraw_runs(batch)
     bench.commit(batch)
     bench.run(spec, "three")
     assert bench.open_calls() == ["three/a"]
@@ -133,7 +133,7 @@ def test_waiting_for_somebody_does_not_count_towards_the_time_out() -> None:
     bench.wait(29)
     assert bench.status() == "running"
     bench.wait(2)
-    assert any(isinstance(event, ev.RunTimedOut) for event in bench.events())
+    assert any(isinstance(event, ev.RunTimeoutReached) for event in bench.events())
 
 
 def test_backing_off_counts_towards_the_time_out() -> None:
@@ -143,7 +143,7 @@ def test_backing_off_counts_towards_the_time_out() -> None:
     assert bench.status() == "waiting"
     bench.now += 61 * SECOND
     bench.turn()
-    assert any(isinstance(event, ev.RunTimedOut) for event in bench.events())
+    assert any(isinstance(event, ev.RunTimeoutReached) for event in bench.events())
 
 
 USED = Usage(model="m", input_tokens=7, cost=5)

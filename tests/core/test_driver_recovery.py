@@ -26,24 +26,42 @@ def test_every_state_is_taken_over() -> None:
     bench = Bench()
     bench.run(
         flow(
-            task("done"), task("calls", "done"), task("off"), task("gone", agent="x"),
-            task("once", effect=Effect.ONCE), task("wait", "calls"), task("free", agent="slow"),
-            task("later", agent="slow"), max_parallel=6,
+            task("done"),
+            task("calls", "done"),
+            task("off"),
+            task("gone", agent="x"),
+            task("once", effect=Effect.ONCE),
+            task("wait", "calls"),
+            task("free", agent="slow"),
+            task("later", agent="slow"),
+            max_parallel=6,
             agents=[agent("slow", max_concurrency=1)],
         )
-    )  # fmt: skip
+    )
     bench.answer("done", 1)
     bench.answer("off", fault=FAULT, draw=0.9)
     assert bench.states() == {
-        "done": "succeeded", "calls": "running", "off": "backing_off", "gone": "running",
-        "once": "running", "wait": "waiting", "free": "running", "later": "ready",
-    }  # fmt: skip
+        "done": "succeeded",
+        "calls": "running",
+        "off": "backing_off",
+        "gone": "running",
+        "once": "running",
+        "wait": "waiting",
+        "free": "running",
+        "later": "ready",
+    }
     bench.crash(missing={"x": "bring x"}, after=SECOND // 10)
     bench.turn()
     assert bench.states() == {
-        "done": "succeeded", "calls": "running", "off": "backing_off", "gone": "blocked",
-        "once": "unknown_outcome", "wait": "waiting", "free": "running", "later": "ready",
-    }  # fmt: skip
+        "done": "succeeded",
+        "calls": "running",
+        "off": "backing_off",
+        "gone": "blocked",
+        "once": "unknown_outcome",
+        "wait": "waiting",
+        "free": "running",
+        "later": "ready",
+    }
     blocked = next(event for event in bench.events() if isinstance(event, ev.TaskBlocked))
     assert (blocked.reason, blocked.detail) == ("agent", "bring x")
     assert bench.calls["r", "calls"].call.dependencies == {"done": 1}
@@ -160,12 +178,12 @@ def test_what_nobody_was_promised_is_dropped() -> None:
     one, two = bench.submit(flow(task("a")), "one"), bench.submit(flow(task("a")), "two")
     batch = bench.decide()
     assert batch is not None
-    assert bench.driver.withdraw(batch) == [one, two]
-    assert bench.driver.withdraw(batch) == []
+    assert bench.driver.withdraw_runs(batch) == [one, two]
+    assert bench.driver.withdraw_runs(batch) == []
     assert [record.stream for record in batch.records] == ["old"]
     assert all(row.run == "old" for row in batch.runs)
     actions = bench.commit(batch)
-    assert kinds(actions) == ["Perform"]
+    assert kinds(actions) == ["PerformCall"]
     assert bench.open_calls() == ["old/b"]
     assert set(bench.driver.runs) == {"old"}
     assert bench.driver.queue.used == 1
@@ -183,8 +201,8 @@ def test_what_came_in_during_a_refused_write_is_dropped_as_well() -> None:
     assert batch is not None
     token = bench.submit(flow(task("a")), "new")
     bench.cancel("old")
-    assert bench.driver.withdraw(batch) == [token]
-    assert bench.driver.withdraw(batch) == []
+    assert bench.driver.withdraw_runs(batch) == [token]
+    assert bench.driver.withdraw_runs(batch) == []
     assert set(bench.driver.runs) == {"old"}
     bench.commit(batch)
     bench.turn()
@@ -201,9 +219,9 @@ def test_a_batch_may_be_refused_again_with_more_to_drop() -> None:
     first = bench.submit(flow(task("a")), "one")
     batch = bench.decide()
     assert batch is not None
-    assert bench.driver.withdraw(batch) == [first]
+    assert bench.driver.withdraw_runs(batch) == [first]
     second = bench.submit(flow(task("a")), "two")
-    assert bench.driver.withdraw(batch) == [second]
+    assert bench.driver.withdraw_runs(batch) == [second]
     bench.commit(batch)
     bench.run(flow(task("a")), "three")
     assert [e.run for e in bench.hive() if isinstance(e, ev.RunOpened)] == ["old", "three"]
@@ -216,7 +234,7 @@ def test_a_refused_batch_keeps_the_hives_other_facts() -> None:
     bench.submit(flow(task("a")), "new")
     batch = bench.decide()
     assert batch is not None
-    bench.driver.withdraw(batch)
+    bench.driver.withdraw_runs(batch)
     bench.commit(batch)
     assert [type(event).__name__ for event in bench.hive()] == ["RunOpened", "RunClosed"]
     bench.run(flow(task("a")), "newer")
@@ -230,7 +248,7 @@ def test_a_withdrawn_run_gives_its_run_slot_back(most: int) -> None:
         bench.submit(flow(task("a")), f"r{number}")
     batch = bench.decide()
     assert batch is not None
-    bench.driver.withdraw(batch)
+    bench.driver.withdraw_runs(batch)
     bench.commit(batch)
     assert bench.turn() == []
     bench.run(flow(task("a")), "new")
@@ -243,12 +261,12 @@ def test_a_run_that_was_cancelled_before_it_was_accepted_is_dropped_too() -> Non
     bench.cancel()
     batch = bench.decide()
     assert batch is not None
-    assert bench.driver.withdraw(batch) == [1]
+    assert bench.driver.withdraw_runs(batch) == [1]
     assert batch.records == []
     bench.commit(batch)
-    assert bench.seen == [act.Acknowledge(2)]
+    assert bench.seen == [act.AcknowledgeRequest(2)]
     assert bench.turn() == []  # one more look, for whoever waits for its slots
-    assert not bench.driver.has_more
+    assert not bench.driver.has_work
 
 
 def test_nothing_to_withdraw() -> None:
@@ -258,7 +276,7 @@ def test_nothing_to_withdraw() -> None:
     batch = bench.decide()
     assert batch is not None
     records = list(batch.records)
-    assert bench.driver.withdraw(batch) == []
+    assert bench.driver.withdraw_runs(batch) == []
     assert batch.records == records
     bench.commit(batch)
     assert bench.open_calls() == ["r/b"]

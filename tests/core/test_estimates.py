@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agenthive.core.graph.estimates import CHECKPOINTS, MOST_KINDS, Estimates
+from agenthive.core.graph.estimates import CHECKPOINTS, MAX_KINDS, Estimates
 from agenthive.core.graph.graph import Graph
 from tests.core.rig import flow, task, undo
 
@@ -18,7 +18,7 @@ def learnt(*observed: tuple[int, float], declared: float | None = None) -> list[
     )
     estimates, ranks = Estimates(graph), None
     for index, seconds in observed:
-        ranks = estimates.observe(index, seconds)
+        ranks = estimates.record_duration(index, seconds)
     return ranks
 
 
@@ -31,8 +31,8 @@ def test_the_mean_of_a_kind_stands_for_its_others() -> None:
 def test_what_is_not_known_takes_the_mean_of_what_is() -> None:
     graph = Graph(flow(*(task(name, agent=name) for name in "abc")))
     estimates = Estimates(graph)
-    assert estimates.observe(0, 4.0) == [4.0, 4.0, 4.0]
-    assert estimates.observe(1, 8.0) == [4.0, 8.0, 6.0]
+    assert estimates.record_duration(0, 4.0) == [4.0, 4.0, 4.0]
+    assert estimates.record_duration(1, 8.0) == [4.0, 8.0, 6.0]
 
 
 def test_where_all_is_declared_nothing_is_learnt() -> None:
@@ -49,13 +49,13 @@ def test_declared_durations_are_never_overruled() -> None:
 def test_looked_at_only_now_and_then() -> None:
     graph = Graph(flow(task("a"), task("b", agent="b")))
     estimates = Estimates(graph)
-    told = [n for n in range(1, 300) if estimates.observe(0, 1.0) is not None]
+    told = [n for n in range(1, 300) if estimates.record_duration(0, 1.0) is not None]
     assert told == sorted(CHECKPOINTS) == [1, 4, 16, 64, 256]
 
 
 def test_alike_tasks_teach_nothing() -> None:
-    assert Estimates(Graph(flow(task("a"), task("b")))).observe(0, 5.0) is None
-    assert Estimates(Graph(flow())).observe(0, 5.0) is None
+    assert Estimates(Graph(flow(task("a"), task("b")))).record_duration(0, 5.0) is None
+    assert Estimates(Graph(flow())).record_duration(0, 5.0) is None
 
 
 def kinds(count: int) -> Graph:
@@ -63,11 +63,11 @@ def kinds(count: int) -> Graph:
 
 
 def test_too_many_kinds_keep_their_first_order() -> None:
-    assert Estimates(kinds(MOST_KINDS)).observe(0, 5.0) is not None
-    assert Estimates(kinds(MOST_KINDS + 1)).observe(0, 5.0) is None
-    assert Estimates(kinds(2)).observe(0, 5.0) is not None
+    assert Estimates(kinds(MAX_KINDS)).record_duration(0, 5.0) is not None
+    assert Estimates(kinds(MAX_KINDS + 1)).record_duration(0, 5.0) is None
+    assert Estimates(kinds(2)).record_duration(0, 5.0) is not None
 
 
 def test_compensations_teach_nothing() -> None:
     graph = Graph(flow(task("a", compensate=undo()), task("b", agent="b")))
-    assert Estimates(graph).observe(2, 5.0) is None
+    assert Estimates(graph).record_duration(2, 5.0) is None

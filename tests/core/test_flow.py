@@ -65,7 +65,7 @@ def test_a_task_that_only_waits() -> None:
     bench = Bench()
     bench.run(flow(waits("pause", delay=60.0), task("b", "pause")))
     assert bench.status() == "waiting"
-    assert not bench.driver.runs["r"].parked
+    assert not bench.driver.runs["r"].is_parked
     bench.wait(59)
     assert not bench.calls
     bench.wait(1)
@@ -98,7 +98,7 @@ def test_a_signal_that_is_waited_for() -> None:
     bench = Bench()
     bench.run(flow(waits("paid", wait_for=WaitSpec(signal="paid")), task("ship", "paid")))
     assert bench.status() == "waiting"
-    assert bench.driver.runs["r"].parked
+    assert bench.driver.runs["r"].is_parked
     bench.signal("paid", {"amount": 3}, id="1")
     assert bench.calls["r", "ship"].call.dependencies == {"paid": {"amount": 3}}
     bench.signal("paid", {"amount": 4}, id="1")
@@ -176,8 +176,11 @@ def test_a_quorum() -> None:
     bench.crash()
     assert bench.approve("ok", "bob", comment="fine") == ""
     assert bench.results()["ok"] == {
-        "approved": True, "by": ["ann", "bob"], "payload": {"x": 1}, "comments": {"bob": "fine"},
-    }  # fmt: skip
+        "approved": True,
+        "by": ["ann", "bob"],
+        "payload": {"x": 1},
+        "comments": {"bob": "fine"},
+    }
     assert bench.status() == "completed"
 
 

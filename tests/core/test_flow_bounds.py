@@ -8,11 +8,11 @@ from agenthive.core.engine import actions as act
 from agenthive.core.engine import child_runs, human_input
 from agenthive.core.engine import driver as drivers
 from agenthive.core.engine.driver import Driver
-from agenthive.core.engine.human_input import Verdict
-from agenthive.core.engine.reply_validation import plain_json
+from agenthive.core.engine.human_input import ApprovalDecision
+from agenthive.core.engine.reply_validation import to_plain_json
 from agenthive.core.history import blobs
-from agenthive.core.history.story import story
-from agenthive.core.history.waiting_reasons import why
+from agenthive.core.history.story import build_story
+from agenthive.core.history.waiting_reasons import list_reasons
 from agenthive.core.journal import run_events as ev
 from agenthive.core.machine import state_actions
 from agenthive.core.model.calls import Fault, Usage
@@ -32,14 +32,14 @@ ASK = ReconcileSpec(agent="a", action="look")
 
 
 def only(bench: Bench, name: str) -> Reason:
-    return next(one for one in why(bench.state()) if one.task == name)
+    return next(one for one in list_reasons(bench.state()) if one.task == name)
 
 
 # Bounds.
 
 
 def test_refusals_are_recorded_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drivers, "MOST_REFUSALS", 2)
+    monkeypatch.setattr(drivers, "MAX_REFUSALS", 2)
     bench = Bench()
     bench.run(flow(task("a", approval=ApprovalSpec(approvers=("ann",)))))
     for _ in range(3):
@@ -48,7 +48,7 @@ def test_refusals_are_recorded_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_signals_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(human_input, "MOST_KEPT", 2)
+    monkeypatch.setattr(human_input, "MAX_KEPT_SIGNALS", 2)
     bench = Bench()
     bench.run(flow(task("a"), task("b", "a", wait_for=WaitSpec(signal="go"))))
     bench.signal("go", 1)
@@ -65,7 +65,9 @@ def test_who_says_what_is_known_already_is_told_so_at_once() -> None:
         for _ in range(2):
             say()
             bench.turn()
-            assert bench.seen[-1] == act.Acknowledge(bench.tokens, about=bench.seen[-1].about)
+            assert bench.seen[-1] == act.AcknowledgeRequest(
+                bench.tokens, about=bench.seen[-1].about
+            )
     kinds = [type(event) for event in bench.events()]
     assert kinds.count(ev.SignalReceived) == kinds.count(ev.CancelRequested) == 1
 
@@ -78,7 +80,7 @@ def test_an_outcome_that_is_none() -> None:
 
 
 def test_the_outside_world_is_asked_so_often_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state_actions, "MOST_QUESTIONS", 2)
+    monkeypatch.setattr(state_actions, "MAX_RECONCILE_CALLS", 2)
     bench = Bench()
     bench.run(flow(task("pay", effect=Effect.ONCE, reconcile=ASK)))
     for number in ("", "2"):
@@ -86,8 +88,9 @@ def test_the_outside_world_is_asked_so_often_and_no_more(monkeypatch: pytest.Mon
         bench.turn()
         reason = only(bench, "pay")
         assert (reason.kind, reason.unblock) == (
-            ReasonKind.OUTCOME, f"the answer of pay#reconcile{number}",
-        )  # fmt: skip
+            ReasonKind.OUTCOME,
+            f"the answer of pay#reconcile{number}",
+        )
         bench.answer(f"pay#reconcile{number}", {"happened": False})
     bench.crash()
     bench.turn()
@@ -98,7 +101,7 @@ def test_the_outside_world_is_asked_so_often_and_no_more(monkeypatch: pytest.Mon
 def test_graphs_of_child_runs_are_forgotten_when_there_are_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(child_runs, "MOST_GRAPHS", 1)
+    monkeypatch.setattr(child_runs, "MAX_GRAPHS", 1)
     parts = [task(n, agent="", workflow=flow(task(f"in_{n}"))) for n in "ab"]
     bench = Bench()
     bench.run(flow(*parts))
@@ -106,9 +109,9 @@ def test_graphs_of_child_runs_are_forgotten_when_there_are_many(
 
 
 def test_what_is_no_json() -> None:
-    assert plain_json({"a": (1, 2)}) == {"a": [1, 2]}  # type: ignore[dict-item]
+    assert to_plain_json({"a": (1, 2)}) == {"a": [1, 2]}  # type: ignore[dict-item]
     with pytest.raises(DefinitionError, match="this is not JSON"):
-        plain_json(float("nan"))
+        to_plain_json(float("nan"))
 
 
 # Corners.
@@ -118,10 +121,10 @@ def test_progress_that_comes_too_late_is_not_heard() -> None:
     bench = Bench()
     bench.run(flow(task("a"), task("b", "a")))
     bench.answer("a")
-    bench.driver.progressed(bench.now, "r", "a", 1, {"done": 1})
-    bench.driver.progressed(bench.now, "gone", "a", 1, {"done": 1})
+    bench.driver.record_progress(bench.now, "r", "a", 1, {"done": 1})
+    bench.driver.record_progress(bench.now, "gone", "a", 1, {"done": 1})
     assert bench.decide() is None
-    bench.driver.progressed(bench.now, "r", "b", 1, {"done": 1})
+    bench.driver.record_progress(bench.now, "r", "b", 1, {"done": 1})
     bench.turn()
     assert isinstance(bench.events()[-1], ev.TaskProgressed)
 
@@ -130,7 +133,7 @@ def test_a_question_that_was_not_answered_when_the_process_ended_is_evaluated_ag
     run = Machine(flow(task("a", when="true")))
     assert run.of("a") == "preparing"
     driver = Driver()
-    driver.load(run.now, run.state, {})
+    driver.load_run(run.now, run.state, {})
     assert driver.decide(run.now) is not None
     assert run.of("a") == "running"
 
@@ -163,7 +166,7 @@ def test_a_child_run_that_was_approved_with_other_inputs_is_asked_about_again() 
     bench.run(flow(task("first"), old))
     live = bench.driver.runs["r"]
     assert live.state.flow is not None
-    bench.driver.answer(bench.now, "r", "sub", Verdict(actor="ann", approved=True), 99)
+    bench.driver.answer(bench.now, "r", "sub", ApprovalDecision(actor="ann", approved=True), 99)
     live.state.flow.approved[1] = "another digest"
     bench.turn()
     assert bench.states()["sub"] == "blocked"
@@ -208,7 +211,7 @@ def test_a_child_whose_outputs_cannot_be_evaluated_fails() -> None:
 def test_large_results_of_items_come_back_after_a_crash() -> None:
     bench = Bench()
     bench.run(flow(task("each", for_each=EachSpec(items=[1, 2])), task("end", "each")))
-    large = "x" * (blobs.LARGE + 1)
+    large = "x" * (blobs.LARGE_BYTES + 1)
     bench.answer("each[0]", large)
     bench.answer("each[1]", 2)
     bench.crash()
@@ -235,15 +238,19 @@ def test_why_a_task_with_parts_stands() -> None:
     bench.answer("rounds~1", False)
     bench.answer("each[0]")
     child = next(run for run in bench.driver.runs if run != "r")
-    told = {one.task: (one.kind, one.detail, one.unblock) for one in why(bench.state())}
+    told = {one.task: (one.kind, one.detail, one.unblock) for one in list_reasons(bench.state())}
     assert told["rounds"] == ("parts", "round 2 is under way", "the end of what is made of it")
     assert told["each"][1] == "1 of 3 items have ended"
     assert told["each[2]"] == (
-        "slot", "waits for its turn among the items of 'each'", "the end of another item",
-    )  # fmt: skip
+        "slot",
+        "waits for its turn among the items of 'each'",
+        "the end of another item",
+    )
     assert told["sub"] == (
-        "child", f"its own run {child} is under way", f"agenthive why {child} says more",
-    )  # fmt: skip
+        "child",
+        f"its own run {child} is under way",
+        f"agenthive why {child} says more",
+    )
     assert told["it's"][2] == "agenthive signal r 'g o'"
     assert told["later"][2] == "its time, in 90.0 s"
 
@@ -260,18 +267,18 @@ def test_who_found_out_is_told() -> None:
     bench.crash()
     bench.turn()
     bench.resolve("pay", "succeeded", 1)
-    lines = [one.text for one in story(bench.graph("r"), bench.disk.records("r"), "pay")]
+    lines = [one.text for one in build_story(bench.graph("r"), bench.disk.records("r"), "pay")]
     assert "pay: ann says of attempt 1: succeeded: looked" in lines
 
 
 def test_a_fork_and_a_change_of_workflow_are_told() -> None:
     bench = Bench()
-    fork = ev.Fork(run="old", task="b", taken=[ev.Taken(task="a", result=1)])
+    fork = ev.Fork(run="old", task="b", taken=[ev.InheritedResult(task="a", result=1)])
     wait = task("b", "a", wait_for=WaitSpec(signal="s"))
     bench.run(flow(task("a"), wait), fork=fork)
     changed = msgspec_renamed(wait)
     bench.migrate(flow(task("aa"), changed))
-    lines = [one.text for one in story(bench.graph("r"), bench.disk.records("r"), "b")]
+    lines = [one.text for one in build_story(bench.graph("r"), bench.disk.records("r"), "b")]
     assert "submitted, as run old from b on; 1 taken over" in lines
     assert any(line.startswith("goes on under a changed workflow, by local") for line in lines)
     assert act.run_of(act.RunParked("r")) == "r"

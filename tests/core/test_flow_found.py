@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agenthive.core.engine import actions as act
-from agenthive.core.engine.human_input import Verdict
-from agenthive.core.history.blobs import LARGE
+from agenthive.core.engine.human_input import ApprovalDecision
+from agenthive.core.history.blobs import LARGE_BYTES
 from agenthive.core.model.control_flow import (
     ApprovalSpec,
     EachSpec,
@@ -15,7 +15,7 @@ from agenthive.core.model.control_flow import (
 from agenthive.core.model.workflow import Effect
 from tests.core.rig import FAULT, FINAL, Bench, flow, task, undo
 
-APPROVED = Verdict(actor="ann", approved=True)
+APPROVED = ApprovalDecision(actor="ann", approved=True)
 
 
 def test_a_pure_read_waits_until_its_approval_is_on_disk() -> None:
@@ -44,14 +44,14 @@ def test_what_undoes_an_item_is_given_no_results_that_may_be_gone() -> None:
 def test_what_was_said_to_a_run_that_is_dropped_is_not_acknowledged() -> None:
     bench = Bench()
     first = bench.submit(flow(task("a", wait_for=WaitSpec(signal="s"))))
-    bench.driver.signal(bench.now, "r", "s", 1, "", "me", first + 1)
+    bench.driver.signal_run(bench.now, "r", "s", 1, "", "me", first + 1)
     bench.driver.answer(bench.now, "r", "a", APPROVED, first + 2)
     batch = bench.decide()
     assert batch is not None
-    assert bench.driver.withdraw(batch) == [first, first + 1, first + 2]
+    assert bench.driver.withdraw_runs(batch) == [first, first + 1, first + 2]
     bench.commit(batch)
     assert bench.seen == []
-    assert act.run_of(act.Acknowledge(1, about="r")) == "r"
+    assert act.run_of(act.AcknowledgeRequest(1, about="r")) == "r"
 
 
 def test_a_large_answer_about_what_came_of_a_call_can_be_replayed() -> None:
@@ -60,11 +60,11 @@ def test_a_large_answer_about_what_came_of_a_call_can_be_replayed() -> None:
     bench.run(flow(task("pay", effect=Effect.ONCE, reconcile=ask), task("b", "pay")))
     bench.crash()
     bench.turn()
-    bench.answer("pay#reconcile", {"happened": True, "result": "x" * 2 * LARGE})
+    bench.answer("pay#reconcile", {"happened": True, "result": "x" * 2 * LARGE_BYTES})
     assert bench.open_calls() == ["r/b"]
     bench.crash()
     bench.turn()
-    assert bench.calls["r", "b"].call.dependencies == {"pay": "x" * 2 * LARGE}
+    assert bench.calls["r", "b"].call.dependencies == {"pay": "x" * 2 * LARGE_BYTES}
 
 
 def test_a_round_of_unknown_outcome_does_not_hold_up_a_run_that_stops() -> None:
@@ -82,8 +82,8 @@ def test_a_run_that_is_dropped_prepares_nothing_any_more() -> None:
     bench.submit(flow(task("a", wait_for=WaitSpec(signal="s"), approval=ApprovalSpec())))
     batch = bench.decide()
     assert batch is not None
-    bench.driver.signal(bench.now, "r", "s", 1, "", "me", 9)
-    bench.driver.withdraw(batch)
+    bench.driver.signal_run(bench.now, "r", "s", 1, "", "me", 9)
+    bench.driver.withdraw_runs(batch)
     bench.commit(batch)
     assert bench.turn() == []
     assert bench.disk.records("r") == []

@@ -7,7 +7,7 @@ import pytest
 
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history import blobs
-from agenthive.core.history.fork import Plan, plan
+from agenthive.core.history.fork import ForkPlan, build_plan
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model import definition
 from agenthive.core.model.control_flow import EachSpec
@@ -32,11 +32,11 @@ def done() -> Bench:
     return bench
 
 
-def fork(bench: Bench, at: str, spec: WorkflowSpec | None = None, new: str = "f") -> Plan:
+def fork(bench: Bench, at: str, spec: WorkflowSpec | None = None, new: str = "f") -> ForkPlan:
     """Fork the run ``r`` as ``f``."""
     graph = Graph(spec) if spec else bench.graph("r")
     records = bench.disk.records("r")
-    found = plan(bench.graph("r"), graph, records, bench.disk.contents, at)
+    found = build_plan(bench.graph("r"), graph, records, bench.disk.contents, at)
     bench.run(graph.spec, new, fork=found.fork)
     return found
 
@@ -127,7 +127,7 @@ def test_a_run_in_a_run_that_acts_once() -> None:
 
 
 def test_large_results_are_taken_over_by_reference() -> None:
-    large = "x" * (blobs.LARGE + 1)
+    large = "x" * (blobs.LARGE_BYTES + 1)
     each = task("each", for_each=EachSpec(items="{{ [1, 2] }}"))
     bench = Bench()
     bench.run(flow(task("a"), each, task("end", "a", "each")))
@@ -143,8 +143,8 @@ def test_large_results_are_taken_over_by_reference() -> None:
     assert isinstance(fact, ev.RunSubmitted)
     assert fact.fork is not None
     assert [one.blob is not None for one in fact.fork.taken] == [True, True]
-    assert all(len(record.payload) < blobs.LARGE for record in bench.disk.records("f"))
-    whole = blobs.filled(fact, bench.disk.contents)
+    assert all(len(record.payload) < blobs.LARGE_BYTES for record in bench.disk.records("f"))
+    whole = blobs.fill_event(fact, bench.disk.contents)
     assert isinstance(whole, ev.RunSubmitted)
     assert whole.fork is not None
     assert whole.fork.taken[0].result == large

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from agenthive.core.graph.graph import Graph
-from agenthive.core.history.replay import submission
-from agenthive.core.history.report import report
-from agenthive.core.journal.hash_chain import check
+from agenthive.core.history.replay import find_submission
+from agenthive.core.history.report import build_report
+from agenthive.core.journal.hash_chain import verify_chain
 from agenthive.core.model import definition
 from tests.core.golden import FOLDER, WANTED, loaded, standings
 
@@ -24,7 +24,7 @@ def test_there_are_some_of_every_ending() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_read_as_it_was_meant(file: Path) -> None:
     body, records, told = loaded(file)
-    assert list(check(records)) == records
-    assert submission(records).definition == definition.digest(body)
+    assert list(verify_chain(records)) == records
+    assert find_submission(records).definition == definition.compute_digest(body)
     assert standings(body, records) == told
-    assert report(Graph(definition.decode(body)), records).status == told[-1]["status"]
+    assert build_report(Graph(definition.decode(body)), records).status == told[-1]["status"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenthive.core.graph.graph import Graph, secret_references, topological, upward_rank
+from agenthive.core.graph.graph import Graph, find_secret_references, topological_order, upward_rank
 from agenthive.core.model import definition
 from agenthive.core.model.workflow import CompensationSpec, Effect, WorkflowSpec
 from agenthive.core.policies.retry import RetryPolicy
@@ -24,7 +24,7 @@ def test_edges() -> None:
     assert graph.dependents == [[1, 2], [2], []]
     assert graph.readers == [2, 1, 0]
     assert graph.rank == [3.0, 2.0, 1.0]
-    assert (graph.tasks, graph.undo) == (3, {})
+    assert (graph.tasks, graph.compensations) == (3, {})
 
 
 def test_what_expressions_read_counts_as_read_but_is_no_edge() -> None:
@@ -42,15 +42,19 @@ def test_what_expressions_read_counts_as_read_but_is_no_edge() -> None:
 
 def test_compensations_are_nodes_of_their_own() -> None:
     plan = CompensationSpec(
-        agent="b", action="undo", parameters={"x": 1, "k": "${env:K}"}, timeout=4.0,
-        retry=RetryPolicy(max_attempts=9), effect=Effect.KEYED,
-    )  # fmt: skip
+        agent="b",
+        action="undo",
+        parameters={"x": 1, "k": "${env:K}"},
+        timeout=4.0,
+        retry=RetryPolicy(max_attempts=9),
+        effect=Effect.KEYED,
+    )
     graph = Graph(flow(task("a"), task("b", "a", priority=8, compensate=plan)))
     assert graph.tasks == 2
-    assert graph.undo == {1: 2}
+    assert graph.compensations == {1: 2}
     node = graph.nodes[2]
     assert (node.key, node.agent.name, node.action) == ("b#undo", "b", "undo")
-    assert (node.undoes, node.timeout, node.retry.max_attempts) == (1, 4 * SECOND, 9)
+    assert (node.compensates, node.timeout, node.retry.max_attempts) == (1, 4 * SECOND, 9)
     assert (node.effect, node.priority, node.tolerated) == (Effect.KEYED, 8, False)
     assert (node.description, node.endpoint) == ("compensation of b", "custom custom://b")
     assert node.references == {"${env:K}"}
@@ -75,15 +79,17 @@ def test_defaults_are_resolved() -> None:
     assert seconds == [1.5, 9.0, 30.0, None, 9.0]
     assert [node.tolerated for node in nodes] == [False, True, False, False, False]
     assert (nodes[0].description, nodes[0].effect, nodes[0].action) == ("d", Effect.ONCE, "do")
-    assert [node.undoes for node in nodes] == [None, None, None, None, 2]
+    assert [node.compensates for node in nodes] == [None, None, None, None, 2]
     assert nodes[0].priority == 5
 
 
 def test_the_longest_way_to_the_end() -> None:
     spec = flow(
-        task("a", estimated_duration=2.0), task("b", "a", estimated_duration=5.0),
-        task("c", "a"), task("d", "b", "c", estimated_duration=0.0),
-    )  # fmt: skip
+        task("a", estimated_duration=2.0),
+        task("b", "a", estimated_duration=5.0),
+        task("c", "a"),
+        task("d", "b", "c", estimated_duration=0.0),
+    )
     assert Graph(spec).rank == [7.0, 5.0, 1.0, 0.0]
 
 
@@ -121,8 +127,9 @@ def test_equal_agents_share_a_lane_in_all_runs() -> None:
     other = Graph(flow(task("a"), agents=[agent(timeout=1.0)]))
     assert other.lanes[0] != one.lanes[0]
     assert {name: a.name for name, a in one.lane_agents.items()} == {
-        one.lanes[0]: "a", one.lanes[1]: "b",
-    }  # fmt: skip
+        one.lanes[0]: "a",
+        one.lanes[1]: "b",
+    }
     assert one.lanes[0].startswith("a-")
     assert len(one.lanes[0]) == len("a-") + 16
 
@@ -176,7 +183,7 @@ def dags(draw: st.DrawFn) -> list[list[int]]:
 
 @given(dags())
 def test_a_topological_order(dependents: list[list[int]]) -> None:
-    order = topological(dependents)
+    order = topological_order(dependents)
     assert sorted(order) == list(range(len(dependents)))
     place = {node: i for i, node in enumerate(order)}
     assert all(place[i] < place[j] for i, targets in enumerate(dependents) for j in targets)
@@ -190,7 +197,7 @@ def test_a_cycle_is_found(dependents: list[list[int]], data: st.DataObject) -> N
     i, j = data.draw(st.sampled_from(paths))
     dependents[j].append(i)
     with pytest.raises(ConfigurationError, match="Circular"):
-        topological(dependents)
+        topological_order(dependents)
 
 
 def test_secret_references() -> None:
@@ -200,9 +207,14 @@ def test_secret_references() -> None:
         "plain": "${HOME} $env:X ${env:} env:Y",
         "long": "${env:" + "x" * 513 + "}",
     }
-    assert secret_references(value) == {"${env:A}", "${file:/b}", "${secret:c-d}"}
-    assert secret_references("${env:" + "x" * 512 + "}") != frozenset()
-    assert secret_references({}) == secret_references("$") == secret_references(1) == frozenset()
+    assert find_secret_references(value) == {"${env:A}", "${file:/b}", "${secret:c-d}"}
+    assert find_secret_references("${env:" + "x" * 512 + "}") != frozenset()
+    assert (
+        find_secret_references({})
+        == find_secret_references("$")
+        == find_secret_references(1)
+        == frozenset()
+    )
 
 
 def test_a_definition_is_pinned_by_its_canonical_bytes() -> None:
@@ -211,7 +223,7 @@ def test_a_definition_is_pinned_by_its_canonical_bytes() -> None:
     assert definition.encode(spec) == definition.encode(other)
     assert definition.decode(definition.encode(spec)) == spec
     assert b'"effect"' not in definition.encode(spec), "defaults are left out"
-    assert len(definition.digest(b"")) == 64
-    assert definition.digest(definition.encode(spec)) != definition.digest(b"{}")
+    assert len(definition.compute_digest(b"")) == 64
+    assert definition.compute_digest(definition.encode(spec)) != definition.compute_digest(b"{}")
     with pytest.raises(msgspec.ValidationError):
         definition.decode(b'{"name": 5}')

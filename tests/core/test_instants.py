@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenthive.core.model.timestamps import parse_instant
+from agenthive.core.model.timestamps import parse_timestamp
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -20,13 +20,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def test_agrees_with_the_standard_library(moment, minutes):
     moment = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
     expected = (moment - EPOCH) // timedelta(microseconds=1)
-    assert parse_instant(moment.isoformat()) == expected
+    assert parse_timestamp(moment.isoformat()) == expected
 
 
 def test_every_day_has_the_next_number():
     for number in range(0, 60_000, 7):
         day = EPOCH + timedelta(days=number)
-        assert parse_instant(day.isoformat()) == number * 86_400_000_000
+        assert parse_timestamp(day.isoformat()) == number * 86_400_000_000
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_every_day_has_the_next_number():
     ],
 )
 def test_forms(text, seconds):
-    assert parse_instant(text) == round(seconds * 1_000_000)
+    assert parse_timestamp(text) == round(seconds * 1_000_000)
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_forms(text, seconds):
     ],
 )
 def test_what_is_no_time_with_its_zone(text):
-    assert parse_instant(text) is None
+    assert parse_timestamp(text) is None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from agenthive.core.engine.invariants import driver_violations, violations
+from agenthive.core.engine.invariants import find_driver_violations, find_violations
 from agenthive.core.journal import run_events as ev
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.states import RunStatus, TaskState
@@ -72,23 +72,23 @@ TAMPERED: list[tuple[Callable[[RunState], None], str]] = [
 
 
 def test_sound() -> None:
-    assert violations(sound()) == []
+    assert find_violations(sound()) == []
 
 
 @pytest.mark.parametrize(("tamper", "line"), TAMPERED)
 def test_fires(tamper: Callable[[RunState], None], line: str) -> None:
     state = sound()
     tamper(state)
-    assert line in violations(state)
+    assert line in find_violations(state)
 
 
 def test_losses_allow_for_more_attempts() -> None:
     state = sound()
     state.attempts[1] = 5
     state.losses[1] = 2
-    assert violations(state) == []
+    assert find_violations(state) == []
     state.losses[1] = 1
-    assert violations(state) == ["b was tried 5 times"]
+    assert find_violations(state) == ["b was tried 5 times"]
 
 
 @pytest.mark.parametrize(("most", "allowed"), [(0, 1), (1, 1), (2, 2)])
@@ -112,7 +112,7 @@ def test_a_failure_is_usable_only_if_tolerated(tolerated: bool) -> None:
     run.fail("a")
     run.state.attempts[1] = 1
     line = "b started without what it depends on"
-    assert (line in violations(run.state)) is not tolerated
+    assert (line in find_violations(run.state)) is not tolerated
 
 
 def test_what_was_undone_had_been_usable() -> None:
@@ -123,18 +123,18 @@ def test_what_was_undone_had_been_usable() -> None:
         more = {"agent": "a", "key": "k"} if kind is ev.TaskStarted else {}
         run.feed(kind, task="a#undo", attempt=1, **more)
     assert run.state.status is RunStatus.COMPENSATED
-    assert violations(run.state) == []
+    assert find_violations(run.state) == []
 
 
 def test_what_a_driver_counts() -> None:
     bench = Bench(max_runs=1)
     bench.run(flow(task("a"), task("b")))
     bench.run(flow(task("a")), "queued")
-    assert driver_violations(bench.driver) == []
-    bench.driver.active += 1
+    assert find_driver_violations(bench.driver) == []
+    bench.driver.used_run_slots += 1
     bench.driver.queue.used += 1
     bench.driver.runs["r"].state.open += 1
-    assert driver_violations(bench.driver) == [
+    assert find_driver_violations(bench.driver) == [
         "r: open is 3, not 2",
         "1 runs are active, not 2",
         "2 calls are under way, not 3",

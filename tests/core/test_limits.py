@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agenthive.core.engine.rate_limits import FIRST_PAUSE, LONGEST_PAUSE
-from agenthive.core.engine.reply_validation import vetted
+from agenthive.core.engine.rate_limits import FIRST_PAUSE, MAX_PAUSE
+from agenthive.core.engine.reply_validation import validate_reply
 from agenthive.core.journal import run_events as ev
 from agenthive.core.machine.guards.outcome import MAX_LOSSES
 from agenthive.core.model.calls import Call, Fault, Headroom, Reply, Usage
@@ -25,10 +25,10 @@ MINUTE = 60 * SECOND
 class Sizes(Quotes):
     """Every call takes as many tokens as its parameter says; none costs anything."""
 
-    def priced(self, spec: AgentSpec) -> bool:
+    def is_priced(self, spec: AgentSpec) -> bool:
         return False
 
-    def tokens(self, spec: AgentSpec, call: Call) -> int:
+    def estimate_tokens(self, spec: AgentSpec, call: Call) -> int:
         return int(str(call.parameters.get("size", 10)))
 
 
@@ -144,7 +144,7 @@ def test_pauses_grow_until_something_goes_well() -> None:
         refuse(found, "a")
         pauses.append(facts(found, ev.TaskFailed)[-1].pause)
         found.wait(pauses[-1] / SECOND)
-    assert pauses == [min(FIRST_PAUSE << wave, LONGEST_PAUSE) for wave in range(8)]
+    assert pauses == [min(FIRST_PAUSE << wave, MAX_PAUSE) for wave in range(8)]
     found.answer("a")
     found.run(calls("a"), run="s")
     found.answer("a", fault=REFUSED, run="s")
@@ -167,7 +167,7 @@ def test_an_endpoint_that_is_unwell_is_the_breakers_business() -> None:
     found.run(calls("a"))
     found.answer("a", fault=Fault(kind="overloaded", message="503"))
     assert facts(found, ev.TaskFailed)[-1].pause is None
-    assert found.driver.limits.gates == {}
+    assert found.driver.rate_limits.gates == {}
 
 
 def test_a_breaker_and_a_gate_do_not_open_for_one_another() -> None:
@@ -175,11 +175,17 @@ def test_a_breaker_and_a_gate_do_not_open_for_one_another() -> None:
 
     found = Bench()
     limited = agent(
-        "a", rate_limit=RateLimit(requests_per_minute=1),
+        "a",
+        rate_limit=RateLimit(requests_per_minute=1),
         circuit_breaker=BreakerPolicy(failure_threshold=1, recovery_timeout=600.0),
-    )  # fmt: skip
-    spec = flow(task("a", retry=NO_RETRY), task("b"), agents=[limited], timeout=None,
-                failure_strategy="continue_on_failure")  # fmt: skip
+    )
+    spec = flow(
+        task("a", retry=NO_RETRY),
+        task("b"),
+        agents=[limited],
+        timeout=None,
+        failure_strategy="continue_on_failure",
+    )
     found.run(spec)
     found.answer("a", fault=Fault(kind="connection", message="gone"))
     found.wait(61)
@@ -192,14 +198,14 @@ def test_what_the_other_side_says_is_left() -> None:
     found = Bench()
     found.run(calls("a", "b", "c", requests_per_minute=600))
     head = Headroom(requests=1, within=30.0)
-    found.driver.reply(found.now, "r", "a", 1, Reply(result=1, headroom=head), 0.0)
+    found.driver.record_reply(found.now, "r", "a", 1, Reply(result=1, headroom=head), 0.0)
     found.calls.clear()
     found.turn()
-    assert found.driver.limits.waits_until("custom custom://a") is None
+    assert found.driver.rate_limits.closed_until("custom custom://a") is None
     found.run(calls("d", "e", requests_per_minute=600), run="s")
     assert under_way(found) == ["d"]
-    assert found.driver.limits.waits_until("custom custom://a") == found.now + 30 * SECOND
-    assert found.driver.limits.waits_until("nowhere") is None
+    assert found.driver.rate_limits.closed_until("custom custom://a") == found.now + 30 * SECOND
+    assert found.driver.rate_limits.closed_until("nowhere") is None
 
 
 def test_a_quota_outlives_a_restart() -> None:
@@ -255,7 +261,7 @@ def test_settled_late_or_not_at_all() -> None:
     ],
 )
 def test_odd_headroom_is_not_heard(odd: Headroom) -> None:
-    assert vetted(Reply(result=1, headroom=odd)).headroom is None
-    assert vetted(Reply(fault=REFUSED, headroom=odd)).headroom is None
+    assert validate_reply(Reply(result=1, headroom=odd)).headroom is None
+    assert validate_reply(Reply(fault=REFUSED, headroom=odd)).headroom is None
     good = Headroom(requests=1, tokens=2, within=3.0)
-    assert vetted(Reply(result=1, headroom=good)).headroom == good
+    assert validate_reply(Reply(result=1, headroom=good)).headroom == good

@@ -64,7 +64,7 @@ def test_a_call() -> None:
     assert run.feed(ev.TaskStarted, task="a", attempt=1, agent="a", key="k") == [
         cmd.CallAgent(3, 0, 1)
     ]
-    assert run.state.in_flight == 1
+    assert run.state.calls_in_flight == 1
     assert run.feed(ev.TaskSucceeded, task="a", attempt=1, result=5) == [cmd.OfferTask(4, 1)]
     assert run.state.results == {0: 5}
     run.succeed("b")
@@ -218,18 +218,26 @@ def test_what_depends_on_what_was_skipped_is_skipped_too_even_if_that_is_tolerat
 def test_stop_lets_calls_end_but_for_pure_reads() -> None:
     run = Machine(
         flow(
-            task("a"), task("read", effect=Effect.NONE), task("act"), task("z"), task("t", "z"),
+            task("a"),
+            task("read", effect=Effect.NONE),
+            task("act"),
+            task("z"),
+            task("t", "z"),
             task("off"),
         )
-    )  # fmt: skip
+    )
     run.start("read", "act")
     run.fail("off", FAULT)
     run.feed(ev.TaskBlocked, task="z", reason="agent", detail="-")
     assert run.fail("a") == [cmd.StopCall(run.state.seq, 1, 1)]
     assert run.states == {
-        "a": "failed", "read": "running", "act": "running", "z": "skipped", "t": "skipped",
+        "a": "failed",
+        "read": "running",
+        "act": "running",
+        "z": "skipped",
+        "t": "skipped",
         "off": "failed",
-    }  # fmt: skip
+    }
     run.feed(ev.TaskCancelled, task="read", attempt=1)
     assert run.state.status is RunStatus.RUNNING
     run.succeed("act")
@@ -254,7 +262,7 @@ def test_a_second_failure_stops_nothing_more() -> None:
     assert run.state.hard_failures == 2
 
 
-@pytest.mark.parametrize("kind", [ev.CancelRequested, ev.RunTimedOut])
+@pytest.mark.parametrize("kind", [ev.CancelRequested, ev.RunTimeoutReached])
 def test_cancelled_and_timed_out_stop_every_call(kind: type[ev.Event]) -> None:
     run = Machine(flow(task("a"), task("b"), task("c", "b"), failure_strategy=CONTINUE))
     run.start("a", "b")
@@ -272,7 +280,7 @@ def test_timed_out_is_a_failure_though_the_last_call_went_well() -> None:
     for strategy in FailureStrategy:
         run = Machine(flow(task("a"), failure_strategy=strategy))
         run.start("a")
-        run.feed(ev.RunTimedOut)
+        run.feed(ev.RunTimeoutReached)
         run.succeed("a")
         assert run.state.status is RunStatus.FAILED
 
@@ -415,8 +423,11 @@ def test_commands_name_their_cause() -> None:
     assert causes == sorted(causes)
     assert causes[-1] == run.state.seq == 6
     assert set(map(type, run.commands)) == {
-        cmd.SetDeadline, cmd.OfferTask, cmd.CallAgent, cmd.StopCall,
-    }  # fmt: skip
+        cmd.SetDeadline,
+        cmd.OfferTask,
+        cmd.CallAgent,
+        cmd.StopCall,
+    }
 
 
 def test_counts() -> None:
@@ -425,6 +436,9 @@ def test_counts() -> None:
     run.start("b")
     counts = {kind: count for kind, count in run.state.counts.items() if count}
     assert counts == {
-        TaskState.SUCCEEDED: 1, TaskState.RUNNING: 1, TaskState.WAITING: 1, TaskState.DORMANT: 1,
-    }  # fmt: skip
+        TaskState.SUCCEEDED: 1,
+        TaskState.RUNNING: 1,
+        TaskState.WAITING: 1,
+        TaskState.DORMANT: 1,
+    }
     assert run.state.open == 2

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from agenthive.core.graph.graph import Graph
-from agenthive.core.history.migration import Verdict, moved
+from agenthive.core.history.migration import MigrationCheck, replay_under_graph
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model import definition
 from agenthive.core.model.control_flow import ApprovalSpec, EachSpec
@@ -14,7 +14,7 @@ from agenthive.core.model.workflow import Effect, TaskSpec, WorkflowSpec
 from agenthive.errors import Conflict, InvalidTransition
 from tests.core.rig import FAULT, NO_RETRY, Bench, flow, task
 
-ADOPT, MAP, STAY = Verdict.ADOPT, Verdict.MAP, Verdict.STAY
+ADOPT, MAP, STAY = MigrationCheck.ADOPT, MigrationCheck.MAP, MigrationCheck.STAY
 SCHEMA = {"type": "object", "required": ["ok"]}
 
 FETCH = task("fetch", parameters={"url": "/bees"}, effect=Effect.NONE)
@@ -49,53 +49,74 @@ def renamed() -> WorkflowSpec:
     return flow(get, pay, GATE, MAIL, TIDY)
 
 
-EDITS: dict[str, tuple[WorkflowSpec, Verdict, str]] = {
+EDITS: dict[str, tuple[WorkflowSpec, MigrationCheck, str]] = {
     "rename a task that is done": (renamed(), MAP, "read under its new name"),
     "add a leaf": (flow(*BASE, task("log", "fetch")), ADOPT, "it has not begun"),
     "add in the middle, before what is to come": (
-        swapped(TIDY, task("check", "mail"), but(TIDY, depends_on=("check",))), ADOPT, "not begun",
+        swapped(TIDY, task("check", "mail"), but(TIDY, depends_on=("check",))),
+        ADOPT,
+        "not begun",
     ),
     "add in the middle, before what is done": (
         swapped(PAY, task("check", "fetch"), but(PAY, depends_on=("check", "fetch"))),
-        STAY, "it is succeeded under the old one",
+        STAY,
+        "it is succeeded under the old one",
     ),
     "remove one that is done": (
         flow(but(PAY, depends_on=(), parameters={"sum": 5}), GATE, MAIL, TIDY),
-        STAY, "what it did would be lost",
+        STAY,
+        "what it did would be lost",
     ),
     "remove one that is to come": (flow(*BASE[:-1]), ADOPT, "it has not begun"),
     "parameters of one that is done": (
-        swapped(FETCH, but(FETCH, parameters={"url": "/wasps"})), STAY, "fork --from fetch",
+        swapped(FETCH, but(FETCH, parameters={"url": "/wasps"})),
+        STAY,
+        "fork --from fetch",
     ),
     "parameters of one that is to come": (
-        swapped(MAIL, but(MAIL, parameters={"to": "bob"})), ADOPT, "it has not begun",
+        swapped(MAIL, but(MAIL, parameters={"to": "bob"})),
+        ADOPT,
+        "it has not begun",
     ),
     "effect of one that is to come": (
-        swapped(TIDY, but(TIDY, effect=Effect.ONCE)), ADOPT, "it has not begun",
+        swapped(TIDY, but(TIDY, effect=Effect.ONCE)),
+        ADOPT,
+        "it has not begun",
     ),
     "reorder": (flow(*reversed(BASE)), ADOPT, "order in a file means nothing"),
     "output schema of one that is to come": (
-        swapped(TIDY, but(TIDY, output_schema=SCHEMA)), ADOPT, "it has not begun",
+        swapped(TIDY, but(TIDY, output_schema=SCHEMA)),
+        ADOPT,
+        "it has not begun",
     ),
     "output schema of one that is done": (
-        swapped(PAY, but(PAY, output_schema=SCHEMA)), STAY, "was not checked against the new one",
+        swapped(PAY, but(PAY, output_schema=SCHEMA)),
+        STAY,
+        "was not checked against the new one",
     ),
     "retries of one that is done": (
-        swapped(PAY, but(PAY, retry=NO_RETRY)), ADOPT, "from here on",
+        swapped(PAY, but(PAY, retry=NO_RETRY)),
+        ADOPT,
+        "from here on",
     ),
     "effect of one that is done": (
-        swapped(FETCH, but(FETCH, effect=Effect.ANY)), ADOPT, "from here on",
+        swapped(FETCH, but(FETCH, effect=Effect.ANY)),
+        ADOPT,
+        "from here on",
     ),
     "rename one that is to come": (swapped(TIDY, but(TIDY, name="clean")), ADOPT, "not begun"),
     "remove one that is being asked about": (
-        flow(FETCH, PAY, but(MAIL, depends_on=("pay",)), TIDY), STAY, "the journal speaks of it",
+        flow(FETCH, PAY, but(MAIL, depends_on=("pay",)), TIDY),
+        STAY,
+        "the journal speaks of it",
     ),
     "rename one that is being asked about": (
         flow(FETCH, PAY, but(GATE, name="door"), but(MAIL, depends_on=("door",)), TIDY),
-        STAY, "key of its call follows from its name",
+        STAY,
+        "key of its call follows from its name",
     ),
     "nothing": (flow(*BASE), ADOPT, ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("edit", [*EDITS])
@@ -129,7 +150,7 @@ def test_it_goes_on_to_the_end_and_does_nothing_twice(edit: str) -> None:
     assert not done & later
     assert {"mail"} <= later <= {t.name for t in spec.tasks} - done
     named = [e for e in bench.events() if isinstance(e, ev.RunMigrated)]
-    assert [e.definition for e in named] == [definition.digest(definition.encode(spec))]
+    assert [e.definition for e in named] == [definition.compute_digest(definition.encode(spec))]
 
 
 def test_what_is_approved_is_asked_again_when_it_has_changed() -> None:
@@ -153,10 +174,10 @@ def test_calls_under_way_are_waited_for() -> None:
 def test_a_run_that_moved_on_meanwhile_is_not_changed() -> None:
     bench = opened()
     spec = flow(*BASE, task("log"))
-    state = moved(Graph(spec), bench.disk.records("r"), {})
+    state = replay_under_graph(Graph(spec), bench.disk.records("r"), {})
     bench.approve("gate")
     with pytest.raises(Conflict, match="moved on"):
-        bench.driver.migrate(bench.now, ev.RunMigrated(at=0, definition="d"), state, {}, b"", 9)
+        bench.driver.migrate_run(bench.now, ev.RunMigrated(at=0, definition="d"), state, {}, b"", 9)
 
 
 def test_what_has_been_decided_and_is_not_on_disk_yet_is_not_lost() -> None:

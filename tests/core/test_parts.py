@@ -49,7 +49,7 @@ def test_every_item_is_a_task() -> None:
     assert bench.calls["r", "c"].call.dependencies == {"b": ["zero", "one", "two"]}
     bench.answer("c")
     assert bench.status() == "completed"
-    assert bench.state().succeeded == 3
+    assert bench.state().succeeded_count == 3
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,12 @@ def test_a_failed_item_fails_its_task_and_begins_no_more() -> None:
     assert bench.open_calls() == ["r/a[1]"]
     bench.answer("a[1]")
     assert bench.states() == {
-        "a": "failed", "a[0]": "failed", "a[1]": "succeeded", "a[2]": "skipped", "a[3]": "skipped",
-    }  # fmt: skip
+        "a": "failed",
+        "a[0]": "failed",
+        "a[1]": "succeeded",
+        "a[2]": "skipped",
+        "a[3]": "skipped",
+    }
     assert "a[0]: no" in bench.state().faults[0].message
 
 
@@ -246,7 +250,7 @@ def test_a_child_that_fails_or_waits() -> None:
     bench.run(flow(waits("sub", workflow=inner)))
     (run,) = [r for r in bench.driver.runs if r != "r"]
     assert bench.status() == bench.status(run) == "waiting"
-    assert bench.driver.runs["r"].parked
+    assert bench.driver.runs["r"].is_parked
     bench.approve("ok", run=run)
     assert bench.status() == "running"
     bench.answer("x", fault=FINAL, run=run)

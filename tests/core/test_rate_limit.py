@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agenthive.core.policies.aimd import PAUSE, Concurrency
-from agenthive.core.policies.fair_queue import AGE, Line
+from agenthive.core.policies.aimd import DECREASE_INTERVAL, AdaptiveConcurrency
+from agenthive.core.policies.fair_queue import AGING_INTERVAL, FairQueue
 from agenthive.core.policies.rate_limit import (
     DAY,
     HOUR,
     MINUTE,
     SECOND,
-    No,
+    NotAdmitted,
     RateLimit,
     RateLimiter,
     Receipt,
@@ -82,7 +82,7 @@ def test_what_is_larger_than_the_burst_waits_until_it_fits_the_limit() -> None:
 
 def test_what_is_larger_than_the_limit_is_refused_at_once() -> None:
     found = limiter(tokens_per_minute=1000)
-    assert found.acquire(START, 1001) is No.NEVER
+    assert found.acquire(START, 1001) is NotAdmitted.NEVER
     assert found.acquire(START, 1000) == 0
 
 
@@ -119,8 +119,8 @@ def test_settled_tokens_keep_the_limit_and_are_used_again(seed: int, limit: int)
         size = rng.randint(1, limit)
         now += max(found.acquire(now, size), 0) if rng.random() < 0.5 else rng.randint(0, SECOND)
         if found.acquire(now, size) == 0:
-            assert found.last is not None
-            receipts.append(found.last)
+            assert found.last_receipt is not None
+            receipts.append(found.last_receipt)
         if receipts and rng.random() < 0.7:
             one = rng.choice(receipts)
             found.settle(one, rng.randint(0, one.tokens))
@@ -131,8 +131,8 @@ def test_settled_tokens_keep_the_limit_and_are_used_again(seed: int, limit: int)
 def test_more_than_was_reserved_is_owed_and_less_is_free() -> None:
     found = limiter(tokens_per_minute=600)
     assert found.acquire(START, 60) == 0
-    found.settle(found.last, 60)
-    receipt = found.last
+    found.settle(found.last_receipt, 60)
+    receipt = found.last_receipt
     found.settle(receipt, 120)
     assert found.acquire(START, 60) == 12 * SECOND
     found.settle(receipt, 60)
@@ -144,7 +144,7 @@ def test_more_than_was_reserved_is_owed_and_less_is_free() -> None:
 def test_what_is_long_past_is_settled_all_the_same() -> None:
     found = limiter(tokens_per_minute=600)
     assert found.acquire(START, 600) == 0
-    old = found.last
+    old = found.last_receipt
     assert found.acquire(START + 2 * MINUTE, 600) == 0
     found.settle(old, 0)
     assert found.acquire(START + 2 * MINUTE, 60) == 0
@@ -186,7 +186,7 @@ def test_the_slowest_tier_counts(limits: dict[str, int], wait: int) -> None:
 
 def test_calls_at_once() -> None:
     found = limiter(concurrent_requests=2)
-    assert [found.acquire(START) for _ in range(3)] == [0, 0, No.FULL]
+    assert [found.acquire(START) for _ in range(3)] == [0, 0, NotAdmitted.FULL]
     found.release()
     assert found.acquire(START) == 0
 
@@ -194,9 +194,9 @@ def test_calls_at_once() -> None:
 def test_without_limits_all_may_pass() -> None:
     found = RateLimiter(OPEN)
     assert {found.acquire(START, 10**9) for _ in range(1000)} == {0}
-    assert found.last is None
+    assert found.last_receipt is None
     found.settle(None, 9)
-    assert found.marks() == []
+    assert found.list_marks() == []
 
 
 def test_who_asked_for_a_pause_gets_it() -> None:
@@ -209,16 +209,16 @@ def test_who_asked_for_a_pause_gets_it() -> None:
 
 def test_what_is_left_over_there_counts_if_it_is_less() -> None:
     found = limiter(requests_per_minute=60, tokens_per_minute=60_000)
-    found.adopt(START, 1000, 1_000_000, MINUTE)
+    found.apply_quota(START, 1000, 1_000_000, MINUTE)
     assert found.acquire(START, 1) == 0
-    found.adopt(START, 2, None, 30 * SECOND)
-    found.adopt(START, 900, 100, 30 * SECOND)
+    found.apply_quota(START, 2, None, 30 * SECOND)
+    found.apply_quota(START, 900, 100, 30 * SECOND)
     assert found.acquire(START, 60) == 0
     assert found.acquire(START, 60) == MINUTE, "there are 40 tokens left"
     assert found.acquire(START, 40) == 0
     assert found.acquire(START) == MINUTE, "there is no call left"
     assert found.acquire(START + MINUTE, 60) == 0
-    found.adopt(START + MINUTE, 0, None, SECOND)
+    found.apply_quota(START + MINUTE, 0, None, SECOND)
     assert found.acquire(START + MINUTE) == SECOND
 
 
@@ -226,10 +226,10 @@ def test_what_is_kept_over_a_restart() -> None:
     found = limiter(requests_per_minute=10, requests_per_day=20)
     assert found.acquire(START) == found.acquire(START + MINUTE) == 0
     again = limiter(requests_per_minute=10, requests_per_day=20)
-    again.restore(found.marks())
+    again.restore_marks(found.list_marks())
     assert again.acquire(START + 2 * MINUTE) == found.acquire(START + 2 * MINUTE) > HOUR
     changed = limiter(requests_per_minute=10, requests_per_day=30)
-    changed.restore(found.marks())
+    changed.restore_marks(found.list_marks())
     assert changed.acquire(START + 2 * MINUTE) == 0
 
 
@@ -243,138 +243,143 @@ def test_every_tier_takes_at_least_one(limit: int) -> None:
 
 
 def test_places_grow_slowly_and_shrink_at_once() -> None:
-    found = Concurrency(10)
+    found = AdaptiveConcurrency(10)
     assert found.places == 10
-    found.too_many(START)
+    found.record_overload(START)
     assert found.places == 7
-    found.too_many(START + PAUSE - 1)
+    found.record_overload(START + DECREASE_INTERVAL - 1)
     assert found.places == 7, "one wave counts once"
-    found.too_many(START + PAUSE)
+    found.record_overload(START + DECREASE_INTERVAL)
     assert found.places == 4
     for _ in range(5):
-        found.went_well(2)
+        found.record_success(2)
     assert found.places == 4, "nobody asks for more"
     for _ in range(5):
-        found.went_well(4)
+        found.record_success(4)
     assert found.places == 5
     for _ in range(500):
-        found.went_well(10)
+        found.record_success(10)
     assert found.places == 10
     for wave in range(2, 20):
-        found.too_many(START + wave * PAUSE)
+        found.record_overload(START + wave * DECREASE_INTERVAL)
     assert found.places == 1
 
 
 def test_places_grow_for_who_uses_all_but_one() -> None:
-    found = Concurrency(4, 9)
+    found = AdaptiveConcurrency(4, 9)
     for _ in range(40):
-        found.went_well(2)
+        found.record_success(2)
     assert found.places == 4
     for _ in range(5):
-        found.went_well(3)
+        found.record_success(3)
     assert found.places == 5
 
 
 # The line.
 
 
-def order(line: Line[str], now: int = START) -> list[str]:
+def order(line: FairQueue[str], now: int = START) -> list[str]:
     found = []
-    while (head := line.head(now)) is not None:
+    while (head := line.peek(now)) is not None:
         found.append(head[0])
-        line.served(now)
+        line.dequeue(now)
     assert len(line) == 0
     return found
 
 
 def test_first_come_first_served() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     for name in "abc":
-        line.join(name, 1)
+        line.enqueue(name, 1)
     assert order(line) == ["a", "b", "c"]
 
 
 def test_higher_classes_go_first() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     for name, priority in (("a", 1), ("b", 9), ("c", 5)):
-        line.join(name, 1, priority=priority)
+        line.enqueue(name, 1, priority=priority)
     assert order(line) == ["b", "c", "a"]
 
 
 def test_tenants_take_turns_by_size() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     for number in range(4):
-        line.join(f"small {number}", 10, tenant="s")
-    line.join("large", 30, tenant="l")
-    line.join("large too", 30, tenant="l")
+        line.enqueue(f"small {number}", 10, tenant="s")
+    line.enqueue("large", 30, tenant="l")
+    line.enqueue("large too", 30, tenant="l")
     assert order(line) == [
-        "small 0", "large", "small 1", "small 2", "small 3", "large too",
-    ]  # fmt: skip
+        "small 0",
+        "large",
+        "small 1",
+        "small 2",
+        "small 3",
+        "large too",
+    ]
 
 
 def test_who_leaves_is_passed_over() -> None:
-    line: Line[str] = Line()
-    tickets = [line.join(name, 1) for name in "abc"]
-    line.leave(tickets[0])
-    line.leave(tickets[1])
+    line: FairQueue[str] = FairQueue()
+    tickets = [line.enqueue(name, 1) for name in "abc"]
+    line.remove(tickets[0])
+    line.remove(tickets[1])
     assert len(line) == 1
     assert order(line) == ["c"]
 
 
 def test_who_is_passed_over_moves_up() -> None:
-    line: Line[str] = Line()
-    line.join("low", 1, priority=4)
+    line: FairQueue[str] = FairQueue()
+    line.enqueue("low", 1, priority=4)
     now = START
     for number in range(3):
-        line.join(f"high {number}", 1, priority=5)
-    assert line.head(now) == ("high 0", 1)
-    line.served(now)
-    assert line.head(now + AGE - 1) == ("high 1", 1)
-    assert line.head(now + 2 * AGE) == ("low", 1)
-    line.served(now + 2 * AGE)
-    line.served(now + 2 * AGE)
-    line.served(now + 2 * AGE)
-    assert line.head(now) is None
-    line.served(now)
+        line.enqueue(f"high {number}", 1, priority=5)
+    assert line.peek(now) == ("high 0", 1)
+    line.dequeue(now)
+    assert line.peek(now + AGING_INTERVAL - 1) == ("high 1", 1)
+    assert line.peek(now + 2 * AGING_INTERVAL) == ("low", 1)
+    line.dequeue(now + 2 * AGING_INTERVAL)
+    line.dequeue(now + 2 * AGING_INTERVAL)
+    line.dequeue(now + 2 * AGING_INTERVAL)
+    assert line.peek(now) is None
+    line.dequeue(now)
 
 
 def test_who_was_served_begins_to_wait_anew() -> None:
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     for name in ("low 0", "low 1"):
-        line.join(name, 1, priority=4)
+        line.enqueue(name, 1, priority=4)
     for number in range(3):
-        line.join(f"high {number}", 1, priority=5)
-    line.served(START)
-    late = START + 2 * AGE
-    assert line.head(late) == ("low 0", 1)
-    line.served(late)
-    assert line.head(late) == ("high 1", 1)
+        line.enqueue(f"high {number}", 1, priority=5)
+    line.dequeue(START)
+    late = START + 2 * AGING_INTERVAL
+    assert line.peek(late) == ("low 0", 1)
+    line.dequeue(late)
+    assert line.peek(late) == ("high 1", 1)
 
 
 def test_waiting_alone_is_no_reason_to_move_up() -> None:
-    line: Line[str] = Line()
-    line.join("low", 1, priority=1)
-    line.join("high", 1, priority=9)
-    assert line.head(START + 100 * AGE) == ("high", 1)
+    line: FairQueue[str] = FairQueue()
+    line.enqueue("low", 1, priority=1)
+    line.enqueue("high", 1, priority=9)
+    assert line.peek(START + 100 * AGING_INTERVAL) == ("high", 1)
 
 
 def test_a_large_one_among_small_ones_waits_for_its_share_only() -> None:
     """100,000 tokens a minute, small ones of 2,000 at 150 % of that; one of 60,000 at 300 s."""
     found = limiter(tokens_per_minute=100_000)
-    line: Line[tuple[str, int]] = Line()
+    line: FairQueue[tuple[str, int]] = FairQueue()
     now, small, done = START, START, None
     arrival = START + 300 * SECOND
     waiting_before = 0
     arrived = False
     while done is None and now < START + 3600 * SECOND:
         while small <= now:
-            line.join(("small", small), 2_000)
+            line.enqueue(("small", small), 2_000)
             small += int(60 / 75 * SECOND)
         if not arrived and arrival <= now:
             waiting_before = sum(2_000 for _ in range(len(line)))
-            line.join(("large", arrival), 60_000)
+            line.enqueue(("large", arrival), 60_000)
             arrived = True
-        head = line.head(now)
+        head = line.peek(now)
         if head is None:
             now = small
             continue
@@ -382,7 +387,7 @@ def test_a_large_one_among_small_ones_waits_for_its_share_only() -> None:
         if wait:
             now += wait
             continue
-        line.served(now)
+        line.dequeue(now)
         if head[0][0] == "large":
             done = now - arrival
     assert done is not None
@@ -392,31 +397,31 @@ def test_a_large_one_among_small_ones_waits_for_its_share_only() -> None:
 
 def test_equal_tenants_get_equal_parts() -> None:
     found = limiter(tokens_per_minute=60_000)
-    line: Line[str] = Line()
+    line: FairQueue[str] = FairQueue()
     rng, now = Random(1), START
     given = dict.fromkeys("abcd", 0)
     for name in given:
         for _ in range(400):
-            line.join(name, rng.choice((100, 1000, 3000)), tenant=name)
+            line.enqueue(name, rng.choice((100, 1000, 3000)), tenant=name)
     for _ in range(600):
-        head = line.head(now)
+        head = line.peek(now)
         assert head is not None
         wait = found.acquire(now, head[1])
         if wait:
             now += wait
             assert found.acquire(now, head[1]) == 0
-        line.served(now)
+        line.dequeue(now)
         given[head[0]] += head[1]
     fair = sum(given.values()) / 4
     assert all(abs(part - fair) <= 0.05 * fair for part in given.values()), given
 
 
 def test_admissions_are_in_the_order_of_the_line() -> None:
-    line: Line[int] = Line()
+    line: FairQueue[int] = FairQueue()
     for number in range(50):
-        line.join(number, 1 + number % 7)
+        line.enqueue(number, 1 + number % 7)
     found = []
-    while (head := line.head(START)) is not None:
+    while (head := line.peek(START)) is not None:
         found.append(head[0])
-        line.served(START)
+        line.dequeue(START)
     assert all(one < two for one, two in pairwise(found))

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from agenthive.core.engine.reply_validation import (
-    DEEPEST,
-    LONGEST_ASKS,
-    LONGEST_MESSAGE,
-    MOST_ASKS,
-    vetted,
+    MAX_DEPTH,
+    MAX_MESSAGE_LENGTH,
+    MAX_TOOL_CALL_BYTES,
+    MAX_TOOL_CALLS,
+    validate_reply,
 )
-from agenthive.core.model.calls import Asked, Fault, Reply, Usage
+from agenthive.core.model.calls import Fault, Reply, ToolCall, Usage
 from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
 from agenthive.testing import ScriptedAgent
@@ -25,23 +25,23 @@ def nested(levels: int, *, wide: bool = False) -> Any:
     value: Any = 1
     for number in range(levels):
         value = [value] if number % 2 else {"a": value}
-    return [value, *([] for _ in range(DEEPEST))] if wide else value
+    return [value, *([] for _ in range(MAX_DEPTH))] if wide else value
 
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 0, 1.5, "é\x00", [], {"a": [1, {"b": None}]}, 2**70, nested(DEEPEST)],
+    [None, True, 0, 1.5, "é\x00", [], {"a": [1, {"b": None}]}, 2**70, nested(MAX_DEPTH)],
     ids=repr,
 )
 def test_plain_json_passes_unchanged(value: Any) -> None:
-    reply = vetted(Reply(result=value))
+    reply = validate_reply(Reply(result=value))
     assert reply.result == value
     assert reply.fault is None
 
 
 def test_what_passes_is_not_shared_with_the_agent() -> None:
     mine: Any = {"list": [1]}
-    reply = vetted(Reply(result=mine))
+    reply = validate_reply(Reply(result=mine))
     mine["list"].append(2)
     assert reply.result == {"list": [1]}
 
@@ -56,34 +56,40 @@ def test_what_passes_is_not_shared_with_the_agent() -> None:
         b"bytes",
         {"set": {1}},
         {(1, 2): 3},
-        nested(DEEPEST + 1),
-        nested(DEEPEST, wide=True),
+        nested(MAX_DEPTH + 1),
+        nested(MAX_DEPTH, wide=True),
         nested(100_000),
         10**5000,
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_what_no_journal_can_hold_is_a_fault(value: Any) -> None:
-    reply = vetted(Reply(result=value, usage=Usage(input_tokens=5)))
+    reply = validate_reply(Reply(result=value, usage=Usage(input_tokens=5)))
     assert reply.fault is not None
     assert reply.fault.kind == "invalid_reply"
     assert reply.usage == Usage(input_tokens=5)
 
 
 def test_half_a_surrogate_pair_is_replaced() -> None:
-    assert vetted(Reply(result={"\ud800": ["x\udfff"]})).result == {"?": ["x?"]}
+    assert validate_reply(Reply(result={"\ud800": ["x\udfff"]})).result == {"?": ["x?"]}
 
 
 @pytest.mark.parametrize(
     ("asks", "why"),
     [
-        ([Asked(id="1", name="f", arguments={})] * (MOST_ASKS + 1), "tools at once, at most"),
-        ([Asked(id="1", name="f", arguments={"x": "x" * LONGEST_ASKS})], "bytes, at most"),
-        ([Asked(id="1", name="f", arguments=[1])], "the arguments for 'f' are no object"),  # type: ignore[arg-type]
+        (
+            [ToolCall(id="1", name="f", arguments={})] * (MAX_TOOL_CALLS + 1),
+            "tools at once, at most",
+        ),
+        (
+            [ToolCall(id="1", name="f", arguments={"x": "x" * MAX_TOOL_CALL_BYTES})],
+            "bytes, at most",
+        ),
+        ([ToolCall(id="1", name="f", arguments=[1])], "the arguments for 'f' are no object"),  # type: ignore[arg-type]
     ],
 )
-def test_what_is_asked_of_tools_is_bounded(asks: list[Asked], why: str) -> None:
-    fault = vetted(Reply(asks=tuple(asks))).fault
+def test_what_is_asked_of_tools_is_bounded(asks: list[ToolCall], why: str) -> None:
+    fault = validate_reply(Reply(asks=tuple(asks))).fault
     assert fault is not None
     assert fault.kind == "invalid_reply"
     assert why in fault.message
@@ -91,11 +97,13 @@ def test_what_is_asked_of_tools_is_bounded(asks: list[Asked], why: str) -> None:
 
 def test_faults_are_cleaned() -> None:
     said = "\ud800" + "x" * 20_000
-    fault = vetted(Reply(fault=Fault(kind="lost", message=said, retry_after=math.inf))).fault
+    fault = validate_reply(
+        Reply(fault=Fault(kind="lost", message=said, retry_after=math.inf))
+    ).fault
     assert fault is not None
-    assert fault.message == "?" + "x" * (LONGEST_MESSAGE - 1)
+    assert fault.message == "?" + "x" * (MAX_MESSAGE_LENGTH - 1)
     assert fault.retry_after is None
-    wrong = vetted(Reply(fault=Fault(kind=7, message="x"))).fault  # type: ignore[arg-type]
+    wrong = validate_reply(Reply(fault=Fault(kind=7, message="x"))).fault  # type: ignore[arg-type]
     assert wrong is not None
     assert wrong.kind == "invalid_reply"
 
@@ -106,7 +114,7 @@ def test_faults_are_cleaned() -> None:
     ids=repr,
 )
 def test_usage_that_makes_no_sense_is_dropped(usage: Usage) -> None:
-    reply = vetted(Reply(result=1, usage=usage))
+    reply = validate_reply(Reply(result=1, usage=usage))
     assert (reply.result, reply.usage) == (1, None)
 
 

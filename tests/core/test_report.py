@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.core.history.replay import facts, replay, submission
-from agenthive.core.history.report import EXIT_CODES, RunReport, report
+from agenthive.core.history.replay import decode_events, find_submission, replay
+from agenthive.core.history.report import EXIT_CODES, RunReport, build_report
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
-from agenthive.core.model.calls import Asked, Fault, Usage
+from agenthive.core.model.calls import Fault, ToolCall, Usage
 from agenthive.core.model.control_flow import WaitSpec
 from agenthive.core.model.states import CLOSED, RunStatus
 from agenthive.core.model.workflow import Effect, FailureStrategy, TaskSpec, ToolSpec
@@ -23,7 +23,7 @@ USED = Usage(model="m", input_tokens=10, output_tokens=5, cost=2_000_000_000)
 
 
 def told(bench: Bench, run: str = "r") -> RunReport:
-    return report(bench.graphs[run], bench.disk.records(run))
+    return build_report(bench.graphs[run], bench.disk.records(run))
 
 
 def test_a_whole_run() -> None:
@@ -67,11 +67,14 @@ def test_whom_a_task_calls() -> None:
     bench = Bench()
     tool = ToolSpec(name="look", agent="eyes", action="look about")
     bench.run(flow(task("a", tools=(tool,)), TaskSpec(name="b", wait_for=WaitSpec(signal="go"))))
-    bench.answer("a~1", "hm", asks=(Asked(id="1", name="look"),))
+    bench.answer("a~1", "hm", asks=(ToolCall(id="1", name="look"),))
     found = {name: (one.agent, one.action) for name, one in told(bench).tasks.items()}
     assert found == {
-        "a": ("a", "do"), "a~1": ("a", "do"), "a~1[0]": ("eyes", "look about"), "b": ("", ""),
-    }  # fmt: skip
+        "a": ("a", "do"),
+        "a~1": ("a", "do"),
+        "a~1[0]": ("eyes", "look about"),
+        "b": ("", ""),
+    }
 
 
 def test_late_answers_are_paid() -> None:
@@ -223,7 +226,7 @@ def test_facts_are_numbered() -> None:
     bench = Bench()
     bench.run(flow(task("a")))
     bench.answer("a", 1)
-    numbered = list(facts(bench.disk.records("r")))
+    numbered = list(decode_events(bench.disk.records("r")))
     assert [number for number, _ in numbered] == list(range(1, len(numbered) + 1))
     assert [fact for _, fact in numbered] == bench.events()
     assert isinstance(numbered[0][1], ev.RunSubmitted)
@@ -247,11 +250,11 @@ def bare(*events: ev.Event) -> list[Record]:
 
 def test_submission() -> None:
     fact = ev.RunSubmitted(at=1, run="r", name="w", definition="d")
-    assert submission(bare(fact, ev.RunStarted(at=2))) == fact
+    assert find_submission(bare(fact, ev.RunStarted(at=2))) == fact
     wrong: list[list[Record]] = [[], bare(ev.RunStarted(at=2), fact)]
     for records in wrong:
         with pytest.raises(StoreCorrupt, match="does not begin with its submission"):
-            submission(records)
+            find_submission(records)
 
 
 def test_events_survive_the_journal() -> None:
@@ -260,13 +263,13 @@ def test_events_survive_the_journal() -> None:
         ev.TaskFailed(at=2, task="t", attempt=1, fault=FAULT, draw=0.5, usage=USED),
         ev.LateReply(at=3, task="t", attempt=1, succeeded=False, usage=USED),
     ]
-    assert ev.decode_run(ev.encode(many)) == many
+    assert ev.decode_run_events(ev.encode(many)) == many
     hive: list[Any] = [
         ev.BreakerOpened(at=1, endpoint="x", until=2, failures=3),
         ev.UsageAfterEnd(at=1, run="r", task="t", attempt=1, usage=USED),
     ]
-    assert ev.decode_hive(ev.encode(hive)) == hive
+    assert ev.decode_hive_events(ev.encode(hive)) == hive
     with pytest.raises(msgspec.ValidationError):
-        ev.decode_run(ev.encode(hive))
+        ev.decode_run_events(ev.encode(hive))
     with pytest.raises(msgspec.ValidationError):
-        ev.decode_hive(ev.encode(many))
+        ev.decode_hive_events(ev.encode(many))

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core.history.retention import Retention, by_class, due, older_than, span
-from agenthive.core.history.run_index import Roll
+from agenthive.core.history.retention import (
+    Retention,
+    older_than,
+    parse_span,
+    retention_by_class,
+    select_due_runs,
+)
+from agenthive.core.history.run_index import RunIndex
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record, RunRow
 from agenthive.core.model.states import CLOSED, RunStatus
@@ -32,17 +38,17 @@ def row(run: str, status: str, finished: int | None) -> RunRow:
     ],
 )
 def test_spans(text: str, micros: int | None) -> None:
-    assert span(text) == micros
+    assert parse_span(text) == micros
 
 
 @pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5d", "30 d", "1y", "٣d", "1" * 10 + "d"])
 def test_what_is_no_span(text: str) -> None:
     with pytest.raises(ValueError, match="a length of time such as 12h"):
-        span(text)
+        parse_span(text)
 
 
 def test_classes() -> None:
-    policy = by_class("1d", "2d", "3d")
+    policy = retention_by_class("1d", "2d", "3d")
     assert policy.limits == {
         RunStatus.COMPLETED: DAY,
         RunStatus.FAILED: 2 * DAY,
@@ -51,11 +57,11 @@ def test_classes() -> None:
         RunStatus.CANCELLED: 3 * DAY,
         RunStatus.COMPENSATED: 3 * DAY,
     }
-    assert by_class("forever", "forever", "forever") == Retention()
+    assert retention_by_class("forever", "forever", "forever") == Retention()
     assert set(older_than(DAY).limits) == CLOSED
     assert older_than(DAY, [RunStatus.FAILED]).limits == {RunStatus.FAILED: DAY}
     with pytest.raises(ValueError, match="length of time"):
-        by_class("forever", "soon", "forever")
+        retention_by_class("forever", "soon", "forever")
 
 
 def test_what_is_due() -> None:
@@ -67,10 +73,12 @@ def test_what_is_due() -> None:
         row("open", "running", None),
         row("parent", "completed", 2),
     ]
-    found = due(rows, by_class("5d", "1d", "forever"), 10 * DAY, needed={"parent"})
+    found = select_due_runs(
+        rows, retention_by_class("5d", "1d", "forever"), 10 * DAY, needed={"parent"}
+    )
     assert [one.run for one in found] == ["oldest", "old", "just"]
-    assert due(rows, Retention(), 10 * DAY) == []
-    everything = due(rows, older_than(0), 10 * DAY)
+    assert select_due_runs(rows, Retention(), 10 * DAY) == []
+    everything = select_due_runs(rows, older_than(0), 10 * DAY)
     assert [one.run for one in everything] == ["oldest", "parent", "old", "just", "young"]
 
 
@@ -99,11 +107,13 @@ IMPORTED = ev.RunImported(at=4, run="r", head="00", events=7, status="running")
 def test_roll(
     events: tuple[ev.HiveEvent, ...], good: list[dict[str, int]], bad: list[dict[str, int]]
 ) -> None:
-    roll = Roll()
-    roll.take(told(*events))
-    roll.take(Record(stream="r", seq=1, count=1, at=1, type="run", payload=b"never looked at"))
+    roll = RunIndex()
+    roll.add_record(told(*events))
+    roll.add_record(
+        Record(stream="r", seq=1, count=1, at=1, type="run", payload=b"never looked at")
+    )
     for ends in good:
-        roll.compare(ends)
+        roll.check_ends(ends)
     for ends in bad:
         with pytest.raises(StoreCorrupt, match="stream r: facts are missing"):
-            roll.compare(ends)
+            roll.check_ends(ends)

@@ -24,20 +24,20 @@ ALL = TaskSpec(
 @pytest.mark.parametrize(
     ("part", "task", "more"),
     [
-        (names.condition, ALL, set()),
-        (names.undo, ALL, set()),
-        (names.items, PLAIN, set()),
-        (names.items, ALL, {"signal"}),
-        (names.approval, PLAIN, set()),
-        (names.approval, EACH, {"item", "index"}),
-        (names.approval, ALL, {"signal", "item", "index", "round", "previous"}),
-        (names.parameters, PLAIN, set()),
-        (names.parameters, WAITS, {"signal"}),
-        (names.parameters, EACH, {"item", "index"}),
-        (names.parameters, ROUNDS, {"round", "previous"}),
-        (names.parameters, ALL, {"signal", "item", "index", "round", "previous"}),
-        (names.round_end, ROUNDS, {"round", "previous", "result"}),
-        (names.round_end, ALL, {"signal", "item", "index", "round", "previous", "result"}),
+        (names.condition_names, ALL, set()),
+        (names.compensation_names, ALL, set()),
+        (names.for_each_names, PLAIN, set()),
+        (names.for_each_names, ALL, {"signal"}),
+        (names.approval_names, PLAIN, set()),
+        (names.approval_names, EACH, {"item", "index"}),
+        (names.approval_names, ALL, {"signal", "item", "index", "round", "previous"}),
+        (names.parameter_names, PLAIN, set()),
+        (names.parameter_names, WAITS, {"signal"}),
+        (names.parameter_names, EACH, {"item", "index"}),
+        (names.parameter_names, ROUNDS, {"round", "previous"}),
+        (names.parameter_names, ALL, {"signal", "item", "index", "round", "previous"}),
+        (names.round_end_names, ROUNDS, {"round", "previous", "result"}),
+        (names.round_end_names, ALL, {"signal", "item", "index", "round", "previous", "result"}),
     ],
 )
 def test_a_part_may_use_what_is_there_when_it_is_evaluated(part, task, more):
@@ -45,8 +45,8 @@ def test_a_part_may_use_what_is_there_when_it_is_evaluated(part, task, more):
 
 
 def test_a_label_is_made_of_the_item_alone():
-    assert names.label(EACH) == {"item", "index"}
+    assert names.label_names(EACH) == {"item", "index"}
 
 
 def test_outputs_read_what_any_task_may():
-    assert names.outputs() == ROOTS
+    assert names.output_names() == ROOTS

@@ -9,7 +9,7 @@ import pytest
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
 from agenthive.core.machine import transitions as tables
-from agenthive.core.machine.machine import STILL, step
+from agenthive.core.machine.machine import STATIONARY_HANDLERS, step
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.states import CLOSED, RunStatus, TaskState
 from agenthive.core.model.workflow import FailureStrategy
@@ -21,18 +21,34 @@ from tests.core.test_transitions import IN, RUN_EVENTS, R, S, event, machine, ta
 # State-triggered moves.
 
 STATE_ROWS = {
-    (S.WAITING, S.CANCELLED), (S.WAITING, S.SKIPPED), (S.WAITING, S.READY),
-    (S.READY, S.CANCELLED), (S.READY, S.SKIPPED),
-    (S.BACKING_OFF, S.CANCELLED), (S.BACKING_OFF, S.FAILED),
-    (S.BLOCKED, S.CANCELLED), (S.BLOCKED, S.SKIPPED),
-    (S.DORMANT, S.READY), (S.SUCCEEDED, S.COMPENSATING),
-    (S.WAITING, S.PREPARING), (S.WAITING, S.BYPASSED), (S.BLOCKED, S.PREPARING),
-    (S.PREPARING, S.CANCELLED), (S.PREPARING, S.SKIPPED), (S.PREPARING, S.READY),
-    (S.PREPARING, S.BLOCKED), (S.PREPARING, S.EXPANDED), (S.PREPARING, S.SUCCEEDED),
-    (S.EXPANDED, S.SUCCEEDED), (S.EXPANDED, S.CANCELLED), (S.EXPANDED, S.FAILED),
-    (S.UNKNOWN_OUTCOME, S.SUCCEEDED), (S.UNKNOWN_OUTCOME, S.READY),
-    (S.COMPENSATING, S.COMPENSATED), (S.COMPENSATING, S.COMPENSATION_FAILED),
-}  # fmt: skip
+    (S.WAITING, S.CANCELLED),
+    (S.WAITING, S.SKIPPED),
+    (S.WAITING, S.READY),
+    (S.READY, S.CANCELLED),
+    (S.READY, S.SKIPPED),
+    (S.BACKING_OFF, S.CANCELLED),
+    (S.BACKING_OFF, S.FAILED),
+    (S.BLOCKED, S.CANCELLED),
+    (S.BLOCKED, S.SKIPPED),
+    (S.DORMANT, S.READY),
+    (S.SUCCEEDED, S.COMPENSATING),
+    (S.WAITING, S.PREPARING),
+    (S.WAITING, S.BYPASSED),
+    (S.BLOCKED, S.PREPARING),
+    (S.PREPARING, S.CANCELLED),
+    (S.PREPARING, S.SKIPPED),
+    (S.PREPARING, S.READY),
+    (S.PREPARING, S.BLOCKED),
+    (S.PREPARING, S.EXPANDED),
+    (S.PREPARING, S.SUCCEEDED),
+    (S.EXPANDED, S.SUCCEEDED),
+    (S.EXPANDED, S.CANCELLED),
+    (S.EXPANDED, S.FAILED),
+    (S.UNKNOWN_OUTCOME, S.SUCCEEDED),
+    (S.UNKNOWN_OUTCOME, S.READY),
+    (S.COMPENSATING, S.COMPENSATED),
+    (S.COMPENSATING, S.COMPENSATION_FAILED),
+}
 
 
 def test_the_state_rows_by_hand_are_those_of_the_table() -> None:
@@ -42,20 +58,20 @@ def test_the_state_rows_by_hand_are_those_of_the_table() -> None:
 
 STOPPED_MOVES = [
     (S.WAITING, ev.CancelRequested, S.CANCELLED),
-    (S.WAITING, ev.RunTimedOut, S.SKIPPED),
+    (S.WAITING, ev.RunTimeoutReached, S.SKIPPED),
     (S.READY, ev.CancelRequested, S.CANCELLED),
-    (S.READY, ev.RunTimedOut, S.SKIPPED),
+    (S.READY, ev.RunTimeoutReached, S.SKIPPED),
     (S.BACKING_OFF, ev.CancelRequested, S.CANCELLED),
-    (S.BACKING_OFF, ev.RunTimedOut, S.FAILED),
+    (S.BACKING_OFF, ev.RunTimeoutReached, S.FAILED),
     (S.BLOCKED, ev.CancelRequested, S.CANCELLED),
-    (S.BLOCKED, ev.RunTimedOut, S.SKIPPED),
+    (S.BLOCKED, ev.RunTimeoutReached, S.SKIPPED),
     (S.PREPARING, ev.CancelRequested, S.CANCELLED),
-    (S.PREPARING, ev.RunTimedOut, S.SKIPPED),
+    (S.PREPARING, ev.RunTimeoutReached, S.SKIPPED),
     (S.EXPANDED, ev.CancelRequested, S.CANCELLED),
-    (S.EXPANDED, ev.RunTimedOut, S.FAILED),
+    (S.EXPANDED, ev.RunTimeoutReached, S.FAILED),
     (S.RUNNING, ev.CancelRequested, S.RUNNING),
-    (S.RUNNING, ev.RunTimedOut, S.RUNNING),
-    (S.UNKNOWN_OUTCOME, ev.RunTimedOut, S.UNKNOWN_OUTCOME),
+    (S.RUNNING, ev.RunTimeoutReached, S.RUNNING),
+    (S.UNKNOWN_OUTCOME, ev.RunTimeoutReached, S.UNKNOWN_OUTCOME),
 ]
 
 
@@ -70,13 +86,18 @@ def test_stopped(state: TaskState, kind: type[ev.Event], expected: TaskState) ->
 # The run's own table.
 
 RUN_ROWS = {
-    (R.QUEUED, ev.RunStarted), (R.QUEUED, ev.CancelRequested),
-    (R.RUNNING, ev.RunResumed), (R.RUNNING, ev.CancelRequested), (R.RUNNING, ev.RunTimedOut),
-    (R.WAITING, ev.RunResumed), (R.WAITING, ev.CancelRequested), (R.WAITING, ev.RunTimedOut),
+    (R.QUEUED, ev.RunStarted),
+    (R.QUEUED, ev.CancelRequested),
+    (R.RUNNING, ev.RunResumed),
+    (R.RUNNING, ev.CancelRequested),
+    (R.RUNNING, ev.RunTimeoutReached),
+    (R.WAITING, ev.RunResumed),
+    (R.WAITING, ev.CancelRequested),
+    (R.WAITING, ev.RunTimeoutReached),
     (R.COMPENSATING, ev.RunResumed),
     *((status, ev.SignalReceived) for status in (R.QUEUED, R.RUNNING, R.WAITING, R.COMPENSATING)),
     *((status, ev.RunMigrated) for status in (R.QUEUED, R.RUNNING, R.WAITING)),
-}  # fmt: skip
+}
 
 
 def run_in(status: RunStatus) -> Machine:
@@ -135,7 +156,7 @@ def test_the_run_rows_by_hand_are_those_of_the_table() -> None:
 def test_every_fact_has_a_row() -> None:
     in_rows = {kind for row in tables.EVENT_MOVES.values() for kind in row}
     in_rows |= {kind for row in tables.RUN_EVENT_MOVES.values() for kind in row}
-    assert in_rows == set(get_args(ev.RunEvent)) - {ev.RunSubmitted, *STILL}
+    assert in_rows == set(get_args(ev.RunEvent)) - {ev.RunSubmitted, *STATIONARY_HANDLERS}
 
 
 def test_every_status_can_be_reached() -> None:
@@ -143,7 +164,7 @@ def test_every_status_can_be_reached() -> None:
     targets |= {new for row in tables.RUN_EVENT_MOVES.values() for new in row.values()}
     assert targets == set(RunStatus)
     reached = {new for row in tables.STATE_MOVES.values() for _, new in row}
-    reached |= {new for may in tables.MAY_END_IN.values() for new in may}
+    reached |= {new for may in tables.CHOOSER_RESULTS.values() for new in may}
     reached |= {S.RUNNING, S.BLOCKED, S.SUCCEEDED, S.READY}
     assert reached == set(TaskState) - {S.WAITING, S.DORMANT}, "where a task begins is no move"
 

@@ -47,7 +47,7 @@ def test_undone_one_by_one_the_latest_first() -> None:
     assert order == ["d#undo", "a#undo", "b#undo"]
     assert run.state.status is RunStatus.COMPENSATED
     assert run.of("c") == "succeeded"
-    assert run.state.succeeded == 4
+    assert run.state.succeeded_count == 4
     assert run.state.undoing is None
 
 
@@ -127,7 +127,7 @@ def test_nothing_is_undone(end: str) -> None:
 def test_a_time_out_is_undone_too() -> None:
     run = Machine(flow(task("a", compensate=undo()), task("b", "a")))
     run.succeed("a")
-    run.feed(ev.RunTimedOut)
+    run.feed(ev.RunTimeoutReached)
     assert run.state.status is RunStatus.COMPENSATING
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from agenthive.core.engine import actions as act
-from agenthive.core.engine.schedules import MOST_SCHEDULES
+from agenthive.core.engine.schedules import MAX_SCHEDULES
 from agenthive.core.journal import run_events as ev
 from agenthive.core.policies.schedule import (
     Rule,
 )
 from agenthive.errors import Conflict, NotFound
-from agenthive.infra.calendar import Calendar
+from agenthive.infra.calendar import SystemCalendar
 from tests.core.test_schedules import BEGIN, MINUTE, ONE_TASK, Timetable, finish
 
 # What people do.
@@ -29,7 +29,7 @@ def test_pausing() -> None:
     bench.change(ev.ScheduleResumed, schedule="s")
     token = bench.change(ev.ScheduleResumed)
     actions = bench.turn()
-    assert act.Acknowledge(token) in actions
+    assert act.AcknowledgeRequest(token) in actions
     bench.to(5)
     assert bench.story == ["fired 1", "skipped 2-4 (3): paused", "fired 5"]
     assert sum(isinstance(event, ev.SchedulePaused) for event in bench.hive()) == 1
@@ -59,8 +59,10 @@ def test_a_schedule_may_begin_paused() -> None:
     bench = Timetable(paused=True)
     bench.to(3)
     assert bench.story == []
-    [row] = [one.row(bench.driver.schedules.calendar) for one in
-             bench.driver.schedules.known.values()]  # fmt: skip
+    [row] = [
+        one.build_row(bench.driver.schedules.calendar)
+        for one in bench.driver.schedules.by_name.values()
+    ]
     assert (row.paused, row.next, row.last_run) == (True, None, None)
 
 
@@ -75,7 +77,7 @@ def test_removing() -> None:
     assert bench.story == told
     finish(bench)
     bench.restart()
-    assert bench.driver.schedules.known == {}
+    assert bench.driver.schedules.by_name == {}
     bench.to(9)
     assert bench.story == told
 
@@ -93,7 +95,7 @@ def test_replacing_keeps_what_is_under_way() -> None:
     finish(bench)
     bench.to(5)
     assert bench.story == [*told, "fired 2", "queued 5"]
-    [row] = [one.row(Calendar()) for one in bench.driver.schedules.known.values()]
+    [row] = [one.build_row(SystemCalendar()) for one in bench.driver.schedules.by_name.values()]
     assert (row.last_planned, row.next) == (BEGIN + 2 * MINUTE, BEGIN + 10 * MINUTE)
     assert (row.last_skipped, row.last_reason) == (BEGIN + 3 * MINUTE, "replaced")
     assert row.queued == [BEGIN + 5 * MINUTE]
@@ -113,7 +115,7 @@ def test_there_must_be_one(kind: type[ev.ScheduleChange]) -> None:
 def test_triggering() -> None:
     bench = Timetable(ONE_TASK)
     token = bench.change(ev.ScheduleTriggered, run="schedule:s:now")
-    assert act.Acknowledge(token, "schedule:s:now") in bench.turn()
+    assert act.AcknowledgeRequest(token, "schedule:s:now") in bench.turn()
     assert bench.open_calls() == ["schedule:s:now/a"]
     with pytest.raises(Conflict, match="has not ended"):
         bench.change(ev.ScheduleTriggered, run="schedule:s:again")
@@ -133,7 +135,7 @@ def test_a_trigger_that_the_store_refuses_is_forgotten() -> None:
     token = bench.change(ev.ScheduleTriggered, run="schedule:s:now")
     batch = bench.decide()
     assert batch is not None
-    assert bench.driver.withdraw(batch) == [token]
+    assert bench.driver.withdraw_runs(batch) == [token]
     bench.commit(batch)
     bench.to(1)
     assert bench.story == ["fired 1"]
@@ -145,7 +147,7 @@ def test_a_firing_that_the_store_refuses_is_written_later() -> None:
     bench.now = BEGIN + MINUTE
     batch = bench.decide()
     assert batch is not None
-    assert bench.driver.withdraw(batch) == []
+    assert bench.driver.withdraw_runs(batch) == []
     bench.commit(batch)
     assert bench.story == ["fired 1"]
     assert len(bench.calls) == 1
@@ -153,7 +155,7 @@ def test_a_firing_that_the_store_refuses_is_written_later() -> None:
 
 def test_there_are_only_so_many() -> None:
     bench = Timetable()
-    for number in range(MOST_SCHEDULES - 1):
+    for number in range(MAX_SCHEDULES - 1):
         bench.set(schedule=f"s{number}")
     with pytest.raises(Conflict, match="1000 schedules"):
         bench.set(schedule="more")

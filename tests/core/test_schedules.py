@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.driver import Driver
-from agenthive.core.engine.schedules import MOST_CAUGHT_UP, MOST_COUNTED, Schedules
+from agenthive.core.engine.schedules import MAX_CAUGHT_UP, MAX_COUNTED, Schedules
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model import definition
@@ -21,12 +21,12 @@ from agenthive.core.policies.schedule import (
     Overlap,
     Rule,
     check_interval,
+    format_utc,
     next_interval,
-    utc,
 )
 from agenthive.core.values import SECOND
 from agenthive.errors import DefinitionError
-from agenthive.infra.calendar import Calendar
+from agenthive.infra.calendar import SystemCalendar
 from tests.core.rig import START, Bench, flow, task
 
 MINUTE = 60 * SECOND
@@ -45,8 +45,8 @@ class Timetable(Bench):
         self, spec: WorkflowSpec = NOTHING, rule: Rule = EVERY_MINUTE, **more: Any
     ) -> None:
         super().__init__()
-        self.limits = {"calendar": Calendar()}  # type: ignore[dict-item]
-        self.driver = Driver(calendar=Calendar())
+        self.limits = {"calendar": SystemCalendar()}  # type: ignore[dict-item]
+        self.driver = Driver(calendar=SystemCalendar())
         self.driver.schedules.active = True
         self.now = BEGIN + MINUTE // 2
         self.problem = ""
@@ -55,19 +55,19 @@ class Timetable(Bench):
 
     def set(self, spec: WorkflowSpec = NOTHING, rule: Rule = EVERY_MINUTE, **more: Any) -> None:
         self.spec, body = spec, definition.encode(spec)
-        name = definition.digest(body)
+        name = definition.compute_digest(body)
         self.change(ev.ScheduleSet, body, rule=rule, workflow=spec.name, definition=name, **more)
         self.equip()
 
     def equip(self) -> None:
         graph = Graph(self.spec)
-        for one in self.driver.schedules.known.values():
-            one.equip(graph, self.problem)
+        for one in self.driver.schedules.by_name.values():
+            one.attach_graph(graph, self.problem)
 
     def change(self, kind: Any, body: bytes = b"", **more: Any) -> int:
         self.tokens += 1
         fact = kind(at=self.now, since=self.now, **{"schedule": "s"} | more)
-        self.driver.schedule(self.now, fact, self.tokens, body)
+        self.driver.change_schedule(self.now, fact, self.tokens, body)
         return self.tokens
 
     def turn(self) -> list[act.Action]:
@@ -212,7 +212,7 @@ def test_intervals_that_make_no_sense_are_refused(rule: Rule, says: str) -> None
 @given(some.integers(-10_000_000_000, 200_000_000_000))
 def test_times_are_written_as_iso_8601(second: int) -> None:
     told = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
-    assert utc(second * SECOND + 5) == told.isoformat()[:19] + "Z"
+    assert format_utc(second * SECOND + 5) == told.isoformat()[:19] + "Z"
 
 
 # Missed times.
@@ -247,16 +247,16 @@ def test_catching_up_is_bounded(rule: Rule) -> None:
     bench.restart(after=365 * 24 * 60 * MINUTE)
     year = 365 * 24 * 60
     skipped, *fired = bench.story
-    count = "None" if rule.cron else str(year - MOST_CAUGHT_UP)
-    assert skipped == f"skipped 1-{year - MOST_CAUGHT_UP:g} ({count}): missed"
-    assert fired == [f"fired {year - MOST_CAUGHT_UP + i:g}" for i in range(1, 101)]
-    assert len(bench.disk.rows()) == MOST_CAUGHT_UP
+    count = "None" if rule.cron else str(year - MAX_CAUGHT_UP)
+    assert skipped == f"skipped 1-{year - MAX_CAUGHT_UP:g} ({count}): missed"
+    assert fired == [f"fired {year - MAX_CAUGHT_UP + i:g}" for i in range(1, 101)]
+    assert len(bench.disk.rows()) == MAX_CAUGHT_UP
 
 
 def test_few_skipped_times_are_counted() -> None:
     bench = Timetable(rule=BY_CRON, catch_up=CatchUp.NONE)
-    bench.restart(after=MOST_COUNTED * MINUTE)
-    assert bench.story == [f"skipped 1-{MOST_COUNTED} ({MOST_COUNTED}): missed"]
+    bench.restart(after=MAX_COUNTED * MINUTE)
+    assert bench.story == [f"skipped 1-{MAX_COUNTED} ({MAX_COUNTED}): missed"]
 
 
 def test_a_burst_within_the_grace_is_not_missed() -> None:
@@ -306,12 +306,22 @@ def finish(bench: Timetable) -> None:
 @pytest.mark.parametrize(
     ("overlap", "told", "after"),
     [
-        (Overlap.SKIP, ["fired 1", "skipped 2-2 (1): the run before has not ended",
-                        "skipped 3-3 (1): the run before has not ended"], ["fired 4"]),
-        (Overlap.QUEUE, ["fired 1", "queued 2", "skipped 3-3 (1): the run before has not ended"],
-         ["fired 2", "queued 4"]),
+        (
+            Overlap.SKIP,
+            [
+                "fired 1",
+                "skipped 2-2 (1): the run before has not ended",
+                "skipped 3-3 (1): the run before has not ended",
+            ],
+            ["fired 4"],
+        ),
+        (
+            Overlap.QUEUE,
+            ["fired 1", "queued 2", "skipped 3-3 (1): the run before has not ended"],
+            ["fired 2", "queued 4"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_overlap(overlap: Overlap, told: list[str], after: list[str]) -> None:
     bench = Timetable(ONE_TASK, overlap=overlap)
     bench.to(1)
@@ -332,7 +342,7 @@ def test_overlap_may_be_allowed() -> None:
     bench.restart()
     bench.to(3)
     assert bench.story == ["fired 1", "fired 2", "fired 3"]
-    assert len(bench.driver.schedules.known["s"].open) == 3
+    assert len(bench.driver.schedules.by_name["s"].open_runs) == 3
 
 
 def test_the_run_before_may_be_cancelled() -> None:
@@ -363,7 +373,7 @@ def test_a_run_that_ends_at_once_when_cancelled() -> None:
 def test_a_run_that_is_not_in_hand_cannot_be_cancelled() -> None:
     bench = Timetable(ONE_TASK, overlap=Overlap.CANCEL)
     bench.to(1)
-    bench.driver = Driver(calendar=Calendar())
+    bench.driver = Driver(calendar=SystemCalendar())
     bench.driver.load_hive(bench.disk.records(ev.HIVE))
     bench.equip()
     bench.driver.schedules.active = True

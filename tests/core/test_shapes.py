@@ -15,19 +15,25 @@ from agenthive.core.expressions import functions, template
 from agenthive.core.graph import estimates
 from agenthive.core.history.report import RunReport, TaskReport
 from agenthive.core.journal import run_events as ev
-from agenthive.core.journal.records import Batch, Entry, Record, RunRow, Standing
+from agenthive.core.journal.records import AccountState, Batch, LedgerEntry, Record, RunRow
 from agenthive.core.machine import commands as cmd
-from agenthive.core.machine.flow_state import Approval, Each, Had, Rounds, Turns
+from agenthive.core.machine.flow_state import (
+    Approval,
+    Iterations,
+    MappedItems,
+    ModelTurns,
+    TurnState,
+)
 from agenthive.core.machine.guards import outcome
 from agenthive.core.model.calls import (
-    Asked,
     Call,
     Fault,
     Headroom,
-    Outcome,
+    ModelTurn,
     Reply,
     Tool,
-    Turn,
+    ToolCall,
+    ToolResult,
     Usage,
 )
 from agenthive.core.model.control_flow import (
@@ -55,19 +61,70 @@ from agenthive.core.policies.rate_limit import RateLimit
 
 BASES = (ev.Event, ev.TaskEvent, ev.ScheduleEvent, ev.ScheduleChanged)
 CHANGE = {
-    Approval, Each, Rounds, Had, Turns, Trajectory, Breaker, Batch, RunReport, TaskReport,
-}  # fmt: skip
+    Approval,
+    MappedItems,
+    Iterations,
+    TurnState,
+    ModelTurns,
+    Trajectory,
+    Breaker,
+    Batch,
+    RunReport,
+    TaskReport,
+}
 """State and results under construction; everything else is a value."""
 OMIT = {
-    ev.Event, AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy,
-    Fault, Usage, TaskReport, ApprovalSpec, CacheSpec, EachSpec, ReconcileSpec, RepeatSpec,
-    WaitSpec, ev.Taken, BudgetSpec, Headroom, RateLimit, ToolSpec, FallbackSpec, Asked,
-}  # fmt: skip
+    ev.Event,
+    AgentSpec,
+    CompensationSpec,
+    TaskSpec,
+    InputSpec,
+    WorkflowSpec,
+    BreakerPolicy,
+    Fault,
+    Usage,
+    TaskReport,
+    ApprovalSpec,
+    CacheSpec,
+    EachSpec,
+    ReconcileSpec,
+    RepeatSpec,
+    WaitSpec,
+    ev.InheritedResult,
+    BudgetSpec,
+    Headroom,
+    RateLimit,
+    ToolSpec,
+    FallbackSpec,
+    ToolCall,
+}
 BY_NAME = [
-    AgentSpec, CompensationSpec, TaskSpec, InputSpec, WorkflowSpec, BreakerPolicy, Fault, Usage,
-    Call, Reply, Record, RunRow, Batch, TaskReport, RunReport, Reason, BudgetSpec, Entry, Standing,
-    Tool, Asked, Outcome, Turn, ToolSpec, FallbackSpec,
-]  # fmt: skip
+    AgentSpec,
+    CompensationSpec,
+    TaskSpec,
+    InputSpec,
+    WorkflowSpec,
+    BreakerPolicy,
+    Fault,
+    Usage,
+    Call,
+    Reply,
+    Record,
+    RunRow,
+    Batch,
+    TaskReport,
+    RunReport,
+    Reason,
+    BudgetSpec,
+    LedgerEntry,
+    AccountState,
+    Tool,
+    ToolCall,
+    ToolResult,
+    ModelTurn,
+    ToolSpec,
+    FallbackSpec,
+]
 
 
 def structs() -> Iterator[type[msgspec.Struct]]:
@@ -112,11 +169,11 @@ def test_facts_carry_their_type() -> None:
 
 
 def test_bounds() -> None:
-    assert driver.STARTS_PER_TURN == 1000
+    assert driver.MAX_STARTS_PER_TURN == 1000
     assert outcome.MAX_LOSSES == 100
     assert ready_queue.UNLIMITED == 1 << 62
-    assert estimates.MOST_KINDS == 64
-    assert (reply_validation.DEEPEST, reply_validation.LONGEST_MESSAGE) == (100, 10_000)
+    assert estimates.MAX_KINDS == 64
+    assert (reply_validation.MAX_DEPTH, reply_validation.MAX_MESSAGE_LENGTH) == (100, 10_000)
     assert functions.MAX_STEPS == 250_000
     assert functions.MAX_OUTPUT == 4 * 2**20
     assert functions.MAX_INT == 2**63 - 1

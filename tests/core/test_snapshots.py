@@ -11,9 +11,16 @@ import pytest
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history import blobs, snapshots
 from agenthive.core.history.replay import replay
-from agenthive.core.history.snapshots import due, freeze, latest, named, opened, restored
+from agenthive.core.history.snapshots import (
+    decode_snapshot,
+    find_latest,
+    find_reference,
+    freeze_state,
+    is_due,
+    restore_state,
+)
 from agenthive.core.journal.records import Batch, Blob, Record
-from agenthive.core.machine.flow_state import Flow
+from agenthive.core.machine.flow_state import FlowState
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.control_flow import ApprovalSpec, EachSpec, WaitSpec
 from agenthive.simulation import runtime
@@ -28,17 +35,22 @@ def fields(state: RunState) -> dict[str, Any]:
     found = {name: getattr(state, name) for name in state.__slots__ if name not in DERIVED}
     found |= {"snapshot": 0, "counts": {k: n for k, n in state.counts.items() if n}}
     if state.flow is not None:
-        found["flow"] = {name: getattr(state.flow, name) for name in Flow.__slots__}
+        found["flow"] = {name: getattr(state.flow, name) for name in FlowState.__slots__}
         found["flow"]["listening"] = {n: list(w) for n, w in state.flow.listening.items() if w}
     graph = state.graph
     return found | {
-        "keys": graph.keys, "nodes": graph.nodes, "owner": graph.owner, "undo": graph.undo,
-        "lanes": graph.lanes, "reads": graph.reads, "index": graph.index,
-    }  # fmt: skip
+        "keys": graph.keys,
+        "nodes": graph.nodes,
+        "owner": graph.owner,
+        "undo": graph.compensations,
+        "lanes": graph.lanes,
+        "reads": graph.reads,
+        "index": graph.index,
+    }
 
 
 def test_every_field_is_in_it() -> None:
-    frozen = {*snapshots._Frozen.__struct_fields__} - {
+    frozen = {*snapshots._FrozenRun.__struct_fields__} - {
         "format",
         "rules",
         "states",
@@ -46,7 +58,7 @@ def test_every_field_is_in_it() -> None:
         "apart",
     }
     assert frozen == {*RunState.__slots__} - DERIVED - {"inputs", "snapshot"}
-    assert {*snapshots._FrozenFlow.__struct_fields__} == {*Flow.__slots__}
+    assert {*snapshots._FrozenFlow.__struct_fields__} == {*FlowState.__slots__}
 
 
 def test_in_random_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,12 +66,12 @@ def test_in_random_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def compare(graph: Graph, records: list[Record], contents: dict[str, bytes]) -> RunState:
         nonlocal compared
-        compared += latest(records, contents) is not None
-        state = restored(graph, records, contents)
+        compared += find_latest(records, contents) is not None
+        state = restore_state(graph, records, contents)
         assert fields(state) == fields(replay(graph, records, contents))
         return state
 
-    monkeypatch.setattr(runtime, "restored", compare)
+    monkeypatch.setattr(runtime, "restore_state", compare)
     for seed in range(150):
         assert simulate_seed(seed).violations == []
     assert compared > 200
@@ -76,7 +88,7 @@ def stopped(**limits: Any) -> Bench:
 
 
 def marked(bench: Bench) -> list[Record]:
-    return [record for record in bench.disk.records("r") if named(record) is not None]
+    return [record for record in bench.disk.records("r") if find_reference(record) is not None]
 
 
 def test_the_record_names_it_and_the_chain_covers_the_name() -> None:
@@ -84,11 +96,11 @@ def test_the_record_names_it_and_the_chain_covers_the_name() -> None:
     bench.answer("each[0]", 1)
     record = marked(bench)[-1]
     assert re.fullmatch(r"snapshot:[0-9a-f]{64}:\d+", record.cause)
-    blob = named(record)
+    blob = find_reference(record)
     assert blob is not None
     assert blobs.digest(bench.disk.contents[blob.digest]) == blob.digest
-    assert named(msgspec.structs.replace(record, cause="snapshot:x:y")) is None
-    assert named(msgspec.structs.replace(record, cause="")) is None
+    assert find_reference(msgspec.structs.replace(record, cause="snapshot:x:y")) is None
+    assert find_reference(msgspec.structs.replace(record, cause="")) is None
 
 
 def test_it_is_made_when_it_is_due() -> None:
@@ -100,26 +112,27 @@ def test_it_is_made_when_it_is_due() -> None:
     assert all(b - a >= 8 for a, b in zip([0, *found], found, strict=False))
     state = bench.driver.runs["r"].state
     assert state.snapshot == found[-1]
-    assert due(state, state.seq - state.snapshot) is (state.seq - state.snapshot >= 7)
+    assert is_due(state, state.seq - state.snapshot) is (state.seq - state.snapshot >= 7)
 
 
 def test_large_values_stay_apart() -> None:
-    large = {"text": "x" * blobs.LARGE}
+    large = {"text": "x" * blobs.LARGE_BYTES}
     bench = Bench(snapshot_every=1)
     each = task("each", for_each=EachSpec(items=[1, 2]))
     bench.run(
         flow(task("a"), each, task("g", "a", "each", wait_for=WaitSpec(signal="go"))), inputs=large
     )
     bench.answer("a", large)
-    bench.answer("each[0]", "y" * (blobs.LARGE + 1))
+    bench.answer("each[0]", "y" * (blobs.LARGE_BYTES + 1))
     bench.answer("each[1]", 2)
-    blob = named(marked(bench)[-1])
+    blob = find_reference(marked(bench)[-1])
     assert blob is not None
-    assert blob.size < blobs.LARGE
-    again = restored(bench.graph("r"), bench.disk.records("r"), bench.disk.contents)
+    assert blob.size < blobs.LARGE_BYTES
+    again = restore_state(bench.graph("r"), bench.disk.records("r"), bench.disk.contents)
     assert again.inputs == large
-    assert fields(again) == fields(replay(bench.graph("r"), bench.disk.records("r"),
-                                          bench.disk.contents))  # fmt: skip
+    assert fields(again) == fields(
+        replay(bench.graph("r"), bench.disk.records("r"), bench.disk.contents)
+    )
     bench.crash()
     bench.turn()
     bench.signal("go")
@@ -129,36 +142,36 @@ def test_large_values_stay_apart() -> None:
 def test_large_items_of_a_list_stay_apart_one_by_one() -> None:
     bench = Bench(snapshot_every=1)
     bench.run(flow(task("a"), task("b"), task("c", "b"), task("d", "a", "c")))
-    items = ["y" * (blobs.LARGE + 1), 2, "z" * (blobs.LARGE + 1)]
+    items = ["y" * (blobs.LARGE_BYTES + 1), 2, "z" * (blobs.LARGE_BYTES + 1)]
     bench.answer("a", items)
     bench.answer("b", 1)
     bench.answer("c", 1)
     records, contents = bench.disk.records("r"), bench.disk.contents
-    found = latest(records, contents)
+    found = find_latest(records, contents)
     assert found is not None
     inside = found[0].thaw(bench.graph("r")).results[0]
     assert isinstance(inside, list)
     assert [isinstance(one, Blob) for one in inside] == [True, False, True]
-    assert restored(bench.graph("r"), records, contents).results[0] == items
+    assert restore_state(bench.graph("r"), records, contents).results[0] == items
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b"[1,2,3]"])
 def test_what_is_none(body: bytes) -> None:
-    assert opened(body) is None
+    assert decode_snapshot(body) is None
 
 
 def test_one_of_another_version_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = stopped()
     records, contents = bench.disk.records("r"), bench.disk.contents
-    assert latest(records, contents) is not None
-    monkeypatch.setattr(snapshots, "FORMAT", 99)
-    assert latest(records, contents) is None
-    assert restored(bench.graph("r"), records, contents).seq == bench.state().seq
+    assert find_latest(records, contents) is not None
+    monkeypatch.setattr(snapshots, "SNAPSHOT_FORMAT", 99)
+    assert find_latest(records, contents) is None
+    assert restore_state(bench.graph("r"), records, contents).seq == bench.state().seq
 
 
 def test_one_that_is_missing_is_passed_over() -> None:
     bench = stopped()
-    assert latest(bench.disk.records("r"), {}) is None
+    assert find_latest(bench.disk.records("r"), {}) is None
 
 
 def test_after_a_change_of_workflow_it_is_of_no_use_before() -> None:
@@ -169,7 +182,7 @@ def test_after_a_change_of_workflow_it_is_of_no_use_before() -> None:
     first, records = marked(bench)[0], bench.disk.records("r")
     rest = [msgspec.structs.replace(one, cause="") for one in records[records.index(first) + 1 :]]
     assert any(b"run.migrated" in record.payload for record in rest)
-    assert latest([first, *rest], bench.disk.contents) is None
+    assert find_latest([first, *rest], bench.disk.contents) is None
     bench.crash()
     bench.turn()
     assert bench.states()["ask"] == "blocked"
@@ -179,11 +192,23 @@ def test_small_values_are_inside() -> None:
     state = RunState(Graph(flow(task("a"))))
     state.results[0] = [1, "two"]
     batch = Batch()
-    freeze(state, batch)
+    freeze_state(state, batch)
     assert len(batch.blobs) == 1
-    found = opened(batch.blobs[0][1])
+    found = decode_snapshot(batch.blobs[0][1])
     assert found is not None
     assert found.thaw(Graph(flow(task("a")))).results == {0: [1, "two"]}
     assert batch.uses == [("", batch.blobs[0][0])]
-    assert isinstance(named(Record(stream="r", seq=1, count=1, at=0, type="run", payload=b"",
-                                   cause=f"snapshot:{batch.blobs[0][0]}:1")), Blob)  # fmt: skip
+    assert isinstance(
+        find_reference(
+            Record(
+                stream="r",
+                seq=1,
+                count=1,
+                at=0,
+                type="run",
+                payload=b"",
+                cause=f"snapshot:{batch.blobs[0][0]}:1",
+            )
+        ),
+        Blob,
+    )

@@ -58,14 +58,14 @@ def list_names() -> list[str]:
     for label, kind in {
         "blob": Blob,
         "fault": Fault,
-        "snapshot": snapshots._Frozen,
+        "snapshot": snapshots._FrozenRun,
         "workflow": WorkflowSpec,
     }.items():
         lines |= set(name_fields(kind, label))
     for states_kind in STATES:
         lines |= {f"state {member.value}" for member in states_kind}
     lines |= set(name_columns())
-    for verb, fields in protocol._SAID.items():
+    for verb, fields in protocol.VERB_ARGUMENTS.items():
         lines.add(f"verb {verb}: {' '.join(fields)}")
     return sorted(lines)
 

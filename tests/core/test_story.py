@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core.history.story import Line, describe, story, tag
+from agenthive.core.history.story import StoryLine, build_story, describe_event, event_type
 from agenthive.core.journal import run_events as ev
 from tests.core.rig import AT_ONCE, FAULT, START, Bench, flow, task
 
 TEXTS: list[tuple[ev.Event, str, str]] = [
     (ev.RunStarted(at=1), "run.started", "started"),
-    (ev.RunTimedOut(at=1), "run.timed_out", "timed out"),
+    (ev.RunTimeoutReached(at=1), "run.timed_out", "timed out"),
     (ev.RunResumed(at=1, away=5), "run.resumed", "resumed"),
     (ev.CancelRequested(at=1, actor="me"), "run.cancel_requested", "cancelled by me"),
     (
@@ -57,7 +57,7 @@ TEXTS: list[tuple[ev.Event, str, str]] = [
 
 @pytest.mark.parametrize(("fact", "name", "text"), TEXTS)
 def test_told(fact: ev.Event, name: str, text: str) -> None:
-    assert (tag(fact), describe(fact)) == (name, text)
+    assert (event_type(fact), describe_event(fact)) == (name, text)
 
 
 def test_a_story() -> None:
@@ -66,7 +66,7 @@ def test_a_story() -> None:
     bench.answer("a", fault=FAULT)
     bench.answer("a", 1)
     bench.answer("z")
-    lines = story(bench.graphs["r"], bench.disk.records("r"), "b")
+    lines = build_story(bench.graphs["r"], bench.disk.records("r"), "b")
     assert [line.text for line in lines] == [
         "submitted",
         "started",
@@ -77,8 +77,8 @@ def test_a_story() -> None:
         "a: attempt 2 succeeded",
         "b: attempt 1 given to a",
     ]
-    assert lines[0] == Line(1, START, "run.submitted", "submitted")
+    assert lines[0] == StoryLine(1, START, "run.submitted", "submitted")
     assert [line.seq for line in lines] == sorted(line.seq for line in lines)
     assert "b: attempt 1 given to a" not in {
-        line.text for line in story(bench.graphs["r"], bench.disk.records("r"), "a")
+        line.text for line in build_story(bench.graphs["r"], bench.disk.records("r"), "a")
     }

@@ -5,19 +5,19 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agenthive.core.policies.loop_detection import Trajectory, Verdict
+from agenthive.core.policies.loop_detection import LoopVerdict, Trajectory
 from agenthive.core.values import JSONObject
 
 
-def judged(path: Trajectory, *calls: tuple[str, JSONObject], most: int = 99) -> Verdict:
-    return path.judge([(tool, arguments, most) for tool, arguments in calls], 0)
+def judged(path: Trajectory, *calls: tuple[str, JSONObject], most: int = 99) -> LoopVerdict:
+    return path.assess_turn([(tool, arguments, most) for tool, arguments in calls], 0)
 
 
 def test_arguments_in_another_order_are_the_same() -> None:
     path = Trajectory()
     judged(path, ("a", {"x": 1, "y": 2}))
-    assert not path.new([("a", {"y": 2, "x": 1}, 1)])
-    assert path.new([("a", {"x": 1}, 1), ("a", {"x": 1, "y": 2}, 1)])
+    assert not path.has_new_call([("a", {"y": 2, "x": 1}, 1)])
+    assert path.has_new_call([("a", {"x": 1}, 1), ("a", {"x": 1, "y": 2}, 1)])
 
 
 def test_one_turn_may_ask_too_often() -> None:
@@ -51,4 +51,4 @@ def test_what_is_kept_is_bounded() -> None:
 def test_what_is_always_new_is_never_blamed(calls: list[tuple[str, int]]) -> None:
     path = Trajectory()
     for number, (tool, n) in enumerate(calls):
-        assert judged(path, (tool, {"n": n, "number": number})) == Verdict()
+        assert judged(path, (tool, {"n": n, "number": number})) == LoopVerdict()

@@ -70,7 +70,7 @@ def unknown() -> Machine:
 def ended(how: str) -> Machine:
     found = machine()
     if how == "skipped":
-        found.feed(ev.RunTimedOut)
+        found.feed(ev.RunTimeoutReached)
     elif how == "cancelled":
         found.start("z")
         found.feed(ev.CancelRequested)
@@ -215,7 +215,9 @@ FLOW_MOVES: list[tuple[Callable[[], Machine], type[ev.TaskEvent], dict[str, Any]
     (for_each, ev.TaskExpanded, {"items": []}, S.SUCCEEDED),
     (
         lambda: machine_of(TaskSpec(name="t", workflow=flow(task("x")))),
-        ev.ChildOpened, {}, S.EXPANDED,
+        ev.ChildOpened,
+        {},
+        S.EXPANDED,
     ),
     (in_rounds, ev.RoundEnded, {"done": True}, S.SUCCEEDED),
     (in_rounds, ev.RoundEnded, {"done": False}, S.FAILED),
@@ -233,7 +235,7 @@ FLOW_MOVES: list[tuple[Callable[[], Machine], type[ev.TaskEvent], dict[str, Any]
     (lambda: asked(escalate_after=0.0), ev.TaskWoke, {}, S.BLOCKED),
     (unknown, ev.TaskResolved, {"outcome": "failed"}, S.FAILED),
     (unknown, ev.TaskResolved, {"outcome": "retry"}, S.READY),
-]  # fmt: skip
+]
 
 
 def alone() -> Machine:
@@ -390,14 +392,14 @@ def test_what_a_failure_leads_to(
 ) -> None:
     found = running(effect)
     if before:
-        found.feed(ev.CancelRequested if before == "cancel" else ev.RunTimedOut)
+        found.feed(ev.CancelRequested if before == "cancel" else ev.RunTimeoutReached)
     found.feed(task="t", attempt=1, **fact)
     assert found.of("t") == expected
 
 
 def test_choosers_answer_what_they_may_and_nothing_is_missing() -> None:
     used = {c for row in tables.EVENT_MOVES.values() for c in row.values() if callable(c)}
-    assert used == set(tables.MAY_END_IN)
+    assert used == set(tables.CHOOSER_RESULTS)
     by_fact = {
         ev.TaskFailed: outcome.after_failure,
         ev.TaskLost: outcome.after_loss,
@@ -416,7 +418,7 @@ def test_choosers_answer_what_they_may_and_nothing_is_missing() -> None:
     answers[flow_rules.after_wake].add(S.SUCCEEDED)
     for _, _, fact, expected in CHOICES:
         answers.setdefault(by_fact[fact["kind"]], set()).add(expected)
-    assert answers == {chooser: set(may) for chooser, may in tables.MAY_END_IN.items()}
+    assert answers == {chooser: set(may) for chooser, may in tables.CHOOSER_RESULTS.items()}
 
 
 @pytest.mark.parametrize("kind", sorted(outcome.NOT_CARRIED_OUT))

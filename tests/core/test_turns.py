@@ -9,8 +9,8 @@ import pytest
 
 from agenthive.core.journal import run_events as ev
 from agenthive.core.machine.machine import step
-from agenthive.core.machine.model_turns import CUT, history
-from agenthive.core.model.calls import Asked, Fault
+from agenthive.core.machine.model_turns import TRUNCATION_MARK, build_history
+from agenthive.core.model.calls import Fault, ToolCall
 from agenthive.core.model.control_flow import ApprovalSpec, EachSpec, ReconcileSpec
 from agenthive.core.model.states import RunStatus
 from agenthive.core.model.workflow import (
@@ -26,8 +26,8 @@ def tool(name: str = "look", agent: str = "eyes", **more: Any) -> ToolSpec:
     return ToolSpec(name=name, agent=agent, action=more.pop("action", name), **more)
 
 
-def ask(name: str = "look", id: str = "1", problem: str = "", **arguments: Any) -> Asked:
-    return Asked(id=id, name=name, arguments=arguments, problem=problem)
+def ask(name: str = "look", id: str = "1", problem: str = "", **arguments: Any) -> ToolCall:
+    return ToolCall(id=id, name=name, arguments=arguments, problem=problem)
 
 
 def asking(*tools: ToolSpec, **more: Any) -> WorkflowSpec:
@@ -68,7 +68,7 @@ def test_what_it_asks_for_is_called_and_it_is_told() -> None:
     bench.answer("q~2", "done")
     assert bench.calls["r", "z"].call.parameters == {"said": "done"}
     bench.answer("z")
-    assert (bench.status(), bench.state().succeeded) == ("completed", 2)
+    assert (bench.status(), bench.state().succeeded_count) == ("completed", 2)
 
 
 def test_a_model_that_asks_for_nothing_has_one_turn() -> None:
@@ -94,7 +94,7 @@ def test_parameters_are_made_of_the_arguments() -> None:
     made = tool(parameters={"url": "https://x/{{ arguments.id }}", "for": "{{ inputs.who }}"})
     bench = Bench()
     bench.run(asking(made), inputs={"who": "ann"})
-    bench.answer("q~1", asks=(Asked(id="a", name="look", arguments={"id": 7}),))
+    bench.answer("q~1", asks=(ToolCall(id="a", name="look", arguments={"id": 7}),))
     assert bench.calls["r", "q~1[0]"].call.parameters == {"url": "https://x/7", "for": "ann"}
 
 
@@ -121,7 +121,7 @@ def test_a_long_result_is_cut() -> None:
     bench = begun(asking(tool(max_result=10)))
     bench.answer("q~1", asks=(ask(),))
     bench.answer("q~1[0]", "x" * 100)
-    assert bench.calls["r", "q~2"].call.turns[0].outcomes[0].content == "x" * 10 + CUT
+    assert bench.calls["r", "q~2"].call.turns[0].outcomes[0].content == "x" * 10 + TRUNCATION_MARK
 
 
 def test_an_expression_that_cannot_be_had_is_told_too() -> None:
@@ -301,7 +301,7 @@ def test_each_item_has_its_own_turns() -> None:
 VAIN = msgspec.structs.replace(FINAL, counts=False)
 
 
-def turn_after(bench: Bench, number: int, *asks: Asked, ok: bool = True) -> None:
+def turn_after(bench: Bench, number: int, *asks: ToolCall, ok: bool = True) -> None:
     """A turn asks, and all it asks for is answered."""
     bench.answer(f"q~{number}", asks=asks)
     for at in range(len(asks)):
@@ -367,14 +367,14 @@ def test_what_is_new_is_progress() -> None:
 
 
 def test_why_and_story() -> None:
-    from agenthive.core.history.story import describe
-    from agenthive.core.history.waiting_reasons import why
+    from agenthive.core.history.story import describe_event
+    from agenthive.core.history.waiting_reasons import list_reasons
 
     bench = begun()
     bench.answer("q~1", asks=(ask(), ask(id="2", at=1)))
-    reasons = {one.task: one.detail for one in why(bench.state())}
+    reasons = {one.task: one.detail for one in list_reasons(bench.state())}
     assert reasons["q"] == "turn 1 is under way"
-    told = [describe(event) for event in bench.events()]
+    told = [describe_event(event) for event in bench.events()]
     assert "q~1: attempt 1 succeeded and asks for look, look" in told
 
 
@@ -401,7 +401,7 @@ def test_a_task_without_tools_has_no_turns() -> None:
     state = bench.driver.runs["r"].state
     step(state, ev.TaskSucceeded(at=bench.now, task="a", attempt=1, result=1, asks=(ask(),)))
     assert state.status is RunStatus.COMPLETED
-    assert history(state, 0) == ()
+    assert build_history(state, 0) == ()
 
 
 def test_a_tool_that_only_reads_waits_until_its_turn_is_on_disk() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agenthive.core.history.waiting_reasons import why
+from agenthive.core.history.waiting_reasons import list_reasons
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.calls import Fault
 from agenthive.core.model.states import OPEN, Reason, ReasonKind
@@ -16,14 +16,14 @@ from tests.core.rig import FAULT, START, Machine, flow, task
 
 
 def only(run: Machine, name: str, **more: Any) -> Reason:
-    return next(reason for reason in why(run.state, **more) if reason.task == name)
+    return next(reason for reason in list_reasons(run.state, **more) if reason.task == name)
 
 
 def test_every_open_task_has_one_reason() -> None:
     run = Machine(flow(task("a"), task("b", "a"), task("c"), task("d")))
     run.start("c")
     run.succeed("d")
-    reasons = why(run.state)
+    reasons = list_reasons(run.state)
     assert [reason.task for reason in reasons] == ["a", "b", "c"]
     assert len(reasons) == sum(1 for kind in run.state.state if kind in OPEN)
 
@@ -34,16 +34,17 @@ def test_nothing_holds_up_a_run_that_has_ended() -> None:
     run.feed(ev.TaskLost, task="a", attempt=1)
     run.fail("b")
     assert run.of("a") == "unknown_outcome"
-    assert why(run.state) == []
+    assert list_reasons(run.state) == []
 
 
 def test_queued() -> None:
     run = Machine(flow(task("a"), task("b", "a")), start=False)
-    assert why(run.state) == [
-        Reason(task=name, kind=ReasonKind.RUN, detail="the run waits for a free run slot",
-               since=START)
+    assert list_reasons(run.state) == [
+        Reason(
+            task=name, kind=ReasonKind.RUN, detail="the run waits for a free run slot", since=START
+        )
         for name in ("a", "b")
-    ]  # fmt: skip
+    ]
 
 
 def test_dependency() -> None:
@@ -51,9 +52,12 @@ def test_dependency() -> None:
     run.succeed("a")
     run.start("b")
     assert only(run, "c") == Reason(
-        task="c", kind=ReasonKind.DEPENDENCY, detail="waits for 'b' (running)", since=START,
+        task="c",
+        kind=ReasonKind.DEPENDENCY,
+        detail="waits for 'b' (running)",
+        since=START,
         unblock="their end",
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(("count", "more"), [(5, ""), (6, " and 1 more"), (9, " and 4 more")])
@@ -69,9 +73,12 @@ def test_call() -> None:
     run.now += 7
     run.start("a")
     assert only(run, "a") == Reason(
-        task="a", kind=ReasonKind.CALL, detail="attempt 1 is under way at agent 'x'",
-        since=START + 7, unblock="its answer or its time-out",
-    )  # fmt: skip
+        task="a",
+        kind=ReasonKind.CALL,
+        detail="attempt 1 is under way at agent 'x'",
+        since=START + 7,
+        unblock="its answer or its time-out",
+    )
 
 
 def test_timer() -> None:
@@ -81,9 +88,13 @@ def test_timer() -> None:
     run.now += 10 * SECOND
     run.start("z")
     assert only(run, "a") == Reason(
-        task="a", kind=ReasonKind.RATE_LIMIT, detail="attempt 1 failed: slow down",
-        unblock="the next attempt in 2.5 s", until=START + 12_500_000, since=START,
-    )  # fmt: skip
+        task="a",
+        kind=ReasonKind.RATE_LIMIT,
+        detail="attempt 1 failed: slow down",
+        unblock="the next attempt in 2.5 s",
+        until=START + 12_500_000,
+        since=START,
+    )
     run.now += 10 * SECOND
     run.succeed("z")
     assert only(run, "a").unblock == "the next attempt in 0.0 s"
@@ -93,43 +104,58 @@ def test_blocked() -> None:
     run = Machine(flow(task("a")))
     run.feed(ev.TaskBlocked, task="a", reason="agent", detail="bring x")
     assert only(run, "a") == Reason(
-        task="a", kind=ReasonKind.AGENT, detail="bring x", since=START,
+        task="a",
+        kind=ReasonKind.AGENT,
+        detail="bring x",
+        since=START,
         unblock="supply it, then resume the run",
-    )  # fmt: skip
+    )
 
 
 def test_unknown_outcome() -> None:
     run = Machine(flow(task("a", effect=Effect.ONCE)))
     run.fail("a", FAULT)
     assert only(run, "a") == Reason(
-        task="a", kind=ReasonKind.OUTCOME, since=START,
+        task="a",
+        kind=ReasonKind.OUTCOME,
+        since=START,
         unblock="find out, then: agenthive resolve r a --succeeded, --failed or --retry",
         detail="it may or may not have acted, and must not act twice",
-    )  # fmt: skip
+    )
 
 
 def test_slot_and_breaker() -> None:
     run = Machine(flow(task("a", agent="x")))
     slot = Reason(
-        task="a", kind=ReasonKind.SLOT, detail="waits for a free slot", since=START,
+        task="a",
+        kind=ReasonKind.SLOT,
+        detail="waits for a free slot",
+        since=START,
         unblock="the end of another call",
-    )  # fmt: skip
-    assert (
-        why(run.state) == why(run.state, {}) == why(run.state, {"custom custom://y": 5}) == [slot]
     )
-    assert why(run.state, {"custom custom://x": 5}) == [
+    assert (
+        list_reasons(run.state)
+        == list_reasons(run.state, {})
+        == list_reasons(run.state, {"custom custom://y": 5})
+        == [slot]
+    )
+    assert list_reasons(run.state, {"custom custom://x": 5}) == [
         Reason(
-            task="a", kind=ReasonKind.BREAKER, until=5, since=START,
-            detail="the circuit breaker of agent 'x' is open", unblock="a probe that goes well",
+            task="a",
+            kind=ReasonKind.BREAKER,
+            until=5,
+            since=START,
+            detail="the circuit breaker of agent 'x' is open",
+            unblock="a probe that goes well",
         )
-    ]  # fmt: skip
+    ]
 
 
 def test_a_journal_that_takes_nothing_holds_up_all_but_who_waits_for_others() -> None:
     run = Machine(flow(task("a"), task("b", "a"), task("c")))
     run.start("a")
-    kinds = {one.task: one.kind for one in why(run.state, trouble="the disk is full")}
+    kinds = {one.task: one.kind for one in list_reasons(run.state, store_error="the disk is full")}
     assert kinds == {"a": ReasonKind.STORE, "b": ReasonKind.DEPENDENCY, "c": ReasonKind.STORE}
-    one = only(run, "c", trouble="the disk is full")
+    one = only(run, "c", store_error="the disk is full")
     assert (one.detail, one.until) == ("the disk is full", None)
     assert one.unblock == "make room for the journal; it is tried again by itself"

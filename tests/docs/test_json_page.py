@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from agenthive import Directory, Hive, load
+from agenthive import AgentRegistry, Hive, load
 from agenthive.core.engine import active_run
 from agenthive.queries.export_import import SCHEMA
 from tests.cli.conftest import Cli, cli, here, workflow
@@ -64,8 +64,10 @@ def page(text: str) -> dict[str, list[Key]]:
     found = {}
     for part in text.split("\n## ")[1:]:
         name, _, body = part.partition("\n")
-        rows = [(tuple(re.split(r"\.|(?=\[\])", path)), bool(star), kind) for path, star, kind
-                in ROW.findall(body)]  # fmt: skip
+        rows = [
+            (tuple(re.split(r"\.|(?=\[\])", path)), bool(star), kind)
+            for path, star, kind in ROW.findall(body)
+        ]
         assert len(rows) == body.count("\n| `"), f"{name}: a row that cannot be read"
         found[name] = [Key(*row) for row in rows]
     return found
@@ -126,8 +128,8 @@ def unknown(value: Any, tree: set[tuple[str, ...]], at: tuple[str, ...] = ()) ->
             yield (*at, name)
 
 
-def agents(here: Path) -> Directory:
-    directory = Directory()
+def agents(here: Path) -> AgentRegistry:
+    directory = AgentRegistry()
     directory.load_file(here / "agents.py")
     return directory
 
@@ -150,9 +152,11 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
             {"name": "two", "agent": "broken", "depends_on": ["one"]},
             {"name": "say", "agent": "echo"},
             failure_strategy="continue_on_failure",
-        ).replace('"type": "custom", "endpoint": "custom://echo"',
-                  '"type": "ai_agent", "endpoint": "offline://extractive"')
-    )  # fmt: skip
+        ).replace(
+            '"type": "custom", "endpoint": "custom://echo"',
+            '"type": "ai_agent", "endpoint": "offline://extractive"',
+        )
+    )
     (here / "slow.json").write_text(
         workflow(
             {"name": "a", "agent": "sleep", "parameters": {"seconds": 0.3}, "max_cost": 0.1},
@@ -222,11 +226,20 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
 def planned() -> str:
     """A workflow of which there is something to say in every respect."""
     agents = [
-        {"name": "a", "type": "custom", "endpoint": "custom://echo", "max_cost": 0.1,
-         "rate_limit": {"requests_per_minute": 5}},
-        {"name": "m", "type": "ai_agent", "endpoint": "https://x.example",
-         "custom_params": {"model": "no such model"}},
-    ]  # fmt: skip
+        {
+            "name": "a",
+            "type": "custom",
+            "endpoint": "custom://echo",
+            "max_cost": 0.1,
+            "rate_limit": {"requests_per_minute": 5},
+        },
+        {
+            "name": "m",
+            "type": "ai_agent",
+            "endpoint": "https://x.example",
+            "custom_params": {"model": "no such model"},
+        },
+    ]
     tasks = [
         {"name": "acts", "agent": "a", "action": "go"},
         {"name": "never", "agent": "a", "action": "go", "when": "false"},
@@ -241,7 +254,7 @@ def simulated(cli: Cli) -> list[dict[str, Any]]:
     words = ("simulate", "flow.json", "--seeds", "9", "--faults", "fail=0.5,crash=0.1", "--json")
     found = [cli(*words, home=None).json]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(active_run, "Keys", lambda run: lambda task: f"key {next(keys)}")
+        patch.setattr(active_run, "IdempotencyKeys", lambda run: lambda task: f"key {next(keys)}")
         broken = cli(*words, home=None).json
         seed = str(broken["broken_seeds"][0])
         return [*found, broken, cli(*words, "--seed", seed, "--trace", home=None).json]
@@ -265,15 +278,16 @@ def test_documents_are_as_their_page_says(
             for one in document["runs"]:
                 found += [f"{name}: {c}" for c in complaints(schemas[run], one, seen[run])]
     assert found == []
-    never = [f"{name}: {key.path}" for name in schemas for key in schemas[name]
-             if key not in seen[name]]  # fmt: skip
+    never = [
+        f"{name}: {key.path}" for name in schemas for key in schemas[name] if key not in seen[name]
+    ]
     assert never == [], "keys on the page that no command printed"
 
 
 def test_every_document_has_a_section(schemas: dict[str, list[Key]]) -> None:
     sources = (ROOT / "src" / "agenthive" / "cli").rglob("*.py")
     text = "".join(file.read_text("utf-8") for file in sources)
-    names = re.findall(r"\bdocument\(\s*\"([a-z-]+)\"", text)
+    names = re.findall(r"\bprint_document\(\s*\"([a-z-]+)\"", text)
     used = {f"agenthive/{name}/1" for name in names} | {f"{SCHEMA}1"}
     assert len(used) >= 12
     assert set(schemas) == used

@@ -11,7 +11,7 @@ from tests.lab.__main__ import main
 
 
 def test_the_page_is_current() -> None:
-    assert page.FILE.read_text("utf-8") == page.text(), "run: python3 x.py lab page"
+    assert page.FILE.read_text("utf-8") == page.render_page(), "run: python3 x.py lab page"
 
 
 def test_a_stale_page_is_noticed(
@@ -28,7 +28,7 @@ def test_a_stale_page_is_noticed(
 
 def test_promises_name_tests_that_are_there() -> None:
     root = page.sources.ROOT
-    rows = set(running.rows())
+    rows = set(running.load_rows())
     for promise in promises.PROMISES:
         assert all((root / test).exists() for test in promise.tests), promise
         assert set(promise.rows) & (rows | {"T3", "T4", "T5", "T6"}) == set(promise.rows)
@@ -37,6 +37,6 @@ def test_promises_name_tests_that_are_there() -> None:
 
 
 def test_what_was_not_measured_is_called_so(tmp_path: Path) -> None:
-    told = page.text(tmp_path / "none.jsonl")
+    told = page.render_page(tmp_path / "none.jsonl")
     assert "T2: not measured yet" in told
     assert "Planted bugs" not in told.split("## Rows")[1]

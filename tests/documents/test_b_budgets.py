@@ -67,15 +67,15 @@ async def test_b9_parallel_agents_cannot_pass_the_budget() -> None:
 
 async def test_b9_a_client_that_holds_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bug that would let it pass the budget, planted: the check above sees it."""
-    monkeypatch.setattr(ClientAgent, "worst", lambda self, call: 0)
+    monkeypatch.setattr(ClientAgent, "estimate_max_cost", lambda self, call: 0)
     over, _, _ = await overspent(2.0)
     assert over > 1
 
 
 async def test_b9_an_unpriced_kind_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from agenthive.agents.registry import Directory
+    from agenthive.agents.registry import AgentRegistry
 
-    monkeypatch.setattr(Directory, "priced", lambda self, spec: False)
+    monkeypatch.setattr(AgentRegistry, "is_priced", lambda self, spec: False)
     over, _, _ = await overspent(2.0)
     assert over > 1
 

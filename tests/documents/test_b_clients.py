@@ -21,7 +21,7 @@ from agenthive.facades.orchestration import (
     OpenAIClient,
     WorkflowStatus,
 )
-from agenthive.facades.orchestration.calls import Clients
+from agenthive.facades.orchestration.calls import ClientAgentFactory
 from tests.agents.aimock import MODELS, Aimock, serving
 from tests.agents.wire import Seen, Wire
 from tests.documents.rig_b import FakeClient, agent, engine, executed, workflow
@@ -174,8 +174,10 @@ async def test_b16_an_engine_asks_the_vendor(mock: Aimock, vendor: str) -> None:
     prices = {"openai": (2500, 10_000), "anthropic": (3000, 15_000)}[vendor]
     assert plain.cost == (1000 * prices[0] + 200 * prices[1]) / 1e9
     assert plain.output == {
-        "content": "All is well.", "model": MODELS[vendor], "finish_reason": "stop",
-    }  # fmt: skip
+        "content": "All is well.",
+        "model": MODELS[vendor],
+        "finish_reason": "stop",
+    }
     assert tool.output is not None
     assert tool.output["tool_calls"][0]["arguments"] == {"city": "Köln"}
     heard = [call for call in mock.journal("__default__") if call["path"] == PATHS[vendor]]
@@ -252,11 +254,11 @@ async def test_b37_a_client_serves_an_agent_outside_any_run() -> None:
     """The agent that runs call, called by itself: an answer, and an error of the client."""
     spec = AgentSpec(name="writer", type="llm_client", endpoint="client://writer")
     parameters = {"prompt": "Hi {name}", "model": "gpt-4", "inputs": {"name": "bee"}}
-    writer = Clients(FakeClient(), CostConfig())(spec)
+    writer = ClientAgentFactory(FakeClient(), CostConfig())(spec)
     response = await writer.execute("complete", parameters)
     assert response.success
     assert response.result["content"] == "done: Hi bee"
     broken = FakeClient(lambda prompt: ConnectionError("gone"))
-    response = await Clients(broken, CostConfig())(spec).execute("complete", parameters)
+    response = await ClientAgentFactory(broken, CostConfig())(spec).execute("complete", parameters)
     assert (response.success, response.result) == (False, None)
     assert "gone" in str(response.error)

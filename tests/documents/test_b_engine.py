@@ -152,11 +152,15 @@ async def test_b18_what_a_client_is_asked() -> None:
     await executed(client, workflow(agent("a", "Hi")))
     assert client.asked == [
         {
-            "prompt": "Hi", "model": "gpt-4", "temperature": None, "max_tokens": 77,
-            "tools": [tool], "top_p": 0.5,
+            "prompt": "Hi",
+            "model": "gpt-4",
+            "temperature": None,
+            "max_tokens": 77,
+            "tools": [tool],
+            "top_p": 0.5,
         },
         {"prompt": "Hi", "model": "gpt-4", "temperature": 0.7, "max_tokens": 1000, "tools": None},
-    ]  # fmt: skip
+    ]
 
 
 async def test_b18_the_result_of_an_agent() -> None:
@@ -166,9 +170,12 @@ async def test_b18_the_result_of_an_agent() -> None:
     result = done.agents[0].result
     assert result is not None
     assert result.output == {
-        "content": "text", "model": "gpt-4", "finish_reason": "tool_calls", "tool_calls": calls,
+        "content": "text",
+        "model": "gpt-4",
+        "finish_reason": "tool_calls",
+        "tool_calls": calls,
         "metadata": {"region": "eu"},
-    }  # fmt: skip
+    }
     assert (result.agent_id, result.tokens_used, result.cost) == ("a", 15, 0.0006)
     assert result.started_at is not None
     assert result.completed_at is not None
@@ -394,7 +401,7 @@ async def test_a_hive_that_is_given_keeps_the_runs(tmp_path: Path) -> None:
         report = await hive.report(flow)
         assert (report.status, report.cost_usd) == ("completed", done.total_cost)
         assert report.results["a"]["content"] == "done: do a"  # type: ignore[index,call-overload]
-        assert await hive.archive.verify() > 0
+        assert await hive.journal.verify_chains() > 0
 
 
 async def test_b21_engines_of_one_hive_tell_of_their_own_runs() -> None:

@@ -24,10 +24,16 @@ from agenthive.facades.orchestration import (
 from tests.documents.rig_b import AT_ONCE, FakeClient, agent, block, executed, workflow
 
 LINES = {
-    "Agent": "B1", "AgentResult": "B6", "Workflow": "B9", "EngineConfig": "B23",
-    "RateLimitConfig": "B28", "CostConfig": "B35", "LLMResponse": "B41", "MonitorConfig": "B47",
+    "Agent": "B1",
+    "AgentResult": "B6",
+    "Workflow": "B9",
+    "EngineConfig": "B23",
+    "RateLimitConfig": "B28",
+    "CostConfig": "B35",
+    "LLMResponse": "B41",
+    "MonitorConfig": "B47",
     "RetryPolicy": "B51",
-}  # fmt: skip
+}
 ENUMS = {"AgentStatus": "B5", "WorkflowStatus": "B15", "RetryStrategy": "B52"}
 MODULES = ["HR", "Finance", "Inventory", "Compliance", "General"]
 
@@ -254,12 +260,14 @@ def test_b51_is_the_policy_of_the_house() -> None:
 
     assert isinstance(RetryPolicy(), House)
     assert (House().max_retries, House().base_delay) == (2, 1.0)
-    assert AT_ONCE.delay(1, 0.9) == 0
+    assert AT_ONCE.compute_delay(1, 0.9) == 0
 
 
 def test_b52_strategies_differ() -> None:
     ceilings = {
-        strategy: [RetryPolicy(strategy=strategy, base_delay=2.0).ceiling(n) for n in (1, 2, 3)]
+        strategy: [
+            RetryPolicy(strategy=strategy, base_delay=2.0).delay_ceiling(n) for n in (1, 2, 3)
+        ]
         for strategy in RetryStrategy
     }
     assert list(ceilings.values()) == [[2, 4, 8], [2, 4, 6], [2, 2, 2], [0, 0, 0]]
@@ -267,9 +275,9 @@ def test_b52_strategies_differ() -> None:
 
 def test_b35_examples_and_published_prices() -> None:
     listed = CostConfig(model_costs={"gpt-4": {"input": 0.03, "output": 0.06}}).prices()
-    assert listed.source("gpt-4", "") == "settings"
-    assert CostConfig().prices().source("gpt-4", "").startswith("genai-prices")
-    assert CostConfig().prices().source("nobody-knows-it", "") == "default"
+    assert listed.price_source("gpt-4", "") == "settings"
+    assert CostConfig().prices().price_source("gpt-4", "").startswith("genai-prices")
+    assert CostConfig().prices().price_source("nobody-knows-it", "") == "default"
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(RateLimitConfig)])

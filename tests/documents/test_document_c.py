@@ -250,7 +250,7 @@ CONFIG = {
         {"name": "good", "agent_name": "m", "action": "say"},
         {"name": "bad", "agent_name": "h", "action": "fetch"},
     ],
-}  # fmt: skip
+}
 
 
 def test_observers(python: Python) -> None:

@@ -27,9 +27,11 @@ ODD = [
 def git(folder: Path, *words: str) -> str:
     env = os.environ | {
         "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.com",
-        "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.com",
-    }  # fmt: skip
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@example.com",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@example.com",
+    }
     command = ["git", "-C", str(folder), *words]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -126,18 +128,31 @@ def test_a_broken_endpoint(
 def test_scripts(script: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", f"examples/{script}"],
-        cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     assert "completed" in done.stdout
 
 
 def test_demo_script(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "examples/run_demo.py", "--home", str(tmp_path / "home"),
-         "--input", f"output={tmp_path / 'page.md'}"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "examples/run_demo.py",
+            "--home",
+            str(tmp_path / "home"),
+            "--input",
+            f"output={tmp_path / 'page.md'}",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     assert "Completed tasks: 6/6" in done.stdout
     assert str(tmp_path / "page.md") in done.stdout

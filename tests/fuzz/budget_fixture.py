@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from agenthive.core.model.workflow import WorkflowSpec
-from agenthive.simulation.case import Case
+from agenthive.simulation.case import SimulationCase
 from agenthive.simulation.ports import World
 from agenthive.simulation.recording import WatchedDisk
-from tests.fuzz.random_money import Billing, random_limits, with_money
+from tests.fuzz.random_money import BillingWorld, random_limits, with_budgets
 
 SHARE: Final = 0.3
 """How many of the simulations have money."""
@@ -23,30 +23,34 @@ def has_money(seed: int) -> bool:
     return Random(f"money of {seed}").random() < SHARE
 
 
-class Purse:
+class BudgetFixture:
     """What money there is in the simulation of a seed."""
 
     def __init__(self, seed: int) -> None:
         self._rng = Random(f"budgets of {seed}")
         self.limits = random_limits(self._rng)
-        self._billing: Billing | None = None
+        self._billing: BillingWorld | None = None
 
-    def dress(self, spec: WorkflowSpec) -> WorkflowSpec:
+    def add_budgets(self, spec: WorkflowSpec) -> WorkflowSpec:
         """A workflow with budgets and costs."""
-        return with_money(self._rng, spec)
+        return with_budgets(self._rng, spec)
 
-    def bills(self, world: World, spec_of: Callable[[str], WorkflowSpec]) -> World:
+    def wrap_world(self, world: World, spec_of: Callable[[str], WorkflowSpec]) -> World:
         """The world, whose calls cost something."""
-        self._billing = Billing(self._rng, world, spec_of)
+        self._billing = BillingWorld(self._rng, world, spec_of)
         return self._billing
 
-    def tell(self, case: Case, disk: WatchedDisk) -> None:
+    def fill_case(self, case: SimulationCase, disk: WatchedDisk) -> None:
         """Give the judge what it needs."""
         assert self._billing is not None
         case.limits = self.limits
-        case.accounts = [msgspec.to_builtins(one) for one in disk.accounts()]
-        case.billed = {} if self._billing.greedy else dict(self._billing.billed)
+        case.accounts = [msgspec.to_builtins(entry) for entry in disk.accounts()]
+        case.charges = {} if self._billing.greedy else dict(self._billing.charges)
         case.batches = [
-            [(one.stream, event) for one in batch for event in msgspec.json.decode(one.payload)]
+            [
+                (entry.stream, event)
+                for entry in batch
+                for event in msgspec.json.decode(entry.payload)
+            ]
             for batch in disk.batches
         ]

@@ -20,33 +20,33 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from agenthive.core.graph.graph import Graph
-from agenthive.core.history.snapshots import EVERY
+from agenthive.core.history.snapshots import SNAPSHOT_INTERVAL
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import SECOND
-from agenthive.simulation.case import Case
+from agenthive.simulation.case import SimulationCase
 from agenthive.simulation.oracles.judge import judge
 from agenthive.simulation.ports import World
 from agenthive.simulation.recording import (
     CheckedDriver,
     Recorder,
     WatchedDisk,
-    case_of,
-    machine_faults,
+    build_case,
+    check_machine_state,
 )
 from agenthive.simulation.runtime import SimulatedRuntime
-from tests.fuzz.budget_fixture import Purse, has_money
+from tests.fuzz.budget_fixture import BudgetFixture, has_money
 from tests.fuzz.random_flow import Features, random_features, with_flow
-from tests.fuzz.random_people import VISITS, WITHIN, Crowd
+from tests.fuzz.random_people import VISIT_PERIOD, VISITS, RandomPeople
 from tests.fuzz.random_schedules import ScheduledDriver, add_schedules, has_schedules
-from tests.fuzz.random_turns import Asking, has_turns, with_turns
+from tests.fuzz.random_turns import ToolRequestingWorld, has_turns, with_turns
 from tests.fuzz.random_workflows import random_workflow
-from tests.fuzz.random_world import FlowWorld, RandomWorld, random_faults, random_mood
-from tests.fuzz.rate_limit_fixture import Brakes
+from tests.fuzz.random_world import FlowWorld, RandomWorld, random_faults, random_rates
+from tests.fuzz.rate_limit_fixture import RateLimitFixture
 from tests.fuzz.schedule_oracle import judge_schedules
-from tests.fuzz.sqlite_disk import FiledDisk
+from tests.fuzz.sqlite_disk import SqliteDisk
 
 
-class Outcome(msgspec.Struct, kw_only=True):
+class SeedResult(msgspec.Struct, kw_only=True):
     """What one seed came to. ``violations`` is empty when every promise held."""
 
     seed: int
@@ -57,80 +57,89 @@ class Outcome(msgspec.Struct, kw_only=True):
     events: int
 
 
-def simulate_seed(seed: int, *, money: bool = False, file: Path | None = None) -> Outcome:
+def simulate_seed(seed: int, *, money: bool = False, file: Path | None = None) -> SeedResult:
     """Run one seed and judge it. ``money``: its calls cost something in any case.
 
     With ``file`` its journal is in a SQLite file there, which must not be.
     """
     recorder = Recorder()
     if file is None:
-        return _simulated(seed, recorder, WatchedDisk(recorder), money=money)
-    filed = FiledDisk(recorder, file)
+        return _run_seed(seed, recorder, WatchedDisk(recorder), money=money)
+    disk = SqliteDisk(recorder, file)
     try:
-        return _simulated(seed, recorder, filed, money=money)
+        return _run_seed(seed, recorder, disk, money=money)
     finally:
-        filed.close()
+        disk.close()
 
 
-def _simulated(seed: int, recorder: Recorder, disk: WatchedDisk, *, money: bool) -> Outcome:
+def _run_seed(seed: int, recorder: Recorder, disk: WatchedDisk, *, money: bool) -> SeedResult:
     rng = Random(seed)
     features = random_features(seed)
     max_calls = rng.choice((1, 3, 8, 1000))
     max_runs = rng.choice((1, 2, 100))
-    kind = RandomWorld if features is None else FlowWorld
+    world_type = RandomWorld if features is None else FlowWorld
     graphs: dict[str, Graph] = {}
-    every = Random(f"snapshots {seed}").choice((2, 20, EVERY))
-    purse = Purse(seed) if money or has_money(seed) else None
-    brakes = Brakes(seed)
+    snapshot_interval = Random(f"snapshots {seed}").choice((2, 20, SNAPSHOT_INTERVAL))
+    budget = BudgetFixture(seed) if money or has_money(seed) else None
+    rate_limits = RateLimitFixture(seed)
     make_driver: Callable[..., CheckedDriver] = CheckedDriver
     if has_schedules(seed):
         make_driver = partial(ScheduledDriver, graphs)
 
-    def process() -> CheckedDriver:
-        disk.begin_again()
+    def make_process() -> CheckedDriver:
+        disk.reopen()
         return make_driver(
-            max_runs=max_runs, max_calls=max_calls, snapshot_every=every,
-            limits={} if purse is None else purse.limits,
-        )  # fmt: skip
+            max_runs=max_runs,
+            max_calls=max_calls,
+            snapshot_every=snapshot_interval,
+            limits={} if budget is None else budget.limits,
+        )
 
     dice = rng.randrange(1 << 62)
-    world: World = kind(Random(rng.randrange(1 << 62)), random_mood(rng))
+    world: World = world_type(Random(rng.randrange(1 << 62)), random_rates(rng))
     if has_turns(seed):
-        world = Asking(Random(f"asks of {seed}"), world)
-    if purse is not None:
-        world = purse.bills(world, lambda run: runtime.graph_of(run).spec)
+        world = ToolRequestingWorld(Random(f"asks of {seed}"), world)
+    if budget is not None:
+        world = budget.wrap_world(world, lambda run: runtime.find_graph(run).spec)
     runtime = SimulatedRuntime(
         dice,
         disk,
         world,
         recorder,
         random_faults(rng),
-        process,
+        make_process,
         graphs,
     )
-    specs = _submit(seed, rng, runtime, features, purse, brakes)
+    specs = _submit_runs(seed, rng, runtime, features, budget, rate_limits)
     if has_schedules(seed):
         add_schedules(
-            runtime, seed, lambda dice: brakes.dress(random_workflow(dice, most=3)), graphs
+            runtime,
+            seed,
+            lambda dice: rate_limits.add_limits(random_workflow(dice, max_tasks=3)),
+            graphs,
         )
-    crowd = None if features is None else Crowd(Random(f"crowd of {seed}"), runtime, recorder.saw)
-    found: list[str] = []
+    people = (
+        None
+        if features is None
+        else RandomPeople(Random(f"crowd of {seed}"), runtime, recorder.observe)
+    )
+    violations: list[str] = []
     finished = True
     try:
-        finished = _play(runtime, crowd)
+        finished = _run_to_end(runtime, people)
     except Exception as error:  # whatever it is, this seed has failed
-        found.append(f"{type(error).__name__}: {error}")
-    case = case_of(specs, recorder, disk)
+        violations.append(f"{type(error).__name__}: {error}")
+    case = build_case(specs, recorder, disk)
     case.finished, case.crashes, case.max_calls = finished, runtime.crashes, max_calls
-    case.answered = crowd is not None
-    brakes.tell(case)
-    if purse is not None:
-        purse.tell(case, disk)
-    found += _judged(case)
-    found += machine_faults(specs, disk, runtime)
-    return Outcome(
+    case.people_answered = people is not None
+    rate_limits.fill_case(case)
+    if budget is not None:
+        budget.fill_case(case, disk)
+    violations += _judge_case(case)
+    violations += check_machine_state(specs, disk, runtime)
+    return SeedResult(
         seed=seed,
-        violations=found,
+        violations=violations,
         trace=runtime.trace,
         tasks=sum(len(spec.tasks) for spec in specs.values()),
         crashes=runtime.crashes,
@@ -138,7 +147,7 @@ def _simulated(seed: int, recorder: Recorder, disk: WatchedDisk, *, money: bool)
     )
 
 
-def _judged(case: Case) -> list[str]:
+def _judge_case(case: SimulationCase) -> list[str]:
     """What the judges say. Evidence that they can make nothing of is wrong, too."""
     try:
         return judge(case) + judge_schedules(case.hive, case.journal)
@@ -146,30 +155,30 @@ def _judged(case: Case) -> list[str]:
         return [f"the judge can make nothing of it: {error!r}"]
 
 
-def _submit(
+def _submit_runs(
     seed: int,
     rng: Random,
     runtime: SimulatedRuntime,
     features: Features | None,
-    purse: Purse | None,
-    brakes: Brakes,
+    budget: BudgetFixture | None,
+    rate_limits: RateLimitFixture,
 ) -> dict[str, WorkflowSpec]:
     """Submit this seed's runs, some of which are cancelled."""
     specs: dict[str, WorkflowSpec] = {}
     runs = rng.choice((1, 1, 2, 2, 3, 8))
-    most = 12 if runs < 8 else 4
+    max_tasks = 12 if runs < 8 else 4
     if features is not None:
-        runs, most = min(runs, 3), 6
+        runs, max_tasks = min(runs, 3), 6
     for number in range(runs):
         run = f"run-{seed}-{number}"
-        spec = random_workflow(rng, most=most)
+        spec = random_workflow(rng, max_tasks=max_tasks)
         if features is not None:
             spec = with_flow(Random(f"flow of {run}"), spec, features)
         if has_turns(seed):
             spec = with_turns(Random(f"turns of {run}"), spec, people=features is not None)
-        if purse is not None:
-            spec = purse.dress(spec)
-        spec = brakes.dress(spec)
+        if budget is not None:
+            spec = budget.add_budgets(spec)
+        spec = rate_limits.add_limits(spec)
         specs[run] = spec
         runtime.submit(rng.randrange(0, rng.choice((2, 20, 90)) * SECOND), run, spec, {})
         if rng.random() < 0.15:
@@ -177,22 +186,24 @@ def _submit(
     return specs
 
 
-def _play(runtime: SimulatedRuntime, crowd: Crowd | None) -> bool:
+def _run_to_end(runtime: SimulatedRuntime, people: RandomPeople | None) -> bool:
     """Let it happen; in the end, whoever is asked answers."""
-    if crowd is None:
+    if people is None:
         return runtime.run()
-    crowd.come_by(VISITS, WITHIN)
-    return runtime.run() and crowd.close()
+    people.schedule_visits(VISITS, VISIT_PERIOD)
+    return runtime.run() and people.answer_everything()
 
 
-def simulate(
+def run_campaign(
     seeds: Iterable[int], *, stop_after: int = 10, money: bool = False, files: bool = False
-) -> list[Outcome]:
+) -> list[SeedResult]:
     """Run seeds in order; the outcomes, ending early after ``stop_after`` bad ones."""
-    outcomes: list[Outcome] = []
+    outcomes: list[SeedResult] = []
     bad = 0
     for seed in seeds:
-        outcome = _in_a_file(seed, money=money) if files else simulate_seed(seed, money=money)
+        outcome = (
+            _simulate_in_file(seed, money=money) if files else simulate_seed(seed, money=money)
+        )
         outcomes.append(outcome)
         bad += bool(outcome.violations)
         if bad >= stop_after:
@@ -200,7 +211,7 @@ def simulate(
     return outcomes
 
 
-def _in_a_file(seed: int, *, money: bool) -> Outcome:
+def _simulate_in_file(seed: int, *, money: bool) -> SeedResult:
     with TemporaryDirectory(prefix="agenthive-") as folder:
         return simulate_seed(seed, money=money, file=Path(folder) / "journal.db")
 
@@ -214,12 +225,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--files", action="store_true", help="journals are SQLite files")
     options = parser.parse_args(arguments)
     first, _, last = options.seeds.partition(":")
-    began = time.perf_counter()
-    outcomes = simulate(
-        range(int(first), int(last)), stop_after=options.stop_after,
-        money=options.money, files=options.files,
-    )  # fmt: skip
-    seconds = time.perf_counter() - began
+    start = time.perf_counter()
+    outcomes = run_campaign(
+        range(int(first), int(last)),
+        stop_after=options.stop_after,
+        money=options.money,
+        files=options.files,
+    )
+    seconds = time.perf_counter() - start
     bad = [outcome for outcome in outcomes if outcome.violations]
     summary = {
         "seeds": len(outcomes),

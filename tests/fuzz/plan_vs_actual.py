@@ -21,7 +21,7 @@ from agenthive.core.model.states import RunStatus
 from agenthive.core.model.workflow import AgentSpec, Effect, TaskSpec, WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject, JSONValue, Micros, NanoUSD
 from agenthive.insights.cost_bounds import Bound, worst_case
-from agenthive.simulation.ports import Answer, Faults
+from agenthive.simulation.ports import Faults, SimulatedReply
 from agenthive.simulation.runtime import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
 from tests.fuzz.random_flow import Features, with_flow
@@ -31,22 +31,29 @@ RUN: Final = "run"
 CALL: Final[NanoUSD] = 1000
 ITEMS: Final = 3
 LATE: Final[Micros] = 100_000 * SECOND
-RANDOM_RUNS: Final = 8
+RANDOM_RUNS_A_WORKFLOW: Final = 8
 """Runs of one workflow with random trouble, besides the two at its worst."""
 FEATURES: Final = Features(
-    when=True, timer=False, signal=False, approval=False, each=True, rounds=True, child=True,
-    reconcile=False, faulty=False,
-)  # fmt: skip
+    when=True,
+    timer=False,
+    signal=False,
+    approval=False,
+    each=True,
+    rounds=True,
+    child=True,
+    reconcile=False,
+    faulty=False,
+)
 
 Planner = Callable[[WorkflowSpec], Bound]
 
 
-def usual(spec: WorkflowSpec) -> Bound:
+def plan_by_default(spec: WorkflowSpec) -> Bound:
     """What the house says."""
     return worst_case(spec, None, {})
 
 
-class Compared(msgspec.Struct, frozen=True):
+class PlanComparison(msgspec.Struct, frozen=True):
     """A workflow's plan (None: no bound), and what its runs cost; nano-dollars.
 
     ``sound``: it can go well, so that its worst can come about. Random workflows may read what is
@@ -54,92 +61,98 @@ class Compared(msgspec.Struct, frozen=True):
     """
 
     seed: int
-    worst: NanoUSD | None
+    planned: NanoUSD | None
     costs: tuple[NanoUSD, ...]
     sound: bool
 
     @property
-    def below(self) -> bool:
+    def is_below(self) -> bool:
         """Whether some run cost more than planned."""
-        return self.worst is not None and max(self.costs) > self.worst
+        return self.planned is not None and max(self.costs) > self.planned
 
     @property
     def ratio(self) -> float | None:
         """The plan by the dearest run; None if nothing cost anything, or can go well."""
         dearest = max(self.costs)
-        none = self.worst is None or not dearest or not self.sound
-        return None if none or self.worst is None else self.worst / dearest
+        unusable = self.planned is None or not dearest or not self.sound
+        return None if unusable or self.planned is None else self.planned / dearest
 
 
-def compare(seeds: Iterable[int], planner: Planner = usual) -> list[Compared]:
+def compare_plans(seeds: Iterable[int], planner: Planner = plan_by_default) -> list[PlanComparison]:
     """One workflow a seed: its plan, and its runs."""
-    return [_compared(seed, planner) for seed in seeds]
+    return [_compare_seed(seed, planner) for seed in seeds]
 
 
-def _compared(seed: int, planner: Planner) -> Compared:
-    spec = workflow(seed)
-    rough = [Rough(Random(f"{seed} {n}")) for n in range(RANDOM_RUNS)]
-    worlds: list[Dear | Rough] = [Dear(None), Dear(_last(spec)), *rough]
-    ended = [cost_of(spec, world) for world in worlds]
-    sound = ended[0][1] is RunStatus.COMPLETED
-    return Compared(seed, planner(spec).cost, tuple([cost for cost, _ in ended]), sound)
+def _compare_seed(seed: int, planner: Planner) -> PlanComparison:
+    spec = make_workflow(seed)
+    random_worlds = [RandomCostWorld(Random(f"{seed} {n}")) for n in range(RANDOM_RUNS_A_WORKFLOW)]
+    worlds: list[WorstCaseWorld | RandomCostWorld] = [
+        WorstCaseWorld(None),
+        WorstCaseWorld(_find_last_task(spec)),
+        *random_worlds,
+    ]
+    results = [cost_of(spec, world) for world in worlds]
+    sound = results[0][1] is RunStatus.COMPLETED
+    return PlanComparison(seed, planner(spec).cost, tuple([cost for cost, _ in results]), sound)
 
 
-def workflow(seed: int) -> WorkflowSpec:
+def make_workflow(seed: int) -> WorkflowSpec:
     """A random workflow whose every call has a declared cost; nothing in it waits for people."""
     rng = Random(f"plan {seed}")
-    spec = _priced(rng, with_flow(rng, random_workflow(rng, most=7), FEATURES))
-    if _last(spec) is not None:
+    spec = _add_prices(rng, with_flow(rng, random_workflow(rng, max_tasks=7), FEATURES))
+    if _find_last_task(spec) is not None:
         return spec
     # Nobody can fail after all the others: then nothing is ever undone.
     tasks = tuple([msgspec.structs.replace(task, compensate=None) for task in spec.tasks])
     return msgspec.structs.replace(spec, tasks=tasks)
 
 
-def _priced(rng: Random, spec: WorkflowSpec) -> WorkflowSpec:
+def _add_prices(rng: Random, spec: WorkflowSpec) -> WorkflowSpec:
     agents = tuple(
         [
             msgspec.structs.replace(
-                one, max_cost=rng.randint(0, CALL), circuit_breaker=None,
+                item,
+                max_cost=rng.randint(0, CALL),
+                circuit_breaker=None,
                 cost_limit=rng.choice((None, None, 20 * CALL)),
             )
-            for one in spec.agents
+            for item in spec.agents
         ]
-    )  # fmt: skip
-    tasks = tuple([_task(rng, one) for one in spec.tasks])
+    )
+    tasks = tuple([_bound_task(rng, item) for item in spec.tasks])
     return msgspec.structs.replace(spec, agents=agents, tasks=tasks, timeout=None)
 
 
-def _task(rng: Random, task: TaskSpec) -> TaskSpec:
+def _bound_task(rng: Random, task: TaskSpec) -> TaskSpec:
     """As it is, with a last round that is known, few items, and nothing that waits."""
     changes: dict[str, object] = {"timeout": None, "continue_on_failure": False}
     if task.repeat_until is not None:
-        most = task.repeat_until.max_rounds
-        changes["repeat_until"] = RepeatSpec(until=f"round >= {most}", max_rounds=most)
+        max_rounds = task.repeat_until.max_rounds
+        changes["repeat_until"] = RepeatSpec(until=f"round >= {max_rounds}", max_rounds=max_rounds)
     if task.for_each is not None:
-        changes["for_each"] = msgspec.structs.replace(task.for_each, max_items=_most(task))
+        changes["for_each"] = msgspec.structs.replace(task.for_each, max_items=_max_items(task))
     if task.workflow is not None:
-        changes["workflow"] = _priced(rng, task.workflow)
+        changes["workflow"] = _add_prices(rng, task.workflow)
     if task.effect is Effect.ONCE and rng.random() < 0.5:
         changes["effect"] = Effect.ANY
     return msgspec.structs.replace(task, **changes)
 
 
-def _most(task: TaskSpec) -> int:
+def _max_items(task: TaskSpec) -> int:
     assert task.for_each is not None
     items = task.for_each.items
     return max(ITEMS, len(items) if isinstance(items, list) else 0)
 
 
-def _last(spec: WorkflowSpec) -> str | None:
+def _find_last_task(spec: WorkflowSpec) -> str | None:
     """A task that nothing depends on, to fail when all else is done."""
     needed = {name for task in spec.tasks for name in task.depends_on}
-    ends = [t.name for t in spec.tasks if t.name not in needed and t.agent]
-    done = [t.name for t in spec.tasks if t.name in ends and t.when in ("", "true")]
-    return next(iter(reversed(done)), None)
+    end_names = [t.name for t in spec.tasks if t.name not in needed and t.agent]
+    runnable = [t.name for t in spec.tasks if t.name in end_names and t.when in ("", "true")]
+    return next(iter(reversed(runnable)), None)
 
 
-class Dear:
+class WorstCaseWorld:
     """Every call costs what it may, fails as often as it may, and then goes well.
 
     But for the task ``doomed``, which goes on failing, after everybody else.
@@ -149,75 +162,85 @@ class Dear:
         self._doomed = doomed
         self.spec_of: Callable[[str], WorkflowSpec]
 
-    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
+    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> SimulatedReply:
         """A failure, or the end."""
-        name, undo = _of(call)
-        most = _most_attempts(name, undo, self.spec_of(call.run))
-        doomed = call.run == RUN and name == self._doomed and not undo
-        used = Usage(model="m", cost=agent.max_cost)
-        took = LATE if doomed else SECOND
-        if call.attempt < most or doomed:
-            again = call.attempt < most
-            fault = Fault(kind="agent_error", message="no", retriable=again, counts=False)
-            return Answer(reply=Reply(fault=fault, usage=used), acts=took, replies=(took,))
-        reply = Reply(result=_result(2, ITEMS), usage=used)
-        return Answer(reply=reply, acts=took, replies=(took,))
+        name, is_compensation = _task_of(call)
+        max_attempts = _max_attempts(name, is_compensation, self.spec_of(call.run))
+        doomed = call.run == RUN and name == self._doomed and not is_compensation
+        usage = Usage(model="m", cost=agent.max_cost)
+        duration = LATE if doomed else SECOND
+        if call.attempt < max_attempts or doomed:
+            may_retry = call.attempt < max_attempts
+            fault = Fault(kind="agent_error", message="no", retriable=may_retry, counts=False)
+            return SimulatedReply(
+                reply=Reply(fault=fault, usage=usage),
+                acts_after=duration,
+                replies_after=(duration,),
+            )
+        reply = Reply(result=_make_result(2, ITEMS), usage=usage)
+        return SimulatedReply(reply=reply, acts_after=duration, replies_after=(duration,))
 
 
-class Rough:
+class RandomCostWorld:
     """Calls fail at random and cost something."""
 
     def __init__(self, rng: Random) -> None:
         self._rng, self._fail = rng, rng.choice((0.0, 0.1, 0.4))
         self.spec_of: Callable[[str], WorkflowSpec]
 
-    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
+    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> SimulatedReply:
         """Well or not."""
         rng = self._rng
-        used = Usage(model="m", cost=rng.randint(0, agent.max_cost or 0))
+        usage = Usage(model="m", cost=rng.randint(0, agent.max_cost or 0))
         if rng.random() < self._fail:
             kind = rng.choice(("agent_error", "refused"))
             fault = Fault(kind=kind, message="no", retriable=rng.random() < 0.8, counts=False)
-            reply = Reply(fault=fault, usage=rng.choice((used, None)))
+            reply = Reply(fault=fault, usage=rng.choice((usage, None)))
         else:
-            reply = Reply(result=_result(rng.randint(0, 9), rng.randint(0, ITEMS)), usage=used)
-        took = rng.randrange(1, 9) * SECOND
-        return Answer(reply=reply, acts=took, replies=(took,))
+            reply = Reply(
+                result=_make_result(rng.randint(0, 9), rng.randint(0, ITEMS)), usage=usage
+            )
+        duration = rng.randrange(1, 9) * SECOND
+        return SimulatedReply(reply=reply, acts_after=duration, replies_after=(duration,))
 
 
-def _result(number: int, items: int) -> JSONObject:
+def _make_result(number: int, items: int) -> JSONObject:
     """What random workflows read of a result."""
-    found: list[JSONValue] = [f"item {n}" for n in range(items)]
-    return {"n": number, "missing": 0, "items": found, "stop": False}
+    values: list[JSONValue] = [f"item {n}" for n in range(items)]
+    return {"n": number, "missing": 0, "items": values, "stop": False}
 
 
-def _of(call: Call) -> tuple[str, bool]:
+def _task_of(call: Call) -> tuple[str, bool]:
     """The name of the task that a call is of, and whether it is to undo it."""
-    key, _, what = call.task.partition("#")
-    return key.partition("[")[0].partition("~")[0], what == "undo"
+    key, _, mark = call.task.partition("#")
+    return key.partition("[")[0].partition("~")[0], mark == "undo"
 
 
-def _most_attempts(name: str, undo: bool, spec: WorkflowSpec) -> int:
+def _max_attempts(name: str, is_compensation: bool, spec: WorkflowSpec) -> int:
     """How often a call of that task may be made; 1 of what acts once."""
     task = next(task for task in spec.tasks if task.name == name)
-    own = task.compensate if undo else task
-    if own is None or own.effect is Effect.ONCE or own.retry is None:
+    owner = task.compensate if is_compensation else task
+    if owner is None or owner.effect is Effect.ONCE or owner.retry is None:
         return 1
-    return own.retry.max_attempts
+    return owner.retry.max_attempts
 
 
-def cost_of(spec: WorkflowSpec, world: Dear | Rough) -> tuple[NanoUSD, RunStatus]:
+def cost_of(
+    spec: WorkflowSpec, world: WorstCaseWorld | RandomCostWorld
+) -> tuple[NanoUSD, RunStatus]:
     """What one run cost, with all that belongs to it, and how it ended."""
     store = MemoryStore()
 
     class Nobody:
-        def saw(self, now: Micros, what: str, data: object) -> None:
+        def observe(self, now: Micros, kind: str, data: object) -> None:
             """Nothing is observed."""
 
     runtime = SimulatedRuntime(1, store, world, Nobody(), Faults(), Driver)
-    world.spec_of = lambda run: runtime.graph_of(run).spec
+    world.spec_of = lambda run: runtime.find_graph(run).spec
     runtime.submit(0, RUN, spec, {})
     if not runtime.run():
         raise RuntimeError("the run did not end")
-    cost = next((one.captured for one in store.accounts() if one.scope == f"run {RUN}"), 0)
+    cost = next(
+        (account.captured for account in store.accounts() if account.scope == f"run {RUN}"), 0
+    )
     return cost, RunStatus(next(row.status for row in store.rows() if row.run == RUN))

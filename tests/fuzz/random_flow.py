@@ -28,7 +28,7 @@ from tests.fuzz.random_workflows import random_workflow
 PEOPLE: Final = ("ann", "bob", "cid")
 CHIEF: Final = "chief"
 SIGNALS: Final = ("s0", "s1")
-NOBODY: Final = "nobody"
+NO_SIGNAL: Final = "nobody"
 """What a task gets for a signal that does not come."""
 UNTIL: Final = ("2023-11-14T22:13:50Z", "2023-11-14T22:15:00Z", "2001-01-01T00:00Z")
 """Half a minute and two minutes after a simulation begins; and long before."""
@@ -60,43 +60,47 @@ def random_features(seed: int) -> Features | None:
 
 def with_flow(rng: Random, spec: WorkflowSpec, features: Features, depth: int = 0) -> WorkflowSpec:
     """The workflow, with what the features give around some of its calls."""
-    dresser = _Dresser(rng, features, depth)
+    decorator = _FlowDecorator(rng, features, depth)
     tasks: list[TaskSpec] = []
     for task in spec.tasks:
-        tasks.append(dresser.dress(task, tasks, spec))
+        tasks.append(decorator.decorate(task, tasks, spec))
     outputs: JSONObject = {}
     if depth and tasks and rng.random() < 0.5:
         outputs = {"last": f"{{{{ tasks.{tasks[-1].name}.result }}}}"}
     return msgspec.structs.replace(spec, tasks=tuple(tasks), outputs=outputs)
 
 
-class _Dresser:
+class _FlowDecorator:
     def __init__(self, rng: Random, features: Features, depth: int) -> None:
         self._rng = rng
         self._features = features
         self._depth = depth
 
-    def dress(self, task: TaskSpec, before: list[TaskSpec], spec: WorkflowSpec) -> TaskSpec:
+    def decorate(self, task: TaskSpec, before: list[TaskSpec], spec: WorkflowSpec) -> TaskSpec:
         """The task with something around it; ``before`` are those that it may depend on."""
-        calls = [one.name for one in before if one.name in task.depends_on and _gives_n(one)]
+        calls = [
+            candidate.name
+            for candidate in before
+            if candidate.name in task.depends_on and _has_single_result(candidate)
+        ]
         changes: dict[str, Any] = {}
         if before and before[-1].for_each is not None and self._rng.random() < 0.6:
             changes["depends_on"] = tuple(dict.fromkeys((*task.depends_on, before[-1].name)))
         for name in ("when", "timer", "signal", "each", "rounds", "approval"):
             if getattr(self._features, name) and self._rng.random() < 0.4:
                 changes |= getattr(self, "_" + name)(calls)
-        changes |= self._body(task, changes)
+        changes |= self._replace_body(task, changes)
         if self._features.reconcile and task.effect is Effect.ONCE and self._rng.random() < 0.7:
             agent = self._rng.choice(spec.agents).name
             changes["reconcile"] = ReconcileSpec(agent=agent, action="ask", timeout=5.0)
-        changes["parameters"] = self._parameters(task, changes, calls)
+        changes["parameters"] = self._build_parameters(task, changes, calls)
         return msgspec.structs.replace(task, **changes)
 
-    def _body(self, task: TaskSpec, changes: dict[str, Any]) -> dict[str, Any]:
+    def _replace_body(self, task: TaskSpec, changes: dict[str, Any]) -> dict[str, Any]:
         """Another workflow, nothing at all, or the call as it is."""
         rng = self._rng
         if self._features.child and self._depth < DEPTH and rng.random() < 0.3:
-            inner = random_workflow(rng, most=3)
+            inner = random_workflow(rng, max_tasks=3)
             child = with_flow(rng, inner, self._features, self._depth + 1)
             return {"agent": "", "action": "", "workflow": child}
         waits = changes.keys() & {"delay", "until", "wait_for", "approval"}
@@ -104,21 +108,26 @@ class _Dresser:
             return {"agent": "", "action": "", "compensate": None}
         return {}
 
-    def _parameters(self, task: TaskSpec, changes: dict[str, Any], calls: list[str]) -> JSONObject:
+    def _build_parameters(
+        self, task: TaskSpec, changes: dict[str, Any], calls: list[str]
+    ) -> JSONObject:
         """What there is to be read; the name says what it is, so that the judge can compare."""
-        read = task.parameters
-        if not all(f"tasks.{name}." in str(read) for name in calls) and self._rng.random() < 0.9:
-            read = {}
-        found: JSONObject = dict(read)
+        readable = task.parameters
+        if (
+            not all(f"tasks.{name}." in str(readable) for name in calls)
+            and self._rng.random() < 0.9
+        ):
+            readable = {}
+        parameters: JSONObject = dict(readable)
         if "for_each" in changes:
-            found |= {"item": "{{ item }}", "index": "{{ index }}"}
+            parameters |= {"item": "{{ item }}", "index": "{{ index }}"}
         if "repeat_until" in changes:
-            found |= {"round": "{{ round }}", "previous": "{{ previous }}"}
+            parameters |= {"round": "{{ round }}", "previous": "{{ previous }}"}
         if "wait_for" in changes:
-            found["signal"] = "{{ signal }}"
+            parameters["signal"] = "{{ signal }}"
         if calls and self._features.faulty and self._rng.random() < 0.2:
-            found["faulty"] = f"{{{{ 1 / (tasks.{calls[0]}.result.n % 2) }}}}"
-        return found
+            parameters["faulty"] = f"{{{{ 1 / (tasks.{calls[0]}.result.n % 2) }}}}"
+        return parameters
 
     def _when(self, calls: list[str]) -> dict[str, Any]:
         rng = self._rng
@@ -143,7 +152,7 @@ class _Dresser:
         wait = WaitSpec(
             signal=rng.choice((*SIGNALS, SIGNALS[0])),
             timeout=timeout,
-            default=NOBODY,
+            default=NO_SIGNAL,
             has_default=timeout is not None and rng.random() < 0.5,
             keep=rng.random() < 0.8,
         )
@@ -154,7 +163,7 @@ class _Dresser:
         approvers = PEOPLE[: rng.choice((0, 1, 2, 3))]
         deadline = rng.choice((None, None, 40.0))
         escalates = bool(approvers) and rng.random() < 0.3
-        asked = ApprovalSpec(
+        approval = ApprovalSpec(
             message="may it?",
             payload={"n": f"{{{{ tasks.{calls[0]}.result.n }}}}"} if calls else 7,
             approvers=approvers,
@@ -165,7 +174,7 @@ class _Dresser:
             escalate_after=15.0 if escalates else None,
             escalate_to=(CHIEF,) if escalates else (),
         )
-        return {"approval": asked}
+        return {"approval": approval}
 
     def _each(self, calls: list[str]) -> dict[str, Any]:
         rng = self._rng
@@ -173,9 +182,11 @@ class _Dresser:
         if calls and rng.random() < 0.5:
             field = "n" if self._features.faulty and rng.random() < 0.2 else "items"
             items = f"tasks.{rng.choice(calls)}.result.{field}"
-        most = 3 if self._features.faulty and rng.random() < 0.2 else 1000
+        max_items = 3 if self._features.faulty and rng.random() < 0.2 else 1000
         return {
-            "for_each": EachSpec(items=items, max_items=most, max_parallel=rng.choice((None, 1, 2)))
+            "for_each": EachSpec(
+                items=items, max_items=max_items, max_parallel=rng.choice((None, 1, 2))
+            )
         }
 
     def _rounds(self, calls: list[str]) -> dict[str, Any]:
@@ -183,6 +194,6 @@ class _Dresser:
         return {"repeat_until": RepeatSpec(until=until, max_rounds=self._rng.randint(1, 4))}
 
 
-def _gives_n(task: TaskSpec) -> bool:
+def _has_single_result(task: TaskSpec) -> bool:
     """Whether its result is that of one call."""
     return bool(task.agent) and task.for_each is None

@@ -1,9 +1,9 @@
 """The people of a random simulation: they approve, signal and decide, rightly and wrongly.
 
 While it goes they come by now and then and say anything: as somebody who was not asked, twice, too
-late, about another payload, to a task that asks nothing. In the end (`close`) they answer all that
-is asked, until nothing is, so that every run must end. All that they say is seen, with what came of
-it under the same token. Draws nothing but from the generator they are given.
+late, about another payload, to a task that asks nothing. In the end (`answer_everything`) they
+answer all that is asked, until nothing is, so that every run must end. All that they say is seen,
+with what came of it under the same token. Draws nothing but from the generator they are given.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from random import Random
 from typing import Final, TypeAlias
 
 from agenthive.core.budget.scopes import run_of
-from agenthive.core.engine.active_run import Live
+from agenthive.core.engine.active_run import ActiveRun
 from agenthive.core.engine.driver import Driver
-from agenthive.core.engine.human_input import OUTCOMES, Question, Verdict, questions
+from agenthive.core.engine.human_input import (
+    OUTCOMES,
+    ApprovalDecision,
+    PendingApproval,
+    pending_approvals,
+)
 from agenthive.core.journal.records import RunRow
 from agenthive.core.model.states import CLOSED, TaskState
 from agenthive.core.values import SECOND, JSONObject, JSONValue, Micros, NanoUSD
@@ -24,37 +29,37 @@ from agenthive.errors import Conflict, NotFound
 from agenthive.simulation.runtime import SimulatedRuntime
 from tests.fuzz.random_flow import CHIEF, PEOPLE, SIGNALS
 
-Say: TypeAlias = Callable[[Driver, Micros, int], None]
-Saw: TypeAlias = Callable[[Micros, str, JSONObject], None]
+DriverRequest: TypeAlias = Callable[[Driver, Micros, int], None]
+ObserveCall: TypeAlias = Callable[[Micros, str, JSONObject], None]
 
 VISITS: Final = 12
-WITHIN: Final[Micros] = 120 * SECOND
+VISIT_PERIOD: Final[Micros] = 120 * SECOND
 """How often somebody comes by, and in what time."""
-MOST_CLOSING: Final = 300
+MAX_CLOSING_ROUNDS: Final = 300
 """How often they look again whether something is still asked."""
 
 
-class Crowd:
-    """All people of one simulation. ``saw`` takes what they say."""
+class RandomPeople:
+    """All people of one simulation. ``observe`` takes what they say."""
 
-    def __init__(self, rng: Random, runtime: SimulatedRuntime, saw: Saw) -> None:
+    def __init__(self, rng: Random, runtime: SimulatedRuntime, observe: ObserveCall) -> None:
         self._rng = rng
         self._runtime = runtime
-        self._saw = saw
+        self._observe = observe
         self._token = 100
-        self._said: list[str] = []
+        self._signal_ids: list[str] = []
 
-    def come_by(self, visits: int, within: Micros) -> None:
+    def schedule_visits(self, visits: int, period: Micros) -> None:
         """Have somebody say something at that many random times."""
         for _ in range(visits):
-            self._runtime.ask(self._rng.randrange(within), self._visit)
+            self._runtime.schedule_request(self._rng.randrange(period), self._make_visit)
 
-    def close(self) -> bool:
+    def answer_everything(self) -> bool:
         """Everybody answers until nothing is asked any more. False if that does not end."""
-        for _ in range(MOST_CLOSING):
+        for _ in range(MAX_CLOSING_ROUNDS):
             before = self._token
-            for live in [*self._runtime.driver.runs.values()]:
-                self._answer_all(live)
+            for run in [*self._runtime.driver.runs.values()]:
+                self._answer_all(run)
             if self._token == before:
                 return True
             if not self._runtime.run():
@@ -63,143 +68,164 @@ class Crowd:
 
     # Now and then, anything.
 
-    def _visit(self, driver: Driver, now: Micros) -> None:
+    def _make_visit(self, driver: Driver, now: Micros) -> None:
         rng = self._rng
-        lives = [*driver.runs.values()]
+        runs = [*driver.runs.values()]
         if rng.random() < 0.1:
-            self._too_late()
-        elif lives:
-            live = rng.choice(lives)
-            deed = rng.choice((self._verdict, self._verdict, self._some_signal, self._decision))
-            deed(live)
-            if live.state.holds or live.state.lacks:
-                self._money(live)
+            self._answer_after_end()
+        elif runs:
+            run = rng.choice(runs)
+            action = rng.choice(
+                (
+                    self._random_approval,
+                    self._random_approval,
+                    self._random_signals,
+                    self._random_resolution,
+                )
+            )
+            action(run)
+            if run.state.holds or run.state.lacks:
+                self._change_money(run)
             if rng.random() < 0.03:
-                self._runtime.cancel(0, live.run)
+                self._runtime.cancel(0, run.id)
 
-    def _verdict(self, live: Live) -> None:
-        rng, asked = self._rng, questions(live.state)
-        if not asked or rng.random() < 0.1:
-            task = rng.choice([*live.state.graph.keys, "no such task"])
-            self._answer(live.run, task, rng.choice(PEOPLE), approved=True)
+    def _random_approval(self, run: ActiveRun) -> None:
+        rng, approvals = self._rng, pending_approvals(run.state)
+        if not approvals or rng.random() < 0.1:
+            task = rng.choice([*run.state.graph.keys, "no such task"])
+            self._send_answer(run.id, task, rng.choice(PEOPLE), approved=True)
             return
-        one = rng.choice(asked)
-        digest = rng.choice((one.digest, one.digest, one.digest[:12], "", "0" * 64))
-        actor = rng.choice((*PEOPLE, CHIEF, "mallory", *one.agreed))
-        self._answer(live.run, one.task, actor, approved=rng.random() < 0.8, digest=digest)
+        approval = rng.choice(approvals)
+        digest = rng.choice((approval.digest, approval.digest, approval.digest[:12], "", "0" * 64))
+        actor = rng.choice((*PEOPLE, CHIEF, "mallory", *approval.agreed))
+        self._send_answer(run.id, approval.task, actor, approved=rng.random() < 0.8, digest=digest)
 
-    def _some_signal(self, live: Live) -> None:
+    def _random_signals(self, run: ActiveRun) -> None:
         rng = self._rng
         name = rng.choice((*SIGNALS, SIGNALS[0], "unknown"))
         for _ in range(rng.choice((1, 2, 3))):
-            repeated = rng.choice(self._said) if self._said and rng.random() < 0.3 else ""
-            new = "" if rng.random() < 0.2 else f"id {self._token}"
-            self._signal(live.run, name, repeated or new)
+            repeated = (
+                rng.choice(self._signal_ids) if self._signal_ids and rng.random() < 0.3 else ""
+            )
+            new_id = "" if rng.random() < 0.2 else f"id {self._token}"
+            self._send_signal(run.id, name, repeated or new_id)
 
-    def _decision(self, live: Live) -> None:
-        unknown = _unknown(live) or live.state.graph.keys
+    def _random_resolution(self, run: ActiveRun) -> None:
+        unknown = _unknown_outcomes(run) or run.state.graph.keys
         if unknown:
-            self._resolve(live.run, self._rng.choice(unknown), self._rng.choice(OUTCOMES))
+            self._send_resolution(run.id, self._rng.choice(unknown), self._rng.choice(OUTCOMES))
 
-    def _money(self, live: Live) -> None:
+    def _change_money(self, run: ActiveRun) -> None:
         """Somebody raises a limit, or has seen the bill of a call."""
-        state, rng = live.state, self._rng
+        state, rng = run.state, self._rng
         for scope, amount in [*state.lacks.values()][:1]:
-            more = rng.choice((amount, amount // 2, 3 * amount))
-            self._tell({"what": "budget", "run": run_of(scope)}, partial(_raise, scope, more))
+            increase = rng.choice((amount, amount // 2, 3 * amount))
+            self._submit_statement(
+                {"what": "budget", "run": run_of(scope)}, partial(_raise_budget, scope, increase)
+            )
         for index, attempt in [*state.holds][:1]:
             task, cost = state.graph.keys[index], state.holds[index, attempt].amount
-            said: JSONObject = {"what": "settle", "run": live.run, "task": task}
-            self._tell(said, partial(_settle, live.run, task, cost))
+            statement: JSONObject = {"what": "settle", "run": run.id, "task": task}
+            self._submit_statement(statement, partial(_settle_hold, run.id, task, cost))
 
-    def _too_late(self) -> None:
+    def _answer_after_end(self) -> None:
         """An answer about a run that has ended: its state is no longer in anybody's hands."""
         rows: list[RunRow] = [row for row in self._runtime.disk.rows() if row.status in CLOSED]
         if rows:
             run = self._rng.choice(rows).run
-            verdict = Verdict(actor="ann", approved=True)
-            self._tell(
+            verdict = ApprovalDecision(actor="ann", approved=True)
+            self._submit_statement(
                 {"what": "late", "run": run, "task": "t0", "actor": "ann"},
-                lambda driver, now, token: driver.answer_after_end(now, run, "t0", verdict, token),
+                lambda driver, now, token: driver.record_answer_after_end(
+                    now, run, "t0", verdict, token
+                ),
             )
 
     # In the end, all that is asked.
 
-    def _answer_all(self, live: Live) -> None:
-        state = live.state
-        for one in questions(state):
-            for actor in _asked(one):
-                good = self._rng.random() < 0.9
-                self._answer(live.run, one.task, actor, approved=good, digest=one.digest)
+    def _answer_all(self, run: ActiveRun) -> None:
+        state = run.state
+        for approval in pending_approvals(state):
+            for actor in _missing_approvers(approval):
+                approved = self._rng.random() < 0.9
+                self._send_answer(
+                    run.id, approval.task, actor, approved=approved, digest=approval.digest
+                )
         for name, tasks in ({} if state.flow is None else state.flow.listening).items():
             for _ in tasks:
-                self._signal(live.run, name, f"id {self._token}")
+                self._send_signal(run.id, name, f"id {self._token}")
         if state.status not in CLOSED and not state.stopping:
-            for task in _unknown(live):
+            for task in _unknown_outcomes(run):
                 outcome = self._rng.choice(("succeeded", "failed", *OUTCOMES))
-                self._resolve(live.run, task, outcome)
+                self._send_resolution(run.id, task, outcome)
 
     # What is said.
 
-    def _answer(self, run: str, task: str, actor: str, *, approved: bool, digest: str = "") -> None:
-        verdict = Verdict(actor=actor, approved=approved, digest=digest)
-        said: JSONObject = {"what": "answer", "run": run, "task": task, "actor": actor}
-        self._tell(
-            said | {"approved": approved, "digest": digest},
+    def _send_answer(
+        self, run: str, task: str, actor: str, *, approved: bool, digest: str = ""
+    ) -> None:
+        verdict = ApprovalDecision(actor=actor, approved=approved, digest=digest)
+        statement: JSONObject = {"what": "answer", "run": run, "task": task, "actor": actor}
+        self._submit_statement(
+            statement | {"approved": approved, "digest": digest},
             lambda driver, now, token: driver.answer(now, run, task, verdict, token),
         )
 
-    def _signal(self, run: str, name: str, identity: str) -> None:
+    def _send_signal(self, run: str, name: str, identity: str) -> None:
         data = f"data {self._token}"
         if identity:
-            self._said.append(identity)
-        self._tell(
+            self._signal_ids.append(identity)
+        self._submit_statement(
             {"what": "signal", "run": run, "name": name, "id": identity, "data": data},
-            lambda driver, now, token: driver.signal(now, run, name, data, identity, "x", token),
+            lambda driver, now, token: driver.signal_run(
+                now, run, name, data, identity, "x", token
+            ),
         )
 
-    def _resolve(self, run: str, task: str, outcome: str) -> None:
+    def _send_resolution(self, run: str, task: str, outcome: str) -> None:
         result: JSONValue = {"n": 10_000 + self._token} if outcome == "succeeded" else None
-        self._tell(
+        self._submit_statement(
             {"what": "resolve", "run": run, "task": task, "outcome": outcome, "result": result},
-            lambda driver, now, token: driver.resolve(
+            lambda driver, now, token: driver.resolve_outcome(
                 now, run, task, outcome, result, "ann", "she saw", token
             ),
         )
 
-    def _tell(self, said: JSONObject, say: Say) -> None:
+    def _submit_statement(self, statement: JSONObject, request: DriverRequest) -> None:
         self._token += 1
         token = self._token
 
-        def now(driver: Driver, at: Micros) -> None:
-            self._saw(self._runtime.now, "said", said | {"token": token})
+        def deliver(driver: Driver, at: Micros) -> None:
+            self._observe(self._runtime.now, "said", statement | {"token": token})
             try:
-                say(driver, at, token)
+                request(driver, at, token)
             except (NotFound, Conflict):
-                self._saw(self._runtime.now, "turned_away", {"token": token})
+                self._observe(self._runtime.now, "turned_away", {"token": token})
                 raise
 
-        self._runtime.ask(0, now)
+        self._runtime.schedule_request(0, deliver)
 
 
-def _raise(scope: str, more: NanoUSD, driver: Driver, now: Micros, token: int) -> None:
-    driver.set_budget(now, scope, more, "ann", "she may", token, add=True)
+def _raise_budget(scope: str, amount: NanoUSD, driver: Driver, now: Micros, token: int) -> None:
+    driver.set_budget(now, scope, amount, "ann", "she may", token, add=True)
 
 
-def _settle(run: str, task: str, cost: NanoUSD, driver: Driver, now: Micros, token: int) -> None:
+def _settle_hold(
+    run: str, task: str, cost: NanoUSD, driver: Driver, now: Micros, token: int
+) -> None:
     driver.settle_hold(now, run, task, None, cost, "ann", "the bill", token)
 
 
-def _asked(one: Question) -> list[str]:
-    everybody = one.approvers or PEOPLE
-    return [actor for actor in everybody if actor not in one.agreed]
+def _missing_approvers(approval: PendingApproval) -> list[str]:
+    approvers = approval.approvers or PEOPLE
+    return [actor for actor in approvers if actor not in approval.agreed]
 
 
-def _unknown(live: Live) -> list[str]:
-    state = live.state
+def _unknown_outcomes(run: ActiveRun) -> list[str]:
+    state = run.state
     return [
         key
         for key, kind in zip(state.graph.keys, state.state, strict=True)
         if kind is TaskState.UNKNOWN_OUTCOME
-        and state.graph.nodes[state.graph.index[key]].undoes is None
+        and state.graph.nodes[state.graph.index[key]].compensates is None
     ]

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agenthive.core.model.calls import Asked, Call
+from agenthive.core.model.calls import Call, ToolCall
 from agenthive.core.model.control_flow import ApprovalSpec, ReconcileSpec
 from agenthive.core.model.workflow import (
     AgentSpec,
@@ -23,7 +23,7 @@ from agenthive.core.model.workflow import (
 )
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.core.values import JSONObject, Micros
-from agenthive.simulation.ports import Answer, World
+from agenthive.simulation.ports import SimulatedReply, World
 
 SHARE: Final = 0.3
 """How many of the simulations have tools, or others who go on."""
@@ -40,11 +40,11 @@ def with_turns(rng: Random, spec: WorkflowSpec, *, people: bool) -> WorkflowSpec
 
     ``people``: there are some who may be asked about a tool.
     """
-    tasks = tuple(_task(rng, one, spec, people) for one in spec.tasks)
+    tasks = tuple(_add_tools(rng, task, spec, people) for task in spec.tasks)
     return msgspec.structs.replace(spec, tasks=tasks)
 
 
-def _task(rng: Random, task: TaskSpec, spec: WorkflowSpec, people: bool) -> TaskSpec:
+def _add_tools(rng: Random, task: TaskSpec, spec: WorkflowSpec, people: bool) -> TaskSpec:
     if task.workflow is not None:
         child = with_turns(rng, task.workflow, people=people)
         return msgspec.structs.replace(task, workflow=child)
@@ -53,19 +53,19 @@ def _task(rng: Random, task: TaskSpec, spec: WorkflowSpec, people: bool) -> Task
     changes: dict[str, Any] = {}
     if rng.random() < 0.8:
         changes["tools"] = tuple(
-            _tool(rng, f"tool{i}", spec, people) for i in range(rng.randint(1, 3))
+            _random_tool(rng, f"tool{i}", spec, people) for i in range(rng.randint(1, 3))
         )
         changes["max_turns"] = rng.randint(1, 5)
     if rng.random() < 0.4:
-        others = [agent.name for agent in spec.agents if agent.name != task.agent]
-        names = rng.sample(others, min(len(others), rng.randint(1, 2)))
+        other_agents = [agent.name for agent in spec.agents if agent.name != task.agent]
+        names = rng.sample(other_agents, min(len(other_agents), rng.randint(1, 2)))
         changes["fallback"] = tuple(FallbackSpec(agent=name) for name in names)
     return msgspec.structs.replace(task, **changes)
 
 
-def _tool(rng: Random, name: str, spec: WorkflowSpec, people: bool) -> ToolSpec:
+def _random_tool(rng: Random, name: str, spec: WorkflowSpec, people: bool) -> ToolSpec:
     effect = rng.choice(list(Effect))
-    once = effect is Effect.ONCE
+    is_once = effect is Effect.ONCE
     return ToolSpec(
         name=name,
         agent=rng.choice(spec.agents).name,
@@ -77,18 +77,18 @@ def _tool(rng: Random, name: str, spec: WorkflowSpec, people: bool) -> ToolSpec:
             max_attempts=rng.randint(1, 3), strategy=RetryStrategy.IMMEDIATE, jitter=False
         ),
         approval=ApprovalSpec(message="may it?") if people and rng.random() < 0.3 else None,
-        reconcile=_question(rng, spec) if once and rng.random() < 0.5 else None,
+        reconcile=_random_reconcile(rng, spec) if is_once and rng.random() < 0.5 else None,
         max_cost=rng.choice((None, None, 40)),
         repeats=rng.choice((1, 2, 5)),
     )
 
 
-def _question(rng: Random, spec: WorkflowSpec) -> ReconcileSpec:
+def _random_reconcile(rng: Random, spec: WorkflowSpec) -> ReconcileSpec:
     agent = rng.choice(spec.agents).name
     return ReconcileSpec(agent=agent, action="ask", parameters={"of": "{{ arguments }}"})
 
 
-class Asking:
+class ToolRequestingWorld:
     """A world whose agents ask for what they are told they may ask for, now and then."""
 
     def __init__(self, rng: Random, world: World) -> None:
@@ -96,20 +96,20 @@ class Asking:
         self._eager = rng.choice((0.3, 0.6, 0.95))
         self._number = 0
 
-    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
+    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> SimulatedReply:
         """As the world's; a good one may ask for tools instead of being the last."""
-        answer = self._world.answer(call, agent, now)
-        if not call.tools or answer.reply.fault is not None or self._rng.random() > self._eager:
-            return answer
+        response = self._world.answer(call, agent, now)
+        if not call.tools or response.reply.fault is not None or self._rng.random() > self._eager:
+            return response
         names = [tool.name for tool in call.tools] + [NO_SUCH] * (self._rng.random() < 0.2)
-        asks = tuple(self._ask(names) for _ in range(self._rng.choice((1, 1, 2, 4))))
+        requests = tuple(self._request_tool(names) for _ in range(self._rng.choice((1, 1, 2, 4))))
         return msgspec.structs.replace(
-            answer, reply=msgspec.structs.replace(answer.reply, asks=asks)
+            response, reply=msgspec.structs.replace(response.reply, asks=requests)
         )
 
-    def _ask(self, names: list[str]) -> Asked:
+    def _request_tool(self, names: list[str]) -> ToolCall:
         self._number += 1
-        given: JSONObject = {"n": self._number if self._rng.random() < 0.7 else 0}
+        arguments: JSONObject = {"n": self._number if self._rng.random() < 0.7 else 0}
         problem = "garbled" if self._rng.random() < 0.05 else ""
         name = self._rng.choice(names)
-        return Asked(id=str(self._number), name=name, arguments=given, problem=problem)
+        return ToolCall(id=str(self._number), name=name, arguments=arguments, problem=problem)

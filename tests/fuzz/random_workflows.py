@@ -21,8 +21,8 @@ from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.core.values import JSONObject
 
 
-def random_workflow(rng: Random, most: int = 12) -> WorkflowSpec:
-    """A graph of up to ``most`` tasks with random edges, effects, retries and compensations."""
+def random_workflow(rng: Random, max_tasks: int = 12) -> WorkflowSpec:
+    """Up to ``max_tasks`` tasks with random edges, effects, retries and compensations."""
     agents = tuple(
         AgentSpec(
             name=f"agent{i}",
@@ -33,7 +33,7 @@ def random_workflow(rng: Random, most: int = 12) -> WorkflowSpec:
         )
         for i in range(rng.randint(1, 3))
     )
-    size = rng.randint(0, most)
+    size = rng.randint(0, max_tasks)
     density = rng.choice((0.1, 0.3, 0.6))
     saga = rng.random() < 0.3
     tasks = tuple(_random_task(rng, i, agents, density, saga) for i in range(size))
@@ -50,7 +50,7 @@ def random_workflow(rng: Random, most: int = 12) -> WorkflowSpec:
 def _random_task(
     rng: Random, i: int, agents: tuple[AgentSpec, ...], density: float, saga: bool
 ) -> TaskSpec:
-    undo = CompensationSpec(
+    compensation = CompensationSpec(
         agent=rng.choice(agents).name,
         action="undo",
         retry=_random_retry(rng),
@@ -70,7 +70,7 @@ def _random_task(
         priority=rng.choice((5, 5, 1, 10)),
         continue_on_failure=rng.random() < 0.15,
         estimated_duration=rng.choice((None, None, 1.0, 8.0)),
-        compensate=undo if saga and rng.random() < 0.6 else None,
+        compensate=compensation if saga and rng.random() < 0.6 else None,
     )
 
 

@@ -9,41 +9,41 @@ import msgspec
 
 from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.core.policies.rate_limit import RateLimit
-from agenthive.simulation.case import Case
+from agenthive.simulation.case import SimulationCase
 
 SHARE: Final = 0.25
 """How many of the simulations have rate limits."""
 
 
-class Brakes:
+class RateLimitFixture:
     """Limits by address, drawn at first sight."""
 
     def __init__(self, seed: int) -> None:
         self._rng = Random(f"limits of {seed}")
-        self._on = self._rng.random() < SHARE
+        self._enabled = self._rng.random() < SHARE
         self._limits: dict[str, RateLimit | None] = {}
 
-    def dress(self, spec: WorkflowSpec) -> WorkflowSpec:
+    def add_limits(self, spec: WorkflowSpec) -> WorkflowSpec:
         """A workflow whose agents have limits, with those within it."""
-        if not self._on:
+        if not self._enabled:
             return spec
-        agents = tuple(map(self._agent, spec.agents))
+        agents = tuple(map(self._limit_agent, spec.agents))
         return msgspec.structs.replace(
-            spec, agents=agents, tasks=tuple(map(self._task, spec.tasks))
+            spec, agents=agents, tasks=tuple(map(self._limit_task, spec.tasks))
         )
 
-    def _task(self, task: TaskSpec) -> TaskSpec:
+    def _limit_task(self, task: TaskSpec) -> TaskSpec:
         if task.workflow is None:
             return task
-        return msgspec.structs.replace(task, workflow=self.dress(task.workflow))
+        return msgspec.structs.replace(task, workflow=self.add_limits(task.workflow))
 
-    def _agent(self, agent: AgentSpec) -> AgentSpec:
-        limit = self._limits.get(agent.where)
-        if agent.where not in self._limits:
-            limit = self._limits[agent.where] = self._limit()
+    def _limit_agent(self, agent: AgentSpec) -> AgentSpec:
+        limit = self._limits.get(agent.endpoint_key)
+        if agent.endpoint_key not in self._limits:
+            limit = self._limits[agent.endpoint_key] = self._draw_limit()
         return msgspec.structs.replace(agent, rate_limit=limit)
 
-    def _limit(self) -> RateLimit | None:
+    def _draw_limit(self) -> RateLimit | None:
         rng = self._rng
         if rng.random() < 0.3:
             return None
@@ -53,7 +53,7 @@ class Brakes:
             concurrent_requests=rng.choice((None, 1, 3)),
         )
 
-    def tell(self, case: Case) -> None:
+    def fill_case(self, case: SimulationCase) -> None:
         """Give the judge what it needs."""
         case.rates = {
             where: (limit.requests_per_minute, limit.requests_per_hour, limit.concurrent_requests)

@@ -17,111 +17,115 @@ PREFIX: Final = "schedule:"
 
 def judge_schedules(hive: list[Event], journal: dict[str, list[Event]]) -> list[str]:
     """One line for each promise that was broken; empty when all held."""
-    book = _Book(journal)
-    found = [line for event in hive for line in book.take(event)]
-    opened = [e["run"] for e in hive if e["type"] == "hive.run_opened" and _ours(e["run"])]
+    book = _ScheduleBook(journal)
+    violations = [line for event in hive for line in book.apply_event(event)]
+    opened = [
+        e["run"] for e in hive if e["type"] == "hive.run_opened" and _is_scheduled_run(e["run"])
+    ]
     if sorted(opened) != sorted(book.runs):
-        found.append(f"schedules started {sorted(book.runs)}, there are {sorted(opened)}")
+        violations.append(f"schedules started {sorted(book.runs)}, there are {sorted(opened)}")
     if len(set(opened)) < len(opened):
-        found.append("a planned time has two runs")
-    return found
+        violations.append("a planned time has two runs")
+    return violations
 
 
-def _ours(run: str) -> bool:
+def _is_scheduled_run(run: str) -> bool:
     return run.startswith(PREFIX)
 
 
-class _Book:
+class _ScheduleBook:
     """All schedules, and what became of each of their times so far."""
 
     def __init__(self, journal: dict[str, list[Event]]) -> None:
         self._journal = journal
         self._known: dict[str, _Schedule] = {}
-        self._upto: dict[str, int] = {}
+        self._handled_until: dict[str, int] = {}
         self.runs: list[str] = []
 
-    def take(self, event: Event) -> Iterator[str]:
+    def apply_event(self, event: Event) -> Iterator[str]:
         """What is wrong with the next fact."""
         if event["type"] == "hive.run_closed":
-            for known in self._known.values():
-                known.open.discard(event["run"])
+            for schedule in self._known.values():
+                schedule.open.discard(event["run"])
         if "schedule" not in event:
             return
-        name, what = event["schedule"], event["type"].removeprefix("hive.schedule_")
-        one = self._known.get(name)
-        if one is not None and "since" in event and what != "triggered":
-            yield from one.nothing_left(event)
-        if what == "set":
-            new = _Schedule(event, max(event["since"], self._upto.get(name, 0)))
-            if one is not None:
-                new.take_over(one)
+        name, kind = event["schedule"], event["type"].removeprefix("hive.schedule_")
+        current = self._known.get(name)
+        if current is not None and "since" in event and kind != "triggered":
+            yield from current.check_no_time_left(event)
+        if kind == "set":
+            new = _Schedule(event, max(event["since"], self._handled_until.get(name, 0)))
+            if current is not None:
+                new.inherit_from(current)
             self._known[name] = new
-        elif one is None:
-            yield f"{name}: {what}, and there is none"
+        elif current is None:
+            yield f"{name}: {kind}, and there is none"
         else:
-            yield from self._taken(one, what, event)
-            self._upto[name] = one.upto
+            yield from self._apply_change(current, kind, event)
+            self._handled_until[name] = current.handled_until
 
-    def _taken(self, one: _Schedule, what: str, event: Event) -> Iterator[str]:
-        if what in ("fired", "triggered"):
+    def _apply_change(self, schedule: _Schedule, kind: str, event: Event) -> Iterator[str]:
+        if kind in ("fired", "triggered"):
             self.runs.append(event["run"])
-            yield from one.started(event)
-            yield from self._submitted(one, event)
-        elif what == "queued":
-            yield from one.queued(event, self._journal)
-        elif what == "skipped":
-            yield from one.skipped(event)
-        elif what == "removed":
-            yield from one.nobody_waits()
+            yield from schedule.on_started(event)
+            yield from self._check_submission(schedule, event)
+        elif kind == "queued":
+            yield from schedule.on_queued(event, self._journal)
+        elif kind == "skipped":
+            yield from schedule.on_skipped(event)
+        elif kind == "removed":
+            yield from schedule.check_none_waiting()
             del self._known[event["schedule"]]
-        elif what == "paused":
-            one.paused = True
-        elif what == "resumed":
-            one.paused = False
-            one.upto = max(one.upto, event["since"])
+        elif kind == "paused":
+            schedule.paused = True
+        elif kind == "resumed":
+            schedule.paused = False
+            schedule.handled_until = max(schedule.handled_until, event["since"])
 
-    def _submitted(self, one: _Schedule, event: Event) -> Iterator[str]:
+    def _check_submission(self, schedule: _Schedule, event: Event) -> Iterator[str]:
         first = self._journal.get(event["run"], [{}])[0]
-        if first.get("definition") != one.definition:
+        if first.get("definition") != schedule.definition:
             yield f"{event['run']}: runs another workflow than was set"
 
 
 class _Schedule:
-    """One schedule: ``upto`` is the last planned time that anything is known of."""
+    """One schedule: ``handled_until`` is the last planned time that anything is known of."""
 
-    def __init__(self, event: Event, upto: int) -> None:
+    def __init__(self, event: Event, handled_until: int) -> None:
         rule = event["rule"]
         self.name = event["schedule"]
         self.definition = event["definition"]
         self.overlap = event.get("overlap", "queue")
         self.in_line = event.get("catch_up", "one") == "all"
-        self.upto = upto
+        self.handled_until = handled_until
         self.paused = event.get("paused", False)
         self.open: set[str] = set()
         self._period: int = rule.get("every", MINUTE)
         self._anchor: int = rule.get("anchor", 0)
         self._waiting: list[int] = []
 
-    def take_over(self, old: _Schedule) -> None:
+    def inherit_from(self, old: _Schedule) -> None:
         """What is under way stays so when a schedule is set again."""
         self.open, self._waiting = old.open, old._waiting
-        self.upto = max(self.upto, old.upto)
+        self.handled_until = max(self.handled_until, old.handled_until)
 
     @property
-    def _next(self) -> int:
-        return self.upto + self._period - (self.upto - self._anchor) % self._period
+    def _next_time(self) -> int:
+        return (
+            self.handled_until + self._period - (self.handled_until - self._anchor) % self._period
+        )
 
-    def _comes(self, first: int, last: int) -> Iterator[str]:
+    def _advance_to(self, first: int, last: int) -> Iterator[str]:
         """The times from ``first`` to ``last`` are dealt with; they must be the next ones."""
-        if first < self._next:
+        if first < self._next_time:
             yield f"{self.name}: {first} came again"
-        elif first > self._next:
-            yield f"{self.name}: {self._next} is lost, {first} came"
+        elif first > self._next_time:
+            yield f"{self.name}: {self._next_time} is lost, {first} came"
         if (last - self._anchor) % self._period:
             yield f"{self.name}: {last} is not planned"
-        self.upto = max(self.upto, last)
+        self.handled_until = max(self.handled_until, last)
 
-    def started(self, event: Event) -> Iterator[str]:
+    def on_started(self, event: Event) -> Iterator[str]:
         """A run began."""
         if self.open and self.overlap != "allow":
             yield f"{self.name}: a run began beside {sorted(self.open)}"
@@ -136,45 +140,47 @@ class _Schedule:
         if planned in self._waiting:
             self._waiting.remove(planned)
         else:
-            yield from self._comes(planned, planned)
+            yield from self._advance_to(planned, planned)
 
-    def queued(self, event: Event, journal: dict[str, list[Event]]) -> Iterator[str]:
+    def on_queued(self, event: Event, journal: dict[str, list[Event]]) -> Iterator[str]:
         """A time waits."""
-        yield from self._comes(event["planned"], event["planned"])
+        yield from self._advance_to(event["planned"], event["planned"])
         if self.overlap not in ("queue", "cancel"):
             yield f"{self.name}: a time waits under {self.overlap}"
         if self._waiting and not (self.in_line and self.overlap == "queue"):
             yield f"{self.name}: two times wait"
         self._waiting.append(event["planned"])
         for run in self.open if self.overlap == "cancel" else ():
-            facts = {fact["type"] for fact in journal.get(run, ())}
-            if "run.cancel_requested" not in facts and not _undone(journal.get(run, [])):
+            event_types = {entry["type"] for entry in journal.get(run, ())}
+            if "run.cancel_requested" not in event_types and not _is_compensating(
+                journal.get(run, [])
+            ):
                 yield f"{run}: was to be cancelled for the next one"
 
-    def skipped(self, event: Event) -> Iterator[str]:
+    def on_skipped(self, event: Event) -> Iterator[str]:
         """Times get no run."""
         first, last = event["first"], event["last"]
         if first in self._waiting:
-            gone = [planned for planned in self._waiting if first <= planned <= last]
-            self._waiting = [planned for planned in self._waiting if planned not in gone]
-            count = len(gone)
+            skipped_times = [planned for planned in self._waiting if first <= planned <= last]
+            self._waiting = [planned for planned in self._waiting if planned not in skipped_times]
+            count = len(skipped_times)
         else:
-            yield from self._comes(first, last)
+            yield from self._advance_to(first, last)
             count = (last - first) // self._period + 1
         if event.get("count", count) != count:
             yield f"{self.name}: skipped {count} times, and says {event['count']}"
 
-    def nothing_left(self, event: Event) -> Iterator[str]:
+    def check_no_time_left(self, event: Event) -> Iterator[str]:
         """Whoever changes a schedule deals with the times that have come."""
-        if event["since"] >= self._next:
-            yield f"{self.name}: {self._next} is lost, it was changed at {event['since']}"
+        if event["since"] >= self._next_time:
+            yield f"{self.name}: {self._next_time} is lost, it was changed at {event['since']}"
 
-    def nobody_waits(self) -> Iterator[str]:
+    def check_none_waiting(self) -> Iterator[str]:
         """A schedule that is removed deals with those who wait."""
         for planned in self._waiting:
             yield f"{self.name}: {planned} waits, and the schedule is gone"
 
 
-def _undone(events: list[Event]) -> bool:
+def _is_compensating(events: list[Event]) -> bool:
     """Whether the run was being undone: that is not cancelled."""
     return any(event.get("task", "").endswith("#undo") for event in events)

@@ -11,54 +11,54 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agenthive.core.journal.records import Batch, Record, Standing
+from agenthive.core.journal.records import AccountState, Batch, Record
 from agenthive.simulation.recording import Recorder, WatchedDisk
 from agenthive.stores.sqlite import SqliteStore
 
 T = TypeVar("T")
 
 
-class FiledDisk(WatchedDisk):
+class SqliteDisk(WatchedDisk):
     """Writes everything to a file, and reads records, accounts and marks from it."""
 
     def __init__(self, recorder: Recorder, path: Path) -> None:
         super().__init__(recorder)
         self._path = path
         self._loop = asyncio.new_event_loop()
-        self._file = SqliteStore.open(path)
+        self._store = SqliteStore.open(path)
 
     def write(self, batch: Batch) -> None:
         """Write one batch into the file, then into memory, where the judge looks."""
-        self._wait(self._append(batch))
+        self._run_async(self._append_batch(batch))
         super().write(batch)
 
-    def begin_again(self) -> None:
+    def reopen(self) -> None:
         """The process ended: the file is closed and opened by another."""
-        self._wait(self._file.close())
-        self._file = SqliteStore.open(self._path)
+        self._run_async(self._store.close())
+        self._store = SqliteStore.open(self._path)
 
     def records(self, stream: str) -> list[Record]:
         """All records of a stream, from the file."""
-        return self._wait(self._all(stream))
+        return self._run_async(self._read_all(stream))
 
-    def accounts(self) -> list[Standing]:
+    def accounts(self) -> list[AccountState]:
         """How every account stands, by the file."""
-        return [*self._wait(self._file.standings())]
+        return [*self._run_async(self._store.list_account_states())]
 
-    def marked_so(self) -> dict[str, str]:
+    def get_marks(self) -> dict[str, str]:
         """The texts that are kept in the file."""
-        return self._wait(self._file.marks())
+        return self._run_async(self._store.list_marks())
 
     def close(self) -> None:  # type: ignore[override]
         """Let go of the file."""
-        self._wait(self._file.close())
+        self._run_async(self._store.close())
         self._loop.close()
 
-    async def _append(self, batch: Batch) -> None:
-        await self._file.append(batch)
+    async def _append_batch(self, batch: Batch) -> None:
+        await self._store.append(batch)
 
-    async def _all(self, stream: str) -> list[Record]:
-        return [record async for record in self._file.read(stream)]
+    async def _read_all(self, stream: str) -> list[Record]:
+        return [record async for record in self._store.read(stream)]
 
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run_async(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(work)

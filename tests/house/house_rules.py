@@ -41,28 +41,28 @@ BINARY = {".png", ".ico", ".gz", ".zip", ".db", ".woff2", ".bin"}
 Rule = Callable[[Path], list[str]]
 
 
-def tracked(root: Path) -> list[Path]:
+def list_tracked(root: Path) -> list[Path]:
     """The files that belong to the repository: what git tracks or would add."""
     command = ["git", "-C", str(root), "ls-files", "-co", "--exclude-standard", "-z"]
     listed = subprocess.run(command, capture_output=True, text=True)
     if listed.returncode == 0:
-        found = [root / name for name in listed.stdout.split("\0") if name]
+        files = [root / name for name in listed.stdout.split("\0") if name]
     else:
-        found = [file for file in root.rglob("*") if ".venv" not in file.parts]
-    return sorted(file for file in found if file.is_file())
+        files = [file for file in root.rglob("*") if ".venv" not in file.parts]
+    return sorted(file for file in files if file.is_file())
 
 
 def sources(root: Path) -> list[Path]:
     return sorted((root / SOURCE).rglob("*.py"))
 
 
-def trees(root: Path) -> Iterator[tuple[str, ast.Module]]:
+def parse_trees(root: Path) -> Iterator[tuple[str, ast.Module]]:
     for file in sources(root):
         yield str(file.relative_to(root / SOURCE)), ast.parse(file.read_text("utf-8"))
 
 
-def texts(root: Path) -> Iterator[tuple[str, str]]:
-    for file in tracked(root):
+def read_texts(root: Path) -> Iterator[tuple[str, str]]:
+    for file in list_tracked(root):
         if file.suffix not in BINARY:
             yield file.relative_to(root).as_posix(), file.read_text("utf-8", errors="replace")
 
@@ -71,7 +71,7 @@ def length(text: str) -> int:
     return len(text.splitlines())
 
 
-def body(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+def body_length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Lines of a function without its head and its docstring."""
     statements = function.body
     if isinstance(statements[0], ast.Expr) and isinstance(statements[0].value, ast.Constant):
@@ -84,7 +84,10 @@ def body(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def function_lengths(root: Path) -> list[int]:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     return [
-        body(node) for _, tree in trees(root) for node in ast.walk(tree) if isinstance(node, kinds)
+        body_length(node)
+        for _, tree in parse_trees(root)
+        for node in ast.walk(tree)
+        if isinstance(node, kinds)
     ]
 
 
@@ -94,27 +97,35 @@ def small_functions(root: Path) -> list[str]:
     if len(lengths) < 10:
         return []
     median, tenth = statistics.median(lengths), lengths[int(len(lengths) * 0.9)]
-    found = [] if median <= 6 else [f"median function length {median} lines, at most 6"]
-    return found if tenth <= 20 else [*found, f"one function in ten has {tenth} lines or more"]
+    complaints = [] if median <= 6 else [f"median function length {median} lines, at most 6"]
+    return (
+        complaints
+        if tenth <= 20
+        else [*complaints, f"one function in ten has {tenth} lines or more"]
+    )
 
 
 def signs(root: Path) -> list[str]:
     """Every room's door says what lives there, what never does, and how to add to it."""
-    found = []
-    for name, tree in trees(root):
+    complaints = []
+    for name, tree in parse_trees(root):
         if not name.endswith("__init__.py") or name == "__init__.py":
             continue
         sign = (ast.get_docstring(tree) or "").lower()
         never = "never" in sign or "nothing here" in sign
         if len(sign) < 150 or not never or "add" not in sign:
-            found.append(f"{name}: the docstring must say what lives here, what never, how to add")
-    return found
+            complaints.append(
+                f"{name}: the docstring must say what lives here, what never, how to add"
+            )
+    return complaints
 
 
 def told_modules(root: Path) -> list[str]:
     """Every module says what it is for."""
     return [
-        f"{name}: no module docstring" for name, tree in trees(root) if not ast.get_docstring(tree)
+        f"{name}: no module docstring"
+        for name, tree in parse_trees(root)
+        if not ast.get_docstring(tree)
     ]
 
 
@@ -130,43 +141,45 @@ def telling_names(root: Path) -> list[str]:
 
 def typed_core(root: Path) -> list[str]:
     """No ``Any`` where decisions are made: data there is JSONValue."""
-    found = []
-    for name, tree in trees(root):
+    complaints = []
+    for name, tree in parse_trees(root):
         if Path(name).parts[0] not in PURE:
             continue
         for node in ast.walk(tree):
             named = isinstance(node, ast.Name) and node.id == "Any"
             dotted = isinstance(node, ast.Attribute) and node.attr == "Any"
             if named or dotted:
-                found.append(f"{name}:{node.lineno}: Any; use JSONValue or a type of its own")
-    return found
+                complaints.append(f"{name}:{node.lineno}: Any; use JSONValue or a type of its own")
+    return complaints
 
 
-def mentions(root: Path, words: tuple[str, ...], why: str, skip: tuple[str, ...]) -> list[str]:
-    pattern = re.compile("|".join(map(re.escape, words)), re.IGNORECASE)
-    found = []
-    for name, text in texts(root):
+def find_mentions(
+    root: Path, phrases: tuple[str, ...], reason: str, skip: tuple[str, ...]
+) -> list[str]:
+    pattern = re.compile("|".join(map(re.escape, phrases)), re.IGNORECASE)
+    complaints = []
+    for name, text in read_texts(root):
         if skip and name.startswith(skip):
             continue
         for match in pattern.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
-            found.append(f"{name}:{line}: {match.group()!r}: {why}")
-    return found
+            complaints.append(f"{name}:{line}: {match.group()!r}: {reason}")
+    return complaints
 
 
 def no_registry(root: Path) -> list[str]:
     """The locks must work with any index, so no host of one stands anywhere."""
-    return mentions(root, REGISTRIES, "no index URL or registry host belongs here", ())
+    return find_mentions(root, REGISTRIES, "no index URL or registry host belongs here", ())
 
 
 def speaks_of_itself(root: Path) -> list[str]:
     """The project refers to nothing outside itself."""
-    return mentions(root, WORKPLACE, "refers outside the repository", ())
+    return find_mentions(root, WORKPLACE, "refers outside the repository", ())
 
 
 def honest(root: Path) -> list[str]:
     """What nobody can promise about the outside world is not promised."""
-    return mentions(root, OVERPROMISED, "we cannot promise this; say what is true", QUOTED)
+    return find_mentions(root, OVERPROMISED, "we cannot promise this; say what is true", QUOTED)
 
 
 def short_readme(root: Path) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from agenthive.errors import DefinitionError
-from agenthive.infra.calendar import LATEST, SECOND, Calendar
+from agenthive.infra.calendar import LATEST, SECOND, SystemCalendar
 
 NOW = round(datetime(2026, 11, 25, 20, 0, tzinfo=UTC).timestamp()) * SECOND
 
@@ -23,9 +23,9 @@ def at(text: str) -> int:
 def times(cron: str, zone: str, after: str, count: int) -> list[str]:
     """The next planned times, as the clocks on the wall show them."""
     found, last = [], at(after)
-    Calendar().check(cron, zone, last)
+    SystemCalendar().check_cron(cron, zone, last)
     for _ in range(count):
-        following = Calendar().next_after(cron, zone, last)
+        following = SystemCalendar().next_after(cron, zone, last)
         assert following is not None
         assert following > last
         last = following
@@ -54,7 +54,7 @@ def times(cron: str, zone: str, after: str, count: int) -> list[str]:
         ("@monthly", ["2026-12-01T00:00", "2027-01-01T00:00", "2027-02-01T00:00"]),
         ("@yearly", ["2027-01-01T00:00", "2028-01-01T00:00", "2029-01-01T00:00"]),
     ],
-)  # fmt: skip
+)
 def test_expressions(cron: str, expected: list[str]) -> None:
     found = times(cron, "UTC", "2026-11-25T20:00:00+00:00", 3)
     assert found == [f"{one}+00:00" for one in expected]
@@ -67,26 +67,57 @@ def test_expressions(cron: str, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("cron", "zone", "after", "expected"),
     [
-        ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00+01:00",
-         ["2026-03-29T03:00+02:00", "2026-03-30T02:30+02:00"]),
-        ("0,30 2,3 * * *", "Europe/Berlin", "2026-03-28T12:00+01:00",
-         ["2026-03-29T03:00+02:00", "2026-03-29T03:30+02:00", "2026-03-30T02:00+02:00"]),
-        ("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00+02:00",
-         ["2026-10-25T02:30+02:00", "2026-10-26T02:30+01:00"]),
-        ("30 2 * * *", "Europe/Berlin", "2026-10-25T02:10+01:00",
-         ["2026-10-26T02:30+01:00"]),
-        ("15 2 * * sun", "America/New_York", "2026-03-07T12:00-05:00",
-         ["2026-03-08T03:00-04:00", "2026-03-15T02:15-04:00"]),
-        ("0 1 * * *", "America/New_York", "2026-10-31T12:00-04:00",
-         ["2026-11-01T01:00-04:00", "2026-11-02T01:00-05:00"]),
-        ("15 2 * * *", "Australia/Lord_Howe", "2026-10-03T12:00+10:30",
-         ["2026-10-04T02:30+11:00", "2026-10-05T02:15+11:00"]),
-        ("0 12 * * *", "Pacific/Apia", "2011-12-29T13:00-10:00",
-         ["2011-12-31T00:00+14:00", "2011-12-31T12:00+14:00"]),
-        ("0 0 * * *", "America/Sao_Paulo", "2018-11-03T12:00-03:00",
-         ["2018-11-04T01:00-02:00", "2018-11-05T00:00-02:00"]),
+        (
+            "30 2 * * *",
+            "Europe/Berlin",
+            "2026-03-28T12:00+01:00",
+            ["2026-03-29T03:00+02:00", "2026-03-30T02:30+02:00"],
+        ),
+        (
+            "0,30 2,3 * * *",
+            "Europe/Berlin",
+            "2026-03-28T12:00+01:00",
+            ["2026-03-29T03:00+02:00", "2026-03-29T03:30+02:00", "2026-03-30T02:00+02:00"],
+        ),
+        (
+            "30 2 * * *",
+            "Europe/Berlin",
+            "2026-10-24T12:00+02:00",
+            ["2026-10-25T02:30+02:00", "2026-10-26T02:30+01:00"],
+        ),
+        ("30 2 * * *", "Europe/Berlin", "2026-10-25T02:10+01:00", ["2026-10-26T02:30+01:00"]),
+        (
+            "15 2 * * sun",
+            "America/New_York",
+            "2026-03-07T12:00-05:00",
+            ["2026-03-08T03:00-04:00", "2026-03-15T02:15-04:00"],
+        ),
+        (
+            "0 1 * * *",
+            "America/New_York",
+            "2026-10-31T12:00-04:00",
+            ["2026-11-01T01:00-04:00", "2026-11-02T01:00-05:00"],
+        ),
+        (
+            "15 2 * * *",
+            "Australia/Lord_Howe",
+            "2026-10-03T12:00+10:30",
+            ["2026-10-04T02:30+11:00", "2026-10-05T02:15+11:00"],
+        ),
+        (
+            "0 12 * * *",
+            "Pacific/Apia",
+            "2011-12-29T13:00-10:00",
+            ["2011-12-31T00:00+14:00", "2011-12-31T12:00+14:00"],
+        ),
+        (
+            "0 0 * * *",
+            "America/Sao_Paulo",
+            "2018-11-03T12:00-03:00",
+            ["2018-11-04T01:00-02:00", "2018-11-05T00:00-02:00"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_fixed_times_come_once_a_day(cron: str, zone: str, after: str, expected: list[str]) -> None:
     assert times(cron, zone, after, len(expected)) == expected
 
@@ -95,8 +126,12 @@ def test_rules_with_a_star_go_by_real_time() -> None:
     found = times("*/30 * * * *", "Europe/Berlin", "2026-03-29T01:30+01:00", 2)
     assert found == ["2026-03-29T03:00+02:00", "2026-03-29T03:30+02:00"]
     found = times("*/30 * * * *", "Europe/Berlin", "2026-10-25T02:00+02:00", 4)
-    assert found == ["2026-10-25T02:30+02:00", "2026-10-25T02:00+01:00",
-                     "2026-10-25T02:30+01:00", "2026-10-25T03:00+01:00"]  # fmt: skip
+    assert found == [
+        "2026-10-25T02:30+02:00",
+        "2026-10-25T02:00+01:00",
+        "2026-10-25T02:30+01:00",
+        "2026-10-25T03:00+01:00",
+    ]
 
 
 @given(
@@ -106,7 +141,7 @@ def test_rules_with_a_star_go_by_real_time() -> None:
 )
 def test_it_does_not_matter_where_one_begins(cron: str, zone: str, start: int) -> None:
     """Nothing lies between a time and the next; from anywhere between them that is the next."""
-    calendar = Calendar()
+    calendar = SystemCalendar()
     first = calendar.next_after(cron, zone, start * SECOND)
     assert first is not None
     for begin in (start * SECOND + 1, (start * SECOND + first) // 2, first - 1):
@@ -117,7 +152,7 @@ def test_it_does_not_matter_where_one_begins(cron: str, zone: str, start: int) -
 @given(start=some.integers(1_700_000_000, 1_900_000_000))
 def test_a_daily_time_comes_once_on_every_date(start: int) -> None:
     zone = ZoneInfo("Europe/Berlin")
-    calendar = Calendar()
+    calendar = SystemCalendar()
     one = calendar.next_after("30 2 * * *", zone.key, start * SECOND)
     assert one is not None
     two = calendar.next_after("30 2 * * *", zone.key, one)
@@ -158,23 +193,23 @@ def test_a_daily_time_comes_once_on_every_date(start: int) -> None:
 )
 def test_what_makes_no_sense_is_refused(cron: str, zone: str, says: str) -> None:
     with pytest.raises(DefinitionError) as refused:
-        Calendar().check(cron, zone, NOW)
+        SystemCalendar().check_cron(cron, zone, NOW)
     assert says in refused.value.message
 
 
 @given(some.text(max_size=30) | some.from_regex(r"([0-9*LW#/,-]{1,6} ){4}[0-9A-Z*#/L-]{1,6}"))
 def test_nonsense_is_refused_and_never_breaks(cron: str) -> None:
-    calendar = Calendar()
+    calendar = SystemCalendar()
     following = calendar.next_after(cron, "UTC", NOW)
     if following is None:
         with pytest.raises(DefinitionError, match="cron expression"):
-            calendar.check(cron, "UTC", NOW)
+            calendar.check_cron(cron, "UTC", NOW)
     else:
-        calendar.check(cron, "UTC", NOW)
+        calendar.check_cron(cron, "UTC", NOW)
         assert following > NOW
 
 
 def test_there_is_an_end_of_time() -> None:
-    assert Calendar().next_after("@daily", "Europe/Berlin", LATEST + 1) is None
-    assert Calendar().next_after("@daily", "Europe/Berlin", LATEST) is not None
-    assert Calendar().next_after("@daily", "gone", NOW) is None
+    assert SystemCalendar().next_after("@daily", "Europe/Berlin", LATEST + 1) is None
+    assert SystemCalendar().next_after("@daily", "Europe/Berlin", LATEST) is not None
+    assert SystemCalendar().next_after("@daily", "gone", NOW) is None

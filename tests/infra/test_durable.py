@@ -43,9 +43,9 @@ def test_a_folder_that_cannot_be_read_is_left_alone(
         raise PermissionError
 
     monkeypatch.setattr(os, "open", refuse)
-    durable.sync(tmp_path)
+    durable.sync_path(tmp_path)
 
 
 def test_what_is_gone(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        durable.sync(tmp_path / "gone")
+        durable.sync_path(tmp_path / "gone")

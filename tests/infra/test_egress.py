@@ -25,14 +25,44 @@ from tests.agents.wire import Seen, Wire
 
 PUBLIC = ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "64:ff9b::101:101", "2002:101:101::"]
 PRIVATE = [
-    "0.0.0.0", "10.0.0.1", "100.64.0.1", "100.127.255.255", "127.0.0.1", "127.255.255.254",
-    "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.1", "192.0.2.1", "192.168.1.1",
-    "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1",
-    "255.255.255.255", "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1",
-    "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1", "2002:7f00:1::",
-    "2002:c0a8:101::1", "2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:db8::1", "fc00::1",
-    "fd12:3456::1", "fe80::1", "fec0::1", "ff02::1", "100::1",
-]  # fmt: skip
+    "0.0.0.0",
+    "10.0.0.1",
+    "100.64.0.1",
+    "100.127.255.255",
+    "127.0.0.1",
+    "127.255.255.254",
+    "169.254.169.254",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.0.0.1",
+    "192.0.2.1",
+    "192.168.1.1",
+    "198.18.0.1",
+    "198.51.100.1",
+    "203.0.113.1",
+    "224.0.0.1",
+    "239.255.255.255",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "::127.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::7f00:1",
+    "2002:7f00:1::",
+    "2002:c0a8:101::1",
+    "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    "2001:db8::1",
+    "fc00::1",
+    "fd12:3456::1",
+    "fe80::1",
+    "fec0::1",
+    "ff02::1",
+    "100::1",
+]
 
 
 @pytest.mark.parametrize("address", PUBLIC)
@@ -73,7 +103,7 @@ def answering(
     return asked
 
 
-async def get(client: Egress, url: str, **rest: Any) -> egress.Answer:
+async def get(client: Egress, url: str, **rest: Any) -> egress.HttpResponse:
     try:
         return await client.request("GET", url, headers={}, **rest)
     finally:
@@ -83,12 +113,34 @@ async def get(client: Egress, url: str, **rest: Any) -> egress.Answer:
 # Guarded: what must not be reached. The port is one where a server listens.
 
 SPELLINGS = [
-    "127.0.0.1", "127.1", "0x7f000001", "0x7f.1", "2130706433", "0177.0.0.1", "017700000001",
-    "localhost", "LOCALHOST", "localhost.", "0.0.0.0", "0", "[::1]", "[::]", "[::ffff:127.0.0.1]",
-    "[::ffff:7f00:1]", "[0:0:0:0:0:ffff:127.0.0.1]", "①②⑦.⓪.⓪.①", "127。0。0。1", "user@127.0.0.1",
-    "example.com@127.0.0.1", "10.0.0.1", "169.254.169.254", "192.168.0.1", "[fe80::1]",
-    "[64:ff9b::7f00:1]", "[2002:7f00:1::]",
-]  # fmt: skip
+    "127.0.0.1",
+    "127.1",
+    "0x7f000001",
+    "0x7f.1",
+    "2130706433",
+    "0177.0.0.1",
+    "017700000001",
+    "localhost",
+    "LOCALHOST",
+    "localhost.",
+    "0.0.0.0",
+    "0",
+    "[::1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[0:0:0:0:0:ffff:127.0.0.1]",
+    "①②⑦.⓪.⓪.①",
+    "127。0。0。1",
+    "user@127.0.0.1",
+    "example.com@127.0.0.1",
+    "10.0.0.1",
+    "169.254.169.254",
+    "192.168.0.1",
+    "[fe80::1]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+]
 
 
 @pytest.mark.parametrize("host", SPELLINGS)
@@ -237,8 +289,8 @@ async def test_proxies_of_the_environment_are_ignored(
 @pytest.fixture
 def secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Wire]]:
     """Makes servers with a certificate for a name that we believe in."""
-    trust = egress._trust.__wrapped__()
-    monkeypatch.setattr(egress, "_trust", lambda: trust)
+    trust = egress._ssl_context.__wrapped__()
+    monkeypatch.setattr(egress, "_ssl_context", lambda: trust)
     made: list[Wire] = []
 
     def server(name: str) -> Wire:
@@ -301,7 +353,7 @@ async def test_no_redirect_from_https_to_http(
 
 async def test_a_client_for_vendors(wire: Wire) -> None:
     wire.answer(200, headers={"x": "1"}, body=b"y" * 1000)
-    async with Egress().client(max_body=1000) as client:
+    async with Egress().make_client(max_body=1000) as client:
         answer = await client.get(wire.url)
         assert answer.content == b"y" * 1000
         assert wire.seen[0].headers["accept-encoding"] == "identity"
@@ -316,7 +368,7 @@ async def test_a_client_for_vendors(wire: Wire) -> None:
 
 
 async def test_a_client_for_vendors_is_guarded_too(wire: Wire) -> None:
-    async with Egress(guarded=True).client() as client:
+    async with Egress(guarded=True).make_client() as client:
         with pytest.raises(EgressRefused):
             await client.get(wire.url)
     assert wire.seen == []
@@ -325,7 +377,7 @@ async def test_a_client_for_vendors_is_guarded_too(wire: Wire) -> None:
 async def test_whoever_asked_sees_the_name_that_was_asked_for(wire: Wire) -> None:
     """A client that follows a redirect by itself must start from the name, not the address."""
     allowed = Egress(guarded=True, allow=[f"localhost:{wire.port}"])
-    async with allowed.client() as client:
+    async with allowed.make_client() as client:
         answer = await client.get(f"http://localhost:{wire.port}/")
     assert answer.request.url.host == "localhost"
 

@@ -33,7 +33,7 @@ def holder(path: Path) -> subprocess.Popen[str]:
 
 def test_nothing_is_made_before_it_is_acquired(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    assert home.owner() is None
+    assert home.owner_pid() is None
     assert not home.path.exists()
     assert {path.parent for path in (home.journal, home.secrets, home.socket)} == {home.path}
 
@@ -41,7 +41,7 @@ def test_nothing_is_made_before_it_is_acquired(tmp_path: Path) -> None:
 def test_one_owner(tmp_path: Path) -> None:
     first, second = Home(tmp_path / "a" / "home"), Home(tmp_path / "a" / "home")
     first.acquire()
-    assert first.owner() == second.owner() == os.getpid()
+    assert first.owner_pid() == second.owner_pid() == os.getpid()
     assert first.path.stat().st_mode & 0o777 == 0o700
     with pytest.raises(HomeBusy, match=f"owned by process {os.getpid()}"):
         second.acquire()
@@ -54,13 +54,13 @@ def test_one_owner(tmp_path: Path) -> None:
 def test_the_lock_goes_with_its_process(tmp_path: Path) -> None:
     home = Home(tmp_path)
     with holder(tmp_path) as process:
-        assert home.owner() == process.pid
+        assert home.owner_pid() == process.pid
         with pytest.raises(HomeBusy, match=f"owned by process {process.pid}"):
             home.acquire()
         process.kill()
         process.wait()
     home.acquire()
-    assert home.owner() == os.getpid()
+    assert home.owner_pid() == os.getpid()
     home.release()
 
 
@@ -80,7 +80,7 @@ def test_an_owner_that_cannot_be_read(tmp_path: Path, text: str) -> None:
     home = Home(tmp_path)
     home.acquire()
     (tmp_path / "owner.lock").write_text(text)
-    assert home.owner() is None
+    assert home.owner_pid() is None
     with pytest.raises(HomeBusy, match="owned by process unknown"):
         Home(tmp_path).acquire()
     home.release()

@@ -40,7 +40,7 @@ def test_levels(least: str, capsys: pytest.CaptureFixture[str]) -> None:
     shown = [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()]
     names = list(logs.LEVELS)
     assert shown == names[names.index(least) :]
-    assert [level for level in names if logs.shows(level)] == shown
+    assert [level for level in names if logs.is_shown(level)] == shown
 
 
 @pytest.mark.parametrize("form", ["console", "auto"])

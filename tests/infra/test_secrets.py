@@ -48,20 +48,20 @@ def test_in_a_file(secrets: Secrets, tmp_path: Path) -> None:
 
 
 def test_in_the_home(secrets: Secrets) -> None:
-    reference = secrets.keep("agents.api.token", VALUE)
+    reference = secrets.store_literal("agents.api.token", VALUE)
     assert reference == "${secret:agents.api.token}"
     assert secrets.resolve(reference).reveal() == VALUE
     assert secrets.folder is not None
     file = secrets.folder / "agents.api.token"
     assert file.stat().st_mode & 0o777 == 0o600
     assert secrets.folder.stat().st_mode & 0o777 == 0o700
-    assert secrets.keep("agents.api.token", "another") == reference
+    assert secrets.store_literal("agents.api.token", "another") == reference
     assert secrets.resolve(reference).reveal() == "another"
 
 
 def test_names_that_look_alike_are_not_one_secret(secrets: Secrets) -> None:
     names = ["a_b", "a b", "a/b", "../a_b", ".a_b", "a" * 200, "a" * 201]
-    references = [secrets.keep(name, f"value of {name}") for name in names]
+    references = [secrets.store_literal(name, f"value of {name}") for name in names]
     assert len(set(references)) == len(names)
     for name, reference in zip(names, references, strict=True):
         assert secrets.resolve(reference).reveal() == f"value of {name}"
@@ -69,7 +69,7 @@ def test_names_that_look_alike_are_not_one_secret(secrets: Secrets) -> None:
 
 def test_nothing_is_kept_without_a_home() -> None:
     with pytest.raises(ConfigurationError, match="stands in the definition itself") as caught:
-        Secrets().keep("token", VALUE)
+        Secrets().store_literal("token", VALUE)
     assert VALUE not in str(caught.value) + caught.value.hint
 
 
@@ -128,12 +128,12 @@ def test_a_secret_that_was_for_nobody_is_not_bound(secrets: Secrets) -> None:
 def test_only_what_is_allowed_is_resolved(secrets: Secrets) -> None:
     text = "${env:TOKEN} ${env:PATH} ${env:MISSING}"
     assert (
-        secrets.resolve_some(text, ["${env:TOKEN}"], "h")
+        secrets.resolve_allowed(text, ["${env:TOKEN}"], "h")
         == f"{VALUE} ${{env:PATH}} ${{env:MISSING}}"
     )
-    assert secrets.resolve_some(text, [], "h") == text
+    assert secrets.resolve_allowed(text, [], "h") == text
     with pytest.raises(EgressRefused):
-        secrets.resolve_some(text, ["${env:TOKEN}"], "elsewhere")
+        secrets.resolve_allowed(text, ["${env:TOKEN}"], "elsewhere")
 
 
 def test_a_secret_that_looks_like_a_reference_is_not_followed(
@@ -142,13 +142,13 @@ def test_a_secret_that_looks_like_a_reference_is_not_followed(
     monkeypatch.setenv("TRICK", "${env:TOKEN}")
     both = ["${env:TRICK}", "${env:TOKEN}"]
     assert secrets.resolve("${env:TRICK}").reveal() == "${env:TOKEN}"
-    assert secrets.resolve_some("${env:TRICK}", both, "h") == "${env:TOKEN}"
+    assert secrets.resolve_allowed("${env:TRICK}", both, "h") == "${env:TOKEN}"
 
 
 def test_resolving_within_json(secrets: Secrets) -> None:
     value: Any = {"a": ["${env:TOKEN}", 1, None, {"${env:TOKEN}": "${env:HOME}"}]}
-    assert secrets.resolve_within(value, [], "h") is value
-    assert secrets.resolve_within(value, ["${env:TOKEN}"], "h") == {
+    assert secrets.resolve_value(value, [], "h") is value
+    assert secrets.resolve_value(value, ["${env:TOKEN}"], "h") == {
         "a": [VALUE, 1, None, {"${env:TOKEN}": "${env:HOME}"}]
     }
 
@@ -159,10 +159,10 @@ def test_resolving_within_json(secrets: Secrets) -> None:
 def test_scrubbing(secrets: Secrets) -> None:
     text = f"the token is {VALUE}, {VALUE}"
     assert secrets.scrub(text) == text  # not resolved yet: not known
-    assert secrets.scrub_all([text]) == [text]
+    assert secrets.scrub_value([text]) == [text]
     secrets.resolve("${env:TOKEN}")
     assert secrets.scrub(text) == "the token is ***, ***"
-    assert secrets.scrub_all({VALUE: [text, 1, None, True, {"a": VALUE}]}) == {
+    assert secrets.scrub_value({VALUE: [text, 1, None, True, {"a": VALUE}]}) == {
         "***": ["the token is ***, ***", 1, None, True, {"a": "***"}]
     }
 
@@ -178,18 +178,18 @@ def test_the_longer_of_two_secrets_goes_first(
 def test_short_values_are_left_alone(secrets: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHORT", "ab")
     secrets.resolve("${env:SHORT}")
-    assert secrets.hide("cd") == "cd"
+    assert secrets.mark_secret("cd") == "cd"
     assert secrets.scrub("abcd") == "abcd"
 
 
 def test_what_is_made_of_a_secret_is_hidden_too(secrets: Secrets) -> None:
-    assert secrets.hide("made-of-it") == "made-of-it"
+    assert secrets.mark_secret("made-of-it") == "made-of-it"
     assert secrets.scrub("made-of-it!") == "***!"
 
 
 def test_a_home_that_cannot_be_written(secrets: Secrets, tmp_path: Path) -> None:
     (tmp_path / "secrets").write_text("in the way")
     with pytest.raises(StoreUnavailable, match="'token' cannot be kept in") as caught:
-        secrets.keep("token", VALUE)
+        secrets.store_literal("token", VALUE)
     assert VALUE not in str(caught.value)
     assert os.listdir(tmp_path) == ["secrets"]

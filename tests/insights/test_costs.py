@@ -6,7 +6,7 @@ import pytest
 
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.calls import Fault, Usage
-from agenthive.insights.costs import BY, Costs, Spent, total
+from agenthive.insights.costs import BY, Costs, CostTotals, sum_totals
 from tests.insights.test_metrics import record
 
 DAY = 86_400_000_000
@@ -65,50 +65,57 @@ EXPECTED = {
     "run": {("other",): 100, ("q",): 20, ("r",): 8},
     "workflow": {("flow",): 108, ("inner",): 20},
     "task": {
-        ("r", "a"): 7, ("r", "b"): 0, ("r", "late"): 1, ("q", "a"): 20, ("other", "x"): 100,
+        ("r", "a"): 7,
+        ("r", "b"): 0,
+        ("r", "late"): 1,
+        ("q", "a"): 20,
+        ("other", "x"): 100,
     },
     "agent": {("one",): 125, ("two",): 3},
     "model": {("m",): 124, ("n",): 4, ("?",): 0},
     "day": {("1970-01-01",): 4, ("1970-01-02",): 124},
-}  # fmt: skip
+}
 
 
 def folded(by: str, since: str = "", until: str = "9999") -> Costs:
     costs = Costs(by, since, until)
-    costs.take(JOURNAL)
+    costs.add_records(JOURNAL)
     return costs
 
 
 @pytest.mark.parametrize("by", BY)
 def test_every_way_of_summing_has_the_same_total(by: str) -> None:
-    rows = folded(by).rows()
+    rows = folded(by).sum_rows()
     assert {key: spent.cost for key, spent in rows} == EXPECTED[by]
     assert [spent.cost for _, spent in rows] == sorted(EXPECTED[by].values(), reverse=True)
-    assert total(rows) == Spent(
+    assert sum_totals(rows) == CostTotals(
         calls=6, input_tokens=60, output_tokens=30, cost=128, unpriced=1
-    )  # fmt: skip
+    )
 
 
 def test_a_run_is_told_with_the_runs_below_it() -> None:
-    assert {key: spent.cost for key, spent in folded("run").rows("r")} == {("r",): 8, ("q",): 20}
-    assert {key: spent.cost for key, spent in folded("run").rows("q")} == {("q",): 20}
-    assert folded("run").rows("nobody") == []
+    assert {key: spent.cost for key, spent in folded("run").sum_rows("r")} == {
+        ("r",): 8,
+        ("q",): 20,
+    }
+    assert {key: spent.cost for key, spent in folded("run").sum_rows("q")} == {("q",): 20}
+    assert folded("run").sum_rows("nobody") == []
 
 
 def test_sums_can_be_asked_for_while_calls_are_under_way() -> None:
     """What is held is told as long as it is, and what is booked for a silent call afterwards."""
     costs = Costs("run")
     intent = ev.TaskStarted(at=0, task="a", attempt=1, agent="one", key="k", hold=50)
-    costs.take([record("r", submitted("r", "flow"), intent)])
+    costs.add_records([record("r", submitted("r", "flow"), intent)])
     for _ in range(2):
-        assert total(costs.rows()) == Spent(held=50)
-    costs.take([record("r", ev.TaskSucceeded(at=1, task="a", attempt=1))])
-    assert total(costs.rows()) == Spent(assumed=50)
+        assert sum_totals(costs.sum_rows()) == CostTotals(held=50)
+    costs.add_records([record("r", ev.TaskSucceeded(at=1, task="a", attempt=1))])
+    assert sum_totals(costs.sum_rows()) == CostTotals(assumed=50)
 
 
 def test_days_are_those_of_the_calls() -> None:
-    assert total(folded("run", since="1970-01-02").rows()).cost == 124
-    assert total(folded("run", until="1970-01-01").rows()).cost == 4
+    assert sum_totals(folded("run", since="1970-01-02").sum_rows()).cost == 124
+    assert sum_totals(folded("run", until="1970-01-01").sum_rows()).cost == 4
 
 
 def test_an_unknown_way_of_summing() -> None:

@@ -51,26 +51,30 @@ def failed(at: float, task: str, fault: Fault = DOWN) -> ev.TaskFailed:
 
 def folded(*events: ev.Event, name: str = "w", into: Fit | None = None) -> Fit:
     found = into or Fit("w", {"a", "b"})
-    found.opens("r", graph(name))
-    found.take([record("r", *events)])
+    found.open_run("r", graph(name))
+    found.add_records([record("r", *events)])
     return found
 
 
 def test_times_costs_and_failures() -> None:
     found = folded(
         ev.RunStarted(at=0),
-        started(0, "a"), done(2, "a", cost=5),
-        started(3, "a"), failed(9, "a"),
-        started(10, "a"), failed(40, "a", SLOW),
-        started(50, "a"), done(54, "a"),
-    )  # fmt: skip
-    known = found.known(HERE, "read")
+        started(0, "a"),
+        done(2, "a", cost=5),
+        started(3, "a"),
+        failed(9, "a"),
+        started(10, "a"),
+        failed(40, "a", SLOW),
+        started(50, "a"),
+        done(54, "a"),
+    )
+    known = found.estimate_call(HERE, "read")
     assert known is not None
     assert (known.own, known.calls) == (True, 4)
     assert known.fail == known.hang == 0.25
     assert known.traits == ((("connection", True, False), 1),)
     assert known.time is not None
-    assert known.time.at(0.5) == pytest.approx((2 * 4) ** 0.5)
+    assert known.time.quantile(0.5) == pytest.approx((2 * 4) ** 0.5)
     assert known.cost is not None
     assert known.cost.values == (5,)
     assert known.tokens is not None
@@ -80,39 +84,43 @@ def test_times_costs_and_failures() -> None:
 def test_a_call_that_was_lost_or_never_made_says_nothing() -> None:
     expression = Fault(kind="expression", message="no")
     found = folded(
-        started(0, "a"), ev.TaskLost(at=9 * S, task="a", attempt=1),
-        started(10, "a"), ev.TaskCancelled(at=11 * S, task="a", attempt=1),
-        started(12, "a"), failed(12, "a", expression),
+        started(0, "a"),
+        ev.TaskLost(at=9 * S, task="a", attempt=1),
+        started(10, "a"),
+        ev.TaskCancelled(at=11 * S, task="a", attempt=1),
+        started(12, "a"),
+        failed(12, "a", expression),
         done(13, "a"),
-        started(14, "gone"), done(15, "gone"),
-    )  # fmt: skip
-    assert found.known(HERE, "read") is None
-    assert found.known(STRANGER, "read") is None
+        started(14, "gone"),
+        done(15, "gone"),
+    )
+    assert found.estimate_call(HERE, "read") is None
+    assert found.estimate_call(STRANGER, "read") is None
 
 
 def test_who_is_near() -> None:
     found = folded(started(0, "a"), done(2, "a"), started(2, "b"), done(12, "b"))
-    moved = found.known(MOVED, "read")
+    moved = found.estimate_call(MOVED, "read")
     assert moved is not None
     assert moved.own
-    renamed = found.known(RENAMED, "write")
+    renamed = found.estimate_call(RENAMED, "write")
     assert renamed is not None
     assert renamed.own
-    other = found.known(HERE, "delete")
+    other = found.estimate_call(HERE, "delete")
     assert other is not None
     assert (other.own, other.calls, other.cost, other.tokens) == (False, 2, None, None)
-    assert found.known(MOVED, "delete") is None
-    assert found.known(STRANGER, "read") is None
+    assert found.estimate_call(MOVED, "delete") is None
+    assert found.estimate_call(STRANGER, "read") is None
 
 
 def test_rates_of_few_calls_are_pulled_towards_all() -> None:
     many = [event for i in range(100) for event in (started(i, "a"), done(i + 0.5, "a"))]
     found = folded(*many, started(200, "b"), failed(201, "b"))
-    one = found.known(HERE, "write")
+    one = found.estimate_call(HERE, "write")
     assert one is not None
     assert one.time is None
     assert 0.3 < one.fail < 0.4
-    hundred = found.known(HERE, "read")
+    hundred = found.estimate_call(HERE, "read")
     assert hundred is not None
     assert hundred.fail < 0.001
 
@@ -132,31 +140,36 @@ def test_the_last_result_of_this_workflow_else_of_any() -> None:
 
 def test_runs_that_are_over_or_unknown_are_passed_over() -> None:
     found = Fit()
-    found.take([record("r", started(0, "a"), done(1, "a"))])
-    assert found.known(HERE, "read") is None
-    found.opens("r", graph())
-    found.take([record("r", started(0, "a"))])
+    found.add_records([record("r", started(0, "a"), done(1, "a"))])
+    assert found.estimate_call(HERE, "read") is None
+    found.open_run("r", graph())
+    found.add_records([record("r", started(0, "a"))])
     closed = ev.RunClosed(at=S, run="r", status="completed", events=3)
-    found.take([record(ev.HIVE, ev.RunOpened(at=0, run="r"), closed)])
-    found.take([record("r", done(1, "a"))])
-    assert found.known(HERE, "read") is None
+    found.add_records([record(ev.HIVE, ev.RunOpened(at=0, run="r"), closed)])
+    found.add_records([record("r", done(1, "a"))])
+    assert found.estimate_call(HERE, "read") is None
 
 
 def test_items_rounds_and_what_is_done_about_them_count_for_their_task() -> None:
     ask = ReconcileSpec(agent="here", action="ask")
     undo = CompensationSpec(agent="here", action="undo")
     each = TaskSpec(
-        name="a", agent="here", action="read", for_each=EachSpec(items="inputs.x"), reconcile=ask,
-        repeat_until=RepeatSpec(until="round > 1"), compensate=undo,
-    )  # fmt: skip
+        name="a",
+        agent="here",
+        action="read",
+        for_each=EachSpec(items="inputs.x"),
+        reconcile=ask,
+        repeat_until=RepeatSpec(until="round > 1"),
+        compensate=undo,
+    )
     found = Fit("w", {"a"})
-    found.opens("r", Graph(WorkflowSpec(name="w", agents=(HERE,), tasks=(each,))))
+    found.open_run("r", Graph(WorkflowSpec(name="w", agents=(HERE,), tasks=(each,))))
     keys = ("a[0]~1", "a[0]~2", "a[11]", "a~3", "a[0]~2#undo", "a#reconcile2", "a[2]#other", "b[1]")
     for key in keys:
-        found.take([record("r", started(0, key), done(4, key, result=key))])
+        found.add_records([record("r", started(0, key), done(4, key, result=key))])
     calls = {}
     for action in ("read", "undo", "ask"):
-        known = found.known(HERE, action)
+        known = found.estimate_call(HERE, action)
         assert known is not None
         calls[action] = known.calls
     assert calls == {"read": 4, "undo": 1, "ask": 1}
@@ -167,11 +180,11 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_statistics, "MOST_KINDS", 3)
     monkeypatch.setattr(agent_statistics, "KEPT", 1)
     found = folded(started(0, "a"), done(1, "a"), started(1, "b"), done(2, "b"))
-    read = found.known(HERE, "read")
+    read = found.estimate_call(HERE, "read")
     assert read is not None
     assert not read.own
     other = Fault(kind="agent_error", message="no")
     folded(started(3, "b"), failed(4, "b"), started(5, "b"), failed(6, "b", other), into=found)
-    write = found.known(HERE, "write")
+    write = found.estimate_call(HERE, "write")
     assert write is not None
     assert write.traits == ((("connection", True, False), 1),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.model.calls import Fault, Usage
-from agenthive.insights.metrics import Fold
+from agenthive.insights.metrics import MetricsFold
 
 S = 1_000_000
 DOWN = Fault(kind="connection", message="no")
@@ -23,10 +23,12 @@ def started(at: int, task: str, attempt: int, agent: str) -> ev.TaskStarted:
 
 
 def test_everything_is_counted() -> None:
-    fold = Fold()
+    fold = MetricsFold()
     opened = ev.BreakerOpened(at=4 * S, endpoint="x", until=9 * S, failures=5)
-    fold.take([record(ev.HIVE, ev.RunOpened(at=0, run="r"), ev.RunOpened(at=S, run="q"), opened)])
-    fold.take(
+    fold.add_records(
+        [record(ev.HIVE, ev.RunOpened(at=0, run="r"), ev.RunOpened(at=S, run="q"), opened)]
+    )
+    fold.add_records(
         [
             record(
                 "r",
@@ -46,8 +48,10 @@ def test_everything_is_counted() -> None:
         ]
     )
     closed = ev.RunClosed(at=10 * S, run="r", status="failed", events=12)
-    fold.take([record(ev.HIVE, ev.BreakerClosed(at=9 * S, endpoint="x"), closed)])
-    fold.take([record(ev.HIVE, ev.RunClosed(at=5 * S, run="q", status="completed", events=1))])
+    fold.add_records([record(ev.HIVE, ev.BreakerClosed(at=9 * S, endpoint="x"), closed)])
+    fold.add_records(
+        [record(ev.HIVE, ev.RunClosed(at=5 * S, run="q", status="completed", events=1))]
+    )
     found = fold.metrics
     assert found.runs == {"failed": 1, "completed": 1}
     assert found.mean_run_time == 7.0
@@ -62,5 +66,5 @@ def test_everything_is_counted() -> None:
 
 
 def test_an_empty_journal() -> None:
-    found = Fold().metrics
+    found = MetricsFold().metrics
     assert (found.success_rate, found.mean_run_time, found.agents) == (0.0, 0.0, {})

@@ -9,7 +9,7 @@ import pytest
 
 from agenthive import authoring
 from agenthive.agents.llm.prices import Prices
-from agenthive.agents.registry import Directory
+from agenthive.agents.registry import AgentRegistry
 from agenthive.core.model.control_flow import ApprovalSpec, EachSpec, ReconcileSpec, RepeatSpec
 from agenthive.core.model.workflow import (
     AgentSpec,
@@ -22,19 +22,19 @@ from agenthive.core.model.workflow import (
 )
 from agenthive.core.policies.rate_limit import RateLimit
 from agenthive.core.policies.retry import RetryPolicy
-from agenthive.infra.price_list import parse
+from agenthive.infra.price_list import parse_prices
 from agenthive.insights import cost_bounds as bounds
-from agenthive.insights.plan import Plan, plan
+from agenthive.insights.plan import Plan, plan_workflow
 from tests.core.rig import agent, flow, task, undo
-from tests.fuzz.plan_vs_actual import compare
+from tests.fuzz.plan_vs_actual import compare_plans
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TRY = RetryPolicy(max_attempts=2)
 INPUTS = {"topic": "x", "topics": ["a"], "reviews": [], "repository": "."}
 
 
-def quoter() -> Directory:
-    return Directory(prices=Prices(parse({"m": {"input": 1.0, "output": 10.0}})))
+def quoter() -> AgentRegistry:
+    return AgentRegistry(prices=Prices(parse_prices({"m": {"input": 1.0, "output": 10.0}})))
 
 
 def model(name: str = "m", **more: Any) -> AgentSpec:
@@ -55,7 +55,7 @@ def asks(name: str, *after: str, **more: Any) -> TaskSpec:
 
 def of(*tasks: TaskSpec, agents: tuple[AgentSpec, ...] = (), **more: Any) -> Plan:
     spec = flow(*tasks, agents=agents or (agent("a", max_cost=10), model()), **more)
-    return plan(spec, quoter(), {"who": "ann"})
+    return plan_workflow(spec, quoter(), {"who": "ann"})
 
 
 def worst(*tasks: TaskSpec, **more: Any) -> int | None:
@@ -66,25 +66,25 @@ def worst(*tasks: TaskSpec, **more: Any) -> int | None:
 
 
 def test_never_below_and_at_most_three_times_above() -> None:
-    found = compare(range(40))
+    found = compare_plans(range(40))
     ratios = [one.ratio for one in found if one.ratio is not None]
-    assert [one.seed for one in found if one.below] == []
+    assert [one.seed for one in found if one.is_below] == []
     assert len(ratios) >= 15
     assert max(ratios) <= 3
 
 
 @pytest.mark.parametrize("forgets", ["retries", "items", "compensations", "sub-workflows"])
 def test_what_a_plan_forgets_is_found(forgets: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = bounds._Book
+    book = bounds._BoundCalculator
     if forgets == "retries":
-        monkeypatch.setattr(bounds, "attempts", lambda node: 1)
+        monkeypatch.setattr(bounds, "count_attempts", lambda node: 1)
     elif forgets == "items":
-        monkeypatch.setattr(book, "_items", lambda self, node: [0])
+        monkeypatch.setattr(book, "_render_items", lambda self, node: [0])
     elif forgets == "compensations":
-        monkeypatch.setattr(book, "_beside", lambda self, task, node, times: iter(()))
+        monkeypatch.setattr(book, "_bound_recovery", lambda self, task, node, times: iter(()))
     else:
-        monkeypatch.setattr(book, "_child", lambda self, task, node, times: iter(()))
-    assert any(one.below for one in compare(range(60)))
+        monkeypatch.setattr(book, "_bound_child", lambda self, task, node, times: iter(()))
+    assert any(one.is_below for one in compare_plans(range(60)))
 
 
 # How it is counted.
@@ -122,7 +122,7 @@ def test_limits_bound_it() -> None:
     found = of(*two, budget=BudgetSpec(limit=12))
     assert (found.worst, found.by) == (12, "budget")
     spec = flow(*two, agents=(agent("a", max_cost=10),))
-    found = plan(spec, limits={"tenant": 3, "day": 1})
+    found = plan_workflow(spec, limits={"tenant": 3, "day": 1})
     assert (found.worst, found.by) == (3, "tenant")
 
 
@@ -149,10 +149,14 @@ def test_inputs_are_known() -> None:
         (asks("q", "t", parameters={"x": "{{ tasks.t.result }}"}), "what is not known before"),
         (TaskSpec(name="q", agent="m", action="sum up", depends_on=("t",)), "result of 't'"),
         (asks("q", tools=(ToolSpec(name="f", agent="a", action="f"),)), "how long"),
-        (asks("q", "t", parameters={"x": "{{ item }}"}, for_each=EachSpec(items="tasks.t.result")),
-         "what is not known before"),
+        (
+            asks(
+                "q", "t", parameters={"x": "{{ item }}"}, for_each=EachSpec(items="tasks.t.result")
+            ),
+            "what is not known before",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_nobody_bounds(second: TaskSpec, why: str) -> None:
     found = of(task("t"), second)
     assert found.worst is None
@@ -165,7 +169,7 @@ def test_what_nobody_bounds(second: TaskSpec, why: str) -> None:
 
 def test_a_price_that_nobody_knows() -> None:
     spec = flow(asks("q", parameters={"model": "?"}), agents=[model()])
-    assert "nobody knows the price" in plan(spec, quoter()).unbounded[0].why
+    assert "nobody knows the price" in plan_workflow(spec, quoter()).unbounded[0].why
 
 
 def test_tools_and_those_who_go_on() -> None:
@@ -225,19 +229,27 @@ def test_how_many_runs_rate_limits_allow() -> None:
 def test_what_nobody_can_take_back() -> None:
     tools = (ToolSpec(name="f", agent="a", action="f", effect=Effect.ONCE),)
     found = of(
-        task("read", effect=Effect.NONE), task("acts"), task("once", effect=Effect.ONCE),
-        task("asked", approval=ApprovalSpec()), task("undone", compensate=undo()),
-        task("talks", tools=tools), asks("question"), asks("sends", effect=Effect.ONCE),
-    )  # fmt: skip
+        task("read", effect=Effect.NONE),
+        task("acts"),
+        task("once", effect=Effect.ONCE),
+        task("asked", approval=ApprovalSpec()),
+        task("undone", compensate=undo()),
+        task("talks", tools=tools),
+        asks("question"),
+        asks("sends", effect=Effect.ONCE),
+    )
     assert [one.task for one in found.irreversible] == ["acts", "once", "talks: f", "sends"]
     assert "write effect: none" in found.irreversible[0].why
 
 
 def test_what_is_never_done() -> None:
     found = of(
-        task("no", when="inputs.who == 'bob'"), task("after", "no"), task("both", "no", "yes"),
-        task("yes", when="inputs.who == 'ann'"), task("who knows", "yes", when="tasks.yes.result"),
-    )  # fmt: skip
+        task("no", when="inputs.who == 'bob'"),
+        task("after", "no"),
+        task("both", "no", "yes"),
+        task("yes", when="inputs.who == 'ann'"),
+        task("who knows", "yes", when="tasks.yes.result"),
+    )
     assert [one.task for one in found.unreachable] == ["no", "after"]
     assert found.tasks[0].worst == 0
 
@@ -246,7 +258,7 @@ def test_what_is_never_done() -> None:
 def test_every_example_has_a_plan(file: Path) -> None:
     spec: WorkflowSpec = authoring.load(file, keep_secret=authoring.placeholder).spec
     given = {name: value for name, value in INPUTS.items() if name in spec.inputs}
-    found = plan(spec, quoter(), given)  # type: ignore[arg-type]
+    found = plan_workflow(spec, quoter(), given)  # type: ignore[arg-type]
     assert [one.task for one in found.tasks] == [one.name for one in spec.tasks]
     assert found.worst is not None or found.unbounded
     assert found.path

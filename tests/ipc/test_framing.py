@@ -36,15 +36,15 @@ async def test_messages_arrive_one_by_one(ends: Ends) -> None:
     _, near, far_reader, _ = ends
     said: list[Any] = [{"a": [1, None]}, "", "é" * 100_000, [], None]
     for message in said:
-        await framing.send(near, message)
-    assert [await framing.receive(far_reader) for _ in said] == said
+        await framing.send_message(near, message)
+    assert [await framing.receive_message(far_reader) for _ in said] == said
 
 
 async def test_who_has_gone_says_nothing(ends: Ends) -> None:
     _, near, far_reader, _ = ends
     near.write(b"\0\0\0\x09half")
     near.close()
-    assert await framing.receive(far_reader) is None
+    assert await framing.receive_message(far_reader) is None
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ async def test_nonsense(ends: Ends, raw: bytes, words: str) -> None:
     _, near, far_reader, _ = ends
     near.write(raw)
     with pytest.raises(AgentUnavailable, match=words):
-        await asyncio.wait_for(framing.receive(far_reader), 5)
+        await asyncio.wait_for(framing.receive_message(far_reader), 5)
 
 
 async def test_too_much_is_not_sent(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     _, near, far_reader, _ = ends
-    monkeypatch.setattr(framing, "MOST", 10)
+    monkeypatch.setattr(framing, "MAX_MESSAGE_BYTES", 10)
     with pytest.raises(AgentUnavailable, match="a message of 12 bytes is more than 10"):
-        await framing.send(near, "x" * 10)
-    await framing.send(near, "x" * 8)
-    assert await framing.receive(far_reader) == "x" * 8
+        await framing.send_message(near, "x" * 10)
+    await framing.send_message(near, "x" * 8)
+    assert await framing.receive_message(far_reader) == "x" * 8

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agenthive import Directory, Hive, Workflow, WorkflowSpec
+from agenthive import AgentRegistry, Hive, Workflow, WorkflowSpec
 from agenthive.errors import (
     ConfigurationError,
     HomeBusy,
@@ -20,8 +20,8 @@ from agenthive.errors import (
     StoreUnavailable,
 )
 from agenthive.infra.home import Home
-from agenthive.ipc.client import Caller
-from agenthive.ipc.framing import MOST, receive, send
+from agenthive.ipc.client import ControlClient
+from agenthive.ipc.framing import MAX_MESSAGE_BYTES, receive_message, send_message
 from agenthive.ipc.protocol import LONGEST_PATH
 
 
@@ -42,20 +42,20 @@ def flow(seconds: float = 0, **keys: Any) -> WorkflowSpec:
 @pytest.fixture
 async def owner(tmp_path: Path) -> AsyncIterator[Hive]:
     """A hive that owns a home."""
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register("wait", wait)
     async with Hive.open(tmp_path / "home", agents=agents) as hive:
         yield hive
 
 
 @pytest.fixture
-def caller(owner: Hive) -> Caller:
+def caller(owner: Hive) -> ControlClient:
     """Somebody outside."""
     assert owner.home is not None
-    return Caller(Home(owner.home.path))
+    return ControlClient(Home(owner.home.path))
 
 
-async def test_submit_watch_and_report(owner: Hive, caller: Caller) -> None:
+async def test_submit_watch_and_report(owner: Hive, caller: ControlClient) -> None:
     assert await caller.submit(flow(), {"a": 1}, run_id="r1") == "r1"
     facts = [fact async for fact in caller.watch("r1")]
     assert [fact.seq for fact in facts] == list(range(1, len(facts) + 1))
@@ -66,7 +66,7 @@ async def test_submit_watch_and_report(owner: Hive, caller: Caller) -> None:
     assert (await owner.report("r1")).status == "completed"
 
 
-async def test_cancel_resume_status(owner: Hive, caller: Caller) -> None:
+async def test_cancel_resume_status(owner: Hive, caller: ControlClient) -> None:
     await caller.submit(flow(60), run_id="r1")
     assert (await caller.status())["callers"] == 1
     await caller.cancel("r1", reason="enough")
@@ -75,7 +75,7 @@ async def test_cancel_resume_status(owner: Hive, caller: Caller) -> None:
     assert await caller.resume(["r1"]) == []
 
 
-async def test_errors_cross_the_door(caller: Caller) -> None:
+async def test_errors_cross_the_door(caller: ControlClient) -> None:
     with pytest.raises(RunNotFound, match="there is no open run 'nope'"):
         await caller.cancel("nope")
     with pytest.raises(ConfigurationError) as caught:
@@ -92,7 +92,7 @@ async def test_files_are_for_the_owner_only(owner: Hive) -> None:
     assert not owner.home.socket.exists()
 
 
-async def test_whoever_has_no_token_is_refused(owner: Hive, caller: Caller) -> None:
+async def test_whoever_has_no_token_is_refused(owner: Hive, caller: ControlClient) -> None:
     assert owner.home is not None
     said = json.loads(owner.home.read("door"))
     owner.home.write("door", json.dumps(said | {"token": "guess"}).encode())
@@ -104,26 +104,32 @@ async def test_whoever_has_no_token_is_refused(owner: Hive, caller: Caller) -> N
     "request_", [[], {"ask": "dance"}, {"ask": "submit"}, {"ask": "watch", "run": 1}, "x"]
 )
 async def test_nonsense_is_answered_with_an_error(
-    owner: Hive, caller: Caller, request_: Any
+    owner: Hive, caller: ControlClient, request_: Any
 ) -> None:
     assert owner.home is not None
     said = json.loads(owner.home.read("door"))
     reader, writer = await asyncio.open_unix_connection(said["socket"])
     asked = request_ | {"token": said["token"]} if isinstance(request_, dict) else request_
-    await send(writer, asked)
-    answer = await receive(reader)
+    await send_message(writer, asked)
+    answer = await receive_message(reader)
     assert "error" in answer
     writer.close()
     assert await caller.status(), "the owner is still there"
 
 
 async def test_garbage_and_silence_do_no_harm(
-    owner: Hive, caller: Caller, monkeypatch: pytest.MonkeyPatch
+    owner: Hive, caller: ControlClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert owner.home is not None
     monkeypatch.setattr("agenthive.ipc.server.PATIENCE", 0.1)
     path = str(owner.home.socket)
-    for junk in (b"", b"\xff\xff\xff\xff", b"\0\0\0\2{]", (MOST + 1).to_bytes(4, "big"), b"\0"):
+    for junk in (
+        b"",
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\2{]",
+        (MAX_MESSAGE_BYTES + 1).to_bytes(4, "big"),
+        b"\0",
+    ):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(junk)
         await asyncio.wait_for(reader.read(), 5)
@@ -132,9 +138,9 @@ async def test_garbage_and_silence_do_no_harm(
 
 
 async def test_callers_are_bounded(
-    owner: Hive, caller: Caller, monkeypatch: pytest.MonkeyPatch
+    owner: Hive, caller: ControlClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agenthive.ipc.server.MOST_CALLERS", 1)
+    monkeypatch.setattr("agenthive.ipc.server.MAX_CALLERS", 1)
     await caller.submit(flow(60), run_id="r1")
     watching = asyncio.ensure_future(anext(caller.watch("r1", after=99)))
     await asyncio.sleep(0.1)
@@ -152,7 +158,7 @@ async def test_owner_that_says_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     mute.listen()
     said = {"socket": str(tmp_path / "socket"), "token": "t", "pid": 1}
     (tmp_path / "door").write_text(json.dumps(said))
-    caller = Caller(Home(tmp_path))
+    caller = ControlClient(Home(tmp_path))
     async with asyncio.timeout(5):
         with pytest.raises(OwnerGone, match="does not answer"):
             await caller.status()
@@ -161,7 +167,7 @@ async def test_owner_that_says_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     mute.close()
 
 
-async def test_watcher_sees_the_owner_go(owner: Hive, caller: Caller) -> None:
+async def test_watcher_sees_the_owner_go(owner: Hive, caller: ControlClient) -> None:
     await caller.submit(flow(60), run_id="r1")
     watching = asyncio.ensure_future(anext(caller.watch("r1", after=99)))
     await asyncio.sleep(0.1)
@@ -170,15 +176,15 @@ async def test_watcher_sees_the_owner_go(owner: Hive, caller: Caller) -> None:
         await watching
 
 
-async def test_owner_that_leaves_takes_nothing_more(owner: Hive, caller: Caller) -> None:
-    assert owner._door is not None
-    owner._door.refusing = True
+async def test_owner_that_leaves_takes_nothing_more(owner: Hive, caller: ControlClient) -> None:
+    assert owner._control_server is not None
+    owner._control_server.refusing = True
     with pytest.raises(HomeBusy, match="about to leave"):
         await caller.submit(flow(), run_id="r1")
 
 
 async def test_nobody_there(tmp_path: Path) -> None:
-    caller = Caller(Home(tmp_path))
+    caller = ControlClient(Home(tmp_path))
     with pytest.raises(HomeBusy, match="does not answer"):
         await caller.status()
     (tmp_path / "door").write_text("{]")
@@ -195,11 +201,11 @@ async def test_loopback_port_where_there_is_no_socket(
         home = tmp_path / ("x" * LONGEST_PATH)
     else:
         monkeypatch.delattr(socket, "AF_UNIX")
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register("wait", wait)
     async with Hive.open(home, agents=agents):
         assert not (home / "socket").exists()
-        caller = Caller(Home(home))
+        caller = ControlClient(Home(home))
         assert await caller.submit(flow(), run_id="r1") == "r1"
         assert [fact async for fact in caller.watch("r1")][-1].type == "task.succeeded"
 
@@ -210,7 +216,7 @@ async def test_messages_are_bounded() -> None:
             raise AssertionError
 
     with pytest.raises(Exception, match="is more than"):
-        await send(Never(), "x" * (MOST + 1))  # type: ignore[arg-type]
+        await send_message(Never(), "x" * (MAX_MESSAGE_BYTES + 1))  # type: ignore[arg-type]
 
 
 async def test_home_that_takes_no_door(tmp_path: Path) -> None:
@@ -241,4 +247,4 @@ async def test_owner_that_goes_while_it_is_told(tmp_path: Path) -> None:
     async with await asyncio.start_unix_server(leave, path):
         home.write("door", json.dumps({"socket": path, "token": "t"}).encode())
         with pytest.raises(OwnerGone):
-            await Caller(home).submit(flow(), {"much": "x" * 20_000_000}, run_id="r")
+            await ControlClient(home).submit(flow(), {"much": "x" * 20_000_000}, run_id="r")

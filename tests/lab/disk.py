@@ -24,205 +24,209 @@ SYNCS: Final = ("fsync", "fdatasync")
 MODES: Final = ("nothing", "everything", "a prefix", "a selection", "torn")
 
 
-class Wrote(NamedTuple):
+class Write(NamedTuple):
     """Bytes written at an offset, or, without any, the file cut or stretched to that size."""
 
     offset: int
     data: bytes | None
 
 
-class Name(NamedTuple):
+class NameChange(NamedTuple):
     """What a name stands for from now on: a file's number, or None for nothing."""
 
     path: str
     file: int | None
 
 
-class File:
+class TracedFile:
     """What is safe of a file, and what was written to it since."""
 
     def __init__(self) -> None:
-        self.safe, self.loose = bytearray(), list[tuple[int, Wrote]]()
+        self.synced, self.unsynced = bytearray(), list[tuple[int, Write]]()
 
-    def sync(self, began: int) -> None:
+    def sync(self, start: int) -> None:
         """All that had ended before the sync began is safe after it."""
-        for ended, wrote in self.loose:
-            if ended < began:
-                put(self.safe, wrote)
-        self.loose = [one for one in self.loose if one[0] >= began]
+        for end, write in self.unsynced:
+            if end < start:
+                apply_write(self.synced, write)
+        self.unsynced = [entry for entry in self.unsynced if entry[0] >= start]
 
-    def after(self, mode: str, rng: Random) -> bytes:
+    def content_after_cut(self, mode: str, rng: Random) -> bytes:
         """What a power cut leaves of it."""
-        left = bytearray(self.safe)
-        for wrote in chosen([wrote for _, wrote in self.loose], mode, rng):
-            put(left, wrote)
-        return bytes(left)
+        content = bytearray(self.synced)
+        for write in choose_writes([write for _, write in self.unsynced], mode, rng):
+            apply_write(content, write)
+        return bytes(content)
 
 
-def put(content: bytearray, wrote: Wrote) -> None:
+def apply_write(content: bytearray, write: Write) -> None:
     """Write, as a file system does: what lies between the end and the offset is zeros."""
-    if len(content) < wrote.offset:
-        content.extend(bytes(wrote.offset - len(content)))
-    if wrote.data is None:
-        del content[wrote.offset :]
+    if len(content) < write.offset:
+        content.extend(bytes(write.offset - len(content)))
+    if write.data is None:
+        del content[write.offset :]
     else:
-        content[wrote.offset : wrote.offset + len(wrote.data)] = wrote.data
+        content[write.offset : write.offset + len(write.data)] = write.data
 
 
-def chosen(loose: list[Wrote], mode: str, rng: Random) -> list[Wrote]:
+def choose_writes(writes: list[Write], mode: str, rng: Random) -> list[Write]:
     """Those of the writes that reached the disk."""
     if mode == "nothing":
         return []
     if mode == "everything":
-        return loose
+        return writes
     if mode == "a prefix":
-        return loose[: rng.randint(0, len(loose))]
+        return writes[: rng.randint(0, len(writes))]
     share = rng.choice((0.1, 0.5, 0.9))
     if mode == "torn":
-        loose = [part for wrote in loose for part in sectors(wrote)]
-    return [wrote for wrote in loose if rng.random() < share]
+        writes = [part for write in writes for part in split_sectors(write)]
+    return [write for write in writes if rng.random() < share]
 
 
-def sectors(wrote: Wrote) -> list[Wrote]:
+def split_sectors(write: Write) -> list[Write]:
     """A write, cut where the disk cuts it."""
-    if wrote.data is None:
-        return [wrote]
-    found, start, end = [], wrote.offset, wrote.offset + len(wrote.data)
+    if write.data is None:
+        return [write]
+    pieces, start, end = [], write.offset, write.offset + len(write.data)
     while start < end:
         stop = min(start - start % SECTOR + SECTOR, end)
-        found.append(Wrote(start, wrote.data[start - wrote.offset : stop - wrote.offset]))
+        pieces.append(Write(start, write.data[start - write.offset : stop - write.offset]))
         start = stop
-    return found
+    return pieces
 
 
-class Disk:
+class TracedDisk:
     """The files of one folder, as far as calls have gone."""
 
     def __init__(self) -> None:
-        self.files: list[File] = []
+        self.files: list[TracedFile] = []
         self.names: dict[str, int] = {}
-        self.safe: dict[str, int] = {}
-        self.loose: list[tuple[int, list[Name]]] = []
+        self.synced_names: dict[str, int] = {}
+        self.unsynced_names: list[tuple[int, list[NameChange]]] = []
 
     def apply(self, call: Call, *, ignore_sync: bool) -> None:
         """What this call does."""
         if call.name in SYNCS:
             if not ignore_sync:
-                self._sync(call)
+                self._apply_sync(call)
         elif call.name in ("pwrite64", "ftruncate"):
             data = call.texts[0] if call.name == "pwrite64" else None
             if call.path in self.names:
-                wrote = Wrote(call.number, data)
-                self.files[self.names[call.path]].loose.append((call.ended, wrote))
+                write = Write(call.number, data)
+                self.files[self.names[call.path]].unsynced.append((call.end, write))
         else:
-            self._rename(call)
+            self._apply_rename(call)
 
-    def _sync(self, call: Call) -> None:
+    def _apply_sync(self, call: Call) -> None:
         if call.path in self.names and self.files[self.names[call.path]] is not FOLDER:
-            self.files[self.names[call.path]].sync(call.began)
+            self.files[self.names[call.path]].sync(call.start)
             return
-        for ended, names in self.loose:
-            if ended < call.began and str(PurePath(names[0].path).parent) == call.path:
-                named(self.safe, names)
-        self.loose = [
-            one
-            for one in self.loose
-            if one[0] >= call.began or str(PurePath(one[1][0].path).parent) != call.path
+        for end, names in self.unsynced_names:
+            if end < call.start and str(PurePath(names[0].path).parent) == call.path:
+                apply_names(self.synced_names, names)
+        self.unsynced_names = [
+            entry
+            for entry in self.unsynced_names
+            if entry[0] >= call.start or str(PurePath(entry[1][0].path).parent) != call.path
         ]
 
-    def _rename(self, call: Call) -> None:
+    def _apply_rename(self, call: Call) -> None:
         """Files and folders that are made, moved, taken away."""
-        new: list[Name] = []
+        changes: list[NameChange] = []
         path = call.texts[0].decode()
         if call.name.startswith("rename"):
-            other = call.texts[1].decode()
-            new = [Name(other, self.names[path]), Name(path, None)]
+            target = call.texts[1].decode()
+            changes = [NameChange(target, self.names[path]), NameChange(path, None)]
         elif call.name.startswith("unlink"):
-            new = [Name(path, None)]
+            changes = [NameChange(path, None)]
         elif path not in self.names and (call.name.startswith("mkdir") or "O_CREAT" in call[3]):
-            self.files.append(FOLDER if call.name.startswith("mkdir") else File())
-            new = [Name(path, len(self.files) - 1)]
-        if new:
-            named(self.names, new)
-            self.loose.append((call.ended, new))
+            self.files.append(FOLDER if call.name.startswith("mkdir") else TracedFile())
+            changes = [NameChange(path, len(self.files) - 1)]
+        if changes:
+            apply_names(self.names, changes)
+            self.unsynced_names.append((call.end, changes))
 
-    def cut(self, mode: str, rng: Random, *, names_at_once: bool) -> dict[str, bytes]:
+    def cut_power(self, mode: str, rng: Random, *, names_at_once: bool) -> dict[str, bytes]:
         """What the power cut leaves: files by path."""
-        names = dict(self.safe)
-        kept = len(self.loose) if names_at_once else rng.randint(0, len(self.loose))
-        for _, new in self.loose[:kept]:
-            named(names, new)
+        names = dict(self.synced_names)
+        kept_count = (
+            len(self.unsynced_names) if names_at_once else rng.randint(0, len(self.unsynced_names))
+        )
+        for _, changes in self.unsynced_names[:kept_count]:
+            apply_names(names, changes)
         return {
-            path: self.files[file].after(mode, rng)
+            path: self.files[file].content_after_cut(mode, rng)
             for path, file in names.items()
-            if self.files[file] is not FOLDER and self._reached(path, names)
+            if self.files[file] is not FOLDER and self._is_reachable(path, names)
         }
 
-    def _reached(self, path: str, names: dict[str, int]) -> bool:
+    def _is_reachable(self, path: str, names: dict[str, int]) -> bool:
         """A file is there if every folder that was made for it is there."""
-        made = {name for name, file in self.names.items() if self.files[file] is FOLDER}
-        return all(str(one) in names for one in PurePath(path).parents if str(one) in made)
+        created = {name for name, file in self.names.items() if self.files[file] is FOLDER}
+        return all(
+            str(folder) in names for folder in PurePath(path).parents if str(folder) in created
+        )
 
 
-FOLDER: Final = File()
+FOLDER: Final = TracedFile()
 
 
-def named(names: dict[str, int], new: Iterable[Name]) -> None:
+def apply_names(names: dict[str, int], changes: Iterable[NameChange]) -> None:
     """Give and take names."""
-    for name in new:
-        if name.file is None:
-            names.pop(name.path, None)
+    for change in changes:
+        if change.file is None:
+            names.pop(change.path, None)
         else:
-            names[name.path] = name.file
+            names[change.path] = change.file
 
 
-class State(NamedTuple):
+class DiskState(NamedTuple):
     """What is on the disk after a power cut, and what had been promised by then."""
 
-    about: str
+    description: str
     files: dict[str, bytes]
-    said: list[dict[str, Any]]
+    promises: list[dict[str, Any]]
 
 
-class Record:
+class CallTrace:
     """The calls of one process and its forks; gives a state for every number."""
 
-    def __init__(self, calls: list[Call], said: Path, *, ignore_sync: bool = False) -> None:
-        self._said = [
-            (call.began, json.loads(call.texts[0]))
+    def __init__(self, calls: list[Call], promise_file: Path, *, ignore_sync: bool = False) -> None:
+        self._promises = [
+            (call.start, json.loads(call.texts[0]))
             for call in calls
-            if call.path == str(said) and call.name == "write"
+            if call.path == str(promise_file) and call.name == "write"
         ]
-        self._calls = [call for call in calls if call.path != str(said)]
+        self._calls = [call for call in calls if call.path != str(promise_file)]
         self._ignore_sync = ignore_sync
         self.syncs = sum(call.name in SYNCS for call in self._calls)
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def state(self, unit: int) -> State:
+    def state(self, unit: int) -> DiskState:
         """The state with this number: always the same one for the same record."""
         rng = Random(unit)
         mode, at_once = rng.choice(MODES), rng.random() < 0.5
-        when = rng.choice(self._said)[0] if rng.random() < 0.5 else None
+        when = rng.choice(self._promises)[0] if rng.random() < 0.5 else None
         if when is None:
-            when = rng.choice(self._calls).began
-        disk = Disk()
-        for moment, call in self._by_then(when):
+            when = rng.choice(self._calls).start
+        disk = TracedDisk()
+        for moment, call in self._calls_until(when):
             if moment <= when:
                 disk.apply(call, ignore_sync=self._ignore_sync)
         names = "names at once" if at_once else "names with their folder"
-        return State(
+        return DiskState(
             f"cut at line {when}, {mode}, {names}",
-            disk.cut(mode, rng, names_at_once=at_once),
-            [said for line, said in self._said if line <= when],
+            disk.cut_power(mode, rng, names_at_once=at_once),
+            [promise for line, promise in self._promises if line <= when],
         )
 
-    def _by_then(self, when: int) -> list[tuple[int, Call]]:
+    def _calls_until(self, when: int) -> list[tuple[int, Call]]:
         """Calls that count at that moment: a sync when it has ended, all else when it begins."""
         moments = [
-            (call.ended if call.name in SYNCS else call.began, call)
+            (call.end if call.name in SYNCS else call.start, call)
             for call in self._calls
-            if call.began <= when
+            if call.start <= when
         ]
         return sorted(moments, key=lambda one: one[0])

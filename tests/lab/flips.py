@@ -22,17 +22,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from agenthive.errors import AgentHiveError
-from agenthive.queries.journal_reader import Archive
+from agenthive.queries.journal_reader import JournalReader
 from agenthive.stores.sqlite import SqliteStore
 from tests.lab import ranges
-from tests.lab.spread import place
+from tests.lab.spread import temporary_folder
 
 TABLES = ("records", "records", "records", "definitions", "blobs", "runs")
 """Where a value is changed, records more often."""
 Rows = list[tuple[Any, ...]]
 
 
-class Seen(NamedTuple):
+class JournalView(NamedTuple):
     """What a journal shows: its records, or None if SQLite itself cannot read them; whether
     `verify` found fault; what reading gave, or None where it refused.
     """
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
     read: dict[str, bytes | None]
 
 
-def flip(path: Path, unit: int) -> str:
+def flip_bit(path: Path, unit: int) -> str:
     """Damage the file; what was hit."""
     rng = Random(unit)
     if unit % 2:
@@ -74,15 +74,17 @@ def flip_value(path: Path, rng: Random) -> str:
             changed = bytearray(raw)
             changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
             new = value ^ 1 << rng.randrange(20) if kind == "integer" else bytes(changed)
-            put = "CAST(? AS TEXT)" if kind == "text" else "?"
+            placeholder = "CAST(? AS TEXT)" if kind == "text" else "?"
             try:
-                db.execute(f"UPDATE {table} SET {column} = {put} WHERE {key} = ?", (new, name))
+                db.execute(
+                    f"UPDATE {table} SET {column} = {placeholder} WHERE {key} = ?", (new, name)
+                )
                 return f"{table}.{column} of {name}"
             except sqlite3.Error:
                 continue
 
 
-def raw(path: Path) -> Rows | None:
+def read_raw(path: Path) -> Rows | None:
     """The records as SQLite gives them, in their order."""
     try:
         with closing(sqlite3.connect(path)) as db:
@@ -92,77 +94,88 @@ def raw(path: Path) -> Rows | None:
         return None
 
 
-async def seen(path: Path, runs: list[str]) -> Seen:
+async def view_journal(path: Path, runs: list[str]) -> JournalView:
     """Verify it, and read all there is to read."""
     try:
         store = SqliteStore.open(path)
     except AgentHiveError as error:
-        return Seen(None, str(error), dict.fromkeys(("", *runs)))
+        return JournalView(None, str(error), dict.fromkeys(("", *runs)))
     try:
-        archive = Archive(store)
-        found = ""
+        reader = JournalReader(store)
+        problem = ""
         try:
-            await archive.verify()
+            await reader.verify_chains()
         except AgentHiveError as error:
-            found = str(error)
-        given = {run: await told(archive, run) for run in ("", *runs)}
+            problem = str(error)
+        answers = {run: await read_answer(reader, run) for run in ("", *runs)}
     finally:
         await store.close()
-    return Seen(raw(path), found, given)
+    return JournalView(read_raw(path), problem, answers)
 
 
-async def told(archive: Archive, run: str) -> bytes | None:
+async def read_answer(reader: JournalReader, run: str) -> bytes | None:
     """What is said of a run, or, without a name, which runs there are; None if it is refused."""
     try:
-        what: Any = await archive.report(run) if run else await archive.runs()
-        return msgspec.json.encode(what)
+        answer: Any = await reader.read_report(run) if run else await reader.list_runs()
+        return msgspec.json.encode(answer)
     except AgentHiveError:
         return None
 
 
-def judged(was: Seen, now: Seen, about: str) -> tuple[str, list[str]]:
+def judge_flip(before: JournalView, after: JournalView, about: str) -> tuple[str, list[str]]:
     """What kind of damage it was, and what is wrong about how it was met."""
-    changed = now.records != was.records
-    wrong = [f"{about}: verify finds nothing"] if changed and not now.found else []
-    silent = [run for run, one in now.read.items() if one is not None and one != was.read[run]]
-    if silent and not now.found:
-        wrong.append(f"{about}: of {silent[0] or 'the list of runs'} something else is told")
-    refused = any(one is None for one in now.read.values())
-    kind = "record" if changed else "found" if now.found else "refused" if refused else "no matter"
-    return kind, wrong
+    changed = after.records != before.records
+    problems = [f"{about}: verify finds nothing"] if changed and not after.found else []
+    silent_runs = [
+        run
+        for run, content in after.read.items()
+        if content is not None and content != before.read[run]
+    ]
+    if silent_runs and not after.found:
+        problems.append(
+            f"{about}: of {silent_runs[0] or 'the list of runs'} something else is told"
+        )
+    refused = any(content is None for content in after.read.values())
+    kind = (
+        "record" if changed else "found" if after.found else "refused" if refused else "no matter"
+    )
+    return kind, problems
 
 
-def fresh(journal: Path, folder: Path) -> Path:
+def copy_fresh(journal: Path, folder: Path) -> Path:
     """A copy as it was, and nothing beside it."""
-    for rest in folder.iterdir():
-        rest.unlink()
+    for leftover in folder.iterdir():
+        leftover.unlink()
     return Path(shutil.copy(journal, folder / "journal.db"))
 
 
-async def look(journal: Path, units: range) -> None:
+async def check_flips(journal: Path, units: range) -> None:
     with closing(sqlite3.connect(journal)) as db:
         runs = [str(row[0]) for row in db.execute("SELECT run FROM runs")]
     kinds: Counter[str] = Counter()
-    with place() as folder:
-        path = fresh(journal, folder)
-        was = await seen(path, runs)
-        if was.found or None in was.read.values():
-            raise RuntimeError(f"the sound journal is not: {was.found}")
+    with temporary_folder() as folder:
+        path = copy_fresh(journal, folder)
+        sound = await view_journal(path, runs)
+        if sound.found or None in sound.read.values():
+            raise RuntimeError(f"the sound journal is not: {sound.found}")
         for unit in units:
-            fresh(journal, folder)
-            about = f"{unit}: {flip(path, unit)}"
+            copy_fresh(journal, folder)
+            about = f"{unit}: {flip_bit(path, unit)}"
             try:
-                kind, wrong = judged(was, await seen(path, runs), about)
+                kind, problems = judge_flip(sound, await view_journal(path, runs), about)
             except Exception as error:
-                kind, wrong = "crash", [f"{about}: reading broke: {type(error).__name__}: {error}"]
+                kind, problems = (
+                    "crash",
+                    [f"{about}: reading broke: {type(error).__name__}: {error}"],
+                )
             kinds[kind] += 1
-            for line in wrong:
+            for line in problems:
                 print(line, flush=True)
     print(json.dumps(kinds), flush=True)
 
 
 def main() -> int:
-    asyncio.run(look(Path(sys.argv[1]), ranges.parsed(sys.argv[2])))
+    asyncio.run(check_flips(Path(sys.argv[1]), ranges.parse_range(sys.argv[2])))
     return 0
 
 

@@ -14,17 +14,21 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from tests.lab.kills.server import keep_remains, subject
+from tests.lab.kills.server import keep_remains, start_target
 
 FOLDER = Path(__file__).parent / "left_behind"
 DEATHS = {
-    "mixed-40": ("mixed", 40), "mixed-75": ("mixed", 75), "mixed-110": ("mixed", 110),
-    "undo-42": ("undo", 42), "both-20": ("both", 20), "fan-30": ("fan", 30),
-}  # fmt: skip
+    "mixed-40": ("mixed", 40),
+    "mixed-75": ("mixed", 75),
+    "mixed-110": ("mixed", 110),
+    "undo-42": ("undo", 42),
+    "both-20": ("both", 20),
+    "fan-30": ("fan", 30),
+}
 """Name -> scenario, and the crash point where its process died."""
 
 
-def homes() -> list[tuple[str, Path]]:
+def list_homes() -> list[tuple[str, Path]]:
     """Scenario and folder of each."""
     return [(path.name.split("-")[1], path) for path in sorted(FOLDER.glob("*")) if path.is_dir()]
 
@@ -32,14 +36,14 @@ def homes() -> list[tuple[str, Path]]:
 def main() -> int:
     from agenthive.core.journal.hash_chain import RULES
 
-    with subject() as one:
+    with start_target() as victim:
         for name, (scenario, point) in DEATHS.items():
             target = FOLDER / f"rules{RULES}-{name}"
             if target.exists():
                 continue
             keep = partial(keep_remains, target=target)
-            crashed = one.crash(scenario, [point], then=keep)
-            print(f"{target.name}: {crashed.kills} kills, {crashed.wrong}")
+            crashed = victim.crash(scenario, [point], inspect=keep)
+            print(f"{target.name}: {crashed.kills} kills, {crashed.problems}")
     return 0
 
 

@@ -11,88 +11,95 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from agenthive import AgentHiveError, Directory, Hive
+from agenthive import AgentHiveError, AgentRegistry, Hive
 from agenthive.core.model.calls import Call
 from agenthive.errors import RunNotFound
-from agenthive.queries.journal_reader import Archive
+from agenthive.queries.journal_reader import JournalReader
 from agenthive.stores.sqlite import SqliteStore
 
-Said = dict[str, Any]
+Statement = dict[str, Any]
 PATIENCE = 30.0
 
 
-def read(said: Path) -> list[Said]:
+def read_promises(path: Path) -> list[Statement]:
     """The promises that stand in a file; a last line that was cut off was not given."""
-    lines = said.read_text().split("\n")[:-1] if said.exists() else []
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
     return [json.loads(line) for line in lines]
 
 
-def promises(said: Iterable[Said]) -> list[Said]:
-    return [one for one in said if one["what"] in ("accepted", "called", "told", "ended")]
+def select_promises(statements: Iterable[Statement]) -> list[Statement]:
+    return [
+        promise
+        for promise in statements
+        if promise["what"] in ("accepted", "called", "told", "ended")
+    ]
 
 
-async def lost(home: Path, said: Iterable[Said]) -> list[str]:
+async def find_lost(home: Path, statements: Iterable[Statement]) -> list[str]:
     """What is wrong with the journal of a home, one line each; it changes as opening changes it."""
-    given = promises(said)
+    selected = select_promises(statements)
     if not (home / "journal.db").exists():
-        return [f"lost: the whole journal, with {len(given)} facts"] if given else []
+        return [f"lost: the whole journal, with {len(selected)} facts"] if selected else []
     try:
         store = SqliteStore.open(home / "journal.db")
     except AgentHiveError as error:
         return [f"cannot be opened: {error}"]
     try:
-        return await missing(Archive(store), given)
+        return await find_missing(JournalReader(store), selected)
     except AgentHiveError as error:
         return [f"{type(error).__name__}: {error}"]
     finally:
         await store.close()
 
 
-async def missing(archive: Archive, given: Iterable[Said]) -> list[str]:
+async def find_missing(reader: JournalReader, selected: Iterable[Statement]) -> list[str]:
     """Promised facts that are not in the journal. Raises StoreError if the journal is broken."""
-    await archive.verify()
-    facts: dict[str, list[Said]] = {}
-    async for page in archive.pages():
+    await reader.verify_chains()
+    events_by_run: dict[str, list[Statement]] = {}
+    async for page in reader.read_pages():
         for record in page:
-            facts.setdefault(record.stream, []).extend(json.loads(record.payload))
-    statuses = {row.run: row.status for row in await archive.runs()}
+            events_by_run.setdefault(record.stream, []).extend(json.loads(record.payload))
+    statuses = {row.run: row.status for row in await reader.list_runs()}
     intents = {
-        (run, fact["task"], fact["attempt"], fact["key"])
-        for run, events in facts.items()
-        for fact in events
-        if fact["type"] == "task.started"
+        (run, event["task"], event["attempt"], event["key"])
+        for run, events in events_by_run.items()
+        for event in events
+        if event["type"] == "task.started"
     }
     return [
-        f"lost: {json.dumps(one)}"
-        for one in given
-        if not _there(one, facts.get(one["run"], []), statuses, intents)
+        f"lost: {json.dumps(promise)}"
+        for promise in selected
+        if not _is_recorded(promise, events_by_run.get(promise["run"], []), statuses, intents)
     ]
 
 
-def _there(
-    one: Said, facts: list[Said], statuses: dict[str, str], intents: set[tuple[Any, ...]]
+def _is_recorded(
+    promise: Statement,
+    events: list[Statement],
+    statuses: dict[str, str],
+    intents: set[tuple[Any, ...]],
 ) -> bool:
-    run = one["run"]
-    if one["what"] == "accepted":
-        return bool(facts) and run in statuses
-    if one["what"] == "called":
-        return (run, one["task"], one["attempt"], one["key"]) in intents
-    if one["what"] == "ended":
-        return statuses.get(run) == one["status"]
-    fact = facts[one["seq"] - 1] if one["seq"] <= len(facts) else {}
-    return (fact.get("type"), fact.get("at")) == (one["type"], one["at"])
+    run = promise["run"]
+    if promise["what"] == "accepted":
+        return bool(events) and run in statuses
+    if promise["what"] == "called":
+        return (run, promise["task"], promise["attempt"], promise["key"]) in intents
+    if promise["what"] == "ended":
+        return statuses.get(run) == promise["status"]
+    event = events[promise["seq"] - 1] if promise["seq"] <= len(events) else {}
+    return (event.get("type"), event.get("at")) == (promise["type"], promise["at"])
 
 
-async def goes_on(home: Path) -> list[str]:
+async def check_recovery(home: Path) -> list[str]:
     """Open the home as its owner and have every run end; what is wrong then."""
-    agents = Directory()
-    agents.register("w", _work)
+    agents = AgentRegistry()
+    agents.register("w", _perform_work)
     try:
         async with asyncio.timeout(PATIENCE), Hive.open(home, recover=True, agents=agents) as hive:
-            left = await hive.runs(unfinished=True)
-            ended = [await hive.ended(row.run) for row in left]
-            await hive.archive.verify()
-            stuck = [str(status) for status in ended if status not in ("completed", "waiting")]
+            unfinished = await hive.runs(unfinished=True)
+            statuses = [await hive.ended(row.run) for row in unfinished]
+            await hive.journal.verify_chains()
+            stuck = [str(status) for status in statuses if status not in ("completed", "waiting")]
             return [f"runs ended {stuck}"] if stuck else []
     except TimeoutError:
         return [f"runs did not end within {PATIENCE:.0f} s"]
@@ -100,5 +107,5 @@ async def goes_on(home: Path) -> list[str]:
         return [f"does not go on: {type(error).__name__}: {error}"]
 
 
-async def _work(call: Call) -> str:
+async def _perform_work(call: Call) -> str:
     return f"{call.task} of {call.run}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def parsed(text: str) -> range:
+def parse_range(text: str) -> range:
     """``A:B``, from A to before B. Raises ValueError."""
     first, colon, last = text.partition(":")
     if not colon or int(first) < 0 or int(last) <= int(first):
@@ -13,39 +13,39 @@ def parsed(text: str) -> range:
     return range(int(first), int(last))
 
 
-def union(ranges: Iterable[range]) -> list[range]:
+def merge_ranges(ranges: Iterable[range]) -> list[range]:
     """The same units, each once, in order."""
-    found: list[range] = []
-    for one in sorted(ranges, key=lambda r: (r.start, r.stop)):
-        if found and one.start <= found[-1].stop:
-            found[-1] = range(found[-1].start, max(found[-1].stop, one.stop))
-        elif one:
-            found.append(one)
-    return found
+    merged: list[range] = []
+    for span in sorted(ranges, key=lambda r: (r.start, r.stop)):
+        if merged and span.start <= merged[-1].stop:
+            merged[-1] = range(merged[-1].start, max(merged[-1].stop, span.stop))
+        elif span:
+            merged.append(span)
+    return merged
 
 
-def size(ranges: Iterable[range]) -> int:
+def count_units(ranges: Iterable[range]) -> int:
     """How many different units."""
-    return sum(len(one) for one in union(ranges))
+    return sum(len(span) for span in merge_ranges(ranges))
 
 
-def without(wanted: range, done: Iterable[range]) -> list[range]:
-    """The units of ``wanted`` that are not in ``done``."""
-    found, start = [], wanted.start
-    for one in union(done):
-        if one.stop <= start or one.start >= wanted.stop:
+def subtract_ranges(whole: range, finished: Iterable[range]) -> list[range]:
+    """The units of ``whole`` that are not in ``done``."""
+    gaps, start = [], whole.start
+    for span in merge_ranges(finished):
+        if span.stop <= start or span.start >= whole.stop:
             continue
-        if one.start > start:
-            found.append(range(start, one.start))
-        start = max(start, one.stop)
-    return [*found, *([range(start, wanted.stop)] if start < wanted.stop else [])]
+        if span.start > start:
+            gaps.append(range(start, span.start))
+        start = max(start, span.stop)
+    return [*gaps, *([range(start, whole.stop)] if start < whole.stop else [])]
 
 
-def chunks(whole: range, most: int) -> list[range]:
-    """Cut into pieces of at most ``most`` units, at multiples of ``most``."""
-    found, start = [], whole.start
+def split_range(whole: range, limit: int) -> list[range]:
+    """Cut into pieces of at most ``limit`` units, at multiples of ``limit``."""
+    pieces, start = [], whole.start
     while start < whole.stop:
-        end = min(start - start % most + most, whole.stop)
-        found.append(range(start, end))
+        end = min(start - start % limit + limit, whole.stop)
+        pieces.append(range(start, end))
         start = end
-    return found
+    return pieces

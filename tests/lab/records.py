@@ -49,37 +49,43 @@ class Total:
     date: str
 
 
-def read(file: Path | None = None) -> list[Line]:
+def read_results(file: Path | None = None) -> list[Line]:
     """Every line, oldest first."""
     file = file or FILE
     text = file.read_text("utf-8") if file.exists() else ""
-    return [_line(json.loads(one)) for one in text.splitlines() if one]
+    return [_parse_line(json.loads(text_line)) for text_line in text.splitlines() if text_line]
 
 
-def _line(told: dict[str, Any]) -> Line:
-    result = Result(**{one.name: told[one.name] for one in fields(Result)})
-    return Line(result, **{name: str(told.get(name, "")) for name in ABOUT})
+def _parse_line(entry: dict[str, Any]) -> Line:
+    result = Result(**{item.name: entry[item.name] for item in fields(Result)})
+    return Line(result, **{name: str(entry.get(name, "")) for name in ABOUT})
 
 
-def measured(result: Result, root: Path = sources.ROOT) -> Line:
+def stamp_result(result: Result, root: Path = sources.ROOT) -> Line:
     """A result of the sources as they are now."""
     date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return Line(result, sources.digest(root), sources.harness(root), sources.commit(root), date)
+    return Line(
+        result,
+        sources.digest(root),
+        sources.harness_digest(root),
+        sources.current_commit(root),
+        date,
+    )
 
 
-def append(line: Line, file: Path | None = None) -> bool:
+def append_line(line: Line, file: Path | None = None) -> bool:
     """Write it down, unless it only repeats what stands there; whether it was written."""
     file = file or FILE
-    if line.result.clean and any(_says_the_same(line, old) for old in read(file)):
+    if line.result.clean and any(_repeats(line, old) for old in read_results(file)):
         return False
     file.parent.mkdir(parents=True, exist_ok=True)
-    told = asdict(line.result) | {name: getattr(line, name) for name in ABOUT}
+    entry = asdict(line.result) | {name: getattr(line, name) for name in ABOUT}
     with file.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(told, sort_keys=True) + "\n")
+        out.write(json.dumps(entry, sort_keys=True) + "\n")
     return True
 
 
-def _says_the_same(new: Line, old: Line) -> bool:
+def _repeats(new: Line, old: Line) -> bool:
     """The same units of the same sources were clean before, and the same bugs were caught."""
     return (
         (old.result.row, old.digest) == (new.result.row, new.digest)
@@ -91,82 +97,84 @@ def _says_the_same(new: Line, old: Line) -> bool:
     )
 
 
-def done(row: str, lines: Iterable[Line], digest: str) -> list[range]:
+def finished_ranges(row: str, lines: Iterable[Line], digest: str) -> list[range]:
     """The units of a row that these sources have been through, cleanly."""
-    return ranges.union(
+    return ranges.merge_ranges(
         range(line.result.first, line.result.last)
         for line in lines
         if line.result.row == row and line.digest == digest and line.result.clean
     )
 
 
-def planted(row: str, harness: str, lines: Iterable[Line] | None = None) -> dict[str, int | None]:
+def caught_bugs(
+    row: str, harness: str, lines: Iterable[Line] | None = None
+) -> dict[str, int | None]:
     """The planted bugs that were caught before by the same code in the same sources."""
-    found: dict[str, int | None] = {}
-    for line in read() if lines is None else lines:
+    caught: dict[str, int | None] = {}
+    for line in read_results() if lines is None else lines:
         if line.result.row == row and line.harness == harness:
-            found |= line.result.planted
-    return {name: unit for name, unit in found.items() if unit is not None}
+            caught |= line.result.planted
+    return {name: unit for name, unit in caught.items() if unit is not None}
 
 
-def totals(lines: Iterable[Line]) -> list[Total]:
+def sum_results(lines: Iterable[Line]) -> list[Total]:
     """One for each row and digest; the digests of a row newest first."""
     groups: dict[tuple[str, str], list[Line]] = {}
     for line in lines:
         groups.setdefault((line.result.row, line.digest), []).append(line)
-    found = [_total(group) for group in groups.values()]
-    found.sort(key=lambda total: total.date, reverse=True)
-    return sorted(found, key=lambda total: total.row)
+    summed = [_sum_group(group) for group in groups.values()]
+    summed.sort(key=lambda total: total.date, reverse=True)
+    return sorted(summed, key=lambda total: total.row)
 
 
-def _total(lines: list[Line]) -> Total:
+def _sum_group(lines: list[Line]) -> Total:
     latest = max(lines, key=lambda line: line.date)
-    spans = [_span(line.result) for line in lines]
-    apart = _apart(lines)
+    spans = [_unit_range(line.result) for line in lines]
+    disjoint = _disjoint_lines(lines)
     caught: dict[str, int | None] = {}
     for line in lines:
         caught |= line.result.planted
     return Total(
         row=latest.result.row,
         digest=latest.digest,
-        ranges=ranges.union(spans),
-        count=ranges.size(spans),
+        ranges=ranges.merge_ranges(spans),
+        count=ranges.count_units(spans),
         violations=list(dict.fromkeys(v for line in lines for v in line.result.violations)),
         planted=caught,
-        figures=_added(apart),
-        seconds=round(sum(line.result.seconds for line in apart), 1),
+        figures=_add_figures(disjoint),
+        seconds=round(sum(line.result.seconds for line in disjoint), 1),
         commit=latest.commit,
         date=latest.date,
     )
 
 
-def _span(result: Result) -> range:
+def _unit_range(result: Result) -> range:
     return range(result.first, result.first + result.count)
 
 
-def _apart(lines: list[Line]) -> list[Line]:
+def _disjoint_lines(lines: list[Line]) -> list[Line]:
     """Lines whose units do not overlap, the largest first, the latest of equals: what may be added
     up. What overlaps them counts for the units alone.
     """
-    found: list[Line] = []
+    chosen: list[Line] = []
     for line in sorted(lines, key=lambda line: (line.result.count, line.date), reverse=True):
-        span = _span(line.result)
-        if ranges.size([*map(_span, (one.result for one in found)), span]) == len(span) + sum(
-            len(_span(one.result)) for one in found
-        ):
-            found.append(line)
-    return found
+        span = _unit_range(line.result)
+        if ranges.count_units(
+            [*map(_unit_range, (member.result for member in chosen)), span]
+        ) == len(span) + sum(len(_unit_range(member.result)) for member in chosen):
+            chosen.append(line)
+    return chosen
 
 
-def _added(lines: list[Line]) -> dict[str, Figure]:
-    found: dict[str, Figure] = {}
+def _add_figures(lines: list[Line]) -> dict[str, Figure]:
+    figures: dict[str, Figure] = {}
     for line in sorted(lines, key=lambda line: line.date):
         for name, value in line.result.figures.items():
-            old = found.get(name)
+            old = figures.get(name)
             if isinstance(value, str) or old is None or isinstance(old, str):
-                found[name] = value
+                figures[name] = value
             elif isinstance(value, int) and isinstance(old, int):
-                found[name] = old + value
+                figures[name] = old + value
             else:
-                found[name] = max(old, value)
-    return found
+                figures[name] = max(old, value)
+    return figures

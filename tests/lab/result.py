@@ -62,17 +62,19 @@ class Row(Protocol):
 class Skipped(Exception):
     """The row cannot run here: what is missing, and the command that brings it."""
 
-    def __init__(self, thing: str, how: str) -> None:
-        super().__init__(f"needs {thing}: {how}")
-        self.thing = thing
+    def __init__(self, requirement: str, remedy: str) -> None:
+        super().__init__(f"needs {requirement}: {remedy}")
+        self.requirement = requirement
 
     @property
     def required(self) -> bool:
         """Whether the environment says that it has to be there (AGENTHIVE_REQUIRE)."""
-        return self.thing in os.environ.get("AGENTHIVE_REQUIRE", "").replace(" ", "").split(",")
+        return self.requirement in os.environ.get("AGENTHIVE_REQUIRE", "").replace(" ", "").split(
+            ","
+        )
 
 
-def plain(result: Result) -> dict[str, Any]:
+def to_dict(result: Result) -> dict[str, Any]:
     """As JSON writes it."""
     return asdict(result)
 

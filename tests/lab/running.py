@@ -18,23 +18,25 @@ OFTEN = 5.0
 """Seconds between two lines of progress."""
 
 
-def rows(folder: Path = FOLDER) -> dict[str, Row]:
+def load_rows(folder: Path = FOLDER) -> dict[str, Row]:
     """Every row of the folder by its name, T1 before T10."""
     names = [module.name for module in pkgutil.iter_modules([str(folder)])]
-    found = {row.ROW: row for row in map(load, names)}
-    return dict(sorted(found.items(), key=lambda item: (len(item[0]), item[0])))
+    by_name = {row.ROW: row for row in map(load_row, names)}
+    return dict(sorted(by_name.items(), key=lambda item: (len(item[0]), item[0])))
 
 
-def load(name: str) -> Row:
+def load_row(name: str) -> Row:
     """The row in `rows/NAME.py`."""
     module: ModuleType = importlib.import_module(f"tests.lab.rows.{name}")
-    missing = [word for word in (*Row.__annotations__, "run") if not hasattr(module, word)]
+    missing = [
+        attribute for attribute in (*Row.__annotations__, "run") if not hasattr(module, attribute)
+    ]
     if missing:
         raise AttributeError(f"tests/lab/rows/{name}.py has no {', '.join(missing)}")
     return module
 
 
-def progress(row: str) -> Say:
+def make_progress(row: str) -> Say:
     """One line now and then, on standard error."""
     last = time.monotonic()
 
@@ -47,21 +49,27 @@ def progress(row: str) -> Say:
     return say
 
 
-def parts(row: Row, units: range, done: list[range]) -> list[range]:
+def pending_parts(row: Row, units: range, finished: list[range]) -> list[range]:
     """What of ``units`` is not done yet, in pieces that are written down one by one."""
-    most = int(getattr(row, "CHUNK", len(units)))
-    return [part for one in ranges.without(units, done) for part in ranges.chunks(one, most)]
+    chunk_size = int(getattr(row, "CHUNK", len(units)))
+    return [
+        part
+        for gap in ranges.subtract_ranges(units, finished)
+        for part in ranges.split_range(gap, chunk_size)
+    ]
 
 
 def run(
-    row: Row, units: range, *, again: bool, write: Callable[[Result], object]
+    row: Row, units: range, *, repeat: bool, write: Callable[[Result], object]
 ) -> Iterator[Result]:
     """Run the units, or with ``again`` False only those that these sources were not through yet.
 
     Hands each result to ``write`` before it goes on. Raises Skipped.
     """
-    done = [] if again else records.done(row.ROW, records.read(), sources.digest())
-    for part in parts(row, units, done):
-        result = row.run(part, say=progress(row.ROW))
+    finished = (
+        [] if repeat else records.finished_ranges(row.ROW, records.read_results(), sources.digest())
+    )
+    for part in pending_parts(row, units, finished):
+        result = row.run(part, say=make_progress(row.ROW))
         write(result)
         yield result

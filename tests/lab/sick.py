@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from agenthive import AgentHiveError, Directory, Hive, Workflow, WorkflowSpec
+from agenthive import AgentHiveError, AgentRegistry, Hive, Workflow, WorkflowSpec
 from agenthive.core.model.calls import Call
 from agenthive.errors import StoreUnavailable
 from tests.stores.broken_disk import fill
@@ -30,44 +30,44 @@ SOON = 1.0
 PATIENCE = 12.0
 
 
-def chain(tasks: int) -> WorkflowSpec:
+def build_chain(tasks: int) -> WorkflowSpec:
     """Tasks one after the other."""
-    made = Workflow("sick")
-    agent = made.agent("w", type="custom", endpoint="custom://w")
+    flow = Workflow("sick")
+    agent = flow.agent("w", type="custom", endpoint="custom://w")
     for n in range(tasks):
-        made.task(f"t{n}", agent, "go", depends_on=[f"t{n - 1}"] if n else [])
-    return made.build()
+        flow.task(f"t{n}", agent, "go", depends_on=[f"t{n - 1}"] if n else [])
+    return flow.build()
 
 
-class Sick:
+class FailingHive:
     """One hive, and what was found wrong with it."""
 
     def __init__(self, folder: Path, unit: int) -> None:
         self.folder, self.home, self.ballast = folder, folder / "home", folder / "ballast"
         self.kind = KINDS[unit % len(KINDS)]
-        self.at = Random(unit).randrange(1, TASKS - 1)
+        self.failing_index = Random(unit).randrange(1, TASKS - 1)
         self.calls: Counter[str] = Counter()
-        self.wrong: list[str] = []
-        self.ill, self.begun = asyncio.Event(), asyncio.Event()
+        self.problems: list[str] = []
+        self.has_failed, self.has_begun = asyncio.Event(), asyncio.Event()
         self.limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     async def work(self, call: Call) -> str:
         """The agent; in the middle of a run everything turns bad."""
         self.calls[f"{call.run}/{call.task}"] += 1
-        self.begun.set()
-        if call.task != f"t{self.at}" or self.kind == "read-only":
+        self.has_begun.set()
+        if call.task != f"t{self.failing_index}" or self.kind == "read-only":
             return "x" * 30_000
         if self.kind == "full":
             fill(self.ballast)
-            self.ill.set()
+            self.has_failed.set()
             return "x" * 3_000_000  # more than the log has room for
-        resource.setrlimit(resource.RLIMIT_NOFILE, (highest() + 1, self.limits[1]))
-        self.ill.set()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest_descriptor() + 1, self.limits[1]))
+        self.has_failed.set()
         await asyncio.sleep(0.2)
         return "x" * 30_000
 
-    def opened(self, folder: Path | None = None) -> Hive:
-        agents = Directory()
+    def open_hive(self, folder: Path | None = None) -> Hive:
+        agents = AgentRegistry()
         agents.register("w", self.work)
         return Hive.open(folder or self.home, recover=True, agents=agents)
 
@@ -79,103 +79,105 @@ class Sick:
         else:
             remount(self.folder, "rw")
 
-    async def falls_ill_under_way(self) -> None:
-        async with self.opened() as hive:
-            run = await hive.submit(chain(TASKS))
-            ended = asyncio.ensure_future(hive.wait(run))
-            await asyncio.wait_for(self.ill.wait(), PATIENCE)
+    async def fail_during_run(self) -> None:
+        async with self.open_hive() as hive:
+            run = await hive.submit(build_chain(TASKS))
+            run_end = asyncio.ensure_future(hive.wait(run))
+            await asyncio.wait_for(self.has_failed.wait(), PATIENCE)
             if self.kind == "full":
-                await self.refuses(hive, run)
+                await self.check_refusal(hive, run)
             else:
-                await self.cannot_open()
+                await self.check_opening_fails()
             self.heal()
-            report = await asyncio.wait_for(ended, PATIENCE)
-            self.check(report.status == "completed", f"ended {report.status}")
-            await self.well(hive)
+            report = await asyncio.wait_for(run_end, PATIENCE)
+            self.require(report.status == "completed", f"ended {report.status}")
+            await self.check_health(hive)
 
-    async def refuses(self, hive: Hive, run: str) -> None:
+    async def check_refusal(self, hive: Hive, run: str) -> None:
         """New work is refused soon, and the reason is told."""
-        began, refused = time.monotonic(), False
-        while time.monotonic() - began < SOON and not refused:
+        start, refused = time.monotonic(), False
+        while time.monotonic() - start < SOON and not refused:
             try:
-                await asyncio.wait_for(hive.submit(chain(1)), SOON)
+                await asyncio.wait_for(hive.submit(build_chain(1)), SOON)
                 await asyncio.sleep(0.02)
             except StoreUnavailable:
                 refused = True
             except TimeoutError:
                 break
-        self.check(refused, "new work was not refused")
-        reasons = {str(one.kind) for one in await hive.why(run)}
-        self.check("store" in reasons, f"why does not name the journal: {sorted(reasons)}")
-        after = [name for name in self.calls if int(name.rpartition("/t")[2]) > self.at]
-        self.check(not after, f"went on with {after} on a full disk")
+        self.require(refused, "new work was not refused")
+        reasons = {str(reason.kind) for reason in await hive.why(run)}
+        self.require("store" in reasons, f"why does not name the journal: {sorted(reasons)}")
+        after = [name for name in self.calls if int(name.rpartition("/t")[2]) > self.failing_index]
+        self.require(not after, f"went on with {after} on a full disk")
 
-    async def cannot_open(self) -> None:
+    async def check_opening_fails(self) -> None:
         """Another home cannot be opened now, and an error of ours says so."""
         try:
-            async with self.opened(self.folder / "other"):
+            async with self.open_hive(self.folder / "other"):
                 pass
         except AgentHiveError:
             return
         except OSError as error:
-            self.check(False, f"opening broke: {error!r}")
+            self.require(False, f"opening broke: {error!r}")
 
-    async def read_only(self) -> None:
-        async with self.opened() as hive:
-            run = await hive.submit(chain(TASKS))
-            await asyncio.wait_for(self.begun.wait(), PATIENCE)
+    async def check_read_only(self) -> None:
+        async with self.open_hive() as hive:
+            run = await hive.submit(build_chain(TASKS))
+            await asyncio.wait_for(self.has_begun.wait(), PATIENCE)
         remount(self.folder, "ro")
         try:
-            async with self.opened():
-                self.check(False, "a read-only home was opened")
+            async with self.open_hive():
+                self.require(False, "a read-only home was opened")
         except AgentHiveError:
             pass
         except OSError as error:
-            self.check(False, f"opening broke: {error!r}")
+            self.require(False, f"opening broke: {error!r}")
         self.heal()
-        async with self.opened() as hive:
+        async with self.open_hive() as hive:
             report = await asyncio.wait_for(hive.wait(run), PATIENCE)
-            self.check(report.status == "completed", f"ended {report.status}")
-            await self.well(hive)
+            self.require(report.status == "completed", f"ended {report.status}")
+            await self.check_health(hive)
 
-    async def well(self, hive: Hive) -> None:
+    async def check_health(self, hive: Hive) -> None:
         """Everything is as it should be."""
-        again = await asyncio.wait_for(hive.run(chain(1)), PATIENCE)
-        self.check(again.status == "completed", f"a new run ended {again.status}")
-        await hive.archive.verify()
-        left = await hive.runs(unfinished=True)
-        for row in left:
+        second_report = await asyncio.wait_for(hive.run(build_chain(1)), PATIENCE)
+        self.require(second_report.status == "completed", f"a new run ended {second_report.status}")
+        await hive.journal.verify_chains()
+        unfinished = await hive.runs(unfinished=True)
+        for row in unfinished:
             await asyncio.wait_for(hive.wait(row.run), PATIENCE)
         twice = [name for name, times in self.calls.items() if times > 1]
-        self.check(not twice or self.kind == "read-only", f"called twice: {twice}")
+        self.require(not twice or self.kind == "read-only", f"called twice: {twice}")
 
-    def check(self, good: bool, line: str) -> None:
-        if not good:
-            self.wrong.append(f"{self.kind}: {line}")
+    def require(self, condition: bool, message: str) -> None:
+        if not condition:
+            self.problems.append(f"{self.kind}: {message}")
 
-    async def live(self) -> None:
+    async def run(self) -> None:
         try:
             async with asyncio.timeout(4 * PATIENCE):
-                await (self.read_only() if self.kind == "read-only" else self.falls_ill_under_way())
+                await (
+                    self.check_read_only() if self.kind == "read-only" else self.fail_during_run()
+                )
         except (AgentHiveError, OSError, TimeoutError) as error:
-            self.check(False, f"{type(error).__name__}: {error}")
+            self.require(False, f"{type(error).__name__}: {error}")
         finally:
             self.heal()
 
 
-def highest() -> int:
+def highest_descriptor() -> int:
     """The highest descriptor that is open."""
     return max(int(name) for name in os.listdir("/proc/self/fd"))
 
 
-def remount(folder: Path, how: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], check=True)
+def remount(folder: Path, mode: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{mode}", str(folder)], check=True)
 
 
 def main() -> int:
-    sick = Sick(Path(sys.argv[1]), int(sys.argv[2]))
-    asyncio.run(sick.live())
-    for line in sick.wrong:
+    failing_hive = FailingHive(Path(sys.argv[1]), int(sys.argv[2]))
+    asyncio.run(failing_hive.run())
+    for line in failing_hive.problems:
         print(line, flush=True)
     return 0
 

@@ -23,7 +23,7 @@ HARNESS = (
 """What looks for planted bugs: when it changes, they must be caught again."""
 
 
-def digest_of(folders: Iterable[Path], root: Path) -> str:
+def hash_folders(folders: Iterable[Path], root: Path) -> str:
     """Over names and contents of all files below, whatever git thinks of them."""
     mark = hashlib.sha256()
     for folder in folders:
@@ -37,21 +37,21 @@ def digest_of(folders: Iterable[Path], root: Path) -> str:
 
 def digest(root: Path = ROOT) -> str:
     """Of core, stores, queries and runtimes."""
-    return digest_of([root / "src" / "agenthive" / room for room in ROOMS], root)
+    return hash_folders([root / "src" / "agenthive" / room for room in ROOMS], root)
 
 
-def harness(root: Path = ROOT) -> str:
+def harness_digest(root: Path = ROOT) -> str:
     """Of those, and of what looks for planted bugs in them."""
     rooms = [root / "src" / "agenthive" / room for room in ROOMS]
-    return digest_of([*rooms, *(root / name for name in HARNESS)], root)
+    return hash_folders([*rooms, *(root / name for name in HARNESS)], root)
 
 
-def commit(root: Path = ROOT) -> str:
+def current_commit(root: Path = ROOT) -> str:
     """The commit, with a plus if the sources differ from it; empty where there is no git."""
-    head = _git(root, "rev-parse", "--short=12", "HEAD")
-    return head + ("+" if _git(root, "status", "--porcelain", "--", "src") else "")
+    head = _run_git(root, "rev-parse", "--short=12", "HEAD")
+    return head + ("+" if _run_git(root, "status", "--porcelain", "--", "src") else "")
 
 
-def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else ""
+def _run_git(root: Path, *arguments: str) -> str:
+    process = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
+    return process.stdout.strip() if process.returncode == 0 else ""

@@ -16,24 +16,27 @@ from tests.lab.result import Say, jobs
 T = TypeVar("T")
 
 
-def spread(do: Callable[[range], T], units: range, piece: int, say: Say) -> list[T]:
-    """What ``do`` gives for each piece of the units, in order. A fork sees what we have here."""
-    pieces = ranges.chunks(units, piece)
-    found: list[T] = []
+def map_pieces(function: Callable[[range], T], units: range, size: int, say: Say) -> list[T]:
+    """What ``function`` gives for each piece of the units, in order.
+
+    A fork sees what we have here.
+    """
+    pieces = ranges.split_range(units, size)
+    results: list[T] = []
     if jobs() == 1 or len(pieces) == 1:
-        for one in pieces:
-            found.append(do(one))
-            say(f"{one.stop - units.start:,} of {len(units):,}")
-        return found
+        for span in pieces:
+            results.append(function(span))
+            say(f"{span.stop - units.start:,} of {len(units):,}")
+        return results
     with multiprocessing.get_context("fork").Pool(jobs()) as pool:
-        for one, result in zip(pieces, pool.imap(do, pieces), strict=True):
-            found.append(result)
-            say(f"{one.stop - units.start:,} of {len(units):,}")
-    return found
+        for span, result in zip(pieces, pool.imap(function, pieces), strict=True):
+            results.append(result)
+            say(f"{span.stop - units.start:,} of {len(units):,}")
+    return results
 
 
 @contextmanager
-def place() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     """A folder for states, in memory where there is one: they are not what is being tested."""
     memory = Path("/dev/shm")
     where = memory if memory.is_dir() and os.access(memory, os.W_OK) else None

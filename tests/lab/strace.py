@@ -40,8 +40,8 @@ class Call(NamedTuple):
     path: str
     texts: tuple[bytes, ...]
     arguments: str
-    began: int
-    ended: int
+    start: int
+    end: int
 
     @property
     def number(self) -> int:
@@ -49,79 +49,89 @@ class Call(NamedTuple):
         return int(self.arguments.rpartition(",")[2])
 
 
-def need() -> None:
+def require_strace() -> None:
     """Raises Skipped unless strace is there and may trace."""
-    there, how = THINGS["strace"]
-    if not there():
-        raise Skipped("strace", how)
+    is_available, remedy = THINGS["strace"]
+    if not is_available():
+        raise Skipped("strace", remedy)
     tried = subprocess.run(["strace", "-f", "-o", os.devnull, "true"], capture_output=True)
     if tried.returncode:
         raise Skipped("strace", f"tracing must be allowed: {tried.stderr.decode()[-200:]}")
 
 
-def on(paths: Iterable[Path]) -> list[str]:
+def path_options(paths: Iterable[Path]) -> list[str]:
     """Options that leave out every call that is not about one of these paths."""
-    return [word for path in paths for word in ("-P", str(path))]
+    return [option for path in paths for option in ("-P", str(path))]
 
 
-def record(
+def trace_command(
     command: Sequence[str],
     paths: Iterable[Path],
     out: Path,
     env: dict[str, str],
-    more: Sequence[str] = (),
+    extra_options: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end, with what it does to these paths written down in ``out``."""
-    how = ["-f", "-qq", "-y", "-xx", "-s", str(LONGEST), "-e", "signal=none"]
-    if not more:
+    options = ["-f", "-qq", "-y", "-xx", "-s", str(LONGEST), "-e", "signal=none"]
+    if not extra_options:
         # Faster; but then strace (6.1) injects no signals.
-        how.append("--seccomp-bpf")
-    traced = ["strace", *how, "-e", f"trace={RECORDED}", *on(paths), *more, "-o", str(out), "--"]
+        options.append("--seccomp-bpf")
+    traced = [
+        "strace",
+        *options,
+        "-e",
+        f"trace={RECORDED}",
+        *path_options(paths),
+        *extra_options,
+        "-o",
+        str(out),
+        "--",
+    ]
     return subprocess.run([*traced, *command], env=env, capture_output=True, timeout=300)
 
 
-def calls(*outs: Path) -> list[Call]:
+def read_calls(*outs: Path) -> list[Call]:
     """The calls in these records that went well, ordered by where they began."""
-    found: list[Call] = []
+    recorded: list[Call] = []
     for out in outs:
-        first = 1 + max((call.began for call in found), default=0)
+        first = 1 + max((call.start for call in recorded), default=0)
         with out.open(encoding="ascii") as lines:
-            found += sorted(_calls(lines, first), key=lambda call: call.began)
-    return found
+            recorded += sorted(_parse_calls(lines, first), key=lambda call: call.start)
+    return recorded
 
 
-def _calls(lines: Iterable[str], first: int) -> Iterator[Call]:
+def _parse_calls(lines: Iterable[str], first: int) -> Iterator[Call]:
     open_calls: dict[str, tuple[str, str, int]] = {}
     for number, line in enumerate(lines, first):
-        found = _LINE.match(line.rstrip("\n"))
-        if found is None:
+        match = _LINE.match(line.rstrip("\n"))
+        if match is None:
             continue
-        process, name, rest, resumed, more = found.groups()
-        began = number
+        process, name, arguments, resumed, tail = match.groups()
+        start = number
         if resumed is not None:
-            name, before, began = open_calls.pop(process)
-            rest = before + more
-        if rest.endswith(" <unfinished ...>"):
-            open_calls[process] = (name, rest.removesuffix(" <unfinished ...>"), began)
+            name, before, start = open_calls.pop(process)
+            arguments = before + tail
+        if arguments.endswith(" <unfinished ...>"):
+            open_calls[process] = (name, arguments.removesuffix(" <unfinished ...>"), start)
             continue
-        ended = _ENDED.match(rest)
-        if ended is not None and int(ended[2]) >= 0:
-            yield _call(name, ended[1], began, number, int(ended[2]))
-    for name, rest, began in open_calls.values():
+        end = _ENDED.match(arguments)
+        if end is not None and int(end[2]) >= 0:
+            yield _build_call(name, end[1], start, number, int(end[2]))
+    for name, arguments, start in open_calls.values():
         # Under way when the process was killed: it may have happened, and nothing waited for it.
-        yield _call(name, rest, began, NEVER, -1)
+        yield _build_call(name, arguments, start, NEVER, -1)
 
 
-def _call(name: str, arguments: str, began: int, ended: int, result: int) -> Call:
-    found = _TEXT.findall(arguments)
-    texts = tuple(_bytes(text) for text, _ in found)
+def _build_call(name: str, arguments: str, start: int, end: int, result: int) -> Call:
+    matches = _TEXT.findall(arguments)
+    texts = tuple(_decode_bytes(text) for text, _ in matches)
     handle = _HANDLE.match(arguments)
-    path = _bytes(handle[1]) if handle else texts[0]
+    path = _decode_bytes(handle[1]) if handle else texts[0]
     whole = name not in ("write", "pwrite64") or result in (-1, len(texts[0]))
-    if not whole or any(cut for _, cut in found):
+    if not whole or any(cut for _, cut in matches):
         raise ValueError(f"{name} on {path!r}: not recorded whole, {result} bytes")
-    return Call(name, os.fsdecode(path), texts, _TEXT.sub("", arguments), began, ended)
+    return Call(name, os.fsdecode(path), texts, _TEXT.sub("", arguments), start, end)
 
 
-def _bytes(text: str) -> bytes:
+def _decode_bytes(text: str) -> bytes:
     return bytes.fromhex(text.replace("\\x", ""))

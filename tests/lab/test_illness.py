@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from tests.lab import flips
-from tests.lab.flips import Seen
+from tests.lab.flips import JournalView
 from tests.lab.result import Skipped
 from tests.lab.rows import t4, t5, t6
-from tests.planted.patches import beyond, copy_with
+from tests.planted.bugs import copy_with_bug, find_bug
 from tests.requires import require
 
 
 def test_points_are_always_the_same_and_cover_every_kind() -> None:
-    points = [t4.point(unit) for unit in range(500)]
-    assert points == [t4.point(unit) for unit in range(500)]
+    points = [t4.choose_point(unit) for unit in range(500)]
+    assert points == [t4.choose_point(unit) for unit in range(500)]
     assert {point.call for point in points} == {kind.call for kind in t4.KINDS}
     assert {"EIO", "ENOSPC", "EMFILE", "EROFS"} <= {point.error for point in points}
     assert {point.when.strip("0123456789") for point in points} == {"", "+", ".."}
@@ -26,36 +26,36 @@ def test_points_are_always_the_same_and_cover_every_kind() -> None:
 
 def test_a_failing_call_is_borne_and_one_that_is_swallowed_is_caught(tmp_path: Path) -> None:
     require("strace")
-    kinds, wrong = t4.looked(t4.SOUND, range(1, 2))
+    kinds, problems = t4.check_points(t4.SOUND, range(1, 2))
     assert kinds["went on"] + kinds["refused"] == 1
-    assert wrong == []
-    source = copy_with(beyond("full_disk_acknowledged")[0], tmp_path)
-    _, wrong = t4.looked(source, range(1, 2))
-    assert wrong
+    assert problems == []
+    source = copy_with_bug(find_bug("full_disk_acknowledged"), tmp_path)
+    _, problems = t4.check_points(source, range(1, 2))
+    assert problems
 
 
 def test_ill_disks_are_borne() -> None:
     try:
-        t5.need()
-    except Skipped as why:
-        pytest.skip(str(why))
-    assert t5.ill(t5.SOUND, range(3)) == []
+        t5.require_mount()
+    except Skipped as skip:
+        pytest.skip(str(skip))
+    assert t5.check_illnesses(t5.SOUND, range(3)) == []
 
 
 def test_flips_are_found_and_a_build_that_checks_too_little_is_caught(tmp_path: Path) -> None:
-    journal = t6.made(tmp_path / "home", tmp_path / "said")
-    met, wrong = t6.flipped(journal, range(20), t6.SOUND)
-    assert sum(met.values()) == 20
-    assert wrong == []
-    source = copy_with(beyond("list_not_checked")[0], tmp_path / "copy")
-    assert t6.flipped(journal, range(100), source)[1]
+    journal = t6.make_journal(tmp_path / "home", tmp_path / "said")
+    counts, problems = t6.flip_units(journal, range(20), t6.SOUND)
+    assert sum(counts.values()) == 20
+    assert problems == []
+    source = copy_with_bug(find_bug("list_not_checked"), tmp_path / "copy")
+    assert t6.flip_units(journal, range(100), source)[1]
 
 
 def test_a_flip_changes_one_bit_always_the_same(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     for _ in range(2):
         path.write_bytes(bytes(1000))
-        assert flips.flip(path, 2).startswith("byte ")
+        assert flips.flip_bit(path, 2).startswith("byte ")
         assert sum(byte.bit_count() for byte in path.read_bytes()) == 1
 
 
@@ -67,13 +67,13 @@ def test_a_value_is_changed_where_a_table_takes_it(tmp_path: Path) -> None:
             db.execute(f"CREATE TABLE {name} (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT")
         db.execute("INSERT INTO records VALUES (1, 'text')")
         db.commit()
-    assert flips.flip(path, 1) == "records.payload of 1"
-    changed = flips.raw(path)
+    assert flips.flip_bit(path, 1) == "records.payload of 1"
+    changed = flips.read_raw(path)
     assert changed is not None
     assert changed != [(b"text",)]
 
 
-SOUND = Seen([(1,)], "", {"": b"list", "r": b"report"})
+SOUND = JournalView([(1,)], "", {"": b"list", "r": b"report"})
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,6 @@ SOUND = Seen([(1,)], "", {"": b"list", "r": b"report"})
         (SOUND._replace(read={"": b"other", "r": b"report"}, found="damage"), "found", 0),
     ],
 )
-def test_what_counts_as_wrong(now: Seen, kind: str, wrong: int) -> None:
-    found, lines = flips.judged(SOUND, now, "1: here")
-    assert (found, len(lines)) == (kind, wrong)
+def test_what_counts_as_wrong(now: JournalView, kind: str, wrong: int) -> None:
+    actual, lines = flips.judge_flip(SOUND, now, "1: here")
+    assert (actual, len(lines)) == (kind, wrong)

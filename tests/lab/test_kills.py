@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from tests.lab.kills.oracle import judge
-from tests.lab.kills.server import hunt, spread, subject
+from tests.lab.kills.server import hunt_bug, spread_points, start_target
 from tests.lab.rows import t2
-from tests.planted.patches import planted
+from tests.planted.bugs import find_bug, list_bugs
 
 needs_kill = pytest.mark.skipif(sys.platform == "win32", reason="no fork, no SIGKILL there")
 Event = dict[str, Any]
@@ -27,14 +27,16 @@ Event = dict[str, Any]
 @needs_kill
 @pytest.mark.timeout(120)
 def test_sound_code_survives_kills() -> None:
-    with subject() as one:
-        whole = one.crash("mixed")
-        assert whole.wrong == []
-        assert whole.points > 50
-        assert [one.crash("both", points).wrong for points in spread(40, 6)] == [[]] * 6
-        assert one.kills >= 6
-        many = one.crash("crowd", after=[0.05, 0.2, 0.1])
-        assert many.wrong == []
+    with start_target() as victim:
+        baseline = victim.crash("mixed")
+        assert baseline.problems == []
+        assert baseline.points > 50
+        assert [victim.crash("both", points).problems for points in spread_points(40, 6)] == [
+            []
+        ] * 6
+        assert victim.kills >= 6
+        many = victim.crash("crowd", after=[0.05, 0.2, 0.1])
+        assert many.problems == []
         assert many.kills >= 1
 
 
@@ -43,14 +45,13 @@ def test_sound_code_survives_kills() -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", ["retry_once_after_a_crash", "new_key_on_retry", "ignore_stop"])
 def test_planted_bugs_are_caught(name: str) -> None:
-    [patch] = [patch for patch in planted() if patch.stem == name]
-    kills, told = hunt(patch, 60)
+    kills, reason = hunt_bug(find_bug(name), 60)
     assert kills is not None
-    assert told
+    assert reason
 
 
 def test_there_are_enough_planted_bugs() -> None:
-    assert len(t2.BY_KILLS & {patch.stem for patch in planted()}) >= 10
+    assert len(t2.BY_KILLS & {bug.name for bug in list_bugs()}) >= 10
 
 
 def test_the_oracle_knows_nothing_of_what_it_judges() -> None:
@@ -62,12 +63,12 @@ def test_the_oracle_knows_nothing_of_what_it_judges() -> None:
 
 def test_plans_cover_every_crash_point_and_every_unit() -> None:
     places = [(name, n + 1) for name in ("chain", "fan") for n in range(40)]
-    plans = list(t2.planned(range(300), places))
+    plans = list(t2.plan_units(range(300), places))
     assert sorted(unit for plan in plans for unit in plan.units) == list(range(300))
     first = [plan for plan in plans if plan.points and len(plan.points) == 1]
     assert sorted((plan.scenario, plan.points[0]) for plan in first) == sorted(places)
     assert sum(len(plan.after) for plan in plans) == 60
-    parts = [*t2.planned(range(150), places), *t2.planned(range(150, 300), places)]
+    parts = [*t2.plan_units(range(150), places), *t2.plan_units(range(150, 300), places)]
     assert {tuple(p.points) for p in parts if p.points} == {
         tuple(p.points) for p in plans if p.points
     }
@@ -80,48 +81,54 @@ class Remains:
     """What two processes may leave behind that did the flow ``once``, the first one killed."""
 
     def __init__(self) -> None:
-        self.killed = [self.started("acts", 1)]
+        self.killed = [self.started_event("acts", 1)]
         self.stream = [
             *self.killed,
-            self.succeeded("acts", 1),
-            self.started("then", 1),
-            self.succeeded("then", 1),
+            self.succeeded_event("acts", 1),
+            self.started_event("then", 1),
+            self.succeeded_event("then", 1),
         ]
         self.hive: list[Event] = [
             {"type": "hive.run_closed", "run": "once.11", "status": "completed"}
         ]
-        self.ledger: list[list[Event]] = [[], [self.begin("acts", 1), self.begin("then", 1)]]
+        self.ledger: list[list[Event]] = [
+            [],
+            [self.begin_line("acts", 1), self.begin_line("then", 1)],
+        ]
         self.ledger[1][1]["dependencies"] = {"acts": "acts of attempt 1"}
-        self.told: list[list[Event]] = [[{"what": "accepted", "run": "once.11"}], []]
+        self.acknowledged: list[list[Event]] = [[{"what": "accepted", "run": "once.11"}], []]
 
     @staticmethod
-    def started(task: str, attempt: int) -> Event:
+    def started_event(task: str, attempt: int) -> Event:
         return {"type": "task.started", "task": task, "attempt": attempt, "key": task, "at": 1}
 
     @staticmethod
-    def succeeded(task: str, attempt: int) -> Event:
+    def succeeded_event(task: str, attempt: int) -> Event:
         result = f"{task} of attempt {attempt}"
         return {"type": "task.succeeded", "task": task, "attempt": attempt, "result": result}
 
     @staticmethod
-    def begin(task: str, attempt: int) -> Event:
+    def begin_line(task: str, attempt: int) -> Event:
         line = {"what": "begin", "run": "once.11", "task": task, "attempt": attempt, "key": task}
         return line | {"dependencies": {}}
 
-    def judged(self, folder: Path) -> list[str]:
+    def judge_remains(self, folder: Path) -> list[str]:
         (folder / "home").mkdir(parents=True)
         (folder / "kill1").mkdir()
-        self._journal(folder / "kill1" / "journal.db", {"once.11": self.killed})
+        self._write_journal(folder / "kill1" / "journal.db", {"once.11": self.killed})
         whole = {"once.11": self.stream, "hive": self.hive}
-        self._journal(folder / "home" / "journal.db", whole)
-        for name, lives in (("ledger", self.ledger), ("told", self.told)):
-            lines = [line for n, life in enumerate(lives)
-                     for line in ({"what": "life", "number": n}, *life)]  # fmt: skip
+        self._write_journal(folder / "home" / "journal.db", whole)
+        for name, lives in (("ledger", self.ledger), ("told", self.acknowledged)):
+            lines = [
+                line
+                for n, life in enumerate(lives)
+                for line in ({"what": "life", "number": n}, *life)
+            ]
             (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
         return [line for line in judge(folder, "crowd") if "once.11" in line]
 
     @staticmethod
-    def _journal(path: Path, streams: dict[str, list[Event]]) -> None:
+    def _write_journal(path: Path, streams: dict[str, list[Event]]) -> None:
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("CREATE TABLE records (pos INTEGER, stream TEXT, payload TEXT)")
             rows = [(stream, json.dumps(events)) for stream, events in streams.items() if events]
@@ -133,11 +140,11 @@ def _forget_the_run(remains: Remains) -> None:
 
 
 def _forget_an_intent(remains: Remains) -> None:
-    remains.killed = [Remains.started("other", 1)]
+    remains.killed = [Remains.started_event("other", 1)]
 
 
-def _cancel(remains: Remains) -> None:
-    remains.told[1].append({"what": "cancelled", "run": "once.11"})
+def _add_cancel(remains: Remains) -> None:
+    remains.acknowledged[1].append({"what": "cancelled", "run": "once.11"})
 
 
 def _stay_open(remains: Remains) -> None:
@@ -146,24 +153,26 @@ def _stay_open(remains: Remains) -> None:
 
 def _wait_for_nothing(remains: Remains) -> None:
     remains.hive = []
-    remains.told[1].append({"what": "waits", "run": "once.11", "why": [["then", "outcome"]]})
+    remains.acknowledged[1].append(
+        {"what": "waits", "run": "once.11", "why": [["then", "outcome"]]}
+    )
 
 
 def _call_unasked(remains: Remains) -> None:
-    remains.ledger[1].append(Remains.begin("then", 2))
+    remains.ledger[1].append(Remains.begin_line("then", 2))
 
 
 def _call_twice(remains: Remains) -> None:
-    remains.ledger[0] = [Remains.begin("acts", 1)]
+    remains.ledger[0] = [Remains.begin_line("acts", 1)]
 
 
 def _change_the_key(remains: Remains) -> None:
-    remains.ledger[1].append(Remains.begin("then", 1) | {"key": "other"})
+    remains.ledger[1].append(Remains.begin_line("then", 1) | {"key": "other"})
 
 
 def _repeat_what_was_done(remains: Remains) -> None:
-    remains.stream.append(Remains.started("then", 2))
-    remains.ledger[1].append(Remains.begin("then", 2))
+    remains.stream.append(Remains.started_event("then", 2))
+    remains.ledger[1].append(Remains.begin_line("then", 2))
 
 
 def _swap_a_result(remains: Remains) -> None:
@@ -181,7 +190,7 @@ def _close_twice(remains: Remains) -> None:
 FORGED: list[tuple[Callable[[Remains], None], str]] = [
     (_forget_the_run, "accepted, and not in the journal"),
     (_forget_an_intent, "is there no more"),
-    (_cancel, "cancel acknowledged, and not in the journal"),
+    (_add_cancel, "cancel acknowledged, and not in the journal"),
     (_stay_open, "ended None, not completed"),
     (_wait_for_nothing, "waits for an outcome after ['task.succeeded']"),
     (_call_unasked, "called without an intent on disk"),
@@ -195,7 +204,7 @@ FORGED: list[tuple[Callable[[Remains], None], str]] = [
 
 
 def test_sound_remains_are_not_blamed(tmp_path: Path) -> None:
-    assert Remains().judged(tmp_path) == []
+    assert Remains().judge_remains(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -206,5 +215,5 @@ def test_forged_remains_are_seen(
 ) -> None:
     remains = Remains()
     forge(remains)
-    wrong = remains.judged(tmp_path)
-    assert any(told in line for line in wrong), wrong
+    violations = remains.judge_remains(tmp_path)
+    assert any(told in line for line in violations), violations

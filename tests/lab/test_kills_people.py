@@ -24,31 +24,42 @@ class Remains:
         payload = {"parameters": GIVEN}
         about = {"task": "look", "digest": "d"}
         self.stream: list[Event] = [
-            {"type": "task.succeeded", "task": "draft", "attempt": 1,
-             "result": "draft of attempt 1"},
+            {
+                "type": "task.succeeded",
+                "task": "draft",
+                "attempt": 1,
+                "result": "draft of attempt 1",
+            },
             {"type": "run.signal_received", "name": "hear", "id": "hear"},
             {"type": "task.approval_requested", "payload": payload} | about,
             {"type": "task.approval_given", "approved": True} | about,
             {"type": "task.started", "task": "look", "attempt": 1, "key": "k", "at": 1},
-        ]  # fmt: skip
+        ]
         self.ledger: list[Event] = [
-            {"what": "begin", "run": "people", "task": "look", "attempt": 1, "key": "k",
-             "dependencies": {"draft": "draft of attempt 1"}, "given": GIVEN},
-        ]  # fmt: skip
-        self.told: list[Event] = [
+            {
+                "what": "begin",
+                "run": "people",
+                "task": "look",
+                "attempt": 1,
+                "key": "k",
+                "dependencies": {"draft": "draft of attempt 1"},
+                "given": GIVEN,
+            },
+        ]
+        self.acknowledged: list[Event] = [
             {"what": "accepted", "run": "people"},
             {"what": "agreed", "run": "people", "task": "look", "digest": "d"},
             {"what": "signalled", "run": "people", "task": "hear"},
         ]
 
-    def judged(self, folder: Path) -> list[str]:
+    def judge_remains(self, folder: Path) -> list[str]:
         (folder / "home").mkdir(parents=True)
         with closing(sqlite3.connect(folder / "home" / "journal.db")) as db, db:
             db.execute("CREATE TABLE records (pos INTEGER, stream TEXT, payload TEXT)")
             db.execute("INSERT INTO records VALUES (0, 'people', ?)", [json.dumps(self.stream)])
-        for name, lines in (("ledger", self.ledger), ("told", self.told)):
-            every = [{"what": "life", "number": 0}, *lines]
-            (folder / name).write_text("".join(json.dumps(line) + "\n" for line in every))
+        for name, lines in (("ledger", self.ledger), ("told", self.acknowledged)):
+            all_lines = [{"what": "life", "number": 0}, *lines]
+            (folder / name).write_text("".join(json.dumps(line) + "\n" for line in all_lines))
         return [line for line in judge(folder, "people") if "ended None" not in line]
 
 
@@ -60,7 +71,7 @@ def _agree_to_something_else(remains: Remains) -> None:
     remains.stream[3]["digest"] = "other"
 
 
-def _refuse(remains: Remains) -> None:
+def _reject_approval(remains: Remains) -> None:
     remains.stream[3]["approved"] = False
 
 
@@ -88,7 +99,7 @@ FORGED: list[tuple[Callable[[Remains], None], str]] = [
     (_forget_the_answer, "task.approval_given acknowledged, not written"),
     (_forget_the_answer, "called, and nobody had agreed on disk"),
     (_agree_to_something_else, "called, and nobody had agreed on disk"),
-    (_refuse, "called, and nobody had agreed on disk"),
+    (_reject_approval, "called, and nobody had agreed on disk"),
     (_do_something_else, "not what was agreed to"),
     (_count_the_answer_twice, "'task.approval_given', 'look') counted 2 times"),
     (_count_the_signal_twice, "'run.signal_received', 'hear') counted 2 times"),
@@ -98,7 +109,7 @@ FORGED: list[tuple[Callable[[Remains], None], str]] = [
 
 
 def test_sound_remains_are_not_blamed(tmp_path: Path) -> None:
-    assert Remains().judged(tmp_path) == []
+    assert Remains().judge_remains(tmp_path) == []
 
 
 @pytest.mark.parametrize(("forge", "told"), FORGED)
@@ -107,5 +118,5 @@ def test_forged_remains_are_seen(
 ) -> None:
     remains = Remains()
     forge(remains)
-    wrong = remains.judged(tmp_path)
-    assert any(told in line for line in wrong), wrong
+    violations = remains.judge_remains(tmp_path)
+    assert any(told in line for line in violations), violations

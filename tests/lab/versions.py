@@ -19,102 +19,115 @@ from random import Random
 
 import msgspec
 
-from agenthive.core.journal.hash_chain import GENESIS, VERSION, check, seal
+from agenthive.core.journal.hash_chain import GENESIS, VERSION, seal_record, verify_chain
 from agenthive.core.journal.records import Record
 from agenthive.errors import AgentHiveError, JournalTooNew
-from agenthive.queries.journal_reader import Archive
+from agenthive.queries.journal_reader import JournalReader
 from agenthive.stores.sqlite import SCHEMA_VERSION, SqliteStore
 from tests.core.golden import FOLDER, loaded, standings
 from tests.lab import ranges
 
 FILES = sorted(FOLDER.glob("*.json"))
 COLUMNS = (
-    "pos", "stream", "seq", "count", "at", "type", "v", "rules", "actor", "cause", "payload",
-    "prev", "hash",
-)  # fmt: skip
+    "pos",
+    "stream",
+    "seq",
+    "count",
+    "at",
+    "type",
+    "v",
+    "rules",
+    "actor",
+    "cause",
+    "payload",
+    "prev",
+    "hash",
+)
 
 
-def faults(number: int) -> Iterator[str]:
+def find_faults(number: int) -> Iterator[str]:
     """What is wrong with this one."""
     rng = Random(number)
     file = FILES[number // 2 % len(FILES)]
     if number % 2 == 0:
-        yield from golden(file, rng)
+        yield from check_golden(file, rng)
     else:
-        look = rng.choice((newer_record, newer_schema, older_schema))
+        version_check = rng.choice((check_newer_record, check_newer_schema, check_older_schema))
         with tempfile.TemporaryDirectory() as folder:
-            yield from look(Path(folder), file, rng)
+            yield from version_check(Path(folder), file, rng)
 
 
-def golden(file: Path, rng: Random) -> Iterator[str]:
+def check_golden(file: Path, rng: Random) -> Iterator[str]:
     """The chain holds, and every record leads where it led."""
-    body, records, told = loaded(file)
+    body, records, expected = loaded(file)
     cut = rng.randint(1, len(records))
     try:
-        if list(check(records[:cut])) != records[:cut]:
+        if list(verify_chain(records[:cut])) != records[:cut]:
             yield f"{file.stem}: the chain of {cut} records is read otherwise"
-        if standings(body, records[:cut]) != told[:cut]:
+        if standings(body, records[:cut]) != expected[:cut]:
             yield f"{file.stem}: {cut} records lead elsewhere than they did"
     except AgentHiveError as error:
         yield f"{file.stem}: {cut} records cannot be read: {error}"
 
 
-def newer_record(folder: Path, file: Path, rng: Random) -> Iterator[str]:
+def check_newer_record(folder: Path, file: Path, rng: Random) -> Iterator[str]:
     """One record of a later version, its chain sound, somewhere in a stream."""
     body, records, _ = loaded(file)
-    at = rng.randrange(len(records))
+    position = rng.randrange(len(records))
     newer = VERSION + rng.randint(1, 1000)
-    records[at] = msgspec.structs.replace(records[at], v=newer)
-    path = made(folder, body, chained(records))
-    told = asyncio.run(refused(path, records[0].stream))
-    if not told:
-        yield f"{file.stem}: record {at} has version {newer}, and the run is read all the same"
+    records[position] = msgspec.structs.replace(records[position], v=newer)
+    path = write_journal(folder, body, chain_records(records))
+    refusal = asyncio.run(read_refusal(path, records[0].stream))
+    if not refusal:
+        yield (
+            f"{file.stem}: record {position} has version {newer}, and the run is read all the same"
+        )
 
 
-def newer_schema(folder: Path, file: Path, rng: Random) -> Iterator[str]:
+def check_newer_schema(folder: Path, file: Path, rng: Random) -> Iterator[str]:
     """A whole file of a later version."""
     body, records, _ = loaded(file)
-    path = made(folder, body, records)
+    path = write_journal(folder, body, records)
     newer = SCHEMA_VERSION + rng.randint(1, 1000)
-    version(path, newer)
+    set_version(path, newer)
     before = path.read_bytes()
-    told = asyncio.run(refused(path, records[0].stream))
-    if not told:
+    refusal = asyncio.run(read_refusal(path, records[0].stream))
+    if not refusal:
         yield f"{file.stem}: schema {newer}, and it is read all the same"
     elif path.read_bytes() != before:
         yield f"{file.stem}: schema {newer}, refused, and yet changed"
 
 
-def older_schema(folder: Path, file: Path, rng: Random) -> Iterator[str]:
+def check_older_schema(folder: Path, file: Path, rng: Random) -> Iterator[str]:
     """A file whose number was never set, or is an earlier one."""
-    body, records, told = loaded(file)
-    path = made(folder, body, records)
-    version(path, rng.randrange(SCHEMA_VERSION + 1))
+    body, records, expected = loaded(file)
+    path = write_journal(folder, body, records)
+    set_version(path, rng.randrange(SCHEMA_VERSION + 1))
     try:
-        status = asyncio.run(read(path, records[0].stream))
+        status = asyncio.run(read_status(path, records[0].stream))
     except AgentHiveError as error:
         status = f"{type(error).__name__}: {error}"
-    if status != told[-1]["status"]:
+    if status != expected[-1]["status"]:
         yield f"{file.stem}: an older file is read as {status}"
 
 
-def chained(records: list[Record]) -> list[Record]:
+def chain_records(records: list[Record]) -> list[Record]:
     """The records with hashes that hold."""
-    found: list[Record] = []
+    chained_records: list[Record] = []
     for record in records:
-        prev = found[-1].hash if found else GENESIS
-        found.append(seal(record, prev, record.pos))
-    return found
+        prev = chained_records[-1].hash if chained_records else GENESIS
+        chained_records.append(seal_record(record, prev, record.pos))
+    return chained_records
 
 
-def made(folder: Path, body: bytes, records: list[Record]) -> Path:
+def write_journal(folder: Path, body: bytes, records: list[Record]) -> Path:
     """A journal with this one run, written past the store that will read it."""
     path = folder / "journal.db"
 
-    async def make() -> None:
+    async def create_store() -> None:
         await SqliteStore.open(path).close()
 
-    asyncio.run(make())
+    asyncio.run(create_store())
     run, name = records[0].stream, msgspec.json.decode(records[0].payload)[0]["definition"]
     with closing(sqlite3.connect(path)) as connection, connection:
         marks = ", ".join("?" * len(COLUMNS))
@@ -139,26 +152,26 @@ def _row(record: Record) -> tuple[object, ...]:
     )
 
 
-def version(path: Path, number: int) -> None:
+def set_version(path: Path, number: int) -> None:
     """Say which version of the schema a file has."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-async def read(path: Path, run: str) -> str:
+async def read_status(path: Path, run: str) -> str:
     """How a run stands."""
     store = SqliteStore.open(path)
     try:
-        return str((await Archive(store).report(run)).status)
+        return str((await JournalReader(store).read_report(run)).status)
     finally:
         await store.close()
 
 
-async def refused(path: Path, run: str) -> str:
+async def read_refusal(path: Path, run: str) -> str:
     """What opening the file and reading the run is refused with, as too new; else nothing."""
     try:
-        await read(path, run)
+        await read_status(path, run)
     except JournalTooNew as error:
         return str(error)
     except AgentHiveError:
@@ -167,8 +180,8 @@ async def refused(path: Path, run: str) -> str:
 
 
 def main() -> int:
-    for number in ranges.parsed(sys.argv[1]):
-        for fault in faults(number):
+    for number in ranges.parse_range(sys.argv[1]):
+        for fault in find_faults(number):
             print(f"{number}: {fault}", flush=True)
     return 0
 

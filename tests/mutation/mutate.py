@@ -168,10 +168,10 @@ def inside(todo: list[Mutant], files: dict[str, Path], tests: list[str]) -> list
 
 def simulated(todo: list[Mutant], files: dict[str, Path]) -> list[Mutant]:
     """Mutants that the simulator does not notice either."""
-    from tests.fuzz.campaign import simulate
+    from tests.fuzz.campaign import run_campaign
 
     def notices() -> bool:
-        return any(outcome.violations for outcome in simulate(range(SEEDS), stop_after=1))
+        return any(outcome.violations for outcome in run_campaign(range(SEEDS), stop_after=1))
 
     runner = Runner(todo, files)
     return [m for m in todo if not forked(partial(runner.exchange, m), notices, PATIENCE)]
@@ -252,8 +252,10 @@ def main() -> int:
     files = sources(options.names)
     todo = chosen(files, options.sample, options.seed)
     began, survivors, same = time.monotonic(), [], equivalent()
-    for group in ([m for m in todo if EXPRESSIONS not in m.module],
-                  [m for m in todo if EXPRESSIONS in m.module]):  # fmt: skip
+    for group in (
+        [m for m in todo if EXPRESSIONS not in m.module],
+        [m for m in todo if EXPRESSIONS in m.module],
+    ):
         if group:
             tests = tests_of(group[0].module)
             left = simulated(inside([m for m in group if m.function], files, tests), files)
@@ -266,10 +268,13 @@ def main() -> int:
     killed = len(todo) - len(survivors)
     score = killed / max(1, len(todo))
     figures = {
-        "mutants": len(todo), "killed": killed, "survived": len(survivors) - even,
-        "equivalent": even, "score": round(score, 4),
+        "mutants": len(todo),
+        "killed": killed,
+        "survived": len(survivors) - even,
+        "equivalent": even,
+        "score": round(score, 4),
         "seconds": round(time.monotonic() - began),
-    }  # fmt: skip
+    }
     print(json.dumps(figures))
     return 0 if score >= GOAL else 1
 

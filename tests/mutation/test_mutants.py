@@ -29,13 +29,32 @@ def f(a: int = 1) -> int:
     return -a
 '''
 EXPECTED = [
-    (3, "one more"), (3, "one less"), (5, "one more"), (5, "one less"), (8, "leave out"),
-    (8, "Sub instead"), (8, "one more"), (8, "one less"), (9, "negate"), (9, "and/or"),
-    (9, "turn LtE"), (9, "reverse Gt"), (9, "drop not"), (10, "Add instead"), (10, "leave out"),
-    (10, "one more"), (10, "one less"), (11, "negate"), (11, "turn NotEq"), (11, "one more"),
-    (11, "one less"), (12, "break/continue"), (13, "leave out"), (14, "return None"),
+    (3, "one more"),
+    (3, "one less"),
+    (5, "one more"),
+    (5, "one less"),
+    (8, "leave out"),
+    (8, "Sub instead"),
+    (8, "one more"),
+    (8, "one less"),
+    (9, "negate"),
+    (9, "and/or"),
+    (9, "turn LtE"),
+    (9, "reverse Gt"),
+    (9, "drop not"),
+    (10, "Add instead"),
+    (10, "leave out"),
+    (10, "one more"),
+    (10, "one less"),
+    (11, "negate"),
+    (11, "turn NotEq"),
+    (11, "one more"),
+    (11, "one less"),
+    (12, "break/continue"),
+    (13, "leave out"),
+    (14, "return None"),
     (14, "drop minus"),
-]  # fmt: skip
+]
 
 
 def test_every_place_and_change() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.planted.patches import HERE, copy_with
+from tests.planted.bugs import copy_with_bug, find_bug
 
 ORDERS = """
 agenthive: 1
@@ -53,25 +53,26 @@ def agenthive(words: list[str], source: Path, folder: Path) -> subprocess.Comple
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_found_by_an_ordinary_workflow(bug: str, tmp_path: Path) -> None:
-    source = copy_with(HERE / f"{bug}.patch", tmp_path)
+    source = copy_with_bug(find_bug(bug), tmp_path)
     (tmp_path / "orders.yaml").write_text(ORDERS)
     words = ["simulate", "orders.yaml", "--faults", "hostile", "--seeds", "120"]
-    found = agenthive([*words, "--json"], source, tmp_path)
-    assert found.returncode == 1, found.stderr
-    broken = [
-        one for one in json.loads(found.stdout)["violations"] if one["invariant"] == BUGS[bug]
+    process = agenthive([*words, "--json"], source, tmp_path)
+    assert process.returncode == 1, process.stderr
+    violations = [
+        violation
+        for violation in json.loads(process.stdout)["violations"]
+        if violation["invariant"] == BUGS[bug]
     ]
-    assert broken, found.stdout[-2000:]
-    replay = shlex.split(broken[0]["replay"])
-    again = agenthive(replay[1:], source, tmp_path)
-    assert again.returncode == 1
-    assert f"BROKEN  {BUGS[bug]}: {broken[0]['detail']}" in again.stdout
+    assert violations, process.stdout[-2000:]
+    replay = agenthive(shlex.split(violations[0]["replay"])[1:], source, tmp_path)
+    assert replay.returncode == 1
+    assert f"BROKEN  {BUGS[bug]}: {violations[0]['detail']}" in replay.stdout
 
 
 def test_nothing_is_found_where_nothing_is_planted(tmp_path: Path) -> None:
-    source = copy_with(None, tmp_path)
+    source = copy_with_bug(None, tmp_path)
     (tmp_path / "orders.yaml").write_text(ORDERS)
     words = ["simulate", "orders.yaml", "--faults", "hostile", "--seeds", "600"]
-    found = agenthive(words, source, tmp_path)
-    assert found.returncode == 0, found.stdout
-    assert "Every invariant held in every run (600)." in found.stdout
+    process = agenthive(words, source, tmp_path)
+    assert process.returncode == 0, process.stdout
+    assert "Every invariant held in every run (600)." in process.stdout

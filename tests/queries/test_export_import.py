@@ -14,27 +14,27 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive import Directory, Hive
+from agenthive import AgentRegistry, Hive
 from agenthive.core.history import blobs
 from agenthive.core.history.retention import older_than
 from agenthive.core.journal import run_events as ev
-from agenthive.core.journal.hash_chain import GENESIS, seal
+from agenthive.core.journal.hash_chain import GENESIS, seal_record
 from agenthive.core.journal.records import Record
 from agenthive.core.model.definition import encode
 from agenthive.errors import Conflict, DefinitionError, JournalTooNew, RunNotFound, StoreError
-from agenthive.hive import reading
+from agenthive.hive import open_journal
 from agenthive.infra.clock import SteadyClock
 from agenthive.queries import export_import
-from agenthive.queries.export_import import arrival
+from agenthive.queries.export_import import read_import
 from tests.core.rig import NO_RETRY, flow, task
 
-LARGE = "y" * (blobs.LARGE + 1)
+LARGE = "y" * (blobs.LARGE_BYTES + 1)
 SPEC = flow(task("t"), task("u", "t"), task("v", agent="b", retry=NO_RETRY))
 Lines = list[dict[str, Any]]
 
 
-def agents() -> Directory:
-    known = Directory()
+def agents() -> AgentRegistry:
+    known = AgentRegistry()
 
     async def large() -> str:
         return LARGE
@@ -55,7 +55,7 @@ def opened(home: Path, **more: Any) -> Hive:
 
 
 async def exported(hive: Hive, run: str) -> bytes:
-    return b"".join([line async for line in hive.archive.export(run)])
+    return b"".join([line async for line in hive.journal.export_run(run)])
 
 
 async def until(hive: Hive, run: str, kind: type[ev.Event]) -> None:
@@ -82,27 +82,27 @@ def written(folder: Path, content: bytes) -> Path:
 async def test_comes_back_as_it_was(tmp_path: Path, made: bytes) -> None:
     file = written(tmp_path, made)
     async with opened(tmp_path / "there") as there, opened(tmp_path / "here") as here:
-        taken = await here.take_in(file)
+        taken = await here.import_run(file)
         assert (taken.run, taken.status, taken.new) == ("r", "failed", True)
-        assert not (await here.take_in(file)).new
+        assert not (await here.import_run(file)).new
         assert await here.report("r") == await there.report("r")
         assert await here.runs() == await there.runs()
-        first, second = [await one.archive.records("r") for one in (here, there)]
+        first, second = [await one.journal.read_records("r") for one in (here, there)]
         assert [r.hash for r in first] == [r.hash for r in second]
         assert await exported(here, "r") == made
-        await here.archive.verify()
+        await here.journal.verify_chains()
         with pytest.raises(Conflict, match="exists already"):
             await here.submit(SPEC, run_id="r")
         with pytest.raises(Conflict, match="exists already"):
-            await here.take_in(written(tmp_path, await other(tmp_path)))
-        assert [done async for done in here.collect(older_than(0))][-1].runs == 1
+            await here.import_run(written(tmp_path, await other(tmp_path)))
+        assert [done async for done in here.prune(older_than(0))][-1].runs == 1
         with pytest.raises(RunNotFound):
             await here.report("r")
-        assert (await here.take_in(written(tmp_path, made))).new
-        await here.archive.verify()
-    async with reading(tmp_path / "here") as archive:
-        await archive.verify()
-        assert (await archive.report("r")).results == {"t": LARGE}
+        assert (await here.import_run(written(tmp_path, made))).new
+        await here.journal.verify_chains()
+    async with open_journal(tmp_path / "here") as archive:
+        await archive.verify_chains()
+        assert (await archive.read_report("r")).results == {"t": LARGE}
 
 
 async def other(tmp_path: Path) -> bytes:
@@ -120,26 +120,26 @@ async def test_an_open_run_is_a_copy(tmp_path: Path) -> None:
         file = written(tmp_path, await exported(there, run))
     async with opened(tmp_path / "here") as here:
         with pytest.raises(Conflict, match="has not ended") as caught:
-            await here.take_in(file)
+            await here.import_run(file)
         assert "--open" in caught.value.hint
         with pytest.raises(RunNotFound):
             await here.report(run)
-        assert (await here.take_in(file, open_too=True)).new
+        assert (await here.import_run(file, open_too=True)).new
         assert await here.resume() == [], "it does not go on by itself"
-        assert await here.archive.untouched() == {"r"}
-        await here.archive.verify()
+        assert await here.journal.list_unresumed_imports() == {"r"}
+        await here.journal.verify_chains()
     async with opened(tmp_path / "here", recover=True) as here:
         assert await here.resume() == []
         assert not here._driver.runs
-        assert not (await here.take_in(file, open_too=True)).new
+        assert not (await here.import_run(file, open_too=True)).new
         assert await here.resume([run]) == [run]
         await here.cancel(run)
         assert await here.ended(run) == "cancelled"
-        assert await here.archive.untouched() == set()
+        assert await here.journal.list_unresumed_imports() == set()
         assert (await here.report(run)).results == {"t": LARGE}
-        await here.archive.verify()
+        await here.journal.verify_chains()
         with pytest.raises(Conflict, match="exists already"):
-            await here.take_in(file, open_too=True)
+            await here.import_run(file, open_too=True)
 
 
 async def test_once_gone_on_with_it_is_like_any_other(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ async def test_once_gone_on_with_it_is_like_any_other(tmp_path: Path) -> None:
         await until(there, run, ev.TaskStarted)
         file = written(tmp_path, await exported(there, run))
     async with opened(tmp_path / "here") as here:
-        await here.take_in(file, open_too=True)
+        await here.import_run(file, open_too=True)
         await here.resume([run])
         await until(here, run, ev.TaskLost)
     async with opened(tmp_path / "here") as here:
@@ -164,7 +164,7 @@ async def test_no_secret_goes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         heard.append(parameters["token"])
         return "done"
 
-    known = Directory()
+    known = AgentRegistry()
     known.register("a", told)
     async with Hive.open(tmp_path / "home", agents=known) as hive:
         run = await hive.submit(flow(task("t", parameters={"token": "${env:CANARY}"})))
@@ -192,7 +192,7 @@ def rechained(lines: Lines) -> None:
             record = Record(
                 stream=lines[0]["run"], **fields | {"payload": line["payload"].encode()}
             )
-            sealed = seal(record, prev, 0)
+            sealed = seal_record(record, prev, 0)
             line |= {"prev": sealed.prev.hex(), "hash": sealed.hash.hex()}
             prev = sealed.hash
     lines[0]["head"] = prev.hex()
@@ -264,12 +264,14 @@ FORGED: dict[str, Callable[[Lines], None]] = {
 def test_what_was_forged_stays_out(made: bytes, what: str) -> None:
     lines = lines_of(made)
     rechained(lines)
-    assert arrival(file_of(lines), SteadyClock().now()).fact.run == "r", "as it was, it comes in"
+    assert read_import(file_of(lines), SteadyClock().now()).event.run == "r", (
+        "as it was, it comes in"
+    )
     FORGED[what](lines)
     if what not in ("a count that is wrong", "no submission", "a hash that is none"):
         rechained(lines)
     with pytest.raises(DefinitionError, match="no whole export of a run"):
-        arrival(file_of(lines), SteadyClock().now())
+        read_import(file_of(lines), SteadyClock().now())
 
 
 @pytest.mark.parametrize(
@@ -287,7 +289,7 @@ def test_what_a_later_version_wrote(
     change(lines)
     rechained(lines)
     with pytest.raises(JournalTooNew, match=says):
-        arrival(file_of(lines), SteadyClock().now())
+        read_import(file_of(lines), SteadyClock().now())
 
 
 @pytest.mark.parametrize(
@@ -296,7 +298,7 @@ def test_what_a_later_version_wrote(
 )
 def test_what_is_no_export(content: bytes) -> None:
     with pytest.raises(DefinitionError, match="no whole export of a run"):
-        arrival(io.BytesIO(content), 1)
+        read_import(io.BytesIO(content), 1)
 
 
 def test_any_schema_must_be_ours(made: bytes) -> None:
@@ -304,20 +306,20 @@ def test_any_schema_must_be_ours(made: bytes) -> None:
         lines = lines_of(made)
         lines[0]["schema"] = schema
         with pytest.raises(DefinitionError, match="its schema is"):
-            arrival(file_of(lines), SteadyClock().now())
+            read_import(file_of(lines), SteadyClock().now())
 
 
 def test_any_flip_shows(made: bytes) -> None:
     """Whatever single byte is changed: refused, or (in the header's name) of no consequence."""
     rng, now = Random(7), SteadyClock().now()
-    whole = arrival(io.BytesIO(made), now)
+    whole = read_import(io.BytesIO(made), now)
     taken = 0
     for _ in range(300):
         place = rng.randrange(len(made))
         flipped = bytearray(made)
         flipped[place] ^= 1 << rng.randrange(8)
         try:
-            found = arrival(io.BytesIO(bytes(flipped)), now)
+            found = read_import(io.BytesIO(bytes(flipped)), now)
         except (DefinitionError, JournalTooNew):
             continue
         assert found == whole
@@ -331,18 +333,18 @@ def test_any_cut_shows(made: bytes) -> None:
     cuts |= {match for match in range(len(made) - 1) if made[match : match + 1] == b"\n"}
     for cut in cuts:
         with pytest.raises(DefinitionError):
-            arrival(io.BytesIO(made[:cut]), now)
+            read_import(io.BytesIO(made[:cut]), now)
 
 
 def test_bounds(made: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_import, "MOST_LINE", len(LARGE) // 2)
+    monkeypatch.setattr(export_import, "MAX_LINE_BYTES", len(LARGE) // 2)
     with pytest.raises(DefinitionError, match="bytes a line"):
-        arrival(io.BytesIO(made), SteadyClock().now())
+        read_import(io.BytesIO(made), SteadyClock().now())
     monkeypatch.undo()
-    monkeypatch.setattr(export_import, "MOST_BYTES", len(made) - 1)
+    monkeypatch.setattr(export_import, "MAX_BYTES", len(made) - 1)
     with pytest.raises(DefinitionError, match="in all"):
-        arrival(io.BytesIO(made), SteadyClock().now())
-    assert (len(made) - 1, 96 * 2**20) == (export_import.MOST_BYTES, export_import.MOST_LINE)
+        read_import(io.BytesIO(made), SteadyClock().now())
+    assert (len(made) - 1, 96 * 2**20) == (export_import.MAX_BYTES, export_import.MAX_LINE_BYTES)
 
 
 @pytest.mark.parametrize("run", ["hive", "../../etc", "", "x" * 200, "a b"])
@@ -350,7 +352,7 @@ async def test_ids_that_cannot_be(tmp_path: Path, made: bytes, run: str) -> None
     lines = lines_of(made)
     lines[0]["run"] = run
     record = first(lines, "record")
-    facts = ev.decode_run(record["payload"].encode())
+    facts = ev.decode_run_events(record["payload"].encode())
     assert isinstance(facts[0], ev.RunSubmitted)
     facts[0] = msgspec.structs.replace(facts[0], run=run)
     record["payload"] = ev.encode(facts).decode()
@@ -358,9 +360,9 @@ async def test_ids_that_cannot_be(tmp_path: Path, made: bytes, run: str) -> None
     file = written(tmp_path, file_of(lines).read())
     async with opened(tmp_path / "here") as here:
         with pytest.raises(DefinitionError):
-            await here.take_in(file)
+            await here.import_run(file)
         assert await here.runs() == []
-        await here.archive.verify()
+        await here.journal.verify_chains()
 
 
 async def test_exporting_what_is_damaged(tmp_path: Path, made: bytes) -> None:

@@ -12,7 +12,7 @@ from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Batch, Record, RunRow
 from agenthive.core.policies.circuit_breaker import BreakerPolicy
 from agenthive.errors import JournalTooNew, NotFound, RunNotFound, StoreCorrupt
-from agenthive.queries.journal_reader import SHORT, Archive
+from agenthive.queries.journal_reader import FEW_RECORDS, JournalReader
 from agenthive.stores.memory import MemoryStore
 from agenthive.stores.sql import queries
 from tests.core.rig import FAULT, FINAL, NO_RETRY, Bench, agent, flow, task, undo
@@ -31,49 +31,58 @@ def bench() -> Bench:
 
 
 async def test_rows_and_names(bench: Bench) -> None:
-    archive = Archive(bench.disk)
-    assert [row.run for row in await archive.runs()] == ["alpine", "alpha"]
-    assert [row.run for row in await archive.runs(unfinished=True)] == ["alpine"]
-    assert [row.run for row in await archive.runs(limit=1)] == ["alpine"]
-    assert await archive.find("alpha") == "alpha"
-    assert await archive.find("alpi") == "alpine"
-    assert (await archive.row("alpha")).status == "completed"
+    archive = JournalReader(bench.disk)
+    assert [row.run for row in await archive.list_runs()] == ["alpine", "alpha"]
+    assert [row.run for row in await archive.list_runs(unfinished=True)] == ["alpine"]
+    assert [row.run for row in await archive.list_runs(limit=1)] == ["alpine"]
+    assert await archive.find_run("alpha") == "alpha"
+    assert await archive.find_run("alpi") == "alpine"
+    assert (await archive.read_row("alpha")).status == "completed"
     for wrong, says in (("al", "2 runs begin with"), ("beta", "no run"), ("", "no run")):
         with pytest.raises(RunNotFound, match=says):
-            await archive.find(wrong)
-    for ask in (archive.row, archive.records, archive.state, archive.report, archive.why):
+            await archive.find_run(wrong)
+    for ask in (
+        archive.read_row,
+        archive.read_records,
+        archive.state,
+        archive.read_report,
+        archive.list_reasons,
+    ):
         with pytest.raises(RunNotFound, match="no run 'beta'"):
             await ask("beta")
 
 
 async def test_states_reports_reasons(bench: Bench) -> None:
-    archive = Archive(bench.disk)
+    archive = JournalReader(bench.disk)
     assert (await archive.state("alpha")).status == "completed"
-    report = await archive.report("alpha")
+    report = await archive.read_report("alpha")
     assert (report.status, report.results) == ("completed", {"a": {"x": 1}, "b": 2})
-    assert await archive.why("alpha") == []
-    assert {r.task: str(r.kind) for r in await archive.why("alpine")} == {
+    assert await archive.list_reasons("alpha") == []
+    assert {r.task: str(r.kind) for r in await archive.list_reasons("alpine")} == {
         "a": "call",
         "b": "dependency",
     }
-    assert await archive.last("alpha") == len(bench.events("alpha"))
-    assert await archive.last("beta") == 0
-    assert (await archive.progress("alpha"), await archive.progress("alpine")) == (2, 0)
+    assert await archive.last_seq("alpha") == len(bench.events("alpha"))
+    assert await archive.last_seq("beta") == 0
+    assert (await archive.count_succeeded("alpha"), await archive.count_succeeded("alpine")) == (
+        2,
+        0,
+    )
 
 
 async def test_events_and_stories(bench: Bench) -> None:
-    archive = Archive(bench.disk)
-    facts = [fact async for fact in archive.events("alpha")]
+    archive = JournalReader(bench.disk)
+    facts = [fact async for fact in archive.read_events("alpha")]
     assert [fact.seq for fact in facts] == list(range(1, len(facts) + 1))
     for after in range(len(facts) + 1):
-        later = [fact.seq async for fact in archive.events("alpha", after)]
+        later = [fact.seq async for fact in archive.read_events("alpha", after)]
         assert later == [fact.seq for fact in facts[after:]]
     assert facts[0].type == "run.submitted"
     assert msgspec.json.decode(facts[0].data)["run"] == "alpha"
-    lines = await archive.story("alpha", "b")
+    lines = await archive.read_story("alpha", "b")
     assert len(lines) >= 3
     with pytest.raises(NotFound, match="run alpha has no task 'z'"):
-        await archive.story("alpha", "z")
+        await archive.read_story("alpha", "z")
 
 
 async def test_story_of_a_saga() -> None:
@@ -82,9 +91,9 @@ async def test_story_of_a_saga() -> None:
     bench.answer("a")
     bench.answer("b", fault=FINAL)
     bench.answer("a#undo")
-    archive = Archive(bench.disk)
-    assert (await archive.report("r")).status == "compensated"
-    assert await archive.story("r", "a#undo")
+    archive = JournalReader(bench.disk)
+    assert (await archive.read_report("r")).status == "compensated"
+    assert await archive.read_story("r", "a#undo")
 
 
 async def test_open_breakers_are_a_reason() -> None:
@@ -99,29 +108,29 @@ async def test_open_breakers_are_a_reason() -> None:
     bench = Bench()
     bench.run(spec, "r")
     bench.answer("a", fault=FAULT)
-    (reason,) = await Archive(bench.disk).why("r")
+    (reason,) = await JournalReader(bench.disk).list_reasons("r")
     assert (reason.task, str(reason.kind)) == ("b", "breaker")
     bench.wait(10)
     bench.answer("b")
-    assert await Archive(bench.disk).why("r") == []
-    assert await Archive(bench.disk).verify() > 3
+    assert await JournalReader(bench.disk).list_reasons("r") == []
+    assert await JournalReader(bench.disk).verify_chains() > 3
 
 
 async def test_verify_counts(bench: Bench) -> None:
-    archive = Archive(bench.disk)
-    pages = [page async for page in archive.pages()]
-    assert await archive.verify() == sum(len(page) for page in pages) > 5
+    archive = JournalReader(bench.disk)
+    pages = [page async for page in archive.read_pages()]
+    assert await archive.verify_chains() == sum(len(page) for page in pages) > 5
 
 
 async def test_graphs_are_shared_and_forgotten() -> None:
     bench = Bench()
     for number in range(103):
         bench.run(flow(task(f"t{number}")), f"r{number}")
-    archive = Archive(bench.disk)
-    first = await archive.graph(await archive.records("r0"))
-    assert await archive.graph(await archive.records("r0")) is first
+    archive = JournalReader(bench.disk)
+    first = await archive.load_graph(await archive.read_records("r0"))
+    assert await archive.load_graph(await archive.read_records("r0")) is first
     for number in range(103):
-        assert list((await archive.report(f"r{number}")).tasks) == [f"t{number}"]
+        assert list((await archive.read_report(f"r{number}")).tasks) == [f"t{number}"]
 
 
 class Changed(MemoryStore):
@@ -153,8 +162,12 @@ def changed(bench: Bench) -> Changed:
 )
 async def test_edited_record(changed: Changed, fields: dict[str, object]) -> None:
     changed.edit("alpha", 1, **fields)
-    archive = Archive(changed)
-    for ask in (archive.verify(), archive.report("alpha"), archive.records("alpha")):
+    archive = JournalReader(changed)
+    for ask in (
+        archive.verify_chains(),
+        archive.read_report("alpha"),
+        archive.read_records("alpha"),
+    ):
         with pytest.raises(StoreCorrupt, match="stream alpha: the chain breaks"):
             await ask
 
@@ -162,7 +175,7 @@ async def test_edited_record(changed: Changed, fields: dict[str, object]) -> Non
 async def test_record_of_a_later_version(changed: Changed) -> None:
     changed.edit("alpha", 1, v=2)
     with pytest.raises(JournalTooNew, match="record 4 has version 2"):
-        await Archive(changed).report("alpha")
+        await JournalReader(changed).read_report("alpha")
 
 
 @pytest.mark.parametrize("what", ["the end", "all"])
@@ -175,13 +188,13 @@ async def test_missing_facts(changed: Changed, what: str) -> None:
     if what == "all":
         del changed._streams["alpha"]
     with pytest.raises(StoreCorrupt, match="stream alpha: facts are missing"):
-        await Archive(changed).verify()
+        await JournalReader(changed).verify_chains()
 
 
 async def test_missing_definition(changed: Changed) -> None:
     changed.drop_definitions()
     with pytest.raises(StoreCorrupt, match="missing or was changed"):
-        await Archive(changed).report("alpha")
+        await JournalReader(changed).read_report("alpha")
 
 
 async def test_stream_that_begins_with_something_else() -> None:
@@ -191,7 +204,7 @@ async def test_stream_that_begins_with_something_else() -> None:
     row = RunRow(run="r", name="w", status="running", created=1)
     await store.append(Batch(records=[record], runs=[row]))
     with pytest.raises(StoreCorrupt, match="does not begin with its submission"):
-        await Archive(store).report("r")
+        await JournalReader(store).read_report("r")
 
 
 def test_queries_by_name() -> None:
@@ -203,7 +216,7 @@ def test_queries_by_name() -> None:
 
 async def with_snapshot(monkeypatch: pytest.MonkeyPatch) -> Bench:
     """An open run with a snapshot before its last facts."""
-    monkeypatch.setattr(snapshots, "EVERY", 4)
+    monkeypatch.setattr(snapshots, "SNAPSHOT_INTERVAL", 4)
     bench = Bench(snapshot_every=4)
     bench.run(flow(*(task(f"t{i}", *([f"t{i - 1}"] if i else [])) for i in range(8))), "alpha")
     for number in range(6):
@@ -211,7 +224,7 @@ async def with_snapshot(monkeypatch: pytest.MonkeyPatch) -> Bench:
     return bench
 
 
-async def read_of(archive: Archive, run: str) -> tuple[int, list[str]]:
+async def read_of(archive: JournalReader, run: str) -> tuple[int, list[str]]:
     state = await archive.state(run)
     return state.seq, [str(kind) for kind in state.state]
 
@@ -220,7 +233,7 @@ async def test_states_from_the_last_snapshot_on(monkeypatch: pytest.MonkeyPatch)
     bench = await with_snapshot(monkeypatch)
     whole = bench.state("alpha")
     right = whole.seq, [str(kind) for kind in whole.state]
-    assert await read_of(Archive(bench.disk), "alpha") == right
+    assert await read_of(JournalReader(bench.disk), "alpha") == right
     before: list[int] = []
     read = bench.disk.read
 
@@ -229,13 +242,13 @@ async def test_states_from_the_last_snapshot_on(monkeypatch: pytest.MonkeyPatch)
         return read(stream, after)
 
     monkeypatch.setattr(bench.disk, "read", watched)
-    assert await read_of(Archive(bench.disk), "alpha") == right
+    assert await read_of(JournalReader(bench.disk), "alpha") == right
     # A look at how it begins, which says that it is long; then only what comes after the snapshot.
     assert before == [0, before[-1]] != [0, 0]
     # Without it, from the beginning.
     for spoilt in ({}, dict.fromkeys(bench.disk.contents, b"[1]")):
         monkeypatch.setattr(bench.disk, "contents", spoilt)
-        assert await read_of(Archive(bench.disk), "alpha") == right
+        assert await read_of(JournalReader(bench.disk), "alpha") == right
         assert before[-1] == 0
 
 
@@ -244,7 +257,7 @@ async def test_a_chain_that_breaks_after_the_snapshot(monkeypatch: pytest.Monkey
     records = bench.disk._streams["alpha"]
     records[-1] = msgspec.structs.replace(records[-1], at=1)
     with pytest.raises(StoreCorrupt, match="the chain breaks"):
-        await Archive(bench.disk).state("alpha")
+        await JournalReader(bench.disk).state("alpha")
 
 
 async def test_another_snapshot_put_in_place_of_the_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +266,7 @@ async def test_another_snapshot_put_in_place_of_the_one(monkeypatch: pytest.Monk
     at = max(i for i, record in enumerate(records) if record.cause)
     records[at] = msgspec.structs.replace(records[at], cause="snapshot:" + "0" * 64 + ":9")
     with pytest.raises(StoreCorrupt, match="the chain breaks"):
-        await Archive(bench.disk).records("alpha")
+        await JournalReader(bench.disk).read_records("alpha")
 
 
 async def test_a_run_of_a_few_records_takes_one_question() -> None:
@@ -262,19 +275,19 @@ async def test_a_run_of_a_few_records_takes_one_question() -> None:
     class Asked(MemoryStore):
         async def last(self, stream: str) -> Record | None:
             asked.append(stream)
-            return await super().last(stream)
+            return await super().read_last_record(stream)
 
     bench = Bench()
     bench.disk = Asked()
     bench.run(flow(task("a")))
-    assert (await Archive(bench.disk).state("r")).in_flight == 1
+    assert (await JournalReader(bench.disk).state("r")).calls_in_flight == 1
     assert asked == []
 
 
 async def test_a_run_of_many_records_is_replayed_whole_without_a_snapshot() -> None:
     bench = Bench()
-    bench.run(flow(*(task(f"t{i}", *([f"t{i - 1}"] if i else [])) for i in range(SHORT + 5))))
-    for i in range(SHORT + 2):
+    bench.run(flow(*(task(f"t{i}", *([f"t{i - 1}"] if i else [])) for i in range(FEW_RECORDS + 5))))
+    for i in range(FEW_RECORDS + 2):
         bench.answer(f"t{i}")
-    assert len(bench.disk.records("r")) > SHORT
-    assert (await Archive(bench.disk).state("r")).succeeded == SHORT + 2
+    assert len(bench.disk.records("r")) > FEW_RECORDS
+    assert (await JournalReader(bench.disk).state("r")).succeeded_count == FEW_RECORDS + 2

@@ -8,9 +8,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from agenthive import Directory, Hive
+from agenthive import AgentRegistry, Hive
 from agenthive.errors import StoreCorrupt
-from agenthive.hive import reading
+from agenthive.hive import open_journal
 from tests.core.rig import flow, task
 
 
@@ -33,14 +33,14 @@ async def done() -> str:
     ],
 )
 async def test_a_list_that_was_changed_is_found(tmp_path: Path, change: str) -> None:
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register("a", done)
     async with Hive.open(tmp_path / "home", agents=agents) as hive:
         await hive.run(flow(task("a")))
-        assert await hive.archive.verify() > 0
+        assert await hive.journal.verify_chains() > 0
     journal = str(tmp_path / "home" / "journal.db")
     with contextlib.closing(apsw.Connection(journal)) as db:
         db.execute(change)
-    async with reading(tmp_path / "home") as archive:
+    async with open_journal(tmp_path / "home") as archive:
         with pytest.raises(StoreCorrupt, match=r"the list of runs|is listed"):
-            await archive.verify()
+            await archive.verify_chains()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from agenthive.agents.registry import Directory
+from agenthive.agents.registry import AgentRegistry
 from agenthive.core.history.report import RunReport
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.calls import Call
@@ -27,12 +27,14 @@ def workflow(**more: Any) -> WorkflowSpec:
 
 async def played(function: Any, *specs: WorkflowSpec) -> tuple[list[RunReport], list[ev.RunEvent]]:
     """The reports of these workflows, run one after the other, and the facts of the last."""
-    directory = Directory()
+    directory = AgentRegistry()
     directory.register("f", function)
     async with Hive.open(agents=directory) as hive:
         reports = [await hive.run(spec) for spec in specs]
-        records = await hive.archive.records(reports[-1].run_id)
-        return reports, [event for record in records for event in ev.decode_run(record.payload)]
+        records = await hive.journal.read_records(reports[-1].run_id)
+        return reports, [
+            event for record in records for event in ev.decode_run_events(record.payload)
+        ]
 
 
 async def test_a_result_that_is_not_as_the_schema_says_is_a_failure() -> None:

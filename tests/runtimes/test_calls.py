@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from agenthive.core.engine.actions import Perform
+from agenthive.core.engine.actions import PerformCall
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.ports import Agent
 from agenthive.core.values import JSONValue
 from agenthive.errors import AgentUnavailable
-from agenthive.runtimes.call_tasks import MOST_FOUND, TIMEOUT, CallId, Calls
+from agenthive.runtimes.call_tasks import MAX_CACHED_AGENTS, TIMEOUT_REPLY, CallId, CallTasks
 
 Act = Callable[[Call], Awaitable[Reply]]
 SPEC = AgentSpec(name="a", type="custom", endpoint="custom://a")
@@ -42,7 +42,7 @@ class Rig:
         self.told: list[tuple[CallId, JSONValue]] = []
         self.kept: dict[str, Reply] = {}
         loop = asyncio.get_running_loop()
-        self.calls = Calls(loop, self, self._hear, self._progress, self._kept)
+        self.calls = CallTasks(loop, self, self._hear, self._progress, self._kept)
 
     def _hear(self, key: CallId, reply: Reply | None) -> None:
         self.heard.append((key, reply))
@@ -54,7 +54,7 @@ class Rig:
         await asyncio.sleep(0)
         return self.kept.get(key)
 
-    def find(self, spec: AgentSpec) -> Agent:
+    def find_agent(self, spec: AgentSpec) -> Agent:
         self.asked += 1
         if spec.name == "nobody":
             raise AgentUnavailable("nobody has it")
@@ -64,7 +64,7 @@ class Rig:
 
     def make(self, task: str = "t", *, timeout: int | None = None, agent: AgentSpec = SPEC) -> None:
         call = Call(run="r", task=task, attempt=1, key="k", agent="a", action="do", parameters={})
-        self.calls.make(Perform(call, agent, timeout))
+        self.calls.start_call(PerformCall(call, agent, timeout))
 
 
 async def at_once(call: Call) -> Reply:
@@ -152,8 +152,8 @@ async def test_a_time_out_cancels_and_is_heard_once() -> None:
     rig = Rig(never)
     rig.make(timeout=1000)
     await asyncio.sleep(0.03)
-    assert rig.heard == [(KEY, TIMEOUT)]
-    rig.calls.end(KEY, TIMEOUT)
+    assert rig.heard == [(KEY, TIMEOUT_REPLY)]
+    rig.calls.end_call(KEY, TIMEOUT_REPLY)
     await settle()
     assert len(rig.heard) == 1
 
@@ -162,8 +162,8 @@ async def test_a_stopped_call_is_heard_without_a_reply() -> None:
     rig = Rig(never)
     rig.make()
     await settle()
-    rig.calls.end(KEY)
-    rig.calls.end(KEY, TIMEOUT)
+    rig.calls.end_call(KEY)
+    rig.calls.end_call(KEY, TIMEOUT_REPLY)
     await settle()
     assert rig.heard == [(KEY, None)]
 
@@ -177,7 +177,7 @@ async def test_a_call_stopped_before_it_began_is_not_made() -> None:
 
     rig = Rig(act)
     rig.make()
-    rig.calls.end(KEY)
+    rig.calls.end_call(KEY)
     await settle()
     assert (made, rig.heard, len(rig.calls)) == ([], [(KEY, None)], 0)
 
@@ -193,7 +193,7 @@ async def test_an_answer_despite_the_cancel_counts() -> None:
     rig = Rig(act)
     rig.make()
     await settle()
-    rig.calls.end(KEY, TIMEOUT)
+    rig.calls.end_call(KEY, TIMEOUT_REPLY)
     await settle()
     assert rig.heard == [(KEY, Reply(result="all the same"))]
 
@@ -282,7 +282,7 @@ async def test_a_hearer_that_fails_does_not_stop_the_calls_behind() -> None:
             raise wrong
         rig.heard.append((key, reply))
 
-    rig.calls._heard = hear
+    rig.calls._on_call_ended = hear
     rig.make("first")
     rig.make("second")
     await settle(10)
@@ -297,8 +297,8 @@ async def test_found_agents_are_remembered_up_to_a_bound() -> None:
         rig.make(str(number), agent=specs[number % 3])
     await settle()
     assert rig.asked == 3
-    many = [AgentSpec(name=str(n), type="custom", endpoint="x") for n in range(MOST_FOUND)]
+    many = [AgentSpec(name=str(n), type="custom", endpoint="x") for n in range(MAX_CACHED_AGENTS)]
     for number, spec in enumerate(many):
         rig.make(f"m{number}", agent=spec)
     await settle()
-    assert len(rig.calls._found) <= MOST_FOUND
+    assert len(rig.calls._agent_cache) <= MAX_CACHED_AGENTS

@@ -61,7 +61,7 @@ class World:
         self.cancelled: list[str] = []
         self.lost: Exception | None = None
 
-    def find(self, spec: AgentSpec) -> Agent:
+    def find_agent(self, spec: AgentSpec) -> Agent:
         if spec.name == "nobody":
             raise AgentUnavailable("nobody is there")
         return self
@@ -100,14 +100,14 @@ class House:
             ),
         )
         body = definition.encode(spec)
-        event = ev.RunSubmitted(at=0, run=run, name="w", definition=definition.digest(body))
+        event = ev.RunSubmitted(at=0, run=run, name="w", definition=definition.compute_digest(body))
         await self.runtime.submit(event, Graph(spec), body)
 
     def facts(self, run: str) -> list[str]:
         return [
             type(event).__name__
             for record in self.store.records(run)
-            for event in ev.decode_run(record.payload)
+            for event in ev.decode_run_events(record.payload)
         ]
 
 
@@ -155,7 +155,7 @@ async def test_submission_that_is_refused_leaves_nothing() -> None:
             await at.submit("r1", "a")
         assert "r1" not in at.driver.runs
         at.store.error = None
-        await until(lambda: at.runtime.refusing is None)
+        await until(lambda: at.runtime.unavailable_error is None)
         assert at.store.records("r1") == []
 
 
@@ -180,7 +180,7 @@ async def test_store_that_breaks_poisons(error: Exception) -> None:
             await at.runtime.cancel("r1", "me", "")
         with pytest.raises(StoreFailed):
             await at.runtime.ended("r1")
-        assert isinstance(at.runtime.failed, StoreFailed)
+        assert isinstance(at.runtime.fatal_error, StoreFailed)
         assert at.world.calls == ["a"], "nothing goes on"
 
 
@@ -202,9 +202,11 @@ async def test_agent_that_breaks_its_word() -> None:
         await at.submit("r1", "a")
         await until(lambda: "TaskFailed" in at.facts("r1"))
         (failed,) = [
-            e for r in at.store.records("r1") for e in ev.decode_run(r.payload)
+            e
+            for r in at.store.records("r1")
+            for e in ev.decode_run_events(r.payload)
             if isinstance(e, ev.TaskFailed)
-        ]  # fmt: skip
+        ]
         assert (failed.fault.kind, failed.fault.message) == ("agent_error", "RuntimeError: boom")
 
 
@@ -264,22 +266,22 @@ async def test_many_agents_are_forgotten() -> None:
 
 async def test_waiters() -> None:
     waiters = Waiters(asyncio.get_running_loop())
-    token, done = waiters.expect()
-    waiters.settle(token)
+    token, done = waiters.add_request()
+    waiters.settle_request(token)
     assert await done is None
-    waiters.settle(token)
-    waiters.settle(99)
-    token, done = waiters.expect()
+    waiters.settle_request(token)
+    waiters.settle_request(99)
+    token, done = waiters.add_request()
     done.cancel()
-    waiters.settle(token, StoreError("late"))
-    first, second = waiters.ended("r"), waiters.ended("r")
+    waiters.settle_request(token, StoreError("late"))
+    first, second = waiters.watch_run("r"), waiters.watch_run("r")
     first.cancel()
-    waiters.tell("r", RunStatus.COMPLETED)
+    waiters.notify_run("r", RunStatus.COMPLETED)
     assert await second == RunStatus.COMPLETED
-    token, done = waiters.expect()
-    third, fourth = waiters.ended("r"), waiters.ended("r")
+    token, done = waiters.add_request()
+    third, fourth = waiters.watch_run("r"), waiters.watch_run("r")
     fourth.cancel()
-    waiters.give_up(StoreFailed("over"))
+    waiters.fail_all(StoreFailed("over"))
     for waiting in (done, third):
         with pytest.raises(StoreFailed, match="over"):
             await waiting

@@ -22,21 +22,21 @@ from agenthive.core.model.states import RunStatus
 from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.core.values import SECOND, Micros
 from agenthive.simulation import runtime as simulated
-from agenthive.simulation.case import Case
-from agenthive.simulation.ports import Answer, Faults
+from agenthive.simulation.case import SimulationCase
+from agenthive.simulation.ports import Faults, SimulatedReply
 from agenthive.simulation.runtime import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
 from tests.fuzz import campaign
-from tests.fuzz.campaign import main, simulate, simulate_seed
+from tests.fuzz.campaign import main, run_campaign, simulate_seed
 from tests.fuzz.random_workflows import random_workflow
 
-TRACES = "from tests.fuzz.campaign import simulate; import sys; " + (
-    "sys.stdout.write(' '.join(o.trace for o in simulate(range(40))))"
+TRACES = "from tests.fuzz.campaign import run_campaign; import sys; " + (
+    "sys.stdout.write(' '.join(o.trace for o in run_campaign(range(40))))"
 )
 
 
 def test_the_same_seed_is_the_same_story() -> None:
-    first, second = simulate(range(40)), simulate(range(40))
+    first, second = run_campaign(range(40)), run_campaign(range(40))
     assert first == second
     assert len({outcome.trace for outcome in first}) == 40
 
@@ -47,12 +47,12 @@ def test_in_another_process_too(hash_seed: str) -> None:
     printed = subprocess.run(
         [sys.executable, "-c", TRACES], env=env, capture_output=True, text=True, check=True
     )
-    assert printed.stdout.split() == [outcome.trace for outcome in simulate(range(40))]
+    assert printed.stdout.split() == [outcome.trace for outcome in run_campaign(range(40))]
 
 
 @pytest.mark.parametrize("block", range(4))
 def test_every_promise_is_kept(block: int) -> None:
-    outcomes = simulate(range(block * 500, block * 500 + 500))
+    outcomes = run_campaign(range(block * 500, block * 500 + 500))
     assert [f"{o.seed}: {o.violations}" for o in outcomes if o.violations] == []
     assert len(outcomes) == 500
     assert sum(outcome.crashes for outcome in outcomes) > 500
@@ -63,9 +63,9 @@ def _tag(kind: type[ev.RunEvent]) -> str:
 
 
 def test_the_seeds_come_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    cases: list[Case] = []
+    cases: list[SimulationCase] = []
     monkeypatch.setattr(campaign, "judge", lambda case: cases.append(case) or [])
-    simulate(range(300))
+    run_campaign(range(300))
     facts = {e["type"] for case in cases for events in case.journal.values() for e in events}
     # Nobody here says how far a call is, or changes a workflow.
     never = {"task.progressed", "run.migrated"}
@@ -74,13 +74,26 @@ def test_the_seeds_come_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hive == {
         f"hive.{name}"
         for name in (
-            "run_opened", "run_closed", "breaker_opened", "breaker_closed", "clock_stepped_back",
-            "usage_after_end", "answer_after_end", "schedule_set", "schedule_paused",
-            "schedule_resumed", "schedule_removed", "schedule_triggered", "schedule_fired",
-            "schedule_queued", "schedule_skipped", "budget_set", "budget_alerted",
+            "run_opened",
+            "run_closed",
+            "breaker_opened",
+            "breaker_closed",
+            "clock_stepped_back",
+            "usage_after_end",
+            "answer_after_end",
+            "schedule_set",
+            "schedule_paused",
+            "schedule_resumed",
+            "schedule_removed",
+            "schedule_triggered",
+            "schedule_fired",
+            "schedule_queued",
+            "schedule_skipped",
+            "budget_set",
+            "budget_alerted",
             "budget_breached",
         )
-    }  # fmt: skip
+    }
     ended = {e["status"] for case in cases for e in case.hive if e["type"] == "hive.run_closed"}
     assert ended == {str(s) for s in RunStatus if s not in ("queued", "running", "waiting")} - {
         "compensating"
@@ -91,11 +104,23 @@ def test_the_seeds_come_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = {e.get("task", "") for case in cases for es in case.journal.values() for e in es}
     for pattern in (r"t\d+~3", r"t\d+~1\[1\]", r"t\d+\[\d\]~2", r"t\d+~1\[0\]#reconcile"):
         assert any(re.fullmatch(pattern, key) for key in keys), pattern
-    seen = {what for case in cases for _, what, _ in case.seen}
+    seen = {what for case in cases for _, what, _ in case.observations}
     assert seen == {
-        "acknowledged", "refused", "called", "acted", "replied", "stopped", "ended", "parked",
-        "cancel", "crashed", "jumped", "said", "turned_away", "refused_answer",
-    }  # fmt: skip
+        "acknowledged",
+        "refused",
+        "called",
+        "acted",
+        "replied",
+        "stopped",
+        "ended",
+        "parked",
+        "cancel",
+        "crashed",
+        "jumped",
+        "said",
+        "turned_away",
+        "refused_answer",
+    }
 
 
 def test_random_workflows_can_be_run() -> None:
@@ -119,7 +144,7 @@ def test_the_command_tells_what_is_wrong(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = iter(range(1 << 30))
-    monkeypatch.setattr(live, "Keys", lambda run: lambda task: f"key {next(keys)}")
+    monkeypatch.setattr(live, "IdempotencyKeys", lambda run: lambda task: f"key {next(keys)}")
     assert main(["--seeds", "0:500", "--stop-after", "2"]) == 1
     first, *lines = capsys.readouterr().out.splitlines()
     told = json.loads(first)
@@ -130,8 +155,8 @@ def test_the_command_tells_what_is_wrong(
 
 
 def test_a_fault_inside_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver.Driver, "_current", lambda self, live, task, attempt: 0)
-    found = [outcome for outcome in simulate(range(50)) if outcome.violations]
+    monkeypatch.setattr(driver.Driver, "_find_current_task", lambda self, live, task, attempt: 0)
+    found = [outcome for outcome in run_campaign(range(50)) if outcome.violations]
     assert any("InvalidTransition" in line for outcome in found for line in outcome.violations)
 
 
@@ -141,11 +166,11 @@ def test_a_fault_inside_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
 class Script:
     """Answers from a list, the last one again and again; notes what was asked when."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: SimulatedReply) -> None:
         self.answers = list(answers)
         self.asked: list[tuple[Micros, Call]] = []
 
-    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
+    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> SimulatedReply:
         self.asked.append((now, call))
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
@@ -154,16 +179,16 @@ class Eyes:
     def __init__(self) -> None:
         self.seen: list[tuple[Micros, str, dict[str, Any]]] = []
 
-    def saw(self, now: Micros, what: str, data: dict[str, Any]) -> None:
-        self.seen.append((now, what, data))
+    def observe(self, now: Micros, kind: str, data: dict[str, Any]) -> None:
+        self.seen.append((now, kind, data))
 
     def of(self, what: str) -> list[dict[str, Any]]:
         return [data for _, kind, data in self.seen if kind == what]
 
 
 USED = Usage(model="m", input_tokens=1)
-FINE = Answer(reply=Reply(result=1, usage=USED), acts=1, replies=(SECOND,))
-HANGS = Answer(reply=Reply(result=1, usage=USED), acts=1, replies=())
+FINE = SimulatedReply(reply=Reply(result=1, usage=USED), acts_after=1, replies_after=(SECOND,))
+HANGS = SimulatedReply(reply=Reply(result=1, usage=USED), acts_after=1, replies_after=())
 
 
 def play(
@@ -186,8 +211,12 @@ def test_time_passes_only_as_it_is_told() -> None:
     assert runtime.run()
     assert SECOND <= eyes.seen[-1][0] - began < 2 * SECOND
     assert [what for _, what, _ in eyes.seen] == [
-        "acknowledged", "called", "acted", "replied", "ended",
-    ]  # fmt: skip
+        "acknowledged",
+        "called",
+        "acted",
+        "replied",
+        "ended",
+    ]
     assert eyes.of("ended") == [{"run": "r", "status": "completed"}]
     assert runtime.crashes == 0
 
@@ -203,12 +232,16 @@ def test_what_hangs_times_out_and_is_tried_again() -> None:
 
 
 def test_a_late_and_a_double_answer_are_given_and_do_not_count() -> None:
-    late = Answer(reply=Reply(result="late", usage=USED), acts=None, replies=(40 * SECOND,))
-    twice = Answer(reply=Reply(result="twice", usage=USED), acts=1, replies=(SECOND, SECOND))
+    late = SimulatedReply(
+        reply=Reply(result="late", usage=USED), acts_after=None, replies_after=(40 * SECOND,)
+    )
+    twice = SimulatedReply(
+        reply=Reply(result="twice", usage=USED), acts_after=1, replies_after=(SECOND, SECOND)
+    )
     runtime, eyes = play(Script(late, twice))
     assert runtime.run()
     assert len(eyes.of("replied")) == 4
-    facts = [e for r in runtime.disk.records("r") for e in ev.decode_run(r.payload)]
+    facts = [e for r in runtime.disk.records("r") for e in ev.decode_run_events(r.payload)]
     assert [e.result for e in facts if isinstance(e, ev.TaskSucceeded)] == ["twice"]
 
 
@@ -249,10 +282,10 @@ def test_the_disk_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_fault_of_the_world_is_passed_on() -> None:
-    no = Answer(
+    no = SimulatedReply(
         reply=Reply(fault=Fault(kind="refused", message="no", retriable=False)),
-        acts=None,
-        replies=(1,),
+        acts_after=None,
+        replies_after=(1,),
     )
     runtime, eyes = play(Script(no))
     assert runtime.run()

@@ -23,15 +23,15 @@ def test_every_key() -> None:
     assert (fetch.result, fetch.fail) == (({"items": [1]},), 0.5)
     assert fetch.duration is not None
     assert fetch.cost is not None
-    assert fetch.duration.at(0.5) == pytest.approx(4)
+    assert fetch.duration.quantile(0.5) == pytest.approx(4)
     assert fetch.cost.values == (250_000_000,)
     write = found["write"]
     assert write.duration is not None
-    assert write.duration.at(0.5) == pytest.approx(2.5)
+    assert write.duration.quantile(0.5) == pytest.approx(2.5)
     assert (write.result, write.fail, write.cost) == (None, None, None)
     undo = found["write#undo"]
     assert undo.duration is not None
-    assert undo.duration.at(0.95) == pytest.approx(9)
+    assert undo.duration.quantile(0.95) == pytest.approx(9)
     assert undo.result == (None,)
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from agenthive.simulation.case import Case
-from agenthive.simulation.oracles.budget import MONEY_CHECKS
+from agenthive.simulation.case import SimulationCase
+from agenthive.simulation.oracles.budget import BUDGET_CHECKS
 from agenthive.simulation.oracles.flow import FLOW_CHECKS
-from agenthive.simulation.oracles.human_input import PEOPLE_CHECKS
+from agenthive.simulation.oracles.human_input import HUMAN_INPUT_CHECKS
 from agenthive.simulation.oracles.judge import CHECKS, judge
 from agenthive.simulation.oracles.model_turns import TURN_CHECKS
-from agenthive.simulation.oracles.rate_limits import LIMIT_CHECKS
+from agenthive.simulation.oracles.rate_limits import RATE_LIMIT_CHECKS
 
 SECOND = 1_000_000
 
@@ -26,22 +26,28 @@ def spec(**more: Any) -> dict[str, Any]:
         "tasks": [
             {"name": "a", "agent": "x", "compensate": {"agent": "y", "action": "u"}},
             {
-                "name": "b", "agent": "y", "effect": "once", "depends_on": ["a"],
+                "name": "b",
+                "agent": "y",
+                "effect": "once",
+                "depends_on": ["a"],
                 "parameters": {"n": "{{ tasks.a.result.n }}", "m": "{{ tasks.a.result.n.x }}"},
             },
             {"name": "c", "agent": "y", "compensate": {"agent": "y", "action": "u"}},
         ],
         "max_parallel": 2,
-    } | more  # fmt: skip
+    } | more
 
 
 def call(task: str, **more: Any) -> dict[str, Any]:
     return {
-        "run": "r", "task": task, "attempt": 1, "key": f"k{task}",
+        "run": "r",
+        "task": task,
+        "attempt": 1,
+        "key": f"k{task}",
         "parameters": {"n": 1} if task == "b" else {},
         "agent": "x" if task == "a" else "y",
         "dependencies": {"a": {"n": 1}} if task == "b" else {},
-    } | more  # fmt: skip
+    } | more
 
 
 def replied(task: str, result: Any, **more: Any) -> dict[str, Any]:
@@ -55,9 +61,13 @@ def started(task: str, **more: Any) -> dict[str, Any]:
 
 def succeeded(task: str, result: Any, **more: Any) -> dict[str, Any]:
     return {
-        "type": "task.succeeded", "at": 6, "task": task, "attempt": 1, "result": {"n": result},
+        "type": "task.succeeded",
+        "at": 6,
+        "task": task,
+        "attempt": 1,
+        "result": {"n": result},
         "usage": {"model": "m"},
-    } | more  # fmt: skip
+    } | more
 
 
 def failed(task: str, **more: Any) -> dict[str, Any]:
@@ -65,9 +75,9 @@ def failed(task: str, **more: Any) -> dict[str, Any]:
     return {"type": "task.failed", "at": 6, "task": task, "attempt": 1, "fault": fault} | more
 
 
-def sound() -> Case:
+def sound() -> SimulationCase:
     """a, b and c succeed, one after the other."""
-    case = Case(
+    case = SimulationCase(
         {"r": spec()},
         [
             (1, "acknowledged", {"token": 1, "run": "r"}),
@@ -94,97 +104,97 @@ def sound() -> Case:
         {"type": "hive.run_opened", "at": 1, "run": "r"},
         {"type": "hive.run_closed", "at": 9, "run": "r", "status": "completed", "events": 8},
     ]
-    case.durable = {"r": [0, 0, 0, 3, 3, 3, 6, 7]}
+    case.durable_at = {"r": [0, 0, 0, 3, 3, 3, 6, 7]}
     return case
 
 
-def drop(kind: str, task: str = "") -> Callable[[Case], None]:
+def drop(kind: str, task: str = "") -> Callable[[SimulationCase], None]:
     """Take the first such event out of the journal."""
 
-    def change(case: Case) -> None:
+    def change(case: SimulationCase) -> None:
         events = case.journal["r"]
         one = next(e for e in events if e["type"] == kind and e.get("task", "") == task)
         at = events.index(one)
-        del events[at], case.durable["r"][at]
+        del events[at], case.durable_at["r"][at]
 
     return change
 
 
-def put(*events: dict[str, Any], at: int = 99) -> Callable[[Case], None]:
+def put(*events: dict[str, Any], at: int = 99) -> Callable[[SimulationCase], None]:
     """Put events into the journal, as late as can be."""
 
-    def change(case: Case) -> None:
+    def change(case: SimulationCase) -> None:
         case.journal["r"][at:at] = [copy.deepcopy(event) for event in events]
-        case.durable["r"] += [99] * len(events)
+        case.durable_at["r"] += [99] * len(events)
 
     return change
 
 
-def see(what: str, data: dict[str, Any], *, at: int = 99) -> Callable[[Case], None]:
-    return lambda case: case.seen.insert(at, (9, what, data))
+def see(what: str, data: dict[str, Any], *, at: int = 99) -> Callable[[SimulationCase], None]:
+    return lambda case: case.observations.insert(at, (9, what, data))
 
 
-def edit(kind: str, task: str, **fields: Any) -> Callable[[Case], None]:
-    def change(case: Case) -> None:
+def edit(kind: str, task: str, **fields: Any) -> Callable[[SimulationCase], None]:
+    def change(case: SimulationCase) -> None:
         one = next(e for e in case.journal["r"] if e["type"] == kind and e.get("task", "") == task)
         one |= fields
 
     return change
 
 
-def ending(status: str) -> Callable[[Case], None]:
-    def change(case: Case) -> None:
+def ending(status: str) -> Callable[[SimulationCase], None]:
+    def change(case: SimulationCase) -> None:
         case.hive[-1]["status"] = status
-        case.seen[-1][2]["status"] = status
+        case.observations[-1][2]["status"] = status
 
     return change
 
 
-def both(*changes: Callable[[Case], None]) -> Callable[[Case], None]:
-    def change(case: Case) -> None:
+def both(*changes: Callable[[SimulationCase], None]) -> Callable[[SimulationCase], None]:
+    def change(case: SimulationCase) -> None:
         for one in changes:
             one(case)
 
     return change
 
 
-def set_spec(**fields: Any) -> Callable[[Case], None]:
+def set_spec(**fields: Any) -> Callable[[SimulationCase], None]:
     return lambda case: case.specs["r"].update(fields)
 
 
-def task(number: int, **fields: Any) -> Callable[[Case], None]:
+def task(number: int, **fields: Any) -> Callable[[SimulationCase], None]:
     return lambda case: case.specs["r"]["tasks"][number].update(fields)
 
 
-def never_ends(case: Case) -> None:
+def never_ends(case: SimulationCase) -> None:
     case.finished = False
 
 
-def forgotten(case: Case) -> None:
-    del case.hive[-1], case.seen[-1]
+def forgotten(case: SimulationCase) -> None:
+    del case.hive[-1], case.observations[-1]
 
 
-def crashed(case: Case) -> None:
+def crashed(case: SimulationCase) -> None:
     case.crashes = 1
 
 
-def nothing_on_disk(case: Case) -> None:
+def nothing_on_disk(case: SimulationCase) -> None:
     case.journal.clear()
 
 
-def early_ack(case: Case) -> None:
-    case.durable["r"] = [at + 1 for at in case.durable["r"]]
+def early_ack(case: SimulationCase) -> None:
+    case.durable_at["r"] = [at + 1 for at in case.durable_at["r"]]
 
 
-def call_number(number: int, **fields: Any) -> Callable[[Case], None]:
-    def change(case: Case) -> None:
-        calls = [data for _, what, data in case.seen if what == "called"]
+def call_number(number: int, **fields: Any) -> Callable[[SimulationCase], None]:
+    def change(case: SimulationCase) -> None:
+        calls = [data for _, what, data in case.observations if what == "called"]
         calls[number] |= fields
 
     return change
 
 
-def hive(*events: dict[str, Any]) -> Callable[[Case], None]:
+def hive(*events: dict[str, Any]) -> Callable[[SimulationCase], None]:
     return lambda case: case.hive.extend(events)
 
 
@@ -193,7 +203,7 @@ WAITS = {"type": "task.failed", "at": 7, "task": "b", "attempt": 1}
 LIMITED = {"kind": "rate_limited", "message": "slow", "retry_after": 2.0, "retriable": True}
 ENDS = both(drop("task.succeeded", "b"), ending("failed"))
 UNDO_A, UNDO_C = (started(f"{name}#undo", at=8) for name in "ac")
-BROKEN: list[tuple[str, Callable[[Case], None]]] = [
+BROKEN: list[tuple[str, Callable[[SimulationCase], None]]] = [
     ("does not come to an end", never_ends),
     ("neither ended nor waiting", forgotten),
     ("acknowledged and not in the journal", nothing_on_disk),
@@ -206,7 +216,7 @@ BROKEN: list[tuple[str, Callable[[Case], None]]] = [
     ("called without a recorded intent", drop("task.started", "c")),
     ("called without a recorded intent", edit("task.started", "b", key="other")),
     ("called without a recorded intent", edit("task.started", "b", attempt=2)),
-    ("called without a recorded intent", lambda case: case.durable.update(r=[0] * 2 + [9] * 6)),
+    ("called without a recorded intent", lambda case: case.durable_at.update(r=[0] * 2 + [9] * 6)),
     ("the idempotency key changed", see("called", call("a", attempt=2, key="new"))),
     ("shares its idempotency key", call_number(2, key="ka")),
     ("effect 'once' was called again", see("called", call("b", attempt=2))),
@@ -235,8 +245,7 @@ BROKEN: list[tuple[str, Callable[[Case], None]]] = [
     ),
     ("2 calls at once, 1 allowed", set_spec(max_parallel=1)),
     ("2 calls at once in all, 1 allowed", lambda case: setattr(case, "max_calls", 1)),
-    ("2 calls at once at x", both(
-        call_number(1, agent="x"), call_number(2, agent="x"))),
+    ("2 calls at once at x", both(call_number(1, agent="x"), call_number(2, agent="x"))),
     (
         "given up after 1 of 3 attempts",
         both(
@@ -246,21 +255,37 @@ BROKEN: list[tuple[str, Callable[[Case], None]]] = [
         ),
     ),
     ("cancelled, and nothing came of it", see("cancel", {"run": "r"})),
-    ("paid 2 times", put({"type": "task.late_reply", "at": 9, "task": "a", "attempt": 1,
-                          "usage": {"model": "m"}})),
-    ("paid 2 times", hive({"type": "hive.usage_after_end", "at": 9, "run": "r", "task": "a",
-                           "attempt": 1, "usage": {"model": "m"}})),
+    (
+        "paid 2 times",
+        put(
+            {"type": "task.late_reply", "at": 9, "task": "a", "attempt": 1, "usage": {"model": "m"}}
+        ),
+    ),
+    (
+        "paid 2 times",
+        hive(
+            {
+                "type": "hive.usage_after_end",
+                "at": 9,
+                "run": "r",
+                "task": "a",
+                "attempt": 1,
+                "usage": {"model": "m"},
+            }
+        ),
+    ),
     ("answered and was never paid", edit("task.succeeded", "a", usage=None)),
     ("times go back", edit("run.started", "", at=4)),
     ("hive: times go back", hive({"type": "hive.clock_stepped_back", "at": 8, "by": 1})),
     ("timed out too early", put({"type": "run.timed_out", "at": 299 * SECOND})),
-    ("started after the time of the run was up",
-     both(set_spec(timeout=1.0), put(started("c", at=9 * SECOND, attempt=2)))),
+    (
+        "started after the time of the run was up",
+        both(set_spec(timeout=1.0), put(started("c", at=9 * SECOND, attempt=2))),
+    ),
     ("started after the run had stopped", put({"type": "run.cancel_requested", "at": 4}, at=4)),
     (
         "started after the run had stopped",
-        both(
-            task(2, continue_on_failure=False), put(failed("c", at=4), at=4)),
+        both(task(2, continue_on_failure=False), put(failed("c", at=4), at=4)),
     ),
     ("compensated in the wrong order", put(UNDO_A, UNDO_C)),
     ("compensated, but not everything was undone", both(put(UNDO_C), ending("compensated"))),
@@ -269,7 +294,7 @@ BROKEN: list[tuple[str, Callable[[Case], None]]] = [
     ("partially completed with 3 of 3", ending("partially_completed")),
     ("cancelled, though nobody asked", ending("cancelled")),
     ("failed, though every task succeeded", ending("failed")),
-]  # fmt: skip
+]
 
 
 def test_a_sound_case_passes() -> None:
@@ -277,14 +302,20 @@ def test_a_sound_case_passes() -> None:
 
 
 @pytest.mark.parametrize(("line", "change"), BROKEN)
-def test_a_broken_promise_is_found(line: str, change: Callable[[Case], None]) -> None:
+def test_a_broken_promise_is_found(line: str, change: Callable[[SimulationCase], None]) -> None:
     case = sound()
     change(case)
     assert any(line in found for found in judge(case)), judge(case)
 
 
 def test_every_check_has_been_seen_to_find_something() -> None:
-    elsewhere = {*FLOW_CHECKS, *PEOPLE_CHECKS, MONEY_CHECKS[0], *LIMIT_CHECKS, *TURN_CHECKS}
+    elsewhere = {
+        *FLOW_CHECKS,
+        *HUMAN_INPUT_CHECKS,
+        BUDGET_CHECKS[0],
+        *RATE_LIMIT_CHECKS,
+        *TURN_CHECKS,
+    }
     silent = {check.__name__ for check in CHECKS if check not in elsewhere}
     for _, change in BROKEN:
         case = sound()
@@ -295,7 +326,7 @@ def test_every_check_has_been_seen_to_find_something() -> None:
 
 LOST = {"type": "task.lost", "at": 7, "task": "b", "attempt": 1}
 BLOCKED = {"type": "task.blocked", "at": 7, "task": "c", "reason": "agent", "detail": "-"}
-FINE: list[Callable[[Case], None]] = [
+FINE: list[Callable[[SimulationCase], None]] = [
     both(forgotten, drop("task.succeeded", "b"), put(LOST), crashed),
     both(forgotten, drop("task.succeeded", "b"), put(BLOCKED), crashed),
     both(
@@ -303,20 +334,25 @@ FINE: list[Callable[[Case], None]] = [
         lambda case: case.journal["r"].insert(6, {"type": "task.lost", "at": 6, "task": "c"}),
         lambda case: case.journal["r"].insert(7, started("c", at=6, attempt=2)),
         edit("task.succeeded", "c", attempt=2),
-        lambda case: case.seen[5][2].update(attempt=2),
-        lambda case: case.durable["r"].extend([9, 9]),
+        lambda case: case.observations[5][2].update(attempt=2),
+        lambda case: case.durable_at["r"].extend([9, 9]),
     ),
-    both(put({"type": "run.timed_out", "at": 301 * SECOND}), ending("failed"), put(UNDO_C, UNDO_A),
-         ending("compensated"), lambda case: case.hive[-1].update(at=400 * SECOND),
-         edit("run.started", "", at=1), lambda case: [e.update(at=302 * SECOND) for e in
-                                                      case.journal["r"][-2:]]),
-    lambda case: case.seen.insert(7, (9, "replied", replied("b", 2))),
-    lambda case: case.seen.insert(7, (9, "crashed", {})),
-]  # fmt: skip
+    both(
+        put({"type": "run.timed_out", "at": 301 * SECOND}),
+        ending("failed"),
+        put(UNDO_C, UNDO_A),
+        ending("compensated"),
+        lambda case: case.hive[-1].update(at=400 * SECOND),
+        edit("run.started", "", at=1),
+        lambda case: [e.update(at=302 * SECOND) for e in case.journal["r"][-2:]],
+    ),
+    lambda case: case.observations.insert(7, (9, "replied", replied("b", 2))),
+    lambda case: case.observations.insert(7, (9, "crashed", {})),
+]
 
 
 @pytest.mark.parametrize("change", FINE)
-def test_what_is_allowed_is_not_blamed(change: Callable[[Case], None]) -> None:
+def test_what_is_allowed_is_not_blamed(change: Callable[[SimulationCase], None]) -> None:
     case = sound()
     change(case)
     if case.hive[-1]["type"] == "hive.run_closed":
@@ -333,8 +369,14 @@ def test_the_judge_knows_nothing_of_what_it_judges() -> None:
     from agenthive.simulation.oracles import judge as oracle
 
     judges = (
-        case, oracle, flow, rate_limits, budget, human_input, model_turns,
-    )  # fmt: skip
+        case,
+        oracle,
+        flow,
+        rate_limits,
+        budget,
+        human_input,
+        model_turns,
+    )
     own = {module.__name__ for module in judges}
     for module in judges:
         tree = ast.parse(Path(module.__file__).read_text("utf-8"))

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from agenthive.simulation.case import Case
+from agenthive.simulation.case import SimulationCase
 from agenthive.simulation.oracles.flow import FLOW_CHECKS
-from agenthive.simulation.oracles.human_input import PEOPLE_CHECKS
+from agenthive.simulation.oracles.human_input import HUMAN_INPUT_CHECKS
 
 SECOND = 1_000_000
-CHECKS = (*FLOW_CHECKS, *PEOPLE_CHECKS)
+CHECKS = (*FLOW_CHECKS, *HUMAN_INPUT_CHECKS)
 Event = dict[str, Any]
 
 
@@ -47,18 +47,18 @@ def world(
     *seen: tuple[str, Event],
     child: list[Event] | None = None,
     hive: list[Event] | None = None,
-) -> Case:
+) -> SimulationCase:
     """A run ``r`` and perhaps its child ``r.c``, everything on disk before anything is seen."""
     inner = {"name": "inner", "tasks": [{"name": "i", "agent": "x"}]}
     specs = {"r": {"name": "w", "tasks": [{"agent": "x"} | t for t in tasks]}, "r.c": inner}
-    case = Case(specs, [(i, what, data) for i, (what, data) in enumerate(seen)])
+    case = SimulationCase(specs, [(i, what, data) for i, (what, data) in enumerate(seen)])
     case.journal["r"] = [fact("run.submitted"), *journal]
     if child is not None:
         parent = {"run": "r", "task": "t"}
         case.journal["r.c"] = [fact("run.submitted", parent=parent, inputs={}), *child]
     case.hive = hive or []
-    case.durable = {run: [0] * len(events) for run, events in case.journal.items()}
-    case.answered = True
+    case.durable_at = {run: [0] * len(events) for run, events in case.journal.items()}
+    case.people_answered = True
     return case
 
 
@@ -107,7 +107,7 @@ def takes(data: str, task: str = "t") -> tuple[str, Event]:
 
 
 BOTH = (says(1, "ann"), says(2, "bob"))
-SOUND: dict[str, Case] = {
+SOUND: dict[str, SimulationCase] = {
     "a condition": world(
         [{"name": "a"}, WHEN, AFTER],
         [gave("a", {"n": 2}), fact("task.decided", "t", go=True), begun("t"), begun("after")],
@@ -116,9 +116,7 @@ SOUND: dict[str, Case] = {
     "a time": world(
         [T | {"delay": 9.0}], [DELAYED, fact("task.woke", "t", 9 * SECOND), begun("t", 9 * SECOND)]
     ),
-    "until": world(
-        [T | {"until": "1970-01-01T00:00:09Z"}], [DELAYED, begun("t", 10 * SECOND)]
-    ),
+    "until": world([T | {"until": "1970-01-01T00:00:09Z"}], [DELAYED, begun("t", 10 * SECOND)]),
     "items": world(
         [EACH, AFTER],
         [EXPANDED, begun("t[0]"), gave("t[0]", 1), begun("t[1]"), gave("t[1]", 2)],
@@ -130,9 +128,11 @@ SOUND: dict[str, Case] = {
     "rounds": world(
         [REPEAT],
         [
-            begun("t~1"), gave("t~1", {"stop": False}),
+            begun("t~1"),
+            gave("t~1", {"stop": False}),
             fact("task.round_ended", "t", round=1, done=False),
-            begun("t~2"), gave("t~2", {"stop": True}),
+            begun("t~2"),
+            gave("t~2", {"stop": True}),
             fact("task.round_ended", "t", round=2, done=True),
         ],
         call("t~1", parameters={"round": 1, "previous": None}),
@@ -146,8 +146,12 @@ SOUND: dict[str, Case] = {
         hive=[closed("r.c"), closed("r")],
     ),
     "approvals": world(
-        [ASKS], [REQUESTED, agrees("ann"), agrees("bob"), begun("t")],
-        *BOTH, told(1), told(2), call("t"),
+        [ASKS],
+        [REQUESTED, agrees("ann"), agrees("bob"), begun("t")],
+        *BOTH,
+        told(1),
+        told(2),
+        call("t"),
     ),
     "a deadline": world(
         [T | {"approval": {"deadline": 9.0, "on_deadline": "approve"}}],
@@ -155,113 +159,234 @@ SOUND: dict[str, Case] = {
         call("t"),
     ),
     "too late": world(
-        [T], [], said(1, "late", task="t", actor="ann"),
+        [T],
+        [],
+        said(1, "late", task="t", actor="ann"),
         ("refused_answer", {"token": 1, "reason": "-"}),
         hive=[fact("hive.answer_after_end", run="r")],
     ),
     "a signal": world([WAITS], [comes("one", "i")], sends(1, "one", "i"), told(1), takes("one")),
     "a decision": world(
-        [ONCE], [fact("task.lost", "t"), fact("task.resolved", "t", outcome="retry")],
-        said(1, "resolve", task="t", outcome="retry", result=None), told(1),
+        [ONCE],
+        [fact("task.lost", "t"), fact("task.resolved", "t", outcome="retry")],
+        said(1, "resolve", task="t", outcome="retry", result=None),
+        told(1),
     ),
-}  # fmt: skip
+}
 
-BROKEN: list[tuple[str, Case]] = [
-    ("though it was to be left out", world([WHEN], [fact("task.decided", "t", go=False),
-                                                    begun("t")])),
-    ("r/after: begun, though it was", world([WHEN, AFTER], [fact("task.decided", "t", go=False),
-                                                            begun("after")])),
+BROKEN: list[tuple[str, SimulationCase]] = [
+    (
+        "though it was to be left out",
+        world([WHEN], [fact("task.decided", "t", go=False), begun("t")]),
+    ),
+    (
+        "r/after: begun, though it was",
+        world([WHEN, AFTER], [fact("task.decided", "t", go=False), begun("after")]),
+    ),
     ("before its condition was looked at", world([WHEN], [begun("t")])),
-    ("its condition gave True for 3", world([{"name": "a"}, WHEN], [
-        gave("a", {"n": 3}), fact("task.decided", "t", go=True)])),
+    (
+        "its condition gave True for 3",
+        world([{"name": "a"}, WHEN], [gave("a", {"n": 3}), fact("task.decided", "t", go=True)]),
+    ),
     ("begun before its time", world([T | {"delay": 9.0}], [DELAYED, begun("t")])),
     ("waits until 9000000, not 8000000", world([T | {"delay": 8.0}], [DELAYED])),
     ("woken before its time", world([T | {"delay": 9.0}], [DELAYED, fact("task.woke", "t")])),
     ("taken apart twice", world([EACH], [EXPANDED, EXPANDED])),
     ("there is no such item", world([EACH], [EXPANDED, begun("t[2]")])),
-    ("was given two", world([EACH], [EXPANDED, begun("t[0]")],
-                            call("t[0]", parameters={"item": "two"}))),
-    ("got [2, 1] as results of 't'", world(
-        [EACH, AFTER], [EXPANDED, gave("t[0]", 1), gave("t[1]", 2)],
-        call("after", dependencies={"t": [2, 1]}))),
-    ("2 items at once, 1 allowed", world(
-        [EACH], [EXPANDED], call("t[0]", parameters={"item": "one"}),
-        call("t[1]", parameters={"item": "two"}))),
-    ("begun after another item had failed", world([EACH], [
-        EXPANDED, begun("t[0]"),
-        fact("task.failed", "t[0]", fault={"retriable": False}), begun("t[1]")])),
+    (
+        "was given two",
+        world([EACH], [EXPANDED, begun("t[0]")], call("t[0]", parameters={"item": "two"})),
+    ),
+    (
+        "got [2, 1] as results of 't'",
+        world(
+            [EACH, AFTER],
+            [EXPANDED, gave("t[0]", 1), gave("t[1]", 2)],
+            call("after", dependencies={"t": [2, 1]}),
+        ),
+    ),
+    (
+        "2 items at once, 1 allowed",
+        world(
+            [EACH],
+            [EXPANDED],
+            call("t[0]", parameters={"item": "one"}),
+            call("t[1]", parameters={"item": "two"}),
+        ),
+    ),
+    (
+        "begun after another item had failed",
+        world(
+            [EACH],
+            [
+                EXPANDED,
+                begun("t[0]"),
+                fact("task.failed", "t[0]", fault={"retriable": False}),
+                begun("t[1]"),
+            ],
+        ),
+    ),
     ("one round too many", world([REPEAT], [begun("t~3")])),
-    ("the round before was the last", world([REPEAT], [
-        fact("task.round_ended", "t", round=1, done=True), begun("t~2")])),
-    ("round 2 ended out of turn", world([REPEAT], [
-        fact("task.round_ended", "t", round=2, done=False)])),
-    ("round 1 gave True", world([REPEAT], [
-        gave("t~1", {"stop": True}), fact("task.round_ended", "t", round=1, done=False)])),
+    (
+        "the round before was the last",
+        world([REPEAT], [fact("task.round_ended", "t", round=1, done=True), begun("t~2")]),
+    ),
+    (
+        "round 2 ended out of turn",
+        world([REPEAT], [fact("task.round_ended", "t", round=2, done=False)]),
+    ),
+    (
+        "round 1 gave True",
+        world(
+            [REPEAT],
+            [gave("t~1", {"stop": True}), fact("task.round_ended", "t", round=1, done=False)],
+        ),
+    ),
     ("was told round 7", world([REPEAT], [], call("t~1", parameters={"round": 7, "previous": 0}))),
-    ("another result of the round before", world([REPEAT], [gave("t~1", 1)], call(
-        "t~2", parameters={"round": 2, "previous": 5}))),
+    (
+        "another result of the round before",
+        world([REPEAT], [gave("t~1", 1)], call("t~2", parameters={"round": 2, "previous": 5})),
+    ),
     ("t: begun twice", world([CHILD], [OPENED, OPENED], child=[])),
     ("its run r.c is not there", world([CHILD], [OPENED])),
-    ("was told that its run is failed, it is completed", world(
-        [CHILD], [OPENED, ended("failed")], child=[], hive=[closed("r.c")])),
-    ("of its run, whose last task gave 4", world(
-        [CHILD], [OPENED, ended(result={"i": 3})], child=[gave("i", 4)], hive=[closed("r.c")])),
-    ("ended before its own run r.c", world(
-        [CHILD], [OPENED], child=[], hive=[closed("r"), closed("r.c")])),
-    ("was cancelled, and its run r.c was not", world(
-        [CHILD], [OPENED, fact("run.cancel_requested")], child=[])),
-    ("another result of 't' than its run gave", world(
-        [CHILD, AFTER], [OPENED, ended(result={"i": 1})], call("after", dependencies={"t": 2}),
-        child=[], hive=[closed("r.c")])),
-    ("completed, though t failed", world([CHILD], [OPENED, ended("failed")], child=[],
-                                         hive=[closed("r.c", "failed"), closed("r")])),
-    ("completed, though t[0] failed", world([EACH], [fact("task.failed", "t[0]", fault={})],
-                                            hive=[closed("r")])),
+    (
+        "was told that its run is failed, it is completed",
+        world([CHILD], [OPENED, ended("failed")], child=[], hive=[closed("r.c")]),
+    ),
+    (
+        "of its run, whose last task gave 4",
+        world(
+            [CHILD], [OPENED, ended(result={"i": 3})], child=[gave("i", 4)], hive=[closed("r.c")]
+        ),
+    ),
+    (
+        "ended before its own run r.c",
+        world([CHILD], [OPENED], child=[], hive=[closed("r"), closed("r.c")]),
+    ),
+    (
+        "was cancelled, and its run r.c was not",
+        world([CHILD], [OPENED, fact("run.cancel_requested")], child=[]),
+    ),
+    (
+        "another result of 't' than its run gave",
+        world(
+            [CHILD, AFTER],
+            [OPENED, ended(result={"i": 1})],
+            call("after", dependencies={"t": 2}),
+            child=[],
+            hive=[closed("r.c")],
+        ),
+    ),
+    (
+        "completed, though t failed",
+        world(
+            [CHILD],
+            [OPENED, ended("failed")],
+            child=[],
+            hive=[closed("r.c", "failed"), closed("r")],
+        ),
+    ),
+    (
+        "completed, though t[0] failed",
+        world([EACH], [fact("task.failed", "t[0]", fault={})], hive=[closed("r")]),
+    ),
     ("said to wait at 1", world([T], [], call("t"), ("parked", {"run": "r"}))),
-    ("r: said to wait at 1", world([CHILD], [OPENED], call("i", "r.c"), ("parked", {"run": "r"}),
-                                   child=[])),
+    (
+        "r: said to wait at 1",
+        world([CHILD], [OPENED], call("i", "r.c"), ("parked", {"run": "r"}), child=[]),
+    ),
     ("done before anybody was asked", world([ASKS], [], call("t"))),
     ("done with 1 approvals", world([ASKS], [REQUESTED, agrees("ann")], *BOTH, call("t"))),
-    ("done, though it was rejected", world(
-        [ASKS], [REQUESTED, agrees("ann"), agrees("bob"), agrees("ann", approved=False)],
-        *BOTH, call("t"))),
-    ("done, though it was rejected", world(
-        [ASKS], [REQUESTED, fact("task.woke", "t", 10 * SECOND)], call("t"))),
-    ("was approved, ", world([ASKS], [REQUESTED, agrees("ann"), agrees("bob")], *BOTH, call(
-        "t", parameters={"to": "mallory"}))),
-    ("r/t: done before anybody was asked", world(
-        [CHILD | {"approval": {}}], [OPENED], child=[])),
+    (
+        "done, though it was rejected",
+        world(
+            [ASKS],
+            [REQUESTED, agrees("ann"), agrees("bob"), agrees("ann", approved=False)],
+            *BOTH,
+            call("t"),
+        ),
+    ),
+    (
+        "done, though it was rejected",
+        world([ASKS], [REQUESTED, fact("task.woke", "t", 10 * SECOND)], call("t")),
+    ),
+    (
+        "was approved, ",
+        world(
+            [ASKS],
+            [REQUESTED, agrees("ann"), agrees("bob")],
+            *BOTH,
+            call("t", parameters={"to": "mallory"}),
+        ),
+    ),
+    ("r/t: done before anybody was asked", world([CHILD | {"approval": {}}], [OPENED], child=[])),
     ("eve counts and was not asked", world([ASKS], [REQUESTED, agrees("eve")], says(1, "eve"))),
     ("ann counts twice", world([ASKS], [REQUESTED, agrees("ann"), agrees("ann")], *BOTH)),
-    ("bob counts after all was decided", world(
-        [ASKS], [REQUESTED, agrees("ann", approved=False), agrees("bob")],
-        *BOTH, says(3, "ann", approved=False))),
-    ("ann counts and never said that", world([ASKS], [REQUESTED, agrees("ann")],
-                                             says(1, "ann", digest="d2"))),
+    (
+        "bob counts after all was decided",
+        world(
+            [ASKS],
+            [REQUESTED, agrees("ann", approved=False), agrees("bob")],
+            *BOTH,
+            says(3, "ann", approved=False),
+        ),
+    ),
+    (
+        "ann counts and never said that",
+        world([ASKS], [REQUESTED, agrees("ann")], says(1, "ann", digest="d2")),
+    ),
     ("counts, and it is not on disk", world([ASKS], [REQUESTED], says(1, "ann"), told(1))),
-    ("was refused, and that is not on disk", world(
-        [ASKS], [REQUESTED], says(1, "ann"), ("refused_answer", {"token": 1, "reason": "-"}))),
-    ("the signal 'i' counts 2 times", world([WAITS], [comes("one", "i"), comes("one", "i")],
-                                            sends(1, "one", "i"))),
+    (
+        "was refused, and that is not on disk",
+        world([ASKS], [REQUESTED], says(1, "ann"), ("refused_answer", {"token": 1, "reason": "-"})),
+    ),
+    (
+        "the signal 'i' counts 2 times",
+        world([WAITS], [comes("one", "i"), comes("one", "i")], sends(1, "one", "i")),
+    ),
     ("which nobody sent", world([WAITS], [comes("one")])),
-    ("took the signal one, and two", world([WAITS | {"for_each": {}}], [comes("one")],
-                                           takes("one", "t[0]"), takes("two", "t[1]"))),
-    ("2 tasks took the signal one", world(
-        [WAITS, WAITS | {"name": "u"}], [comes("one")], sends(1, "one"), takes("one"),
-        takes("one", "u"))),
-    ("a task took two, though others came before", world(
-        [WAITS], [comes("one"), comes("two")], sends(1, "one"), sends(2, "two"), takes("two"))),
-    ("gave up waiting, though 's' had come", world(
-        [WAITS], [comes("one"), fact("task.woke", "t")], sends(1, "one"))),
-    ("resolved as retry, which nobody said", world(
-        [ONCE], [fact("task.lost", "t"), fact("task.resolved", "t", outcome="retry")])),
-    ("resolved, though its outcome was known", world(
-        [ONCE], [begun("t"), fact("task.resolved", "t", outcome="retry")],
-        said(1, "resolve", task="t", outcome="retry", result=None))),
-]  # fmt: skip
+    (
+        "took the signal one, and two",
+        world(
+            [WAITS | {"for_each": {}}], [comes("one")], takes("one", "t[0]"), takes("two", "t[1]")
+        ),
+    ),
+    (
+        "2 tasks took the signal one",
+        world(
+            [WAITS, WAITS | {"name": "u"}],
+            [comes("one")],
+            sends(1, "one"),
+            takes("one"),
+            takes("one", "u"),
+        ),
+    ),
+    (
+        "a task took two, though others came before",
+        world(
+            [WAITS], [comes("one"), comes("two")], sends(1, "one"), sends(2, "two"), takes("two")
+        ),
+    ),
+    (
+        "gave up waiting, though 's' had come",
+        world([WAITS], [comes("one"), fact("task.woke", "t")], sends(1, "one")),
+    ),
+    (
+        "resolved as retry, which nobody said",
+        world([ONCE], [fact("task.lost", "t"), fact("task.resolved", "t", outcome="retry")]),
+    ),
+    (
+        "resolved, though its outcome was known",
+        world(
+            [ONCE],
+            [begun("t"), fact("task.resolved", "t", outcome="retry")],
+            said(1, "resolve", task="t", outcome="retry", result=None),
+        ),
+    ),
+]
 
 
-def lines(case: Case) -> list[str]:
+def lines(case: SimulationCase) -> list[str]:
     return [line for check in CHECKS for line in check(case)]
 
 
@@ -271,7 +396,7 @@ def test_what_is_sound_passes(name: str) -> None:
 
 
 @pytest.mark.parametrize(("line", "case"), BROKEN, ids=[line for line, _ in BROKEN])
-def test_a_broken_promise_is_found(line: str, case: Case) -> None:
+def test_a_broken_promise_is_found(line: str, case: SimulationCase) -> None:
     assert any(line in found for found in lines(case)), lines(case)
 
 

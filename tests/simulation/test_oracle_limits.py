@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
-from agenthive.simulation.case import Case
-from agenthive.simulation.oracles.rate_limits import HOUR, LIMIT_CHECKS, MINUTE
+from agenthive.simulation.case import SimulationCase
+from agenthive.simulation.oracles.rate_limits import HOUR, MINUTE, RATE_LIMIT_CHECKS
 
 WHERE = "custom custom://x"
 
 
-def case(times: list[int], *, minute: int | None = None, hour: int | None = None) -> Case:
-    found = Case({"r": {"agents": [{"name": "x", "type": "custom", "endpoint": "custom://x"}]}}, [])
+def case(times: list[int], *, minute: int | None = None, hour: int | None = None) -> SimulationCase:
+    found = SimulationCase(
+        {"r": {"agents": [{"name": "x", "type": "custom", "endpoint": "custom://x"}]}}, []
+    )
     found.journal["r"] = [
         {"type": "task.started", "at": at, "task": "t", "agent": "x", "attempt": 1} for at in times
     ]
@@ -21,8 +23,8 @@ def case(times: list[int], *, minute: int | None = None, hour: int | None = None
     return found
 
 
-def lines(found: Case) -> list[str]:
-    return [line for check in LIMIT_CHECKS for line in check(found)]
+def lines(found: SimulationCase) -> list[str]:
+    return [line for check in RATE_LIMIT_CHECKS for line in check(found)]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agenthive.simulation.case import Case
-from agenthive.simulation.oracles.budget import MONEY_CHECKS
+from agenthive.simulation.case import SimulationCase
+from agenthive.simulation.oracles.budget import BUDGET_CHECKS
 
 SCOPES = ("agent default/x", "run r", "tenant default", "day default/0")
 Batch = list[tuple[str, dict[str, Any]]]
@@ -37,23 +37,23 @@ def hive(kind: str, **more: Any) -> tuple[str, dict[str, Any]]:
     return "hive", {"type": f"hive.{kind}", "run": "r"} | more
 
 
-def case(*batches: Batch, captured: int, held: int = 0, limit: int | None = None) -> Case:
-    found = Case({"r": {"name": "w", "agents": [{"name": "x"}], "tasks": []}}, [])
+def case(*batches: Batch, captured: int, held: int = 0, limit: int | None = None) -> SimulationCase:
+    found = SimulationCase({"r": {"name": "w", "agents": [{"name": "x"}], "tasks": []}}, [])
     found.specs["r"]["budget"] = {} if limit is None else {"limit": limit}
     found.journal["r"] = [event for batch in batches for of, event in batch if of == "r"]
-    found.durable["r"] = [0] * len(found.journal["r"])
+    found.durable_at["r"] = [0] * len(found.journal["r"])
     found.journal["r"].insert(0, {"type": "run.submitted", "at": 1})
-    found.durable["r"].insert(0, 0)
+    found.durable_at["r"].insert(0, 0)
     found.batches = list(batches)
     found.accounts = [{"scope": name, "captured": captured, "held": held} for name in SCOPES]
     return found
 
 
-def lines(found: Case) -> list[str]:
-    return [line for check in MONEY_CHECKS for line in check(found)]
+def lines(found: SimulationCase) -> list[str]:
+    return [line for check in BUDGET_CHECKS for line in check(found)]
 
 
-SOUND: dict[str, Case] = {
+SOUND: dict[str, SimulationCase] = {
     "paid": case([started("a", hold=10)], [succeeded("a", 4)], captured=4, limit=10),
     "under way": case([started("a", hold=10)], captured=0, held=10, limit=10),
     "in doubt": case([started("a", hold=10)], [failed("a", "timeout")], captured=0, held=10),
@@ -67,9 +67,7 @@ SOUND: dict[str, Case] = {
     "not made": case(
         [started("a", hold=10)], [about("task.cancelled", "a", unmade=True)], captured=0
     ),
-    "settled": case(
-        [started("a", hold=10)], [about("task.hold_settled", "a", cost=7)], captured=7
-    ),
+    "settled": case([started("a", hold=10)], [about("task.hold_settled", "a", cost=7)], captured=7),
     "closed": case([started("a", hold=10)], [hive("run_closed")], captured=10),
     "after the end": case(
         [started("a", hold=10)],
@@ -86,7 +84,11 @@ SOUND: dict[str, Case] = {
         limit=10,
     ),
     "dearer than declared": case(
-        [started("a", hold=10)], [succeeded("a", 14)], [started("b", hold=1)], captured=14, held=1,
+        [started("a", hold=10)],
+        [succeeded("a", 14)],
+        [started("b", hold=1)],
+        captured=14,
+        held=1,
         limit=11,
     ),
     "raised": case(
@@ -98,7 +100,7 @@ SOUND: dict[str, Case] = {
         limit=10,
     ),
     "free": case([started("a")], [succeeded("a", 0)], captured=0),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SOUND)
@@ -111,45 +113,69 @@ def test_what_has_no_money_is_not_looked_at() -> None:
     assert lines(found) == []
 
 
-BROKEN: list[tuple[str, Callable[[], Case]]] = [
-    ("run r has 20 of 15", lambda: case(
-        [started("a", hold=10), started("b", hold=10)], captured=0, held=20, limit=15)),
-    ("run r has 11 of 10", lambda: case(
-        [started("a", hold=10)], [succeeded("a", 10)], [started("b", hold=1)],
-        captured=10, held=1, limit=10)),
-    ("the account says (8, 0), the journal (4, 0)", lambda: case(
-        [started("a", hold=10)], [succeeded("a", 4)], captured=8)),
-    ("the account says (4, 10), the journal (4, 0)", lambda: case(
-        [started("a", hold=10)], [succeeded("a", 4)], captured=4, held=10)),
-    ("settled, and holds nothing", lambda: case(
-        [started("a")], [about("task.hold_settled", "a", cost=0)], captured=0)),
-    ("10 was booked at the end, not 0", lambda: case(
-        [started("a")], [hive("run_closed")],
-        [hive("usage_after_end", task="a", attempt=1, booked=10, usage={"cost": 0})], captured=0)),
-    ("has less than nothing", lambda: case(
-        [started("a", hold=1)], [succeeded("a", -5)], captured=-5)),
-]  # fmt: skip
+BROKEN: list[tuple[str, Callable[[], SimulationCase]]] = [
+    (
+        "run r has 20 of 15",
+        lambda: case([started("a", hold=10), started("b", hold=10)], captured=0, held=20, limit=15),
+    ),
+    (
+        "run r has 11 of 10",
+        lambda: case(
+            [started("a", hold=10)],
+            [succeeded("a", 10)],
+            [started("b", hold=1)],
+            captured=10,
+            held=1,
+            limit=10,
+        ),
+    ),
+    (
+        "the account says (8, 0), the journal (4, 0)",
+        lambda: case([started("a", hold=10)], [succeeded("a", 4)], captured=8),
+    ),
+    (
+        "the account says (4, 10), the journal (4, 0)",
+        lambda: case([started("a", hold=10)], [succeeded("a", 4)], captured=4, held=10),
+    ),
+    (
+        "settled, and holds nothing",
+        lambda: case([started("a")], [about("task.hold_settled", "a", cost=0)], captured=0),
+    ),
+    (
+        "10 was booked at the end, not 0",
+        lambda: case(
+            [started("a")],
+            [hive("run_closed")],
+            [hive("usage_after_end", task="a", attempt=1, booked=10, usage={"cost": 0})],
+            captured=0,
+        ),
+    ),
+    (
+        "has less than nothing",
+        lambda: case([started("a", hold=1)], [succeeded("a", -5)], captured=-5),
+    ),
+]
 
 
 @pytest.mark.parametrize(("says", "make"), BROKEN, ids=[says for says, _ in BROKEN])
-def test_broken_books_are_found(says: str, make: Callable[[], Case]) -> None:
+def test_broken_books_are_found(says: str, make: Callable[[], SimulationCase]) -> None:
     assert any(says in line for line in lines(make())), lines(make())
 
 
 def test_more_that_was_charged_than_booked_is_found() -> None:
     found = case([started("a", hold=10)], [failed("a", "rate_limited")], captured=0)
-    found.billed = {("r", "a", 1): 5}
+    found.charges = {("r", "a", 1): 5}
     assert lines(found) == ["5 was charged, 0 is booked"]
-    found.billed = {("r", "never recorded", 1): 5}
+    found.charges = {("r", "never recorded", 1): 5}
     assert lines(found) == []
 
 
 def test_a_call_before_its_hold_is_on_disk_is_found() -> None:
     found = case([started("a", hold=10)], captured=0, held=10)
     call = {"run": "r", "task": "a", "attempt": 1, "agent": "x"}
-    found.seen.append((1, "called", call))
+    found.observations.append((1, "called", call))
     assert lines(found) == []
-    found.durable["r"][1] = 1
+    found.durable_at["r"][1] = 1
     assert lines(found) == ["r/a: called before its hold was on disk"]
     call["agent"] = "y"
     assert lines(found) == [], "of a turn that was lost, in the same place"
@@ -175,6 +201,10 @@ def test_tasks_and_agents_and_runs_above() -> None:
     found.journal["r"][0]["parent"] = {"run": "p", "task": "sub"}
     found.journal["p"] = [{"type": "run.submitted", "at": 1}]
     told = " ".join(lines(found))
-    for line in ("run r task a has 10 of 5", "run r agent x has 10 of 6",
-                 "run p task sub has 10 of 4", "run p: the account says (0, 0)"):  # fmt: skip
+    for line in (
+        "run r task a has 10 of 5",
+        "run r agent x has 10 of 6",
+        "run p task sub has 10 of 4",
+        "run p: the account says (0, 0)",
+    ):
         assert line in told, line

@@ -8,19 +8,23 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.simulation.case import Case
+from agenthive.simulation.case import SimulationCase
 from agenthive.simulation.oracles.model_turns import TURN_CHECKS
 
 TOOL = {"name": "look", "agent": "eyes", "action": "act look"}
 SPEC = {
-    "agents": [
-        {"name": name, "type": "custom", "endpoint": name} for name in ("a", "b", "eyes")
-    ],
+    "agents": [{"name": name, "type": "custom", "endpoint": name} for name in ("a", "b", "eyes")],
     "tasks": [
-        {"name": "q", "agent": "a", "action": "do", "tools": [TOOL], "max_turns": 3,
-         "fallback": [{"agent": "b"}]},
+        {
+            "name": "q",
+            "agent": "a",
+            "action": "do",
+            "tools": [TOOL],
+            "max_turns": 3,
+            "fallback": [{"agent": "b"}],
+        },
     ],
-}  # fmt: skip
+}
 ASKED = {"id": "1", "name": "look", "arguments": {"n": 5}}
 
 
@@ -40,14 +44,15 @@ def called(task: str, agent: str, action: str = "do", **more: Any) -> tuple[int,
 
 def told(content: str = '{"n":1}', failed: bool = False, said: Any = "hm") -> Any:
     return {
-        "said": said, "note": "", "outcomes": [
-            {"asked": ASKED, "content": content, "failed": failed}],
-    }  # fmt: skip
+        "said": said,
+        "note": "",
+        "outcomes": [{"asked": ASKED, "content": content, "failed": failed}],
+    }
 
 
-def sound() -> Case:
+def sound() -> SimulationCase:
     """Two turns, with a tool between them."""
-    found = Case(
+    found = SimulationCase(
         {"r": SPEC},
         [
             called("q~1", "a"),
@@ -68,7 +73,7 @@ def sound() -> Case:
     return found
 
 
-def lines(found: Case) -> list[str]:
+def lines(found: SimulationCase) -> list[str]:
     return [line for check in TURN_CHECKS for line in check(found)]
 
 
@@ -76,30 +81,34 @@ def test_what_is_right_passes() -> None:
     assert lines(sound()) == []
 
 
-def swap(i: int, j: int) -> Callable[[Case], None]:
-    def change(case: Case) -> None:
+def swap(i: int, j: int) -> Callable[[SimulationCase], None]:
+    def change(case: SimulationCase) -> None:
         facts = case.journal["r"]
         facts[i], facts[j] = facts[j], facts[i]
 
     return change
 
 
-def see(number: int, **data: Any) -> Callable[[Case], None]:
-    return lambda case: case.seen[number][2].update(data)
+def see(number: int, **data: Any) -> Callable[[SimulationCase], None]:
+    return lambda case: case.observations[number][2].update(data)
 
 
-def fact(number: int, **data: Any) -> Callable[[Case], None]:
+def fact(number: int, **data: Any) -> Callable[[SimulationCase], None]:
     return lambda case: case.journal["r"][number].update(data)
 
 
-def fails_first(case: Case) -> None:
+def fails_first(case: SimulationCase) -> None:
     """The first model could not, and the next one goes on."""
     case.journal["r"][2:5] = [
-        {"type": "task.failed", "task": "q~1", "attempt": 1,
-         "fault": {"kind": "x", "retriable": False}},
-    ]  # fmt: skip
+        {
+            "type": "task.failed",
+            "task": "q~1",
+            "attempt": 1,
+            "fault": {"kind": "x", "retriable": False},
+        },
+    ]
     case.journal["r"][3]["agent"] = "b"
-    case.seen[1:] = [called("q~2", "b")]
+    case.observations[1:] = [called("q~2", "b")]
 
 
 def test_who_goes_on_may() -> None:
@@ -108,12 +117,12 @@ def test_who_goes_on_may() -> None:
     assert lines(found) == []
 
 
-def left(case: Case, breaker: int | None = 5, closed: int = 9) -> None:
+def left(case: SimulationCase, breaker: int | None = 5, closed: int = 9) -> None:
     """The first model's breaker is open, and the next one goes on."""
     fails_first(case)
     fault = {"kind": "breaker_open", "retriable": False}
     case.journal["r"][1:3] = [{"type": "task.faulted", "task": "q~1", "at": 7, "fault": fault}]
-    del case.seen[0]
+    del case.observations[0]
     if breaker is not None:
         where = "custom a"
         case.hive += [
@@ -129,20 +138,20 @@ def test_what_waits_for_a_breaker_may_be_left_to_others(opened: int, closed: int
     assert lines(found) == []
 
 
-def left_to_nobody(case: Case) -> None:
+def left_to_nobody(case: SimulationCase) -> None:
     left(case)
     case.journal["r"][2:] = [msgspec.json.decode(msgspec.json.encode(case.journal["r"][1]))]
     case.journal["r"][2]["task"] = "q~2"
-    case.seen.clear()
+    case.observations.clear()
 
 
-def left_by_a_tool(case: Case) -> None:
+def left_by_a_tool(case: SimulationCase) -> None:
     left(case)
     case.journal["r"][1]["task"] = "q"
 
 
-def asks_on(turns: int) -> Callable[[Case], None]:
-    def change(case: Case) -> None:
+def asks_on(turns: int) -> Callable[[SimulationCase], None]:
+    def change(case: SimulationCase) -> None:
         for number in range(2, turns + 1):
             key = f"q~{number}"
             facts = case.journal["r"]
@@ -153,18 +162,18 @@ def asks_on(turns: int) -> Callable[[Case], None]:
     return change
 
 
-def again_by_the_first(case: Case) -> None:
+def again_by_the_first(case: SimulationCase) -> None:
     fails_first(case)
     case.journal["r"][3]["agent"] = "a"
 
 
-def nobody_is_left(case: Case) -> None:
+def nobody_is_left(case: SimulationCase) -> None:
     fails_first(case)
     failed = {"type": "task.failed", "task": "q~2", "attempt": 1, "fault": {"retriable": False}}
     case.journal["r"][-1:] = [failed, started("q~3", "b"), succeeded("q~3", "x")]
 
 
-WRONG: dict[str, Callable[[Case], None]] = {
+WRONG: dict[str, Callable[[SimulationCase], None]] = {
     "q~1: left to others, and its breaker was not open": lambda case: left(case, None),
     "q~1: left to others, and its breaker was not": lambda case: left(case, 8),
     "left to others, and its breaker was not open": lambda case: left(case, 5, 6),
@@ -190,7 +199,7 @@ WRONG: dict[str, Callable[[Case], None]] = {
 
 
 @pytest.mark.parametrize(("says", "change"), list(WRONG.items()), ids=list(WRONG))
-def test_what_is_wrong_is_found(says: str, change: Callable[[Case], None]) -> None:
+def test_what_is_wrong_is_found(says: str, change: Callable[[SimulationCase], None]) -> None:
     found = sound()
     change(found)
     assert any(says in line for line in lines(found)), lines(found)

@@ -1,4 +1,4 @@
-"""`simulate()`: a workflow is played, judged and told of; a broken core is found, with its seed."""
+"""`simulate()`: a workflow is played and judged; a broken core is found, with its seed."""
 
 from __future__ import annotations
 
@@ -27,19 +27,21 @@ from agenthive.core.model.workflow import (
 )
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.errors import ConfigurationError, InternalError, StoreCorrupt
-from agenthive.simulation.faults import Trouble
-from agenthive.simulation.options import make_plan
-from agenthive.simulation.runner import Played
-from agenthive.testing import Rehearsal, simulate
+from agenthive.simulation.faults import FaultPlan
+from agenthive.simulation.options import build_options
+from agenthive.simulation.runner import SimulatedRun
+from agenthive.testing import SimulationReport, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
 AGENTS = (
     AgentSpec(name="shop", type="custom", endpoint="custom://shop", max_concurrency=2),
     AgentSpec(
-        name="bank", type="http_api", endpoint="http://127.0.0.1:1",
+        name="bank",
+        type="http_api",
+        endpoint="http://127.0.0.1:1",
         retry=RetryPolicy(max_attempts=5),
     ),
-)  # fmt: skip
+)
 
 
 def task(name: str, *after: str, agent: str = "shop", **more: Any) -> TaskSpec:
@@ -53,14 +55,16 @@ def flow(*tasks: TaskSpec, **more: Any) -> WorkflowSpec:
 ORDERS = flow(
     task("order", effect=Effect.NONE, priority=9),
     task(
-        "reserve", "order", effect=Effect.KEYED,
+        "reserve",
+        "order",
+        effect=Effect.KEYED,
         compensate=CompensationSpec(agent="shop", action="release"),
     ),
     task("quote", "order", agent="bank"),
     task("charge", "reserve", "quote", agent="bank", effect=Effect.ONCE),
     task("mail", "charge"),
     task("log", "order", continue_on_failure=True),
-)  # fmt: skip
+)
 
 
 def test_every_promise_is_kept() -> None:
@@ -71,7 +75,7 @@ def test_every_promise_is_kept() -> None:
     assert sum(found.statuses.values()) == len(found.durations) == len(found.costs) == 300
     assert {"completed", "compensated", "waiting (outcome)"} <= set(found.statuses)
     for status, seed in found.examples.items():
-        assert Played(found.plan, seed).outcome().status == status
+        assert SimulatedRun(found.options, seed).build_outcome().status == status
     assert found.tasks["order"].acted_twice == 0
     assert found.tasks["mail"].acted_twice > 0
     assert found.tasks["charge"].most == 1 or found.tasks["charge"].repeated > 0
@@ -95,9 +99,11 @@ def test_nothing_goes_wrong_if_nothing_may() -> None:
 
 
 def test_the_same_seed_is_the_same_story() -> None:
-    plan = make_plan(ORDERS, faults="hostile")
-    first = [Played(plan, seed).outcome() for seed in range(30)]
-    assert first == [Played(make_plan(ORDERS, faults="hostile"), s).outcome() for s in range(30)]
+    plan = build_options(ORDERS, faults="hostile")
+    first = [SimulatedRun(plan, seed).build_outcome() for seed in range(30)]
+    assert first == [
+        SimulatedRun(build_options(ORDERS, faults="hostile"), s).build_outcome() for s in range(30)
+    ]
     assert len({outcome.trace for outcome in first}) == 30
     found = simulate(ORDERS, seeds=[17, 4], faults="hostile")
     assert found.seeds == [17, 4]
@@ -108,17 +114,17 @@ def test_the_same_seed_is_the_same_story() -> None:
 @pytest.mark.parametrize("hash_seed", ["1", "4242"])
 def test_in_another_process_too(hash_seed: str) -> None:
     text = (
-        "from agenthive.simulation.options import make_plan, read_workflow\n"
-        "from agenthive.simulation.runner import Played\n"
-        "plan = make_plan(read_workflow('examples/release_notes.yaml'), faults='hostile')\n"
-        "print(*(Played(plan, seed).outcome().trace for seed in range(10)))\n"
+        "from agenthive.simulation.options import build_options, read_workflow\n"
+        "from agenthive.simulation.runner import SimulatedRun\n"
+        "plan = build_options(read_workflow('examples/release_notes.yaml'), faults='hostile')\n"
+        "print(*(SimulatedRun(plan, seed).build_outcome().trace for seed in range(10)))\n"
     )
     env = dict(os.environ, PYTHONHASHSEED=hash_seed)
     told = subprocess.run(
         [sys.executable, "-c", text], env=env, cwd=ROOT, capture_output=True, text=True, check=True
     )
     found = simulate(ROOT / "examples" / "release_notes.yaml", seeds=10, faults="hostile")
-    again = [Played(found.plan, seed).outcome().trace for seed in range(10)]
+    again = [SimulatedRun(found.options, seed).build_outcome().trace for seed in range(10)]
     assert told.stdout.split() == again
 
 
@@ -152,7 +158,7 @@ def test_costs_and_failures_that_were_given() -> None:
 
 
 def test_a_home_to_learn_from(tmp_path: Path) -> None:
-    from agenthive import Directory, Hive
+    from agenthive import AgentRegistry, Hive
 
     async def shop(action: str) -> dict[str, list[int]]:
         await asyncio.sleep(0.05)
@@ -164,7 +170,7 @@ def test_a_home_to_learn_from(tmp_path: Path) -> None:
     )
 
     async def work() -> None:
-        directory = Directory()
+        directory = AgentRegistry()
         directory.register("shop", shop)
         async with Hive.open(tmp_path / "home", agents=directory) as hive:
             for _ in range(3):
@@ -208,13 +214,15 @@ def test_a_journal_that_cannot_be_read(tmp_path: Path) -> None:
 READS = flow(
     task("list"),
     task(
-        "page", "list", parameters={"first": "{{ tasks.list.result.items[0] }}"},
+        "page",
+        "list",
+        parameters={"first": "{{ tasks.list.result.items[0] }}"},
         compensate=CompensationSpec(
             agent="shop", action="undo", parameters={"x": "{{ tasks.page.result.id.x }}"}
         ),
     ),
     task("all", "list", parameters={"everything": "{{ tasks.list.result }}"}),
-)  # fmt: skip
+)
 
 
 def test_a_missing_example_is_asked_for() -> None:
@@ -249,7 +257,7 @@ def test_inputs_are_checked_and_secrets_never_looked_for() -> None:
         simulate(spec)
     found = simulate(spec, seeds=20, faults="none", inputs={"to": "x", "key": "hunter2"})
     assert found.statuses == {"completed": 20}
-    assert "hunter2" not in str(found.plan)
+    assert "hunter2" not in str(found.options)
 
 
 # What takes long, or never ends.
@@ -275,14 +283,14 @@ def test_who_is_not_accepted_comes_again() -> None:
 
 
 def test_a_journal_that_takes_nothing_at_all() -> None:
-    found = simulate(flow(task("a")), seeds=1, faults=Trouble(refuse=1.0))
+    found = simulate(flow(task("a")), seeds=1, faults=FaultPlan(refuse=1.0))
     assert found.statuses == {"never accepted": 1}
     assert found.story(0)[0].text == "the journal took nothing"
 
 
 def test_an_agent_that_nobody_has_is_awaited() -> None:
     spec = flow(task("a"), task("b", "a"), failure_strategy=FailureStrategy.CONTINUE)
-    found = simulate(spec, seeds=50, faults=Trouble(crash=0.1, absent=1.0))
+    found = simulate(spec, seeds=50, faults=FaultPlan(crash=0.1, absent=1.0))
     found.check()
     assert found.statuses["waiting (agent)"] > 0
 
@@ -293,11 +301,13 @@ def test_an_agent_that_nobody_has_is_awaited() -> None:
 class ActsFirst(Driver):
     """Makes every call before its intent is on disk."""
 
-    def eager(self) -> list[act.Perform]:
-        waiting = self._box._committing
-        calls = [one for one in waiting if isinstance(one, act.Perform)]
-        self._box._committing = [one for one in waiting if not isinstance(one, act.Perform)]
-        return super().eager() + calls
+    def take_eager_calls(self) -> list[act.PerformCall]:
+        waiting = self._outbox._committing_actions
+        calls = [one for one in waiting if isinstance(one, act.PerformCall)]
+        self._outbox._committing_actions = [
+            one for one in waiting if not isinstance(one, act.PerformCall)
+        ]
+        return super().take_eager_calls() + calls
 
 
 def test_a_driver_that_acts_before_its_intent_is_found() -> None:
@@ -313,7 +323,7 @@ def test_a_driver_that_acts_before_its_intent_is_found() -> None:
 
 def test_a_planted_bug_is_found_at_some_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = iter(range(1 << 30))
-    monkeypatch.setattr(live, "Keys", lambda run: lambda task: f"key {next(keys)}")
+    monkeypatch.setattr(live, "IdempotencyKeys", lambda run: lambda task: f"key {next(keys)}")
     found = simulate(ORDERS, seeds=60)
     assert 0 < len(found.broken) < 60
     assert {violation.invariant for violation in found.violations} >= {"stable_keys"}
@@ -323,7 +333,7 @@ def test_a_planted_bug_is_found_at_some_seeds(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_fault_inside_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Driver, "_current", lambda self, live, task, attempt: 0)
+    monkeypatch.setattr(Driver, "_find_current_task", lambda self, live, task, attempt: 0)
     found = simulate(ORDERS, seeds=20)
     assert found.broken
     assert any("InvalidTransition" in violation.detail for violation in found.violations)
@@ -337,15 +347,16 @@ def test_a_journal_that_cannot_be_replayed_is_a_violation(monkeypatch: pytest.Mo
     monkeypatch.setattr("agenthive.simulation.recording.replay", broken)
     found = simulate(ORDERS, seeds=2, faults="none")
     assert {(v.invariant, v.detail) for v in found.violations} == {
-        ("state", "run-0: no such move"), ("state", "run-1: no such move"),
-    }  # fmt: skip
+        ("state", "run-0: no such move"),
+        ("state", "run-1: no such move"),
+    }
     assert found.tasks["order"].calls == 2
     assert found.tasks["order"].critical == 0
 
 
 def test_violations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agenthive.simulation.simulate.MOST_TOLD", 7)
-    monkeypatch.setattr("agenthive.simulation.simulate.SAMPLE", 5)
+    monkeypatch.setattr("agenthive.simulation.simulate.MAX_VIOLATIONS", 7)
+    monkeypatch.setattr("agenthive.simulation.simulate.MAX_SAMPLES", 5)
     found = simulate(ORDERS, seeds=20, faults="none", make_driver=ActsFirst)
     assert (len(found.violations), len(found.broken)) == (7, 20)
     assert len(found.tasks["order"].times) == 5
@@ -354,7 +365,7 @@ def test_violations_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 # The story.
 
 
-def told(found: Rehearsal, seed: int) -> str:
+def told(found: SimulationReport, seed: int) -> str:
     return "\n".join(f"{one.type}: {one.text}" for one in found.story(seed))
 
 
@@ -362,9 +373,16 @@ def test_the_story_of_a_run() -> None:
     found = simulate(flow(task("a"), task("b", "a")), seeds=1, faults="none")
     moments = found.story(0)
     assert [one.type for one in moments] == [
-        "run.submitted", "run.started", "task.started", "acted", "task.succeeded", "task.started",
-        "acted", "task.succeeded", "ended",
-    ]  # fmt: skip
+        "run.submitted",
+        "run.started",
+        "task.started",
+        "acted",
+        "task.succeeded",
+        "task.started",
+        "acted",
+        "task.succeeded",
+        "ended",
+    ]
     assert moments[0].seconds == 0
     assert [one.seconds for one in moments] == sorted(one.seconds for one in moments)
     assert [one.seq for one in moments if one.seq] == [1, 2, 3, 4, 5, 6]

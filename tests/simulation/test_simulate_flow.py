@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agenthive.core.engine.human_input import questions
+from agenthive.core.engine.human_input import pending_approvals
 from agenthive.core.model.control_flow import (
     ApprovalSpec,
     EachSpec,
@@ -24,8 +24,8 @@ from agenthive.core.model.workflow import (
     WorkflowSpec,
 )
 from agenthive.errors import ConfigurationError
-from agenthive.simulation.people import People, patience
-from agenthive.simulation.runner import Played
+from agenthive.simulation.people import SimulatedPeople, parse_patience
+from agenthive.simulation.runner import SimulatedRun
 from agenthive.testing import simulate
 
 AGENTS = (AgentSpec(name="shop", type="custom", endpoint="custom://shop", max_concurrency=2),)
@@ -55,8 +55,11 @@ KID = flow(
 EVERYTHING = flow(
     task("list"),
     task(
-        "each", "list", for_each=EachSpec(items="tasks.list.result.items", max_parallel=2),
-        parameters={"item": "{{ item }}"}, effect=Effect.ONCE,
+        "each",
+        "list",
+        for_each=EachSpec(items="tasks.list.result.items", max_parallel=2),
+        parameters={"item": "{{ item }}"},
+        effect=Effect.ONCE,
         reconcile=ReconcileSpec(agent="shop", action="ask"),
     ),
     task("yes", "list", when="tasks.list.result.go"),
@@ -64,7 +67,9 @@ EVERYTHING = flow(
     task("after_no", "no"),
     waits("ask", "yes", approval=ApprovalSpec(approvers=("ann", "bob"), quorum=2)),
     task(
-        "pay", "ask", effect=Effect.ONCE,
+        "pay",
+        "ask",
+        effect=Effect.ONCE,
         approval=ApprovalSpec(approvers=("ann",), deadline=7200.0, on_reject=OnReject.SKIP),
     ),
     waits("paid", "pay", wait_for=WaitSpec(signal="paid")),
@@ -72,10 +77,13 @@ EVERYTHING = flow(
     task("poll", "pause", repeat_until=RepeatSpec(until="round >= 3", max_rounds=5)),
     waits("kid", "poll", workflow=KID, parameters={"x": 1}),
     task(
-        "join", "after_no", "kid", "each",
+        "join",
+        "after_no",
+        "kid",
+        "each",
         compensate=CompensationSpec(agent="shop", action="undo"),
     ),
-)  # fmt: skip
+)
 ANSWERS = {"list": {"result": {"items": [1, 2, 3], "go": True}}}
 
 
@@ -108,8 +116,8 @@ def test_what_each_part_is_told_of() -> None:
 def test_the_same_seed_is_the_same_story() -> None:
     first = simulate(EVERYTHING, seeds=20, faults="hostile", answers=ANSWERS)
     again = simulate(EVERYTHING, seeds=20, faults="hostile", answers=ANSWERS)
-    assert [Played(first.plan, s).outcome() for s in range(20)] == [
-        Played(again.plan, s).outcome() for s in range(20)
+    assert [SimulatedRun(first.options, s).build_outcome() for s in range(20)] == [
+        SimulatedRun(again.options, s).build_outcome() for s in range(20)
     ]
     told = {one.type for seed in range(20) for one in first.story(seed)}
     assert {"task.approval_given", "run.signal_received", "task.expanded"} <= told
@@ -158,7 +166,7 @@ def test_the_time_of_a_run_does_not_pass_while_only_people_are_awaited() -> None
 def test_who_does_not_answer_though_people_do_is_a_violation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(People, "look", lambda self, runtime: None)
+    monkeypatch.setattr(SimulatedPeople, "review_runs", lambda self, runtime: None)
     found = simulate(flow(waits("ask", approval=ApprovalSpec())), seeds=3, faults="none")
     assert {(v.invariant, v.detail) for v in found.violations} == {
         ("everything_ends", f"run-{seed}: waits though nobody is missing") for seed in range(3)
@@ -170,23 +178,23 @@ def test_an_answer_that_a_crash_has_swallowed_is_given_again() -> None:
     found = simulate(spec, seeds=60, faults="crash=0.2", people="60s")
     found.check()
     assert found.statuses == {"completed": 60}
-    played = Played(found.plan, 0)
-    assert not any(questions(state) for state in played.states.values())
+    played = SimulatedRun(found.options, 0)
+    assert not any(pending_approvals(state) for state in played.states.values())
 
 
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90", 90), ("90s", 90), ("15m", 900), ("1.5 h", 5400), ("2d", 172_800)]
 )
 def test_lengths_of_time(text: str, seconds: float) -> None:
-    takes = patience(text)
+    takes = parse_patience(text)
     assert takes is not None
-    assert takes.at(0.5) == pytest.approx(seconds)
+    assert takes.quantile(0.5) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1h", "1w", "1h30m", "9" * 30])
 def test_bad_lengths_of_time(text: str) -> None:
     with pytest.raises(ConfigurationError, match="is no length of time"):
-        patience(text)
+        parse_patience(text)
 
 
 # Examples that are missing.
@@ -223,8 +231,12 @@ def test_a_round_needs_an_example_of_its_own_result() -> None:
 
 
 def test_a_sub_workflow_needs_examples_too() -> None:
-    child = flow(task("x"), task("y", "x", when="tasks.x.result.ok"), name="child",
-                 inputs={"n": InputSpec(type="integer", required=True)})  # fmt: skip
+    child = flow(
+        task("x"),
+        task("y", "x", when="tasks.x.result.ok"),
+        name="child",
+        inputs={"n": InputSpec(type="integer", required=True)},
+    )
     spec = flow(
         task("a"),
         waits("c", "a", workflow=child, parameters={"n": "{{ tasks.a.result.n }}"}),

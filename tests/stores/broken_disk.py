@@ -14,9 +14,13 @@ from pathlib import Path
 import apsw
 
 _Write = ctypes.CFUNCTYPE(
-    ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64,
+    ctypes.c_ssize_t,
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int64,
     use_errno=True,
-)  # fmt: skip
+)
 
 
 @contextlib.contextmanager

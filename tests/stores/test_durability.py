@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from agenthive.core.journal.records import Batch, Record
-from agenthive.hive import Hive, reading
-from agenthive.queries.journal_reader import Archive
-from agenthive.stores.sqlite import SqliteStore, _connect
+from agenthive.hive import Hive, open_journal
+from agenthive.queries.journal_reader import JournalReader
+from agenthive.stores.sqlite import SqliteStore, _open_connection
 from tests.stores.broken_disk import small_disk
 
 ROOM = 1_000_000
@@ -24,14 +24,17 @@ async def test_pragmas_are_in_force(time: str, tmp_path: Path) -> None:
     if time == "opened again":
         await store.close()
         store = SqliteStore.open(path)
-    for connection in (store._db, _connect(path)):
+    for connection in (store._db, _open_connection(path)):
         found = {
             name: connection.pragma(name)
             for name in ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
         }
         assert found == {
-            "journal_mode": "wal", "synchronous": 2, "busy_timeout": 5000, "foreign_keys": 1,
-        }  # fmt: skip
+            "journal_mode": "wal",
+            "synchronous": 2,
+            "busy_timeout": 5000,
+            "foreign_keys": 1,
+        }
     connection.close()
     await store.close()
 
@@ -55,8 +58,8 @@ async def test_an_owner_makes_room_for_what_it_will_write(tmp_path: Path) -> Non
     async with Hive.open(tmp_path):
         assert ROOM <= await log_size(tmp_path) < 2 * ROOM
         before = (tmp_path / "journal.db").stat().st_size
-        async with reading(tmp_path) as archive:
-            assert await archive.runs() == []
+        async with open_journal(tmp_path) as archive:
+            assert await archive.list_runs() == []
         assert await log_size(tmp_path) < 2 * ROOM
     assert not (tmp_path / "journal.db-wal").exists()
     assert (tmp_path / "journal.db").stat().st_size == before, "the journal has not grown"
@@ -64,19 +67,19 @@ async def test_an_owner_makes_room_for_what_it_will_write(tmp_path: Path) -> Non
 
 async def test_who_only_reads_makes_no_room(tmp_path: Path) -> None:
     await SqliteStore.open(tmp_path / "journal.db").close()
-    async with reading(tmp_path) as archive:
-        await archive.runs()
+    async with open_journal(tmp_path) as archive:
+        await archive.list_runs()
         assert await log_size(tmp_path) < ROOM
 
 
 async def test_room_is_filled_and_gone_over(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
-    store = SqliteStore.open(path, room=True)
+    store = SqliteStore.open(path, preallocate=True)
     for seq in range(1, 400):
         await store.append(batch(seq))
     await store.close()
-    store = SqliteStore.open(path, room=True)
-    assert await Archive(store).verify() == 399
+    store = SqliteStore.open(path, preallocate=True)
+    assert await JournalReader(store).verify_chains() == 399
     tables = store._db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
     assert sorted(name for (name,) in tables) == [
         "accounts",
@@ -97,13 +100,13 @@ async def test_room_is_filled_and_gone_over(tmp_path: Path) -> None:
 async def test_without_room_it_works_all_the_same(tmp_path: Path) -> None:
     try:
         with small_disk(tmp_path / "disk", "1m") as disk:
-            store = SqliteStore.open(disk / "journal.db", room=True)
+            store = SqliteStore.open(disk / "journal.db", preallocate=True)
             for seq in range(1, 4):
                 await store.append(batch(seq))
             assert store._db.pragma("cache_size") == -2000
             await store.close()
             store = SqliteStore.open(disk / "journal.db")
-            assert await Archive(store).verify() == 3
+            assert await JournalReader(store).verify_chains() == 3
             await store.close()
     except PermissionError as error:
         pytest.skip(f"no right to mount a file system: {error}")

@@ -11,7 +11,7 @@ from random import Random
 import apsw
 import pytest
 
-from agenthive import Directory, Hive, Workflow
+from agenthive import AgentRegistry, Hive, Workflow
 from agenthive.core.journal.records import Batch, Record, RunRow
 from agenthive.errors import (
     AgentHiveError,
@@ -20,7 +20,7 @@ from agenthive.errors import (
     StoreFailed,
     StoreUnavailable,
 )
-from agenthive.queries.journal_reader import Archive
+from agenthive.queries.journal_reader import JournalReader
 from agenthive.stores.sqlite import SqliteStore, engine_version
 
 FLIPS = 300
@@ -65,7 +65,7 @@ async def test_every_connection_is_wal_and_full(
 ) -> None:
     store = SqliteStore.open(tmp_path / "journal.db")
     await store.append(batch(1))
-    await asyncio.gather(*(store.run("r") for _ in range(4)))
+    await asyncio.gather(*(store.find_run("r") for _ in range(4)))
     assert len(made) >= 3
     for one in made[1:]:  # the first one made the file, and is closed
         assert one.pragma("journal_mode") == "wal"
@@ -196,7 +196,7 @@ async def test_reader_that_finds_no_table(tmp_path: Path) -> None:
     outside.execute("DROP TABLE runs")
     outside.close()
     with pytest.raises(StoreUnavailable, match=r"cannot be read: .*no such table"):
-        await store.runs()
+        await store.list_runs()
     assert [r.seq async for r in store.read("s")] == [1]
     with pytest.raises(StoreFailed, match="outcome unknown"):
         await store.append(Batch(runs=[RunRow(run="r", name="w", status="queued", created=1)]))
@@ -208,7 +208,7 @@ async def test_reader_that_finds_no_table(tmp_path: Path) -> None:
 
 async def journal(home: Path) -> Path:
     """A closed journal with two runs in it."""
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register("say", lambda parameters: parameters)
     flow = Workflow("flow", max_parallel=3)
     agent = flow.agent("say", type="custom", endpoint="custom://say")
@@ -262,7 +262,7 @@ async def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
 async def verified(path: Path) -> int:
     store = SqliteStore.open(path)
     try:
-        return await Archive(store).verify()
+        return await JournalReader(store).verify_chains()
     finally:
         await store.close()
 

@@ -19,8 +19,8 @@ from typing import Any
 import apsw
 import pytest
 
-from agenthive import Directory, Hive, Workflow, WorkflowSpec
-from agenthive.core.journal.hash_chain import check
+from agenthive import AgentRegistry, Hive, Workflow, WorkflowSpec
+from agenthive.core.journal.hash_chain import verify_chain
 from agenthive.core.journal.records import Batch, Record, RunRow
 from agenthive.errors import StoreFailed, StoreUnavailable
 from agenthive.stores.sqlite import SqliteStore
@@ -41,10 +41,10 @@ async def check_whole(path: Path, last: int) -> None:
     """A new process finds batches 1 to ``last``, each whole, nothing else, and goes on."""
     store = SqliteStore.open(path)
     assert [r.seq async for r in store.read("s")] == list(range(1, last + 1))
-    assert {row.run for row in await store.runs()} == {f"r{seq}" for seq in range(1, last + 1)}
-    assert await store.definition(f"d{last + 1}") is None
+    assert {row.run for row in await store.list_runs()} == {f"r{seq}" for seq in range(1, last + 1)}
+    assert await store.load_definition(f"d{last + 1}") is None
     await store.append(batch(last + 1))
-    assert len(list(check([record async for record in store.read("s")]))) == last + 1
+    assert len(list(verify_chain([record async for record in store.read("s")]))) == last + 1
     await store.close()
 
 
@@ -239,7 +239,7 @@ async def test_hive_on_a_full_disk_heals(disk: Path) -> None:
             return "x" * 2_000_000  # more than there is room for in the log
         return "x" * 30_000
 
-    agents = Directory()
+    agents = AgentRegistry()
     agents.register("work", work)
     async with Hive.open(disk / "home", agents=agents) as hive:
         run = await hive.submit(flow(8))
@@ -265,5 +265,5 @@ async def test_hive_on_a_full_disk_heals(disk: Path) -> None:
         assert [row.run for row in await hive.runs()] == [run], "what was refused left no trace"
         assert (await hive.run(flow(1))).status == "completed"
     async with Hive.open(disk / "home", agents=agents) as hive:
-        assert await hive.archive.verify() > 10
+        assert await hive.journal.verify_chains() > 10
         assert await hive.resume() == []

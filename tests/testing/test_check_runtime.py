@@ -25,9 +25,9 @@ from agenthive.core.values import SECOND, Micros
 from agenthive.runtimes.embedded import EmbeddedRuntime
 from agenthive.stores.memory import MemoryStore
 from agenthive.stores.sqlite import SqliteStore
-from agenthive.testing import NotConforming, check_runtime, live, simulated
+from agenthive.testing import NotConforming, check_runtime, embedded_stage, simulated_stage
 from agenthive.testing.runtime_scenarios import SCENARIOS, Scenario
-from agenthive.testing.runtime_stages import MakeRuntime, Played
+from agenthive.testing.runtime_stages import MakeRuntime, ScenarioOutcome
 
 
 def in_memory() -> Callable[[str], Store]:
@@ -38,15 +38,17 @@ def in_memory() -> Callable[[str], Store]:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_simulated_passes(seed: int) -> None:
-    await check_runtime(simulated(seed))
+    await check_runtime(simulated_stage(seed))
 
 
 async def test_embedded_passes_in_memory() -> None:
-    await check_runtime(live(in_memory()))
+    await check_runtime(embedded_stage(in_memory()))
 
 
 async def test_embedded_passes_on_sqlite(tmp_path: Path) -> None:
-    await check_runtime(live(lambda name: SqliteStore.open(tmp_path / name / "journal.db")))
+    await check_runtime(
+        embedded_stage(lambda name: SqliteStore.open(tmp_path / name / "journal.db"))
+    )
 
 
 def test_scenarios_have_names_of_their_own() -> None:
@@ -79,8 +81,8 @@ class Between:
     def __init__(self, agents: Agents) -> None:
         self._agents = agents
 
-    def find(self, spec: AgentSpec) -> Agent:
-        self._agent = self._agents.find(spec)
+    def find_agent(self, spec: AgentSpec) -> Agent:
+        self._agent = self._agents.find_agent(spec)
         return self
 
     async def perform(self, call: Call) -> Reply:
@@ -141,8 +143,8 @@ def acting(change: Callable[[act.Action], act.Action | None]) -> MakeRuntime:
     """A runtime that carries out something else than it was told."""
 
     def make(driver: Driver, store: Store, agents: Agents, clock: Callable[[], Micros]) -> Any:
-        committed = driver.committed
-        driver.committed = lambda now: [  # type: ignore[method-assign]
+        committed = driver.confirm_commit
+        driver.confirm_commit = lambda now: [  # type: ignore[method-assign]
             changed for action in committed(now) if (changed := change(action)) is not None
         ]
         return EmbeddedRuntime(driver, store, agents, clock)
@@ -151,29 +153,29 @@ def acting(change: Callable[[act.Action], act.Action | None]) -> MakeRuntime:
 
 
 def unbounded(action: act.Action) -> act.Action:
-    return bounded_by(action, None) if isinstance(action, act.Perform) else action
+    return bounded_by(action, None) if isinstance(action, act.PerformCall) else action
 
 
 def hurried(action: act.Action) -> act.Action:
-    bounded = isinstance(action, act.Perform) and action.timeout and action.timeout < SECOND
+    bounded = isinstance(action, act.PerformCall) and action.timeout and action.timeout < SECOND
     return bounded_by(action, 10_000) if bounded else action
 
 
 def bounded_by(action: act.Action, timeout: Micros | None) -> act.Action:
-    assert isinstance(action, act.Perform)
-    return act.Perform(action.call, action.agent, timeout)
+    assert isinstance(action, act.PerformCall)
+    return act.PerformCall(action.call, action.agent, timeout)
 
 
 def never_stops(action: act.Action) -> act.Action | None:
-    return None if isinstance(action, act.Stop) else action
+    return None if isinstance(action, act.CancelCall) else action
 
 
 def first_come(
     driver: Driver, store: Store, agents: Agents, clock: Callable[[], Micros]
 ) -> EmbeddedRuntime:
     """Knows no priorities."""
-    offer = driver.queue.offer
-    driver.queue.offer = lambda run, task, lane, priority, rank: offer(  # type: ignore[method-assign]
+    offer = driver.queue.offer_task
+    driver.queue.offer_task = lambda run, task, lane, priority, rank: offer(  # type: ignore[method-assign]
         run, task, lane, 5, 0.0
     )
     return EmbeddedRuntime(driver, store, agents, clock)
@@ -229,16 +231,16 @@ class StartsAnew(EmbeddedRuntime):
 async def test_planted_fault_is_caught(runtime: MakeRuntime, scenario: str, says: str) -> None:
     one = next(one for one in SCENARIOS if one.name.startswith(scenario))
     with pytest.raises(NotConforming, match=f"{one.name}: .*({says})"):
-        await check_runtime(live(in_memory(), runtime, patience=1.5), [one])
+        await check_runtime(embedded_stage(in_memory(), runtime, patience=1.5), [one])
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()
 
 
-def tampered(change: Callable[[Played], None]) -> Callable[[Scenario], Any]:
+def tampered(change: Callable[[ScenarioOutcome], None]) -> Callable[[Scenario], Any]:
     """A stage that plays well but tells it wrong."""
-    stage = simulated()
+    stage = simulated_stage()
 
-    async def play(scenario: Scenario) -> Played:
+    async def play(scenario: Scenario) -> ScenarioOutcome:
         played = await stage(scenario)
         change(played)
         return played
@@ -246,15 +248,15 @@ def tampered(change: Callable[[Played], None]) -> Callable[[Scenario], Any]:
     return play
 
 
-def edit(played: Played) -> None:
+def edit(played: ScenarioOutcome) -> None:
     played.run[1] = msgspec.structs.replace(played.run[1], actor="somebody else")
 
 
-def lose_the_end(played: Played) -> None:
+def lose_the_end(played: ScenarioOutcome) -> None:
     played.run.pop()
 
 
-def lose_the_hive(played: Played) -> None:
+def lose_the_hive(played: ScenarioOutcome) -> None:
     played.hive.pop()
 
 
@@ -262,6 +264,8 @@ def lose_the_hive(played: Played) -> None:
     ("change", "says"),
     [(edit, "chain breaks"), (lose_the_end, "it ended running"), (lose_the_hive, "of the hive")],
 )
-async def test_tampered_journal_is_caught(change: Callable[[Played], None], says: str) -> None:
+async def test_tampered_journal_is_caught(
+    change: Callable[[ScenarioOutcome], None], says: str
+) -> None:
     with pytest.raises(NotConforming, match=says):
         await check_runtime(tampered(change), SCENARIOS[:1])

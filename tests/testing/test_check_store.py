@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agenthive.core.journal.hash_chain import seal
+from agenthive.core.journal.hash_chain import seal_record
 from agenthive.core.journal.records import Batch, Record, RunRow, Sizes, StreamSize
 from agenthive.core.journal.store import Store
 from agenthive.errors import StoreFailed
@@ -55,7 +55,7 @@ class DropsCause(MemoryStore):
 class Unchained(MemoryStore):
     async def read(self, stream: str, after: int = 0) -> AsyncIterator[Record]:
         async for record in super().read(stream, after):
-            yield seal(record, b"\1" * 32, record.pos)
+            yield seal_record(record, b"\1" * 32, record.pos)
 
 
 class ForgetsToChain(MemoryStore):
@@ -65,7 +65,7 @@ class ForgetsToChain(MemoryStore):
         super().write(batch)
         prev = bytes(32)
         for number, record in enumerate(self._records):
-            self._records[number] = seal(record, prev, record.pos)
+            self._records[number] = seal_record(record, prev, record.pos)
             prev = self._records[number].hash
         for stream in self._streams:
             self._streams[stream] = [r for r in self._records if r.stream == stream]
@@ -74,8 +74,8 @@ class ForgetsToChain(MemoryStore):
 class CountsRecords(MemoryStore):
     """Its positions count records, not events."""
 
-    async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
-        found = await super().scan(0, 10**9)
+    async def scan_records(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
+        found = await super().scan_records(0, 10**9)
         renumbered = [msgspec.structs.replace(r, pos=n) for n, r in enumerate(found, 1)]
         return [record for record in renumbered if record.pos > after][:limit]
 
@@ -123,19 +123,19 @@ class OnePage(MemoryStore):
 
 
 class ScansByStream(MemoryStore):
-    async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
+    async def scan_records(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
         found = [r for r in self._records if r.pos > after]
         return sorted(found, key=lambda record: record.stream)[:limit]
 
 
 class ScansTooMuch(MemoryStore):
-    async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
-        return await super().scan(after, limit + 1)
+    async def scan_records(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
+        return await super().scan_records(after, limit + 1)
 
 
 class LosesDefinitions(MemoryStore):
-    async def definition(self, digest: str) -> bytes | None:
-        found = await super().definition(digest)
+    async def load_definition(self, digest: str) -> bytes | None:
+        found = await super().load_definition(digest)
         return found or b"{}"
 
 
@@ -151,14 +151,14 @@ class NoUpdate(MemoryStore):
 
 
 class LimitsNothing(MemoryStore):
-    async def runs(
+    async def list_runs(
         self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
     ) -> Sequence[RunRow]:
         return self.rows(tenant, unfinished=unfinished)
 
 
 class FilterAfterLimit(MemoryStore):
-    async def runs(
+    async def list_runs(
         self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
     ) -> Sequence[RunRow]:
         rows = self.rows(tenant)[:limit]
@@ -166,7 +166,7 @@ class FilterAfterLimit(MemoryStore):
 
 
 class OneBigTenant(MemoryStore):
-    async def run(self, run: str, *, tenant: str = "default") -> RunRow | None:
+    async def find_run(self, run: str, *, tenant: str = "default") -> RunRow | None:
         return self._runs.get(run)
 
 
@@ -196,8 +196,8 @@ class EmptyTakesARow(MemoryStore):
 
 
 class LosesBlobs(MemoryStore):
-    async def blob(self, digest: str) -> bytes | None:
-        found = await super().blob(digest)
+    async def load_blob(self, digest: str) -> bytes | None:
+        found = await super().load_blob(digest)
         return found and found[:100_000]
 
 
@@ -208,32 +208,32 @@ class DropsNothing(MemoryStore):
 
 
 class OverwritesAccounts(MemoryStore):
-    def _enter(self, batch: Batch) -> None:
+    def _apply_entries(self, batch: Batch) -> None:
         for entry in batch.entries:
             self._accounts.pop(entry.scope, None)
-        super()._enter(batch)
+        super()._apply_entries(batch)
 
 
 class KeepsAccountsOfRuns(MemoryStore):
-    def _drop(self, streams: Sequence[str]) -> None:
+    def _drop_streams(self, streams: Sequence[str]) -> None:
         kept = dict(self._accounts)
-        super()._drop(streams)
+        super()._drop_streams(streams)
         self._accounts = kept
 
 
 class ForgetsLimits(MemoryStore):
-    def _enter(self, batch: Batch) -> None:
+    def _apply_entries(self, batch: Batch) -> None:
         batch.standings = []
-        super()._enter(batch)
+        super()._apply_entries(batch)
 
 
 class DropsWhatIsShared(MemoryStore):
-    def _lost(self, streams: Sequence[str]) -> set[str]:
+    def _unshared_digests(self, streams: Sequence[str]) -> set[str]:
         return set[str]().union(*(self._uses.get(stream, ()) for stream in streams))
 
 
 class KeepsWhatNobodyUses(MemoryStore):
-    def _lost(self, streams: Sequence[str]) -> set[str]:
+    def _unshared_digests(self, streams: Sequence[str]) -> set[str]:
         return set()
 
 
@@ -241,29 +241,29 @@ class DropsAllTheSame(MemoryStore):
     """Also when the batch is refused."""
 
     def write(self, batch: Batch) -> None:
-        self._drop(batch.drops)
+        self._drop_streams(batch.drops)
         super().write(batch)
 
 
 class ListsWhatIsGone(MemoryStore):
-    def _drop(self, streams: Sequence[str]) -> None:
+    def _drop_streams(self, streams: Sequence[str]) -> None:
         rows = dict(self._runs)
-        super()._drop(streams)
+        super()._drop_streams(streams)
         self._runs = rows
 
 
 class WeighsAnything(MemoryStore):
-    async def sizes(self, streams: Sequence[str] | None = None) -> Sizes:
-        return await super().sizes()
+    async def measure_sizes(self, streams: Sequence[str] | None = None) -> Sizes:
+        return await super().measure_sizes()
 
 
 class SmallestFirst(MemoryStore):
-    async def largest(self, limit: int = 20) -> Sequence[StreamSize]:
-        return (await super().largest(100))[::-1][:limit]
+    async def list_largest_streams(self, limit: int = 20) -> Sequence[StreamSize]:
+        return (await super().list_largest_streams(100))[::-1][:limit]
 
 
 class BreaksOnRead(MemoryStore):
-    async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
+    async def scan_records(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
         raise StoreFailed("always")
 
 
@@ -328,22 +328,22 @@ class ClosesOver(SqliteStore):
 class NeverClosed(SqliteStore):
     """Can be read after the end."""
 
-    async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
-        return () if self._closing else await super().scan(after, limit)
+    async def scan_records(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
+        return () if self._closing else await super().scan_records(after, limit)
 
 
 class ClosesRudely(SqliteStore):
-    async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
+    async def scan_records(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
         if self._closing:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        return await super().scan(after, limit)
+        return await super().scan_records(after, limit)
 
 
 class NewChain(SqliteStore):
     """Begins a new chain after a restart."""
 
-    def _head(self, stream: str) -> tuple[int, bytes]:
-        return super()._head(stream)[0], bytes(32)
+    def _read_head(self, stream: str) -> tuple[int, bytes]:
+        return super()._read_head(stream)[0], bytes(32)
 
 
 @pytest.mark.parametrize(

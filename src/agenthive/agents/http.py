@@ -1,9 +1,10 @@
-"""HTTP APIs: one request an attempt.
+"""An HTTP API: fetch, request, ping.
 
-Actions ``fetch`` (GET unless told otherwise), ``request`` (any method), ``ping`` (does it answer?).
-Parameters: method, endpoint (joined to the agent's), query, headers, and one of json, form, body.
-A JSON answer is decoded strictly; what is too large is refused. Status 429 and 5xx may be tried
-again, other 4xx may not. The idempotency key goes along in a header. Never retries by itself.
+One request an attempt. Actions: ``fetch`` (GET by default), ``request`` (any method), ``ping``
+(does it answer?). Parameters: method, endpoint (joined to the agent's), query, headers, and one of
+json, form, body. A JSON answer is decoded strictly; what is too large is refused. Status 429 and
+5xx may be tried again, other 4xx may not. The idempotency key goes along in a header. Never retries
+by itself.
 """
 
 from __future__ import annotations
@@ -17,26 +18,41 @@ import msgspec
 
 from agenthive.agents.base import (
     AgentResponse,
+    AgentServices,
     AgentType,
     BaseAgent,
-    alone,
-    credentials,
-    failed,
+    check_headers,
+    execute_via_perform,
     fault_of,
-    option,
-    sendable,
+    fault_reply,
+    get_option,
+    login_headers,
+    parse_strict_json,
     status_fault,
-    strict_json,
 )
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.values import JSONObject
 from agenthive.errors import ConfigurationError
-from agenthive.infra.egress import MAX_BODY, Answer, Egress
+from agenthive.infra.egress import MAX_BODY, Egress, HttpResponse
 from agenthive.infra.secrets import Secrets
 
 ACTIONS: Final = ("fetch", "ping", "request")
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 METHODS: Final = READS | {"POST", "PUT", "PATCH", "DELETE"}
+PARAMETERS: Final[JSONObject] = {
+    "type": "object",
+    "properties": {
+        "method": {"type": "string"},
+        "endpoint": {"type": "string"},
+        "query": {"type": "object"},
+        "headers": {"type": "object"},
+        "json": {},
+        "form": {"type": "object"},
+        "body": {"type": "string"},
+    },
+    "additionalProperties": False,
+}
 _FRAMING: Final = frozenset(
     {"connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -54,13 +70,13 @@ class HttpAgent(BaseAgent):
         super().__init__(config)
         self._secrets = secrets
         self._egress = Egress(guarded=egress.guarded, allow=egress.allow)
-        self._max_body = int(option(config, "max_body", MAX_BODY))
-        self._key_header = str(option(config, "idempotency_header", "Idempotency-Key")).lower()
-        self._user_agent = str(option(config, "user_agent", "agenthive"))
+        self._max_body = int(get_option(config, "max_body", MAX_BODY))
+        self._key_header = str(get_option(config, "idempotency_header", "Idempotency-Key")).lower()
+        self._user_agent = str(get_option(config, "user_agent", "agenthive"))
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Make the request outside any run."""
-        return await alone(self, action, parameters)
+        return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
         """Make the request with the call's idempotency key."""
@@ -68,67 +84,69 @@ class HttpAgent(BaseAgent):
         try:
             method = str(parameters.get("method", "GET")).upper()
             if action not in ACTIONS or method not in METHODS:
-                return failed("refused", f"an HTTP API has no {action} {method}", retriable=False)
-            url = _join(self.config.endpoint, str(parameters.get("endpoint", "")))
-            headers, private = self._headers(call, urlsplit(url).netloc)
-            answer = await self._egress.request(
+                return fault_reply(
+                    "refused", f"an HTTP API has no {action} {method}", retriable=False
+                )
+            url = _join_url(self.config.endpoint, str(parameters.get("endpoint", "")))
+            headers, private = self._build_headers(call, urlsplit(url).netloc)
+            response = await self._egress.request(
                 method,
                 url,
                 headers=headers,
                 max_body=self._max_body,
                 private=private,
-                **_body(parameters),
+                **_build_body(parameters),
             )
         except _CANNOT_ASK as error:
-            what = self._secrets.scrub(f"cannot ask: {error}")
-            return failed("refused", what, retriable=False, counts=False)
+            reason = self._secrets.scrub(f"cannot ask: {error}")
+            return fault_reply("refused", reason, retriable=False, counts=False)
         except Exception as error:
             fault = fault_of(error)
-            where = urlsplit(self.config.endpoint).netloc.rpartition("@")[2]
-            message = self._secrets.scrub(f"{where}: {fault.message}")
+            host = urlsplit(self.config.endpoint).netloc.rpartition("@")[2]
+            message = self._secrets.scrub(f"{host}: {fault.message}")
             return Reply(fault=msgspec.structs.replace(fault, message=message))
-        return self._reply(action, answer)
+        return self._build_reply(action, response)
 
-    def _headers(self, call: Call, host: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    def _build_headers(self, call: Call, host: str) -> tuple[dict[str, str], tuple[str, ...]]:
         """What is sent along, and the names among it that stay with this host."""
-        given: Any = call.parameters.get("headers") or {}
-        own = {
-            str(name).lower(): self._secrets.resolve_some(str(value), call.references, host)
-            for name, value in dict(given).items()
+        supplied: Any = call.parameters.get("headers") or {}
+        task_headers = {
+            str(name).lower(): self._secrets.resolve_allowed(str(value), call.references, host)
+            for name, value in dict(supplied).items()
         }
-        if taken := _FRAMING & own.keys():
-            raise ValueError(f"the header '{min(taken)}' is not for a task to set")
-        login, private = credentials(self.config, self._secrets, host)
-        headers = {"user-agent": self._user_agent, self._key_header: call.key, **own}
+        if reserved := _FRAMING & task_headers.keys():
+            raise ValueError(f"the header '{min(reserved)}' is not for a task to set")
+        login, private = login_headers(self.config, self._secrets, host)
+        headers = {"user-agent": self._user_agent, self._key_header: call.key, **task_headers}
         headers.update({name.lower(): value for name, value in login.items()})
-        sent = {name: value for name, value in headers.items() if value}
-        return sendable(sent), (*private, *own)
+        nonempty = {name: value for name, value in headers.items() if value}
+        return check_headers(nonempty), (*private, *task_headers)
 
-    def _reply(self, action: str, answer: Answer) -> Reply:
-        if answer.status >= 400:
+    def _build_reply(self, action: str, response: HttpResponse) -> Reply:
+        if response.status >= 400:
             # Scrubbed before it is cut: a part of a secret is not found.
-            text = self._secrets.scrub(answer.body.decode("utf-8", "replace").strip())[:300]
-            fault = status_fault(answer.status, answer.headers, text)
+            text = self._secrets.scrub(response.body.decode("utf-8", "replace").strip())[:300]
+            fault = status_fault(response.status, response.headers, text)
             return Reply(fault=fault)
         if action == "ping":
-            return Reply(result={"status": answer.status})
+            return Reply(result={"status": response.status})
         try:
-            return Reply(result=self._secrets.scrub_all(decode(answer)))
+            return Reply(result=self._secrets.scrub_value(decode(response)))
         except ValueError as error:
-            return failed("invalid_reply", f"the answer is not what it says it is: {error}")
+            return fault_reply("invalid_reply", f"the answer is not what it says it is: {error}")
 
     async def close(self) -> None:
         """Close the pooled connections."""
         await self._egress.close()
 
 
-def make(spec: AgentSpec, secrets: Secrets, egress: Egress, prices: object = None) -> BaseAgent:
+def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
     """The agent for a spec."""
     if urlsplit(spec.endpoint).scheme not in ("http", "https"):
         raise ConfigurationError(
             f"agent '{spec.name}': '{spec.endpoint}' is not an http or https address"
         )
-    return HttpAgent(spec, secrets, egress)
+    return HttpAgent(spec, services.secrets, services.egress)
 
 
 def action_problem(spec: AgentSpec, action: str) -> str | None:
@@ -143,23 +161,30 @@ def effect_of(spec: AgentSpec, action: str) -> Effect | None:
     return Effect.NONE if action in HttpAgent.pure_actions else None
 
 
-def _join(base: str, path: str) -> str:
+def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
+    """What a request is made of; anything else would be left out."""
+    return PARAMETERS
+
+
+def _join_url(base: str, path: str) -> str:
     """The agent's address with a path of the task's; another host cannot be named."""
     if not path:
         return base
-    own = urlsplit(base)
+    base_parts = urlsplit(base)
     if "://" in path or path.startswith("//"):
-        there = urlsplit(path)
-        if (own.scheme, own.netloc) != (there.scheme, there.netloc):
-            raise ConfigurationError(f"the endpoint of a task stays at its agent's {own.netloc}")
+        target = urlsplit(path)
+        if (base_parts.scheme, base_parts.netloc) != (target.scheme, target.netloc):
+            raise ConfigurationError(
+                f"the endpoint of a task stays at its agent's {base_parts.netloc}"
+            )
         return path
-    plain, _, query = path.partition("?")
-    whole = f"{own.path.rstrip('/')}/{plain.lstrip('/')}"
-    asked = "&".join(part for part in (own.query, query) if part)
-    return urlunsplit((own.scheme, own.netloc, whole, asked, ""))
+    relative_path, _, query = path.partition("?")
+    full_path = f"{base_parts.path.rstrip('/')}/{relative_path.lstrip('/')}"
+    full_query = "&".join(part for part in (base_parts.query, query) if part)
+    return urlunsplit((base_parts.scheme, base_parts.netloc, full_path, full_query, ""))
 
 
-def _body(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _build_body(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What httpx2 takes for the query and the body. Raises ValueError for what is neither."""
     kinds = [name for name in ("json", "form", "body") if parameters.get(name) is not None]
     if len(kinds) > 1:
@@ -167,22 +192,22 @@ def _body(parameters: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("query", "form"):
         if not isinstance(parameters.get(name) or {}, dict):
             raise ValueError(f"'{name}' must be an object")
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     if parameters.get("query"):
-        found["params"] = parameters["query"]
+        arguments["params"] = parameters["query"]
     if "json" in kinds:
-        found["json"] = parameters["json"]
+        arguments["json"] = parameters["json"]
     elif "form" in kinds:
-        found["data"] = parameters["form"]
+        arguments["data"] = parameters["form"]
     elif "body" in kinds:
-        found["content"] = str(parameters["body"]).encode()
-    return found
+        arguments["content"] = str(parameters["body"]).encode()
+    return arguments
 
 
-def decode(answer: Answer) -> Any:
+def decode(response: HttpResponse) -> Any:
     """The body: JSON where the answer says so, else text. Raises ValueError."""
-    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    text = answer.body.decode("utf-8", "replace")
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    text = response.body.decode("utf-8", "replace")
     if kind == "application/json" or kind.endswith("+json"):
-        return strict_json(text) if text.strip() else None
+        return parse_strict_json(text) if text.strip() else None
     return text

@@ -1,8 +1,9 @@
-"""Custom agents: Python functions and classes that the operator registered under a name.
+"""Python of the operator's: custom://NAME.
 
-A function takes ``parameters``, ``action`` and the whole ``call``, whichever its arguments name.
-Async ones run on the event loop; sync ones in a thread that nobody can stop: prefer async. What it
-raises is a failure that may be retried; `Refuse` says that trying again cannot help. A workflow can
+Functions and classes that the operator has registered under a name. A function takes
+``parameters``, ``action`` and the whole ``call``, whichever its arguments name. Async ones run on
+the event loop; sync ones in a thread that nobody can stop: prefer async. What it raises is a
+failure that may be retried; `NonRetryableError` says that trying again cannot help. A workflow can
 only name what is registered, never bring code of its own.
 """
 
@@ -14,14 +15,24 @@ import functools
 import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from agenthive.agents.base import AgentResponse, BaseAgent, alone, bounded, failed
+from agenthive.agents.base import (
+    AgentResponse,
+    AgentServices,
+    BaseAgent,
+    check_size,
+    execute_via_perform,
+    fault_reply,
+)
 from agenthive.core.model.calls import Call, Reply
-from agenthive.core.model.workflow import AgentSpec
-from agenthive.errors import APIError, ConfigurationError
+from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.values import JSONObject
+from agenthive.errors import AgentUnavailable, APIError, ConfigurationError
+
+CUSTOM: Final = "custom://"
 
 THREADS = 64
 """How many sync functions run at once."""
@@ -29,7 +40,7 @@ MAX_RESULT = 16 * 2**20
 """Bytes of JSON that one result may have."""
 
 
-class Refuse(Exception):
+class NonRetryableError(Exception):
     """Raised by a custom function: this cannot work, do not try again."""
 
 
@@ -42,82 +53,118 @@ class FunctionAgent(BaseAgent):
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 - a callable object may be async
         )
-        self._wanted = _wanted(function)
+        self._argument_names = _argument_names(function)
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Call the function outside any run."""
-        return await alone(self, action, parameters)
+        return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
         """Call the function with what it asks for."""
-        given: dict[str, Any] = {"call": call, "action": call.action, "parameters": call.parameters}
-        arguments = {name: given[name] for name in self._wanted}
+        available: dict[str, Any] = {
+            "call": call,
+            "action": call.action,
+            "parameters": call.parameters,
+        }
+        arguments = {name: available[name] for name in self._argument_names}
         try:
             if self._is_async:
                 result = await self._function(**arguments)
             else:
-                result = await _in_thread(self._function, arguments)
+                result = await _run_in_thread(self._function, arguments)
                 if inspect.isawaitable(result):
                     result = await result
-            return _reply(result)
-        except Refuse as error:
-            return failed("refused", str(error), retriable=False, counts=False)
+            return _build_reply(result)
+        except NonRetryableError as error:
+            return fault_reply("refused", str(error), retriable=False, counts=False)
         except (Exception, SystemExit) as error:
             # Whoever calls exit() in a function ends that call, not the runs of everybody else.
-            return failed("agent_error", f"{type(error).__name__}: {error}", counts=False)
+            return fault_reply("agent_error", f"{type(error).__name__}: {error}", counts=False)
 
 
-async def _in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
+    """What is registered under the name. Raises AgentUnavailable if nothing is."""
+    name = spec.endpoint.removeprefix(CUSTOM)
+    agent = services.load_custom(name)
+    if agent is None:
+        raise AgentUnavailable(
+            f"agent '{spec.name}': nobody has registered custom://{name}",
+            hint=f"Supply it: --agents FILE.py with AGENTS = {{'{name}': ...}}, or a line "
+            f"under [agents] in the settings, or hive.agents.register('{name}', function).",
+        )
+    if inspect.isclass(agent) and issubclass(agent, BaseAgent):
+        return agent(spec)
+    if inspect.isclass(agent):
+        agent = agent()
+    return FunctionAgent(spec, agent)
+
+
+def action_problem(spec: AgentSpec, action: str) -> str | None:
+    """None: a function may take any action."""
+    return None
+
+
+def effect_of(spec: AgentSpec, action: str) -> Effect | None:
+    """None: only the author of the function knows."""
+    return None
+
+
+def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
+    """None: a function takes any."""
+    return None
+
+
+async def _run_in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     loop = asyncio.get_running_loop()
-    work = functools.partial(contextvars.copy_context().run, _counted, function, arguments)
-    return await loop.run_in_executor(_threads(), work)
+    work = functools.partial(contextvars.copy_context().run, _call_counted, function, arguments)
+    return await loop.run_in_executor(_thread_pool(), work)
 
 
-def _counted(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    _under_way.append(None)
+def _call_counted(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    _running_calls.append(None)
     try:
         return function(**arguments)
     finally:
-        _under_way.pop()
+        _running_calls.pop()
 
 
-_under_way: list[None] = []
+_running_calls: list[None] = []
 
 
-def busy() -> bool:
+def has_running_calls() -> bool:
     """Whether a sync function is still in its thread: whoever ends the process need not wait."""
-    return bool(_under_way)
+    return bool(_running_calls)
 
 
 @functools.cache
-def _threads() -> ThreadPoolExecutor:
+def _thread_pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, "agenthive-custom")
 
 
-def _wanted(function: Callable[..., Any]) -> tuple[str, ...]:
-    known = ("call", "action", "parameters")
+def _argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
+    allowed = ("call", "action", "parameters")
     names = list(inspect.signature(function).parameters)
-    strange = [name for name in names if name not in known]
-    if strange:
+    unknown = [name for name in names if name not in allowed]
+    if unknown:
         raise ConfigurationError(
             f"custom function {getattr(function, '__name__', function)!r} has an argument "
-            f"'{strange[0]}'",
+            f"'{unknown[0]}'",
             hint="It may take: call, action, parameters.",
         )
     return tuple(names)
 
 
-def _reply(result: Any) -> Reply:
+def _build_reply(result: Any) -> Reply:
     if isinstance(result, Reply):
         return result
     if isinstance(result, AgentResponse):
         if not result.success:
-            return failed("agent_error", result.error or "no reason given", counts=False)
+            return fault_reply("agent_error", result.error or "no reason given", counts=False)
         result = result.result
     plain = msgspec.to_builtins(result, str_keys=True)
     try:
-        bounded(plain, MAX_RESULT)
+        check_size(plain, MAX_RESULT)
     except APIError as error:
-        return failed("invalid_reply", error.message, retriable=False)
+        return fault_reply("invalid_reply", error.message, retriable=False)
     # What the run sees is what a reader of the journal sees: plain JSON, nothing shared.
     return Reply(result=msgspec.json.decode(msgspec.json.encode(plain)))

@@ -1,8 +1,10 @@
-"""Who there is: finds the agent for a spec, and the operator's custom functions by name.
+"""The registry of agents: finds the kind of a spec, and the operator's custom agents by name.
 
-A kind's module is imported when the first agent of that kind is needed, so that vendors' packages
-cost nothing before. Custom names come from `register`, from an ``--agents`` file, from the settings
-or from entry points in the group `agenthive.agents`; never from a workflow.
+A kind is a module in this folder, in an installed package (entry points in the group
+`agenthive.agents`) or in an ``--agents`` file; `infra.discovery` lists them without an import. It
+is imported when its first agent is needed, so that vendors' packages cost nothing before. Custom
+names come from `Directory.register`, an ``--agents`` file, the settings or entry points; never from
+a workflow.
 """
 
 from __future__ import annotations
@@ -11,36 +13,38 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
-from agenthive.agents.base import AgentType, BaseAgent
+from agenthive.agents.base import (
+    KIND_FUNCTIONS,
+    AgentKind,
+    AgentServices,
+    AgentType,
+    BaseAgent,
+)
 from agenthive.agents.llm.prices import Prices
-from agenthive.agents.python import FunctionAgent
 from agenthive.core.model.calls import Call
 from agenthive.core.model.workflow import AgentSpec, Effect
-from agenthive.core.values import NanoUSD
+from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.errors import AgentUnavailable, ConfigurationError
+from agenthive.infra.discovery import (
+    AGENTS,
+    NAMED_OTHERWISE,
+    list_agent_kinds,
+    list_packaged_agents,
+    list_packaged_kinds,
+)
 from agenthive.infra.secrets import Secrets
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
-
-CUSTOM: Final = "custom://"
-GROUP: Final = "agenthive.agents"
-
-KINDS: Final[Mapping[str, str]] = {
-    AgentType.AI_AGENT: "llm.router",
-    AgentType.MCP_SERVER: "mcp.agent",
-    AgentType.HTTP_API: "http",
-}
-"""Type -> module of this room with a function ``make(spec, secrets, egress, prices)``."""
+GROUP: Final = AGENTS
+HOW_TO: Final = "docs/howto/add-an-agent-kind.md"
 
 
-class Directory:
+class AgentRegistry:
     """Implements `core.ports.Agents` and `Quoter`. ``secrets`` resolves references.
 
     ``guarded`` (server mode) lets calls reach public addresses only, and those in ``allow``
@@ -62,6 +66,9 @@ class Directory:
         self._custom: dict[str, Any] = {}
         self._lazy: dict[str, str] = {}
         self._kinds: dict[str, Callable[[AgentSpec], BaseAgent]] = {}
+        self._loaded_kinds: dict[str, AgentKind] = {}
+        self._unusable_kinds: dict[str, AgentUnavailable] = {}
+        self._files: dict[str, Path] = {}
         self._agents: dict[bytes, BaseAgent] = {}
 
     # What the operator supplies.
@@ -72,32 +79,47 @@ class Directory:
             raise ConfigurationError(f"custom agent '{name}' is not callable")
         self._custom[name] = agent
 
-    def register_lazily(self, name: str, where: str) -> None:
+    def register_lazily(self, name: str, target: str) -> None:
         """Make ``module:attribute`` or ``FILE.py:attribute`` known, imported when first needed."""
-        self._lazy[name] = where
+        self._lazy[name] = target
 
     def register_kind(self, kind: str, agent: Callable[[AgentSpec], BaseAgent]) -> None:
         """The class for a kind; for ``custom``, the class for names that nobody registered."""
         self._kinds[kind] = agent
 
-    def kind(self, kind: str) -> Callable[[AgentSpec], BaseAgent] | None:
+    def find_kind(self, kind: str) -> Callable[[AgentSpec], BaseAgent] | None:
         """What was registered for a kind."""
         return self._kinds.get(kind)
 
     def load_file(self, path: str | Path) -> list[str]:
-        """Register what a Python file names in its ``AGENTS`` mapping; gives the names.
+        """Register what a Python file brings: the custom agents in its ``AGENTS``, or a kind.
 
-        Raises ConfigurationError if the file cannot be loaded or names nothing.
+        A file without ``AGENTS`` that has functions of `AgentKind` is the kind of its own name.
+        Gives the names. Raises ConfigurationError if the file cannot be loaded or brings nothing.
         """
-        agents = getattr(_module_of_file(Path(path)), "AGENTS", None)
+        module = _load_module(Path(path))
+        agents = getattr(module, "AGENTS", None)
+        if agents is None and any(callable(getattr(module, name, None)) for name in KIND_FUNCTIONS):
+            return [self._add_kind(Path(path), module)]
         if not isinstance(agents, Mapping) or not agents:
             raise ConfigurationError(
                 f"{path} does not say which agents it brings",
-                hint='Write AGENTS = {"name": function} at its end.',
+                hint='Write AGENTS = {"name": function} at its end, or the functions of a kind: '
+                f"see {HOW_TO}.",
             )
         for name, agent in agents.items():
             self.register(str(name), agent)
         return [str(name) for name in agents]
+
+    def _add_kind(self, path: Path, module: Any) -> str:
+        name = path.stem
+        if name in list_agent_kinds():
+            raise ConfigurationError(f"{path}: there is an agent kind '{name}' already; rename it")
+        if problem := _find_kind_problem(name, module):
+            raise ConfigurationError(f"{path}: {problem}", hint=f"See {HOW_TO}.")
+        self._loaded_kinds[name] = module
+        self._files[name] = path
+        return name
 
     @property
     def names(self) -> list[str]:
@@ -107,67 +129,129 @@ class Directory:
     @property
     def sources(self) -> dict[str, str]:
         """Each custom name that is known, and where it comes from."""
-        found = {entry.name: f"package: {entry.value}" for entry in _packages()}
-        found |= {name: f"settings: {where}" for name, where in self._lazy.items()}
+        sources = {
+            name: f"package: {entry.value}" for name, entry in list_packaged_agents().items()
+        }
+        sources |= {name: f"settings: {target}" for name, target in self._lazy.items()}
         for name, agent in self._custom.items():
-            found.setdefault(name, f"code: {getattr(agent, '__qualname__', repr(agent))}")
-        return dict(sorted(found.items()))
+            sources.setdefault(name, f"code: {getattr(agent, '__qualname__', repr(agent))}")
+        return dict(sorted(sources.items()))
 
-    def load(self, name: str) -> Any:
+    def load_custom(self, name: str) -> Any:
         """The custom agent of that name, None if nobody has it. Raises ConfigurationError."""
         if name not in self._custom:
             if name in self._lazy:
-                where = self._lazy[name]
-                self._custom[name] = _loaded(name, where, lambda: _import(where))
+                target = self._lazy[name]
+                self._custom[name] = _load_target(name, target, lambda: _import_target(target))
             else:
-                for entry in _packages().select(name=name):
-                    self._custom[name] = _loaded(name, entry.value, entry.load)
+                entry = list_packaged_agents().get(name)
+                if entry is not None:
+                    self._custom[name] = _load_target(name, entry.value, entry.load)
         return self._custom.get(name)
 
     # What a runtime asks.
 
-    def find(self, spec: AgentSpec) -> BaseAgent:
+    def find_agent(self, spec: AgentSpec) -> BaseAgent:
         """The agent for ``spec``. Raises AgentUnavailable if nobody has it."""
         key = msgspec.json.encode(spec)
         agent = self._agents.get(key)
         if agent is None:
-            agent = self._agents[key] = self._make(spec)
+            agent = self._agents[key] = self._make_agent(spec)
         return agent
 
-    def action_problem(self, spec: AgentSpec, action: str) -> str | None:
-        """Why ``action`` cannot be asked of such an agent; None if it can."""
-        if spec.type not in KINDS:
+    # Kinds: what `authoring.Actions` needs.
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """The names of every kind there is: shipped, packaged, from files and from code."""
+        names = [*list_agent_kinds(), *list_packaged_kinds(), *self._loaded_kinds, *self._kinds]
+        return list(dict.fromkeys(names))
+
+    def describe_kinds(self) -> dict[str, str]:
+        """Each kind and the first line of its module's docstring, or why it cannot be used."""
+        return {name: self._describe_kind(name) for name in self.kinds}
+
+    def _describe_kind(self, name: str) -> str:
+        if self._is_replaced(name):
+            return f"from code: {getattr(self._kinds[name], '__qualname__', '?')}"
+        problem = self.kind_problem(name)
+        if problem is not None:
+            return problem
+        first_line = (inspect.getdoc(self.load_kind(name)) or "").partition("\n")[0].rstrip(".")
+        return f"{first_line} ({self._files[name]})" if name in self._files else first_line
+
+    def kind_problem(self, kind: str) -> str | None:
+        """Why agents of this kind cannot be made, and what to do; None if they can."""
+        if self._is_replaced(kind):
             return None
-        problem = _module(spec.type).action_problem(spec, action)
+        try:
+            self.load_kind(kind)
+        except AgentUnavailable as error:
+            return f"{error.message}. {error.hint}".strip()
+        return None
+
+    def load_kind(self, kind: str) -> AgentKind:
+        """The module of a kind, imported once. Raises AgentUnavailable if it cannot be used."""
+        if kind in self._unusable_kinds:
+            raise self._unusable_kinds[kind]
+        if kind not in self._loaded_kinds:
+            try:
+                self._loaded_kinds[kind] = _import_kind(kind, self)
+            except AgentUnavailable as error:
+                self._unusable_kinds[kind] = error
+                raise
+        return self._loaded_kinds[kind]
+
+    def _is_replaced(self, kind: str) -> bool:
+        """Whether `register_kind` stands in for it: then its module is not asked."""
+        return kind in self._kinds and kind not in list_agent_kinds()
+
+    def action_problem(self, spec: AgentSpec, action: str) -> str | None:
+        """Why an agent like ``spec`` cannot perform ``action``; None if it can."""
+        kind = self._find_kind(spec)
+        problem = None if kind is None else kind.action_problem(spec, action)
         return None if problem is None else str(problem)
 
     def effect_of(self, spec: AgentSpec, action: str) -> Effect | None:
-        """The effect that is known of an action; None if nothing is known."""
-        effect = _module(spec.type).effect_of(spec, action) if spec.type in KINDS else None
+        """The effect that an action is known to have; None if it is unknown."""
+        kind = self._find_kind(spec)
+        effect = None if kind is None else kind.effect_of(spec, action)
         return None if effect is None else Effect(effect)
+
+    def parameters(self, spec: AgentSpec, action: str) -> JSONObject | None:
+        """A JSON Schema of the parameters that an action takes; None if it takes any."""
+        kind = self._find_kind(spec)
+        return None if kind is None else kind.parameters(spec, action)
+
+    def _find_kind(self, spec: AgentSpec) -> AgentKind | None:
+        """The kind of an agent; None if code stands in for it, or it cannot be used."""
+        unknown = self._is_replaced(spec.type) or self.kind_problem(spec.type) is not None
+        return None if unknown else self.load_kind(spec.type)
 
     # What calls cost: `core.ports.Quoter`.
 
-    def priced(self, spec: AgentSpec) -> bool:
+    def is_priced(self, spec: AgentSpec) -> bool:
         """Whether calls of this agent have prices: those of a model that is not offline.
 
-        And those of a kind that was registered, if it says so.
+        Of a kind that is added, if its agents say so.
         """
-        if spec.type in self._kinds and spec.type not in KINDS:
-            return self.find(spec).priced
-        return spec.type == AgentType.AI_AGENT and not spec.endpoint.startswith("offline:")
+        if spec.type in NAMED_OTHERWISE:
+            return spec.type == AgentType.AI_AGENT and not spec.endpoint.startswith("offline:")
+        return self.kind_problem(spec.type) is None and self.find_agent(spec).is_priced
 
-    def worst(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
+    def estimate_max_cost(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
         """What a call can cost at most."""
-        return self.find(spec).worst(call)
+        return self.find_agent(spec).estimate_max_cost(call)
 
-    def tokens(self, spec: AgentSpec, call: Call) -> int:
+    def estimate_tokens(self, spec: AgentSpec, call: Call) -> int:
         """How large a call is, for a rate limit."""
-        return self.find(spec).tokens(call)
+        return self.find_agent(spec).estimate_tokens(call)
 
-    def cut(self, spec: AgentSpec, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
+    def fit_max_tokens(
+        self, spec: AgentSpec, call: Call, max_cost: NanoUSD
+    ) -> tuple[int, NanoUSD] | None:
         """The call with an answer that is short enough."""
-        return self.find(spec).cut(call, most)
+        return self.find_agent(spec).fit_max_tokens(call, max_cost)
 
     async def close(self) -> None:
         """Close every agent that was made. May be called twice."""
@@ -177,73 +261,87 @@ class Directory:
 
     # Inside.
 
-    def _make(self, spec: AgentSpec) -> BaseAgent:
+    def _make_agent(self, spec: AgentSpec) -> BaseAgent:
         if spec.type != AgentType.CUSTOM and spec.type in self._kinds:
             return self._kinds[spec.type](spec)
-        if spec.type in KINDS:
-            # Imported here: the HTTP client takes a tenth of a second, and not every run needs it.
-            from agenthive.infra.egress import Egress
+        try:
+            kind = self.load_kind(spec.type)
+        except AgentUnavailable as error:
+            message = f"agent '{spec.name}': {error.message}"
+            raise AgentUnavailable(message, hint=error.hint) from error
+        # Imported here: the HTTP client takes a tenth of a second, and not every run needs it.
+        from agenthive.infra.egress import Egress
 
-            egress = Egress(guarded=self.guarded, allow=self.allow)
-            made = _module(spec.type).make(spec, self.secrets, egress, self.prices)
-            assert isinstance(made, BaseAgent)
-            return made
-        if spec.type == AgentType.CUSTOM:
-            return self._make_custom(spec)
-        raise AgentUnavailable(
-            f"agent '{spec.name}': there is no kind '{spec.type}'",
-            hint=f"Known kinds: {', '.join([*KINDS, AgentType.CUSTOM])}.",
-        )
-
-    def _make_custom(self, spec: AgentSpec) -> BaseAgent:
-        name = spec.endpoint.removeprefix(CUSTOM)
-        agent: Any = self.load(name) or self._kinds.get(spec.type)
-        if agent is None:
+        egress = Egress(guarded=self.guarded, allow=self.allow)
+        services = AgentServices(self.secrets, egress, self.prices, self._load_custom)
+        agent = kind.make(spec, services)
+        if not isinstance(agent, BaseAgent):
             raise AgentUnavailable(
-                f"agent '{spec.name}': nobody has registered custom://{name}",
-                hint=f"Supply it: --agents FILE.py with AGENTS = {{'{name}': ...}}, or a line "
-                f"under [agents] in the settings, or hive.agents.register('{name}', function).",
+                f"agent kind '{spec.type}': make returned {type(agent).__name__}, not a BaseAgent",
+                hint=f"See {HOW_TO}.",
             )
-        if inspect.isclass(agent) and issubclass(agent, BaseAgent):
-            return agent(spec)
-        if inspect.isclass(agent):
-            agent = agent()
-        return FunctionAgent(spec, agent)
+        return agent
+
+    def _load_custom(self, name: str) -> Any:
+        return self.load_custom(name) or self._kinds.get(AgentType.CUSTOM)
 
 
-def _packages() -> EntryPoints:
-    """What installed packages bring; looking costs more than most commands do."""
-    from importlib.metadata import entry_points
+def _import_kind(kind: str, registry: AgentRegistry) -> AgentKind:
+    """The module of a kind of this package or of an installed one."""
+    if kind in list_agent_kinds():
+        source = f"{AGENTS}.{list_agent_kinds()[kind]}"
+    else:
+        entry = list_packaged_kinds().get(kind)
+        if entry is None:
+            raise AgentUnavailable(
+                f"there is no kind '{kind}'", hint=f"Known kinds: {', '.join(registry.kinds)}."
+            )
+        source = entry.value
+    try:
+        module = importlib.import_module(source)
+    except (Exception, SystemExit) as error:
+        raise AgentUnavailable(
+            f"agent kind '{kind}' cannot be loaded from '{source}': "
+            f"{type(error).__name__}: {error}",
+            hint=f"See {HOW_TO}.",
+        ) from error
+    if problem := _find_kind_problem(kind, module):
+        raise AgentUnavailable(problem, hint=f"See {HOW_TO}.")
+    return cast("AgentKind", module)
 
-    return entry_points(group=GROUP)
+
+def _find_kind_problem(kind: str, module: Any) -> str | None:
+    """Which functions of `AgentKind` a module lacks; None if it has them all."""
+    missing = [
+        text for name, text in KIND_FUNCTIONS.items() if not callable(getattr(module, name, None))
+    ]
+    if not missing:
+        return None
+    return f"agent kind '{kind}' lacks the function {', '.join(missing)}"
 
 
-def _module(kind: str) -> Any:
-    return importlib.import_module(f"agenthive.agents.{KINDS[kind]}")
-
-
-def _loaded(name: str, where: str, load: Callable[[], Any]) -> Any:
+def _load_target(name: str, target: str, loader: Callable[[], Any]) -> Any:
     """What ``load`` gives; whatever the operator's code does wrong is told as such."""
     try:
-        return load()
+        return loader()
     except ConfigurationError:
         raise
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
-            f"custom agent '{name}' cannot be loaded from '{where}': "
+            f"custom agent '{name}' cannot be loaded from '{target}': "
             f"{type(error).__name__}: {error}",
             hint="Write module:attribute or FILE.py:attribute.",
         ) from error
 
 
-def _import(where: str) -> Any:
-    source, _, attribute = where.rpartition(":")
+def _import_target(target: str) -> Any:
+    source, _, attribute = target.rpartition(":")
     is_file = source.endswith(".py")
-    module = _module_of_file(Path(source)) if is_file else importlib.import_module(source)
+    module = _load_module(Path(source)) if is_file else importlib.import_module(source)
     return getattr(module, attribute)
 
 
-def _module_of_file(path: Path) -> Any:
+def _load_module(path: Path) -> Any:
     """Run an operator's Python file as a module, once."""
     resolved = path.resolve()
     name = f"agenthive_agents_{resolved.stem}_{abs(hash(str(resolved)))}"

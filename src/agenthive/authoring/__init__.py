@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
-from agenthive.authoring.agent_actions import Actions
-from agenthive.authoring.assembler import Options, assemble
+from agenthive.authoring.agent_actions import ActionCatalog
+from agenthive.authoring.assembler import LoadOptions, assemble
 from agenthive.authoring.builder import Workflow
 from agenthive.authoring.canonical import digest, dump, parse_spec
 from agenthive.authoring.checks.inputs import check_inputs, inputs_from_file, inputs_from_texts
@@ -25,20 +25,20 @@ from agenthive.authoring.checks.secret_references import (
     references_of,
 )
 from agenthive.authoring.checks.subworkflows import Loaded, Origin
-from agenthive.authoring.input_binding import agents_of, bind_inputs, embedded
+from agenthive.authoring.input_binding import agents_of, bind_inputs, embedded_workflows
 from agenthive.authoring.readers.problems import Problems
-from agenthive.authoring.readers.size_limits import OPERATOR, SERVER, Limits
+from agenthive.authoring.readers.size_limits import OPERATOR, SERVER, SizeLimits
 from agenthive.authoring.readers.sources import FORMATS, from_python, read_file, read_text
 from agenthive.errors import ConfigurationError
 
 __all__ = [
     "OPERATOR",
     "SERVER",
-    "Actions",
+    "ActionCatalog",
     "KeepSecret",
-    "Limits",
     "Loaded",
     "Reference",
+    "SizeLimits",
     "Workflow",
     "agents_of",
     "bind_inputs",
@@ -46,7 +46,7 @@ __all__ = [
     "check_inputs",
     "digest",
     "dump",
-    "embedded",
+    "embedded_workflows",
     "from_mapping",
     "inputs_from_file",
     "inputs_from_texts",
@@ -61,21 +61,20 @@ __all__ = [
 def load(
     path: str | PathLike[str],
     *,
-    limits: Limits = OPERATOR,
+    limits: SizeLimits = OPERATOR,
     keep_secret: KeepSecret | None = None,
-    actions: Actions | None = None,
-    kinds: tuple[str, ...] | None = None,
+    actions: ActionCatalog | None = None,
 ) -> Loaded:
     """Read and check a file: JSON if named ``*.json``, else YAML.
 
     ``keep_secret`` takes secrets that are written out (None: refused; `placeholder`: for checking
-    only). ``actions`` knows what agents can be asked for. ``kinds`` are the agent kinds there are,
-    None for document C's four. Raises ConfigurationError with every problem and its place.
+    only). ``actions`` knows the agent kinds and their actions; without it the kinds of this package
+    are known by name. Raises ConfigurationError with every problem and its place.
     """
     problems = Problems(str(path))
     file = Path(path)
     node = read_file(file, limits, problems)
-    options = _options(limits, keep_secret, actions, kinds)
+    options = _build_options(limits, keep_secret, actions)
     return assemble(node, problems, options, Origin(files=(file,)))
 
 
@@ -84,38 +83,33 @@ def loads(
     name: str = "<text>",
     format: str = "yaml",
     *,
-    limits: Limits = OPERATOR,
+    limits: SizeLimits = OPERATOR,
     keep_secret: KeepSecret | None = None,
-    actions: Actions | None = None,
-    kinds: tuple[str, ...] | None = None,
+    actions: ActionCatalog | None = None,
 ) -> Loaded:
     """As `load`, from text in ``format`` yaml or json; ``name`` stands where the file would."""
     if format not in FORMATS:
         raise ConfigurationError(f"unknown format {format!r}; there are {', '.join(FORMATS)}")
     problems = Problems(name)
     node = read_text(text, format, limits, problems)
-    return assemble(node, problems, _options(limits, keep_secret, actions, kinds))
+    return assemble(node, problems, _build_options(limits, keep_secret, actions))
 
 
 def from_mapping(
     data: Mapping[str, object],
     name: str = "<mapping>",
     *,
-    limits: Limits = OPERATOR,
+    limits: SizeLimits = OPERATOR,
     keep_secret: KeepSecret | None = None,
-    actions: Actions | None = None,
-    kinds: tuple[str, ...] | None = None,
+    actions: ActionCatalog | None = None,
 ) -> Loaded:
     """As `load`, from Python data; places are paths such as ``tasks[2].agent_name``."""
     problems = Problems(name)
     node = from_python(data, problems)
-    return assemble(node, problems, _options(limits, keep_secret, actions, kinds))
+    return assemble(node, problems, _build_options(limits, keep_secret, actions))
 
 
-def _options(
-    limits: Limits,
-    keep_secret: KeepSecret | None,
-    actions: Actions | None,
-    kinds: tuple[str, ...] | None,
-) -> Options:
-    return Options(limits=limits, keep_secret=keep_secret, actions=actions, kinds=kinds)
+def _build_options(
+    limits: SizeLimits, keep_secret: KeepSecret | None, actions: ActionCatalog | None
+) -> LoadOptions:
+    return LoadOptions(limits=limits, keep_secret=keep_secret, actions=actions)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from agenthive.authoring.assembler import Options, assemble
+from agenthive.authoring.assembler import LoadOptions, assemble
 from agenthive.authoring.checks.secret_references import KeepSecret
 from agenthive.authoring.checks.subworkflows import Loaded
 from agenthive.authoring.dialect.dialect import NATIVE
@@ -86,13 +86,13 @@ class Workflow:
         """
         entry: dict[str, object] = {"name": name}
         if agent is not None:
-            entry["agent_name"] = _name(agent)
+            entry["agent_name"] = _name_of(agent)
         if action is not None:
             entry["action"] = action
         if workflow is not None:
             entry["workflow"] = workflow.mapping() if isinstance(workflow, Workflow) else workflow
         if depends_on:
-            entry["depends_on"] = [_name(other) for other in depends_on]
+            entry["depends_on"] = [_name_of(dependency) for dependency in depends_on]
         if parameters:
             entry["parameters"] = parameters
         self._tasks.append({**entry, **options})
@@ -114,7 +114,7 @@ class Workflow:
         """Check everything; as `agenthive.authoring.load`. Raises ConfigurationError."""
         problems = Problems(f"workflow {self._name!r}")
         return assemble(
-            from_python(self.mapping(), problems), problems, Options(keep_secret=keep_secret)
+            from_python(self.mapping(), problems), problems, LoadOptions(keep_secret=keep_secret)
         )
 
     def build(self) -> WorkflowSpec:
@@ -122,5 +122,5 @@ class Workflow:
         return self.load().spec
 
 
-def _name(thing: AgentHandle | TaskHandle | str) -> str:
-    return thing if isinstance(thing, str) else thing.name
+def _name_of(handle: AgentHandle | TaskHandle | str) -> str:
+    return handle if isinstance(handle, str) else handle.name

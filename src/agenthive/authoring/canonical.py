@@ -20,7 +20,7 @@ def dump(spec: WorkflowSpec) -> bytes:
 
 def digest(spec: WorkflowSpec) -> str:
     """SHA-256 of the canonical JSON, in hexadecimal."""
-    return definition.digest(dump(spec))
+    return definition.compute_digest(dump(spec))
 
 
 def parse_spec(data: bytes) -> WorkflowSpec:

@@ -29,9 +29,11 @@ def bind_inputs(spec: WorkflowSpec, inputs: Mapping[str, JSONValue]) -> Workflow
     ``inputs`` are those `check_inputs` gave. The same object if nothing was to fill in. Raises
     ConfigurationError.
     """
-    secrets = [inputs.get(name) for name, one in spec.inputs.items() if one.type == "secret"]
-    binder = _Binder(inputs, _references(secrets))
-    agents = tuple(binder.bound(agent) for agent in spec.agents)
+    secrets = [
+        inputs.get(name) for name, declared in spec.inputs.items() if declared.type == "secret"
+    ]
+    binder = _Binder(inputs, _reference_targets(secrets))
+    agents = tuple(binder.bind_agent(agent) for agent in spec.agents)
     if all(new is old for new, old in zip(agents, spec.agents, strict=True)):
         return spec
     return msgspec.structs.replace(spec, agents=agents)
@@ -40,26 +42,29 @@ def bind_inputs(spec: WorkflowSpec, inputs: Mapping[str, JSONValue]) -> Workflow
 def agents_of(spec: WorkflowSpec) -> Iterator[AgentSpec]:
     """The agents of a workflow and of those in it, as far as it is known where they are."""
     yield from spec.agents
-    for child in embedded(spec):
+    for child in embedded_workflows(spec):
         for agent in child.agents:
             if Template.compile(agent.endpoint, {"inputs"}).constant:
                 yield agent
 
 
-def embedded(spec: WorkflowSpec) -> Iterator[WorkflowSpec]:
+def embedded_workflows(spec: WorkflowSpec) -> Iterator[WorkflowSpec]:
     """The workflows that the tasks of a workflow run, and those in them; each of them once."""
-    seen: set[int] = set()
-    waiting = [spec]
-    while waiting:
-        for task in waiting.pop().tasks:
-            if task.workflow is not None and id(task.workflow) not in seen:
-                seen.add(id(task.workflow))
-                waiting.append(task.workflow)
+    seen_ids: set[int] = set()
+    pending = [spec]
+    while pending:
+        for task in pending.pop().tasks:
+            if task.workflow is not None and id(task.workflow) not in seen_ids:
+                seen_ids.add(id(task.workflow))
+                pending.append(task.workflow)
                 yield task.workflow
 
 
-def _references(value: JSONValue) -> set[tuple[str, str]]:
-    return {(one.kind, one.target) for one in secret_references.find(value, "")}
+def _reference_targets(value: JSONValue) -> set[tuple[str, str]]:
+    return {
+        (reference.kind, reference.target)
+        for reference in secret_references.find_references(value, "")
+    }
 
 
 class _Binder:
@@ -67,7 +72,7 @@ class _Binder:
         self._scope: JSONObject = {"inputs": dict(inputs)}
         self._secrets = secrets
 
-    def bound(self, agent: AgentSpec) -> AgentSpec:
+    def bind_agent(self, agent: AgentSpec) -> AgentSpec:
         """The agent with its inputs filled in; the same object if it reads none."""
         problems = Problems(f"agent {agent.name!r}")
         changed: JSONObject = {}
@@ -77,20 +82,22 @@ class _Binder:
                 template = Template.compile(before, {"inputs"})
                 if not template.constant:
                     changed[key] = template.render(self._scope)
-                    self._check(key, before, changed[key], problems)
+                    self._check_value(key, before, changed[key], problems)
             except ExpressionError as fault:
                 problems.add(NOWHERE, key, fault.message)
-        problems.check()
+        problems.raise_if_any()
         return msgspec.structs.replace(agent, **changed) if changed else agent
 
-    def _check(self, key: str, before: JSONValue, after: JSONValue, problems: Problems) -> None:
-        allowed = _references(before)
+    def _check_value(
+        self, key: str, before: JSONValue, after: JSONValue, problems: Problems
+    ) -> None:
+        allowed = _reference_targets(before)
         if key == "authentication":
             allowed |= self._secrets
             self._check_authentication(after, problems)
-        if _references(after) - allowed:
-            what = "an input must not bring a reference to a secret in here"
-            problems.add(NOWHERE, key, what)
+        if _reference_targets(after) - allowed:
+            message = "an input must not bring a reference to a secret in here"
+            problems.add(NOWHERE, key, message)
         if key == "endpoint" and not (isinstance(after, str) and after):
             problems.add(NOWHERE, key, "must be text after its inputs are filled in")
 
@@ -101,5 +108,5 @@ class _Binder:
             if not isinstance(value, str):
                 problems.add(NOWHERE, path, "must be text after its inputs are filled in")
             elif key in _SECRET_KEYS and secret_references.is_literal(value):
-                what = "is filled in by an input that is no secret; declare it as type: secret"
-                problems.add(NOWHERE, path, what)
+                message = "is filled in by an input that is no secret; declare it as type: secret"
+                problems.add(NOWHERE, path, message)

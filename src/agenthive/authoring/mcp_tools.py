@@ -28,13 +28,13 @@ _WORDS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_,.()/ -]*")
 """Texts that mean themselves in every version of YAML, unless they are words such as ``no``."""
 _ONE_LINE: Final = 2**30
 """No text is folded: it is easier to read, and to change, in one piece."""
-_SAYS: Final = {
+_EFFECT_COMMENTS: Final = {
     "none": "the server says that it only reads",
     "once": "the server says that doing it twice is not the same as once",
 }
 
 
-class Offer(msgspec.Struct, frozen=True, kw_only=True):
+class ToolOffer(msgspec.Struct, frozen=True, kw_only=True):
     """One tool of a server, as a model may be told of it.
 
     ``name`` is ``action`` in letters that models take, and the only one of its name. ``parameters``
@@ -52,76 +52,78 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     left_out: str = ""
 
 
-def offers_of(listings: Mapping[str, Iterable[Any]], reserved: Collection[str]) -> list[Offer]:
+def build_offers(
+    listings: Mapping[str, Iterable[Any]], reserved: Collection[str]
+) -> list[ToolOffer]:
     """What servers offer: agent -> the ``tools`` of its listing, in their order.
 
     A tool whose name is in ``reserved`` (an action of the kind) is asked for by ``call_tool``. What
     has no name, or one that no workflow can hold, is passed over.
     """
-    found: list[Offer] = []
-    taken: set[str] = set()
+    offers: list[ToolOffer] = []
+    taken_names: set[str] = set()
     for agent, listing in listings.items():
         for tool in listing:
             action = tool.get("name") if isinstance(tool, dict) else None
             if isinstance(action, str) and action and NUL not in action:
-                name = _free(agent, action, taken)
-                taken.add(name)
-                found.append(_offer(agent, name, action, tool, reserved))
-    return found
+                name = _find_free_name(agent, action, taken_names)
+                taken_names.add(name)
+                offers.append(_build_offer(agent, name, action, tool, reserved))
+    return offers
 
 
-def tools_yaml(offers: Iterable[Offer]) -> str:
+def render_tools(offers: Iterable[ToolOffer]) -> str:
     """The key ``tools`` of a task with these tools in it."""
-    return "tools:\n" + "".join([indent(_one(offer), "  ") for offer in offers])
+    return "tools:\n" + "".join([indent(_render_tool(offer), "  ") for offer in offers])
 
 
-def _free(agent: str, action: str, taken: set[str]) -> str:
+def _find_free_name(agent: str, action: str, taken_names: set[str]) -> str:
     """A name that models take, and no other tool has."""
-    short = _FOREIGN.sub("_", action)[:LONGEST_NAME]
-    if short not in taken:
-        return short
-    name = long = _FOREIGN.sub("_", f"{agent}_{action}")[:LONGEST_NAME]
+    short_name = _FOREIGN.sub("_", action)[:LONGEST_NAME]
+    if short_name not in taken_names:
+        return short_name
+    name = long_name = _FOREIGN.sub("_", f"{agent}_{action}")[:LONGEST_NAME]
     number = 2
-    while name in taken:
-        end = f"_{number}"
-        name = long[: LONGEST_NAME - len(end)] + end
+    while name in taken_names:
+        suffix = f"_{number}"
+        name = long_name[: LONGEST_NAME - len(suffix)] + suffix
         number += 1
     return name
 
 
-def _offer(
+def _build_offer(
     agent: str, name: str, action: str, tool: dict[str, Any], reserved: Collection[str]
-) -> Offer:
+) -> ToolOffer:
     description, schema = tool.get("description"), tool.get("inputSchema")
     if not isinstance(schema, dict):
         schema, left_out = {}, "it has none"
     elif left_out := check_schema(schema):
         schema = {}
     by_name = action in reserved
-    return Offer(
+    return ToolOffer(
         agent=agent,
         name=name,
         action="call_tool" if by_name else action,
-        description=_cleaned(description) if isinstance(description, str) else "",
+        description=_clean_text(description) if isinstance(description, str) else "",
         input_schema=schema,
         parameters={"name": action, "arguments": "{{ arguments }}"} if by_name else None,
-        claimed_effect=_said_of(tool.get("annotations")),
+        claimed_effect=_claimed_effect(tool.get("annotations")),
         left_out=left_out,
     )
 
 
-def _cleaned(text: str) -> str:
+def _clean_text(text: str) -> str:
     return text.replace(NUL, "\ufffd").strip()
 
 
-def _said_of(annotations: Any) -> str:
+def _claimed_effect(annotations: Any) -> str:
     hints = annotations if isinstance(annotations, dict) else {}
     if hints.get("readOnlyHint") is True:
         return "none"
     return "once" if hints.get("idempotentHint") is False else ""
 
 
-def _one(offer: Offer) -> str:
+def _render_tool(offer: ToolOffer) -> str:
     """A tool as an item of a list."""
     head: JSONObject = {"name": offer.name, "agent": offer.agent}
     if offer.action != offer.name:
@@ -130,18 +132,18 @@ def _one(offer: Offer) -> str:
         head["description"] = offer.description
     if offer.parameters is not None:
         head["parameters"] = offer.parameters
-    text = _dumped(head)
+    text = _dump_yaml(head)
     if offer.claimed_effect:
-        text += f"# effect: {offer.claimed_effect}    {_SAYS[offer.claimed_effect]}\n"
+        text += f"# effect: {offer.claimed_effect}    {_EFFECT_COMMENTS[offer.claimed_effect]}\n"
     if offer.left_out:
         text += f"# input_schema left out: {json.dumps(offer.left_out)[1:-1]}\n"
     else:
-        text += _dumped({"input_schema": offer.input_schema})
-    first, _, rest = text.partition("\n")
-    return f"- {first}\n" + indent(rest, "  ")
+        text += _dump_yaml({"input_schema": offer.input_schema})
+    first_line, _, other_lines = text.partition("\n")
+    return f"- {first_line}\n" + indent(other_lines, "  ")
 
 
-def _dumped(value: JSONObject) -> str:
+def _dump_yaml(value: JSONObject) -> str:
     """``value`` in YAML; what could steer a terminal is spelled out."""
     printable = json.dumps(value, ensure_ascii=False).isprintable()
     return yaml.dump(
@@ -159,9 +161,9 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, False)
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text else None if _WORDS.fullmatch(text) else '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_Dumper.add_representer(str, _text)
+_Dumper.add_representer(str, _represent_text)

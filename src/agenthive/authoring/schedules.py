@@ -1,7 +1,7 @@
 """Schedules as they are written: name, rule, policies and inputs, checked and made a fact.
 
 What a rule means is the calendar's business, what it leads to the core's. To add a way of writing
-a rule: a parameter of `rule_of`.
+a rule: a parameter of `build_rule`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from agenthive.authoring.checks.inputs import check_inputs
-from agenthive.authoring.checks.sections import duration
+from agenthive.authoring.checks.sections import parse_duration
 from agenthive.authoring.input_binding import bind_inputs
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model import definition
 from agenthive.core.model.workflow import WorkflowSpec
-from agenthive.core.policies.schedule import CatchUp, Overlap, Rule, utc
-from agenthive.core.values import SECOND, Micros, micros
+from agenthive.core.policies.schedule import CatchUp, Overlap, Rule, format_utc
+from agenthive.core.values import SECOND, Micros, to_micros
 from agenthive.errors import ConfigurationError, DefinitionError
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -29,10 +29,10 @@ NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _Kind = TypeVar("_Kind", bound=StrEnum)
 
 
-class Planned(msgspec.Struct, frozen=True):
+class PlannedSchedule(msgspec.Struct, frozen=True):
     """A schedule that can be set: the fact and the definition that it names."""
 
-    fact: ev.ScheduleSet
+    event: ev.ScheduleSet
     body: bytes
 
 
@@ -46,7 +46,7 @@ def plan_schedule(
     catch_up: str = CatchUp.ONE,
     overlap: str = Overlap.QUEUE,
     paused: bool = False,
-) -> Planned:
+) -> PlannedSchedule:
     """Check everything but the rule. Raises DefinitionError."""
     if not NAME.fullmatch(name):
         raise DefinitionError(
@@ -55,30 +55,42 @@ def plan_schedule(
         )
     if time_input in inputs:
         raise ConfigurationError(f"the input {time_input!r} is the planned time; do not give it")
-    wanted = _given(workflow, inputs, time_input, 0)
-    bound = bind_inputs(workflow, wanted)
-    if time_input and bind_inputs(workflow, _given(workflow, inputs, time_input, SECOND)) != bound:
+    checked_inputs = _inputs_at(workflow, inputs, time_input, 0)
+    bound_workflow = bind_inputs(workflow, checked_inputs)
+    if (
+        time_input
+        and bind_inputs(workflow, _inputs_at(workflow, inputs, time_input, SECOND))
+        != bound_workflow
+    ):
         raise ConfigurationError(
             f"the input {time_input!r} is the planned time, which an agent's settings must not read"
         )
-    wanted.pop(time_input, None)
-    body = definition.encode(bound)
-    fact = ev.ScheduleSet(
-        at=0, schedule=name, rule=rule, workflow=workflow.name,
-        definition=definition.digest(body), inputs=wanted, time_input=time_input,
-        catch_up=_one_of(CatchUp, "catch_up", catch_up),
-        overlap=_one_of(Overlap, "overlap", overlap), paused=paused,
-    )  # fmt: skip
-    return Planned(fact, body)
+    checked_inputs.pop(time_input, None)
+    body = definition.encode(bound_workflow)
+    event = ev.ScheduleSet(
+        at=0,
+        schedule=name,
+        rule=rule,
+        workflow=workflow.name,
+        definition=definition.compute_digest(body),
+        inputs=checked_inputs,
+        time_input=time_input,
+        catch_up=_parse_choice(CatchUp, "catch_up", catch_up),
+        overlap=_parse_choice(Overlap, "overlap", overlap),
+        paused=paused,
+    )
+    return PlannedSchedule(event, body)
 
 
-def _given(
+def _inputs_at(
     workflow: WorkflowSpec, inputs: Mapping[str, Any], time_input: str, at: Micros
 ) -> dict[str, Any]:
-    return check_inputs(workflow, {**inputs, **({time_input: utc(at)} if time_input else {})})
+    return check_inputs(
+        workflow, {**inputs, **({time_input: format_utc(at)} if time_input else {})}
+    )
 
 
-def rule_of(
+def build_rule(
     *,
     cron: str | None = None,
     every: str | float | timedelta | None = None,
@@ -96,31 +108,33 @@ def rule_of(
             hint='Give cron="0 9 * * mon-fri" or every="15m".',
         )
     if every is not None:
-        return Rule(every=_interval(every), anchor=0 if start is None else _moment(start))
+        return Rule(
+            every=_parse_interval(every), anchor=0 if start is None else _parse_start(start)
+        )
     if start is not None:
         raise DefinitionError("only an interval has a start; a cron expression says its times")
     return Rule(cron=str(cron), zone=zone)
 
 
-def _interval(every: str | float | timedelta) -> Micros:
+def _parse_interval(every: str | float | timedelta) -> Micros:
     seconds: float | None
     if isinstance(every, timedelta):
         seconds = every.total_seconds()
     else:
-        seconds = duration(every) if isinstance(every, str) else float(every)
+        seconds = parse_duration(every) if isinstance(every, str) else float(every)
     if seconds is None or not 1 <= seconds <= 1e9:
         raise DefinitionError(
             f"{every!r} is not an interval of at least a second",
             hint="Write a number with its unit, such as 90s, 15m, 6h or 1d.",
         )
-    return micros(seconds)
+    return to_micros(seconds)
 
 
-def _moment(start: str | datetime) -> Micros:
+def _parse_start(start: str | datetime) -> Micros:
     try:
-        at = datetime.fromisoformat(start) if isinstance(start, str) else start
-        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-        return round(at.timestamp()) * SECOND
+        instant = datetime.fromisoformat(start) if isinstance(start, str) else start
+        instant = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+        return round(instant.timestamp()) * SECOND
     except (ValueError, OverflowError):
         raise DefinitionError(
             f"{str(start)[:80]!r} is not a time",
@@ -128,9 +142,9 @@ def _moment(start: str | datetime) -> Micros:
         ) from None
 
 
-def _one_of(kind: type[_Kind], what: str, value: str) -> _Kind:
+def _parse_choice(enum_class: type[_Kind], label: str, value: str) -> _Kind:
     try:
-        return kind(value)
+        return enum_class(value)
     except ValueError:
-        known = ", ".join(kind)
-        raise DefinitionError(f"{what} is {value[:80]!r}, not one of: {known}") from None
+        choices = ", ".join(enum_class)
+        raise DefinitionError(f"{label} is {value[:80]!r}, not one of: {choices}") from None

@@ -33,7 +33,7 @@ class Agent(Protocol):
 class Agents(Protocol):
     """Where a runtime finds the agent for a spec."""
 
-    def find(self, spec: AgentSpec) -> Agent:
+    def find_agent(self, spec: AgentSpec) -> Agent:
         """The agent for ``spec``, made at first use. Raises AgentUnavailable if nobody has it."""
         ...
 
@@ -45,19 +45,21 @@ class Agents(Protocol):
 class Quoter(Protocol):
     """Who knows what a call can cost at most, before it is made."""
 
-    def priced(self, spec: AgentSpec) -> bool:
+    def is_priced(self, spec: AgentSpec) -> bool:
         """Whether calls of this agent can cost anything."""
         ...
 
-    def worst(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
+    def estimate_max_cost(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
         """Nano-dollars, rounded up; None if there is no price."""
         ...
 
-    def tokens(self, spec: AgentSpec, call: Call) -> int:
+    def estimate_tokens(self, spec: AgentSpec, call: Call) -> int:
         """About how many tokens the call takes, with an answer of full length; for rate limits."""
         ...
 
-    def cut(self, spec: AgentSpec, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
+    def fit_max_tokens(
+        self, spec: AgentSpec, call: Call, max_cost: NanoUSD
+    ) -> tuple[int, NanoUSD] | None:
         """The most tokens of an answer whose worst case is at most that, and it; None if none."""
         ...
 

@@ -28,19 +28,19 @@ NanoUSD: TypeAlias = int
 SECOND: Final[Micros] = 1_000_000
 
 
-def nano(dollars: float | Decimal, *, up: bool = False) -> NanoUSD:
+def to_nano_usd(amount: float | Decimal, *, up: bool = False) -> NanoUSD:
     """US dollars, as they are written, in nano-dollars: cut off there, or rounded ``up``."""
     rounding = ROUND_CEILING if up else ROUND_FLOOR
-    return int((Decimal(str(dollars)) * 10**9).to_integral_value(rounding))
+    return int((Decimal(str(amount)) * 10**9).to_integral_value(rounding))
 
 
-def dollars(nano: NanoUSD) -> str:
+def format_dollars(amount: NanoUSD) -> str:
     """Nano-dollars for people: at least cents, at most what is there."""
-    whole, rest = divmod(abs(nano), 10**9)
-    digits = f"{rest:09}".rstrip("0").ljust(2, "0")
-    return f"{'-' if nano < 0 else ''}${whole:,}.{digits}"
+    whole, fraction = divmod(abs(amount), 10**9)
+    digits = f"{fraction:09}".rstrip("0").ljust(2, "0")
+    return f"{'-' if amount < 0 else ''}${whole:,}.{digits}"
 
 
-def micros(seconds: float) -> Micros:
+def to_micros(seconds: float) -> Micros:
     """Seconds as whole microseconds, rounded half to even."""
     return round(seconds * SECOND)

@@ -65,11 +65,11 @@ __all__ = [
     "Workflow",
 ]
 
-_WHERE = dict.fromkeys(__all__, "orchestration") | {"LeadAgent": "lead_agent"}
+_MODULES = dict.fromkeys(__all__, "orchestration") | {"LeadAgent": "lead_agent"}
 
 
 def __getattr__(name: str) -> object:
-    where = _WHERE.get(name)
-    if where is None:
+    module_name = _MODULES.get(name)
+    if module_name is None:
         raise AttributeError(f"module 'agenthive.facades' has no attribute {name!r}")
-    return getattr(_importlib.import_module(f"agenthive.facades.{where}"), name)
+    return getattr(_importlib.import_module(f"agenthive.facades.{module_name}"), name)

@@ -19,7 +19,7 @@ import msgspec
 from agenthive import authoring
 from agenthive.agents.base import AgentResponse, AgentType, BaseAgent
 from agenthive.agents.llm.prices import Prices
-from agenthive.agents.registry import Directory
+from agenthive.agents.registry import AgentRegistry
 from agenthive.core.history.report import RunReport
 from agenthive.core.model.calls import Call
 from agenthive.core.model.workflow import AgentSpec, FailureStrategy, TaskSpec, WorkflowSpec
@@ -36,16 +36,37 @@ from agenthive.facades.patterns import (
 from agenthive.hive import Hive
 from agenthive.infra.ids import uuid7
 from agenthive.infra.secrets import Secrets
-from agenthive.queries.journal_reader import Fact
+from agenthive.queries.journal_reader import EventView
 from agenthive.settings import Settings
 
 __all__ = [
-    "AgentConfig", "AgentFactory", "AgentResponse", "AgentType", "BaseAgent", "CircuitBreaker",
-    "CircuitBreakerConfig", "CircuitState", "ConfigLoader", "ConfigurationError",
-    "FailureStrategy", "LeadAgent", "Observer", "RetryConfig", "Subject", "TaskConfig",
-    "TaskExecution", "TaskExecutor", "TaskStatus", "WorkflowConfig", "WorkflowEngine",
-    "WorkflowExecution", "WorkflowStateMachine", "WorkflowStatus", "main", "retry",
-]  # fmt: skip
+    "AgentConfig",
+    "AgentFactory",
+    "AgentResponse",
+    "AgentType",
+    "BaseAgent",
+    "CircuitBreaker",
+    "CircuitBreakerConfig",
+    "CircuitState",
+    "ConfigLoader",
+    "ConfigurationError",
+    "FailureStrategy",
+    "LeadAgent",
+    "Observer",
+    "RetryConfig",
+    "Subject",
+    "TaskConfig",
+    "TaskExecution",
+    "TaskExecutor",
+    "TaskStatus",
+    "WorkflowConfig",
+    "WorkflowEngine",
+    "WorkflowExecution",
+    "WorkflowStateMachine",
+    "WorkflowStatus",
+    "main",
+    "retry",
+]
 
 AgentConfig = AgentSpec
 TaskConfig = TaskSpec
@@ -62,7 +83,7 @@ class WorkflowStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-_STATUS = {
+_STATUSES = {
     "queued": WorkflowStatus.QUEUED,
     "completed": WorkflowStatus.COMPLETED,
     "partially_completed": WorkflowStatus.COMPLETED,
@@ -111,7 +132,7 @@ class WorkflowExecution(msgspec.Struct, kw_only=True):
         return cls(
             execution_id=report.run_id,
             name=report.name,
-            status=_STATUS.get(report.status, WorkflowStatus.RUNNING),
+            status=_STATUSES.get(report.status, WorkflowStatus.RUNNING),
             results=report.results,
             errors=report.errors,
             completed_tasks=report.completed_tasks,
@@ -135,7 +156,7 @@ class ConfigLoader:
 
 
 def _keep_secret(label: str, value: str) -> str:
-    return Secrets(Settings.load().home / "secrets").keep(label, value)
+    return Secrets(Settings.load().home / "secrets").store_literal(label, value)
 
 
 class AgentFactory:
@@ -149,10 +170,10 @@ class AgentFactory:
         cls._types[agent_type] = agent_class
 
     @classmethod
-    def directory(cls, secrets: Secrets | None = None) -> Directory:
+    def directory(cls, secrets: Secrets | None = None) -> AgentRegistry:
         """A directory that knows the registered types, and the settings' custom agents."""
         settings = Settings.load()
-        directory = Directory(secrets, prices=Prices(settings.prices))
+        directory = AgentRegistry(secrets, prices=Prices(settings.prices))
         for name, where in settings.agents.items():
             directory.register_lazily(name, where)
         for agent_type, agent_class in cls._types.items():
@@ -162,7 +183,7 @@ class AgentFactory:
     @classmethod
     def create_agent(cls, config: AgentSpec) -> BaseAgent:
         """The agent for a config. Raises AgentUnavailable if nobody has it."""
-        return cls.directory().find(config)
+        return cls.directory().find_agent(config)
 
 
 class TaskExecutor:
@@ -171,14 +192,20 @@ class TaskExecutor:
     async def execute(self, task: TaskSpec, agent: BaseAgent) -> TaskExecution:
         """One attempt."""
         call = Call(
-            run=uuid7(), task=task.name, attempt=1, key=uuid7(), agent=task.agent,
-            action=task.action, parameters=task.parameters, description=task.description,
-        )  # fmt: skip
+            run=uuid7(),
+            task=task.name,
+            attempt=1,
+            key=uuid7(),
+            agent=task.agent,
+            action=task.action,
+            parameters=task.parameters,
+            description=task.description,
+        )
         reply = await agent.perform(call)
-        done = reply.fault is None
+        succeeded = reply.fault is None
         return TaskExecution(
             name=task.name,
-            status=TaskStatus.COMPLETED if done else TaskStatus.FAILED,
+            status=TaskStatus.COMPLETED if succeeded else TaskStatus.FAILED,
             attempts=1,
             result=reply.result,
             error=None if reply.fault is None else reply.fault.message,
@@ -192,40 +219,40 @@ class WorkflowStateMachine(Subject):
         super().__init__()
         self.status = WorkflowStatus.QUEUED
         self.tasks: dict[str, TaskExecution] = {}
-        self._began: dict[str, int] = {}
+        self._started_at: dict[str, int] = {}
 
-    async def follow(self, fact: Fact) -> None:
+    async def follow(self, fact: EventView) -> None:
         """Take in one fact of the journal."""
         data = msgspec.json.decode(fact.data)
-        step = _STEPS.get(fact.type)
-        if step is None:
+        event_type = _EVENT_NAMES.get(fact.type)
+        if event_type is None:
             return
         if "task" not in data:
             self.status = WorkflowStatus.RUNNING
-            await self.notify(step, self)
+            await self.notify(event_type, self)
             return
-        await self.notify(step, self._task(fact, data))
+        await self.notify(event_type, self._update_task(fact, data))
 
     async def end(self, execution: WorkflowExecution) -> None:
         """The run has ended."""
         self.status = execution.status
         await self.notify(f"workflow_{execution.status}", execution)
 
-    def _task(self, fact: Fact, data: dict[str, Any]) -> TaskExecution:
+    def _update_task(self, event: EventView, data: dict[str, Any]) -> TaskExecution:
         task = self.tasks.setdefault(data["task"], TaskExecution(name=data["task"]))
-        if fact.type == "task.started":
+        if event.type == "task.started":
             task.status, task.attempts = TaskStatus.RUNNING, data["attempt"]
-            self._began.setdefault(task.name, fact.at)
+            self._started_at.setdefault(task.name, event.at)
             return task
-        task.execution_time = (fact.at - self._began.get(task.name, fact.at)) / 1e6
-        if fact.type == "task.succeeded":
+        task.execution_time = (event.at - self._started_at.get(task.name, event.at)) / 1e6
+        if event.type == "task.succeeded":
             task.status, task.result, task.error = TaskStatus.COMPLETED, data.get("result"), None
         else:
             task.status, task.error = TaskStatus.FAILED, data["fault"]["message"]
         return task
 
 
-_STEPS = {
+_EVENT_NAMES = {
     "run.started": "workflow_started",
     "task.started": "task_started",
     "task.succeeded": "task_completed",
@@ -248,10 +275,10 @@ class WorkflowEngine:
         async with AsyncExitStack() as stack:
             hive = self._hive
             if hive is None:
-                hive = await stack.enter_async_context(_configured())
+                hive = await stack.enter_async_context(_open_configured_hive())
             run = await hive.submit(workflow, inputs)
-            async for fact in hive.watch(run):
-                await self.state_machine.follow(fact)
+            async for event in hive.watch(run):
+                await self.state_machine.follow(event)
             execution = WorkflowExecution.of(await hive.report(run))
             await self.state_machine.end(execution)
             return execution
@@ -276,7 +303,7 @@ class LeadAgent:
         return await self.engine.execute(ConfigLoader.load_from_dict(config), inputs)
 
 
-def _configured() -> Hive:
+def _open_configured_hive() -> Hive:
     settings = Settings.load()
     directory = AgentFactory.directory(Secrets(settings.home / "secrets"))
     return Hive.open(settings.home, agents=directory)
@@ -287,8 +314,8 @@ async def main() -> None:
 
     Raises SystemExit with its exit code, unless that is 0.
     """
-    from agenthive.cli.root import functions_are_busy, leave, run_file
+    from agenthive.cli.root import exit_process, has_running_functions, run_file
 
     code = await run_file(sys.argv[1:], prog_name="python -m lead_agent.lead_agent")
-    if code or functions_are_busy():
-        leave(code)
+    if code or has_running_functions():
+        exit_process(code)

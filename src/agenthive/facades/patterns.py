@@ -58,7 +58,7 @@ class CircuitBreaker:
     def state(self) -> CircuitState:
         """What it lets through now."""
         open_now = self._breaker.state is BreakerState.OPEN
-        if open_now and self._breaker.allows(self._clock()):
+        if open_now and self._breaker.allows_call(self._clock()):
             return BreakerState.HALF_OPEN
         return self._breaker.state
 
@@ -78,11 +78,11 @@ class CircuitBreaker:
 
     async def __aenter__(self) -> CircuitBreaker:
         now = self._clock()
-        if not self._breaker.allows(now):
+        if not self._breaker.allows_call(now):
             raise AgentUnavailable(
                 "Circuit breaker is open", hint="Wait for the recovery time-out to pass."
             )
-        self._breaker.started(now)
+        self._breaker.record_start(now)
         return self
 
     async def __aexit__(
@@ -92,11 +92,11 @@ class CircuitBreaker:
         trace: TracebackType | None,
     ) -> None:
         if error is None:
-            self._breaker.succeeded()
+            self._breaker.record_success()
         elif isinstance(error, asyncio.CancelledError):
-            self._breaker.abandoned()
+            self._breaker.release_probe()
         else:
-            self._breaker.failed(self._clock())
+            self._breaker.record_failure(self._clock())
 
 
 async def retry(function: Callable[[], Awaitable[T]], config: RetryConfig | None = None) -> T:
@@ -109,7 +109,7 @@ async def retry(function: Callable[[], Awaitable[T]], config: RetryConfig | None
         except Exception:
             if attempt >= policy.max_attempts:
                 raise
-            await asyncio.sleep(policy.delay(attempt, random.random()) / SECOND)
+            await asyncio.sleep(policy.compute_delay(attempt, random.random()) / SECOND)
             attempt += 1
 
 

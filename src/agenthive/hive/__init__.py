@@ -5,7 +5,7 @@
 
 The only room that introduces the others to each other; what a hive does is here, by subjects.
 Never here: decisions, which are the core's, and how workflows are written. To add a
-subject: a part of `Hive` in a file of its own. A store gets its URL scheme in `opened.open_store`.
+subject: a part of `Hive` in a file of its own.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from agenthive.agents.registry import Directory
+from agenthive.agents.registry import AgentRegistry
 from agenthive.core.history.report import RunReport
-from agenthive.core.history.run_index import imported
+from agenthive.core.history.run_index import list_open_imports
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model import definition
 from agenthive.core.model.states import RunStatus
@@ -27,22 +27,22 @@ from agenthive.errors import (
     AgentUnavailable,
     Conflict,
 )
-from agenthive.hive.budgets import Spending
-from agenthive.hive.human_input import People
-from agenthive.hive.migrations import Changing
-from agenthive.hive.resources import MEMORY, RUN_ID, bound, open_store, reading
-from agenthive.hive.retention import Keeping
-from agenthive.hive.run_queries import Looking
-from agenthive.hive.schedules import Timetable
+from agenthive.hive.budgets import HiveBudgets
+from agenthive.hive.human_input import HumanInput
+from agenthive.hive.migrations import HiveMigrations
+from agenthive.hive.resources import MEMORY, RUN_ID, bind_workflow, open_journal, open_store
+from agenthive.hive.retention import HiveRetention
+from agenthive.hive.run_queries import RunQueries
+from agenthive.hive.schedules import HiveSchedules
 from agenthive.infra.ids import uuid7
-from agenthive.ipc.server import Door
-from agenthive.queries.journal_reader import Archive
+from agenthive.ipc.server import ControlServer
+from agenthive.queries.journal_reader import JournalReader
 from agenthive.runtimes.embedded import EmbeddedRuntime
 
-__all__ = ["MEMORY", "RUN_ID", "Hive", "reading"]
+__all__ = ["MEMORY", "RUN_ID", "Hive", "open_journal"]
 
 
-class Hive(People, Spending, Changing, Keeping, Timetable, Looking):
+class Hive(HumanInput, HiveBudgets, HiveMigrations, HiveRetention, HiveSchedules, RunQueries):
     """Runs workflows and remembers what they did.
 
     Made by `Hive.open`; usable after ``await`` or inside ``async with``. Safe to use from many
@@ -57,10 +57,12 @@ class Hive(People, Spending, Changing, Keeping, Timetable, Looking):
         recover: bool = False,
         max_runs: int = 1000,
         max_calls: int = 1000,
-        agents: Directory | None = None,
+        agents: AgentRegistry | None = None,
         budgets: Mapping[str, NanoUSD] | None = None,
     ) -> Hive:
-        """A hive in memory (``memory:``) or in a home, the folder at ``url``.
+        """A hive in memory (``memory:``), in a home (the folder at ``url``), or in another store.
+
+        ``NAME:PLACE`` is the store in the file `stores/NAME.py`; it has no home, hence no lock.
 
         ``recover`` goes on with the runs that are unfinished there, and starts what schedules plan.
         ``max_runs`` and ``max_calls`` bound what is under way at once; ``budgets`` what all runs
@@ -68,11 +70,15 @@ class Hive(People, Spending, Changing, Keeping, Timetable, Looking):
         HomeBusy if another process owns the home, StoreUnavailable, StoreFailed or StoreCorrupt if
         its journal cannot be used.
         """
-        directory = agents if agents is not None else Directory()
+        directory = agents if agents is not None else AgentRegistry()
         return cls(
-            url, recover=recover, max_runs=max_runs, max_calls=max_calls, agents=directory,
+            url,
+            recover=recover,
+            max_runs=max_runs,
+            max_calls=max_calls,
+            agents=directory,
             budgets=budgets or {},
-        )  # fmt: skip
+        )
 
     def __await__(self) -> Generator[Any, None, Hive]:
         return self._start().__await__()
@@ -93,18 +99,18 @@ class Hive(People, Spending, Changing, Keeping, Timetable, Looking):
 
         Without it they are cancelled and count as lost when the home is opened again.
         """
-        if self._door is not None:
-            self._door.refusing = True
+        if self._control_server is not None:
+            self._control_server.refusing = True
         if self._runtime is not None:
             if drain:
                 await self._runtime.drain()
             await self._runtime.stop()
             self._runtime = None
-        if self._door is not None:
-            await self._door.close()
+        if self._control_server is not None:
+            await self._control_server.close()
         if self._store is not None:
             await self._store.close()
-            self._store = self._archive = None
+            self._store = self._journal = None
         await self.agents.close()
         if self.home is not None:
             self.home.release()
@@ -125,10 +131,10 @@ class Hive(People, Spending, Changing, Keeping, Timetable, Looking):
         its custom agents, Conflict if there is a run ``run_id``, StoreUnavailable or StoreFailed if
         the journal takes nothing.
         """
-        run = uuid7() if run_id is None else await self._free(run_id)
-        if run in self._taken or run in self._driver.runs:
+        run = uuid7() if run_id is None else await self._check_run_id(run_id)
+        if run in self._imported_ids or run in self._driver.runs:
             raise Conflict(f"run {run} exists already")
-        await self._submit(run, workflow, dict(inputs or {}))
+        await self._submit_run(run, workflow, dict(inputs or {}))
         return run
 
     async def run(
@@ -153,10 +159,10 @@ class Hive(People, Spending, Changing, Keeping, Timetable, Looking):
 
         Raises RunNotFound, StoreFailed.
         """
-        live = self._driver.runs.get(run)
-        if live is not None and not live.parked:
-            return await self._live.ended(run)
-        return RunStatus((await self._reader.row(run)).status)
+        active_run = self._driver.runs.get(run)
+        if active_run is not None and not active_run.is_parked:
+            return await self._active_runtime.ended(run)
+        return RunStatus((await self._active_journal.read_row(run)).status)
 
     async def wait(self, run: str) -> RunReport:
         """As `ended`, then report."""
@@ -170,37 +176,39 @@ class Hive(People, Spending, Changing, Keeping, Timetable, Looking):
             return self
         if self.home is not None:
             self.home.acquire()
-            self._door = Door(self.home, self)
+            self._control_server = ControlServer(self.home, self)
         try:
-            self._store = open_store(self.home, owner=True)
-            self._archive = Archive(self._store)
-            told = [record async for record in self._store.read(ev.HIVE)]
-            self._driver.load_accounts(await self._store.standings(), await self._store.marks())
-            self._driver.load_hive(told)
-            self._imported = imported(told)
+            self._store = open_store(self.home, self._url, owner=True)
+            self._journal = JournalReader(self._store)
+            records = [record async for record in self._store.read(ev.HIVE)]
+            self._driver.load_accounts(
+                await self._store.list_account_states(), await self._store.list_marks()
+            )
+            self._driver.load_hive(records)
+            self._open_imports = list_open_imports(records)
             clock = self._clock.now
             self._runtime = EmbeddedRuntime(self._driver, self._store, self.agents, clock)
             self._runtime.start()
             if self._recover:
                 await self.resume()
                 await self.start_schedules()
-            if self._door is not None:
-                await self._door.open()
+            if self._control_server is not None:
+                await self._control_server.open()
         except BaseException:
             await self.close()
             raise
         return self
 
-    async def _submit(self, run: str, workflow: WorkflowSpec, given: JSONObject) -> None:
-        workflow, inputs = bound(workflow, given)
-        missing = self._missing(workflow)
+    async def _submit_run(self, run: str, workflow: WorkflowSpec, parameters: JSONObject) -> None:
+        workflow, inputs = bind_workflow(workflow, parameters)
+        missing = self._find_missing_agents(workflow)
         if missing:
             raise AgentUnavailable("; ".join(missing.values()))
         body = definition.encode(workflow)
-        name = definition.digest(body)
-        graph = self._graph(name, workflow)
-        await self._ready(workflow)
+        name = definition.compute_digest(body)
+        graph = self._cached_graph(name, workflow)
+        await self._load_prices(workflow)
         event = ev.RunSubmitted(
             at=self._clock.now(), run=run, name=workflow.name, definition=name, inputs=inputs
         )
-        await self._live.submit(event, graph, body)
+        await self._active_runtime.submit(event, graph, body)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from agenthive.core.values import NanoUSD
-from agenthive.hive.resources import Opened, plain
+from agenthive.hive.resources import HiveResources, plain_text
 
 
-class Spending(Opened):
+class HiveBudgets(HiveResources):
     """Everything here is on disk when it returns. Amounts are nano-dollars."""
 
     async def set_budget(
@@ -23,9 +23,9 @@ class Spending(Opened):
         A scope is ``run ID``, ``run ID task NAME``, ``run ID agent NAME``, ``tenant T``, ``day T``
         (for each day) or ``agent T/NAME``. Raises Conflict if it has no limit to add to.
         """
-        said = (plain(actor), plain(reason))
-        await self._live.ask(
-            lambda now, token: self._driver.set_budget(now, scope, amount, *said, token, add=add)
+        details = (plain_text(actor), plain_text(reason))
+        await self._active_runtime.commit_request(
+            lambda now, token: self._driver.set_budget(now, scope, amount, *details, token, add=add)
         )
 
     async def settle(
@@ -39,7 +39,9 @@ class Spending(Opened):
         reason: str = "",
     ) -> None:
         """Say what a call cost whose cost is in doubt. Raises RunNotFound, NotFound."""
-        said = (plain(actor), plain(reason))
-        await self._live.ask(
-            lambda now, token: self._driver.settle_hold(now, run, task, attempt, cost, *said, token)
+        details = (plain_text(actor), plain_text(reason))
+        await self._active_runtime.commit_request(
+            lambda now, token: self._driver.settle_hold(
+                now, run, task, attempt, cost, *details, token
+            )
         )

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from agenthive.core.engine.human_input import Question, Verdict, questions
-from agenthive.core.engine.reply_validation import plain_json
+from agenthive.core.engine.human_input import ApprovalDecision, PendingApproval, pending_approvals
+from agenthive.core.engine.reply_validation import to_plain_json
 from agenthive.core.values import JSONValue
 from agenthive.errors import (
     Conflict,
 )
-from agenthive.hive.resources import Opened, plain
+from agenthive.hive.resources import HiveResources, plain_text
 
 
-class People(Opened):
+class HumanInput(HiveResources):
     """Everything here is on disk when it returns."""
 
     async def cancel(self, run: str, *, reason: str = "", actor: str = "local") -> None:
         """Cancel an open run: calls under way are stopped. Raises RunNotFound if it is not open."""
-        await self._live.cancel(run, plain(actor), plain(reason))
+        await self._active_runtime.cancel(run, plain_text(actor), plain_text(reason))
 
     async def approve(
         self,
@@ -35,17 +35,19 @@ class People(Opened):
         does not count: by somebody who is not asked, twice, late, about another payload. That is
         recorded too.
         """
-        verdict = Verdict(
-            actor=plain(actor), approved=approved, digest=digest, comment=plain(comment)
+        decision = ApprovalDecision(
+            actor=plain_text(actor), approved=approved, digest=digest, comment=plain_text(comment)
         )
         driver = self._driver
         if run in driver.runs:
-            say = driver.answer
-        elif (await self._reader.row(run)).finished is None:
+            record_decision = driver.answer
+        elif (await self._active_journal.read_row(run)).finished is None:
             raise Conflict(f"run {run} is not under way here", hint="Resume it first.")
         else:
-            say = driver.answer_after_end
-        await self._live.ask(lambda now, token: say(now, run, task, verdict, token))
+            record_decision = driver.record_answer_after_end
+        await self._active_runtime.commit_request(
+            lambda now, token: record_decision(now, run, task, decision, token)
+        )
 
     async def signal(
         self, run: str, name: str, data: JSONValue = None, *, id: str = "", actor: str = "local"
@@ -55,10 +57,12 @@ class People(Opened):
         One whose ``id`` has come already changes nothing. Raises RunNotFound, NotFound if no task
         waits for such a signal at any time, Conflict if it would have to be kept and may not be.
         """
-        data, said = plain_json(data), (plain(name), plain(id), plain(actor))
+        data, texts = to_plain_json(data), (plain_text(name), plain_text(id), plain_text(actor))
         driver = self._driver
-        await self._live.ask(
-            lambda now, token: driver.signal(now, run, said[0], data, said[1], said[2], token)
+        await self._active_runtime.commit_request(
+            lambda now, token: driver.signal_run(
+                now, run, texts[0], data, texts[1], texts[2], token
+            )
         )
 
     async def resolve(
@@ -75,15 +79,24 @@ class People(Opened):
 
         Raises RunNotFound, NotFound, Conflict if the outcome is not unknown.
         """
-        result, said = plain_json(result), (plain(actor), plain(reason))
+        result, details = to_plain_json(result), (plain_text(actor), plain_text(reason))
         driver = self._driver
-        await self._live.ask(
-            lambda now, token: driver.resolve(now, run, task, outcome, result, *said, token)
+        await self._active_runtime.commit_request(
+            lambda now, token: driver.resolve_outcome(
+                now, run, task, outcome, result, *details, token
+            )
         )
 
-    async def approvals(self, run: str | None = None) -> list[Question]:
+    async def approvals(self, run: str | None = None) -> list[PendingApproval]:
         """The approvals that open runs of this hive wait for, the oldest first."""
-        lives = [live for live in self._driver.runs.values() if run in (None, live.run)]
+        active_runs = [
+            active_run for active_run in self._driver.runs.values() if run in (None, active_run.id)
+        ]
         return sorted(
-            (one for live in lives for one in questions(live.state)), key=lambda one: one.asked
+            (
+                approval
+                for active_run in active_runs
+                for approval in pending_approvals(active_run.state)
+            ),
+            key=lambda one: one.asked,
         )

@@ -9,8 +9,8 @@ import msgspec
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history import blobs, migration
 from agenthive.core.history import fork as forking
-from agenthive.core.history.migration import Migration, Verdict
-from agenthive.core.history.replay import submission
+from agenthive.core.history.migration import Migration, MigrationCheck
+from agenthive.core.history.replay import find_submission
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.model import definition
@@ -18,12 +18,12 @@ from agenthive.core.model.states import CLOSED, RunStatus
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import JSONObject
 from agenthive.errors import AgentUnavailable, Conflict
-from agenthive.hive.resources import Opened, bound, plain
+from agenthive.hive.resources import HiveResources, bind_workflow, plain_text
 from agenthive.infra.ids import uuid7
-from agenthive.queries.journal_reader import Archive
+from agenthive.queries.journal_reader import JournalReader
 
 
-class Examined(msgspec.Struct, frozen=True, kw_only=True):
+class MigrationPreview(msgspec.Struct, frozen=True, kw_only=True):
     """A run beside a changed workflow: what becomes of it there."""
 
     records: list[Record]
@@ -32,7 +32,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Changing(Opened):
+class HiveMigrations(HiveResources):
     """Both are on disk when they return."""
 
     async def migrate(
@@ -49,25 +49,27 @@ class Changing(Opened):
         ConfigurationError if the run's inputs do not fit, AgentUnavailable, and Conflict if the run
         must stay pinned, has calls under way, or has moved on meanwhile.
         """
-        found = await examine(self._reader, run, workflow, renamed)
-        _refuse(found.migration)
-        missing = self._missing(found.graph.spec)
-        state = migration.moved(found.graph, found.records, found.migration.renamed)
-        blobs.fill(state, await self._reader.contents(blobs.wanted(state)))
+        preview = await preview_migration(self._active_journal, run, workflow, renamed)
+        _reject_pinned(preview.migration)
+        missing = self._find_missing_agents(preview.graph.spec)
+        state = migration.replay_under_graph(
+            preview.graph, preview.records, preview.migration.renamed
+        )
+        blobs.fill_state(state, await self._active_journal.read_blobs(blobs.list_pending(state)))
         event = ev.RunMigrated(
             at=0,
-            definition=definition.digest(found.body),
-            renamed=found.migration.renamed,
-            actor=plain(actor),
+            definition=definition.compute_digest(preview.body),
+            renamed=preview.migration.renamed,
+            actor=plain_text(actor),
         )
         driver = self._driver
         if run not in driver.runs:
             # Nothing starts in between: the loop gets no turn before the change is in.
             await self.resume([run])
-        await self._live.ask(
-            lambda now, token: driver.migrate(now, event, state, missing, found.body, token)
+        await self._active_runtime.commit_request(
+            lambda now, token: driver.migrate_run(now, event, state, missing, preview.body, token)
         )
-        return found.migration
+        return preview.migration
 
     async def fork(
         self,
@@ -85,83 +87,88 @@ class Changing(Opened):
         only if ``again``. Raises RunNotFound, NotFound, Conflict, ConfigurationError,
         AgentUnavailable.
         """
-        fork = uuid7() if id is None else await self._free(id)
-        planned, graph, body, inputs = await plan_fork(self._reader, run, task, workflow)
-        if planned.again and not again:
+        fork = uuid7() if id is None else await self._check_run_id(id)
+        plan, graph, body, inputs = await plan_fork(self._active_journal, run, task, workflow)
+        if plan.again and not again:
             raise Conflict(
-                f"this would act again: {', '.join(planned.again)}",
+                f"this would act again: {', '.join(plan.again)}",
                 hint="If it is meant to, say so with --again.",
             )
-        missing = self._missing(graph.spec)
+        missing = self._find_missing_agents(graph.spec)
         if missing:
             raise AgentUnavailable("; ".join(missing.values()))
-        first = submission(await self._reader.records(run))
+        submitted = find_submission(await self._active_journal.read_records(run))
         event = ev.RunSubmitted(
             at=self._clock.now(),
             run=fork,
             name=graph.spec.name,
-            definition=definition.digest(body),
+            definition=definition.compute_digest(body),
             inputs=inputs,
-            tenant=first.tenant,
-            owner=first.owner,
-            fork=planned.fork,
+            tenant=submitted.tenant,
+            owner=submitted.owner,
+            fork=plan.fork,
         )
-        await self._live.submit(event, graph, body)
+        await self._active_runtime.submit(event, graph, body)
         return fork
 
 
-async def examine(
-    archive: Archive, run: str, workflow: WorkflowSpec, renamed: Mapping[str, str] | None = None
-) -> Examined:
+async def preview_migration(
+    journal: JournalReader,
+    run: str,
+    workflow: WorkflowSpec,
+    renamed: Mapping[str, str] | None = None,
+) -> MigrationPreview:
     """What would become of a run under a changed workflow. Only reads.
 
     Raises RunNotFound, Conflict if the run has ended, ConfigurationError.
     """
-    row = await archive.row(run)
+    row = await journal.read_row(run)
     if RunStatus(row.status) in CLOSED:
         hint = "`agenthive fork` does it again from a task on."
         raise Conflict(f"run {run} has ended already: {row.status}", hint=hint)
-    records = await archive.records(run)
-    old = await archive.graph(records)
-    graph, body = _graph(workflow, await _inputs(archive, records))
-    found = migration.examine(old, graph, records, renamed)
-    return Examined(records=records, migration=found, graph=graph, body=body)
+    records = await journal.read_records(run)
+    old = await journal.load_graph(records)
+    graph, body = _build_graph(workflow, await _load_inputs(journal, records))
+    result = migration.examine_run(old, graph, records, renamed)
+    return MigrationPreview(records=records, migration=result, graph=graph, body=body)
 
 
 async def plan_fork(
-    archive: Archive, run: str, task: str, workflow: WorkflowSpec | None = None
-) -> tuple[forking.Plan, Graph, bytes, JSONObject]:
+    journal: JournalReader, run: str, task: str, workflow: WorkflowSpec | None = None
+) -> tuple[forking.ForkPlan, Graph, bytes, JSONObject]:
     """What a fork would take over and do again, with its graph, definition and inputs. Only reads.
 
     Raises RunNotFound, NotFound, ConfigurationError.
     """
-    records = await archive.records(run)
-    old = await archive.graph(records)
-    inputs = await _inputs(archive, records)
-    contents = await archive.contents(blobs.mentioned(records))
+    records = await journal.read_records(run)
+    old = await journal.load_graph(records)
+    inputs = await _load_inputs(journal, records)
+    contents = await journal.read_blobs(blobs.list_references(records))
     graph, body = (
-        (old, definition.encode(old.spec)) if workflow is None else _graph(workflow, inputs)
+        (old, definition.encode(old.spec)) if workflow is None else _build_graph(workflow, inputs)
     )
-    return forking.plan(old, graph, records, contents, task), graph, body, inputs
+    return forking.build_plan(old, graph, records, contents, task), graph, body, inputs
 
 
-def _graph(workflow: WorkflowSpec, inputs: JSONObject) -> tuple[Graph, bytes]:
+def _build_graph(workflow: WorkflowSpec, inputs: JSONObject) -> tuple[Graph, bytes]:
     """The graph of a run with these inputs, as it will come back from the journal."""
-    body = definition.encode(bound(workflow, inputs)[0])
+    body = definition.encode(bind_workflow(workflow, inputs)[0])
     return Graph(definition.decode(body)), body
 
 
-async def _inputs(archive: Archive, records: list[Record]) -> JSONObject:
-    first = submission(records)
+async def _load_inputs(journal: JournalReader, records: list[Record]) -> JSONObject:
+    first = find_submission(records)
     if first.blob is None:
         return first.inputs
-    found = blobs.filled(first, await archive.contents([first.blob]))
-    assert isinstance(found, ev.RunSubmitted)
-    return found.inputs
+    event = blobs.fill_event(first, await journal.read_blobs([first.blob]))
+    assert isinstance(event, ev.RunSubmitted)
+    return event.inputs
 
 
-def _refuse(found: Migration) -> None:
-    if found.verdict is Verdict.STAY:
-        bad = [one for one in found.changes if one.verdict is Verdict.STAY]
-        told = "; ".join(f"{one.task or 'the run'} {one.what}: {one.reason}" for one in bad)
-        raise Conflict(f"the run must stay pinned: {told}")
+def _reject_pinned(result: Migration) -> None:
+    if result.verdict is MigrationCheck.STAY:
+        blocking = [change for change in result.changes if change.verdict is MigrationCheck.STAY]
+        reasons = "; ".join(
+            f"{change.task or 'the run'} {change.what}: {change.reason}" for change in blocking
+        )
+        raise Conflict(f"the run must stay pinned: {reasons}")

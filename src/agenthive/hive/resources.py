@@ -1,26 +1,28 @@
 """What every part of a hive stands on: its store, runtime, driver and agents, once it is open.
 
-Nobody makes one; `Hive` is made of the parts. A new store gets a URL scheme in `open_store`.
+Nobody makes one; `Hive` is made of the parts. The scheme of a URL is the name of a file in
+`stores/`, so a new store needs no line here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from agenthive.agents.registry import Directory
+from agenthive.agents.registry import AgentRegistry
 from agenthive.authoring import agents_of, bind_inputs, check_inputs
-from agenthive.core.engine.child_runs import kin
+from agenthive.core.engine.child_runs import related_runs
 from agenthive.core.engine.driver import Driver
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.store import Store
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.workflow import WorkflowSpec
-from agenthive.core.policies.schedule import RESERVED
+from agenthive.core.policies.schedule import RUN_ID_PREFIX
 from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.errors import (
     AgentUnavailable,
@@ -28,61 +30,80 @@ from agenthive.errors import (
     Conflict,
     DefinitionError,
 )
-from agenthive.infra.calendar import Calendar
+from agenthive.infra.calendar import SystemCalendar
 from agenthive.infra.clock import SteadyClock
+from agenthive.infra.discovery import list_modules
 from agenthive.infra.home import Home
-from agenthive.ipc.server import Door
-from agenthive.queries.journal_reader import Archive
+from agenthive.ipc.server import ControlServer
+from agenthive.queries.journal_reader import JournalReader
 from agenthive.runtimes.embedded import EmbeddedRuntime
-from agenthive.stores.memory import MemoryStore
 
 MEMORY = "memory:"
+HOMES = "sqlite"
+"""The scheme of homes: folders with a journal in SQLite, a lock, secrets and a control socket."""
+STORES = "agenthive.stores"
+HOW_TO = "docs/howto/add-a-store-or-runtime.md"
+SCHEME = re.compile(r"([a-z][a-z0-9_]+):")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 """What a run id that a caller chooses may look like."""
 
 
-class Opened:
+class HiveResources:
     """The collaborators of a hive, and what several of its parts ask of them."""
 
     def __init__(
-        self, url: str | Path, *, recover: bool, max_runs: int, max_calls: int, agents: Directory,
+        self,
+        url: str | Path,
+        *,
+        recover: bool,
+        max_runs: int,
+        max_calls: int,
+        agents: AgentRegistry,
         budgets: Mapping[str, NanoUSD],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.agents = agents
-        self.home: Home | None = None if str(url) == MEMORY else Home(Path(url))
+        self.home, self._url = locate(url)
         self._recover = recover
-        self._calendar = Calendar()
+        self._calendar = SystemCalendar()
         self._driver = Driver(
-            max_runs=max_runs, max_calls=max_calls, bind=bound, calendar=self._calendar,
-            quoter=agents, limits=budgets,
-        )  # fmt: skip
+            max_runs=max_runs,
+            max_calls=max_calls,
+            bind=bind_workflow,
+            calendar=self._calendar,
+            quoter=agents,
+            limits=budgets,
+        )
         self._clock = SteadyClock()
         self._graphs: dict[str, Graph] = {}
         self._store: Store | None = None
-        self._archive: Archive | None = None
+        self._journal: JournalReader | None = None
         self._runtime: EmbeddedRuntime | None = None
-        self._tidying = asyncio.Lock()
-        self._taken: set[str] = set()
-        self._imported: dict[str, int] = {}
-        self._door: Door | None = None
+        self._prune_lock = asyncio.Lock()
+        self._imported_ids: set[str] = set()
+        self._open_imports: dict[str, int] = {}
+        self._control_server: ControlServer | None = None
 
-    async def _free(self, run: str) -> str:
+    async def _check_run_id(self, run: str) -> str:
         """A run id that the caller chose, if it can be used."""
-        if run == ev.HIVE or run.startswith(RESERVED) or not RUN_ID.fullmatch(run):
+        if run == ev.HIVE or run.startswith(RUN_ID_PREFIX) or not RUN_ID.fullmatch(run):
             raise DefinitionError(
                 f"{run!r} cannot be a run id", hint="Use up to 128 letters, digits and - _ . :"
             )
-        return await self._unused(run)
+        return await self._require_unused(run)
 
-    async def _unused(self, run: str) -> str:
-        if run in self._taken or run in self._driver.runs or await self._reader.last(run):
+    async def _require_unused(self, run: str) -> str:
+        if (
+            run in self._imported_ids
+            or run in self._driver.runs
+            or await self._active_journal.last_seq(run)
+        ):
             raise Conflict(f"run {run} exists already")
         return run
 
-    async def _untouched(self, run: str) -> bool:
+    async def _is_unresumed_import(self, run: str) -> bool:
         """Whether it came in open from a file, and nobody has asked for it to go on here."""
-        events = self._imported.get(run)
-        return events is not None and events == await self._reader.last(run)
+        events = self._open_imports.get(run)
+        return events is not None and events == await self._active_journal.last_seq(run)
 
     async def resume(self, runs: list[str] | None = None) -> list[str]:
         """Go on with these runs, or with every unfinished one; the ids of those taken over.
@@ -91,51 +112,55 @@ class Opened:
 
         Calls that were under way when the process ended are made again under their keys.
         """
-        rows = await self._reader.runs(unfinished=True)
+        rows = await self._active_journal.list_runs(unfinished=True)
         open_here = self._driver.runs
         # The oldest first: a run that waits for another one is taken over before it.
-        found = dict.fromkeys(row.run for row in reversed(rows) if row.run not in open_here)
+        unfinished = dict.fromkeys(row.run for row in reversed(rows) if row.run not in open_here)
         if runs is None:
-            asked = [run for run in found if not await self._untouched(run)]
+            pending = [run for run in unfinished if not await self._is_unresumed_import(run)]
         else:
-            asked = [run for run in dict.fromkeys(runs) if run in found]
+            pending = [run for run in dict.fromkeys(runs) if run in unfinished]
         states: dict[str, RunState] = {}
-        while asked:
-            run = asked.pop()
-            if run in found and run not in states:
-                states[run] = await self._reader.state(run)
-                asked += kin(states[run])
-        taken = [states[run] for run in found if run in states]
-        await self._ready(*(state.graph.spec for state in taken))
-        self._live.recover([(state, self._missing(state.graph.spec)) for state in taken])
-        return [state.run for state in taken]
+        while pending:
+            run = pending.pop()
+            if run in unfinished and run not in states:
+                states[run] = await self._active_journal.state(run)
+                pending += related_runs(states[run])
+        resumed = [states[run] for run in unfinished if run in states]
+        await self._load_prices(*(state.graph.spec for state in resumed))
+        self._active_runtime.recover(
+            [(state, self._find_missing_agents(state.graph.spec)) for state in resumed]
+        )
+        return [state.run for state in resumed]
 
-    async def _ready(self, *workflows: WorkflowSpec) -> None:
+    async def _load_prices(self, *workflows: WorkflowSpec) -> None:
         """Read what prices need, if calls have any: not on the event loop."""
-        if any(self.agents.priced(agent) for one in workflows for agent in agents_of(one)):
-            await asyncio.to_thread(self.agents.prices.load)
+        if any(
+            self.agents.is_priced(agent) for workflow in workflows for agent in agents_of(workflow)
+        ):
+            await asyncio.to_thread(self.agents.prices.load_tables)
 
-    def _graph(self, name: str, workflow: WorkflowSpec) -> Graph:
+    def _cached_graph(self, digest: str, workflow: WorkflowSpec) -> Graph:
         """Runs of one definition share a graph; the cache is dropped when it grows too large."""
-        graph = self._graphs.get(name)
+        graph = self._graphs.get(digest)
         if graph is None:
             if len(self._graphs) >= 100:
                 self._graphs.clear()
-            graph = self._graphs[name] = Graph(workflow)
+            graph = self._graphs[digest] = Graph(workflow)
         return graph
 
-    def _missing(self, workflow: WorkflowSpec) -> dict[str, str]:
+    def _find_missing_agents(self, workflow: WorkflowSpec) -> dict[str, str]:
         """Agents that nobody has, each with what to do about it."""
-        found: dict[str, str] = {}
+        missing: dict[str, str] = {}
         for agent in agents_of(workflow):
             try:
-                self.agents.find(agent)
+                self.agents.find_agent(agent)
             except AgentUnavailable as error:
-                found[agent.name] = f"{error.message}. {error.hint}".strip()
-        return found
+                missing[agent.name] = f"{error.message}. {error.hint}".strip()
+        return missing
 
     @property
-    def _live(self) -> EmbeddedRuntime:
+    def _active_runtime(self) -> EmbeddedRuntime:
         if self._runtime is None:
             raise ConfigurationError(
                 "the hive is not open", hint="Use `async with Hive.open(...)`."
@@ -143,7 +168,7 @@ class Opened:
         return self._runtime
 
     @property
-    def _stored(self) -> Store:
+    def _active_store(self) -> Store:
         if self._store is None:
             raise ConfigurationError(
                 "the hive is not open", hint="Use `async with Hive.open(...)`."
@@ -151,43 +176,70 @@ class Opened:
         return self._store
 
     @property
-    def _reader(self) -> Archive:
-        if self._archive is None:
+    def _active_journal(self) -> JournalReader:
+        if self._journal is None:
             raise ConfigurationError(
                 "the hive is not open", hint="Use `async with Hive.open(...)`."
             )
-        return self._archive
+        return self._journal
 
 
 @asynccontextmanager
-async def reading(home: Path) -> AsyncIterator[Archive]:
+async def open_journal(home: Path) -> AsyncIterator[JournalReader]:
     """The journal of a home for reading only, beside whoever owns it; empty if there is none.
 
     Makes nothing on disk. Raises StoreUnavailable or StoreFailed if it cannot be opened.
     """
-    found = Home(home)
-    found.check()
-    store = open_store(found if found.journal.exists() else None, owner=False)
+    owned_home = Home(home)
+    owned_home.check_path()
+    store = open_store(owned_home if owned_home.journal.exists() else None, owner=False)
     try:
-        yield Archive(store)
+        yield JournalReader(store)
     finally:
         await store.close()
 
 
-def bound(workflow: WorkflowSpec, given: JSONObject) -> tuple[WorkflowSpec, JSONObject]:
+def bind_workflow(
+    workflow: WorkflowSpec, parameters: JSONObject
+) -> tuple[WorkflowSpec, JSONObject]:
     """The workflow with its inputs checked and filled in, and the inputs."""
-    inputs = check_inputs(workflow, given)
+    inputs = check_inputs(workflow, parameters)
     return (bind_inputs(workflow, inputs) if inputs else workflow), inputs
 
 
-def plain(said: str) -> str:
+def plain_text(text: str) -> str:
     """Never text that a journal cannot hold, such as half of a surrogate pair."""
-    return said.encode(errors="backslashreplace").decode()
+    return text.encode(errors="backslashreplace").decode()
 
 
-def open_store(home: Home | None, *, owner: bool) -> Store:
-    if home is None:
-        return MemoryStore()
-    from agenthive.stores.sqlite import SqliteStore
+def locate(url: str | Path) -> tuple[Home | None, str]:
+    """The home at ``url``, or None and the URL of a store that needs none.
 
-    return SqliteStore.open(home.journal, room=owner)
+    A text such as ``memory:`` or ``NAME:PLACE`` is a URL; a `Path`, or any other text, is the
+    folder of a home, which is what ``sqlite:FOLDER`` means too.
+    """
+    scheme = None if isinstance(url, Path) else SCHEME.match(url)
+    if scheme is None or scheme[1] == HOMES:
+        return Home(Path(str(url).removeprefix(f"{HOMES}:"))), ""
+    return None, str(url)
+
+
+def open_store(home: Home | None, url: str = MEMORY, *, owner: bool) -> Store:
+    """The store of a home or of a URL. Raises ConfigurationError if there is none."""
+    if home is not None:
+        from agenthive.stores.sqlite import SqliteStore
+
+        return SqliteStore.open(home.journal, preallocate=owner)
+    scheme, _, place = url.partition(":")
+    module = (
+        importlib.import_module(f"{STORES}.{scheme}") if scheme in list_modules(STORES) else None
+    )
+    open_it = getattr(module, "open_store", None)
+    if open_it is None:
+        raise ConfigurationError(
+            f"there is no store '{scheme}'",
+            hint=f"A store is a file in stores/ with a function open_store: see {HOW_TO}. "
+            "For a folder whose name has a colon, pass a Path.",
+        )
+    store: Store = open_it(place, owner=owner)
+    return store

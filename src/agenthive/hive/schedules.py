@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from agenthive.authoring.schedules import plan_schedule, rule_of
+from agenthive.authoring.schedules import build_rule, plan_schedule
 from agenthive.core.engine.schedules import ScheduleRow
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model import definition
 from agenthive.core.model.workflow import WorkflowSpec
-from agenthive.core.policies.schedule import RESERVED, Rule, check_interval
-from agenthive.hive.resources import Opened
+from agenthive.core.policies.schedule import RUN_ID_PREFIX, Rule, check_interval
+from agenthive.hive.resources import HiveResources
 from agenthive.infra.ids import uuid7
 
 
-class Timetable(Opened):
+class HiveSchedules(HiveResources):
     """Workflows that are started again and again."""
 
     async def schedule(
@@ -41,12 +41,18 @@ class Timetable(Opened):
         ``overlap`` is skip, queue, allow or cancel. Runs start where a hive is open with
         ``recover``, or `start_schedules` was called. Raises DefinitionError.
         """
-        rule = rule_of(cron=cron, every=every, zone=zone, start=start)
-        planned = plan_schedule(
-            name, workflow, dict(inputs or {}), rule, time_input=time_input, catch_up=catch_up,
-            overlap=overlap, paused=paused,
-        )  # fmt: skip
-        await self.change_schedule(planned.fact, planned.body)
+        rule = build_rule(cron=cron, every=every, zone=zone, start=start)
+        plan = plan_schedule(
+            name,
+            workflow,
+            dict(inputs or {}),
+            rule,
+            time_input=time_input,
+            catch_up=catch_up,
+            overlap=overlap,
+            paused=paused,
+        )
+        await self.change_schedule(plan.event, plan.body)
 
     async def pause_schedule(self, name: str, *, reason: str = "") -> None:
         """Have a schedule start nothing until it is resumed. Raises NotFound."""
@@ -62,44 +68,46 @@ class Timetable(Opened):
 
     async def trigger_schedule(self, name: str) -> str:
         """Start a run of a schedule now; its id. Raises NotFound, Conflict if it may not start."""
-        run = f"{RESERVED}{name}:{uuid7()}"
+        run = f"{RUN_ID_PREFIX}{name}:{uuid7()}"
         await self.change_schedule(ev.ScheduleTriggered(at=0, schedule=name, run=run))
         return run
 
     async def schedules(self) -> list[ScheduleRow]:
         """All schedules, in the order in which they were set first."""
-        return await self._reader.schedules(self._calendar)
+        return await self._active_journal.list_schedules(self._calendar)
 
     async def start_schedules(self) -> None:
         """From now on start what schedules plan, and what they missed as each says."""
-        for name in list(self._driver.schedules.known):
-            await self._equip(name)
-        self._live.fire()
+        for name in list(self._driver.schedules.by_name):
+            await self._equip_schedule(name)
+        self._active_runtime.start_schedules()
 
     async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
         """Carry out one change; it is on disk when this returns. ``body`` is what is set."""
         graph, problem = None, ""
         if isinstance(change, ev.ScheduleSet):
-            self._check(change.rule)
-            graph = self._graph(definition.digest(body), definition.decode(body))
-            problem = self._problem(graph.spec)
+            self._check_rule(change.rule)
+            graph = self._cached_graph(definition.compute_digest(body), definition.decode(body))
+            problem = self._describe_missing(graph.spec)
         elif isinstance(change, ev.ScheduleTriggered):
-            await self._unused(change.run)
-            await self._equip(change.schedule)
-        await self._live.schedule(change, body, graph, problem)
+            await self._require_unused(change.run)
+            await self._equip_schedule(change.schedule)
+        await self._active_runtime.change_schedule(change, body, graph, problem)
 
-    async def _equip(self, name: str) -> None:
+    async def _equip_schedule(self, name: str) -> None:
         """Load what a schedule starts, and see whether it can start here."""
-        one = self._driver.schedules.known.get(name)
-        if one is not None:
-            spec = await self._reader.definition(one.fact.definition)
-            one.equip(self._graph(one.fact.definition, spec), self._problem(spec))
+        schedule = self._driver.schedules.by_name.get(name)
+        if schedule is not None:
+            spec = await self._active_journal.load_definition(schedule.settings.definition)
+            schedule.attach_graph(
+                self._cached_graph(schedule.settings.definition, spec), self._describe_missing(spec)
+            )
 
-    def _check(self, rule: Rule) -> None:
+    def _check_rule(self, rule: Rule) -> None:
         if rule.every:
             check_interval(rule)
         else:
-            self._calendar.check(rule.cron, rule.zone, self._clock.now())
+            self._calendar.check_cron(rule.cron, rule.zone, self._clock.now())
 
-    def _problem(self, spec: WorkflowSpec) -> str:
-        return "; ".join(self._missing(spec).values())
+    def _describe_missing(self, spec: WorkflowSpec) -> str:
+        return "; ".join(self._find_missing_agents(spec).values())

@@ -37,31 +37,31 @@ _EXAMPLE: Final = (
 )
 
 
-class Calendar:
+class SystemCalendar:
     """The calendar of this machine: the zones it knows. Times are microseconds UTC."""
 
     def next_after(self, cron: str, zone: str, after: int) -> int | None:
         """The first planned time after ``after``; None if there is none or nobody can read it."""
         try:
-            return _next(cron, zone, after)
+            return _next_time(cron, zone, after)
         except (DefinitionError, CronSimError, OverflowError, ValueError):
             return None
 
-    def check(self, cron: str, zone: str, after: int) -> None:
+    def check_cron(self, cron: str, zone: str, after: int) -> None:
         """Raises DefinitionError if it cannot be read, or gives no time after ``after``."""
-        _zone(zone)
+        _load_zone(zone)
         try:
-            if _next(cron, zone, after) is None:
+            if _next_time(cron, zone, after) is None:
                 raise CronSimError("never")
         except CronSimError as error:
-            raise DefinitionError(_fault(cron, str(error)), hint=_EXAMPLE) from None
+            raise DefinitionError(_describe_fault(cron, str(error)), hint=_EXAMPLE) from None
 
 
-def _next(cron: str, zone: str, after: int) -> int | None:
+def _next_time(cron: str, zone: str, after: int) -> int | None:
     if after > LATEST:
         return None
-    begin = datetime.fromtimestamp(after // SECOND, UTC).astimezone(_zone(zone))
-    for moment in CronSim(_expanded(cron), begin):
+    begin = datetime.fromtimestamp(after // SECOND, UTC).astimezone(_load_zone(zone))
+    for moment in CronSim(_expand_alias(cron), begin):
         planned = round(moment.timestamp()) * SECOND
         # In an hour that comes twice the times of the first are offered again.
         if planned > after:
@@ -69,7 +69,7 @@ def _next(cron: str, zone: str, after: int) -> int | None:
     return None
 
 
-def _expanded(cron: str) -> str:
+def _expand_alias(cron: str) -> str:
     """Five fields, for an expression or an alias."""
     text = cron.strip()
     if len(text) > LONGEST:
@@ -81,7 +81,7 @@ def _expanded(cron: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _zone(name: str) -> tzinfo:
+def _load_zone(name: str) -> tzinfo:
     if name == "UTC":
         return UTC
     try:
@@ -96,24 +96,26 @@ def _zone(name: str) -> tzinfo:
     )
 
 
-def _fault(cron: str, said: str) -> str:
-    shown = repr(cron[:LONGEST])
+def _describe_fault(cron: str, problem: str) -> str:
+    expression = repr(cron[:LONGEST])
     fields = cron.split()
-    if said == "never":
-        return f"the cron expression {shown} never fires: no day of the next 50 years fits"
-    if said == "Wrong number of fields":
-        return f"the cron expression {shown} does not have 5 fields, but {len(fields)}"
+    if problem == "never":
+        return f"the cron expression {expression} never fires: no day of the next 50 years fits"
+    if problem == "Wrong number of fields":
+        return f"the cron expression {expression} does not have 5 fields, but {len(fields)}"
     names = ("minute", "hour", "day-of-month", "month", "day-of-week")
-    bad = said.removeprefix("Bad ")
-    if bad not in names:
-        return f"the cron expression {shown} cannot be read: {said.lower()}"
-    field = fields[names.index(bad)]
-    if bad == "day-of-month" and _readable(field):
-        return f"the cron expression {shown} never fires: its months have no day {field}"
-    return f"the {bad} of the cron expression {shown} cannot be read: {field[:LONGEST]!r}"
+    field_name = problem.removeprefix("Bad ")
+    if field_name not in names:
+        return f"the cron expression {expression} cannot be read: {problem.lower()}"
+    field = fields[names.index(field_name)]
+    if field_name == "day-of-month" and _is_readable(field):
+        return f"the cron expression {expression} never fires: its months have no day {field}"
+    return (
+        f"the {field_name} of the cron expression {expression} cannot be read: {field[:LONGEST]!r}"
+    )
 
 
-def _readable(days: str) -> bool:
+def _is_readable(days: str) -> bool:
     """Whether a day of the month is fine by itself."""
     try:
         CronSim(f"0 0 {days} * *", datetime(2000, 1, 1))

@@ -32,7 +32,7 @@ _SHARED: Final = ipaddress.ip_network("100.64.0.0/10")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Answer:
+class HttpResponse:
     """What came back: ``status``, ``headers`` (lower case) and the decoded ``body``."""
 
     __slots__ = ("body", "headers", "status", "url")
@@ -61,7 +61,7 @@ class Egress:
         max_body: int = MAX_BODY,
         private: Iterable[str] = (),
         **body: Any,
-    ) -> Answer:
+    ) -> HttpResponse:
         """One request with its redirects. ``body``: content, json, data or params for httpx2.
 
         ``private`` names more headers that are credentials and stay with the first host.
@@ -69,17 +69,17 @@ class Egress:
         Raises EgressRefused for a destination that is not allowed, APIError for too many redirects
         or too large an answer, and httpx2's own errors for everything on the wire.
         """
-        sent = {"accept-encoding": "gzip, deflate", **headers}
-        secret = _CREDENTIALS | {name.lower() for name in private}
+        sent_headers = {"accept-encoding": "gzip, deflate", **headers}
+        private_headers = _CREDENTIALS | {name.lower() for name in private}
         for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._once(method, url, sent, max_body, body)
-            target = answer.headers.get("location")
-            if answer.status not in _REDIRECT or target is None:
-                return answer
-            method, url, sent, body = _follow(
-                method, url, target, answer.status, sent, body, secret
+            response = await self._send_once(method, url, sent_headers, max_body, body)
+            target = response.headers.get("location")
+            if response.status not in _REDIRECT or target is None:
+                return response
+            method, url, sent_headers, body = _follow_redirect(
+                method, url, target, response.status, sent_headers, body, private_headers
             )
-        raise APIError(f"more than {MAX_REDIRECTS} redirects from {_host(url)}")
+        raise APIError(f"more than {MAX_REDIRECTS} redirects from {_host_of(url)}")
 
     async def close(self) -> None:
         """Close the pooled connections. May be called twice."""
@@ -87,7 +87,7 @@ class Egress:
         if client is not None:
             await client.aclose()
 
-    def client(self, max_body: int = MAX_BODY) -> httpx2.AsyncClient:
+    def make_client(self, max_body: int = MAX_BODY) -> httpx2.AsyncClient:
         """A client for a vendor's package: guarded like every other, no encodings, no redirects."""
         transport = GuardedTransport(self, max_body, plain=True)
         headers = {"accept-encoding": "identity"}
@@ -102,7 +102,7 @@ class Egress:
             raise EgressRefused(f"only http and https are called, not '{url.scheme}'")
         if not self.guarded:
             return request
-        address = await self._checked(url.scheme, url.host, url.port)
+        address = await self._resolve_address(url.scheme, url.host, url.port)
         # A request of its own: whoever asked goes on seeing the name, and redirects lead from it.
         return httpx2.Request(
             request.method,
@@ -112,38 +112,38 @@ class Egress:
             extensions={**request.extensions, "sni_hostname": url.host},
         )
 
-    async def _once(
+    async def _send_once(
         self, method: str, url: str, headers: Mapping[str, str], max_body: int, body: Any
-    ) -> Answer:
-        client = self._pool()
+    ) -> HttpResponse:
+        client = self._pooled_client()
         client.cookies.clear()  # what one call is given is no business of the next
         request = client.build_request(method, url, headers=headers, **body)
         response = await client.send(request, stream=True)
         try:
-            content = await _bounded(response, max_body)
+            content = await _read_bounded(response, max_body)
         finally:
             await response.aclose()
-        return Answer(response.status_code, response.headers, content, url)
+        return HttpResponse(response.status_code, response.headers, content, url)
 
-    async def _checked(self, scheme: str, host: str, port: int | None) -> Address:
+    async def _resolve_address(self, scheme: str, host: str, port: int | None) -> Address:
         """The one address to connect to, after every one has been looked at."""
-        number = port or (443 if scheme == "https" else 80)
+        port_number = port or (443 if scheme == "https" else 80)
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, number, type=socket.SOCK_STREAM)
+            entries = await loop.getaddrinfo(host, port_number, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise httpx2.ConnectError(f"the name {host} cannot be resolved") from error
-        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-        if f"{host}:{number}" not in self.allow:
+        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in entries]
+        if f"{host}:{port_number}" not in self.allow:
             for address in addresses:
                 if not is_public(address):
                     raise EgressRefused(
                         f"{host} leads to {address}, which is not a public address",
-                        hint=f"An operator may allow it: egress_allow = ['{host}:{number}'].",
+                        hint=f"An operator may allow it: egress_allow = ['{host}:{port_number}'].",
                     )
         return addresses[0]
 
-    def _pool(self) -> httpx2.AsyncClient:
+    def _pooled_client(self) -> httpx2.AsyncClient:
         if self._client is None:
             # An encoded body may be as large as it likes on the wire: the decoded one is bounded.
             transport = GuardedTransport(self, 2**62, plain=False)
@@ -161,55 +161,55 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     def __init__(self, egress: Egress, max_body: int, *, plain: bool) -> None:
         self._egress, self._max_body, self._plain = egress, max_body, plain
-        self._inner = _transport(keep=50)
+        self._inner = _make_transport(keep=50)
         # Guarded connections are known by their address, and two names may share one: a connection
         # that was opened for one name is not used for another.
-        self._others = _transport(keep=0)
-        self._home: str | None = None
+        self._unpooled = _make_transport(keep=0)
+        self._first_host: str | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Check, send, bound."""
-        self._home = self._home or request.url.host
-        at_home = not self._egress.guarded or request.url.host == self._home
-        inner = self._inner if at_home else self._others
-        response = await inner.handle_async_request(await self._egress.admit(request))
+        self._first_host = self._first_host or request.url.host
+        is_first_host = not self._egress.guarded or request.url.host == self._first_host
+        transport = self._inner if is_first_host else self._unpooled
+        response = await transport.handle_async_request(await self._egress.admit(request))
         encoding = response.headers.get("content-encoding", "identity")
         if self._plain and encoding != "identity":
             await response.aclose()
             raise APIError(f"the answer is encoded ({encoding}), which was not asked for")
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _Bounded(response.stream, self._max_body)
+        response.stream = _BoundedStream(response.stream, self._max_body)
         return response
 
     async def aclose(self) -> None:
         """Close the pooled connections."""
         await self._inner.aclose()
-        await self._others.aclose()
+        await self._unpooled.aclose()
 
 
-class _Bounded(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream, most: int) -> None:
-        self._inner, self._most = inner, most
+class _BoundedStream(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream, max_bytes: int) -> None:
+        self._inner, self._max_bytes = inner, max_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
         async for chunk in self._inner:
             size += len(chunk)
-            if size > self._most:
-                raise APIError(f"the answer is larger than {self._most} bytes")
+            if size > self._max_bytes:
+                raise APIError(f"the answer is larger than {self._max_bytes} bytes")
             yield chunk
 
     async def aclose(self) -> None:
         await self._inner.aclose()
 
 
-def _transport(keep: int) -> httpx2.AsyncHTTPTransport:
+def _make_transport(keep: int) -> httpx2.AsyncHTTPTransport:
     limits = httpx2.Limits(max_connections=200, max_keepalive_connections=keep)
-    return httpx2.AsyncHTTPTransport(verify=_trust(), limits=limits, trust_env=False)
+    return httpx2.AsyncHTTPTransport(verify=_ssl_context(), limits=limits, trust_env=False)
 
 
 @functools.cache
-def _trust() -> ssl.SSLContext:
+def _ssl_context() -> ssl.SSLContext:
     """Whose certificates are believed. Reading them takes long: once is enough."""
     return httpx2.create_ssl_context(trust_env=False)
 
@@ -229,38 +229,40 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-def _host(url: str) -> str:
+def _host_of(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
-def _follow(
+def _follow_redirect(
     method: str,
     url: str,
     target: str,
     status: int,
     headers: dict[str, str],
     body: Any,
-    secret: frozenset[str],
+    private_headers: frozenset[str],
 ) -> tuple[str, str, dict[str, str], Any]:
     """The next request of a redirect. Credentials stay with the host they were meant for."""
-    following = urljoin(url, target)
-    old, new = urlsplit(url), urlsplit(following)
+    next_url = urljoin(url, target)
+    old, new = urlsplit(url), urlsplit(next_url)
     if old.scheme == "https" and new.scheme != "https":
         raise EgressRefused(f"a redirect from https to {new.scheme} is not followed")
-    if (old.scheme, _host(url)) != (new.scheme, _host(following)):
-        headers = {k: v for k, v in headers.items() if k.lower() not in secret}
+    if (old.scheme, _host_of(url)) != (new.scheme, _host_of(next_url)):
+        headers = {
+            key: value for key, value in headers.items() if key.lower() not in private_headers
+        }
     if status == 303 or (status in (301, 302) and method == "POST"):
         method, body = "GET", {}
-    return method, following, headers, {k: v for k, v in body.items() if k != "params"}
+    return method, next_url, headers, {key: value for key, value in body.items() if key != "params"}
 
 
-async def _bounded(response: httpx2.Response, most: int) -> bytes:
-    """The decoded body, as long as it is not larger than ``most`` bytes."""
+async def _read_bounded(response: httpx2.Response, max_bytes: int) -> bytes:
+    """The decoded body, as long as it is not larger than ``max_bytes`` bytes."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.aiter_bytes(64 * 1024):
         size += len(chunk)
-        if size > most:
-            raise APIError(f"the answer is larger than {most} bytes")
+        if size > max_bytes:
+            raise APIError(f"the answer is larger than {max_bytes} bytes")
         chunks.append(chunk)
     return b"".join(chunks)

@@ -11,20 +11,20 @@ from pathlib import Path
 
 def make_folder(folder: Path) -> None:
     """Make a folder (0700) and what is missing above it, safe on the disk. Raises OSError."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for one in missing:
-        sync(one.parent)
+    for path in missing:
+        sync_path(path.parent)
 
 
-def sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
     """What a file holds, or what a folder names, is safe when this returns. Raises OSError."""
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:
         # May be written and not be read: then nobody can sync it either.
         return
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)

@@ -27,43 +27,45 @@ class Home:
         self.secrets = path / "secrets"
         self.socket = path / "socket"
         self._lock = path / "owner.lock"
-        self._held: int | None = None
+        self._descriptor: int | None = None
 
     def acquire(self) -> None:
         """Become the owner. Raises HomeBusy if there is one, StoreUnavailable if it cannot be."""
         try:
             make_folder(self.path)
-            held = os.open(self._lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self._lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise self._unusable(error) from error
+            raise self._unusable_error(error) from error
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            os.close(held)
+            os.close(descriptor)
             raise HomeBusy(
-                f"the home {self.path} is owned by process {self.owner() or 'unknown'}",
+                f"the home {self.path} is owned by process {self.owner_pid() or 'unknown'}",
                 hint="Wait for it, or use another home with --home.",
             ) from error
         try:
-            os.ftruncate(held, 0)
-            os.write(held, str(os.getpid()).encode())
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, str(os.getpid()).encode())
         except OSError as error:
-            os.close(held)
-            raise self._unusable(error) from error
-        self._held = held
+            os.close(descriptor)
+            raise self._unusable_error(error) from error
+        self._descriptor = descriptor
 
-    def check(self) -> None:
+    def check_path(self) -> None:
         """Raises StoreUnavailable if what is at the path cannot be a home. Makes nothing."""
         if self.path.exists() and not self.path.is_dir():
-            raise self._unusable(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)))
+            raise self._unusable_error(
+                NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            )
 
-    def _unusable(self, error: OSError) -> StoreUnavailable:
+    def _unusable_error(self, error: OSError) -> StoreUnavailable:
         return StoreUnavailable(
             f"the home {self.path} cannot be used: {error.strerror or error}",
             hint="Choose another folder with --home, or make this one writable.",
         )
 
-    def owner(self) -> int | None:
+    def owner_pid(self) -> int | None:
         """The process id that the owner wrote down, if it can be read."""
         try:
             return int(self._lock.read_text() or 0) or None
@@ -78,12 +80,14 @@ class Home:
         partial = self.path / f"{name}.new"
         try:
             partial.unlink(missing_ok=True)
-            made = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-            with os.fdopen(made, "wb") as file:
+            descriptor = os.open(
+                partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600
+            )
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
             partial.replace(self.path / name)
         except OSError as error:
-            raise self._unusable(error) from error
+            raise self._unusable_error(error) from error
 
     def read(self, name: str) -> bytes:
         """A small file of the home. Raises OSError."""
@@ -91,6 +95,6 @@ class Home:
 
     def release(self) -> None:
         """Give the home up. May be called twice."""
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

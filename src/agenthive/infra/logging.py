@@ -29,34 +29,36 @@ def configure(level: str = "warning", form: str = "auto") -> None:
     _least, _form, _ready = LEVELS[level], form, False
 
 
-def shows(level: str) -> bool:
+def is_shown(level: str) -> bool:
     """Whether a line of that level would be shown."""
     return LEVELS[level] >= _least
 
 
 def log(level: str, event: str, **fields: Any) -> None:
     """One line, if its level is shown. Work goes on though nobody takes the line."""
-    if not shows(level):
+    if not is_shown(level):
         return
     # Imported here: structlog takes longer to import than most commands take to run.
     import structlog
 
     global _ready
     if not _ready:
-        _set_up(structlog)
+        _configure_structlog(structlog)
         _ready = True
     with contextlib.suppress(OSError):
         getattr(structlog.get_logger("agenthive"), level)(event, **fields)
 
 
-def _set_up(structlog: Any) -> None:
-    people = _form == "console" or (_form == "auto" and sys.stderr.isatty())
-    shown = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer()
+def _configure_structlog(structlog: Any) -> None:
+    is_console = _form == "console" or (_form == "auto" and sys.stderr.isatty())
+    renderer = (
+        structlog.dev.ConsoleRenderer() if is_console else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
-            shown,
+            renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_least),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -52,13 +52,13 @@ class Price(msgspec.Struct, frozen=True):
     tiers: tuple[tuple[int, Rates], ...] = ()
     as_of: str = ""
 
-    def at(self, input_tokens: int) -> Rates:
+    def rates_at(self, input_tokens: int) -> Rates:
         """The rates that hold for a call with so many input tokens."""
-        found = self.rates
+        current = self.rates
         for above, rates in self.tiers:
             if input_tokens > above:
-                found = rates
-        return found
+                current = rates
+        return current
 
     def __str__(self) -> str:
         return f"{self.rates.input}/{self.rates.output}"
@@ -68,97 +68,101 @@ PriceList = dict[str, Price]
 """Model -> price; the one called `DEFAULT` is for models that no list knows."""
 
 
-def find(prices: Mapping[str, Price], model: str) -> Price | None:
+def find_price(prices: Mapping[str, Price], model: str) -> Price | None:
     """A model's own price, also under its name without a date; never the default."""
     if model == DEFAULT:
         return None
-    found = prices.get(model)
-    if found is None:
-        undated = _SNAPSHOT.fullmatch(model)
-        found = prices.get(undated[1]) if undated and undated[1] != DEFAULT else None
-    return found
+    price = prices.get(model)
+    if price is None:
+        match = _SNAPSHOT.fullmatch(model)
+        price = prices.get(match[1]) if match and match[1] != DEFAULT else None
+    return price
 
 
-def parse(value: object) -> PriceList:
+def parse_prices(value: object) -> PriceList:
     """A price list as a settings file has it. Raises ValueError, which names the model."""
     if not isinstance(value, Mapping):
         raise ValueError("must map models to prices")
     if len(value) > MOST_MODELS:
         raise ValueError(f"must have at most {MOST_MODELS:,} models")
-    return {_name(model): _price(model, given) for model, given in value.items()}
+    return {_check_name(model): _parse_price(model, entry) for model, entry in value.items()}
 
 
-def _name(model: object) -> str:
+def _check_name(model: object) -> str:
     if not isinstance(model, str) or not model.strip() or len(model) > 200:
         raise ValueError(f"must map models to prices; {str(model)[:60]!r} is no name of a model")
     return model
 
 
-def _price(model: str, given: object) -> Price:
-    table = _table(model, given, {*Rates.__struct_fields__, "per", "as_of", "tiers"})
+def _parse_price(model: str, entry: object) -> Price:
+    table = _check_table(model, entry, {*Rates.__struct_fields__, "per", "as_of", "tiers"})
     per = table.get("per", "1M")
     if per not in _PER:
         raise ValueError(f'of \'{model}\': per must be "1M" or "1K" tokens')
     as_of = table.get("as_of", "")
     if as_of and not _DATE.fullmatch(str(as_of)):
         raise ValueError(f"of '{model}': as_of must be a date such as 2026-11-01")
-    rates = _rates(model, table, _PER[per], None)
-    tiers = _tiers(model, table.get("tiers", []), _PER[per], rates)
+    rates = _parse_rates(model, table, _PER[per], None)
+    tiers = _parse_tiers(model, table.get("tiers", []), _PER[per], rates)
     return Price(rates=rates, tiers=tiers, as_of=str(as_of))
 
 
-def _tiers(model: str, given: object, per: int, base: Rates) -> tuple[tuple[int, Rates], ...]:
-    found: list[tuple[int, Rates]] = []
-    if not isinstance(given, list) or len(given) > 10:
+def _parse_tiers(
+    model: str, entries: object, per: int, base: Rates
+) -> tuple[tuple[int, Rates], ...]:
+    tiers: list[tuple[int, Rates]] = []
+    if not isinstance(entries, list) or len(entries) > 10:
         raise ValueError(f"of '{model}': tiers must be a list of at most 10 tables")
-    for tier in given:
-        own = _table(model, tier, {*Rates.__struct_fields__, "above"})
-        above = own.get("above")
+    for tier in entries:
+        table = _check_table(model, tier, {*Rates.__struct_fields__, "above"})
+        above = table.get("above")
         if isinstance(above, bool) or not isinstance(above, int) or above < 1:
             raise ValueError(f"of '{model}': a tier must say above how many input tokens (above)")
-        found.append((above, _rates(model, own, per, base)))
-    if [above for above, _ in found] != sorted({above for above, _ in found}):
+        tiers.append((above, _parse_rates(model, table, per, base)))
+    if [above for above, _ in tiers] != sorted({above for above, _ in tiers}):
         raise ValueError(f"of '{model}': tiers must ascend")
-    return tuple(found)
+    return tuple(tiers)
 
 
-def _table(model: str, given: object, known: set[str]) -> Mapping[str, Any]:
-    if not isinstance(given, Mapping):
+def _check_table(model: str, entry: object, allowed: set[str]) -> Mapping[str, Any]:
+    if not isinstance(entry, Mapping):
         raise ValueError(f"of '{model}' must be a table with input and output")
-    strange = [str(key)[:60] for key in given if key not in known]
-    if strange:
-        names = ", ".join(sorted(known))
-        raise ValueError(f"of '{model}': there is no {strange[0]!r}; there are {names}")
-    return given
+    unknown = [str(key)[:60] for key in entry if key not in allowed]
+    if unknown:
+        names = ", ".join(sorted(allowed))
+        raise ValueError(f"of '{model}': there is no {unknown[0]!r}; there are {names}")
+    return entry
 
 
-def _rates(model: str, table: Mapping[str, Any], per: int, base: Rates | None) -> Rates:
+def _parse_rates(model: str, table: Mapping[str, Any], per: int, base: Rates | None) -> Rates:
     """The rates a table gives. What it leaves out is that of ``base``.
 
     Without a base, or with an input of its own, what it leaves out of caches follows from that.
     """
 
-    def rate(name: str, instead: Decimal | None) -> Decimal:
+    def rate(name: str, fallback: Decimal | None) -> Decimal:
         if name in table:
-            return _dollars(model, name, table[name]) * per
-        if instead is None:
+            return _parse_dollars(model, name, table[name]) * per
+        if fallback is None:
             raise ValueError(f"of '{model}': {name} is missing")
-        return instead
+        return fallback
 
-    fresh = rate("input", base.input if base else None)
-    kept = None if "input" in table else base
-    write = rate("cache_write", kept.cache_write if kept else fresh)
-    hour = kept.cache_write_1h if kept and "cache_write" not in table else write
+    input_rate = rate("input", base.input if base else None)
+    inherited = None if "input" in table else base
+    write_rate = rate("cache_write", inherited.cache_write if inherited else input_rate)
+    hour_default = (
+        inherited.cache_write_1h if inherited and "cache_write" not in table else write_rate
+    )
     return Rates(
-        input=fresh,
+        input=input_rate,
         output=rate("output", base.output if base else None),
-        cache_read=rate("cache_read", kept.cache_read if kept else fresh),
-        cache_write=write,
-        cache_write_1h=rate("cache_write_1h", hour),
+        cache_read=rate("cache_read", inherited.cache_read if inherited else input_rate),
+        cache_write=write_rate,
+        cache_write_1h=rate("cache_write_1h", hour_default),
     )
 
 
-def _dollars(model: str, name: str, value: object) -> Decimal:
+def _parse_dollars(model: str, name: str, value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError(f"of '{model}': {name} must be a number of US dollars")
     if not math.isfinite(value) or not 0 <= value <= MOST:

@@ -20,42 +20,46 @@ _UNIT: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, at most a day; None if nothing says. Header names in lower case."""
-    for name, read in SPELLINGS:
+    for name, parse in SPELLINGS:
         value = headers.get(name)
-        seconds = read(value.strip()) if value else None
+        seconds = parse(value.strip()) if value else None
         if seconds is not None and seconds >= 0:
             return min(seconds, LONGEST)
     return None
 
 
-def _milliseconds(text: str) -> float | None:
-    seconds = _number(text)
+def _parse_milliseconds(text: str) -> float | None:
+    seconds = _parse_number(text)
     return None if seconds is None else seconds / 1000
 
 
-def _seconds_or_date(text: str) -> float | None:
-    seconds = _number(text)
+def _parse_seconds_or_date(text: str) -> float | None:
+    seconds = _parse_number(text)
     if seconds is not None:
         return seconds
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
-        return _duration(text)
+        return _parse_duration(text)
 
 
-def _duration(text: str) -> float | None:
+def _parse_duration(text: str) -> float | None:
     parts = _PART.findall(text[:100])
-    whole = "".join(number + unit for number, unit in parts) == text
-    return sum(float(number) * _UNIT[unit] for number, unit in parts) if parts and whole else None
+    is_complete = "".join(number + unit for number, unit in parts) == text
+    return (
+        sum(float(number) * _UNIT[unit] for number, unit in parts)
+        if parts and is_complete
+        else None
+    )
 
 
-def seconds_of(text: str) -> float | None:
+def parse_seconds(text: str) -> float | None:
     """Seconds of a duration such as ``1m30s``, or of a number of them; None if it is neither."""
-    found = _number(text)
-    return _duration(text) if found is None else found
+    number = _parse_number(text)
+    return _parse_duration(text) if number is None else number
 
 
-def _number(text: str) -> float | None:
+def _parse_number(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
@@ -64,8 +68,8 @@ def _number(text: str) -> float | None:
 
 
 SPELLINGS: Final[tuple[tuple[str, Callable[[str], float | None]], ...]] = (
-    ("retry-after-ms", _milliseconds),
-    ("retry-after", _seconds_or_date),
-    ("x-ratelimit-reset-requests", _duration),
-    ("x-ratelimit-reset-tokens", _duration),
+    ("retry-after-ms", _parse_milliseconds),
+    ("retry-after", _parse_seconds_or_date),
+    ("x-ratelimit-reset-requests", _parse_duration),
+    ("x-ratelimit-reset-tokens", _parse_duration),
 )

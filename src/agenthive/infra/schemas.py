@@ -41,58 +41,60 @@ _LISTS: Final = ("allOf", "anyOf", "oneOf", "prefixItems")
 def check_schema(schema: dict[str, Any]) -> str:
     """Why ``schema`` cannot be used, with the place in it; empty if it can."""
     try:
-        _looks(_Parts(schema))
-        _validator(schema)
-    except _Refused as refused:
+        _check_looks(_SchemaParts(schema))
+        _make_validator(schema)
+    except _SchemaRefused as refused:
         return str(refused)
     except ValueError as fault:
-        return _text(_said(fault), list(getattr(fault, "instance_path", ())))
+        return _locate_message(_describe_fault(fault), list(getattr(fault, "instance_path", ())))
     return ""
 
 
-def compile(schema: dict[str, Any]) -> Callable[[Any], str]:
+def compile_schema(schema: dict[str, Any]) -> Callable[[Any], str]:
     """A function that gives the first fault of a value, with its path; empty if it has none.
 
     The schema must have been checked, and values come through `core.engine.reply_validation`.
     Raises ValueError if the schema cannot be used.
     """
-    validator = _validator(schema, mask="it")
+    validator = _make_validator(schema, mask="it")
 
     def fault(value: Any) -> str:
         try:
             validator.validate(value)
         except ValueError as error:
-            return _text(_said(error), list(getattr(error, "instance_path", ())))
+            return _locate_message(
+                _describe_fault(error), list(getattr(error, "instance_path", ()))
+            )
         return ""
 
     return fault
 
 
-def _validator(schema: dict[str, Any], mask: str | None = None) -> Draft202012Validator:
+def _make_validator(schema: dict[str, Any], mask: str | None = None) -> Draft202012Validator:
     from jsonschema_rs import Draft202012Validator, RegexOptions
 
     patterns = RegexOptions(size_limit=_PATTERN_SIZE, dfa_size_limit=_PATTERN_SIZE)
     return Draft202012Validator(schema, offline=True, mask=mask, pattern_options=patterns)
 
 
-def _said(fault: ValueError | ValidationError) -> str:
-    said = str(getattr(fault, "message", fault)).splitlines()[0]
-    if said.endswith('is not a "regex"'):
-        said += " of the kind allowed: one without look-around and back-references, and not huge"
-    return said
+def _describe_fault(fault: ValueError | ValidationError) -> str:
+    text = str(getattr(fault, "message", fault)).splitlines()[0]
+    if text.endswith('is not a "regex"'):
+        text += " of the kind allowed: one without look-around and back-references, and not huge"
+    return text
 
 
-def _text(said: str, path: Sequence[str | int]) -> str:
-    where = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    where = where.removeprefix(".")
-    return (f"{where}: {said}" if where else said)[:_LONGEST]
+def _locate_message(message: str, path: Sequence[str | int]) -> str:
+    location = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    location = location.removeprefix(".")
+    return (f"{location}: {message}" if location else message)[:_LONGEST]
 
 
-class _Refused(Exception):
+class _SchemaRefused(Exception):
     """A schema that is not used."""
 
 
-class _Parts:
+class _SchemaParts:
     """Every schema within a schema, by number.
 
     ``same`` are those that look at the same place of a value as it does; ``deeper`` those that look
@@ -104,90 +106,99 @@ class _Parts:
         self.deeper: list[list[list[int]]] = []
         self._numbers: dict[str, int] = {}
         self._references: list[tuple[int, str, str]] = []
-        self._add(schema, "", 0)
-        for part, at, pointer in self._references:
-            self.same[part].append(self._target(at, pointer))
+        self._add_part(schema, "", 0)
+        for part, place, pointer in self._references:
+            self.same[part].append(self._find_target(place, pointer))
 
-    def _add(self, schema: Any, at: str, depth: int) -> int:
+    def _add_part(self, schema: Any, place: str, depth: int) -> int:
         number = len(self.same)
         if number >= MAX_PARTS:
-            raise _Refused(f"a schema of more than {MAX_PARTS:,} parts is not used")
+            raise _SchemaRefused(f"a schema of more than {MAX_PARTS:,} parts is not used")
         if depth > MAX_DEPTH:
-            raise _Refused(f"a schema nested more than {MAX_DEPTH} levels deep is not used")
-        self._numbers[at] = number
+            raise _SchemaRefused(f"a schema nested more than {MAX_DEPTH} levels deep is not used")
+        self._numbers[place] = number
         self.same.append([])
         self.deeper.append([])
         if isinstance(schema, dict):
-            self._fill(number, schema, at, depth + 1)
+            self._add_subschemas(number, schema, place, depth + 1)
         return number
 
-    def _fill(self, number: int, schema: dict[str, Any], at: str, depth: int) -> None:
+    def _add_subschemas(self, number: int, schema: dict[str, Any], place: str, depth: int) -> None:
         for key in _NOT_HERE:
             if key in schema:
-                raise _Refused(_text(f"{key} is not used here; write $defs and $ref", _steps(at)))
+                raise _SchemaRefused(
+                    _locate_message(
+                        f"{key} is not used here; write $defs and $ref", _split_pointer(place)
+                    )
+                )
         if isinstance(pointer := schema.get("$ref"), str):
-            self._references.append((number, at, pointer))
+            self._references.append((number, place, pointer))
 
-        def parts(key: str) -> list[int]:
-            return [self._add(one, path, depth) for path, one in _held(schema, key, at)]
+        def add_parts(key: str) -> list[int]:
+            return [
+                self._add_part(subschema, path, depth)
+                for path, subschema in _subschemas(schema, key, place)
+            ]
 
         for key in _SAME_PLACE:
-            self.same[number].extend(parts(key))
-        groups = [[part for key in keys for part in parts(key)] for keys in _BESIDE]
-        groups += [[part] for key in _EACH for part in parts(key)]
+            self.same[number].extend(add_parts(key))
+        groups = [[part for key in keys for part in add_parts(key)] for keys in _BESIDE]
+        groups += [[part] for key in _EACH for part in add_parts(key)]
         self.deeper[number] = [group for group in groups if group]
         for key in _UNUSED:
-            parts(key)
+            add_parts(key)
 
-    def _target(self, at: str, pointer: str) -> int:
+    def _find_target(self, place: str, pointer: str) -> int:
         if not pointer.startswith("#"):
-            what = f"$ref: {pointer[:80]!r} lies outside; nothing is fetched, put it under $defs"
-            raise _Refused(_text(what, _steps(at)))
-        found = self._numbers.get(unquote(pointer[1:]))
-        if found is None:
-            raise _Refused(_text(f"$ref: {pointer[:80]!r} leads to no schema", _steps(at)))
-        return found
+            message = f"$ref: {pointer[:80]!r} lies outside; nothing is fetched, put it under $defs"
+            raise _SchemaRefused(_locate_message(message, _split_pointer(place)))
+        number = self._numbers.get(unquote(pointer[1:]))
+        if number is None:
+            raise _SchemaRefused(
+                _locate_message(f"$ref: {pointer[:80]!r} leads to no schema", _split_pointer(place))
+            )
+        return number
 
 
-def _held(schema: dict[str, Any], key: str, at: str) -> Iterator[tuple[str, Any]]:
+def _subschemas(schema: dict[str, Any], key: str, place: str) -> Iterator[tuple[str, Any]]:
     """The schemas under a keyword, each with its JSON pointer."""
     value = schema.get(key)
     if key in _MAPS and isinstance(value, dict):
-        for name, one in value.items():
-            yield f"{at}/{key}/{name.replace('~', '~0').replace('/', '~1')}", one
+        for name, subschema in value.items():
+            yield f"{place}/{key}/{name.replace('~', '~0').replace('/', '~1')}", subschema
     elif key in _LISTS and isinstance(value, list):
-        for i, one in enumerate(value):
-            yield f"{at}/{key}/{i}", one
+        for i, subschema in enumerate(value):
+            yield f"{place}/{key}/{i}", subschema
     elif isinstance(value, dict | bool) and key not in _MAPS:
-        yield f"{at}/{key}", value
+        yield f"{place}/{key}", value
 
 
-def _steps(pointer: str) -> list[str | int]:
+def _split_pointer(pointer: str) -> list[str | int]:
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 
-def _looks(parts: _Parts) -> None:
+def _check_looks(parts: _SchemaParts) -> None:
     """Refuse a schema that looks at one place too often: such a one can take for ever.
 
     Counts all looks along one way down into a value, level by level, until nothing is added.
     """
-    order = _inner_first(parts.same)
+    order = _sort_inner_first(parts.same)
     counts = [0] * len(order)
     for _ in range(DEEPEST_VALUE):
-        below, counts = counts, [0] * len(order)
+        previous, counts = counts, [0] * len(order)
         for part in order:
-            deeper = sum(max(below[one] for one in group) for group in parts.deeper[part])
-            counts[part] = 1 + sum(counts[one] for one in parts.same[part]) + deeper
+            deeper = sum(max(previous[other] for other in group) for group in parts.deeper[part])
+            counts[part] = 1 + sum(counts[other] for other in parts.same[part]) + deeper
         if max(counts) > MAX_LOOKS:
-            raise _Refused(
+            raise _SchemaRefused(
                 f"it would look at one place of a value more than {MAX_LOOKS:,} times:"
                 " too many choices within choices"
             )
-        if counts == below:
+        if counts == previous:
             return
 
 
-def _inner_first(same: Sequence[Sequence[int]]) -> list[int]:
+def _sort_inner_first(same: Sequence[Sequence[int]]) -> list[int]:
     """The parts, each after those that look at the same place because of it."""
     waiting = [len(others) for others in same]
     users: list[list[int]] = [[] for _ in same]
@@ -201,5 +212,5 @@ def _inner_first(same: Sequence[Sequence[int]]) -> list[int]:
             if not waiting[user]:
                 order.append(user)
     if len(order) < len(same):
-        raise _Refused("a $ref leads back to itself without going deeper into the value")
+        raise _SchemaRefused("a $ref leads back to itself without going deeper into the value")
     return order

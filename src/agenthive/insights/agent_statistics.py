@@ -20,7 +20,7 @@ from agenthive.core.journal.records import Record
 from agenthive.core.model.calls import Fault, Usage
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.values import SECOND, JSONValue, Micros
-from agenthive.insights.distributions import Spread, fitted, measured
+from agenthive.insights.distributions import Distribution, fit_times, from_values
 
 KEPT: Final = 1000
 """Values kept of each kind of call, the newest."""
@@ -31,13 +31,15 @@ PULL: Final = 2
 NOT_THE_AGENT: Final = frozenset({"expression", "cancelled", "lost", "unregistered"})
 """Faults of calls that no agent has answered."""
 
-_MADE: Final = re.compile(r"(?P<task>.+?)(?:\[\d+\])?(?:~\d+)?(?P<mark>#undo|#reconcile)?\d*")
+_DERIVED_KEY: Final = re.compile(
+    r"(?P<task>.+?)(?:\[\d+\])?(?:~\d+)?(?P<mark>#undo|#reconcile)?\d*"
+)
 
 Kind: TypeAlias = tuple[str, ...]
 Trait: TypeAlias = tuple[str, bool, bool]
 
 
-class Habits(msgspec.Struct, kw_only=True):
+class AgentStatistics(msgspec.Struct, kw_only=True):
     """Calls of one kind. Times are seconds; costs nano-dollars a call; ``traits`` counts failures
     by (kind, whether a retry may help, whether the endpoint is unwell).
     """
@@ -50,17 +52,17 @@ class Habits(msgspec.Struct, kw_only=True):
     tokens: deque[int] = msgspec.field(default_factory=lambda: deque(maxlen=KEPT))
     traits: dict[Trait, int] = {}
 
-    def succeeded(self, took: float, usage: Usage | None) -> None:
+    def record_success(self, seconds: float, usage: Usage | None) -> None:
         """One more call went well."""
         self.calls += 1
-        self.times.append(took)
+        self.times.append(seconds)
         if usage is None:
             return
         self.tokens.append(usage.input_tokens + usage.output_tokens)
         if usage.cost is not None:
             self.costs.append(usage.cost)
 
-    def went_wrong(self, fault: Fault) -> None:
+    def record_failure(self, fault: Fault) -> None:
         """One more call did not."""
         self.calls += 1
         if fault.kind == "timeout":
@@ -72,7 +74,7 @@ class Habits(msgspec.Struct, kw_only=True):
             self.traits[trait] = self.traits.get(trait, 0) + 1
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
+class CallEstimate(msgspec.Struct, frozen=True, kw_only=True):
     """What may be expected of a call: shares from 0 to 1, None where nothing was recorded.
 
     ``own``: that action itself was recorded, in ``calls`` calls; else others of its agent.
@@ -80,12 +82,12 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
     own: bool
     calls: int
-    time: Spread | None = None
+    time: Distribution | None = None
     fail: float = 0.0
     hang: float = 0.0
     traits: tuple[tuple[Trait, int], ...] = ()
-    cost: Spread | None = None
-    tokens: Spread | None = None
+    cost: Distribution | None = None
+    tokens: Distribution | None = None
 
 
 class Fit:
@@ -96,36 +98,38 @@ class Fit:
 
     def __init__(self, workflow: str = "", tasks: Collection[str] = ()) -> None:
         self._workflow = workflow
-        self._wanted = frozenset(tasks)
+        self._result_tasks = frozenset(tasks)
         self._runs: dict[str, tuple[Graph, dict[str, Micros]]] = {}
-        self._every = Habits()
-        self._habits: dict[Kind, Habits] = {}
+        self._overall = AgentStatistics()
+        self._statistics: dict[Kind, AgentStatistics] = {}
         self._results: dict[tuple[bool, str], JSONValue] = {}
 
-    def opens(self, run: str, graph: Graph) -> None:
+    def open_run(self, run: str, graph: Graph) -> None:
         """Records of this run will follow; what they say of is in ``graph``."""
         self._runs[run] = (graph, {})
 
-    def take(self, records: Iterable[Record]) -> None:
+    def add_records(self, records: Iterable[Record]) -> None:
         """More records, in the order of their ``pos``. Passes over runs that were not opened."""
         for record in records:
             if record.stream == ev.HIVE:
-                for about in ev.decode_hive(record.payload):
-                    if isinstance(about, ev.RunClosed):
-                        self._runs.pop(about.run, None)
+                for hive_event in ev.decode_hive_events(record.payload):
+                    if isinstance(hive_event, ev.RunClosed):
+                        self._runs.pop(hive_event.run, None)
             elif (run := self._runs.get(record.stream)) is not None:
-                for event in ev.decode_run(record.payload):
+                for event in ev.decode_run_events(record.payload):
                     if isinstance(event, ev.TaskEvent):
-                        self._task(*run, event)
+                        self._on_task_event(*run, event)
 
-    def known(self, agent: AgentSpec, action: str) -> Known | None:
+    def estimate_call(self, agent: AgentSpec, action: str) -> CallEstimate | None:
         """What the past says of a call: its own, that of agents of its name, its other actions.
 
         None if there is none of these.
         """
-        for kind in _kinds(agent, action):
-            if kind in self._habits:
-                return _expected(self._habits[kind], self._every, own=action in kind[2:])
+        for kind in _call_kinds(agent, action):
+            if kind in self._statistics:
+                return _build_estimate(
+                    self._statistics[kind], self._overall, own=action in kind[2:]
+                )
         return None
 
     def result(self, task: str) -> tuple[JSONValue] | None:
@@ -135,62 +139,73 @@ class Fit:
                 return (self._results[own, task],)
         return None
 
-    def _task(self, graph: Graph, calls: dict[str, Micros], event: ev.TaskEvent) -> None:
+    def _on_task_event(self, graph: Graph, calls: dict[str, Micros], event: ev.TaskEvent) -> None:
         if isinstance(event, ev.TaskStarted):
             calls[event.task] = event.at
             return
-        began = calls.pop(event.task, None)
-        node = _node(graph, event.task)
-        if began is None or node is None:
+        started_at = calls.pop(event.task, None)
+        node = _find_node(graph, event.task)
+        if started_at is None or node is None:
             return
         if isinstance(event, ev.TaskSucceeded):
-            for habits in self._of(node.agent, node.action):
-                habits.succeeded((event.at - began) / SECOND, event.usage)
-            if node.key in self._wanted:
+            for statistics in self._statistics_of(node.agent, node.action):
+                statistics.record_success((event.at - started_at) / SECOND, event.usage)
+            if node.key in self._result_tasks:
                 self._results[graph.spec.name == self._workflow, node.key] = event.result
         elif isinstance(event, ev.TaskFailed) and event.fault.kind not in NOT_THE_AGENT:
-            for habits in self._of(node.agent, node.action):
-                habits.went_wrong(event.fault)
+            for statistics in self._statistics_of(node.agent, node.action):
+                statistics.record_failure(event.fault)
 
-    def _of(self, agent: AgentSpec, action: str) -> list[Habits]:
-        kinds = _kinds(agent, action)
-        found = [self._every, *(self._habits.setdefault(kind, Habits()) for kind in kinds)]
-        while len(self._habits) > MOST_KINDS:
-            del self._habits[next(iter(self._habits))]
-        return found
+    def _statistics_of(self, agent: AgentSpec, action: str) -> list[AgentStatistics]:
+        kinds = _call_kinds(agent, action)
+        statistics = [
+            self._overall,
+            *(self._statistics.setdefault(kind, AgentStatistics()) for kind in kinds),
+        ]
+        while len(self._statistics) > MOST_KINDS:
+            del self._statistics[next(iter(self._statistics))]
+        return statistics
 
 
-def _node(graph: Graph, key: str) -> Node | None:
+def _find_node(graph: Graph, key: str) -> Node | None:
     """The node of a task, or the pattern it was made of: as an item, a round, a question."""
     index = graph.index.get(key)
     if index is not None:
         return graph.nodes[index]
-    made = _MADE.fullmatch(key)
-    index = None if made is None else graph.index.get(made["task"])
-    if made is None or index is None:
+    match = _DERIVED_KEY.fullmatch(key)
+    index = None if match is None else graph.index.get(match["task"])
+    if match is None or index is None:
         return None
-    wanted = made["task"] + (made["mark"] or "")
-    return next((one for one in graph.nodes[index].patterns() if one.key == wanted), None)
-
-
-def _kinds(agent: AgentSpec, action: str) -> list[Kind]:
-    """What a call is one of, nearest first: itself, that of its agent's name, its agent's."""
-    return [("where", agent.where, action), ("name", agent.name, action), ("where", agent.where)]
-
-
-def _expected(habits: Habits, every: Habits, own: bool) -> Known:
-    return Known(
-        own=own,
-        calls=habits.calls,
-        time=fitted(habits.times) if habits.times else None,
-        fail=_rate(habits.failed, habits.calls, every.failed / every.calls),
-        hang=_rate(habits.hung, habits.calls, every.hung / every.calls),
-        traits=tuple(habits.traits.items()),
-        cost=measured(habits.costs) if own and habits.costs else None,
-        tokens=measured(habits.tokens) if own and habits.tokens else None,
+    pattern_key = match["task"] + (match["mark"] or "")
+    return next(
+        (node for node in graph.nodes[index].iter_patterns() if node.key == pattern_key), None
     )
 
 
-def _rate(count: int, calls: int, every: float) -> float:
+def _call_kinds(agent: AgentSpec, action: str) -> list[Kind]:
+    """What a call is one of, nearest first: itself, that of its agent's name, its agent's."""
+    return [
+        ("where", agent.endpoint_key, action),
+        ("name", agent.name, action),
+        ("where", agent.endpoint_key),
+    ]
+
+
+def _build_estimate(
+    statistics: AgentStatistics, overall: AgentStatistics, own: bool
+) -> CallEstimate:
+    return CallEstimate(
+        own=own,
+        calls=statistics.calls,
+        time=fit_times(statistics.times) if statistics.times else None,
+        fail=_shrink_rate(statistics.failed, statistics.calls, overall.failed / overall.calls),
+        hang=_shrink_rate(statistics.hung, statistics.calls, overall.hung / overall.calls),
+        traits=tuple(statistics.traits.items()),
+        cost=from_values(statistics.costs) if own and statistics.costs else None,
+        tokens=from_values(statistics.tokens) if own and statistics.tokens else None,
+    )
+
+
+def _shrink_rate(count: int, calls: int, overall: float) -> float:
     """A share, pulled towards that of everybody the more the fewer calls there were."""
-    return (count + PULL * every) / (calls + PULL)
+    return (count + PULL * overall) / (calls + PULL)

@@ -33,7 +33,7 @@ _About: TypeAlias = (
 )
 
 
-class Spent(msgspec.Struct):
+class CostTotals(msgspec.Struct):
     """What some calls used. ``cost`` is nano-dollars, without those of unknown price (unpriced).
 
     ``assumed`` is what was booked for calls that never said what they cost, ``held`` what is put
@@ -62,7 +62,7 @@ class Spent(msgspec.Struct):
         self.cost += usage.cost or 0
         self.unpriced += usage.cost is None
 
-    def merge(self, other: Spent) -> None:
+    def merge(self, other: CostTotals) -> None:
         """What other calls used, too."""
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -86,40 +86,40 @@ class Costs:
         self._names: dict[str, str] = {}
         self._children: dict[str, list[str]] = {}
         self._calls: dict[str, dict[tuple[str, int], _Call]] = {}
-        self._sums: dict[str, dict[Key, Spent]] = {}
+        self._sums: dict[str, dict[Key, CostTotals]] = {}
 
-    def take(self, records: Iterable[Record]) -> None:
+    def add_records(self, records: Iterable[Record]) -> None:
         """More records, in the order of their ``pos``."""
         for record in records:
             if record.stream == ev.HIVE:
-                for about in ev.decode_hive(record.payload):
-                    self._told(about)
+                for hive_event in ev.decode_hive_events(record.payload):
+                    self._on_hive_event(hive_event)
             else:
-                for event in ev.decode_run(record.payload):
-                    self._event(record.stream, event)
+                for event in ev.decode_run_events(record.payload):
+                    self._on_run_event(record.stream, event)
 
-    def rows(self, run: str | None = None) -> list[tuple[Key, Spent]]:
+    def sum_rows(self, run: str | None = None) -> list[tuple[Key, CostTotals]]:
         """The sums, dearest first; with ``run`` only of that run and the runs below it.
 
         A key is one name; of a task it is the run and the task.
         """
-        found: dict[Key, Spent] = {}
-        for one in self._sums.keys() | self._calls if run is None else self._tree(run):
-            for key, spent in self._sums.get(one, {}).items():
-                found.setdefault(key, Spent()).merge(spent)
-            for (task, _), call in self._calls.get(one, {}).items():
-                held = None if call.hold is None else self._key(one, task, call, "")
-                if call.hold is not None and held is not None:
-                    found.setdefault(held, Spent()).held += call.hold.amount
-        return sorted(found.items(), key=lambda row: (-row[1].cost, -row[1].calls, row[0]))
+        sums: dict[Key, CostTotals] = {}
+        for run_id in self._sums.keys() | self._calls if run is None else self._run_tree(run):
+            for key, spent in self._sums.get(run_id, {}).items():
+                sums.setdefault(key, CostTotals()).merge(spent)
+            for (task, _), call in self._calls.get(run_id, {}).items():
+                hold_key = None if call.hold is None else self._row_key(run_id, task, call, "")
+                if call.hold is not None and hold_key is not None:
+                    sums.setdefault(hold_key, CostTotals()).held += call.hold.amount
+        return sorted(sums.items(), key=lambda row: (-row[1].cost, -row[1].calls, row[0]))
 
-    def _tree(self, root: str) -> list[str]:
-        found = [root]
-        for run in found:
-            found += self._children.get(run, ())
-        return found
+    def _run_tree(self, root: str) -> list[str]:
+        runs = [root]
+        for run in runs:
+            runs += self._children.get(run, ())
+        return runs
 
-    def _event(self, run: str, event: ev.RunEvent) -> None:
+    def _on_run_event(self, run: str, event: ev.RunEvent) -> None:
         match event:
             case ev.RunSubmitted():
                 self._names[run] = event.name
@@ -132,61 +132,67 @@ class Costs:
                     calls.pop((event.task, attempt), None)
                 calls[event.task, event.attempt] = _Call(event.agent, event.at, hold)
             case ev.TaskSucceeded() | ev.TaskFailed() | ev.LateReply():
-                self._answered(run, event)
+                self._record_reply(run, event)
             case ev.TaskCancelled(unmade=True):
-                hold = self._call(run, event).hold
+                hold = self._find_call(run, event).hold
                 if hold is None or not hold.inherited:
-                    self._forget(run, event)
+                    self._forget_call(run, event)
             case ev.HoldSettled():
-                self._row(run, event, "").assumed += event.cost
-                self._forget(run, event)
+                self._event_totals(run, event, "").assumed += event.cost
+                self._forget_call(run, event)
 
-    def _answered(self, run: str, event: ev.TaskSucceeded | ev.TaskFailed | ev.LateReply) -> None:
+    def _record_reply(
+        self, run: str, event: ev.TaskSucceeded | ev.TaskFailed | ev.LateReply
+    ) -> None:
         """What an answer says, or what is booked because it says nothing."""
-        call = self._call(run, event)
+        call = self._find_call(run, event)
         fault = event.fault if isinstance(event, ev.TaskFailed) else None
         cached = isinstance(event, ev.TaskSucceeded) and bool(event.cached)
         cost = cost_of(call.hold, event.usage, fault, cached=cached)
         if event.usage is not None:
-            self._row(run, event, event.usage.model).add(event.usage)
+            self._event_totals(run, event, event.usage.model).add(event.usage)
         if cost and (event.usage is None or event.usage.cost is None):
-            self._row(run, event, "").assumed += cost
+            self._event_totals(run, event, "").assumed += cost
         if cost is None:
             return
         if event.usage is None and not cost and fault is not None:
             call.hold = None  # it may still say what it used
         else:
-            self._forget(run, event)
+            self._forget_call(run, event)
 
-    def _told(self, about: ev.HiveEvent) -> None:
-        if isinstance(about, ev.UsageAfterEnd):
-            self._row(about.run, about, about.usage.model).add(about.usage)
-            if about.usage.cost is not None:
-                self._row(about.run, about, "").assumed -= about.booked
-            self._forget(about.run, about)
-        elif isinstance(about, ev.RunClosed):
+    def _on_hive_event(self, event: ev.HiveEvent) -> None:
+        if isinstance(event, ev.UsageAfterEnd):
+            self._event_totals(event.run, event, event.usage.model).add(event.usage)
+            if event.usage.cost is not None:
+                self._event_totals(event.run, event, "").assumed -= event.booked
+            self._forget_call(event.run, event)
+        elif isinstance(event, ev.RunClosed):
             # What was in doubt at the end of its run is spent.
-            for (task, _), call in self._calls.get(about.run, {}).items():
+            for (task, _), call in self._calls.get(event.run, {}).items():
                 if call.hold is not None:
-                    self._row_of(about.run, task, call, "").assumed += call.hold.amount
+                    self._call_totals(event.run, task, call, "").assumed += call.hold.amount
                     call.hold = None
 
-    def _call(self, run: str, about: _About) -> _Call:
-        known = self._calls.get(run, {}).get((about.task, about.attempt))
-        return _Call("?", about.at) if known is None else known
+    def _find_call(self, run: str, event: _About) -> _Call:
+        call = self._calls.get(run, {}).get((event.task, event.attempt))
+        return _Call("?", event.at) if call is None else call
 
-    def _forget(self, run: str, about: _About) -> None:
-        self._calls.get(run, {}).pop((about.task, about.attempt), None)
+    def _forget_call(self, run: str, event: _About) -> None:
+        self._calls.get(run, {}).pop((event.task, event.attempt), None)
 
-    def _row(self, run: str, about: _About, model: str) -> Spent:
-        return self._row_of(run, about.task, self._call(run, about), model)
+    def _event_totals(self, run: str, event: _About, model: str) -> CostTotals:
+        return self._call_totals(run, event.task, self._find_call(run, event), model)
 
-    def _row_of(self, run: str, task: str, call: _Call, model: str) -> Spent:
+    def _call_totals(self, run: str, task: str, call: _Call, model: str) -> CostTotals:
         """Where a call is summed; nowhere if its day is not looked at."""
-        key = self._key(run, task, call, model)
-        return Spent() if key is None else self._sums.setdefault(run, {}).setdefault(key, Spent())
+        key = self._row_key(run, task, call, model)
+        return (
+            CostTotals()
+            if key is None
+            else self._sums.setdefault(run, {}).setdefault(key, CostTotals())
+        )
 
-    def _key(self, run: str, task: str, call: _Call, model: str) -> Key | None:
+    def _row_key(self, run: str, task: str, call: _Call, model: str) -> Key | None:
         """The name of the row a call belongs to; None if its day is not looked at."""
         day = datetime.fromtimestamp(call.at // SECOND, UTC).date().isoformat()
         if not self._since <= day <= self._until:
@@ -202,9 +208,9 @@ class Costs:
         return keys[self._by]
 
 
-def total(rows: Iterable[tuple[Key, Spent]]) -> Spent:
+def sum_totals(rows: Iterable[tuple[Key, CostTotals]]) -> CostTotals:
     """All rows together."""
-    found = Spent()
+    totals = CostTotals()
     for _, spent in rows:
-        found.merge(spent)
-    return found
+        totals.merge(spent)
+    return totals

@@ -15,6 +15,6 @@ def critical_path(deps: Sequence[Sequence[int]], ended: Mapping[int, Micros]) ->
     if not ended:
         return []
     path = [max(ended, key=lambda task: (ended[task], -task))]
-    while before := [dep for dep in deps[path[-1]] if dep in ended]:
-        path.append(max(before, key=lambda dep: (ended[dep], -dep)))
+    while predecessors := [dep for dep in deps[path[-1]] if dep in ended]:
+        path.append(max(predecessors, key=lambda dep: (ended[dep], -dep)))
     return path[::-1]

@@ -28,48 +28,48 @@ _STEPS: Final = tuple(
 )
 
 
-class Spread(msgspec.Struct, frozen=True):
+class Distribution(msgspec.Struct, frozen=True):
     """A distribution: its quantiles at equal steps, ascending. Never empty."""
 
     values: tuple[float, ...]
 
-    def at(self, share: float) -> float:
+    def quantile(self, share: float) -> float:
         """The value that a ``share`` in [0, 1] of all values does not exceed."""
-        place = share * (len(self.values) - 1)
-        low = int(place)
+        position = share * (len(self.values) - 1)
+        low = int(position)
         high = min(low + 1, len(self.values) - 1)
-        return self.values[low] + (place - low) * (self.values[high] - self.values[low])
+        return self.values[low] + (position - low) * (self.values[high] - self.values[low])
 
 
-def log_normal(middle: float, sigma: float) -> Spread:
+def log_normal(middle: float, sigma: float) -> Distribution:
     """Positive values around a median, as likely twice as large as half as large."""
-    return Spread(tuple(max(middle, SMALLEST) * math.exp(sigma * step) for step in _STEPS))
+    return Distribution(tuple(max(middle, SMALLEST) * math.exp(sigma * step) for step in _STEPS))
 
 
-def between(middle: float, high: float) -> Spread:
+def log_normal_between(middle: float, high: float) -> Distribution:
     """A log-normal with that median and that 95th percentile."""
     sigma = math.log(max(high / max(middle, SMALLEST), 1.0)) / NormalDist().inv_cdf(0.95)
     return log_normal(middle, sigma)
 
 
-def measured(values: Sequence[float]) -> Spread:
+def from_values(values: Sequence[float]) -> Distribution:
     """Values as they were found, thinned out if there are many."""
-    found = sorted(values)
-    if len(found) <= POINTS:
-        return Spread(tuple(found))
-    whole = Spread(tuple(found))
-    return Spread(tuple(whole.at(i / (POINTS - 1)) for i in range(POINTS)))
+    ordered = sorted(values)
+    if len(ordered) <= POINTS:
+        return Distribution(tuple(ordered))
+    full = Distribution(tuple(ordered))
+    return Distribution(tuple(full.quantile(i / (POINTS - 1)) for i in range(POINTS)))
 
 
-def fitted(values: Sequence[float]) -> Spread:
+def fit_times(values: Sequence[float]) -> Distribution:
     """What times may be expected after these, at least one.
 
     Few of them say little about how far they spread: then a log-normal around their median whose
     sigma is pulled towards `DOUBT`, which counts as `WEIGHT` values of its own.
     """
     if len(values) >= ENOUGH:
-        return measured(values)
+        return from_values(values)
     logs = [math.log(max(value, SMALLEST)) for value in values]
     middle = median(logs)
-    square = sum((one - middle) ** 2 for one in logs) + WEIGHT * DOUBT**2
+    square = sum((log_value - middle) ** 2 for log_value in logs) + WEIGHT * DOUBT**2
     return log_normal(math.exp(middle), math.sqrt(square / (len(logs) + WEIGHT)))

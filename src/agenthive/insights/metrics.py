@@ -48,82 +48,82 @@ class Metrics(msgspec.Struct):
     agents: dict[str, AgentFigures] = {}
 
 
-class Fold:
+class MetricsFold:
     """Takes records; `metrics` gives the sums so far."""
 
     def __init__(self) -> None:
-        self._found = Metrics()
-        self._began: dict[str, Micros] = {}
+        self._metrics = Metrics()
+        self._started_at: dict[str, Micros] = {}
         self._run_times: list[float] = [0.0, 0.0]
         self._calls: dict[tuple[str, str], tuple[str, Micros]] = {}
         self._failing: set[tuple[str, str]] = set()
 
-    def take(self, records: Iterable[Record]) -> None:
+    def add_records(self, records: Iterable[Record]) -> None:
         """More records, in the order of their ``pos``."""
         for record in records:
             if record.stream == ev.HIVE:
-                for about in ev.decode_hive(record.payload):
-                    self._hive(about)
+                for hive_event in ev.decode_hive_events(record.payload):
+                    self._on_hive_event(hive_event)
             else:
-                for event in ev.decode_run(record.payload):
+                for event in ev.decode_run_events(record.payload):
                     if isinstance(event, ev.TaskEvent):
-                        self._task(record.stream, event)
+                        self._on_task_event(record.stream, event)
 
     @property
     def metrics(self) -> Metrics:
         """The sums."""
-        found = self._found
-        found.tasks_failed = len(self._failing)
-        finished = found.tasks_succeeded + found.tasks_failed
-        found.success_rate = found.tasks_succeeded / finished if finished else 0.0
+        metrics = self._metrics
+        metrics.tasks_failed = len(self._failing)
+        finished = metrics.tasks_succeeded + metrics.tasks_failed
+        metrics.success_rate = metrics.tasks_succeeded / finished if finished else 0.0
         count, total = self._run_times
-        found.mean_run_time = total / count if count else 0.0
-        return found
+        metrics.mean_run_time = total / count if count else 0.0
+        return metrics
 
-    def _hive(self, event: ev.HiveEvent) -> None:
-        found = self._found
+    def _on_hive_event(self, event: ev.HiveEvent) -> None:
+        metrics = self._metrics
         if isinstance(event, ev.RunOpened):
-            self._began[event.run] = event.at
+            self._started_at[event.run] = event.at
         elif isinstance(event, ev.RunClosed):
-            found.runs[event.status] = found.runs.get(event.status, 0) + 1
+            metrics.runs[event.status] = metrics.runs.get(event.status, 0) + 1
             self._run_times[0] += 1
-            self._run_times[1] += (event.at - self._began.pop(event.run, event.at)) / SECOND
+            self._run_times[1] += (event.at - self._started_at.pop(event.run, event.at)) / SECOND
         elif isinstance(event, ev.RunImported) and event.status in CLOSED:
-            found.runs[event.status] = found.runs.get(event.status, 0) + 1
+            metrics.runs[event.status] = metrics.runs.get(event.status, 0) + 1
         elif isinstance(event, ev.BreakerOpened):
-            found.breakers_opened += 1
+            metrics.breakers_opened += 1
         elif isinstance(event, ev.BreakerClosed):
-            found.breakers_closed += 1
+            metrics.breakers_closed += 1
 
-    def _task(self, run: str, event: ev.TaskEvent) -> None:
+    def _on_task_event(self, run: str, event: ev.TaskEvent) -> None:
         key = (run, event.task)
         if isinstance(event, ev.TaskStarted):
             self._calls[key] = (event.agent, event.at)
-            self._agent(event.agent).calls += 1
-            self._found.retries += event.attempt > 1
+            self._agent_figures(event.agent).calls += 1
+            self._metrics.retries += event.attempt > 1
         elif isinstance(event, ev.TaskSucceeded):
-            self._answered(key, event)
+            self._record_reply(key, event)
             self._failing.discard(key)
-            self._found.tasks_succeeded += 1
+            self._metrics.tasks_succeeded += 1
         elif isinstance(event, ev.TaskFailed):
-            self._answered(key, event)
+            self._record_reply(key, event)
             self._failing.add(key)
         elif isinstance(event, ev.TaskLost | ev.TaskCancelled):
             self._calls.pop(key, None)
-            self._found.lost_calls += isinstance(event, ev.TaskLost)
+            self._metrics.lost_calls += isinstance(event, ev.TaskLost)
         elif isinstance(event, ev.LateReply):
-            self._found.late_replies += 1
+            self._metrics.late_replies += 1
 
-    def _answered(self, key: tuple[str, str], event: ev.TaskSucceeded | ev.TaskFailed) -> None:
-        name, began = self._calls.pop(key, ("", event.at))
-        agent, took = self._agent(name), (event.at - began) / SECOND
+    def _record_reply(self, key: tuple[str, str], event: ev.TaskSucceeded | ev.TaskFailed) -> None:
+        name, started_at = self._calls.pop(key, ("", event.at))
+        agent, seconds = self._agent_figures(name), (event.at - started_at) / SECOND
         agent.answered += 1
         agent.failures += isinstance(event, ev.TaskFailed)
-        agent.mean_time += (took - agent.mean_time) / agent.answered
-        agent.longest_time = max(agent.longest_time, took)
+        agent.mean_time += (seconds - agent.mean_time) / agent.answered
+        agent.longest_time = max(agent.longest_time, seconds)
         if event.usage is not None:
             agent.tokens += event.usage.input_tokens + event.usage.output_tokens
             agent.cost_usd += (event.usage.cost or 0) / 1e9
 
-    def _agent(self, name: str) -> AgentFigures:
-        return self._found.agents.setdefault(name, AgentFigures())
+    def _agent_figures(self, name: str) -> AgentFigures:
+        return self._metrics.agents.setdefault(name, AgentFigures())

@@ -22,11 +22,11 @@ from agenthive.core.values import SECOND, JSONObject, NanoUSD
 from agenthive.insights.agent_statistics import Fit
 from agenthive.insights.cost_bounds import (
     Bound,
-    Part,
+    CallBound,
     TaskBound,
-    in_order,
-    least,
-    total,
+    order_tasks,
+    smaller_bound,
+    sum_bounds,
     unreachable,
     worst_case,
 )
@@ -91,7 +91,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     unreachable: tuple[Concern, ...]
 
 
-def plan(
+def plan_workflow(
     spec: WorkflowSpec,
     quoter: Quoter | None = None,
     inputs: JSONObject | None = None,
@@ -100,46 +100,58 @@ def plan(
     limits: Mapping[str, NanoUSD] | None = None,
 ) -> Plan:
     """Look at a workflow with these inputs. Raises ConfigurationError."""
-    given = inputs or {}
-    graph, bound = Graph(spec), worst_case(spec, quoter, given, limits)
-    never = unreachable(spec, graph, given)
+    given_inputs = inputs or {}
+    graph, bound = Graph(spec), worst_case(spec, quoter, given_inputs, limits)
+    unreachable_tasks = unreachable(spec, graph, given_inputs)
     tasks = tuple(
         [
-            _task(one, graph.nodes[index], bound.tasks[index], spec, fit, skipped=one.name in never)
-            for index, one in enumerate(spec.tasks)
+            _plan_task(
+                task,
+                graph.nodes[index],
+                bound.tasks[index],
+                spec,
+                fit,
+                skipped=task.name in unreachable_tasks,
+            )
+            for index, task in enumerate(spec.tasks)
         ]
     )
-    typical = [one.typical_seconds for one in tasks]
-    at_worst = [one.worst_seconds for one in tasks]
+    typical = [task.typical_seconds for task in tasks]
+    worst_seconds = [task.worst_seconds for task in tasks]
     return Plan(
         name=spec.name,
         worst=bound.cost,
         by=bound.by,
-        typical=_at_most(total(one.typical for one in tasks), bound.cost),
-        worst_seconds=_longest(spec, graph, at_worst),
-        typical_seconds=_makespan(graph, typical, spec.max_parallel),
-        path=tuple([spec.tasks[index].name for index in _path(graph, typical)]),
-        throughput=_throughput(spec, tasks, bound, quoter),
+        typical=_cap_cost(sum_bounds(task.typical for task in tasks), bound.cost),
+        worst_seconds=_worst_makespan(spec, graph, worst_seconds),
+        typical_seconds=_typical_makespan(graph, typical, spec.max_parallel),
+        path=tuple([spec.tasks[index].name for index in _longest_path(graph, typical)]),
+        throughput=_find_throughput(spec, tasks, bound, quoter),
         tasks=tasks,
-        unbounded=_unbounded(bound),
-        irreversible=tuple(_irreversible(spec)),
-        unreachable=tuple([Concern(name, why) for name, why in never.items()]),
+        unbounded=_find_unbounded(bound),
+        irreversible=tuple(_find_irreversible(spec)),
+        unreachable=tuple([Concern(name, why) for name, why in unreachable_tasks.items()]),
     )
 
 
-def _at_most(cost: NanoUSD | None, bound: NanoUSD | None) -> NanoUSD | None:
+def _cap_cost(cost: NanoUSD | None, bound: NanoUSD | None) -> NanoUSD | None:
     """A typical cost, if there is one: it is not above the worst."""
-    return None if cost is None else least(cost, bound)
+    return None if cost is None else smaller_bound(cost, bound)
 
 
 # One task.
 
 
-def _task(
-    task: TaskSpec, node: Node, bound: TaskBound, spec: WorkflowSpec, fit: Fit | None,
-    *, skipped: bool,
-) -> TaskPlan:  # fmt: skip
-    each, source, times = _seconds(node, task, spec, fit)
+def _plan_task(
+    task: TaskSpec,
+    node: Node,
+    bound: TaskBound,
+    spec: WorkflowSpec,
+    fit: Fit | None,
+    *,
+    skipped: bool,
+) -> TaskPlan:
+    seconds, source, times = _typical_seconds(node, task, spec, fit)
     worst = _worst_seconds(node, spec)
     return TaskPlan(
         task=task.name,
@@ -148,14 +160,14 @@ def _task(
         worst=bound.cost,
         typical=0 if skipped else _typical_cost(bound, node, fit, times),
         worst_seconds=worst,
-        typical_seconds=0.0 if skipped else each,
+        typical_seconds=0.0 if skipped else seconds,
         source=source,
         limit=bound.limit,
         why=bound.why if bound.cost is None else "",
     )
 
 
-def _times(node: Node) -> tuple[int, int, Node]:
+def _typical_counts(node: Node) -> tuple[int, int, Node]:
     """How often a task's call is usually made, how many of them one after the other; its node."""
     width, rounds = 1, 1
     while node.inner is not None:
@@ -171,50 +183,54 @@ def _times(node: Node) -> tuple[int, int, Node]:
     return width, rounds, node
 
 
-def _seconds(
+def _typical_seconds(
     node: Node, task: TaskSpec, spec: WorkflowSpec, fit: Fit | None
 ) -> tuple[float, str, int]:
     """How long a task usually takes, where that is from, and how many calls it usually makes."""
-    width, rounds, leaf = _times(node)
+    width, rounds, leaf = _typical_counts(node)
     if task.workflow is not None:
-        inner = plan(task.workflow, None, {}, fit=fit)
-        return inner.typical_seconds * width * rounds, "its own workflow", width * rounds
+        child_plan = plan_workflow(task.workflow, None, {}, fit=fit)
+        return child_plan.typical_seconds * width * rounds, "its own workflow", width * rounds
     if not leaf.agent.name:
-        return _waits(task), "calls nobody", 0
-    known = fit.known(leaf.agent, leaf.action) if fit is not None else None
-    if known is not None and known.time is not None:
-        one, source = known.time.at(0.5), f"the journal, {known.calls:,} calls"
+        return _delay_seconds(task), "calls nobody", 0
+    estimate = fit.estimate_call(leaf.agent, leaf.action) if fit is not None else None
+    if estimate is not None and estimate.time is not None:
+        call_seconds, source = estimate.time.quantile(0.5), f"the journal, {estimate.calls:,} calls"
     elif task.estimated_duration is not None:
-        one, source = task.estimated_duration, "estimated_duration"
+        call_seconds, source = task.estimated_duration, "estimated_duration"
     else:
-        one, source = GUESSES.get(leaf.agent.type, GUESS), f"a guess for {leaf.agent.type}"
-    together = spec.max_parallel
+        call_seconds, source = GUESSES.get(leaf.agent.type, GUESS), f"a guess for {leaf.agent.type}"
+    parallel = spec.max_parallel
     if task.for_each is not None and task.for_each.max_parallel is not None:
-        together = min(together, task.for_each.max_parallel)
-    return one * rounds * ceil(width / together) + _waits(task), source, width * rounds
+        parallel = min(parallel, task.for_each.max_parallel)
+    return (
+        call_seconds * rounds * ceil(width / parallel) + _delay_seconds(task),
+        source,
+        width * rounds,
+    )
 
 
-def _waits(task: TaskSpec) -> float:
+def _delay_seconds(task: TaskSpec) -> float:
     """Seconds that a task waits first, as far as its file says."""
     return float(task.delay) if isinstance(task.delay, int | float) else 0.0
 
 
 def _typical_cost(bound: TaskBound, node: Node, fit: Fit | None, times: int) -> NanoUSD | None:
-    _, _, leaf = _times(node)
-    known = None
+    _, _, leaf = _typical_counts(node)
+    estimate = None
     if fit is not None and leaf.agent.name:
-        known = fit.known(leaf.agent, leaf.action)
-    if known is not None and known.cost is not None:
-        tries = 1 / max(0.05, 1 - known.fail)
-        return _at_most(round(known.cost.at(0.5) * tries * times), bound.cost)
+        estimate = fit.estimate_call(leaf.agent, leaf.action)
+    if estimate is not None and estimate.cost is not None:
+        tries = 1 / max(0.05, 1 - estimate.fail)
+        return _cap_cost(round(estimate.cost.quantile(0.5) * tries * times), bound.cost)
     first = next((part for part in bound.parts if part.own), None)
     if first is None:
         return 0
-    child = node.around is not None and node.around.workflow is not None
-    cost = first.cost if child else first.one
+    is_child = node.control_flow is not None and node.control_flow.workflow is not None
+    cost = first.cost if is_child else first.call_cost
     if cost is None:
         return None
-    return _at_most(round(cost * TYPICAL_SHARE * (1 if child else times)), bound.cost)
+    return _cap_cost(round(cost * TYPICAL_SHARE * (1 if is_child else times)), bound.cost)
 
 
 def _worst_seconds(node: Node, spec: WorkflowSpec) -> float | None:
@@ -222,18 +238,18 @@ def _worst_seconds(node: Node, spec: WorkflowSpec) -> float | None:
     task = node.task
     assert task is not None
     if task.workflow is not None:
-        inner = plan(task.workflow).worst_seconds
-        width, rounds = _most_times(node)
-        return None if inner is None else inner * width * rounds
-    times, rounds = _most_times(node)
-    _, _, leaf = _times(node)
+        child_seconds = plan_workflow(task.workflow).worst_seconds
+        width, rounds = _max_counts(node)
+        return None if child_seconds is None else child_seconds * width * rounds
+    times, rounds = _max_counts(node)
+    _, _, leaf = _typical_counts(node)
     leaves = leaf_nodes(node)
     if not leaf.agent.name:
-        return _waits(task)
-    if any(one.timeout is None for one in leaves):
+        return _delay_seconds(task)
+    if any(call_node.timeout is None for call_node in leaves):
         return None
-    calls = max(_longest_call(one) for one in leaves) * max(1, len(leaves))
-    return calls * times * rounds + _waits(task)
+    calls = max(_longest_call_seconds(call_node) for call_node in leaves) * max(1, len(leaves))
+    return calls * times * rounds + _delay_seconds(task)
 
 
 def leaf_nodes(node: Node) -> list[Node]:
@@ -243,7 +259,7 @@ def leaf_nodes(node: Node) -> list[Node]:
     return [*node.voices, *node.tools] or [node]
 
 
-def _most_times(node: Node) -> tuple[int, int]:
+def _max_counts(node: Node) -> tuple[int, int]:
     width, rounds = 1, 1
     while node.inner is not None:
         if node.steps[-1] is Step.EACH:
@@ -257,53 +273,55 @@ def _most_times(node: Node) -> tuple[int, int]:
     return width, rounds
 
 
-def _longest_call(node: Node) -> float:
+def _longest_call_seconds(node: Node) -> float:
     assert node.timeout is not None
     tries = node.retry.max_attempts + 1
-    return tries * node.timeout / SECOND + sum(node.retry.ceiling(n) for n in range(1, tries))
+    return tries * node.timeout / SECOND + sum(node.retry.delay_ceiling(n) for n in range(1, tries))
 
 
 # The whole.
 
 
-def _path(graph: Graph, seconds: Sequence[float]) -> list[int]:
+def _longest_path(graph: Graph, seconds: Sequence[float]) -> list[int]:
     """The longest way through the graph."""
     length: list[float] = [0.0] * graph.tasks
-    before: list[int | None] = [None] * graph.tasks
-    for index in in_order(graph):
+    predecessors: list[int | None] = [None] * graph.tasks
+    for index in order_tasks(graph):
         for dep in graph.deps[index]:
-            if before[index] is None or length[dep] > length[before[index] or 0]:
-                before[index] = dep
-        first = before[index]
+            if predecessors[index] is None or length[dep] > length[predecessors[index] or 0]:
+                predecessors[index] = dep
+        first = predecessors[index]
         length[index] = seconds[index] + (0.0 if first is None else length[first])
-    at: int | None = max(range(graph.tasks), key=lambda i: (length[i], -i), default=None)
-    found: list[int] = []
-    while at is not None:
-        found.append(at)
-        at = before[at]
-    return found[::-1]
+    current: int | None = max(range(graph.tasks), key=lambda i: (length[i], -i), default=None)
+    path: list[int] = []
+    while current is not None:
+        path.append(current)
+        current = predecessors[current]
+    return path[::-1]
 
 
-def _makespan(graph: Graph, seconds: Sequence[float], slots: int) -> float:
+def _typical_makespan(graph: Graph, seconds: Sequence[float], slots: int) -> float:
     """At least so long: the longest way, or all the work shared by the slots."""
-    path = sum(seconds[index] for index in _path(graph, seconds))
+    path = sum(seconds[index] for index in _longest_path(graph, seconds))
     return max(path, sum(seconds) / slots)
 
 
-def _longest(spec: WorkflowSpec, graph: Graph, seconds: Sequence[float | None]) -> float | None:
+def _worst_makespan(
+    spec: WorkflowSpec, graph: Graph, seconds: Sequence[float | None]
+) -> float | None:
     """No list schedule takes longer than this (R. Graham, "Bounds on multiprocessing timing
     anomalies", SIAM J. Appl. Math. 17, 1969); nor does a run take longer than its time-out.
     """
-    known = [one for one in seconds if one is not None]
-    if len(known) < len(seconds):
+    durations = [duration for duration in seconds if duration is not None]
+    if len(durations) < len(seconds):
         return spec.timeout
-    path = sum(known[index] for index in _path(graph, known))
+    path = sum(durations[index] for index in _longest_path(graph, durations))
     slots = spec.max_parallel
-    found = sum(known) / slots + (1 - 1 / slots) * path
-    return found if spec.timeout is None else min(found, spec.timeout)
+    makespan = sum(durations) / slots + (1 - 1 / slots) * path
+    return makespan if spec.timeout is None else min(makespan, spec.timeout)
 
 
-def _throughput(
+def _find_throughput(
     spec: WorkflowSpec, tasks: Sequence[TaskPlan], bound: Bound, quoter: Quoter | None
 ) -> Throughput | None:
     """The tightest of the agents' rate limits, for the calls that a run usually makes."""
@@ -311,14 +329,14 @@ def _throughput(
     calls: dict[str, float] = {}
     tokens: dict[str, float] = {}
     busy: dict[str, float] = {}
-    for index, one in enumerate(tasks):
-        width, rounds, leaf = _times(graph.nodes[index])
+    for index, task in enumerate(tasks):
+        width, rounds, leaf = _typical_counts(graph.nodes[index])
         name = leaf.agent.name
         calls[name] = calls.get(name, 0) + width * rounds
-        busy[name] = busy.get(name, 0) + one.typical_seconds
-        size = _tokens(bound.tasks[index].parts, spec, quoter)
+        busy[name] = busy.get(name, 0) + task.typical_seconds
+        size = _call_tokens(bound.tasks[index].parts, spec, quoter)
         tokens[name] = tokens.get(name, 0) + size * width * rounds
-    found = []
+    candidates = []
     for agent in spec.agents:
         limit = agent.rate_limit
         if limit is None or not calls.get(agent.name):
@@ -330,53 +348,55 @@ def _throughput(
             ("tokens_per_minute", limit.tokens_per_minute, tokens[agent.name]),
             ("concurrent_requests", limit.concurrent_requests, busy[agent.name] / 60),
         )
-        found += [
-            Throughput(most / need, agent.name, tier)
-            for tier, most, need in tiers
-            if most is not None and need > 0
+        candidates += [
+            Throughput(allowed / needed, agent.name, tier)
+            for tier, allowed, needed in tiers
+            if allowed is not None and needed > 0
         ]
-    return min(found, key=lambda one: one.runs_per_minute, default=None)
+    return min(candidates, key=lambda one: one.runs_per_minute, default=None)
 
 
-def _tokens(parts: Sequence[Part], spec: WorkflowSpec, quoter: Quoter | None) -> int:
-    part = next((one for one in parts if one.call is not None), None)
+def _call_tokens(parts: Sequence[CallBound], spec: WorkflowSpec, quoter: Quoter | None) -> int:
+    part = next((item for item in parts if item.call is not None), None)
     if part is None or part.call is None or quoter is None:
         return 0
-    agent = next(one for one in spec.agents if one.name == part.agent)
-    return quoter.tokens(agent, part.call)
+    agent = next(item for item in spec.agents if item.name == part.agent)
+    return quoter.estimate_tokens(agent, part.call)
 
 
 # What to look at.
 
 
-def _unbounded(bound: Bound) -> tuple[Concern, ...]:
-    return tuple([Concern(one.task, one.why) for one in bound.tasks if one.cost is None])
+def _find_unbounded(bound: Bound) -> tuple[Concern, ...]:
+    return tuple([Concern(task.task, task.why) for task in bound.tasks if task.cost is None])
 
 
-def _irreversible(spec: WorkflowSpec) -> list[Concern]:
+def _find_irreversible(spec: WorkflowSpec) -> list[Concern]:
     """What acts outside and can neither be refused by people beforehand nor be undone after.
 
     A question to a model acts on nothing, unless its author says so.
     """
     models = {agent.name for agent in spec.agents if agent.type == "ai_agent"}
-    found = []
+    concerns = []
     for task in spec.tasks:
-        asks = task.agent in models and task.effect is Effect.ANY
-        acts = task.effect is not Effect.NONE and bool(task.agent) and not asks
-        if acts and task.approval is None and task.compensate is None and not task.tools:
-            found.append(Concern(task.name, _acts(task.effect)))
-        found += [
-            Concern(f"{task.name}: {tool.name}", _acts(tool.effect))
+        is_model_call = task.agent in models and task.effect is Effect.ANY
+        acts_outside = task.effect is not Effect.NONE and bool(task.agent) and not is_model_call
+        if acts_outside and task.approval is None and task.compensate is None and not task.tools:
+            concerns.append(Concern(task.name, _describe_effect(task.effect)))
+        concerns += [
+            Concern(f"{task.name}: {tool.name}", _describe_effect(tool.effect))
             for tool in task.tools
             if tool.effect is not Effect.NONE and tool.approval is None
         ]
         if task.workflow is not None:
-            inner = _irreversible(task.workflow)
-            found += [Concern(f"{task.name}/{one.task}", one.why) for one in inner]
-    return found
+            child_concerns = _find_irreversible(task.workflow)
+            concerns += [
+                Concern(f"{task.name}/{concern.task}", concern.why) for concern in child_concerns
+            ]
+    return concerns
 
 
-def _acts(effect: Effect) -> str:
+def _describe_effect(effect: Effect) -> str:
     if effect is Effect.ANY:
         return "may act outside (effect any); write effect: none if it only reads"
     return f"acts outside (effect {effect}), without approval and without compensate"

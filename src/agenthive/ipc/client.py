@@ -18,16 +18,16 @@ from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import NanoUSD
 from agenthive.errors import AgentHiveError, HomeBusy, OwnerGone
 from agenthive.infra.home import Home
-from agenthive.ipc.framing import receive, send
+from agenthive.ipc.framing import receive_message, send_message
 from agenthive.ipc.protocol import ANSWER, PATIENCE
-from agenthive.queries.export_import import TakenIn
-from agenthive.queries.journal_reader import Fact
-from agenthive.queries.retention import Dropped
+from agenthive.queries.export_import import ImportResult
+from agenthive.queries.journal_reader import EventView
+from agenthive.queries.retention import PruneProgress
 
-WAIT: Final = "Wait for it, or use another home with --home."
+WAIT_HINT: Final = "Wait for it, or use another home with --home."
 
 
-class Caller:
+class ControlClient:
     """Asks the owner of a home. Raises what the owner raised; HomeBusy if nobody answers."""
 
     def __init__(self, home: Home) -> None:
@@ -38,103 +38,107 @@ class Caller:
     ) -> str:
         """Hand a run over; its id, once it is on disk."""
         body = definition.encode(workflow).decode()
-        given = dict(inputs or {})
-        return str(await self._ask(ask="submit", workflow=body, inputs=given, run=run_id))
+        parameters = dict(inputs or {})
+        return str(
+            await self._send_request(ask="submit", workflow=body, inputs=parameters, run=run_id)
+        )
 
     async def cancel(self, run: str, *, reason: str = "") -> None:
         """Have an open run cancelled."""
-        await self._ask(ask="cancel", run=run, reason=reason)
+        await self._send_request(ask="cancel", run=run, reason=reason)
 
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:
         """Have unfinished runs taken up that the owner has not in hand."""
-        return list(await self._ask(ask="resume", runs=None if runs is None else list(runs)))
+        return list(
+            await self._send_request(ask="resume", runs=None if runs is None else list(runs))
+        )
 
-    async def approve(self, run: str, task: str, **said: Any) -> None:
+    async def approve(self, run: str, task: str, **details: Any) -> None:
         """Answer an approval; ``said`` as for `Hive.approve`."""
-        await self._ask(ask="approve", run=run, task=task, **said)
+        await self._send_request(ask="approve", run=run, task=task, **details)
 
-    async def set_budget(self, scope: str, amount: NanoUSD | None, **said: Any) -> None:
+    async def set_budget(self, scope: str, amount: NanoUSD | None, **details: Any) -> None:
         """Set the limit of a scope; ``said`` as for `Hive.set_budget`."""
-        await self._ask(ask="set_budget", scope=scope, amount=amount, **said)
+        await self._send_request(ask="set_budget", scope=scope, amount=amount, **details)
 
-    async def settle(self, run: str, task: str, cost: NanoUSD, **said: Any) -> None:
+    async def settle(self, run: str, task: str, cost: NanoUSD, **details: Any) -> None:
         """Say what a call cost; ``said`` as for `Hive.settle`."""
-        await self._ask(ask="settle", run=run, task=task, cost=cost, **said)
+        await self._send_request(ask="settle", run=run, task=task, cost=cost, **details)
 
-    async def signal(self, run: str, name: str, **said: Any) -> None:
+    async def signal(self, run: str, name: str, **details: Any) -> None:
         """Send a signal; ``said`` as for `Hive.signal`."""
-        await self._ask(ask="signal", run=run, name=name, **said)
+        await self._send_request(ask="signal", run=run, name=name, **details)
 
-    async def resolve(self, run: str, task: str, outcome: str, **said: Any) -> None:
+    async def resolve(self, run: str, task: str, outcome: str, **details: Any) -> None:
         """Say what came of a call; ``said`` as for `Hive.resolve`."""
-        await self._ask(ask="resolve", run=run, task=task, outcome=outcome, **said)
+        await self._send_request(ask="resolve", run=run, task=task, outcome=outcome, **details)
 
-    async def migrate(self, run: str, workflow: WorkflowSpec, **said: Any) -> None:
+    async def migrate(self, run: str, workflow: WorkflowSpec, **details: Any) -> None:
         """Have a run go on under a changed workflow; ``said`` as for `Hive.migrate`."""
         body = definition.encode(workflow).decode()
-        await self._ask(ask="migrate", run=run, workflow=body, **said)
+        await self._send_request(ask="migrate", run=run, workflow=body, **details)
 
     async def fork(
-        self, run: str, task: str, workflow: WorkflowSpec | None = None, **said: Any
+        self, run: str, task: str, workflow: WorkflowSpec | None = None, **details: Any
     ) -> None:
         """Have a run done again from a task on; ``said`` as for `Hive.fork`."""
         body = None if workflow is None else definition.encode(workflow).decode()
-        await self._ask(ask="fork", run=run, task=task, workflow=body, **said)
+        await self._send_request(ask="fork", run=run, task=task, workflow=body, **details)
 
     async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
         """Have a schedule set, paused, resumed, removed or triggered."""
-        told = msgspec.to_builtins(change)
-        await self._ask(ask="schedule", change=told, workflow=body.decode())
+        payload = msgspec.to_builtins(change)
+        await self._send_request(ask="schedule", change=payload, workflow=body.decode())
 
     async def status(self) -> dict[str, Any]:
         """Who owns the home: ``pid``, how many callers there are, ``trouble`` with the journal."""
-        return dict(await self._ask(within=PATIENCE, ask="status"))
+        return dict(await self._send_request(max_wait=PATIENCE, ask="status"))
 
-    async def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
+    async def watch(self, run: str, after: int = 0) -> AsyncIterator[EventView]:
         """The facts of a run as the owner commits them. Raises OwnerGone if it goes away."""
-        async for answer in self._talk(ask="watch", run=run, after=after):
-            fact = answer.get("fact")
-            if fact is not None:
-                yield Fact(**fact | {"data": msgspec.Raw(msgspec.json.encode(fact["data"]))})
+        async for reply in self._exchange_messages(ask="watch", run=run, after=after):
+            event = reply.get("fact")
+            if event is not None:
+                yield EventView(**event | {"data": msgspec.Raw(msgspec.json.encode(event["data"]))})
 
-    async def collect(self, policy: Retention) -> AsyncIterator[Dropped]:
+    async def prune(self, policy: Retention) -> AsyncIterator[PruneProgress]:
         """Have dropped what is kept no longer; how far that is. Raises OwnerGone."""
-        async for answer in self._talk(ask="collect", policy=policy):
-            if "done" in answer:
-                yield msgspec.convert(answer["done"], Dropped)
+        async for reply in self._exchange_messages(ask="collect", policy=policy):
+            if "done" in reply:
+                yield msgspec.convert(reply["done"], PruneProgress)
 
-    async def take_in(self, file: Path, *, open_too: bool = False) -> TakenIn:
+    async def import_run(self, file: Path, *, open_too: bool = False) -> ImportResult:
         """Have a run taken in from a file of this machine, named by its whole path."""
-        asked = self._ask(ask="take_in", file=str(file), open=open_too)
-        return msgspec.convert(await asked, TakenIn)
+        reply = self._send_request(ask="take_in", file=str(file), open=open_too)
+        return msgspec.convert(await reply, ImportResult)
 
-    async def _ask(self, within: float | None = None, **request: Any) -> Any:
+    async def _send_request(self, max_wait: float | None = None, **request: Any) -> Any:
         try:
-            async with asyncio.timeout(ANSWER if within is None else within):
-                async for answer in self._talk(**request):
-                    return answer.get("ok")
+            async with asyncio.timeout(ANSWER if max_wait is None else max_wait):
+                async for reply in self._exchange_messages(**request):
+                    return reply.get("ok")
         except TimeoutError as error:
-            raise OwnerGone(self._silent(), hint=WAIT) from error
+            raise OwnerGone(self._unresponsive_message(), hint=WAIT_HINT) from error
         return None
 
-    def _silent(self) -> str:
-        owner = self._home.owner() or "unknown"
+    def _unresponsive_message(self) -> str:
+        owner = self._home.owner_pid() or "unknown"
         return f"the home {self._home.path} is owned by process {owner}, which does not answer"
 
-    async def _talk(self, **request: Any) -> AsyncIterator[dict[str, Any]]:
+    async def _exchange_messages(self, **request: Any) -> AsyncIterator[dict[str, Any]]:
         reader, writer, token = await self._connect()
         try:
             # An owner that goes while it is told may take a part of it: what it says then counts.
             with contextlib.suppress(OSError):
-                await send(writer, {"token": token, **request})
+                await send_message(writer, {"token": token, **request})
             while True:
-                answer = await receive(reader)
-                if answer is None:
+                reply = await receive_message(reader)
+                if reply is None:
                     raise OwnerGone("the owner of this home has gone")
-                if "error" in answer:
-                    raise _rebuilt(answer["error"])
-                yield answer
-                if "ok" in answer:
+                if "error" in reply:
+                    raise _rebuild_error(reply["error"])
+                yield reply
+                if "ok" in reply:
                     return
         finally:
             # Not close(): what an owner that does not read was sent would be waited for.
@@ -144,23 +148,23 @@ class Caller:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, str]:
         try:
-            said = msgspec.json.decode(self._home.read("door"))
-            if "socket" in said:
-                streams = await asyncio.open_unix_connection(said["socket"])
+            address = msgspec.json.decode(self._home.read("door"))
+            if "socket" in address:
+                streams = await asyncio.open_unix_connection(address["socket"])
             else:
-                streams = await asyncio.open_connection("127.0.0.1", said["port"])
+                streams = await asyncio.open_connection("127.0.0.1", address["port"])
         except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
-            raise HomeBusy(self._silent(), hint=WAIT) from error
-        return *streams, str(said["token"])
+            raise HomeBusy(self._unresponsive_message(), hint=WAIT_HINT) from error
+        return *streams, str(address["token"])
 
 
-def _rebuilt(told: Mapping[str, Any]) -> AgentHiveError:
+def _rebuild_error(payload: Mapping[str, Any]) -> AgentHiveError:
     """The owner's error, as its own class."""
-    kind = getattr(errors, str(told.get("type")), None)
-    message, hint = str(told.get("message")), str(told.get("hint"))
+    kind = getattr(errors, str(payload.get("type")), None)
+    message, hint = str(payload.get("message")), str(payload.get("hint"))
     if kind is errors.ConfigurationError:
         return errors.ConfigurationError(
-            message, hint=hint, problems=tuple(told.get("problems") or ())
+            message, hint=hint, problems=tuple(payload.get("problems") or ())
         )
     if isinstance(kind, type) and issubclass(kind, AgentHiveError):
         return kind(message, hint=hint)

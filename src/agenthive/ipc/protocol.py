@@ -11,9 +11,9 @@ from agenthive.core.journal import run_events as ev
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import JSONValue, NanoUSD
 from agenthive.errors import AgentHiveError
-from agenthive.queries.export_import import TakenIn
-from agenthive.queries.journal_reader import Fact
-from agenthive.queries.retention import Dropped
+from agenthive.queries.export_import import ImportResult
+from agenthive.queries.journal_reader import EventView
+from agenthive.queries.retention import PruneProgress
 
 LONGEST_PATH: Final = 100
 """Bytes a socket's path may have everywhere."""
@@ -21,7 +21,7 @@ PATIENCE: Final = 10.0
 """Seconds a caller may take to say what it wants, and the owner to say that it is there."""
 ANSWER: Final = 60.0
 """Seconds the owner may take to do what was asked."""
-_SAID: Final[dict[str, tuple[str, ...]]] = {
+VERB_ARGUMENTS: Final[dict[str, tuple[str, ...]]] = {
     "approve": ("run", "task", "approved", "actor", "digest", "comment"),
     "signal": ("run", "name", "data", "id", "actor"),
     "resolve": ("run", "task", "outcome", "result", "actor", "reason"),
@@ -30,14 +30,14 @@ _SAID: Final[dict[str, tuple[str, ...]]] = {
     "migrate": ("run", "workflow", "renamed", "actor"),
     "fork": ("run", "task", "workflow", "id", "again"),
 }
-"""What people say about runs, and with what: methods of `Asked` of these names."""
+"""What people say about runs, and with what: methods of `HomeOwner` of these names."""
 
 
-class Asked(Protocol):
+class HomeOwner(Protocol):
     """What the owner can be asked for; `Hive` is one."""
 
     @property
-    def trouble(self) -> str:
+    def store_error(self) -> str:
         """Why the journal takes no writes now."""
         ...
 
@@ -143,20 +143,20 @@ class Asked(Protocol):
         """Set, pause, resume, remove or trigger a schedule."""
         ...
 
-    def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
+    def watch(self, run: str, after: int = 0) -> AsyncIterator[EventView]:
         """The facts of a run."""
         ...
 
-    def collect(self, policy: Retention) -> AsyncIterator[Dropped]:
+    def prune(self, policy: Retention) -> AsyncIterator[PruneProgress]:
         """Drop what is kept no longer."""
         ...
 
-    def take_in(self, file: str | Path, *, open_too: bool = False) -> Awaitable[TakenIn]:
+    def import_run(self, file: str | Path, *, open_too: bool = False) -> Awaitable[ImportResult]:
         """Take in a run from a file."""
         ...
 
 
-def _told(error: AgentHiveError) -> dict[str, Any]:
+def encode_error(error: AgentHiveError) -> dict[str, Any]:
     """An error as it crosses the door."""
-    told = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
-    return told | {"problems": getattr(error, "problems", ())}
+    payload = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+    return payload | {"problems": getattr(error, "problems", ())}

@@ -1,4 +1,4 @@
-"""One run as a file: written by `exported`, read and checked by `arrival`.
+"""One run as a file: written by `export_lines`, read and checked by `read_import`.
 
 JSON lines, UTF-8: a header with the schema and counts, then a line a definition, a line a record in
 order with its chain, a line a blob; bodies are text, so that every byte is kept. What is read is
@@ -13,12 +13,12 @@ from typing import BinaryIO, Final, TypeAlias
 
 import msgspec
 
-from agenthive.core.engine.active_run import Live
+from agenthive.core.engine.active_run import ActiveRun
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history import blobs
-from agenthive.core.history.replay import facts, pinned_to, replay, submission
+from agenthive.core.history.replay import decode_events, find_submission, pinned_digest, replay
 from agenthive.core.journal import run_events as ev
-from agenthive.core.journal.hash_chain import check
+from agenthive.core.journal.hash_chain import verify_chain
 from agenthive.core.journal.records import Batch, Record
 from agenthive.core.journal.store import Store
 from agenthive.core.model import definition
@@ -28,13 +28,13 @@ from agenthive.errors import DefinitionError, JournalTooNew, StoreCorrupt
 
 SCHEMA: Final = "agenthive/run-export/"
 VERSION: Final = 1
-MOST_BYTES: Final = 512 * 2**20
-MOST_LINE: Final = 96 * 2**20
-AHEAD: Final[Micros] = 24 * 3600 * SECOND
+MAX_BYTES: Final = 512 * 2**20
+MAX_LINE_BYTES: Final = 96 * 2**20
+MAX_CLOCK_AHEAD: Final[Micros] = 24 * 3600 * SECOND
 """How far the clock that wrote a file may be ahead of ours."""
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class ExportHeader(msgspec.Struct, frozen=True, kw_only=True):
     """The first line."""
 
     schema: str
@@ -47,12 +47,12 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     head: str
 
 
-class _Definition(msgspec.Struct, frozen=True, tag_field="kind", tag="definition"):
+class _DefinitionLine(msgspec.Struct, frozen=True, tag_field="kind", tag="definition"):
     digest: str
     body: str
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="record"):
+class _RecordLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="record"):
     seq: int
     count: int
     at: Micros
@@ -66,28 +66,28 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     hash: str
 
 
-class _Blob(msgspec.Struct, frozen=True, tag_field="kind", tag="blob"):
+class _BlobLine(msgspec.Struct, frozen=True, tag_field="kind", tag="blob"):
     digest: str
     body: str
 
 
-_Line: TypeAlias = _Definition | _Record | _Blob
-_line = msgspec.json.Decoder(_Line)
+_ExportLine: TypeAlias = _DefinitionLine | _RecordLine | _BlobLine
+_line_decoder = msgspec.json.Decoder(_ExportLine)
 
 
-class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+class RunImport(msgspec.Struct, frozen=True, kw_only=True):
     """A run that may be taken in: the fact for the hive's stream, and what is to be written."""
 
-    fact: ev.RunImported
-    work: Batch
+    event: ev.RunImported
+    batch: Batch
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether the run has not ended."""
-        return RunStatus(self.fact.status) not in CLOSED
+        return RunStatus(self.event.status) not in CLOSED
 
 
-class TakenIn(msgspec.Struct, frozen=True, kw_only=True):
+class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of taking in a file; ``new`` is False if the run was here already."""
 
     run: str
@@ -95,66 +95,72 @@ class TakenIn(msgspec.Struct, frozen=True, kw_only=True):
     new: bool
 
 
-async def exported(store: Store, records: list[Record]) -> AsyncIterator[bytes]:
+async def export_lines(store: Store, records: list[Record]) -> AsyncIterator[bytes]:
     """The lines of a file with this run. Raises StoreCorrupt."""
-    pinned = _definitions(records)
-    mentioned = {blob.digest: blob for blob in blobs.mentioned(records)}
-    state = replay(Graph(definition.decode(await _body(store, pinned_to(records)))), records)
+    definitions = _pinned_digests(records)
+    references = {blob.digest: blob for blob in blobs.list_references(records)}
+    state = replay(
+        Graph(definition.decode(await _load_definition(store, pinned_digest(records)))), records
+    )
     last = records[-1]
-    yield _text(
-        Header(
+    yield _encode_line(
+        ExportHeader(
             schema=f"{SCHEMA}{VERSION}",
             run=last.stream,
             name=state.name,
             status=state.status,
             events=state.seq,
             records=len(records),
-            blobs=len(mentioned),
+            blobs=len(references),
             head=last.hash.hex(),
         )
     )
-    for digest in pinned:
-        yield _text(_Definition(digest, (await _body(store, digest)).decode()))
+    for digest in definitions:
+        yield _encode_line(
+            _DefinitionLine(digest, (await _load_definition(store, digest)).decode())
+        )
     for record in records:
-        yield _text(_written(record))
-    for digest, blob in mentioned.items():
-        yield _text(_Blob(digest, blobs.checked(blob, await store.blob(digest)).decode()))
+        yield _encode_line(_build_record_line(record))
+    for digest, blob in references.items():
+        yield _encode_line(
+            _BlobLine(digest, blobs.verify_body(blob, await store.load_blob(digest)).decode())
+        )
 
 
-def _text(line: msgspec.Struct) -> bytes:
+def _encode_line(line: msgspec.Struct) -> bytes:
     return msgspec.json.encode(line) + b"\n"
 
 
-def _written(record: Record) -> _Record:
+def _build_record_line(record: Record) -> _RecordLine:
     fields = msgspec.structs.asdict(record)
     fields |= {"payload": record.payload.decode(), "prev": record.prev.hex()}
     fields |= {"hash": record.hash.hex()}
-    return _Record(**{name: fields[name] for name in _Record.__struct_fields__})
+    return _RecordLine(**{name: fields[name] for name in _RecordLine.__struct_fields__})
 
 
-async def _body(store: Store, digest: str) -> bytes:
-    body = await store.definition(digest)
-    if body is None or definition.digest(body) != digest:
+async def _load_definition(store: Store, digest: str) -> bytes:
+    body = await store.load_definition(digest)
+    if body is None or definition.compute_digest(body) != digest:
         raise StoreCorrupt(f"the definition {digest} is missing or was changed")
     return body
 
 
-def _definitions(records: list[Record]) -> list[str]:
+def _pinned_digests(records: list[Record]) -> list[str]:
     """The digests of the definitions that a run was pinned to, the first in front."""
-    found = [submission(records).definition]
-    for _, event in facts(records):
-        named = getattr(event, "definition", None)
-        if isinstance(named, str) and named and named not in found:
-            found.append(named)
-    return found
+    digests = [find_submission(records).definition]
+    for _, event in decode_events(records):
+        digest = getattr(event, "definition", None)
+        if isinstance(digest, str) and digest and digest not in digests:
+            digests.append(digest)
+    return digests
 
 
-def arrival(file: BinaryIO, now: Micros) -> Arrival:
+def read_import(file: BinaryIO, now: Micros) -> RunImport:
     """Read and check a file. Raises DefinitionError, JournalTooNew."""
     try:
-        lines = _lines(file)
-        header = _header(next(lines, b""))
-        return _arrived(header, [_line.decode(line) for line in lines], now)
+        lines = _read_lines(file)
+        header = _parse_header(next(lines, b""))
+        return _build_import(header, [_line_decoder.decode(line) for line in lines], now)
     except JournalTooNew:
         raise
     except Exception as error:
@@ -162,17 +168,17 @@ def arrival(file: BinaryIO, now: Micros) -> Arrival:
         raise DefinitionError(f"this is no whole export of a run: {error}") from error
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+def _read_lines(file: BinaryIO) -> Iterator[bytes]:
     total = 0
-    while line := file.readline(MOST_LINE + 1):
+    while line := file.readline(MAX_LINE_BYTES + 1):
         total += len(line)
-        if len(line) > MOST_LINE or total > MOST_BYTES:
-            raise ValueError(f"more than {MOST_LINE:,} bytes a line or {MOST_BYTES:,} in all")
+        if len(line) > MAX_LINE_BYTES or total > MAX_BYTES:
+            raise ValueError(f"more than {MAX_LINE_BYTES:,} bytes a line or {MAX_BYTES:,} in all")
         yield line
 
 
-def _header(line: bytes) -> Header:
-    header = msgspec.json.decode(line, type=Header)
+def _parse_header(line: bytes) -> ExportHeader:
+    header = msgspec.json.decode(line, type=ExportHeader)
     kind, _, number = header.schema.rpartition("/")
     if f"{kind}/" != SCHEMA or not number.isdecimal():
         raise ValueError(f"its schema is {header.schema[:80]!r}")
@@ -184,49 +190,59 @@ def _header(line: bytes) -> Header:
     return header
 
 
-def _arrived(header: Header, lines: list[_Line], now: Micros) -> Arrival:
-    records = [_record(header.run, line) for line in lines if isinstance(line, _Record)]
-    contents = {line.digest: line.body.encode() for line in lines if isinstance(line, _Blob)}
-    bodies = {line.digest: line.body.encode() for line in lines if isinstance(line, _Definition)}
+def _build_import(header: ExportHeader, lines: list[_ExportLine], now: Micros) -> RunImport:
+    records = [_build_record(header.run, line) for line in lines if isinstance(line, _RecordLine)]
+    contents = {line.digest: line.body.encode() for line in lines if isinstance(line, _BlobLine)}
+    bodies = {
+        line.digest: line.body.encode() for line in lines if isinstance(line, _DefinitionLine)
+    }
     if len(records) != header.records or len(contents) != header.blobs or not records:
         raise ValueError("lines are missing, or there are too many")
-    _sound(header, records, now)
-    pinned = _definitions(records)
-    for digest in {*bodies, *pinned}:
-        if digest not in pinned or definition.digest(bodies.get(digest, b"")) != digest:
+    _check_records(header, records, now)
+    pinned_digests = _pinned_digests(records)
+    for digest in {*bodies, *pinned_digests}:
+        if (
+            digest not in pinned_digests
+            or definition.compute_digest(bodies.get(digest, b"")) != digest
+        ):
             raise ValueError(f"the definition {digest[:80]!r} is missing, changed or not its own")
-    mentioned = {blob.digest: blob for blob in blobs.mentioned(records)}
-    if mentioned.keys() != contents.keys():
+    references = {blob.digest: blob for blob in blobs.list_references(records)}
+    if references.keys() != contents.keys():
         raise ValueError("its blobs are not those that it speaks of")
-    for digest, blob in mentioned.items():
-        blobs.checked(blob, contents[digest])
-    state = replay(Graph(definition.decode(bodies[pinned_to(records)])), records)
-    fact = ev.RunImported(
-        at=now, run=state.run, head=header.head, events=state.seq, status=state.status,
-        tenant=state.tenant, owner=state.owner,
-    )  # fmt: skip
-    work = Batch(
+    for digest, blob in references.items():
+        blobs.verify_body(blob, contents[digest])
+    state = replay(Graph(definition.decode(bodies[pinned_digest(records)])), records)
+    event = ev.RunImported(
+        at=now,
+        run=state.run,
+        head=header.head,
+        events=state.seq,
+        status=state.status,
+        tenant=state.tenant,
+        owner=state.owner,
+    )
+    batch = Batch(
         records=records,
         definitions=list(bodies.items()),
         blobs=list(contents.items()),
         uses=[(state.run, digest) for digest in (*bodies, *contents)],
-        runs=[Live(state.run, state).row()],
+        runs=[ActiveRun(state.run, state).build_row()],
     )
-    return Arrival(fact=fact, work=work)
+    return RunImport(event=event, batch=batch)
 
 
-def _record(run: str, line: _Record) -> Record:
+def _build_record(run: str, line: _RecordLine) -> Record:
     fields = msgspec.structs.asdict(line)
     fields |= {"payload": line.payload.encode(), "prev": bytes.fromhex(line.prev)}
     return Record(stream=run, **fields | {"hash": bytes.fromhex(line.hash)})
 
 
-def _sound(header: Header, records: list[Record], now: Micros) -> None:
+def _check_records(header: ExportHeader, records: list[Record], now: Micros) -> None:
     """The chain holds, from the run's own submission to the head that the header names."""
-    for record in check(records):
-        if record.type != "run" or record.at > now + AHEAD:
+    for record in verify_chain(records):
+        if record.type != "run" or record.at > now + MAX_CLOCK_AHEAD:
             raise ValueError(f"record {record.seq} is not one of a run, or from the future")
-        if len(ev.decode_run(record.payload)) != record.count:
+        if len(ev.decode_run_events(record.payload)) != record.count:
             raise ValueError(f"record {record.seq} does not hold as many facts as it says")
-    if records[-1].hash.hex() != header.head or submission(records).run != header.run:
+    if records[-1].hash.hex() != header.head or find_submission(records).run != header.run:
         raise ValueError("its records are not those of the run in its header")

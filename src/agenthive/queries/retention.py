@@ -2,7 +2,7 @@
 
 Each run goes in one transaction with its tombstone in the hive's stream, a bounded number of runs a
 transaction, and space is given back to the disk a bounded part at a time. Never an open run, never
-a part of one. Writes nothing itself: whoever owns the journal does (`Tend`).
+a part of one. Writes nothing itself: whoever owns the journal does (`HiveWriter`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from agenthive.core.history.retention import Retention, due
+from agenthive.core.history.retention import Retention, select_due_runs
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Batch, RunRow, Sizes
 from agenthive.core.journal.store import Store
@@ -21,11 +21,11 @@ from agenthive.core.values import Micros
 CHUNK: Final = 100
 """Runs that go in one transaction."""
 
-Tend: TypeAlias = Callable[[Sequence[ev.HiveEvent], Batch], Awaitable[None]]
+HiveWriter: TypeAlias = Callable[[Sequence[ev.HiveEvent], Batch], Awaitable[None]]
 """Writes facts of the hive and what they tell of, all or nothing."""
 
 
-class Dropped(msgspec.Struct, frozen=True, kw_only=True):
+class PruneProgress(msgspec.Struct, frozen=True, kw_only=True):
     """What went so far, of how many ``due`` runs; bytes of what was in it, and ``returned``
     to the disk.
     """
@@ -38,30 +38,32 @@ class Dropped(msgspec.Struct, frozen=True, kw_only=True):
     returned: int = 0
 
 
-async def candidates(store: Store, policy: Retention, now: Micros) -> list[RunRow]:
+async def find_due_runs(store: Store, policy: Retention, now: Micros) -> list[RunRow]:
     """The runs that are to go, oldest first."""
-    return due(await store.runs(), policy, now)
+    return select_due_runs(await store.list_runs(), policy, now)
 
 
-async def drop(store: Store, rows: Sequence[RunRow], tend: Tend) -> AsyncIterator[Dropped]:
+async def drop_runs(
+    store: Store, rows: Sequence[RunRow], write: HiveWriter
+) -> AsyncIterator[PruneProgress]:
     """Drop these runs; tells after each transaction how far it is."""
-    done = Dropped(due=len(rows))
-    yield done
-    for first in range(0, len(rows), CHUNK):
-        chunk = rows[first : first + CHUNK]
+    progress = PruneProgress(due=len(rows))
+    yield progress
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
         streams = [row.run for row in chunk]
-        sizes = await store.sizes(streams)
-        stones = [await _tombstone(store, row) for row in chunk]
-        await tend(stones, Batch(drops=streams))
-        done = _with(done, len(chunk), sizes)
-        yield done
-    while rows and (given := await store.shrink()):
-        done = msgspec.structs.replace(done, returned=done.returned + given)
-        yield done
+        sizes = await store.measure_sizes(streams)
+        tombstones = [await _build_tombstone(store, row) for row in chunk]
+        await write(tombstones, Batch(drops=streams))
+        progress = _add_sizes(progress, len(chunk), sizes)
+        yield progress
+    while rows and (returned := await store.reclaim_space()):
+        progress = msgspec.structs.replace(progress, returned=progress.returned + returned)
+        yield progress
 
 
-async def _tombstone(store: Store, row: RunRow) -> ev.RunDropped:
-    last = await store.last(row.run)
+async def _build_tombstone(store: Store, row: RunRow) -> ev.RunDropped:
+    last = await store.read_last_record(row.run)
     assert row.finished is not None
     return ev.RunDropped(
         at=row.finished,
@@ -73,11 +75,11 @@ async def _tombstone(store: Store, row: RunRow) -> ev.RunDropped:
     )
 
 
-def _with(done: Dropped, runs: int, sizes: Sizes) -> Dropped:
+def _add_sizes(progress: PruneProgress, runs: int, sizes: Sizes) -> PruneProgress:
     return msgspec.structs.replace(
-        done,
-        runs=done.runs + runs,
-        records=done.records + sizes.records,
-        blobs=done.blobs + sizes.blobs,
-        definitions=done.definitions + sizes.definitions,
+        progress,
+        runs=progress.runs + runs,
+        records=progress.records + sizes.records,
+        blobs=progress.blobs + sizes.blobs,
+        definitions=progress.definitions + sizes.definitions,
     )

@@ -3,7 +3,7 @@
 One asyncio task makes calls until one of them has to wait; that call keeps the task, and what is
 left goes on in a new one. So a call that waits has a task to itself, and a thousand that do not
 wait share one (and its context variables). Decides nothing: every call that ends is told to
-``heard``, also if it timed out or was stopped, but not those of a runtime that is closed.
+``on_call_ended``, also if it timed out or was stopped, but not those of a runtime that is closed.
 """
 
 from __future__ import annotations
@@ -16,97 +16,98 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from agenthive.core.engine.actions import Perform
+from agenthive.core.engine.actions import PerformCall
 from agenthive.core.model.calls import Fault, Reply
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.ports import Agent, Agents
 from agenthive.core.values import SECOND, JSONValue
 from agenthive.errors import AgentHiveError
-from agenthive.infra.heartbeat import HEARER, LISTENER
-from agenthive.runtimes.output_validation import conforming
-from agenthive.runtimes.stream_listeners import Listeners, Piece
+from agenthive.infra.heartbeat import HEARTBEAT_LISTENER, TEXT_LISTENER
+from agenthive.runtimes.output_validation import validate_output
+from agenthive.runtimes.stream_listeners import Piece, StreamListeners
 
 CallId: TypeAlias = tuple[str, str, int]
-Heard: TypeAlias = Callable[[CallId, Reply | None], None]
+OnCallEnded: TypeAlias = Callable[[CallId, Reply | None], None]
 
-Progressed: TypeAlias = Callable[[CallId, JSONValue], None]
-Lookup: TypeAlias = Callable[[str], Awaitable[Reply | None]]
+OnProgress: TypeAlias = Callable[[CallId, JSONValue], None]
+CacheLookup: TypeAlias = Callable[[str], Awaitable[Reply | None]]
 
-MOST_OFTEN = 5.0
+MAX_BEAT_INTERVAL = 5.0
 """Seconds between signs of life that are journaled, at most half of how long silence may last."""
-SILENT = Reply(fault=Fault(kind="timeout", message="no sign of life"))
-TIMEOUT = Reply(fault=Fault(kind="timeout", message="Request timeout"))
-_ABANDONED = Reply(fault=Fault(kind="agent_error", message="the agent gave up", counts=False))
-MOST_FOUND = 1000
+SILENCE_REPLY = Reply(fault=Fault(kind="timeout", message="no sign of life"))
+TIMEOUT_REPLY = Reply(fault=Fault(kind="timeout", message="Request timeout"))
+_ABANDONED_REPLY = Reply(fault=Fault(kind="agent_error", message="the agent gave up", counts=False))
+MAX_CACHED_AGENTS = 1000
 """Agents that are looked up without asking again."""
 
 
-class _Call(msgspec.Struct):
+class _ActiveCall(msgspec.Struct):
     """One call. ``verdict`` is what it comes to, once that is settled from outside.
 
-    ``silence`` ends it when no sign of life comes; ``told`` is when one was last passed on.
+    ``silence_timer`` ends it when no sign of life comes; ``last_reported`` is when one was last
+    passed on.
     """
 
-    perform: Perform
-    expiry: asyncio.TimerHandle | None
-    silence: asyncio.TimerHandle | None = None
-    told: float = 0.0
+    action: PerformCall
+    timeout_timer: asyncio.TimerHandle | None
+    silence_timer: asyncio.TimerHandle | None = None
+    last_reported: float = 0.0
     task: asyncio.Task[None] | None = None
     settled: bool = False
-    verdict: Reply | None = None
+    final_reply: Reply | None = None
 
 
-class Calls:
+class CallTasks:
     """Makes calls on ``loop`` with what ``agents`` finds."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         agents: Agents,
-        heard: Heard,
-        progressed: Progressed,
-        cached: Lookup,
+        on_call_ended: OnCallEnded,
+        on_progress: OnProgress,
+        find_cached: CacheLookup,
     ) -> None:
-        self._loop, self._agents, self._heard = loop, agents, heard
-        self.listeners = Listeners()
-        self._progressed, self._cached = progressed, cached
-        self._calls: dict[CallId, _Call] = {}
-        self._due: deque[tuple[CallId, _Call]] = deque()
-        self._maker: asyncio.Task[None] | None = None
-        self._found: dict[int, tuple[AgentSpec, Agent]] = {}
+        self._loop, self._agents, self._on_call_ended = loop, agents, on_call_ended
+        self.listeners = StreamListeners()
+        self._on_progress, self._find_cached = on_progress, find_cached
+        self._calls: dict[CallId, _ActiveCall] = {}
+        self._due_calls: deque[tuple[CallId, _ActiveCall]] = deque()
+        self._caller_task: asyncio.Task[None] | None = None
+        self._agent_cache: dict[int, tuple[AgentSpec, Agent]] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def make(self, perform: Perform) -> None:
+    def start_call(self, action: PerformCall) -> None:
         """Make a call as soon as the loop is free for it."""
-        call = perform.call
+        call = action.call
         key = (call.run, call.task, call.attempt)
-        expiry: asyncio.TimerHandle | None = None
-        if perform.timeout is not None:
-            seconds = perform.timeout / SECOND
-            expiry = self._loop.call_later(seconds, self.end, key, TIMEOUT)
-        made = self._calls[key] = _Call(perform, expiry)
-        self._due.append((key, made))
-        if self._maker is None:
-            self._hand_over()
+        timeout_timer: asyncio.TimerHandle | None = None
+        if action.timeout is not None:
+            seconds = action.timeout / SECOND
+            timeout_timer = self._loop.call_later(seconds, self.end_call, key, TIMEOUT_REPLY)
+        active_call = self._calls[key] = _ActiveCall(action, timeout_timer)
+        self._due_calls.append((key, active_call))
+        if self._caller_task is None:
+            self._start_caller()
 
-    def end(self, key: CallId, verdict: Reply | None = None) -> None:
+    def end_call(self, key: CallId, final_reply: Reply | None = None) -> None:
         """Cancel a call under way: it timed out, or (no verdict) it is not wanted any more."""
         call = self._calls.get(key)
         if call is None or call.settled:
             return
-        call.settled, call.verdict = True, verdict
+        call.settled, call.final_reply = True, final_reply
         if call.task is not None:
             call.task.cancel()
 
     def cancel(self) -> list[asyncio.Task[None]]:
         """Cancel all calls; nothing more is heard of them. The tasks that then come to an end."""
-        for key, call in self._due:
+        for key, call in self._due_calls:
             del self._calls[key]
-            if call.expiry is not None:
-                call.expiry.cancel()
-        self._due.clear()
+            if call.timeout_timer is not None:
+                call.timeout_timer.cancel()
+        self._due_calls.clear()
         tasks = [call.task for call in self._calls.values() if call.task is not None]
         for task in tasks:
             task.cancel()
@@ -114,134 +115,136 @@ class Calls:
 
     # The tasks that make calls.
 
-    def _hand_over(self) -> None:
-        self._maker = self._loop.create_task(self._make_calls(), name="agenthive-calls")
+    def _start_caller(self) -> None:
+        self._caller_task = self._loop.create_task(self._make_calls(), name="agenthive-calls")
 
     async def _make_calls(self) -> None:
-        rest: _Rest | None = None
+        continuation: _Continuation | None = None
         try:
-            rest = self._until_one_waits()
+            continuation = self._make_until_wait()
         finally:
-            self._maker = None
-            if self._due:
-                self._hand_over()
-        if rest is not None:
-            await rest
+            self._caller_task = None
+            if self._due_calls:
+                self._start_caller()
+        if continuation is not None:
+            await continuation
 
-    def _until_one_waits(self) -> _Rest | None:
+    def _make_until_wait(self) -> _Continuation | None:
         """Make calls that are due; what is left to do of the first that waits for something."""
-        me = asyncio.current_task()
-        assert me is not None
-        while self._due and not me.cancelling():
-            key, call = self._due.popleft()
-            call.task = me
-            made = self._make(key, call)
+        current_task = asyncio.current_task()
+        assert current_task is not None
+        while self._due_calls and not current_task.cancelling():
+            key, call = self._due_calls.popleft()
+            call.task = current_task
+            coroutine = self._make_call(key, call)
             try:
-                waits_for = made.send(None)
+                awaited = coroutine.send(None)
             except StopIteration:
                 continue
-            return _Rest(made, waits_for)
+            return _Continuation(coroutine, awaited)
         return None
 
-    async def _make(self, key: CallId, call: _Call) -> None:
+    async def _make_call(self, key: CallId, call: _ActiveCall) -> None:
         reply: Reply | None
         try:
             if call.settled:
-                reply = call.verdict
-            elif call.perform.plain:
-                reply = await self._agent(call.perform.agent).perform(call.perform.call)
+                reply = call.final_reply
+            elif call.action.is_plain:
+                reply = await self._find_agent(call.action.agent).perform(call.action.call)
             else:
-                reply = await self._reply(key, call)
+                reply = await self._perform_call(key, call)
         except asyncio.CancelledError:
             assert call.task is not None
             if not call.settled and call.task.cancelling():
                 raise
             # If nobody here cancelled it, the agent itself dropped what it was waiting for.
-            reply = call.verdict if call.settled else _ABANDONED
+            reply = call.final_reply if call.settled else _ABANDONED_REPLY
         except Exception as error:
             kind = "unregistered" if isinstance(error, AgentHiveError) else "agent_error"
             message = f"{type(error).__name__}: {error}"
             reply = Reply(fault=Fault(kind=kind, message=message, counts=False))
         finally:
             del self._calls[key]
-            if call.expiry is not None:
-                call.expiry.cancel()
-            if call.silence is not None:
-                call.silence.cancel()
-        self._heard(key, reply)
+            if call.timeout_timer is not None:
+                call.timeout_timer.cancel()
+            if call.silence_timer is not None:
+                call.silence_timer.cancel()
+        self._on_call_ended(key, reply)
 
-    async def _reply(self, key: CallId, call: _Call) -> Reply:
-        perform = call.perform
-        if perform.cache:
-            known = await self._cached(perform.cache)
-            if known is not None:
-                return known
-        if perform.heartbeat is not None:
-            self._listen(key, call, perform.heartbeat / SECOND)
+    async def _perform_call(self, key: CallId, call: _ActiveCall) -> Reply:
+        action = call.action
+        if action.cache_key:
+            cached_reply = await self._find_cached(action.cache_key)
+            if cached_reply is not None:
+                return cached_reply
+        if action.heartbeat is not None:
+            self._watch_heartbeat(key, call, action.heartbeat / SECOND)
         # Calls that do not wait share a context: what the next one says is not this one's.
-        hearer = HEARER.set(self._hearer(key) if perform.streams else None)
+        context_token = TEXT_LISTENER.set(
+            self._stream_callback(key) if action.is_streamed else None
+        )
         try:
-            reply = await self._agent(perform.agent).perform(perform.call)
+            reply = await self._find_agent(action.agent).perform(action.call)
         finally:
-            HEARER.reset(hearer)
-        return conforming(reply, perform.call) if perform.checked else reply
+            TEXT_LISTENER.reset(context_token)
+        return validate_output(reply, action.call) if action.needs_validation else reply
 
-    def _hearer(self, key: CallId) -> Callable[[str], None]:
+    def _stream_callback(self, key: CallId) -> Callable[[str], None]:
         run, task, attempt = key
 
-        def hear(text: str) -> None:
+        def publish_text(text: str) -> None:
             if text:
-                self.listeners.tell(run, Piece(task, attempt, text))
+                self.listeners.publish_piece(run, Piece(task, attempt, text))
 
-        return hear
+        return publish_text
 
-    def _listen(self, key: CallId, call: _Call, seconds: float) -> None:
-        def beat(progress: JSONValue) -> None:
+    def _watch_heartbeat(self, key: CallId, call: _ActiveCall, seconds: float) -> None:
+        def report_beat(progress: JSONValue) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to hear
-                self._loop.call_soon_threadsafe(self._beat, key, seconds, progress)
+                self._loop.call_soon_threadsafe(self._record_beat, key, seconds, progress)
 
-        LISTENER.set(beat)
-        call.silence = self._loop.call_later(seconds, self.end, key, SILENT)
+        HEARTBEAT_LISTENER.set(report_beat)
+        call.silence_timer = self._loop.call_later(seconds, self.end_call, key, SILENCE_REPLY)
 
-    def _beat(self, key: CallId, seconds: float, progress: JSONValue) -> None:
+    def _record_beat(self, key: CallId, seconds: float, progress: JSONValue) -> None:
         call = self._calls.get(key)
-        if call is None or call.settled or call.silence is None:
+        if call is None or call.settled or call.silence_timer is None:
             return
-        call.silence.cancel()
-        call.silence = self._loop.call_later(seconds, self.end, key, SILENT)
+        call.silence_timer.cancel()
+        call.silence_timer = self._loop.call_later(seconds, self.end_call, key, SILENCE_REPLY)
         now = self._loop.time()
-        if progress is not None and now - call.told >= min(seconds / 2, MOST_OFTEN):
-            call.told = now
-            self._progressed(key, progress)
+        if progress is not None and now - call.last_reported >= min(seconds / 2, MAX_BEAT_INTERVAL):
+            call.last_reported = now
+            self._on_progress(key, progress)
 
-    def _agent(self, spec: AgentSpec) -> Agent:
-        found = self._found.get(id(spec))
-        if found is None:
-            if len(self._found) >= MOST_FOUND:
-                self._found.clear()
-            found = self._found[id(spec)] = (spec, self._agents.find(spec))
-        return found[1]
+    def _find_agent(self, spec: AgentSpec) -> Agent:
+        entry = self._agent_cache.get(id(spec))
+        if entry is None:
+            if len(self._agent_cache) >= MAX_CACHED_AGENTS:
+                self._agent_cache.clear()
+            entry = self._agent_cache[id(spec)] = (spec, self._agents.find_agent(spec))
+        return entry[1]
 
 
-class _Rest:
+class _Continuation:
     """Awaits the rest of a coroutine that has already run up to its first wait."""
 
-    __slots__ = ("_first", "_rest")
+    __slots__ = ("_coroutine", "_first_awaited")
 
-    def __init__(self, rest: Coroutine[Any, Any, None], first: object) -> None:
-        self._rest, self._first = rest, first
+    def __init__(self, coroutine: Coroutine[Any, Any, None], first_awaited: object) -> None:
+        self._coroutine, self._first_awaited = coroutine, first_awaited
 
     def __await__(self) -> Generator[object, Any, None]:
-        rest, waits_for = self._rest, self._first
+        coroutine, awaited = self._coroutine, self._first_awaited
         try:
             while True:
                 try:
-                    answer = yield waits_for
+                    result = yield awaited
                 except BaseException as error:
-                    waits_for = rest.throw(error)
+                    awaited = coroutine.throw(error)
                 else:
-                    waits_for = rest.send(answer)
+                    awaited = coroutine.send(result)
         except StopIteration:
             return
         finally:
-            rest.close()
+            coroutine.close()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.driver import Driver
-from agenthive.core.engine.reply_validation import vetted
+from agenthive.core.engine.reply_validation import validate_reply
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Batch
@@ -26,15 +26,15 @@ from agenthive.core.ports import Agents
 from agenthive.core.values import SECOND, JSONValue, Micros
 from agenthive.errors import AgentHiveError, Conflict, StoreFailed, StoreUnavailable
 from agenthive.infra.logging import log
-from agenthive.runtimes.call_tasks import CallId, Calls
-from agenthive.runtimes.result_cache import used_again
+from agenthive.runtimes.call_tasks import CallId, CallTasks
+from agenthive.runtimes.result_cache import build_cache_lookup
 from agenthive.runtimes.waiters import Waiters
 
-EARLY = 128
+MAX_REPLIES_PER_TURN = 128
 """Calls that have ended, after which a turn is taken though more of them are under way."""
-LONGEST_NAP = 60.0
+MAX_SLEEP = 60.0
 """Seconds after which the clock is looked at again, though nothing is due for longer."""
-RETRY_FIRST, RETRY_MOST = 0.05, 5.0
+RETRY_MIN_DELAY, RETRY_MAX_DELAY = 0.05, 5.0
 """Seconds between attempts to write a batch that the store refused."""
 
 
@@ -47,66 +47,72 @@ class EmbeddedRuntime:
         store: Store,
         agents: Agents,
         clock: Callable[[], Micros],
-        dice: Callable[[], float] = random.random,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         self.driver = driver
-        self.refusing: StoreUnavailable | None = None
-        self.failed: StoreFailed | None = None
-        self._store, self._clock, self._dice = store, clock, dice
+        self.unavailable_error: StoreUnavailable | None = None
+        self.fatal_error: StoreFailed | None = None
+        self._store, self._clock, self._draw = store, clock, draw
         self._drained = asyncio.Event()
-        self._pulse: asyncio.Event | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._commit_event: asyncio.Event | None = None
+        self._wake_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        again = used_again(store, clock)
-        self._calls = Calls(self._loop, agents, self._answered, self._progressed, again)
+        find_cached = build_cache_lookup(store, clock)
+        self._calls = CallTasks(
+            self._loop, agents, self._on_call_ended, self._on_progress, find_cached
+        )
         self.listeners = self._calls.listeners
         self._waiters = Waiters(self._loop)
-        self._running = self._turn_due = self._writing = False
-        self._heard = 0
+        self._running = self._turn_scheduled = self._writing = False
+        self._replies_this_turn = 0
 
     # For whoever holds the runtime.
 
     def start(self) -> None:
         """Begin to work."""
         self._running = True
-        self._poke()
+        self._schedule_turn()
 
     async def submit(self, event: ev.RunSubmitted, graph: Graph, body: bytes) -> None:
         """Accept a run; it is on disk when this returns. Raises StoreUnavailable, StoreFailed."""
-        await self.ask(lambda now, token: self.driver.submit(now, event, graph, body, token))
+        await self.commit_request(
+            lambda now, token: self.driver.submit(now, event, graph, body, token)
+        )
 
     async def cancel(self, run: str, actor: str, reason: str) -> None:
         """Cancel an open run; the request is on disk when this returns. Raises RunNotFound."""
-        await self.ask(lambda now, token: self.driver.cancel(now, run, actor, reason, token))
+        await self.commit_request(
+            lambda now, token: self.driver.cancel(now, run, actor, reason, token)
+        )
 
-    async def ask(self, say: Callable[[Micros, int], None]) -> None:
+    async def commit_request(self, request: Callable[[Micros, int], None]) -> None:
         """Tell the driver something; it is on disk when this returns.
 
-        ``say`` gets the time and the token to acknowledge. Raises what it raises, Conflict if what
-        was said does not count, StoreUnavailable, StoreFailed.
+        ``request`` gets the time and the token to acknowledge. Raises what it raises, Conflict if
+        what was said does not count, StoreUnavailable, StoreFailed.
         """
-        self._refuse_if_sick()
-        token, done = self._waiters.expect()
+        self._raise_if_unavailable()
+        token, future = self._waiters.add_request()
         try:
-            say(self._clock(), token)
+            request(self._clock(), token)
         except AgentHiveError as error:
-            self._waiters.settle(token, error)
-        self._poke()
-        await done
+            self._waiters.settle_request(token, error)
+        self._schedule_turn()
+        await future
 
-    async def tend(self, facts: Sequence[ev.HiveEvent], work: Batch) -> None:
+    async def record_hive_events(self, events: Sequence[ev.HiveEvent], batch: Batch) -> None:
         """Write facts about runs that are not open here, and the work they tell of.
 
         It is on disk when this returns; while the journal takes no writes, it waits.
         """
-        if self.failed is not None:
-            raise self.failed
-        token, done = self._waiters.expect()
-        self.driver.tend(self._clock(), facts, work, token)
-        self._poke()
-        await done
+        if self.fatal_error is not None:
+            raise self.fatal_error
+        token, future = self._waiters.add_request()
+        self.driver.record_hive_events(self._clock(), events, batch, token)
+        self._schedule_turn()
+        await future
 
-    async def schedule(
+    async def change_schedule(
         self,
         change: ev.ScheduleChange,
         body: bytes = b"",
@@ -114,188 +120,190 @@ class EmbeddedRuntime:
         problem: str = "",
     ) -> None:
         """Change a schedule; that is on disk when this returns. Raises NotFound, Conflict."""
-        self._refuse_if_sick()
-        token, done = self._waiters.expect()
+        self._raise_if_unavailable()
+        token, future = self._waiters.add_request()
         try:
-            self.driver.schedule(self._clock(), change, token, body, graph, problem)
+            self.driver.change_schedule(self._clock(), change, token, body, graph, problem)
         except AgentHiveError as error:
-            self._waiters.settle(token, error)
-        self._poke()
-        await done
+            self._waiters.settle_request(token, error)
+        self._schedule_turn()
+        await future
 
-    def fire(self) -> None:
+    def start_schedules(self) -> None:
         """From now on start what schedules plan."""
         self.driver.schedules.active = True
-        self._poke()
+        self._schedule_turn()
 
     def recover(self, states: Iterable[tuple[RunState, dict[str, str]]]) -> None:
         """Take over open runs from their replayed states (with what agents are missing)."""
-        for state, missing in states:
-            self.driver.load(self._clock(), state, missing)
-        self._poke()
+        for state, missing_agents in states:
+            self.driver.load_run(self._clock(), state, missing_agents)
+        self._schedule_turn()
 
     def ended(self, run: str) -> asyncio.Future[RunStatus]:
         """Ends with the run's status when it closes, or ``waiting`` when it needs somebody.
 
         Ask for it before anything can end the run. Fails with StoreFailed if the journal does.
         """
-        future = self._waiters.ended(run)
-        if self.failed is not None:
-            self._waiters.give_up(self.failed)
+        future = self._waiters.watch_run(run)
+        if self.fatal_error is not None:
+            self._waiters.fail_all(self.fatal_error)
         return future
 
     @property
     def next_commit(self) -> asyncio.Event:
         """Set after the next commit. Ask for it before looking at what is committed."""
-        if self._pulse is None:
-            self._pulse = asyncio.Event()
-        return self._pulse
+        if self._commit_event is None:
+            self._commit_event = asyncio.Event()
+        return self._commit_event
 
     async def drain(self) -> None:
         """Start nothing new, let calls under way end and be recorded, if anything can be."""
         self.driver.draining = True
-        if self.refusing is not None:
+        if self.unavailable_error is not None:
             self._drained.set()
-        self._poke()
+        self._schedule_turn()
         await self._drained.wait()
 
     async def stop(self) -> None:
         """Stop at once: calls are cancelled, and count as lost when the home is opened again."""
         self._running = False
-        if self._alarm is not None:
-            self._alarm.cancel()
+        if self._wake_timer is not None:
+            self._wake_timer.cancel()
         await asyncio.gather(*self._calls.cancel(), return_exceptions=True)
         self.next_commit.set()
-        self._waiters.give_up(StoreFailed("the hive was closed"))
+        self._waiters.fail_all(StoreFailed("the hive was closed"))
 
     # Turns: decide, write, carry out. One at a time.
 
-    def _poke(self) -> None:
+    def _schedule_turn(self) -> None:
         """There may be something to decide: take a turn as soon as what is due now is in."""
-        if not self._turn_due and not self._writing and self._running:
-            self._turn_due = True
-            self._loop.call_soon(self._turn)
+        if not self._turn_scheduled and not self._writing and self._running:
+            self._turn_scheduled = True
+            self._loop.call_soon(self._take_turn)
 
-    def _turn(self) -> None:
-        self._turn_due = False
+    def _take_turn(self) -> None:
+        self._turn_scheduled = False
         if not self._running or self._writing:
             return
-        self._heard = 0
+        self._replies_this_turn = 0
         try:
             batch = self.driver.decide(self._clock())
         except Exception as error:
             # Ours. Whoever waits is told: what is half decided must not be gone on with.
-            self._poison(StoreFailed(f"a decision could not be made: {error!r}"))
+            self._fail_runtime(StoreFailed(f"a decision could not be made: {error!r}"))
             return
-        for call in self.driver.eager():
-            self._calls.make(call)
+        for call in self.driver.take_eager_calls():
+            self._calls.start_call(call)
         if batch is None:
-            self._rest()
+            self._set_wake_timer()
         else:
             self._writing = True
-            self._write(batch, RETRY_FIRST)
+            self._write_batch(batch, RETRY_MIN_DELAY)
 
-    def _write(self, batch: Batch, delay: float) -> None:
-        written = asyncio.ensure_future(self._store.append(batch))
-        written.add_done_callback(lambda done: self._written(done, batch, delay))
+    def _write_batch(self, batch: Batch, delay: float) -> None:
+        append_task = asyncio.ensure_future(self._store.append(batch))
+        append_task.add_done_callback(lambda done: self._on_batch_written(done, batch, delay))
 
-    def _written(self, done: asyncio.Future[None], batch: Batch, delay: float) -> None:
-        gone = StoreFailed("a write was given up, outcome unknown")
-        error = gone if done.cancelled() else done.exception()
+    def _on_batch_written(
+        self, append_task: asyncio.Future[None], batch: Batch, delay: float
+    ) -> None:
+        cancelled_error = StoreFailed("a write was given up, outcome unknown")
+        error = cancelled_error if append_task.cancelled() else append_task.exception()
         if isinstance(error, StoreUnavailable):
-            self._refused(error, batch, delay)
+            self._on_store_unavailable(error, batch, delay)
         elif error is not None:
-            known = error if isinstance(error, StoreFailed) else None
-            self._poison(known or StoreFailed(f"the store broke: {error!r}"))
+            store_failure = error if isinstance(error, StoreFailed) else None
+            self._fail_runtime(store_failure or StoreFailed(f"the store broke: {error!r}"))
         elif self._running:
-            self._committed()
+            self._on_committed()
 
-    def _committed(self) -> None:
-        if self.refusing is not None:
+    def _on_committed(self) -> None:
+        if self.unavailable_error is not None:
             log("warning", "the journal takes writes again")
-            self.refusing = None
+            self.unavailable_error = None
         self._writing = False
-        for action in self.driver.committed(self._clock()):
-            self._carry_out(action)
-        if self._pulse is not None:
-            self._pulse.set()
-            self._pulse = None
-        if self.driver.has_more:
-            self._poke()
+        for action in self.driver.confirm_commit(self._clock()):
+            self._execute_action(action)
+        if self._commit_event is not None:
+            self._commit_event.set()
+            self._commit_event = None
+        if self.driver.has_work:
+            self._schedule_turn()
         else:
-            self._rest()
+            self._set_wake_timer()
 
-    def _refused(self, error: StoreUnavailable, batch: Batch, delay: float) -> None:
+    def _on_store_unavailable(self, error: StoreUnavailable, batch: Batch, delay: float) -> None:
         """Nothing was written. Refuse new work, and try what was promised again and again."""
-        if self.refusing is None:
+        if self.unavailable_error is None:
             log("warning", "the journal takes no writes; trying again", reason=error.message)
         if self.driver.draining:
             # What ends now could not be written down anyway; it will be done again.
             self._drained.set()
-        self.refusing = error
-        for token in self.driver.withdraw(batch):
-            self._waiters.settle(token, error)
-        again = min(delay * 2, RETRY_MOST)
-        self._loop.call_later(delay, self._write, batch, again)
+        self.unavailable_error = error
+        for token in self.driver.withdraw_runs(batch):
+            self._waiters.settle_request(token, error)
+        next_delay = min(delay * 2, RETRY_MAX_DELAY)
+        self._loop.call_later(delay, self._write_batch, batch, next_delay)
 
-    def _rest(self) -> None:
+    def _set_wake_timer(self) -> None:
         """Nothing to do until a call answers or a time comes."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        if self._wake_timer is not None:
+            self._wake_timer.cancel()
+            self._wake_timer = None
         wake = self.driver.next_wake()
         if wake is not None:
             # The clock may step, and the machine may sleep: look again now and then.
-            delay = min(max(0, wake - self._clock()) / SECOND, LONGEST_NAP)
-            self._alarm = self._loop.call_later(delay, self._poke)
+            delay = min(max(0, wake - self._clock()) / SECOND, MAX_SLEEP)
+            self._wake_timer = self._loop.call_later(delay, self._schedule_turn)
         if self.driver.draining and not self._calls:
             self._drained.set()
 
-    def _carry_out(self, action: act.Action) -> None:
-        if isinstance(action, act.Perform):
-            self._calls.make(action)
-        elif isinstance(action, act.Acknowledge):
-            self._waiters.settle(action.token)
-        elif isinstance(action, act.Refuse):
-            self._waiters.settle(action.token, Conflict(action.reason))
-        elif isinstance(action, act.Stop):
-            self._calls.end((action.run, action.task, action.attempt))
+    def _execute_action(self, action: act.Action) -> None:
+        if isinstance(action, act.PerformCall):
+            self._calls.start_call(action)
+        elif isinstance(action, act.AcknowledgeRequest):
+            self._waiters.settle_request(action.token)
+        elif isinstance(action, act.RejectRequest):
+            self._waiters.settle_request(action.token, Conflict(action.reason))
+        elif isinstance(action, act.CancelCall):
+            self._calls.end_call((action.run, action.task, action.attempt))
         elif isinstance(action, act.RunEnded):
-            self._waiters.tell(action.run, action.status)
+            self._waiters.notify_run(action.run, action.status)
         else:
-            self._waiters.tell(action.run, RunStatus.WAITING)
+            self._waiters.notify_run(action.run, RunStatus.WAITING)
 
-    def _answered(self, key: CallId, reply: Reply | None) -> None:
+    def _on_call_ended(self, key: CallId, reply: Reply | None) -> None:
         """A call has ended; without a reply, because it was stopped."""
         run, task, attempt = key
         now = self._clock()
         if reply is None:
-            self.driver.stopped(now, run, task, attempt)
+            self.driver.record_cancellation(now, run, task, attempt)
         else:
-            self.driver.reply(now, run, task, attempt, vetted(reply), self._dice())
-        self._heard += 1
-        if self._heard < EARLY and self._calls:
-            self._poke()
+            self.driver.record_reply(now, run, task, attempt, validate_reply(reply), self._draw())
+        self._replies_this_turn += 1
+        if self._replies_this_turn < MAX_REPLIES_PER_TURN and self._calls:
+            self._schedule_turn()
         else:
             # Nothing else is under way, or there is enough to write while the rest comes in.
-            self._turn()
+            self._take_turn()
 
-    def _progressed(self, key: CallId, progress: JSONValue) -> None:
-        said = vetted(Reply(result=progress))
-        if said.fault is None:
-            self.driver.progressed(self._clock(), *key, said.result)
-            self._poke()
+    def _on_progress(self, key: CallId, progress: JSONValue) -> None:
+        progress_reply = validate_reply(Reply(result=progress))
+        if progress_reply.fault is None:
+            self.driver.record_progress(self._clock(), *key, progress_reply.result)
+            self._schedule_turn()
 
-    def _refuse_if_sick(self) -> None:
-        sick = self.failed or self.refusing
-        if sick is not None:
-            raise sick
+    def _raise_if_unavailable(self) -> None:
+        error = self.fatal_error or self.unavailable_error
+        if error is not None:
+            raise error
 
-    def _poison(self, error: StoreFailed) -> None:
+    def _fail_runtime(self, error: StoreFailed) -> None:
         log("error", "the journal failed; nothing goes on", reason=error.message)
-        self.failed = error
+        self.fatal_error = error
         self._running = False
         self._drained.set()
         self.next_commit.set()
         self._calls.cancel()
-        self._waiters.give_up(error)
+        self._waiters.fail_all(error)

@@ -11,50 +11,52 @@ from typing import Any, Final
 
 import msgspec
 
-from agenthive.core.engine.reply_validation import vetted
-from agenthive.core.machine.guards.outcome import INVALID
-from agenthive.core.model.calls import Asked, Call, Fault, Reply
+from agenthive.core.engine.reply_validation import validate_reply
+from agenthive.core.machine.guards.outcome import INVALID_OUTPUT
+from agenthive.core.model.calls import Call, Fault, Reply, ToolCall
 
-MOST: Final = 1000
+MAX_SCHEMAS: Final = 1000
 """Schemas that are kept compiled."""
 
-_compiled: dict[bytes, Callable[[Any], str]] = {}
+_checkers: dict[bytes, Callable[[Any], str]] = {}
 
 
-def conforming(reply: Reply, call: Call) -> Reply:
+def validate_output(reply: Reply, call: Call) -> Reply:
     """The reply, or a fault that says what is wrong with its result; what was used stays."""
-    reply = vetted(reply)
+    reply = validate_reply(reply)
     if reply.asks:
         schemas = {tool.name: tool.schema for tool in call.tools}
-        asks = tuple([_checked(one, schemas) for one in reply.asks])
-        return msgspec.structs.replace(reply, asks=asks)
+        tool_calls = tuple([_check_tool_call(tool_call, schemas) for tool_call in reply.asks])
+        return msgspec.structs.replace(reply, asks=tool_calls)
     if reply.fault is not None or call.output_schema is None:
         return reply
-    wrong = _checker(call.output_schema)(reply.result)
-    if not wrong:
+    violation = _get_checker(call.output_schema)(reply.result)
+    if not violation:
         return reply
-    message = f"the result is not what output_schema says: {wrong}"
-    return Reply(fault=Fault(kind=INVALID, message=message, counts=False), usage=reply.usage)
+    message = f"the result is not what output_schema says: {violation}"
+    return Reply(fault=Fault(kind=INVALID_OUTPUT, message=message, counts=False), usage=reply.usage)
 
 
-def _checked(asked: Asked, schemas: dict[str, dict[str, Any]]) -> Asked:
-    if asked.problem:
-        return asked
-    if asked.name not in schemas:
-        known = ", ".join(schemas) or "none"
-        return msgspec.structs.replace(asked, problem=f"there is no such tool; there are: {known}")
-    wrong = _checker(schemas[asked.name])(asked.arguments)
-    problem = f"the arguments are not what the tool's schema says: {wrong}" if wrong else ""
-    return msgspec.structs.replace(asked, problem=problem)
+def _check_tool_call(tool_call: ToolCall, schemas: dict[str, dict[str, Any]]) -> ToolCall:
+    if tool_call.problem:
+        return tool_call
+    if tool_call.name not in schemas:
+        tool_names = ", ".join(schemas) or "none"
+        return msgspec.structs.replace(
+            tool_call, problem=f"there is no such tool; there are: {tool_names}"
+        )
+    violation = _get_checker(schemas[tool_call.name])(tool_call.arguments)
+    problem = f"the arguments are not what the tool's schema says: {violation}" if violation else ""
+    return msgspec.structs.replace(tool_call, problem=problem)
 
 
-def _checker(schema: dict[str, Any]) -> Callable[[Any], str]:
-    from agenthive.infra.schemas import compile
+def _get_checker(schema: dict[str, Any]) -> Callable[[Any], str]:
+    from agenthive.infra.schemas import compile_schema
 
-    name = msgspec.json.encode(schema)
-    found = _compiled.get(name)
-    if found is None:
-        if len(_compiled) >= MOST:
-            _compiled.clear()
-        found = _compiled[name] = compile(schema)
-    return found
+    key = msgspec.json.encode(schema)
+    checker = _checkers.get(key)
+    if checker is None:
+        if len(_checkers) >= MAX_SCHEMAS:
+            _checkers.clear()
+        checker = _checkers[key] = compile_schema(schema)
+    return checker

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-MOST: Final = 10_000
+MAX_PIECES: Final = 10_000
 """Pieces that are kept for a listener that is slow."""
 
 
@@ -24,55 +24,55 @@ class Piece(msgspec.Struct, frozen=True):
     text: str
 
 
-class Pieces:
+class ListenerQueue:
     """What one listener has still to hear; ends once it is closed and empty."""
 
     def __init__(self) -> None:
-        self._kept: deque[Piece] = deque(maxlen=MOST)
-        self._more = asyncio.Event()
+        self._pieces: deque[Piece] = deque(maxlen=MAX_PIECES)
+        self._changed = asyncio.Event()
         self._closed = False
 
     def put(self, piece: Piece) -> None:
         """Another one has come in."""
-        self._kept.append(piece)
-        self._more.set()
+        self._pieces.append(piece)
+        self._changed.set()
 
     def close(self) -> None:
         """No other one comes."""
         self._closed = True
-        self._more.set()
+        self._changed.set()
 
-    def __aiter__(self) -> Pieces:
+    def __aiter__(self) -> ListenerQueue:
         return self
 
     async def __anext__(self) -> Piece:
-        while not self._kept:
+        while not self._pieces:
             if self._closed:
                 raise StopAsyncIteration
-            self._more.clear()
-            await self._more.wait()
-        return self._kept.popleft()
+            self._changed.clear()
+            await self._changed.wait()
+        return self._pieces.popleft()
 
 
-class Listeners:
+class StreamListeners:
     """Those who listen, by run."""
 
     def __init__(self) -> None:
-        self._pieces: dict[str, list[Pieces]] = {}
+        self._queues: dict[str, list[ListenerQueue]] = {}
 
-    def join(self, run: str) -> Pieces:
-        """The pieces of a run from now on, until `leave`."""
-        pieces = Pieces()
-        self._pieces.setdefault(run, []).append(pieces)
-        return pieces
+    def add_listener(self, run: str) -> ListenerQueue:
+        """The pieces of a run from now on, until `remove_listener`."""
+        queue = ListenerQueue()
+        self._queues.setdefault(run, []).append(queue)
+        return queue
 
-    def leave(self, run: str, pieces: Pieces) -> None:
+    def remove_listener(self, run: str, queue: ListenerQueue) -> None:
         """Somebody listens no longer."""
-        self._pieces[run].remove(pieces)
-        if not self._pieces[run]:
-            del self._pieces[run]
+        self._queues[run].remove(queue)
+        if not self._queues[run]:
+            del self._queues[run]
 
-    def tell(self, run: str, piece: Piece) -> None:
+    def publish_piece(self, run: str, piece: Piece) -> None:
         """Pass a piece on to whoever listens to its run."""
-        for pieces in self._pieces.get(run, ()):
-            pieces.put(piece)
+        for queue in self._queues.get(run, ()):
+            queue.put(piece)

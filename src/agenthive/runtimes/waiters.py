@@ -20,39 +20,39 @@ class Waiters:
         self._requests: dict[int, asyncio.Future[None]] = {}
         self._runs: dict[str, list[asyncio.Future[RunStatus]]] = {}
 
-    def expect(self) -> tuple[int, asyncio.Future[None]]:
+    def add_request(self) -> tuple[int, asyncio.Future[None]]:
         """A token for a request, and what ends when the request is on disk."""
         self._token += 1
-        done: asyncio.Future[None] = self._loop.create_future()
-        self._requests[self._token] = done
-        return self._token, done
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._requests[self._token] = future
+        return self._token, future
 
-    def settle(self, token: int, error: AgentHiveError | None = None) -> None:
+    def settle_request(self, token: int, error: AgentHiveError | None = None) -> None:
         """The request of that token is on disk, or was refused."""
-        done = self._requests.pop(token, None)
-        if done is None or done.done():
+        future = self._requests.pop(token, None)
+        if future is None or future.done():
             return
         if error is None:
-            done.set_result(None)
+            future.set_result(None)
         else:
-            done.set_exception(error)
+            future.set_exception(error)
 
-    def ended(self, run: str) -> asyncio.Future[RunStatus]:
+    def watch_run(self, run: str) -> asyncio.Future[RunStatus]:
         """What ends when the run does, or when it needs somebody."""
         future: asyncio.Future[RunStatus] = self._loop.create_future()
         self._runs.setdefault(run, []).append(future)
         return future
 
-    def tell(self, run: str, status: RunStatus) -> None:
+    def notify_run(self, run: str, status: RunStatus) -> None:
         """The run came to that."""
         for future in self._runs.pop(run, ()):
             if not future.done():
                 future.set_result(status)
 
-    def give_up(self, error: AgentHiveError) -> None:
+    def fail_all(self, error: AgentHiveError) -> None:
         """Nothing more will happen: everybody gets the error."""
         for token in list(self._requests):
-            self.settle(token, error)
+            self.settle_request(token, error)
         for run in list(self._runs):
             for future in self._runs.pop(run):
                 if not future.done():

@@ -14,12 +14,12 @@ from typing import Final
 
 import msgspec
 
-from agenthive.core.engine.reply_validation import vetted
+from agenthive.core.engine.reply_validation import validate_reply
 from agenthive.core.history.report import NANO
 from agenthive.core.model.calls import Reply
 from agenthive.core.values import JSONValue
 from agenthive.errors import ConfigurationError
-from agenthive.insights.distributions import Spread, between, log_normal
+from agenthive.insights.distributions import Distribution, log_normal, log_normal_between
 
 SIGMA: Final = 0.35
 """How far a time that somebody has declared spreads: nine of ten are within a factor of 1.8."""
@@ -29,79 +29,81 @@ class Example(msgspec.Struct, frozen=True, kw_only=True):
     """What is said of one task; None where nothing is. ``result`` stands in a tuple."""
 
     result: tuple[JSONValue] | None = None
-    duration: Spread | None = None
+    duration: Distribution | None = None
     fail: float | None = None
-    cost: Spread | None = None
+    cost: Distribution | None = None
 
 
 def read_examples(answers: Mapping[str, object], tasks: Collection[str]) -> dict[str, Example]:
     """What ``answers`` say of these tasks. Raises ConfigurationError with all that is wrong."""
     problems: list[str] = []
-    found: dict[str, Example] = {}
-    for name, said in answers.items():
+    examples: dict[str, Example] = {}
+    for name, entry in answers.items():
         if name not in tasks:
-            problems.append(f"answers: the workflow has no task {name[:80]!r}{_near(name, tasks)}")
+            problems.append(
+                f"answers: the workflow has no task {name[:80]!r}{_suggest_name(name, tasks)}"
+            )
             continue
         try:
-            found[name] = _example(said)
+            examples[name] = _parse_example(entry)
         except ValueError as fault:
             problems.append(f"answers: {name}: {fault}")
     if problems:
         raise ConfigurationError("\n".join(problems), problems=tuple(problems))
-    return found
+    return examples
 
 
-def _example(said: object) -> Example:
-    if not isinstance(said, Mapping):
-        return Example(duration=_duration(said))
-    for key in said:
+def _parse_example(entry: object) -> Example:
+    if not isinstance(entry, Mapping):
+        return Example(duration=_parse_duration(entry))
+    for key in entry:
         if key not in _READERS:
             raise ValueError(f"there is no key {str(key)[:80]!r}; there are {', '.join(_READERS)}")
-    read = {key: _READERS[key](value) for key, value in said.items()}
-    return msgspec.structs.replace(Example(), **read)
+    fields = {key: _READERS[key](value) for key, value in entry.items()}
+    return msgspec.structs.replace(Example(), **fields)
 
 
-def _near(name: str, names: Collection[str]) -> str:
+def _suggest_name(name: str, names: Collection[str]) -> str:
     close = difflib.get_close_matches(name, names, 1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _duration(value: object) -> Spread:
+def _parse_duration(value: object) -> Distribution:
     if isinstance(value, Mapping):
         if set(value) != {"p50", "p95"}:
             raise ValueError("a duration is seconds, or a map of p50 and p95")
-        low, high = _number(value["p50"], "p50"), _number(value["p95"], "p95")
+        low, high = _parse_number(value["p50"], "p50"), _parse_number(value["p95"], "p95")
         if high < low:
             raise ValueError("p95 is less than p50")
-        return between(low, high)
-    return log_normal(_number(value, "duration"), SIGMA)
+        return log_normal_between(low, high)
+    return log_normal(_parse_number(value, "duration"), SIGMA)
 
 
-def _number(value: object, name: str, most: float = 1e9) -> float:
+def _parse_number(value: object, name: str, maximum: float = 1e9) -> float:
     fits = isinstance(value, int | float) and not isinstance(value, bool)
-    if not fits or not math.isfinite(value) or not 0 <= value <= most:  # type: ignore[arg-type,operator]
-        raise ValueError(f"{name} must be a number from 0 to {most:g}")
+    if not fits or not math.isfinite(value) or not 0 <= value <= maximum:  # type: ignore[arg-type,operator]
+        raise ValueError(f"{name} must be a number from 0 to {maximum:g}")
     return float(value)  # type: ignore[arg-type]
 
 
-def _result(value: object) -> tuple[object]:
-    reply = vetted(Reply(result=value))  # type: ignore[arg-type]
+def _parse_result(value: object) -> tuple[object]:
+    reply = validate_reply(Reply(result=value))  # type: ignore[arg-type]
     if reply.fault is not None:
         raise ValueError(f"the result is no example: {reply.fault.message}")
     return (reply.result,)
 
 
-def _fail(value: object) -> float:
-    return _number(value, "fail", 1)
+def _parse_failure_rate(value: object) -> float:
+    return _parse_number(value, "fail", 1)
 
 
-def _cost(value: object) -> Spread:
-    return Spread((_number(value, "cost", 1e6) * NANO,))
+def _parse_cost(value: object) -> Distribution:
+    return Distribution((_parse_number(value, "cost", 1e6) * NANO,))
 
 
 _READERS: Final[dict[str, Callable[[object], object]]] = {
-    "result": _result,
-    "duration": _duration,
-    "fail": _fail,
-    "cost": _cost,
+    "result": _parse_result,
+    "duration": _parse_duration,
+    "fail": _parse_failure_rate,
+    "cost": _parse_cost,
 }

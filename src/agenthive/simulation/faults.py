@@ -2,7 +2,7 @@
 
 ``crash=0.01,fail=0.1`` or the name of a preset, or both: ``some,crash=0`` begins with the preset.
 Each number is a chance from 0 to 1 at each place where that can happen. To add a trouble: a field
-with its line in `MEANING`, and what it does in `world` or in the simulated runtime.
+with its line in `MEANINGS`, and what it does in `world` or in the simulated runtime.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from agenthive.errors import ConfigurationError
 from agenthive.simulation.ports import Faults
 
 
-class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """How likely each trouble is; `MEANING` tells what each of them is."""
+class FaultPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How likely each trouble is; `MEANINGS` tells what each of them is."""
 
     crash: float = 0.0
     fail: float = 0.0
@@ -38,17 +38,21 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     def faults(self) -> Faults:
         """The part of it that happens to the process and its disk."""
         return Faults(
-            crash=self.crash, refuse=self.refuse, jump=self.jump, stale=self.late,
-            absent=self.absent, slow=self.stall,
-        )  # fmt: skip
+            crash=self.crash,
+            refuse=self.refuse,
+            jump=self.jump,
+            stale=self.late,
+            absent=self.absent,
+            slow=self.stall,
+        )
 
     def __str__(self) -> str:
-        """As `parse` reads it."""
-        given = {name: getattr(self, _field(name)) for name in MEANING}
-        return ",".join(f"{name}={share:g}" for name, share in given.items() if share) or "none"
+        """As `parse_faults` reads it."""
+        shares = {name: getattr(self, _field_name(name)) for name in MEANINGS}
+        return ",".join(f"{name}={share:g}" for name, share in shares.items() if share) or "none"
 
 
-MEANING: Final = {
+MEANINGS: Final = {
     "crash": "the process dies at a step, and another takes over within 30 s",
     "fail": "a call fails",
     "slow": "a call takes 3 to 10 times as long",
@@ -69,60 +73,78 @@ MOST: Final = {"crash": 0.5, "refuse": 0.9}
 """With more of these, nothing would ever come to an end."""
 
 PRESETS: Final = {
-    "none": Trouble(),
-    "some": Trouble(
-        crash=0.002, fail=0.03, slow=0.05, hang=0.005, lose=0.005, duplicate=0.02, limit=0.02,
-        garbage=0.01, refuse=0.01, late=0.5,
+    "none": FaultPlan(),
+    "some": FaultPlan(
+        crash=0.002,
+        fail=0.03,
+        slow=0.05,
+        hang=0.005,
+        lose=0.005,
+        duplicate=0.02,
+        limit=0.02,
+        garbage=0.01,
+        refuse=0.01,
+        late=0.5,
     ),
-    "hostile": Trouble(
-        crash=0.03, fail=0.15, slow=0.2, hang=0.05, lose=0.05, duplicate=0.2, limit=0.1,
-        garbage=0.1, refuse=0.1, stall=0.1, jump=0.05, late=0.5,
+    "hostile": FaultPlan(
+        crash=0.03,
+        fail=0.15,
+        slow=0.2,
+        hang=0.05,
+        lose=0.05,
+        duplicate=0.2,
+        limit=0.1,
+        garbage=0.1,
+        refuse=0.1,
+        stall=0.1,
+        jump=0.05,
+        late=0.5,
     ),
-}  # fmt: skip
+}
 
-_HINT: Final = f"Presets: {', '.join(PRESETS)}. Names: {', '.join(MEANING)}; as in crash=0.01."
+_HINT: Final = f"Presets: {', '.join(PRESETS)}. Names: {', '.join(MEANINGS)}; as in crash=0.01."
 
 
-def parse(text: str) -> Trouble:
+def parse_faults(text: str) -> FaultPlan:
     """The trouble that ``text`` says. Raises ConfigurationError with all that is wrong."""
     problems: list[str] = []
-    found = Trouble()
-    seen: set[str] = set()
+    plan = FaultPlan()
+    seen_names: set[str] = set()
     for i, part in enumerate(text.split(",")):
         name, equals, share = (piece.strip() for piece in part.partition("="))
         if i == 0 and not equals and name in PRESETS:
-            found = PRESETS[name]
-        elif problem := _problem(name, equals, share, seen):
+            plan = PRESETS[name]
+        elif problem := _find_problem(name, equals, share, seen_names):
             problems.append(f"--faults: {problem}")
         else:
-            found = msgspec.structs.replace(found, **{_field(name): float(share)})
-        seen.add(name)
+            plan = msgspec.structs.replace(plan, **{_field_name(name): float(share)})
+        seen_names.add(name)
     if problems:
         raise ConfigurationError("\n".join(problems), hint=_HINT, problems=tuple(problems))
-    return found
+    return plan
 
 
-def _problem(name: str, equals: str, share: str, seen: set[str]) -> str:
+def _find_problem(name: str, equals: str, share: str, seen_names: set[str]) -> str:
     if name in PRESETS:
         return f"the preset {name!r} comes first, and alone"
-    if name not in MEANING:
-        close = difflib.get_close_matches(name, [*MEANING, *PRESETS], 1)
+    if name not in MEANINGS:
+        close = difflib.get_close_matches(name, [*MEANINGS, *PRESETS], 1)
         return f"there is no {name[:80]!r}" + (f"; did you mean {close[0]!r}?" if close else "")
-    if name in seen:
+    if name in seen_names:
         return f"{name!r} is said twice"
-    most = MOST.get(name, 1.0)
-    if not equals or not _is_share(share, most):
-        return f"{name}={share[:80]} is no chance from 0 to {most:g}"
+    maximum = MOST.get(name, 1.0)
+    if not equals or not _is_valid_share(share, maximum):
+        return f"{name}={share[:80]} is no chance from 0 to {maximum:g}"
     return ""
 
 
-def _is_share(text: str, most: float) -> bool:
+def _is_valid_share(text: str, maximum: float) -> bool:
     try:
         share = float(text)
     except ValueError:
         return False
-    return math.isfinite(share) and 0 <= share <= most
+    return math.isfinite(share) and 0 <= share <= maximum
 
 
-def _field(name: str) -> str:
+def _field_name(name: str) -> str:
     return "limit" if name == "429" else name

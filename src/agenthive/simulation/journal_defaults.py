@@ -11,12 +11,12 @@ import msgspec
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.errors import ConfigurationError, StoreCorrupt
-from agenthive.hive import reading
+from agenthive.hive import open_journal
 from agenthive.infra.home import Home
 from agenthive.insights.agent_statistics import Fit
 
 
-def recall(home: Path, spec: WorkflowSpec) -> Fit:
+def learn_from_journal(home: Path, spec: WorkflowSpec) -> Fit:
     """Fold the journal of ``home``. Raises ConfigurationError if there is none."""
     if not Home(home).journal.exists():
         raise ConfigurationError(
@@ -24,18 +24,18 @@ def recall(home: Path, spec: WorkflowSpec) -> Fit:
         )
     # A thread of its own: the caller may have a loop that is running.
     with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(_fold(home, spec))).result()
+        return pool.submit(lambda: asyncio.run(_fold_journal(home, spec))).result()
 
 
-async def _fold(home: Path, spec: WorkflowSpec) -> Fit:
+async def _fold_journal(home: Path, spec: WorkflowSpec) -> Fit:
     fit = Fit(spec.name, {task.name for task in spec.tasks})
     try:
-        async with reading(home) as archive:
-            async for page in archive.pages():
+        async with open_journal(home) as reader:
+            async for page in reader.read_pages():
                 for record in page:
                     if record.seq == 1 and record.stream != ev.HIVE:
-                        fit.opens(record.stream, await archive.graph([record]))
-                fit.take(page)
+                        fit.open_run(record.stream, await reader.load_graph([record]))
+                fit.add_records(page)
     except msgspec.ValidationError as error:
         raise StoreCorrupt(f"the journal of {home} cannot be read: {error}") from error
     return fit

@@ -13,104 +13,117 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from agenthive.core.expressions.template import Expression, Template
-from agenthive.core.graph.graph import UNDO, Graph, Node
+from agenthive.core.graph.graph import COMPENSATION_SUFFIX, Graph, Node
 from agenthive.core.graph.nodes import Step
 from agenthive.core.model.workflow import TaskSpec, WorkflowSpec
 from agenthive.core.values import JSONObject, JSONValue
 from agenthive.errors import ConfigurationError, ExpressionError
-from agenthive.simulation.world import Part
+from agenthive.simulation.world import TaskScript
 
 
-def readable(
-    spec: WorkflowSpec, inputs: JSONObject, parts: Mapping[str, Part]
+def strip_unknown_parameters(
+    spec: WorkflowSpec, inputs: JSONObject, scripts: Mapping[str, TaskScript]
 ) -> tuple[WorkflowSpec, list[str]]:
     """The workflow without what cannot be worked out, and what to say of that.
 
     Raises ConfigurationError if a decision needs an example that is not there.
     """
-    reader = _Reader(parts)
-    played = reader.workflow(spec, inputs, "")
-    if reader.needed:
+    stripper = _ParameterStripper(scripts)
+    playable = stripper.strip_workflow(spec, inputs, "")
+    if stripper.required:
         raise ConfigurationError(
-            "\n".join(reader.needed),
+            "\n".join(stripper.required),
             hint="Give examples with --answers FILE (task: {result: ...}), or learn them: --fit.",
-            problems=tuple(reader.needed),
+            problems=tuple(stripper.required),
         )
-    return played, reader.notes
+    return playable, stripper.notes
 
 
-class _Reader:
-    def __init__(self, parts: Mapping[str, Part]) -> None:
-        self._parts = parts
+class _ParameterStripper:
+    def __init__(self, scripts: Mapping[str, TaskScript]) -> None:
+        self._scripts = scripts
         self.notes: list[str] = []
-        self.needed: list[str] = []
+        self.required: list[str] = []
 
-    def workflow(self, spec: WorkflowSpec, inputs: JSONObject | None, above: str) -> WorkflowSpec:
+    def strip_workflow(
+        self, spec: WorkflowSpec, inputs: JSONObject | None, prefix: str
+    ) -> WorkflowSpec:
         """``inputs`` are None where they are not known before the run."""
         graph = Graph(spec)
         tasks = []
         for task, node in zip(spec.tasks, graph.nodes[: graph.tasks], strict=True):
-            self._decisions(graph, node, above)
-            task = self._task(graph, task, node, inputs, above)
+            self._check_decisions(graph, node, prefix)
+            task = self._strip_task(graph, task, node, inputs, prefix)
             if task.workflow is not None:
-                inner = self.workflow(task.workflow, None, f"{above}{task.name}/")
+                inner = self.strip_workflow(task.workflow, None, f"{prefix}{task.name}/")
                 task = msgspec.structs.replace(task, workflow=inner)
             tasks.append(task)
-        same = all(new is old for new, old in zip(tasks, spec.tasks, strict=True))
-        return spec if same else msgspec.structs.replace(spec, tasks=tuple(tasks))
+        unchanged = all(new is old for new, old in zip(tasks, spec.tasks, strict=True))
+        return spec if unchanged else msgspec.structs.replace(spec, tasks=tuple(tasks))
 
-    def _decisions(self, graph: Graph, node: Node, above: str) -> None:
-        for what, part in _deciding(node):
-            lacking = self._lacking(graph, part.task_names, above)
-            reads = _texts(part)
-            if "result" in reads.replace(".result", "") and what == "the end of its rounds":
-                lacking += [] if self._parts[above + node.key].example else [above + node.key]
-            if lacking and "result" in reads:
-                self.needed.append(
-                    f"give an example result of {', '.join(lacking)}: without it nobody can tell "
-                    f"{what} of {above}{node.key}"
+    def _check_decisions(self, graph: Graph, node: Node, prefix: str) -> None:
+        for subject, part in _decision_parts(node):
+            missing = self._find_missing(graph, part.task_names, prefix)
+            text = _expression_text(part)
+            if "result" in text.replace(".result", "") and subject == "the end of its rounds":
+                missing += [] if self._scripts[prefix + node.key].example else [prefix + node.key]
+            if missing and "result" in text:
+                self.required.append(
+                    f"give an example result of {', '.join(missing)}: without it nobody can tell "
+                    f"{subject} of {prefix}{node.key}"
                 )
 
-    def _task(
-        self, graph: Graph, task: TaskSpec, node: Node, inputs: JSONObject | None, above: str
+    def _strip_task(
+        self, graph: Graph, task: TaskSpec, node: Node, inputs: JSONObject | None, prefix: str
     ) -> TaskSpec:
-        if self._unreadable(graph, node.parameters, node, inputs, above):
+        if self._note_unreadable(graph, node.parameters, node, inputs, prefix):
             task = msgspec.structs.replace(task, parameters={})
-        around = node.around
-        if task.approval is not None and around is not None:
+        control = node.control_flow
+        if task.approval is not None and control is not None:
             for name in ("message", "payload"):
-                part = getattr(around, name)
-                if part is not None and self._unreadable(graph, part, node, inputs, above):
-                    asked = msgspec.structs.replace(task.approval, **{name: _NOTHING[name]})
-                    task = msgspec.structs.replace(task, approval=asked)
-        undo = next((one for one in node.patterns() if one.key.endswith(UNDO)), None)
+                part = getattr(control, name)
+                if part is not None and self._note_unreadable(graph, part, node, inputs, prefix):
+                    approval = msgspec.structs.replace(task.approval, **{name: _EMPTY_PARTS[name]})
+                    task = msgspec.structs.replace(task, approval=approval)
+        compensation = next(
+            (
+                pattern
+                for pattern in node.iter_patterns()
+                if pattern.key.endswith(COMPENSATION_SUFFIX)
+            ),
+            None,
+        )
         if (
-            undo is not None
+            compensation is not None
             and task.compensate is not None
-            and self._unreadable(graph, undo.parameters, undo, inputs, above)
+            and self._note_unreadable(graph, compensation.parameters, compensation, inputs, prefix)
         ):
             bare = msgspec.structs.replace(task.compensate, parameters={})
             task = msgspec.structs.replace(task, compensate=bare)
         return task
 
-    def _unreadable(
-        self, graph: Graph, part: Template, node: Node, inputs: JSONObject | None, above: str
+    def _note_unreadable(
+        self, graph: Graph, part: Template, node: Node, inputs: JSONObject | None, prefix: str
     ) -> bool:
-        lacking = self._lacking(graph, part.task_names, above)
-        if not lacking or Step.CHILD in node.steps:
+        missing = self._find_missing(graph, part.task_names, prefix)
+        if not missing or Step.CHILD in node.steps:
             return False
-        if inputs is not None and self._renders(graph, part, inputs, above):
+        if inputs is not None and self._can_render(graph, part, inputs, prefix):
             return False
-        key = above + node.key
+        key = prefix + node.key
         self.notes.append(
-            f"give an example result of {', '.join(lacking)}: the parameters of {key} read it, "
+            f"give an example result of {', '.join(missing)}: the parameters of {key} read it, "
             "and are left out"
         )
         return True
 
-    def _renders(self, graph: Graph, part: Template, inputs: JSONObject, above: str) -> bool:
+    def _can_render(self, graph: Graph, part: Template, inputs: JSONObject, prefix: str) -> bool:
         views: JSONObject = {
-            name: {"result": self._result(graph, name, above), "status": "succeeded", "error": None}
+            name: {
+                "result": self._example_result(graph, name, prefix),
+                "status": "succeeded",
+                "error": None,
+            }
             for name in part.task_names
         }
         run: JSONObject = {"id": "simulated", "name": "simulated"}
@@ -120,52 +133,52 @@ class _Reader:
             return False
         return True
 
-    def _result(self, graph: Graph, name: str, above: str) -> JSONValue:
-        result = self._parts[above + name].result
+    def _example_result(self, graph: Graph, name: str, prefix: str) -> JSONValue:
+        result = self._scripts[prefix + name].result
         steps = graph.nodes[graph.index[name]].steps
         return [result] if Step.EACH in steps else result
 
-    def _lacking(self, graph: Graph, names: frozenset[str], above: str) -> list[str]:
+    def _find_missing(self, graph: Graph, names: frozenset[str], prefix: str) -> list[str]:
         """Of which tasks an example is missing, to know the results of these."""
-        found: list[str] = []
+        missing: list[str] = []
         for name in sorted(names):
             node = graph.nodes[graph.index[name]]
-            child = node.around.workflow if node.around is not None else None
+            child = node.control_flow.workflow if node.control_flow is not None else None
             if child is not None:
                 inner = Graph(child)
-                ends = frozenset(inner.keys[task] for task in inner.result_reads)
-                found += self._lacking(inner, ends, f"{above}{name}/")
-            elif not self._parts[above + name].example and _gives(node):
-                found.append(above + name)
-        return found
+                result_tasks = frozenset(inner.keys[task] for task in inner.result_reads)
+                missing += self._find_missing(inner, result_tasks, f"{prefix}{name}/")
+            elif not self._scripts[prefix + name].example and _produces_result(node):
+                missing.append(prefix + name)
+        return missing
 
 
-_NOTHING: dict[str, JSONValue] = {"message": "", "payload": None}
+_EMPTY_PARTS: dict[str, JSONValue] = {"message": "", "payload": None}
 
 
-def _gives(node: Node) -> bool:
+def _produces_result(node: Node) -> bool:
     """Whether an agent or a signal makes its result; else the core does."""
     return bool(node.agent.name) or Step.SIGNAL in node.steps
 
 
-def _deciding(node: Node) -> Iterator[tuple[str, Expression | Template]]:
+def _decision_parts(node: Node) -> Iterator[tuple[str, Expression | Template]]:
     """What of a task decides where the run goes."""
-    around = node.around
-    if around is None:
+    control = node.control_flow
+    if control is None:
         return
-    child = node.parameters if around.workflow is not None else None
-    for what, part in (
-        ("the condition", around.when),
-        ("the delay", around.delay),
-        ("the time", around.until),
-        ("the items", around.items),
-        ("the end of its rounds", around.round_end),
+    child = node.parameters if control.workflow is not None else None
+    for subject, part in (
+        ("the condition", control.when),
+        ("the delay", control.delay),
+        ("the time", control.until),
+        ("the items", control.items),
+        ("the end of its rounds", control.round_end),
         ("the inputs", child),
     ):
         if part is not None:
-            yield what, part
+            yield subject, part
 
 
-def _texts(part: Expression | Template) -> str:
+def _expression_text(part: Expression | Template) -> str:
     """The text of all its expressions, and of what is around them."""
     return part.text if isinstance(part, Expression) else str(part.value)

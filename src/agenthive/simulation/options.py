@@ -19,30 +19,30 @@ from agenthive.core.model import definition
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import JSONObject
 from agenthive.insights.agent_statistics import Fit
-from agenthive.insights.distributions import Spread
+from agenthive.insights.distributions import Distribution
 from agenthive.simulation.examples import read_examples
-from agenthive.simulation.faults import Trouble, parse
-from agenthive.simulation.missing_examples import readable
-from agenthive.simulation.people import USUAL, patience
+from agenthive.simulation.faults import FaultPlan, parse_faults
+from agenthive.simulation.missing_examples import strip_unknown_parameters
+from agenthive.simulation.people import DEFAULT_PATIENCE, parse_patience
 from agenthive.simulation.recording import CheckedDriver
-from agenthive.simulation.world import Part, keys_of, parts_of
+from agenthive.simulation.world import TaskScript, build_scripts, list_script_keys
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
     """All that a seed needs to become a run.
 
-    ``graphs`` is the one graph, by the digest of its definition. ``people`` is how long they take,
-    None if they never answer. ``notes`` say what is not known of the workflow.
+    ``graphs`` is the one graph, by the digest of its definition. ``people_delay`` is how long they
+    take, None if they never answer. ``notes`` say what is not known of the workflow.
     """
 
     spec: WorkflowSpec
     graph: Graph
     inputs: JSONObject
-    parts: dict[str, Part]
-    trouble: Trouble
+    scripts: dict[str, TaskScript]
+    fault_plan: FaultPlan
     notes: list[str]
     graphs: dict[str, Graph]
-    people: Spread | None
+    people_delay: Distribution | None
     make_driver: Callable[[], Driver]
 
 
@@ -53,50 +53,50 @@ def read_workflow(workflow: WorkflowSpec | str | Path) -> WorkflowSpec:
     return authoring.load(workflow, keep_secret=authoring.placeholder).spec
 
 
-def make_plan(
+def build_options(
     spec: WorkflowSpec,
     *,
     inputs: Mapping[str, Any] | None = None,
-    faults: str | Trouble = "some",
+    faults: str | FaultPlan = "some",
     answers: Mapping[str, Any] | None = None,
     fit: Fit | None = None,
-    people: str = USUAL,
+    people: str = DEFAULT_PATIENCE,
     make_driver: Callable[[], Driver] | None = None,
-) -> Plan:
+) -> SimulationOptions:
     """Raises ConfigurationError if the inputs, the faults or the answers cannot be used."""
-    bound, given = _bound(spec, dict(inputs or {}))
+    bound, bound_inputs = _bind_inputs(spec, dict(inputs or {}))
     graph = Graph(bound)
-    parts = parts_of(graph, fit, read_examples(answers or {}, keys_of(graph)))
-    played, wanted = readable(bound, given, parts)
-    graph = Graph(played)
-    return Plan(
-        spec=played,
+    scripts = build_scripts(graph, fit, read_examples(answers or {}, list_script_keys(graph)))
+    playable, missing_notes = strip_unknown_parameters(bound, bound_inputs, scripts)
+    graph = Graph(playable)
+    return SimulationOptions(
+        spec=playable,
         graph=graph,
-        graphs={definition.digest(definition.encode(played)): graph},
-        inputs=given,
-        parts=parts,
-        trouble=parse(faults) if isinstance(faults, str) else faults,
-        people=patience(people),
-        notes=[*_unfounded(parts, fit), *wanted],
-        make_driver=make_driver or checked_driver,
+        graphs={definition.compute_digest(definition.encode(playable)): graph},
+        inputs=bound_inputs,
+        scripts=scripts,
+        fault_plan=parse_faults(faults) if isinstance(faults, str) else faults,
+        people_delay=parse_patience(people),
+        notes=[*_guess_notes(scripts, fit), *missing_notes],
+        make_driver=make_driver or make_checked_driver,
     )
 
 
-def _unfounded(parts: Mapping[str, Part], fit: Fit | None) -> list[str]:
+def _guess_notes(scripts: Mapping[str, TaskScript], fit: Fit | None) -> list[str]:
     """What to say of tasks whose times are guessed."""
-    guessed = [key for key, part in parts.items() if part.source.startswith("a guess")]
+    guessed = [key for key, script in scripts.items() if script.source.startswith("a guess")]
     if not guessed:
         return []
     where = "in the journal" if fit is not None else "declared (estimated_duration)"
     return [f"no time is {where} for {', '.join(guessed)}: guessed by kind of agent"]
 
 
-def _bound(spec: WorkflowSpec, given: JSONObject) -> tuple[WorkflowSpec, JSONObject]:
+def _bind_inputs(spec: WorkflowSpec, values: JSONObject) -> tuple[WorkflowSpec, JSONObject]:
     """The workflow with its inputs checked and filled in, and the inputs."""
-    inputs = authoring.check_inputs(spec, given, keep_secret=authoring.placeholder)
+    inputs = authoring.check_inputs(spec, values, keep_secret=authoring.placeholder)
     return authoring.bind_inputs(spec, inputs), inputs
 
 
-def checked_driver() -> Driver:
+def make_checked_driver() -> Driver:
     """The driver of a rehearsal."""
-    return CheckedDriver(bind=_bound)
+    return CheckedDriver(bind=_bind_inputs)

@@ -14,17 +14,17 @@ from random import Random
 from typing import Final, TypeAlias
 
 from agenthive.core.engine.driver import Driver
-from agenthive.core.engine.human_input import Verdict, questions
+from agenthive.core.engine.human_input import ApprovalDecision, pending_approvals
 from agenthive.core.machine.run_state import RunState
-from agenthive.core.values import JSONValue, Micros, micros
+from agenthive.core.values import JSONValue, Micros, to_micros
 from agenthive.errors import ConfigurationError
-from agenthive.insights.distributions import Spread, log_normal
+from agenthive.insights.distributions import Distribution, log_normal
 from agenthive.simulation.runtime import SimulatedRuntime
 
-Say: TypeAlias = Callable[[Driver, Micros], None]
+DriverRequest: TypeAlias = Callable[[Driver, Micros], None]
 
 NEVER: Final = "never"
-USUAL: Final = "1h"
+DEFAULT_PATIENCE: Final = "1h"
 SIGMA: Final = 1.0
 """How far the time spreads that people take: two of three answer within a factor of 2.7."""
 TOKEN: Final = 4
@@ -32,78 +32,87 @@ _UNITS: Final = {"": 1.0, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86
 _FORM: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(s|min|m|h|d|)")
 
 
-def patience(text: str) -> Spread | None:
+def parse_patience(text: str) -> Distribution | None:
     """How long people take, from ``1h`` (the median) or ``never``. Raises ConfigurationError."""
     if text == NEVER:
         return None
-    found = _FORM.fullmatch(text.strip())
-    if found is None:
+    match = _FORM.fullmatch(text.strip())
+    if match is None:
         raise ConfigurationError(
             f"--people: {text[:80]!r} is no length of time",
             hint="Write 90s, 15m, 1h, 2d, or never.",
         )
-    return log_normal(float(found[1]) * _UNITS[found[2]], SIGMA)
+    return log_normal(float(match[1]) * _UNITS[match[2]], SIGMA)
 
 
-class People:
-    """Who answers in one simulation, after a time drawn from ``takes`` (None: never).
+class SimulatedPeople:
+    """Who answers in one simulation, after a time drawn from ``delay`` (None: never).
 
     ``data`` gives what a signal brings to a task of a run.
     """
 
     def __init__(
-        self, rng: Random, takes: Spread | None, data: Callable[[str, str], JSONValue]
+        self, rng: Random, delay: Distribution | None, signal_data: Callable[[str, str], JSONValue]
     ) -> None:
         self._rng = rng
-        self._takes = takes
-        self._data = data
-        self._about_to: set[tuple[str, ...]] = set()
+        self._delay = delay
+        self._signal_data = signal_data
+        self._pending: set[tuple[str, ...]] = set()
         self._signals = 0
 
-    def look(self, runtime: SimulatedRuntime) -> None:
+    def review_runs(self, runtime: SimulatedRuntime) -> None:
         """Somebody has been asked, or a signal is waited for: it will come."""
-        if self._takes is None:
+        if self._delay is None:
             return
-        for run, live in runtime.driver.runs.items():
-            if live.state.flow is not None:
-                self._look_at(runtime, run, live.state)
+        for run, active_run in runtime.driver.runs.items():
+            if active_run.state.flow is not None:
+                self._review_run(runtime, run, active_run.state)
 
-    def _look_at(self, runtime: SimulatedRuntime, run: str, state: RunState) -> None:
-        for one in questions(state):
-            for actor in one.approvers or [f"person {n + 1}" for n in range(one.quorum)]:
-                if actor not in one.agreed:
-                    verdict = Verdict(actor=actor, approved=True, digest=one.digest)
-                    say = partial(_answer, run=run, task=one.task, verdict=verdict)
-                    self._later(runtime, ("answer", run, one.task, one.digest, actor), say)
+    def _review_run(self, runtime: SimulatedRuntime, run: str, state: RunState) -> None:
+        for approval in pending_approvals(state):
+            for actor in approval.approvers or [f"person {n + 1}" for n in range(approval.quorum)]:
+                if actor not in approval.agreed:
+                    verdict = ApprovalDecision(actor=actor, approved=True, digest=approval.digest)
+                    request = partial(_send_approval, run=run, task=approval.task, verdict=verdict)
+                    self._schedule_request(
+                        runtime, ("answer", run, approval.task, approval.digest, actor), request
+                    )
         assert state.flow is not None
         for name, tasks in state.flow.listening.items():
             if tasks:
                 self._signals += 1
                 task = state.graph.keys[next(iter(tasks))]
-                say = partial(
-                    _signal, run=run, name=name, data=self._data(run, task),
+                request = partial(
+                    _send_signal,
+                    run=run,
+                    name=name,
+                    data=self._signal_data(run, task),
                     number=f"signal {self._signals}",
-                )  # fmt: skip
-                self._later(runtime, ("signal", run, name), say)
+                )
+                self._schedule_request(runtime, ("signal", run, name), request)
 
-    def _later(self, runtime: SimulatedRuntime, what: tuple[str, ...], say: Say) -> None:
-        if what in self._about_to:
+    def _schedule_request(
+        self, runtime: SimulatedRuntime, key: tuple[str, ...], request: DriverRequest
+    ) -> None:
+        if key in self._pending:
             return
-        self._about_to.add(what)
-        assert self._takes is not None
+        self._pending.add(key)
+        assert self._delay is not None
 
-        def now(driver: Driver, at: Micros) -> None:
-            self._about_to.discard(what)
-            say(driver, at)
+        def send(driver: Driver, at: Micros) -> None:
+            self._pending.discard(key)
+            request(driver, at)
 
-        runtime.ask(micros(self._takes.at(self._rng.random())), now)
+        runtime.schedule_request(to_micros(self._delay.quantile(self._rng.random())), send)
 
 
-def _answer(driver: Driver, now: Micros, *, run: str, task: str, verdict: Verdict) -> None:
+def _send_approval(
+    driver: Driver, now: Micros, *, run: str, task: str, verdict: ApprovalDecision
+) -> None:
     driver.answer(now, run, task, verdict, TOKEN)
 
 
-def _signal(
+def _send_signal(
     driver: Driver, now: Micros, *, run: str, name: str, data: JSONValue, number: str
 ) -> None:
-    driver.signal(now, run, name, data, number, "somebody", TOKEN)
+    driver.signal_run(now, run, name, data, number, "somebody", TOKEN)

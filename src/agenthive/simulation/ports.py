@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from agenthive.core.journal.records import Batch, Cached, Record, RunRow, Standing
+from agenthive.core.journal.records import AccountState, Batch, CachedResult, Record, RunRow
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.values import JSONObject, Micros
@@ -20,7 +20,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
 
     The process dies; the store refuses a batch; the clock jumps; an answer comes to the process
     after the one that asked; an agent is missing when a new process takes a run over; a write takes
-    seconds. After ``most_crashes`` no process dies any more: many runs would never come to an end.
+    seconds. After ``max_crashes`` no process dies any more: many runs would never come to an end.
     """
 
     crash: float = 0.0
@@ -29,33 +29,33 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
     stale: float = 0.0
     absent: float = 0.0
     slow: float = 0.0
-    most_crashes: int = 200
+    max_crashes: int = 200
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class SimulatedReply(msgspec.Struct, frozen=True, kw_only=True):
     """What the world does with one call. Times are microseconds after the call.
 
-    ``acts`` is when its effect happens (None: never); ``replies`` are the times at which ``reply``
-    comes back (none: it hangs; several: duplicates).
+    ``acts_after`` is when its effect happens (None: never); ``replies_after`` are the times at
+    which ``reply`` comes back (none: it hangs; several: duplicates).
     """
 
     reply: Reply
-    acts: Micros | None
-    replies: tuple[Micros, ...]
+    acts_after: Micros | None
+    replies_after: tuple[Micros, ...]
 
 
 class World(Protocol):
     """The outside world: it survives crashes and remembers what was done to it."""
 
-    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
+    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> SimulatedReply:
         """What happens to this call."""
         ...
 
 
-class Observer(Protocol):
-    """Sees what happens, in order. ``what`` names it, ``data`` says more."""
+class SimulationObserver(Protocol):
+    """Sees what happens, in order. ``kind`` names it, ``data`` says more."""
 
-    def saw(self, now: Micros, what: str, data: JSONObject) -> None:
+    def observe(self, now: Micros, kind: str, data: JSONObject) -> None:
         """Something happened."""
         ...
 
@@ -76,19 +76,19 @@ class Disk(Protocol):
         """All records of a stream."""
         ...
 
-    def cached_as(self, key: str) -> Cached | None:
+    def get_cached(self, key: str) -> CachedResult | None:
         """The result that is kept under that key."""
         ...
 
-    def marked_so(self) -> dict[str, str]:
+    def get_marks(self) -> dict[str, str]:
         """The texts that are kept, by name."""
         ...
 
-    def accounts(self) -> list[Standing]:
+    def accounts(self) -> list[AccountState]:
         """How every account stands."""
         ...
 
-    def definition_of(self, digest: str) -> bytes:
+    def get_definition(self, digest: str) -> bytes:
         """The definition with that digest, which is there."""
         ...
 

@@ -2,7 +2,8 @@
 
 One number, the seed, makes a whole run: who answers when, what fails, where the process dies. The
 journal and the outside world survive a crash, everything else is lost. What happens is written to
-`Observer`s, so that an oracle can judge it. Never waits for real time, never touches a disk.
+`SimulationObserver`s, so that an oracle can judge it. Never waits for real time, never touches a
+disk.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from random import Random
 import msgspec
 
 from agenthive.core.engine import actions as act
-from agenthive.core.engine.call_builder import usable
+from agenthive.core.engine.call_builder import reply_from_cache
 from agenthive.core.engine.driver import Driver
 from agenthive.core.graph.graph import Graph
-from agenthive.core.history.replay import pinned_to
-from agenthive.core.history.snapshots import restored
+from agenthive.core.history.replay import pinned_digest
+from agenthive.core.history.snapshots import restore_state
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Batch
 from agenthive.core.model import definition
@@ -28,14 +29,14 @@ from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.errors import Conflict, NotFound
-from agenthive.simulation.ports import Answer, Disk, Faults, Observer, World
+from agenthive.simulation.ports import Disk, Faults, SimulatedReply, SimulationObserver, World
 
 EPOCH: Micros = 1_700_000_000 * SECOND
 MAX_STEPS = 200_000
 """A simulation that takes longer than this does not end."""
 
 
-class Crash(Exception):
+class SimulatedCrash(Exception):
     """The process ended here."""
 
 
@@ -51,7 +52,7 @@ class SimulatedRuntime:
         seed: int,
         disk: Disk,
         world: World,
-        observer: Observer,
+        observer: SimulationObserver,
         faults: Faults,
         make_driver: Callable[[], Driver] = Driver,
         graphs: dict[str, Graph] | None = None,
@@ -64,8 +65,8 @@ class SimulatedRuntime:
         self._world, self._observer, self._faults = world, observer, faults
         self._make_driver = make_driver
         self._agenda: list[tuple[Micros, int, int, Callable[[], None]]] = []
-        self._number = 0
-        self._life = 0
+        self._sequence = 0
+        self._process = 0
         self._skew: Micros = 0
         self._trace = sha256()
         self._graphs: dict[str, Graph] = {} if graphs is None else graphs
@@ -79,51 +80,51 @@ class SimulatedRuntime:
     def submit(self, delay: Micros, run: str, spec: WorkflowSpec, inputs: JSONObject) -> None:
         """Submit a run after ``delay``; again after a crash, until it has been acknowledged."""
         body = definition.encode(spec)
-        name = definition.digest(body)
+        name = definition.compute_digest(body)
         if name not in self._graphs:
             self._graphs[name] = Graph(spec)
         event = ev.RunSubmitted(at=0, run=run, name=spec.name, definition=name, inputs=inputs)
 
-        def try_it() -> None:
+        def submit_if_new() -> None:
             if run not in self.driver.runs and not self.disk.records(run):
                 stamped = msgspec.structs.replace(event, at=self.clock())
                 self.driver.submit(self.clock(), stamped, self._graphs[name], body, 1)
-                self._pump_soon()
+                self._schedule_pump()
 
-        self._later(delay, try_it, life=0)
+        self._schedule(delay, submit_if_new, process=0)
 
     def cancel(self, delay: Micros, run: str, actor: str = "simulation", reason: str = "") -> None:
         """Ask for a run to be cancelled after ``delay``, if it is open then."""
 
-        def say(driver: Driver, now: Micros) -> None:
+        def request_cancel(driver: Driver, now: Micros) -> None:
             driver.cancel(now, run, actor, reason, 2)
-            self._saw("cancel", {"run": run})
+            self._observe("cancel", {"run": run})
 
-        self.ask(delay, say)
+        self.schedule_request(delay, request_cancel)
 
-    def ask(self, delay: Micros, say: Callable[[Driver, Micros], None]) -> None:
+    def schedule_request(self, delay: Micros, request: Callable[[Driver, Micros], None]) -> None:
         """Have somebody tell the driver something after ``delay``, if it counts by then."""
 
-        def try_it() -> None:
+        def deliver() -> None:
             with suppress(NotFound, Conflict):
-                say(self.driver, self.clock())
-                self._pump_soon()
+                request(self.driver, self.clock())
+                self._schedule_pump()
 
-        self._later(delay, try_it, life=0)
+        self._schedule(delay, deliver, process=0)
 
-    def crash(self, delay: Micros) -> None:
+    def schedule_crash(self, delay: Micros) -> None:
         """End the process after ``delay``, and let another take over."""
-        self._later(delay, self._crash, life=0)
+        self._schedule(delay, self._raise_crash, process=0)
 
     def clock(self) -> Micros:
         """What the process's clock shows; it may have been stepped."""
         return self.now + self._skew
 
-    def graph_of(self, run: str) -> Graph:
+    def find_graph(self, run: str) -> Graph:
         """The graph that a run is pinned to."""
-        name = pinned_to(self.disk.records(run))
+        name = pinned_digest(self.disk.records(run))
         if name not in self._graphs:
-            self._graphs[name] = Graph(definition.decode(self.disk.definition_of(name)))
+            self._graphs[name] = Graph(definition.decode(self.disk.get_definition(name)))
         return self._graphs[name]
 
     @property
@@ -131,169 +132,182 @@ class SimulatedRuntime:
         """A hash of everything that happened: equal for equal seeds."""
         return self._trace.hexdigest()
 
-    def run(self, most: int = 0) -> bool:
-        """Go on until nothing is left. False after MAX_STEPS steps, or ``most`` if that is more."""
+    def run(self, max_steps: int = 0) -> bool:
+        """Go on until nothing is left.
+
+        False after MAX_STEPS steps, or ``max_steps`` if that is more.
+        """
         while self._agenda:
             self.steps += 1
-            if self.steps > max(most, MAX_STEPS):
+            if self.steps > max(max_steps, MAX_STEPS):
                 return False
-            at, _, life, action = heappop(self._agenda)
+            at, _, process, action = heappop(self._agenda)
             self.now = max(self.now, at)
-            if life not in (0, self._life + 1):
+            if process not in (0, self._process + 1):
                 continue
             try:
                 action()
-            except Crash:
-                self._restart()
+            except SimulatedCrash:
+                self._restart_process()
         return True
 
-    def _later(self, delay: Micros, action: Callable[[], None], *, life: int | None = None) -> None:
-        """``life`` 0 survives a crash; otherwise the action dies with its process."""
-        self._number += 1
-        owner = self._life + 1 if life is None else life
-        heappush(self._agenda, (self.now + max(0, delay), self._number, owner, action))
+    def _schedule(
+        self, delay: Micros, action: Callable[[], None], *, process: int | None = None
+    ) -> None:
+        """``process`` 0 survives a crash; otherwise the action dies with its process."""
+        self._sequence += 1
+        owner = self._process + 1 if process is None else process
+        heappush(self._agenda, (self.now + max(0, delay), self._sequence, owner, action))
 
     # The process.
 
-    def _pump_soon(self) -> None:
+    def _schedule_pump(self) -> None:
         if not self._pumping:
             self._pumping = True
-            self._later(0, self._pump)
+            self._schedule(0, self._pump)
 
     def _pump(self) -> None:
         if self._faults.jump and self._rng.random() < self._faults.jump:
-            self._jump()
+            self._jump_clock()
         batch = self.driver.decide(self.clock())
-        for call in self.driver.eager():
-            self._perform(call)
+        for call in self.driver.take_eager_calls():
+            self._perform_call(call)
         if batch is None:
-            self._rest()
+            self._go_idle()
             return
         self._batch = batch
-        self._crash_here()
+        self._maybe_crash()
         slow = self._rng.random() < self._faults.slow
-        self._later(self._rng.randrange(50, 4 * SECOND if slow else 2000), self._append)
+        self._schedule(self._rng.randrange(50, 4 * SECOND if slow else 2000), self._append_batch)
 
-    def _append(self) -> None:
+    def _append_batch(self) -> None:
         batch = self._batch
         assert batch is not None
         if self._rng.random() < self._faults.refuse:
-            for _ in self.driver.withdraw(batch):
-                self._saw("refused", {})
-            self._later(SECOND, self._append)
+            for _ in self.driver.withdraw_runs(batch):
+                self._observe("refused", {})
+            self._schedule(SECOND, self._append_batch)
             return
         if self._rng.random() < self._faults.crash and self._rng.random() < 0.5:
-            self._crash()  # before the commit: nothing is written
+            self._raise_crash()  # before the commit: nothing is written
         self.disk.write(batch)
-        self._crash_here()
+        self._maybe_crash()
         self._batch = None
-        for action in self.driver.committed(self.clock()):
-            self._carry_out(action)
-            self._crash_here()
-        if self.driver.has_more:
-            self._later(0, self._pump)
+        for action in self.driver.confirm_commit(self.clock()):
+            self._execute_action(action)
+            self._maybe_crash()
+        if self.driver.has_work:
+            self._schedule(0, self._pump)
         else:
-            self._rest()
+            self._go_idle()
 
-    def _carry_out(self, action: act.Action) -> None:
-        if isinstance(action, act.Perform):
-            self._perform(action)
-        elif isinstance(action, act.Stop):
-            self._stop(action)
-        elif isinstance(action, act.Acknowledge):
-            self._saw("acknowledged", {"token": action.token, "run": action.run})
-        elif isinstance(action, act.Refuse):
-            self._saw("refused_answer", {"token": action.token, "reason": action.reason})
+    def _execute_action(self, action: act.Action) -> None:
+        if isinstance(action, act.PerformCall):
+            self._perform_call(action)
+        elif isinstance(action, act.CancelCall):
+            self._cancel_call(action)
+        elif isinstance(action, act.AcknowledgeRequest):
+            self._observe("acknowledged", {"token": action.token, "run": action.run})
+        elif isinstance(action, act.RejectRequest):
+            self._observe("refused_answer", {"token": action.token, "reason": action.reason})
         elif isinstance(action, act.RunEnded):
-            self._saw("ended", {"run": action.run, "status": str(action.status)})
+            self._observe("ended", {"run": action.run, "status": str(action.status)})
         else:
-            self._saw("parked", {"run": action.run})
+            self._observe("parked", {"run": action.run})
 
-    def _rest(self) -> None:
+    def _go_idle(self) -> None:
         self._pumping = False
         wake = self.driver.next_wake()
         if wake is not None:
-            self._later(wake - self.clock(), self._pump_soon)
+            self._schedule(wake - self.clock(), self._schedule_pump)
 
-    def _restart(self) -> None:
+    def _restart_process(self) -> None:
         """The process is gone; a new one comes up from what is on disk."""
         self.crashes += 1
-        self._life += 1
+        self._process += 1
         self._calls.clear()
         self._batch = None
         self._pumping = False
         self.driver = self._make_driver()
-        self._saw("crashed", {})
+        self._observe("crashed", {})
         self.now += self._rng.randrange(1, 30 * SECOND)
-        self.driver.load_accounts(self.disk.accounts(), self.disk.marked_so())
+        self.driver.load_accounts(self.disk.accounts(), self.disk.get_marks())
         self.driver.load_hive(self.disk.records(ev.HIVE))
         # The oldest first: a run that waits for another one is there before it.
         for row in reversed(self.disk.rows(unfinished=True)):
-            graph = self.graph_of(row.run)
-            state = restored(graph, self.disk.records(row.run), self.disk.contents)
-            self.driver.load(self.clock(), state, self._missing(graph.spec))
-        self._pump_soon()
+            graph = self.find_graph(row.run)
+            state = restore_state(graph, self.disk.records(row.run), self.disk.contents)
+            self.driver.load_run(self.clock(), state, self._draw_missing_agents(graph.spec))
+        self._schedule_pump()
 
-    def _missing(self, spec: WorkflowSpec) -> dict[str, str]:
+    def _draw_missing_agents(self, spec: WorkflowSpec) -> dict[str, str]:
         """Agents that nobody has in this process."""
         chance = self._faults.absent
         return {a.name: "nobody has it" for a in spec.agents if chance > self._rng.random()}
 
-    def _crash_here(self) -> None:
+    def _maybe_crash(self) -> None:
         if self._rng.random() < self._faults.crash:
-            self._crash()
+            self._raise_crash()
 
-    def _crash(self) -> None:
-        if self.crashes < self._faults.most_crashes:
-            raise Crash
+    def _raise_crash(self) -> None:
+        if self.crashes < self._faults.max_crashes:
+            raise SimulatedCrash
 
-    def _jump(self) -> None:
-        by = self._rng.choice((-3600, -5, -1, 1, 60)) * SECOND
-        self._skew += by
-        self._saw("jumped", {"by": by})
+    def _jump_clock(self) -> None:
+        offset = self._rng.choice((-3600, -5, -1, 1, 60)) * SECOND
+        self._skew += offset
+        self._observe("jumped", {"by": offset})
 
     # Calls.
 
-    def _perform(self, action: act.Perform) -> None:
+    def _perform_call(self, action: act.PerformCall) -> None:
         call = action.call
-        kept = usable(self.disk.cached_as(action.cache), self.clock()) if action.cache else None
-        if kept is None:
-            answer = self._world.answer(call, action.agent, self.now)
+        cached = (
+            reply_from_cache(self.disk.get_cached(action.cache_key), self.clock())
+            if action.cache_key
+            else None
+        )
+        if cached is None:
+            response = self._world.answer(call, action.agent, self.now)
         else:
-            answer = Answer(reply=kept, acts=None, replies=(1000,))
-        self._saw("called", msgspec.to_builtins(call) | {"acts": answer.acts})
+            response = SimulatedReply(reply=cached, acts_after=None, replies_after=(1000,))
+        self._observe("called", msgspec.to_builtins(call) | {"acts": response.acts_after})
         key = (call.run, call.task, call.attempt)
         self._calls[key] = self.now
-        if answer.acts is not None:
-            self._later(answer.acts, lambda: self._acted(call), life=0)
-        for delay in answer.replies:
+        if response.acts_after is not None:
+            self._schedule(response.acts_after, lambda: self._record_act(call), process=0)
+        for delay in response.replies_after:
             stale = self._rng.random() < self._faults.stale
-            self._later(delay, lambda: self._reply(key, answer.reply), life=0 if stale else None)
+            self._schedule(
+                delay,
+                lambda: self._deliver_reply(key, response.reply),
+                process=0 if stale else None,
+            )
         if action.timeout is not None:
-            self._later(action.timeout, lambda: self._time_out(key))
+            self._schedule(action.timeout, lambda: self._time_out_call(key))
 
-    def _acted(self, call: Call) -> None:
-        self._saw("acted", {"run": call.run, "task": call.task, "key": call.key})
+    def _record_act(self, call: Call) -> None:
+        self._observe("acted", {"run": call.run, "task": call.task, "key": call.key})
 
-    def _reply(self, key: tuple[str, str, int], reply: Reply) -> None:
+    def _deliver_reply(self, key: tuple[str, str, int], reply: Reply) -> None:
         self._calls.pop(key, None)
         data = msgspec.to_builtins(reply)
-        self._saw("replied", {"run": key[0], "task": key[1], "attempt": key[2], "reply": data})
-        self.driver.reply(self.clock(), *key, reply, self._rng.random())
-        self._pump_soon()
+        self._observe("replied", {"run": key[0], "task": key[1], "attempt": key[2], "reply": data})
+        self.driver.record_reply(self.clock(), *key, reply, self._rng.random())
+        self._schedule_pump()
 
-    def _time_out(self, key: tuple[str, str, int]) -> None:
+    def _time_out_call(self, key: tuple[str, str, int]) -> None:
         if key in self._calls:
             fault = Fault(kind="timeout", message="Request timeout")
-            self._reply(key, Reply(fault=fault))
+            self._deliver_reply(key, Reply(fault=fault))
 
-    def _stop(self, action: act.Stop) -> None:
+    def _cancel_call(self, action: act.CancelCall) -> None:
         key = (action.run, action.task, action.attempt)
         if self._calls.pop(key, None) is not None:
-            self._saw("stopped", {"run": key[0], "task": key[1], "attempt": key[2]})
-            self.driver.stopped(self.clock(), *key)
-            self._pump_soon()
+            self._observe("stopped", {"run": key[0], "task": key[1], "attempt": key[2]})
+            self.driver.record_cancellation(self.clock(), *key)
+            self._schedule_pump()
 
-    def _saw(self, what: str, data: JSONObject) -> None:
-        self._trace.update(msgspec.json.encode((self.now, what, data), order="sorted"))
-        self._observer.saw(self.now, what, data)
+    def _observe(self, kind: str, data: JSONObject) -> None:
+        self._trace.update(msgspec.json.encode((self.now, kind, data), order="sorted"))
+        self._observer.observe(self.now, kind, data)

@@ -20,17 +20,17 @@ from agenthive.core.engine.driver import Driver
 from agenthive.core.history.report import NANO
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.insights.agent_statistics import Fit
-from agenthive.insights.distributions import Spread
-from agenthive.simulation.faults import Trouble
-from agenthive.simulation.journal_defaults import recall
-from agenthive.simulation.options import Plan, make_plan, read_workflow
-from agenthive.simulation.people import USUAL
-from agenthive.simulation.runner import UNKNOWN, Outcome, Played, Violation
-from agenthive.simulation.timeline import Moment, retell
+from agenthive.insights.distributions import Distribution
+from agenthive.simulation.faults import FaultPlan
+from agenthive.simulation.journal_defaults import learn_from_journal
+from agenthive.simulation.options import SimulationOptions, build_options, read_workflow
+from agenthive.simulation.people import DEFAULT_PATIENCE
+from agenthive.simulation.runner import UNKNOWN_PREFIX, SeedOutcome, SimulatedRun, Violation
+from agenthive.simulation.timeline import TimelineEntry, build_timeline
 
-MOST_TOLD: Final = 1000
+MAX_VIOLATIONS: Final = 1000
 """Violations that are kept; the others are counted."""
-SAMPLE: Final = 10_000
+MAX_SAMPLES: Final = 10_000
 """Times of one task that are kept."""
 
 
@@ -53,7 +53,7 @@ class TaskFigures(msgspec.Struct, kw_only=True):
     times: array[float] = msgspec.field(default_factory=lambda: array("d"))
 
 
-class Rehearsal:
+class SimulationReport:
     """What many seeds came to.
 
     ``durations`` (virtual seconds), ``costs`` (US dollars) and ``tokens`` have one value a seed, in
@@ -62,11 +62,11 @@ class Rehearsal:
     say. ``broken`` lists the seeds at which an invariant broke, ``violations`` says which.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.name = plan.spec.name
-        self.faults = str(plan.trouble)
-        self.notes = list(plan.notes)
+    def __init__(self, options: SimulationOptions) -> None:
+        self.options = options
+        self.name = options.spec.name
+        self.faults = str(options.fault_plan)
+        self.notes = list(options.notes)
         self.seeds: list[int] = []
         self.durations: array[float] = array("d")
         self.costs: array[float] = array("d")
@@ -75,8 +75,8 @@ class Rehearsal:
         self.examples: dict[str, int] = {}
         self.failures: Counter[tuple[str, str]] = Counter()
         self.tasks = {
-            key: TaskFigures(source=part.source, effect=part.effect)
-            for key, part in plan.parts.items()
+            key: TaskFigures(source=script.source, effect=script.effect)
+            for key, script in options.scripts.items()
         }
         self.violations: list[Violation] = []
         self.broken: list[int] = []
@@ -104,65 +104,65 @@ class Rehearsal:
         """The US dollars that a ``share`` of the runs did not exceed."""
         return quantile(self.costs, share)
 
-    def story(self, seed: int) -> list[Moment]:
+    def story(self, seed: int) -> list[TimelineEntry]:
         """What happened in the run of a seed: it is played again."""
-        return retell(Played(self.plan, seed))
+        return build_timeline(SimulatedRun(self.options, seed))
 
-    def take(self, one: Outcome) -> None:
+    def add_outcome(self, outcome: SeedOutcome) -> None:
         """One more seed."""
-        self.seeds.append(one.seed)
-        self.durations.append(one.duration)
-        self.costs.append(one.cost / NANO)
-        self.tokens.append(one.tokens)
-        self.statuses[one.status] = self.statuses.get(one.status, 0) + 1
-        self.examples.setdefault(one.status, one.seed)
-        self.failures.update(set(one.failures))
-        if one.violations:
-            self.broken.append(one.seed)
-            self.violations += one.violations[: MOST_TOLD - len(self.violations)]
-        self._tasks(one)
+        self.seeds.append(outcome.seed)
+        self.durations.append(outcome.duration)
+        self.costs.append(outcome.cost / NANO)
+        self.tokens.append(outcome.tokens)
+        self.statuses[outcome.status] = self.statuses.get(outcome.status, 0) + 1
+        self.examples.setdefault(outcome.status, outcome.seed)
+        self.failures.update(set(outcome.failures))
+        if outcome.violations:
+            self.broken.append(outcome.seed)
+            self.violations += outcome.violations[: MAX_VIOLATIONS - len(self.violations)]
+        self._add_task_figures(outcome)
 
-    def _tasks(self, one: Outcome) -> None:
-        for task, calls in one.calls.items():
-            figures = self._figures(task)
+    def _add_task_figures(self, outcome: SeedOutcome) -> None:
+        for task, calls in outcome.calls.items():
+            figures = self._figures_of(task)
             figures.calls += calls
             figures.most = max(figures.most, calls)
-            figures.repeated += one.repeated[task]
-        for task in one.path:
-            self._figures(task).critical += 1
-        for task, count in one.acted.items():
-            self._figures(task).acted_twice += count > 1
-        for task, fault in one.failures:
+            figures.repeated += outcome.repeated[task]
+        for task in outcome.path:
+            self._figures_of(task).critical += 1
+        for task, count in outcome.acted.items():
+            self._figures_of(task).acted_twice += count > 1
+        for task, fault in outcome.failures:
             if task in self.tasks:
-                self.tasks[task].failed += not fault.startswith(UNKNOWN)
-        for task, seconds in one.times.items():
-            figures = self._figures(task)
-            if len(figures.times) < SAMPLE:
+                self.tasks[task].failed += not fault.startswith(UNKNOWN_PREFIX)
+        for task, seconds in outcome.times.items():
+            figures = self._figures_of(task)
+            if len(figures.times) < MAX_SAMPLES:
                 figures.times.append(seconds)
 
-    def _figures(self, task: str) -> TaskFigures:
+    def _figures_of(self, task: str) -> TaskFigures:
         """Those of a task; of a run that cannot be replayed, tasks go by their own names."""
         return self.tasks.setdefault(task, TaskFigures(source="unknown"))
 
 
 def quantile(values: Iterable[float], share: float) -> float:
     """The value that a ``share`` of all does not exceed; 0 of none."""
-    found = tuple(sorted(values))
-    return Spread(found).at(share) if found else 0.0
+    ordered = tuple(sorted(values))
+    return Distribution(ordered).quantile(share) if ordered else 0.0
 
 
 def simulate(
     workflow: WorkflowSpec | str | Path,
     *,
     seeds: int | Iterable[int] = 100,
-    faults: str | Trouble = "some",
+    faults: str | FaultPlan = "some",
     inputs: Mapping[str, Any] | None = None,
     answers: Mapping[str, Any] | None = None,
     fit: str | Path | Fit | None = None,
-    people: str = USUAL,
+    people: str = DEFAULT_PATIENCE,
     make_driver: Callable[[], Driver] | None = None,
-    progress: Callable[[Rehearsal], None] | None = None,
-) -> Rehearsal:
+    progress: Callable[[SimulationReport], None] | None = None,
+) -> SimulationReport:
     """Play a workflow once for each seed; ``seeds`` is how many, from 0, or which.
 
     ``faults``: a preset (none, some, hostile) or chances such as ``crash=0.01,fail=0.1``.
@@ -173,19 +173,19 @@ def simulate(
     Raises ConfigurationError if one of them cannot be used.
     """
     spec = read_workflow(workflow)
-    known = recall(Path(fit), spec) if isinstance(fit, str | Path) else fit
-    plan = make_plan(
+    agent_fit = learn_from_journal(Path(fit), spec) if isinstance(fit, str | Path) else fit
+    options = build_options(
         spec,
         inputs=inputs,
         faults=faults,
         answers=answers,
-        fit=known,
+        fit=agent_fit,
         people=people,
         make_driver=make_driver,
     )
-    rehearsal = Rehearsal(plan)
+    report = SimulationReport(options)
     for seed in range(seeds) if isinstance(seeds, int) else seeds:
-        rehearsal.take(Played(plan, seed).outcome())
+        report.add_outcome(SimulatedRun(options, seed).build_outcome())
         if progress is not None:
-            progress(rehearsal)
-    return rehearsal
+            progress(report)
+    return report

@@ -11,14 +11,14 @@ from typing import Any
 
 import msgspec
 
-from agenthive.core.history.replay import facts
-from agenthive.core.history.story import describe, tag
+from agenthive.core.history.replay import decode_events
+from agenthive.core.history.story import describe_event, event_type
 from agenthive.core.model.workflow import Effect
 from agenthive.core.values import SECOND, Micros
-from agenthive.simulation.runner import Played
+from agenthive.simulation.runner import SimulatedRun
 
 
-class Moment(msgspec.Struct, frozen=True):
+class TimelineEntry(msgspec.Struct, frozen=True):
     """One line of a story. ``seq`` is the number of a fact, 0 for what is none of the run's."""
 
     seconds: float
@@ -27,49 +27,54 @@ class Moment(msgspec.Struct, frozen=True):
     text: str
 
 
-def retell(played: Played) -> list[Moment]:
+def build_timeline(simulated_run: SimulatedRun) -> list[TimelineEntry]:
     """The story, in order."""
-    start = played.times[0] if played.times else 0
-    around = _Around({node.key for node in played.plan.graph.nodes if node.effect is Effect.KEYED})
-    found: list[Moment] = []
-    told = list(_facts(played))
-    for i, (now, what, data) in enumerate(played.case.seen):
-        while told and told[0][0] <= i:
-            found.append(told.pop(0)[1])
-        text = around.tell(what, data)
+    start = simulated_run.times[0] if simulated_run.times else 0
+    describer = _ObservationText(
+        {node.key for node in simulated_run.options.graph.nodes if node.effect is Effect.KEYED}
+    )
+    entries: list[TimelineEntry] = []
+    run_entries = list(_event_entries(simulated_run))
+    for i, (now, kind, data) in enumerate(simulated_run.case.observations):
+        while run_entries and run_entries[0][0] <= i:
+            entries.append(run_entries.pop(0)[1])
+        text = describer.describe(kind, data)
         if text:
-            found.append(Moment((now - start) / SECOND, 0, what, text))
-    return found + [moment for _, moment in told]
+            entries.append(TimelineEntry((now - start) / SECOND, 0, kind, text))
+    return entries + [entry for _, entry in run_entries]
 
 
-def _facts(played: Played) -> Iterator[tuple[int, Moment]]:
+def _event_entries(simulated_run: SimulatedRun) -> Iterator[tuple[int, TimelineEntry]]:
     """Each fact of the run, and how much had been seen when it was on disk."""
-    start = played.times[0] if played.times else 0
-    marks = played.disk.durable.get(played.run, [])
-    numbered = facts(played.disk.records(played.run))
-    for (seq, event), mark, at in zip(numbered, marks, played.times, strict=True):
-        yield mark, Moment(_since(start, at), seq, tag(event), describe(event))
+    start = simulated_run.times[0] if simulated_run.times else 0
+    marks = simulated_run.disk.durable_at.get(simulated_run.run, [])
+    numbered = decode_events(simulated_run.disk.records(simulated_run.run))
+    for (seq, event), mark, at in zip(numbered, marks, simulated_run.times, strict=True):
+        yield (
+            mark,
+            TimelineEntry(_seconds_since(start, at), seq, event_type(event), describe_event(event)),
+        )
 
 
-def _since(start: Micros, at: Micros) -> float:
+def _seconds_since(start: Micros, at: Micros) -> float:
     return (at - start) / SECOND
 
 
-class _Around:
+class _ObservationText:
     """Words for what happens around a run; empty for what its own facts tell."""
 
     def __init__(self, keyed: set[str]) -> None:
         self._keyed = keyed
-        self._acted: dict[str, int] = {}
+        self._act_counts: dict[str, int] = {}
         self._answered: set[tuple[str, int]] = set()
 
-    def tell(self, what: str, data: dict[str, Any]) -> str:
+    def describe(self, kind: str, data: dict[str, Any]) -> str:
         """One line about it."""
-        match what:
+        match kind:
             case "acted":
-                return self._acts(data["task"], data["key"])
+                return self._describe_act(data["task"], data["key"])
             case "replied":
-                return self._replied(data)
+                return self._describe_reply(data)
             case "crashed":
                 return "the process died; another takes over"
             case "refused":
@@ -82,15 +87,15 @@ class _Around:
                 return "the run waits for somebody's help"
         return ""
 
-    def _acts(self, task: str, key: str) -> str:
-        times = self._acted[key] = self._acted.get(key, 0) + 1
+    def _describe_act(self, task: str, key: str) -> str:
+        times = self._act_counts[key] = self._act_counts.get(key, 0) + 1
         if times > 1 and task in self._keyed:
             return f"{task}: came in again under its key"
         return f"{task}: acted outside" + (f", time {times}" if times > 1 else "")
 
-    def _replied(self, data: dict[str, Any]) -> str:
-        one = (data["task"], data["attempt"])
-        if one not in self._answered:
-            self._answered.add(one)
+    def _describe_reply(self, data: dict[str, Any]) -> str:
+        call = (data["task"], data["attempt"])
+        if call not in self._answered:
+            self._answered.add(call)
             return ""
         return f"{data['task']}: the answer of attempt {data['attempt']} came again"

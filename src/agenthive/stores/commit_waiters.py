@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 
 
-def tell(
-    loop: asyncio.AbstractEventLoop, done: asyncio.Future[None], error: Exception | None
+def notify_waiter(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[None], error: Exception | None
 ) -> None:
     """Settle ``done`` on its own loop; called from any thread."""
 
     def settle() -> None:
-        if done.done():
+        if future.done():
             return
         if error is None:
-            done.set_result(None)
+            future.set_result(None)
         else:
-            done.set_exception(error)
+            future.set_exception(error)
 
     # The loop may be gone when the process is being torn down; the write itself has happened.
     with contextlib.suppress(RuntimeError):

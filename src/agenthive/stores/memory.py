@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import msgspec
 
-from agenthive.core.journal.hash_chain import GENESIS, seal
+from agenthive.core.journal.hash_chain import GENESIS, seal_record
 from agenthive.core.journal.records import (
+    AccountState,
     Batch,
-    Cached,
+    CachedResult,
     Record,
     RunRow,
     Sizes,
-    Standing,
     StreamSize,
 )
 from agenthive.errors import StoreFailed
@@ -28,9 +28,9 @@ class MemoryStore:
         self._definitions: dict[str, bytes] = {}
         self.contents: dict[str, bytes] = {}
         self._uses: dict[str, set[str]] = {}
-        self._cached: dict[str, Cached] = {}
+        self._cached: dict[str, CachedResult] = {}
         self._runs: dict[str, RunRow] = {}
-        self._accounts: dict[str, Standing] = {}
+        self._accounts: dict[str, AccountState] = {}
         self._marks: dict[str, str] = {}
         self._pos = 0
         self._poison: StoreFailed | None = None
@@ -47,18 +47,18 @@ class MemoryStore:
         written: list[Record] = []
         pos = self._pos
         for record in batch.records:
-            gone = record.stream in batch.drops
-            before = sealed.get(record.stream) or (not gone and self._streams.get(record.stream))
+            dropped = record.stream in batch.drops
+            before = sealed.get(record.stream) or (not dropped and self._streams.get(record.stream))
             last = before[-1] if before else None
             if record.seq != (last.seq + last.count if last else 1):
                 self._poison = StoreFailed(f"stream {record.stream}: {record.seq} is out of order")
                 raise self._poison
-            new = seal(record, last.hash if last else GENESIS, pos + 1)
+            new = seal_record(record, last.hash if last else GENESIS, pos + 1)
             pos += record.count
             sealed.setdefault(record.stream, []).append(new)
             written.append(new)
         self._pos = pos
-        self._drop(batch.drops)
+        self._drop_streams(batch.drops)
         self._records += written
         for stream, records in sealed.items():
             self._streams.setdefault(stream, []).extend(records)
@@ -68,41 +68,45 @@ class MemoryStore:
             self.contents.setdefault(digest, body)
         for stream, digest in batch.uses:
             self._uses.setdefault(stream, set()).add(digest)
-        for one in batch.cached:
-            self._cached[one.key] = one
-        self._enter(batch)
+        for result in batch.cached:
+            self._cached[result.key] = result
+        self._apply_entries(batch)
         self._marks |= dict(batch.marks)
         for row in batch.runs:
             self._runs[row.run] = row
 
-    def _enter(self, batch: Batch) -> None:
-        accounts, changed = self._accounts, msgspec.structs.replace
+    def _apply_entries(self, batch: Batch) -> None:
+        accounts, replace = self._accounts, msgspec.structs.replace
         for entry in batch.entries:
-            one = accounts.get(entry.scope, Standing(scope=entry.scope))
-            captured, held = one.captured + entry.captured, one.held + entry.held
-            accounts[entry.scope] = changed(one, captured=captured, held=held)
+            account = accounts.get(entry.scope, AccountState(scope=entry.scope))
+            captured, held = account.captured + entry.captured, account.held + entry.held
+            accounts[entry.scope] = replace(account, captured=captured, held=held)
         for new in batch.standings:
-            one = accounts.get(new.scope, new)
-            accounts[new.scope] = changed(one, limit=new.limit, frozen=new.frozen)
+            account = accounts.get(new.scope, new)
+            accounts[new.scope] = replace(account, limit=new.limit, frozen=new.frozen)
 
-    def _drop(self, streams: Sequence[str]) -> None:
-        lost = self._lost(streams)
-        for kept in (self._definitions, self.contents):
-            for digest in lost & kept.keys():
-                del kept[digest]
+    def _drop_streams(self, streams: Sequence[str]) -> None:
+        unshared = self._unshared_digests(streams)
+        for bodies in (self._definitions, self.contents):
+            for digest in unshared & bodies.keys():
+                del bodies[digest]
         for stream in streams:
-            for held in (self._streams, self._uses, self._runs):
-                held.pop(stream, None)
-            for scope in [s for s in self._accounts if f"{s} ".startswith(f"run {stream} ")]:
-                del self._accounts[scope]
+            for index in (self._streams, self._uses, self._runs):
+                index.pop(stream, None)
+            for run_scope in [
+                account_scope
+                for account_scope in self._accounts
+                if f"{account_scope} ".startswith(f"run {stream} ")
+            ]:
+                del self._accounts[run_scope]
         if streams:
-            self._records = [one for one in self._records if one.stream not in streams]
+            self._records = [record for record in self._records if record.stream not in streams]
 
-    def _lost(self, streams: Sequence[str]) -> set[str]:
+    def _unshared_digests(self, streams: Sequence[str]) -> set[str]:
         """What only these streams use."""
-        theirs = set[str]().union(*(self._uses.get(stream, ()) for stream in streams))
-        others = (used for stream, used in self._uses.items() if stream not in streams)
-        return theirs.difference(*others)
+        digests = set[str]().union(*(self._uses.get(stream, ()) for stream in streams))
+        other_uses = (uses for stream, uses in self._uses.items() if stream not in streams)
+        return digests.difference(*other_uses)
 
     async def read(self, stream: str, after: int = 0) -> AsyncIterator[Record]:
         """Records of a stream that begin after event number ``after``."""
@@ -114,91 +118,95 @@ class MemoryStore:
         """All records of a stream, for callers without an event loop."""
         return list(self._streams.get(stream, ()))
 
-    async def last(self, stream: str) -> Record | None:
+    async def read_last_record(self, stream: str) -> Record | None:
         """The last record of a stream."""
         records = self._streams.get(stream)
         return records[-1] if records else None
 
-    async def marked(self, stream: str, cause: str) -> Record | None:
+    async def read_marked_record(self, stream: str, cause: str) -> Record | None:
         """The last record of a stream whose cause begins so."""
         return self.marked_as(stream, cause)
 
     def marked_as(self, stream: str, cause: str) -> Record | None:
-        """What `marked` gives, for callers without an event loop."""
-        found = (r for r in reversed(self._streams.get(stream, ())) if r.cause.startswith(cause))
-        return next(found, None)
+        """What `read_marked_record` gives, for callers without an event loop."""
+        matches = (
+            record
+            for record in reversed(self._streams.get(stream, ()))
+            if record.cause.startswith(cause)
+        )
+        return next(matches, None)
 
-    async def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
+    async def scan_records(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
         """Records of all streams with ``pos`` > ``after``."""
         return [record for record in self._records if record.pos > after][:limit]
 
-    async def definition(self, digest: str) -> bytes | None:
+    async def load_definition(self, digest: str) -> bytes | None:
         """The definition with that digest."""
         return self._definitions.get(digest)
 
-    async def cached(self, key: str) -> Cached | None:
+    async def find_cached_result(self, key: str) -> CachedResult | None:
         """The result that is kept under that key; it may have expired."""
-        return self.cached_as(key)
+        return self.get_cached(key)
 
-    def cached_as(self, key: str) -> Cached | None:
+    def get_cached(self, key: str) -> CachedResult | None:
         """What `cached` gives, for callers without an event loop."""
         return self._cached.get(key)
 
-    def definition_of(self, digest: str) -> bytes:
+    def get_definition(self, digest: str) -> bytes:
         """What `definition` gives, for callers without an event loop."""
         return self._definitions[digest]
 
-    async def standings(self) -> Sequence[Standing]:
+    async def list_account_states(self) -> Sequence[AccountState]:
         """How every account stands."""
         return self.accounts()
 
-    async def marks(self) -> dict[str, str]:
+    async def list_marks(self) -> dict[str, str]:
         """The texts that are kept, by name."""
-        return self.marked_so()
+        return self.get_marks()
 
-    def marked_so(self) -> dict[str, str]:
+    def get_marks(self) -> dict[str, str]:
         """What `marks` gives, for callers without an event loop."""
         return dict(self._marks)
 
-    def accounts(self) -> list[Standing]:
-        """What `standings` gives, for callers without an event loop."""
+    def accounts(self) -> list[AccountState]:
+        """What `list_account_states` gives, for callers without an event loop."""
         return [self._accounts[scope] for scope in sorted(self._accounts)]
 
-    async def blob(self, digest: str) -> bytes | None:
+    async def load_blob(self, digest: str) -> bytes | None:
         """The blob with that digest."""
         return self.contents.get(digest)
 
-    async def sizes(self, streams: Sequence[str] | None = None) -> Sizes:
+    async def measure_sizes(self, streams: Sequence[str] | None = None) -> Sizes:
         """How much is in the journal; with ``streams``, only what would go with them."""
-        lost = None if streams is None else self._lost(streams)
-        found = Sizes(
-            records=sum(map(self._size, self._streams if streams is None else streams)),
-            blobs=_size(self.contents, lost),
-            definitions=_size(self._definitions, lost),
+        unshared = None if streams is None else self._unshared_digests(streams)
+        sizes = Sizes(
+            records=sum(map(self._stream_size, self._streams if streams is None else streams)),
+            blobs=_total_size(self.contents, unshared),
+            definitions=_total_size(self._definitions, unshared),
         )
-        whole = found.records + found.blobs + found.definitions
-        return found if streams is not None else msgspec.structs.replace(found, file=whole)
+        total = sizes.records + sizes.blobs + sizes.definitions
+        return sizes if streams is not None else msgspec.structs.replace(sizes, file=total)
 
-    async def largest(self, limit: int = 20) -> Sequence[StreamSize]:
+    async def list_largest_streams(self, limit: int = 20) -> Sequence[StreamSize]:
         """The largest streams, largest first."""
-        found = [
+        sizes = [
             StreamSize(
                 stream=stream,
-                records=self._size(stream),
-                blobs=_size(self.contents, self._uses.get(stream, set())),
+                records=self._stream_size(stream),
+                blobs=_total_size(self.contents, self._uses.get(stream, set())),
             )
             for stream in self._streams
         ]
-        return sorted(found, key=lambda one: (-one.records - one.blobs, one.stream))[:limit]
+        return sorted(sizes, key=lambda one: (-one.records - one.blobs, one.stream))[:limit]
 
-    def _size(self, stream: str) -> int:
+    def _stream_size(self, stream: str) -> int:
         return sum(len(record.payload) for record in self._streams.get(stream, ()))
 
-    async def shrink(self) -> int:
+    async def reclaim_space(self) -> int:
         """There is no disk to give anything back to."""
         return 0
 
-    async def runs(
+    async def list_runs(
         self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
     ) -> Sequence[RunRow]:
         """Rows of the run list, newest first."""
@@ -214,7 +222,7 @@ class MemoryStore:
         rows.sort(key=lambda row: (row.created, row.run), reverse=True)
         return rows
 
-    async def run(self, run: str, *, tenant: str = "default") -> RunRow | None:
+    async def find_run(self, run: str, *, tenant: str = "default") -> RunRow | None:
         """The row of one run."""
         row = self._runs.get(run)
         return row if row is not None and row.tenant == tenant else None
@@ -223,5 +231,10 @@ class MemoryStore:
         """Nothing to let go of."""
 
 
-def _size(kept: Mapping[str, bytes], only: set[str] | None) -> int:
-    return sum(len(body) for digest, body in kept.items() if only is None or digest in only)
+def _total_size(bodies: Mapping[str, bytes], digests: set[str] | None) -> int:
+    return sum(len(body) for digest, body in bodies.items() if digests is None or digest in digests)
+
+
+def open_store(place: str, *, owner: bool) -> MemoryStore:
+    """The store of ``memory:``, empty each time."""
+    return MemoryStore()

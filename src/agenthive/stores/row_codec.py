@@ -8,38 +8,68 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from agenthive.core.journal.records import Batch, Cached, Record, RunRow, Standing
+from agenthive.core.journal.records import AccountState, Batch, CachedResult, Record, RunRow
 
 
 def record_of(row: tuple[Any, ...]) -> Record:
     """A record as it was read."""
-    pos, stream, seq, count, at, kind, v, rules, actor, cause, payload, prev, mark = row
+    pos, stream, seq, count, at, kind, v, rules, actor, cause, payload, prev, chain_hash = row
     return Record(
-        pos=pos, stream=stream, seq=seq, count=count, at=at, type=kind, v=v, rules=rules,
-        actor=actor, cause=cause, payload=payload.encode(), prev=prev, hash=mark,
-    )  # fmt: skip
+        pos=pos,
+        stream=stream,
+        seq=seq,
+        count=count,
+        at=at,
+        type=kind,
+        v=v,
+        rules=rules,
+        actor=actor,
+        cause=cause,
+        payload=payload.encode(),
+        prev=prev,
+        hash=chain_hash,
+    )
 
 
-def record_values(record: Record, pos: int, prev: bytes, mark: bytes) -> tuple[Any, ...]:
+def record_values(record: Record, pos: int, prev: bytes, chain_hash: bytes) -> tuple[Any, ...]:
     """What is written for a record, chained to ``prev``."""
     return (
-        pos, record.stream, record.seq, record.count, record.at, record.type, record.v,
-        record.rules, record.actor, record.cause, record.payload.decode(), prev, mark,
-    )  # fmt: skip
+        pos,
+        record.stream,
+        record.seq,
+        record.count,
+        record.at,
+        record.type,
+        record.v,
+        record.rules,
+        record.actor,
+        record.cause,
+        record.payload.decode(),
+        prev,
+        chain_hash,
+    )
 
 
 def run_of(row: tuple[Any, ...]) -> RunRow:
     """A row of the run list as it was read."""
     run, name, status, created, finished, total, completed, failed, tenant, owner = row
     return RunRow(
-        run=run, name=name, status=status, created=created, finished=finished, total_tasks=total,
-        completed_tasks=completed, failed_tasks=failed, tenant=tenant, owner=owner,
-    )  # fmt: skip
+        run=run,
+        name=name,
+        status=status,
+        created=created,
+        finished=finished,
+        total_tasks=total,
+        completed_tasks=completed,
+        failed_tasks=failed,
+        tenant=tenant,
+        owner=owner,
+    )
 
 
-def cached_values(one: Cached) -> tuple[Any, ...]:
+def cached_values(cached: CachedResult) -> tuple[Any, ...]:
     """What is written for a result that may be used again."""
-    return one.key, one.origin, one.result.decode(), one.at, one.expires
+    return cached.key, cached.origin, cached.result.decode(), cached.at, cached.expires
 
 
 def definition_values(batch: Batch) -> list[tuple[Any, ...]]:
@@ -47,25 +77,33 @@ def definition_values(batch: Batch) -> list[tuple[Any, ...]]:
     return [(name, body.decode()) for name, body in dict(batch.definitions).items()]
 
 
-def beside(batch: Batch) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
+def account_writes(batch: Batch) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
     """What is written of accounts and limits: a query, and its rows."""
     if batch.entries:
-        yield "enter", [(one.scope, one.captured, one.held) for one in batch.entries]
+        yield "enter", [(row.scope, row.captured, row.held) for row in batch.entries]
     if batch.standings:
-        yield "set_standing", [(one.scope, one.limit, one.frozen) for one in batch.standings]
+        yield "set_standing", [(row.scope, row.limit, row.frozen) for row in batch.standings]
     if batch.marks:
         yield "mark", [*batch.marks]
 
 
-def standing_of(row: tuple[Any, ...]) -> Standing:
+def standing_of(row: tuple[Any, ...]) -> AccountState:
     """An account as it was read."""
     scope, limit, captured, held, frozen = row
-    return Standing(scope=scope, limit=limit, captured=captured, held=held, frozen=bool(frozen))
+    return AccountState(scope=scope, limit=limit, captured=captured, held=held, frozen=bool(frozen))
 
 
 def run_values(row: RunRow) -> tuple[Any, ...]:
     """What is written for a row of the run list."""
     return (
-        row.run, row.tenant, row.owner, row.name, row.status, row.created, row.finished,
-        row.total_tasks, row.completed_tasks, row.failed_tasks,
-    )  # fmt: skip
+        row.run,
+        row.tenant,
+        row.owner,
+        row.name,
+        row.status,
+        row.created,
+        row.finished,
+        row.total_tasks,
+        row.completed_tasks,
+        row.failed_tasks,
+    )

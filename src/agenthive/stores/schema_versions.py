@@ -32,7 +32,7 @@ def version_of(connection: Connection) -> int:
     return next((int(row[0]) for row in connection.execute("PRAGMA user_version")), 0)
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade_schema(connection: Connection) -> None:
     """Bring a file to this version, all or nothing. Only its owner may."""
     if version_of(connection) < SCHEMA_VERSION:
         with connection:
@@ -40,7 +40,7 @@ def upgrade(connection: Connection) -> None:
                 list(connection.execute(queries("sqlite")[query]))
 
 
-def stand_in(connection: Connection) -> None:
+def create_stand_ins(connection: Connection) -> None:
     """For who only reads: an earlier version has nothing in the tables that it lacks."""
     version = version_of(connection)
     if version < 2:

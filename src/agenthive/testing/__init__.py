@@ -8,22 +8,22 @@ in the rooms below may import it. To add a kit: a file here, a name in ``__all__
 fault for each of its checks in `tests/testing/`.
 """
 
-from agenthive.simulation.simulate import Rehearsal, simulate
+from agenthive.simulation.simulate import SimulationReport, simulate
 from agenthive.testing.agent_kit import HANG, After, NotConforming, ScriptedAgent, check_agent
 from agenthive.testing.runtime_kit import check_runtime
-from agenthive.testing.runtime_stages import live, simulated
+from agenthive.testing.runtime_stages import embedded_stage, simulated_stage
 from agenthive.testing.store_kit import check_store
 
 __all__ = [
     "HANG",
     "After",
     "NotConforming",
-    "Rehearsal",
     "ScriptedAgent",
+    "SimulationReport",
     "check_agent",
     "check_runtime",
     "check_store",
-    "live",
+    "embedded_stage",
     "simulate",
-    "simulated",
+    "simulated_stage",
 ]

@@ -3,7 +3,7 @@
     await check_agent(make, good=call, bad=call, hanging=call, keys=server.keys, secrets=["s3cret"])
 
 Never measures speed and never mocks: give it the real thing, talking to a real other side. A new
-check is a function of a `Case` and a line in `CHECKS`, with a planted bad agent in the tests.
+check is a function of a `AgentCase` and a line in `CHECKS`, with a planted bad agent in the tests.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from agenthive.agents.base import AgentResponse, BaseAgent, alone
+from agenthive.agents.base import AgentResponse, BaseAgent, execute_via_perform
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.ports import Agent
@@ -28,12 +28,12 @@ T = TypeVar("T")
 
 AT_ONCE: Final = 8
 """How many calls the kit makes at the same time."""
-STRANGE: Final[tuple[JSONObject, ...]] = (
+STRANGE_PARAMETERS: Final[tuple[JSONObject, ...]] = (
     {},
     {"": None, "endpoint": [1], "arguments": "x", "headers": 7, "uri": {}, "messages": 1},
 )
 """Parameters that fit no action."""
-KINDS_OF_FAULT: Final = frozenset(
+FAULT_KINDS: Final = frozenset(
     [
         *("timeout", "rate_limited", "overloaded", "unavailable", "connection", "refused"),
         *("invalid_reply", "agent_error", "cancelled", "lost", "breaker_open", "unregistered"),
@@ -47,7 +47,7 @@ class NotConforming(AssertionError):
 
 
 @dataclass
-class Case:
+class AgentCase:
     """An agent under the kit: how to make one, what to ask it, and every reply it gave."""
 
     make: Callable[[], Agent]
@@ -59,41 +59,41 @@ class Case:
     secrets: Sequence[str] = ()
     stopped: Callable[[], bool] | None = None
     within: float = 10.0
-    seen: list[Reply] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
 
-    async def ask(self, agent: Agent, call: Call) -> Reply:
+    async def perform_call(self, agent: Agent, call: Call) -> Reply:
         """One attempt that must end in time, with a reply."""
         try:
-            reply = await self.in_time(agent.perform(call), f"the call of '{call.action}'")
+            reply = await self.run_in_time(agent.perform(call), f"the call of '{call.action}'")
         except Exception as error:
             if isinstance(error, NotConforming):
                 raise
             raise NotConforming(f"'{call.action}' raised {error!r} instead of a fault") from error
         require(isinstance(reply, Reply), f"'{call.action}' gave {reply!r}, which is no Reply")
-        self.seen.append(reply)
+        self.replies.append(reply)
         return reply
 
     async def answer(self, agent: Agent, when: str) -> Reply:
         """The good call must succeed."""
-        reply = await self.ask(agent, self.good)
+        reply = await self.perform_call(agent, self.good)
         require(reply.fault is None, f"the good call failed {when}: {reply.fault}")
         return reply
 
-    async def in_time(self, work: Awaitable[T], what: str) -> T:
+    async def run_in_time(self, work: Awaitable[T], label: str) -> T:
         """The outcome of ``work``, which must come within the bound."""
         task = asyncio.ensure_future(work)
         await asyncio.wait({task}, timeout=self.within)
         if not task.done():
             task.cancel()
             await asyncio.wait({task}, timeout=self.within)
-            raise NotConforming(f"{what} did not end within {self.within} s")
+            raise NotConforming(f"{label} did not end within {self.within} s")
         return task.result()
 
 
-def require(holds: bool, otherwise: str) -> None:
+def require(holds: bool, message: str) -> None:
     """Raise NotConforming unless it holds."""
     if not holds:
-        raise NotConforming(otherwise)
+        raise NotConforming(message)
 
 
 async def check_agent(
@@ -116,46 +116,46 @@ async def check_agent(
     ``stopped`` says whether the other side saw the hanging call go away. ``secrets`` are values
     that must never show. Nothing may take longer than ``within`` seconds.
     """
-    case = Case(make, good, bad, hanging, keys, large, secrets, stopped, within)
+    case = AgentCase(make, good, bad, hanging, keys, large, secrets, stopped, within)
     for check in CHECKS:
         agent = make()
         try:
             await check(case, agent)
         finally:
-            await case.in_time(agent.close(), "close()")
+            await case.run_in_time(agent.close(), "close()")
 
 
-async def _succeeds(case: Case, agent: Agent) -> None:
+async def _check_success(case: AgentCase, agent: Agent) -> None:
     """A good call gives a result that a journal can hold, and no fault."""
     reply = await case.answer(agent, "at first")
     try:
-        again = json.loads(json.dumps(reply.result, allow_nan=False))
+        decoded = json.loads(json.dumps(reply.result, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise NotConforming(f"the result is not JSON: {error}") from error
-    require(again == reply.result, "the result is not plain JSON: it changes on the way")
+    require(decoded == reply.result, "the result is not plain JSON: it changes on the way")
 
 
-async def _fails(case: Case, agent: Agent) -> None:
+async def _check_failure(case: AgentCase, agent: Agent) -> None:
     """A failure of the outside world is a fault in full, and spoils nothing."""
-    fault = (await case.ask(agent, case.bad)).fault
+    fault = (await case.perform_call(agent, case.bad)).fault
     if fault is None:
         raise NotConforming("the bad call succeeded")
-    require(fault.kind in KINDS_OF_FAULT, f"there is no kind of fault '{fault.kind}'")
+    require(fault.kind in FAULT_KINDS, f"there is no kind of fault '{fault.kind}'")
     require(bool(fault.message.strip()), "the fault does not say what happened")
     wait = fault.retry_after
     require(wait is None or 0 <= wait < math.inf, f"retry_after is {wait}")
     await case.answer(agent, "after a bad one")
 
 
-async def _is_not_confused(case: Case, agent: Agent) -> None:
+async def _check_unknown_requests(case: AgentCase, agent: Agent) -> None:
     """What it has never heard of it answers or refuses; it does not raise."""
-    for parameters in STRANGE:
+    for parameters in STRANGE_PARAMETERS:
         strange = msgspec.structs.replace(case.bad, action="no such action", parameters=parameters)
-        await case.ask(agent, strange)
-        await case.ask(agent, msgspec.structs.replace(case.bad, parameters=parameters))
+        await case.perform_call(agent, strange)
+        await case.perform_call(agent, msgspec.structs.replace(case.bad, parameters=parameters))
 
 
-async def _stops(case: Case, agent: Agent) -> None:
+async def _check_cancellation(case: AgentCase, agent: Agent) -> None:
     """Cancelling ends a call for real, and the agent still answers."""
     if case.hanging is None:
         return
@@ -167,77 +167,79 @@ async def _stops(case: Case, agent: Agent) -> None:
     await asyncio.wait({call}, timeout=case.within)
     require(call.done(), f"a cancelled call did not end within {case.within} s")
     require(call.cancelled(), "a cancelled call must end with CancelledError, not with an answer")
-    await _comes_true(case, case.stopped, "the other side never saw that the call was given up")
+    await _wait_until(case, case.stopped, "the other side never saw that the call was given up")
     await case.answer(agent, "after a cancelled one")
 
 
-async def _comes_true(case: Case, what: Callable[[], bool] | None, otherwise: str) -> None:
+async def _wait_until(case: AgentCase, condition: Callable[[], bool] | None, message: str) -> None:
     for _ in range(50):
-        if what is None or what():
+        if condition is None or condition():
             return
         await asyncio.sleep(case.within / 50)
-    raise NotConforming(otherwise)
+    raise NotConforming(message)
 
 
-async def _answers_many(case: Case, agent: Agent) -> None:
+async def _check_concurrency(case: AgentCase, agent: Agent) -> None:
     """Several calls at once, good and bad, each get their own answer."""
     calls = [case.good, case.bad] * (AT_ONCE // 2)
-    replies = await asyncio.gather(*(case.ask(agent, call) for call in calls))
+    replies = await asyncio.gather(*(case.perform_call(agent, call) for call in calls))
     mixed = [call is case.bad for call in calls]
     require([reply.fault is not None for reply in replies] == mixed, "calls at once are mixed up")
 
 
-async def _sends_the_key(case: Case, agent: Agent) -> None:
+async def _check_idempotency_key(case: AgentCase, agent: Agent) -> None:
     """The idempotency key reaches the other side, the same for both attempts of one call."""
     if case.keys is None:
         return
     for key, attempt in (("kit-one", 1), ("kit-one", 2), ("kit-two", 1)):
         before = list(case.keys())
         call = msgspec.structs.replace(case.good, key=key, attempt=attempt)
-        await case.ask(agent, call)
-        came = list(case.keys())[len(before) :]
-        require(came == [key], f"the key '{key}' should have arrived, once; there came {came}")
+        await case.perform_call(agent, call)
+        received = list(case.keys())[len(before) :]
+        require(
+            received == [key], f"the key '{key}' should have arrived, once; there came {received}"
+        )
 
 
-async def _refuses_too_much(case: Case, agent: Agent) -> None:
+async def _check_oversized_reply(case: AgentCase, agent: Agent) -> None:
     """An answer that is too large is refused, neither swallowed nor cut."""
     if case.large is None:
         return
-    reply = await case.ask(agent, case.large)
+    reply = await case.perform_call(agent, case.large)
     require(reply.fault is not None, "too large an answer was taken")
     await case.answer(agent, "after too large an answer")
 
 
-async def _closes_twice(case: Case, agent: Agent) -> None:
+async def _check_closing(case: AgentCase, agent: Agent) -> None:
     """Closing is quick, may be repeated, and may come before anything was asked."""
-    await case.in_time(agent.close(), "close() before any call")
+    await case.run_in_time(agent.close(), "close() before any call")
     fresh = case.make()
     await case.answer(fresh, "before close()")
-    await case.in_time(fresh.close(), "close()")
-    await case.in_time(fresh.close(), "close() for the second time")
+    await case.run_in_time(fresh.close(), "close()")
+    await case.run_in_time(fresh.close(), "close() for the second time")
 
 
-async def _keeps_secrets(case: Case, agent: Agent) -> None:
+async def _check_secrets(case: AgentCase, agent: Agent) -> None:
     """No reply of all that the kit has seen shows a secret, nor does the agent itself."""
-    texts = [repr(agent), *(repr(reply) for reply in case.seen)]
-    shown = sum(_shows(text, case.secrets) for text in texts)
+    texts = [repr(agent), *(repr(reply) for reply in case.replies)]
+    shown = sum(_contains_secret(text, case.secrets) for text in texts)
     require(not shown, f"a secret shows in {shown} of {len(texts)} replies and descriptions")
 
 
-def _shows(text: str, secrets: Collection[str]) -> bool:
+def _contains_secret(text: str, secrets: Collection[str]) -> bool:
     return any(secret in text for secret in secrets)
 
 
-CHECKS: Final[tuple[Callable[[Case, Agent], Awaitable[None]], ...]] = (
-    _succeeds,
-    _fails,
-    _is_not_confused,
-    _stops,
-    _answers_many,
-    _sends_the_key,
-    _refuses_too_much,
-    _closes_twice,
-    _keeps_secrets,
+CHECKS: Final[tuple[Callable[[AgentCase, Agent], Awaitable[None]], ...]] = (
+    _check_success,
+    _check_failure,
+    _check_unknown_requests,
+    _check_cancellation,
+    _check_concurrency,
+    _check_idempotency_key,
+    _check_oversized_reply,
+    _check_closing,
+    _check_secrets,
 )
 """In this order: the last one looks at what all the others were told."""
 
@@ -288,14 +290,14 @@ class ScriptedAgent(BaseAgent):
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Answer outside any run."""
-        return await alone(self, action, parameters)
+        return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
         """Give the next answer."""
         answer = self._answers[min(len(self.calls), len(self._answers) - 1)]
         self.calls.append(call)
         try:
-            return await _told(answer, call)
+            return await _evaluate_answer(answer, call)
         except asyncio.CancelledError:
             self.cancelled.append(call)
             raise
@@ -305,16 +307,16 @@ class ScriptedAgent(BaseAgent):
         self.closed += 1
 
 
-async def _told(answer: Any, call: Call) -> Reply:
+async def _evaluate_answer(answer: Any, call: Call) -> Reply:
     if isinstance(answer, After):
         # `inf` has no place in a timer.
         await asyncio.sleep(min(answer.seconds, 1e8))
-        return await _told(answer.answer, call)
+        return await _evaluate_answer(answer.answer, call)
     if isinstance(answer, BaseException):
         raise answer
     if callable(answer):
-        given = answer(call)
-        return await _told(await given if inspect.isawaitable(given) else given, call)
+        result = answer(call)
+        return await _evaluate_answer(await result if inspect.isawaitable(result) else result, call)
     if isinstance(answer, Fault):
         return Reply(fault=answer)
     return answer if isinstance(answer, Reply) else Reply(result=answer)

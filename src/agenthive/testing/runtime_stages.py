@@ -1,8 +1,9 @@
 """Where the scenarios of the kit for runtimes are played: on virtual time, or on an event loop.
 
-`simulated()` gives the reference. `live(make)` plays on `EmbeddedRuntime`, or on whatever runtime
-has its methods, with a new one, a new driver and the journal opened anew for each life of the
-process. Never judges: that is the business of `runtimes`. A stage is a function of a `Scenario`.
+`simulated_stage()` gives the reference. `embedded_stage(make)` plays on `EmbeddedRuntime`, or on
+whatever runtime has its methods, with a new one, a new driver and the journal opened anew for each
+life of the process. Never judges: that is the business of `runtimes`. A stage is a function of a
+`Scenario`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 
 from agenthive.core.engine.driver import Driver
 from agenthive.core.graph.graph import Graph
-from agenthive.core.history.replay import facts, replay
+from agenthive.core.history.replay import decode_events, replay
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.journal.store import Store
@@ -29,34 +30,34 @@ from agenthive.core.ports import Agents
 from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.infra.clock import SteadyClock
 from agenthive.runtimes.embedded import EmbeddedRuntime
-from agenthive.simulation.ports import Answer, Faults
-from agenthive.simulation.runtime import Crash, SimulatedRuntime
+from agenthive.simulation.ports import Faults, SimulatedReply
+from agenthive.simulation.runtime import SimulatedCrash, SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
 from agenthive.testing.runtime_scenarios import CANCEL, CRASH, Scenario
 from agenthive.testing.store_kit import Make
 
 RUN = "run-1"
-LACK = "not here: supply it"
+MISSING_REASON = "not here: supply it"
 
 
-class Played(msgspec.Struct, kw_only=True):
+class ScenarioOutcome(msgspec.Struct, kw_only=True):
     """What came of a scenario: the journal, the calls that reached the world, what it gave up.
 
-    ``unwritten`` names calls that were made though their intent was not on disk.
+    ``calls_without_intent`` names calls that were made though their intent was not on disk.
     """
 
     run: list[Record]
     hive: list[Record]
     calls: list[Call]
-    given_up: int
-    unwritten: list[str]
+    cancelled_calls: int
+    calls_without_intent: list[str]
 
 
-Stage: TypeAlias = Callable[[Scenario], Awaitable[Played]]
+Stage: TypeAlias = Callable[[Scenario], Awaitable[ScenarioOutcome]]
 
 
 class Runtime(Protocol):
-    """What `live` asks of a runtime: the methods of `EmbeddedRuntime`."""
+    """What `embedded_stage` asks of a runtime: the methods of `EmbeddedRuntime`."""
 
     def start(self) -> None:
         """Begin to work."""
@@ -86,19 +87,21 @@ class Runtime(Protocol):
 MakeRuntime: TypeAlias = Callable[[Driver, Store, Agents, Callable[[], Micros]], Runtime]
 
 
-def live(make: Make, runtime: MakeRuntime = EmbeddedRuntime, *, patience: float = 20.0) -> Stage:
+def embedded_stage(
+    make: Make, runtime: MakeRuntime = EmbeddedRuntime, *, patience: float = 20.0
+) -> Stage:
     """A stage on the running event loop. ``make(name)`` opens the journal of that name.
 
     No life of the process may take longer than ``patience`` seconds.
     """
 
-    async def play(scenario: Scenario) -> Played:
-        return await _Live(scenario, make, runtime, patience).play()
+    async def play_scenario(scenario: Scenario) -> ScenarioOutcome:
+        return await _EmbeddedPlayer(scenario, make, runtime, patience).play()
 
-    return play
+    return play_scenario
 
 
-class _Live:
+class _EmbeddedPlayer:
     """Plays one scenario. It is the directory of agents and every agent at the same time."""
 
     def __init__(
@@ -109,79 +112,81 @@ class _Live:
         self._clock = SteadyClock().now
         self._graph = Graph(scenario.spec)
         self._calls: list[Call] = []
-        self._given_up = 0
-        self._unwritten: list[str] = []
-        self._wish: asyncio.Queue[str] = asyncio.Queue()
+        self._cancelled_calls = 0
+        self._calls_without_intent: list[str] = []
+        self._requests: asyncio.Queue[str] = asyncio.Queue()
         self._store: Store
 
-    async def play(self) -> Played:
-        for lacking in (None, *self.scenario.lacking):
-            self._store = await self._open()
+    async def play(self) -> ScenarioOutcome:
+        for missing_agents in (None, *self.scenario.missing_agents):
+            self._store = await self._open_store()
             try:
-                await self._live(lacking)
-                played = await self._look()
+                await self._run_process(missing_agents)
+                outcome = await self._collect_outcome()
             finally:
                 await self._store.close()
-        return played
+        return outcome
 
-    async def _open(self) -> Store:
-        made = self._make(self.scenario.name)
-        return await made if inspect.isawaitable(made) else made
+    async def _open_store(self) -> Store:
+        opened = self._make(self.scenario.name)
+        return await opened if inspect.isawaitable(opened) else opened
 
-    async def _live(self, lacking: frozenset[str] | None) -> None:
-        """One life of the process; ``lacking`` is None in the first."""
+    async def _run_process(self, missing_agents: frozenset[str] | None) -> None:
+        """One life of the process; ``missing_agents`` is None in the first."""
         driver = Driver()
-        driver.load_hive(await self._read(ev.HIVE))
+        driver.load_hive(await self._read_records(ev.HIVE))
         runtime = self._make_runtime(driver, self._store, self, self._clock)
         runtime.start()
         try:
-            ended = asyncio.ensure_future(runtime.ended(RUN))
-            await asyncio.wait_for(self._work(runtime, ended, lacking), self._patience)
+            end = asyncio.ensure_future(runtime.ended(RUN))
+            await asyncio.wait_for(
+                self._drive_runtime(runtime, end, missing_agents), self._patience
+            )
         except TimeoutError:
             raise AssertionError(f"it did not end within {self._patience} s") from None
         finally:
             await runtime.stop()
-            ended.cancel()
+            end.cancel()
 
-    async def _work(
+    async def _drive_runtime(
         self,
         runtime: Runtime,
-        ended: asyncio.Future[RunStatus],
-        lacking: frozenset[str] | None,
+        end: asyncio.Future[RunStatus],
+        missing_agents: frozenset[str] | None,
     ) -> None:
         """Until the run has ended or the process is to end, do what the turns wish for."""
-        if lacking is None:
-            await runtime.submit(*_submission(self.scenario, self._graph, self._clock()))
+        if missing_agents is None:
+            await runtime.submit(*_build_submission(self.scenario, self._graph, self._clock()))
         else:
-            state = replay(self._graph, await self._read(RUN))
-            runtime.recover([(state, dict.fromkeys(lacking, LACK))])
-        while not ended.done():
-            wish = asyncio.ensure_future(self._wish.get())
-            either: set[asyncio.Future[Any]] = {ended, wish}
+            state = replay(self._graph, await self._read_records(RUN))
+            runtime.recover([(state, dict.fromkeys(missing_agents, MISSING_REASON))])
+        while not end.done():
+            request = asyncio.ensure_future(self._requests.get())
+            either: set[asyncio.Future[Any]] = {end, request}
             try:
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                wish.cancel()
-            if wish.done() and not wish.cancelled():
-                if wish.result() == CRASH:
+                request.cancel()
+            if request.done() and not request.cancelled():
+                if request.result() == CRASH:
                     return
                 await runtime.cancel(RUN, "kit", "enough")
 
-    async def _read(self, stream: str) -> list[Record]:
+    async def _read_records(self, stream: str) -> list[Record]:
         return [record async for record in self._store.read(stream)]
 
-    async def _look(self) -> Played:
-        return Played(
-            run=await self._read(RUN),
-            hive=await self._read(ev.HIVE),
+    async def _collect_outcome(self) -> ScenarioOutcome:
+        return ScenarioOutcome(
+            run=await self._read_records(RUN),
+            hive=await self._read_records(ev.HIVE),
             calls=self._calls,
-            given_up=self._given_up,
-            unwritten=self._unwritten,
+            cancelled_calls=self._cancelled_calls,
+            calls_without_intent=self._calls_without_intent,
         )
 
     # The world.
 
-    def find(self, spec: AgentSpec) -> _Live:
+    def find_agent(self, spec: AgentSpec) -> _EmbeddedPlayer:
         return self
 
     async def close(self) -> None:
@@ -189,100 +194,110 @@ class _Live:
 
     async def perform(self, call: Call) -> Reply:
         self._calls.append(call)
-        if not await self._intended(call):
-            self._unwritten.append(f"{call.task}/{call.attempt}")
-        turn = self.scenario.turn(call.task, call.attempt)
-        if turn.then:
-            self._wish.put_nowait(turn.then)
-        if turn.reply is not None:
-            return turn.reply
+        if not await self._has_intent(call):
+            self._calls_without_intent.append(f"{call.task}/{call.attempt}")
+        scripted_call = self.scenario.find_call(call.task, call.attempt)
+        if scripted_call.then:
+            self._requests.put_nowait(scripted_call.then)
+        if scripted_call.reply is not None:
+            return scripted_call.reply
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
-            self._given_up += 1
+            self._cancelled_calls += 1
             raise
         raise AssertionError
 
-    async def _intended(self, call: Call) -> bool:
+    async def _has_intent(self, call: Call) -> bool:
         if self._graph.nodes[self._graph.index[call.task]].effect == "none":
             return True
         return any(
             isinstance(event, ev.TaskStarted)
             and (event.task, event.attempt) == (call.task, call.attempt)
-            for _, event in facts(await self._read(RUN))
+            for _, event in decode_events(await self._read_records(RUN))
         )
 
 
-def _submission(
+def _build_submission(
     scenario: Scenario, graph: Graph, now: Micros
 ) -> tuple[ev.RunSubmitted, Graph, bytes]:
     body = definition.encode(scenario.spec)
     event = ev.RunSubmitted(
-        at=now, run=RUN, name=scenario.spec.name, definition=definition.digest(body),
+        at=now,
+        run=RUN,
+        name=scenario.spec.name,
+        definition=definition.compute_digest(body),
         inputs=scenario.inputs,
-    )  # fmt: skip
+    )
     return event, graph, body
 
 
-def simulated(seed: int = 1) -> Stage:
+def simulated_stage(seed: int = 1) -> Stage:
     """The reference stage: `SimulatedRuntime` without faults of its own."""
 
-    async def play(scenario: Scenario) -> Played:
-        return _Simulated(scenario, seed).play()
+    async def play_scenario(scenario: Scenario) -> ScenarioOutcome:
+        return _SimulatedPlayer(scenario, seed).play()
 
-    return play
+    return play_scenario
 
 
-class _Simulated:
+class _SimulatedPlayer:
     """Plays one scenario. It is the world and the observer at the same time."""
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario = scenario
-        self._lacking = [frozenset[str](), *scenario.lacking]
+        self._missing_agents = [frozenset[str](), *scenario.missing_agents]
         self._calls: list[Call] = []
-        self._given_up = 0
+        self._cancelled_calls = 0
         self._disk = MemoryStore()
         self._runtime = SimulatedRuntime(
-            seed, self._disk, self, self, Faults(), lambda: _Lacking(self._lacking.pop(0))
+            seed,
+            self._disk,
+            self,
+            self,
+            Faults(),
+            lambda: _DriverWithoutAgents(self._missing_agents.pop(0)),
         )
 
-    def play(self) -> Played:
+    def play(self) -> ScenarioOutcome:
         self._runtime.submit(0, RUN, self.scenario.spec, self.scenario.inputs)
-        ended = self._runtime.run()
-        while self._lacking and ended:
-            self._runtime.crash(SECOND)
-            ended = self._runtime.run()
-        if not ended:
+        finished = self._runtime.run()
+        while self._missing_agents and finished:
+            self._runtime.schedule_crash(SECOND)
+            finished = self._runtime.run()
+        if not finished:
             raise AssertionError("it does not end")
-        return Played(
+        return ScenarioOutcome(
             run=self._disk.records(RUN),
             hive=self._disk.records(ev.HIVE),
             calls=self._calls,
-            given_up=self._given_up,
-            unwritten=[],
+            cancelled_calls=self._cancelled_calls,
+            calls_without_intent=[],
         )
 
-    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> Answer:
+    def answer(self, call: Call, agent: AgentSpec, now: Micros) -> SimulatedReply:
         self._calls.append(call)
-        turn = self.scenario.turn(call.task, call.attempt)
-        self._given_up += turn.reply is None
-        if turn.then == CRASH:
-            raise Crash
-        if turn.then == CANCEL:
+        scripted_call = self.scenario.find_call(call.task, call.attempt)
+        self._cancelled_calls += scripted_call.reply is None
+        if scripted_call.then == CRASH:
+            raise SimulatedCrash
+        if scripted_call.then == CANCEL:
             self._runtime.cancel(1000, RUN, "kit", "enough")
-        came = () if turn.reply is None else (1000,)
-        return Answer(reply=turn.reply or Reply(), acts=None, replies=came)
+        reply_times = () if scripted_call.reply is None else (1000,)
+        return SimulatedReply(
+            reply=scripted_call.reply or Reply(), acts_after=None, replies_after=reply_times
+        )
 
-    def saw(self, now: Micros, what: str, data: JSONObject) -> None:
+    def observe(self, now: Micros, kind: str, data: JSONObject) -> None:
         pass
 
 
-class _Lacking(Driver):
+class _DriverWithoutAgents(Driver):
     """A driver that finds some agents missing when it takes over."""
 
-    def __init__(self, lacking: Iterable[str]) -> None:
+    def __init__(self, missing_agents: Iterable[str]) -> None:
         super().__init__()
-        self._lack: dict[str, Any] = dict.fromkeys(lacking, LACK)
+        self._missing: dict[str, Any] = dict.fromkeys(missing_agents, MISSING_REASON)
 
-    def load(self, now: Micros, state: RunState, missing: dict[str, str]) -> None:
-        super().load(now, state, self._lack)
+    def load_run(self, now: Micros, state: RunState, missing_agents: dict[str, str]) -> None:
+        super().load_run(now, state, self._missing)

@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[3]))
 
-from agenthive import Directory, Hive
+from agenthive import AgentRegistry, Hive
 from agenthive.core.journal.records import Batch
 from agenthive.core.model.calls import Call, Fault, Reply, Usage
 from agenthive.core.model.control_flow import WaitSpec
@@ -42,7 +42,7 @@ END = "end"
 """The task that waits for a person, and their signal: until then the run is open."""
 
 
-def workflow(seed: int) -> WorkflowSpec:
+def make_workflow(seed: int) -> WorkflowSpec:
     """A few paid calls of every effect, and a last task that waits."""
     rng = Random(seed)
     agent = AgentSpec(
@@ -54,17 +54,24 @@ def workflow(seed: int) -> WorkflowSpec:
     names = [f"t{number}" for number in range(TASKS)]
     tasks = [
         TaskSpec(
-            name=name, agent="paid", action="work", retry=retry,
-            depends_on=tuple(one for one in names[:number] if rng.random() < 0.3),
+            name=name,
+            agent="paid",
+            action="work",
+            retry=retry,
+            depends_on=tuple(earlier for earlier in names[:number] if rng.random() < 0.3),
             effect=rng.choice(list(Effect)),
         )
         for number, name in enumerate(names)
-    ]  # fmt: skip
+    ]
     last = TaskSpec(name=END, depends_on=tuple(names), wait_for=WaitSpec(signal=END))
     return WorkflowSpec(
-        name="bills", agents=(agent,), tasks=(*tasks, last), max_parallel=rng.choice((1, 3, 8)),
-        budget=BudgetSpec(limit=LIMIT), timeout=None,
-    )  # fmt: skip
+        name="bills",
+        agents=(agent,),
+        tasks=(*tasks, last),
+        max_parallel=rng.choice((1, 3, 8)),
+        budget=BudgetSpec(limit=LIMIT),
+        timeout=None,
+    )
 
 
 class Life:
@@ -72,27 +79,27 @@ class Life:
 
     def __init__(self, folder: Path, seed: int, life: str) -> None:
         self.folder, self.seed, self.life = folder, seed, life
-        self.kind, *rest = life.split(".")
-        self.kill_at = int(rest[0]) if rest else 0
-        self.where = rest[1] if rest else ""
+        self.kind, *parts = life.split(".")
+        self.kill_at = int(parts[0]) if parts else 0
+        self.kill_place = parts[1] if parts else ""
         self.count = 0
         self.armed = False
         self.charged = folder / "charged"
 
-    def bills(self) -> list[dict[str, Any]]:
+    def read_bills(self) -> list[dict[str, Any]]:
         if not self.charged.exists():
             return []
         return [json.loads(line) for line in self.charged.read_text().splitlines()]
 
-    def charge(self, call: Call) -> int:
+    def charge_call(self, call: Call) -> int:
         """Who is asked under a key that was charged already charges nothing more, if it heeds it.
 
         A pure read has no effect but its price.
         """
-        heeds = workflow(self.seed).tasks[int(call.task[1:])].effect is Effect.KEYED
-        known = [bill for bill in self.bills() if bill["key"] == call.key]
-        if heeds and known:
-            return int(known[0]["amount"])
+        heeds = make_workflow(self.seed).tasks[int(call.task[1:])].effect is Effect.KEYED
+        prior = [bill for bill in self.read_bills() if bill["key"] == call.key]
+        if heeds and prior:
+            return int(prior[0]["amount"])
         amount = Random(f"{self.seed} {call.task} {call.attempt}").randint(1, MOST)
         bill = {"task": call.task, "attempt": call.attempt, "key": call.key, "amount": amount}
         with self.charged.open("a") as file:
@@ -107,46 +114,46 @@ class Life:
         await asyncio.sleep(rng.choice((0, 0, 0.002)))
         if rng.random() < 0.15:
             return Reply(fault=Fault(kind="refused", message="not now", counts=False))
-        amount = self.charge(call)
+        amount = self.charge_call(call)
         self.count += 1
         if self.count == self.kill_at:
-            if self.where == "call":
+            if self.kill_place == "call":
                 os.kill(os.getpid(), signal.SIGKILL)
             self.armed = True
         if rng.random() < 0.1:
             return Reply(fault=Fault(kind="connection", message="the answer was lost"))
         return Reply(result=call.task, usage=Usage(model="paid", cost=amount))
 
-    def arm(self) -> None:
+    def arm_kill(self) -> None:
         """Die about the write that has the answer of the call that was charged."""
         append = SqliteStore.append
 
-        async def killing(store: SqliteStore, batch: Batch) -> None:
-            if self.armed and self.where == "answer":
+        async def append_and_die(store: SqliteStore, batch: Batch) -> None:
+            if self.armed and self.kill_place == "answer":
                 os.kill(os.getpid(), signal.SIGKILL)
             armed = self.armed
             await append(store, batch)
             if armed:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        SqliteStore.append = killing  # type: ignore[method-assign]
+        SqliteStore.append = append_and_die  # type: ignore[method-assign]
 
-    async def live(self) -> None:
+    async def run(self) -> None:
         """Open, go on, and what this life is for."""
-        agents = Directory()
+        agents = AgentRegistry()
         agents.register("paid", self.work)
         async with Hive.open(self.folder / "home", recover=True, agents=agents) as hive:
             if self.kind == "first":
-                await hive.submit(workflow(self.seed), run_id=RUN)
+                await hive.submit(make_workflow(self.seed), run_id=RUN)
             elif self.kind == "settles":
-                await self.settle(hive)
+                await self.settle_doubts(hive)
                 await hive.signal(RUN, END, "go", actor="ann")
             if self.kind != "settles":
                 await hive.ended(RUN)
                 return
             await hive.wait(RUN)
 
-    async def settle(self, hive: Hive) -> None:
+    async def settle_doubts(self, hive: Hive) -> None:
         """Say what came of each call in doubt, and what it cost by the bills."""
         for _ in range(10 * TASKS):
             await hive.ended(RUN)
@@ -155,37 +162,37 @@ class Life:
             if not unknown:
                 break
             await hive.resolve(RUN, unknown[0], "succeeded", result="found out", actor="ann")
-        for task, attempt in await self.doubts(hive):
-            paid = [b for b in self.bills() if (b["task"], b["attempt"]) == (task, attempt)]
+        for task, attempt in await self.list_doubts(hive):
+            paid = [b for b in self.read_bills() if (b["task"], b["attempt"]) == (task, attempt)]
             cost = sum(int(bill["amount"]) for bill in paid)
             await hive.settle(RUN, task, cost, attempt=attempt, actor="ann", reason="the bill")
 
-    async def doubts(self, hive: Hive) -> list[tuple[str, int]]:
-        state = await hive.archive.state(RUN)
+    async def list_doubts(self, hive: Hive) -> list[tuple[str, int]]:
+        state = await hive.journal.state(RUN)
         return [(state.graph.keys[index], attempt) for index, attempt in state.holds]
 
 
-def told(life: Life) -> int:
+def run_command(life: Life) -> int:
     """The output of a command, in a file."""
     from agenthive.cli.root import main as command
 
-    words = {"costs": ["costs", RUN, "--json"], "budget": ["budget", "show", RUN, "--json"]}
+    arguments = {"costs": ["costs", RUN, "--json"], "budget": ["budget", "show", RUN, "--json"]}
     kind = life.kind.rstrip("0123456789")
     with (life.folder / f"{life.life}.json").open("w") as file:
         os.dup2(file.fileno(), 1)
-        sys.argv = ["agenthive", *words[kind], "--home", str(life.folder / "home")]
+        sys.argv = ["agenthive", *arguments[kind], "--home", str(life.folder / "home")]
         try:
             return int(command() or 0)
-        except SystemExit as ended:
-            return int(ended.code or 0)
+        except SystemExit as exit_error:
+            return int(exit_error.code or 0)
 
 
-def code_of(life: Life) -> int:
+def run_life(life: Life) -> int:
     if life.kind.startswith(("costs", "budget")):
-        return told(life)
+        return run_command(life)
     if life.kill_at:
-        life.arm()
-    asyncio.run(life.live())
+        life.arm_kill()
+    asyncio.run(life.run())
     return 0
 
 
@@ -196,10 +203,10 @@ def main() -> int:
         if not child:
             code = 1
             with contextlib.suppress(Exception):
-                code = code_of(Life(Path(folder), int(seed), name))
+                code = run_life(Life(Path(folder), int(seed), name))
             os._exit(code)
-        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(json.dumps({"life": name, "ended": ended}), flush=True)
+        exit_code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(json.dumps({"life": name, "ended": exit_code}), flush=True)
     return 0
 
 

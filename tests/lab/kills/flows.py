@@ -10,27 +10,27 @@ from typing import NamedTuple
 
 
 class Task(NamedTuple):
-    """One task. ``do`` is what its agent does: see `subject.py`. ``undo``: it can be undone.
+    """One task. ``action`` is what its agent does (see `subject.py`).
 
-    ``around`` is what stands around its call: people are asked (`ASK`), it is done for `ITEMS`
+    ``wrapper`` is what stands around its call: people are asked (`ASK`), it is done for `ITEMS`
     items (`EACH`), or there is no call and it only waits, for a signal of its name or for a time.
     """
 
     name: str
-    after: tuple[str, ...] = ()
-    do: str = "work"
+    depends_on: tuple[str, ...] = ()
+    action: str = "work"
     effect: str = "any"
-    tries: int = 2
+    max_attempts: int = 2
     agent: str = "a"
     timeout: float | None = None
-    undo: bool = False
-    around: str = ""
+    has_compensation: bool = False
+    wrapper: str = ""
 
 
 class Flow(NamedTuple):
     """One workflow, and how it must end whatever happens to the process."""
 
-    ends: str
+    final_status: str
     tasks: tuple[Task, ...]
     max_parallel: int = 4
     strategy: str = "stop_on_first_failure"
@@ -49,10 +49,12 @@ class Scenario(NamedTuple):
 
 AGENTS = {"a": None, "narrow": 1}
 """Name -> how many calls it takes at once."""
-UNDO = "#undo"
+COMPENSATION = "#undo"
 ASK, SIGNAL, NAP, EACH = "ask", "signal", "nap", "each"
 ITEMS = 5
-NARROW_FLOW = Flow("completed", tuple(Task(f"n{n}", do="slow", agent="narrow") for n in range(3)))
+NARROW_FLOW = Flow(
+    "completed", tuple(Task(f"n{n}", action="slow", agent="narrow") for n in range(3))
+)
 
 FLOWS = {
     # Those that every crash point is tried in.
@@ -62,7 +64,7 @@ FLOWS = {
             Task("a", effect="keyed"),
             Task("b", ("a",)),
             Task("c", ("b",), effect="none"),
-            Task("d", ("c",), do="slow"),
+            Task("d", ("c",), action="slow"),
             Task("e", ("d",), effect="keyed"),
         ),
     ),
@@ -70,7 +72,7 @@ FLOWS = {
         "completed",
         (
             Task("split"),
-            *(Task(f"part{n}", ("split",), do="slow") for n in range(7)),
+            *(Task(f"part{n}", ("split",), action="slow") for n in range(7)),
             Task("join", tuple(f"part{n}" for n in range(7))),
         ),
         max_parallel=3,
@@ -79,8 +81,8 @@ FLOWS = {
         "completed",
         (
             Task("top", effect="keyed"),
-            Task("left", ("top",), do="flaky"),
-            Task("right", ("top",), do="slow", effect="once"),
+            Task("left", ("top",), action="flaky"),
+            Task("right", ("top",), action="slow", effect="once"),
             Task("bottom", ("left", "right"), effect="once"),
             Task("then", ("bottom",)),
         ),
@@ -88,11 +90,11 @@ FLOWS = {
     "undo": Flow(
         "compensated",
         (
-            Task("book", undo=True),
-            Task("pay", ("book",), effect="keyed", undo=True),
-            Task("side", ("book",), do="slow"),
-            Task("send", ("pay", "side"), undo=True),
-            Task("bad", ("send",), do="refuse"),
+            Task("book", has_compensation=True),
+            Task("pay", ("book",), effect="keyed", has_compensation=True),
+            Task("side", ("book",), action="slow"),
+            Task("send", ("pay", "side"), has_compensation=True),
+            Task("bad", ("send",), action="refuse"),
             Task("never", ("bad",)),
         ),
     ),
@@ -100,9 +102,9 @@ FLOWS = {
         "partially_completed",
         (
             Task("one"),
-            Task("hopeless", do="hopeless"),
+            Task("hopeless", action="hopeless"),
             Task("after", ("hopeless",)),
-            Task("two", ("one",), do="flaky"),
+            Task("two", ("one",), action="flaky"),
             Task("three", ("two",)),
         ),
         strategy="partial_completion_allowed",
@@ -111,10 +113,10 @@ FLOWS = {
         "completed",
         (
             Task("draft"),
-            *(Task(f"pay{n}", ("draft",), effect="once", around=ASK) for n in range(3)),
-            Task("look", ("draft",), effect="none", around=ASK),
-            Task("hear", ("draft",), around=SIGNAL),
-            Task("nap", ("draft",), around=NAP),
+            *(Task(f"pay{n}", ("draft",), effect="once", wrapper=ASK) for n in range(3)),
+            Task("look", ("draft",), effect="none", wrapper=ASK),
+            Task("hear", ("draft",), wrapper=SIGNAL),
+            Task("nap", ("draft",), wrapper=NAP),
             Task("end", ("pay0", "pay1", "pay2", "look", "hear", "nap")),
         ),
     ),
@@ -122,7 +124,7 @@ FLOWS = {
         "completed",
         (
             Task("list"),
-            Task("every", ("list",), do="slow", effect="keyed", around=EACH),
+            Task("every", ("list",), action="slow", effect="keyed", wrapper=EACH),
             Task("sum", ("every",)),
         ),
         max_parallel=3,
@@ -133,41 +135,61 @@ FLOWS = {
         (
             Task("top", effect="keyed"),
             Task("left", ("top",)),
-            Task("right", ("top",), do="slow"),
+            Task("right", ("top",), action="slow"),
             Task("bottom", ("left", "right")),
             Task("read", ("bottom",), effect="none"),
         ),
     ),
-    "flaky": Flow("completed", (Task("fails", do="flaky"), Task("then", ("fails",)))),
-    "asked": Flow("completed", (Task("limited", do="limited"),)),
-    "never": Flow("failed", (Task("hopeless", do="hopeless"),)),
-    "slots": Flow("completed", tuple(Task(f"s{n}", do="slow") for n in range(4)), max_parallel=2),
+    "flaky": Flow("completed", (Task("fails", action="flaky"), Task("then", ("fails",)))),
+    "asked": Flow("completed", (Task("limited", action="limited"),)),
+    "never": Flow("failed", (Task("hopeless", action="hopeless"),)),
+    "slots": Flow(
+        "completed", tuple(Task(f"s{n}", action="slow") for n in range(4)), max_parallel=2
+    ),
     "narrow": NARROW_FLOW,
     "saga": Flow(
         "compensated",
-        (Task("one", undo=True), Task("two", ("one",), undo=True), Task("bad", ("two",), "refuse")),
+        (
+            Task("one", has_compensation=True),
+            Task("two", ("one",), has_compensation=True),
+            Task("bad", ("two",), "refuse"),
+        ),
     ),
     "stop": Flow(
         "failed",
         (
-            Task("long", do="slow"),
+            Task("long", action="slow"),
             Task("after", ("long",)),
-            Task("bad", do="refuse"),
+            Task("bad", action="refuse"),
             Task("z", ("after",)),
         ),
     ),
-    "cancel": Flow("cancelled", (Task("forever", do="forever"), Task("after", ("forever",)))),
-    "once": Flow("completed", (Task("acts", do="slow", effect="once"), Task("then", ("acts",)))),
-    "hangs": Flow("", (Task("acts", do="forever", effect="once", timeout=0.05),)),
+    "cancel": Flow("cancelled", (Task("forever", action="forever"), Task("after", ("forever",)))),
+    "once": Flow(
+        "completed", (Task("acts", action="slow", effect="once"), Task("then", ("acts",)))
+    ),
+    "hangs": Flow("", (Task("acts", action="forever", effect="once", timeout=0.05),)),
     "last": Flow("completed", (Task("only"),)),
 }
-"""An empty ``ends``: its outcome is never known, it ends up waiting for somebody."""
+"""An empty ``final_status``: its outcome is never known, it ends up waiting for somebody."""
 
 REFERENCE = ("chain", "fan", "both", "undo", "part", "people", "items")
 MIXED = (
-    "diamond", "flaky", "asked", "never", "slots", "narrow", "saga", "stop", "cancel", "once",
-    "hangs", "people", "items", "last",
-)  # fmt: skip
+    "diamond",
+    "flaky",
+    "asked",
+    "never",
+    "slots",
+    "narrow",
+    "saga",
+    "stop",
+    "cancel",
+    "once",
+    "hangs",
+    "people",
+    "items",
+    "last",
+)
 CROWD = 50
 _KINDS = (*REFERENCE, "cancel", "diamond", "flaky", "stop", "once")
 
@@ -178,6 +200,6 @@ SCENARIOS = {
 }
 
 
-def flow_of(run: str) -> Flow:
+def find_flow(run: str) -> Flow:
     """Runs are named after their flow, with a number where there are several."""
     return FLOWS[run.partition(".")[0]]

@@ -20,29 +20,29 @@ from typing import NamedTuple
 
 from tests.lab.kills.flows import REFERENCE
 from tests.lab.kills.oracle import judge, read_lines
-from tests.planted.patches import copy_with
+from tests.planted.bugs import Bug, copy_with_bug
 
 STUCK = 3
 
 
-class Crashed(NamedTuple):
+class CrashResult(NamedTuple):
     """What came of one hive that was killed: how often, what is wrong, how many crash points its
     last life had and how many of them while it opened the home, seconds to be ready each time.
     """
 
     kills: int
-    wrong: list[str]
+    problems: list[str]
     points: int
     openings: int
-    ready: list[float]
-    repeated: int
+    ready_times: list[float]
+    repeated_calls: int
 
 
-class Subject:
+class KillTarget:
     """The process that can be killed, with or without a bug; killed again and again."""
 
-    def __init__(self, folder: Path, patch: Path | None) -> None:
-        source = copy_with(patch, folder)
+    def __init__(self, folder: Path, bug: Bug | None) -> None:
+        source = copy_with_bug(bug, folder)
         env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
         self._folder = folder
         self._server = subprocess.Popen(
@@ -61,11 +61,11 @@ class Subject:
         points: Iterable[int] = (),
         after: Iterable[float] = (),
         remains: Path | None = None,
-        then: Callable[[Path], None] | None = None,
-    ) -> Crashed:
+        inspect: Callable[[Path], None] | None = None,
+    ) -> CrashResult:
         """Processes that die at these points, or after so many seconds, and one that lives.
 
-        ``remains``: what an earlier process left behind, to go on from. ``then`` is shown the
+        ``remains``: what an earlier process left behind, to go on from. ``inspect`` is shown the
         folder before it goes.
         """
         assert self._server.stdin is not None
@@ -75,28 +75,33 @@ class Subject:
         if remains is None:
             case.mkdir()
         else:
-            restore(remains, case)
-        asked = {"folder": str(case), "scenario": scenario, "points": [*points], "after": [*after]}
-        self._server.stdin.write(json.dumps(asked) + "\n")
+            restore_remains(remains, case)
+        request = {
+            "folder": str(case),
+            "scenario": scenario,
+            "points": [*points],
+            "after": [*after],
+        }
+        self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
-        told = json.loads(self._server.stdout.readline())
-        self.kills += told["kills"]
-        wrong = judge(case, scenario)
-        if told["code"] == STUCK:
-            wrong.insert(0, "some run neither ends nor waits")
+        response = json.loads(self._server.stdout.readline())
+        self.kills += response["kills"]
+        problems = judge(case, scenario)
+        if response["code"] == STUCK:
+            problems.insert(0, "some run neither ends nor waits")
         ledger = read_lines(case / "ledger")
-        if then is not None:
-            then(case)
+        if inspect is not None:
+            inspect(case)
         shutil.rmtree(case)
         ready = [line for line in ledger if line["what"] == "ready" and "openings" in line]
-        begun = [(line["run"], line["task"]) for line in ledger if line["what"] == "begin"]
-        return Crashed(
-            kills=told["kills"],
-            wrong=wrong,
+        calls = [(line["run"], line["task"]) for line in ledger if line["what"] == "begin"]
+        return CrashResult(
+            kills=response["kills"],
+            problems=problems,
             points=int(ledger[-1].get("points", 0)),
             openings=max((line["openings"] for line in ready), default=0),
-            ready=[line["seconds"] for line in ready],
-            repeated=len(begun) - len(set(begun)),
+            ready_times=[line["seconds"] for line in ready],
+            repeated_calls=len(calls) - len(set(calls)),
         )
 
     def close(self) -> None:
@@ -105,17 +110,17 @@ class Subject:
 
 
 @contextmanager
-def subject(patch: Path | None = None) -> Iterator[Subject]:
+def start_target(bug: Bug | None = None) -> Iterator[KillTarget]:
     """A subject of its own folder, gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        one = Subject(Path(folder), patch)
+        victim = KillTarget(Path(folder), bug)
         try:
-            yield one
+            yield victim
         finally:
-            one.close()
+            victim.close()
 
 
-def restore(remains: Path, case: Path) -> None:
+def restore_remains(remains: Path, case: Path) -> None:
     """A folder as `keep_remains` found it. The database comes from its text, so that it is made by
     nothing that is judged.
     """
@@ -133,8 +138,8 @@ def keep_remains(case: Path, target: Path) -> None:
     for name in ("ledger", "told"):
         lines = read_lines(case / name)
         first = [n for n, line in enumerate(lines) if line["what"] == "life" and line["number"]]
-        kept = lines[: first[0]] if first else lines
-        (target / name).write_text("".join(json.dumps(line) + "\n" for line in kept))
+        first_lines = lines[: first[0]] if first else lines
+        (target / name).write_text("".join(json.dumps(line) + "\n" for line in first_lines))
     with closing(sqlite3.connect(case / "kill1" / "journal.db")) as connection:
         [version] = connection.execute("PRAGMA user_version").fetchone()
         text = "\n".join(connection.iterdump())
@@ -142,7 +147,7 @@ def keep_remains(case: Path, target: Path) -> None:
     (target / "journal.sql").write_text(text, "utf-8")
 
 
-def spread(size: int, count: int, seed: int = 1) -> list[tuple[int, ...]]:
+def spread_points(size: int, count: int, seed: int = 1) -> list[tuple[int, ...]]:
     """``count`` of the crash points, spread evenly; every other one followed by a second crash."""
     rng = Random(seed)
     points = sorted({1 + size * n // count for n in range(count)})
@@ -150,15 +155,15 @@ def spread(size: int, count: int, seed: int = 1) -> list[tuple[int, ...]]:
     return [(p, rng.randint(1, size)) if n % 2 else (p,) for n, p in enumerate(points)]
 
 
-def hunt(patch: Path, most: int) -> tuple[int | None, str]:
-    """How many kills it took to catch the bug (None: not within ``most`` crashes), and how."""
-    with subject(patch) as one:
+def hunt_bug(bug: Bug, max_crashes: int) -> tuple[int | None, str]:
+    """How many kills it took to catch the bug (None: not within ``max_crashes``), and how."""
+    with start_target(bug) as victim:
         for scenario in (*REFERENCE, "mixed"):
-            whole = one.crash(scenario)
-            if whole.wrong:
-                return 0, f"{scenario} without a crash: {whole.wrong[0]}"
-        for points in spread(whole.points or 300, most):
-            wrong = one.crash("mixed", points).wrong
-            if wrong:
-                return one.kills, f"crash at {points}: {wrong[0]}"
+            baseline = victim.crash(scenario)
+            if baseline.problems:
+                return 0, f"{scenario} without a crash: {baseline.problems[0]}"
+        for points in spread_points(baseline.points or 300, max_crashes):
+            problems = victim.crash("mixed", points).problems
+            if problems:
+                return victim.kills, f"crash at {points}: {problems[0]}"
     return None, ""

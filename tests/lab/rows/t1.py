@@ -15,12 +15,11 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from tests.lab import ranges, records, sources
 from tests.lab.result import Result, Say, jobs
-from tests.planted.patches import planted
+from tests.planted.bugs import Bug, list_bugs
 from tests.planted.run import hunt
 
 ROW = "T1"
@@ -37,63 +36,68 @@ PIECE = 1_000
 
 def run(units: range, *, say: Say) -> Result:
     """Simulate these seeds."""
-    return simulations(ROW, units, planted(), [(units, ())], say)
+    return run_simulations(ROW, units, list_bugs(), [(units, ())], say)
 
 
-def simulations(
+def run_simulations(
     row: str,
     units: range,
-    bugs: Iterable[Path],
+    bugs: Iterable[Bug],
     parts: Iterable[tuple[range, tuple[str, ...]]],
     say: Say,
 ) -> Result:
     """The bugs hunted, then the parts simulated: seeds, and the simulator's options for them."""
-    began = time.monotonic()
-    caught = hunts(row, bugs, say)
+    start = time.monotonic()
+    caught = hunt_bugs(row, bugs, say)
     started = time.monotonic()
-    told: list[tuple[dict[str, Any], list[str]]] = []
+    results: list[tuple[dict[str, Any], list[str]]] = []
     with ThreadPoolExecutor(jobs()) as pool:
         for seeds, options in parts:
-            pieces = ranges.chunks(seeds, PIECE)
-            for one in pool.map(partial(simulated, more=options), pieces):
-                told.append(one)
-                say(f"{sum(t['seeds'] for t, _ in told):,} of {len(units):,} seeds")
-    took = time.monotonic() - started
-    sums = {name: sum(t[name] for t, _ in told) for name in ("tasks", "crashes", "events")}
-    count = sum(t["seeds"] for t, _ in told)
+            pieces = ranges.split_range(seeds, PIECE)
+            for outcome in pool.map(partial(simulate_seeds, options=options), pieces):
+                results.append(outcome)
+                say(f"{sum(summary['seeds'] for summary, _ in results):,} of {len(units):,} seeds")
+    elapsed = time.monotonic() - started
+    sums = {
+        name: sum(summary[name] for summary, _ in results)
+        for name in ("tasks", "crashes", "events")
+    }
+    count = sum(summary["seeds"] for summary, _ in results)
     return Result(
         row=row,
         first=units.start,
         last=units.stop,
         count=count,
-        violations=[line for _, lines in told for line in lines],
+        violations=[line for _, lines in results for line in lines],
         planted=caught,
-        figures=sums | {"seeds a second": round(count / took, 1)},
-        seconds=round(time.monotonic() - began, 1),
+        figures=sums | {"seeds a second": round(count / elapsed, 1)},
+        seconds=round(time.monotonic() - start, 1),
     )
 
 
-def simulated(seeds: range, more: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[str]]:
+def simulate_seeds(seeds: range, options: tuple[str, ...] = ()) -> tuple[dict[str, Any], list[str]]:
     """What the simulator said of these seeds, in a process of its own."""
-    words = ["-m", "tests.fuzz.campaign", "--seeds", f"{seeds.start}:{seeds.stop}"]
+    command = ["-m", "tests.fuzz.campaign", "--seeds", f"{seeds.start}:{seeds.stop}"]
     env = dict(os.environ, PYTHONPATH=str(sources.ROOT / "src"))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", *words, *more, "--stop-after", str(len(seeds))],
-        env=env, capture_output=True, text=True,
-    )  # fmt: skip
-    if done.returncode not in (0, 1) or not done.stdout:
-        raise RuntimeError(f"the simulator broke at {seeds}:\n{done.stderr[-2000:]}")
-    summary, *lines = done.stdout.splitlines()
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", *command, *options, "--stop-after", str(len(seeds))],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    if process.returncode not in (0, 1) or not process.stdout:
+        raise RuntimeError(f"the simulator broke at {seeds}:\n{process.stderr[-2000:]}")
+    summary, *lines = process.stdout.splitlines()
     return json.loads(summary), lines
 
 
-def hunts(row: str, bugs: Iterable[Path], say: Say) -> dict[str, int | None]:
+def hunt_bugs(row: str, bugs: Iterable[Bug], say: Say) -> dict[str, int | None]:
     """Each planted bug, and the first seed that fails for it."""
-    known = records.planted(row, sources.harness())
-    found = {}
-    for patch in bugs:
-        found[patch.stem] = known.get(patch.stem)
-        if found[patch.stem] is None:
-            say(f"looking for {patch.stem}")
-            found[patch.stem] = hunt(patch, WITHIN).seed
-    return found
+    caught_before = records.caught_bugs(row, sources.harness_digest())
+    caught = {}
+    for bug in bugs:
+        caught[bug.name] = caught_before.get(bug.name)
+        if caught[bug.name] is None:
+            say(f"looking for {bug.name}")
+            caught[bug.name] = hunt(bug, WITHIN).seed
+    return caught

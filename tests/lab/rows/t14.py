@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 from tests.lab import records, sources
 from tests.lab.result import Result, Say
-from tests.lab.spread import place, spread
-from tests.planted.patches import copy_with, planted
+from tests.lab.spread import map_pieces, temporary_folder
+from tests.planted.bugs import Bug, copy_with_bug, find_bug
 
 ROW = "T14"
 WHAT = "kill -9 between a call and its settlement, and what costs and budgets say then"
@@ -36,159 +36,169 @@ PIECE = 5
 HUNT = 60
 """Homes within which a planted bug must be caught."""
 PLANTS = (
-    "book_again_what_was_settled", "book_the_worst_case", "free_a_lost_call", "lose_the_entries",
+    "book_again_what_was_settled",
+    "book_the_worst_case",
+    "free_a_lost_call",
+    "lose_the_entries",
     "void_a_lost_hold",
-)  # fmt: skip
+)
 SUBJECT = Path(__file__).parents[1] / "bills" / "subject.py"
 SOUND = sources.ROOT / "src"
 RUN, MOST = "run spends", 1_000_000
 KILLED = -signal.SIGKILL
 
 
-class Seen(NamedTuple):
+class HomesResult(NamedTuple):
     """What came of some homes: what is wrong, how often a process was killed, and where."""
 
-    wrong: list[str]
+    problems: list[str]
     kills: Counter[str]
     doubts: int
 
 
 def run(units: range, *, say: Say) -> Result:
     """Kill in so many homes."""
-    began = time.monotonic()
-    caught = {patch.stem: hunt(patch, say) for patch in planted() if patch.stem in PLANTS}
-    seen = spread(partial(look, SOUND), units, PIECE, say)
-    kills = sum((one.kills for one in seen), Counter[str]())
+    start = time.monotonic()
+    caught = {name: hunt_bug(find_bug(name), say) for name in PLANTS}
+    results = map_pieces(partial(check_homes, SOUND), units, PIECE, say)
+    kills = sum((outcome.kills for outcome in results), Counter[str]())
     return Result(
         row=ROW,
         first=units.start,
         last=units.stop,
         count=len(units),
-        violations=[line for one in seen for line in one.wrong],
+        violations=[line for outcome in results for line in outcome.problems],
         planted=caught,
         figures={
             "kills": kills.total(),
             "kills before the answer": kills["call"],
             "kills before the settlement is on disk": kills["answer"],
-            "calls left in doubt": sum(one.doubts for one in seen),
+            "calls left in doubt": sum(outcome.doubts for outcome in results),
         },
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(time.monotonic() - start, 1),
     )
 
 
-def hunt(patch: Path, say: Say) -> int | None:
+def hunt_bug(bug: Bug, say: Say) -> int | None:
     """The first home in which a planted bug shows."""
-    known = records.planted(ROW, sources.harness()).get(patch.stem)
-    if known is not None:
-        return known
-    with place() as folder:
-        source = copy_with(patch, folder)
+    caught_before = records.caught_bugs(ROW, sources.harness_digest()).get(bug.name)
+    if caught_before is not None:
+        return caught_before
+    with temporary_folder() as folder:
+        source = copy_with_bug(bug, folder)
         for unit in range(HUNT):
-            if look(source, range(unit, unit + 1)).wrong:
-                say(f"{patch.stem}: home {unit}")
+            if check_homes(source, range(unit, unit + 1)).problems:
+                say(f"{bug.name}: home {unit}")
                 return unit
-    say(f"{patch.stem}: not caught in {HUNT} homes")
+    say(f"{bug.name}: not caught in {HUNT} homes")
     return None
 
 
-def look(source: Path, units: range) -> Seen:
+def check_homes(source: Path, units: range) -> HomesResult:
     """Live through these homes and judge them."""
-    wrong: list[str] = []
+    problems: list[str] = []
     kills: Counter[str] = Counter()
     doubts = 0
     for unit in units:
-        with place() as folder:
-            home = Home(folder, unit, source)
-            home.live()
-            wrong += [f"home {unit}: {line}" for line in home.wrong]
+        with temporary_folder() as folder:
+            home = SpendingHome(folder, unit, source)
+            home.run_lives()
+            problems += [f"home {unit}: {line}" for line in home.problems]
             kills += home.kills
             doubts += home.doubts
-    return Seen(wrong, kills, doubts)
+    return HomesResult(problems, kills, doubts)
 
 
-class Home:
+class SpendingHome:
     """One home, from its first process to its last."""
 
     def __init__(self, folder: Path, unit: int, source: Path) -> None:
         self._folder, self._unit, self._source = folder, unit, source
-        self.wrong: list[str] = []
+        self.problems: list[str] = []
         self.kills: Counter[str] = Counter()
         self.doubts = 0
         self._number = 0
 
-    def live(self) -> None:
+    def run_lives(self) -> None:
         """Killed once or twice, then seen through."""
         rng = Random(f"bills {self._unit}")
         places = [rng.choice(("call", "answer", "written")) for _ in range(2)]
         at = [rng.randint(1, 6), rng.randint(1, 3)]
-        self._killed(f"first.{at[0]}.{places[0]}", places[0])
+        self._run_killed(f"first.{at[0]}.{places[0]}", places[0])
         if self._unit % 2:
-            self._killed(f"again.{at[1]}.{places[1]}", places[1])
-        self._lives("goes")
-        self._within("goes")
-        self._lives("settles")
-        self._settled()
+            self._run_killed(f"again.{at[1]}.{places[1]}", places[1])
+        self._run_process("goes")
+        self._check_limits("goes")
+        self._run_process("settles")
+        self._check_settled()
 
-    def _killed(self, life: str, where: str) -> None:
-        ended = self._lives(life)
-        if ended == KILLED:
+    def _run_killed(self, life: str, where: str) -> None:
+        exit_code = self._run_process(life)
+        if exit_code == KILLED:
             self.kills[where] += 1
-            held = self._within(life)
+            held = self._check_limits(life)
             if where != "written" and held < MOST:
-                self.wrong.append(f"killed in the middle ({where}), and nothing is held")
+                self.problems.append(f"killed in the middle ({where}), and nothing is held")
 
-    def _lives(self, life: str) -> int:
+    def _run_process(self, life: str) -> int:
         """How a process with this life ended."""
         env = dict(os.environ, PYTHONPATH=str(self._source), PYTHONDONTWRITEBYTECODE="1")
         command = [sys.executable, "-W", "ignore", str(SUBJECT), str(self._folder)]
         self._number += 1
-        looks = [f"{what}{self._number}" for what in ("costs", "budget")]
-        done = subprocess.run(
-            [*command, str(self._unit), life, *looks], env=env, capture_output=True, text=True
+        reports = [f"{kind}{self._number}" for kind in ("costs", "budget")]
+        process = subprocess.run(
+            [*command, str(self._unit), life, *reports], env=env, capture_output=True, text=True
         )
-        ends = [json.loads(line)["ended"] for line in done.stdout.splitlines()]
-        if len(ends) != 3 or ends[1:] != [0, 0] or ends[0] not in (0, KILLED):
-            self.wrong.append(f"{life} ended with {ends}: {done.stderr[-300:]}")
-        return int(ends[0]) if ends else 1
+        exit_codes = [json.loads(line)["ended"] for line in process.stdout.splitlines()]
+        if len(exit_codes) != 3 or exit_codes[1:] != [0, 0] or exit_codes[0] not in (0, KILLED):
+            self.problems.append(f"{life} ended with {exit_codes}: {process.stderr[-300:]}")
+        return int(exit_codes[0]) if exit_codes else 1
 
-    def _told(self, what: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(
-            (self._folder / f"{what}{self._number}.json").read_text() or "{}"
+    def _read_output(self, kind: str) -> dict[str, Any]:
+        output: dict[str, Any] = json.loads(
+            (self._folder / f"{kind}{self._number}.json").read_text() or "{}"
         )
-        return found
+        return output
 
-    def _bills(self) -> list[dict[str, Any]]:
+    def _read_bills(self) -> list[dict[str, Any]]:
         file = self._folder / "charged"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
-    def _within(self, life: str) -> int:
+    def _check_limits(self, life: str) -> int:
         """Nothing that was charged is unaccounted for, and no limit is passed; what is held."""
-        scope = next((b for b in self._told("budget")["budgets"] if b["scope"] == RUN), None)
+        scope = next((b for b in self._read_output("budget")["budgets"] if b["scope"] == RUN), None)
         if scope is None:
-            self.wrong.append(f"after {life}: the run has no budget")
+            self.problems.append(f"after {life}: the run has no budget")
             return 0
-        total, billed = self._told("costs")["total"], sum(b["amount"] for b in self._bills())
+        total, billed = (
+            self._read_output("costs")["total"],
+            sum(b["amount"] for b in self._read_bills()),
+        )
         spent, held = scope["spent"], scope["held"]
         if spent + held < billed:
-            self.wrong.append(f"after {life}: {spent} spent and {held} held, {billed} was charged")
+            self.problems.append(
+                f"after {life}: {spent} spent and {held} held, {billed} was charged"
+            )
         if spent + held > scope["limit"]:
-            self.wrong.append(f"after {life}: {spent} spent and {held} held of {scope['limit']}")
-        told = (total["cost_nano_usd"] + total["assumed_nano_usd"], total["held_nano_usd"])
-        if told != (spent, held):
-            self.wrong.append(f"after {life}: costs says {told}, the budget {(spent, held)}")
-        calls = self._told("budget")["calls"]
+            self.problems.append(f"after {life}: {spent} spent and {held} held of {scope['limit']}")
+        reported = (total["cost_nano_usd"] + total["assumed_nano_usd"], total["held_nano_usd"])
+        if reported != (spent, held):
+            self.problems.append(f"after {life}: costs says {reported}, the budget {(spent, held)}")
+        calls = self._read_output("budget")["calls"]
         if sum(call["held"] for call in calls) != held:
-            self.wrong.append(f"after {life}: the calls that hold money do not add up to {held}")
+            self.problems.append(f"after {life}: the calls that hold money do not add up to {held}")
         self.doubts += len(calls) if life == "goes" else 0
         return int(held)
 
-    def _settled(self) -> None:
+    def _check_settled(self) -> None:
         """It is the bills, once and all of them."""
-        scope = next(b for b in self._told("budget")["budgets"] if b["scope"] == RUN)
-        billed = sum(bill["amount"] for bill in self._bills())
+        scope = next(b for b in self._read_output("budget")["budgets"] if b["scope"] == RUN)
+        billed = sum(bill["amount"] for bill in self._read_bills())
         if (scope["spent"], scope["held"]) != (billed, 0):
-            self.wrong.append(f"in the end {scope['spent']} spent, {scope['held']} held: {billed}")
-        total = self._told("costs")["total"]
-        told = total["cost_nano_usd"] + total["assumed_nano_usd"]
-        if (told, total["held_nano_usd"]) != (billed, 0):
-            self.wrong.append(f"in the end costs says {told}, {billed} was charged")
+            self.problems.append(
+                f"in the end {scope['spent']} spent, {scope['held']} held: {billed}"
+            )
+        total = self._read_output("costs")["total"]
+        reported = total["cost_nano_usd"] + total["assumed_nano_usd"]
+        if (reported, total["held_nano_usd"]) != (billed, 0):
+            self.problems.append(f"in the end costs says {reported}, {billed} was charged")

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from tests.lab import records, sources
 from tests.lab.kills.flows import REFERENCE
-from tests.lab.kills.server import Crashed, Subject, hunt, subject
+from tests.lab.kills.server import CrashResult, KillTarget, hunt_bug, start_target
 from tests.lab.result import Result, Say, jobs
-from tests.planted.patches import beyond, planted
+from tests.planted.bugs import find_bug
 
 ROW = "T2"
 WHAT = "real processes, kill -9 at every crash point and at random under fifty runs"
@@ -33,20 +33,37 @@ A_HIVE = 10
 HUNT = 60
 """Crashes within which a planted bug must be caught."""
 BY_KILLS = {
-    "acknowledge_before_commit", "act_before_intent", "compensate_in_order",
-    "end_before_compensating", "forget_a_result", "forget_after_refuse", "ignore_cancel",
-    "ignore_stop", "lose_a_cancel", "lose_a_timer", "lose_a_verdict", "lose_an_early_signal",
-    "losses_count_as_attempts", "new_key_on_retry", "one_key_for_all_items",
-    "overrun_agent_slots", "overrun_run_slots", "retry_once_after_a_crash",
-    "retry_once_after_a_time_out", "retry_too_soon", "skip_a_started_task",
-    "start_a_dependent_early", "start_after_a_failure", "take_over_nothing_queued",
-}  # fmt: skip
+    "acknowledge_before_commit",
+    "act_before_intent",
+    "compensate_in_order",
+    "end_before_compensating",
+    "forget_a_result",
+    "forget_after_refuse",
+    "ignore_cancel",
+    "ignore_stop",
+    "lose_a_cancel",
+    "lose_a_timer",
+    "lose_a_verdict",
+    "lose_an_early_signal",
+    "losses_count_as_attempts",
+    "new_key_on_retry",
+    "one_key_for_all_items",
+    "overrun_agent_slots",
+    "overrun_run_slots",
+    "retry_once_after_a_crash",
+    "retry_once_after_a_time_out",
+    "retry_too_soon",
+    "skip_a_started_task",
+    "start_a_dependent_early",
+    "start_after_a_failure",
+    "take_over_nothing_queued",
+}
 """The planted bugs that show in real processes this soon; the simulator finds the others too."""
 BEYOND = ("answer_before_commit", "refused_is_written")
 """And bugs in what the simulator does not use: the store on disk, the embedded runtime."""
 
 
-class Plan(NamedTuple):
+class CrashPlan(NamedTuple):
     """Crashes of one hive, for these units."""
 
     units: list[int]
@@ -55,57 +72,64 @@ class Plan(NamedTuple):
     after: list[float]
 
 
-class Done(NamedTuple):
+class PlanResult(NamedTuple):
     """What came of a plan."""
 
-    plan: Plan
-    crashed: list[Crashed]
+    plan: CrashPlan
+    crashes: list[CrashResult]
 
 
 def run(units: range, *, say: Say) -> Result:
     """Kill that often."""
-    began = time.monotonic()
-    caught = hunts(say)
-    places = crash_points()
-    plans = list(planned(units, places))
+    start = time.monotonic()
+    caught = hunt_bugs(say)
+    places = list_crash_points()
+    plans = list(plan_units(units, places))
     started = time.monotonic()
-    done = carried_out(plans, say)
-    took = time.monotonic() - started
-    crashed = [one for each in done for one in each.crashed]
-    kills = sum(one.kills for one in crashed)
-    ready = sorted(seconds for one in crashed for seconds in one.ready) or [0.0]
+    results = run_plans(plans, say)
+    elapsed = time.monotonic() - started
+    crashes = [crash for result in results for crash in result.crashes]
+    kills = sum(crash.kills for crash in crashes)
+    ready = sorted(seconds for crash in crashes for seconds in crash.ready_times) or [0.0]
     return Result(
         row=ROW,
         first=units.start,
         last=units.stop,
-        count=sum(len(each.plan.units) for each in done if sum(c.kills for c in each.crashed)),
+        count=sum(
+            len(result.plan.units) for result in results if sum(c.kills for c in result.crashes)
+        ),
         violations=[
-            f"{each.plan}: {line}" for each in done for one in each.crashed for line in one.wrong
+            f"{result.plan}: {line}"
+            for result in results
+            for crash in result.crashes
+            for line in crash.problems
         ],
         planted=caught,
         figures={
             "kills": kills,
             "kills at a random moment": sum(
-                c.kills for each in done for c in each.crashed if each.plan.after
+                c.kills for result in results for c in result.crashes if result.plan.after
             ),
-            "calls repeated, all in flight or failed": sum(one.repeated for one in crashed),
-            "crash points of the reference workflows": str(_of_reference(places)),
+            "calls repeated, all in flight or failed": sum(
+                crash.repeated_calls for crash in crashes
+            ),
+            "crash points of the reference workflows": str(_count_reference(places)),
             "restart p99, ms": round(1000 * ready[int(len(ready) * 0.99)], 1),
-            "kills a second": round(kills / took, 1),
+            "kills a second": round(kills / elapsed, 1),
         },
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(time.monotonic() - start, 1),
     )
 
 
-def _of_reference(places: list[tuple[str, int]]) -> int:
+def _count_reference(places: list[tuple[str, int]]) -> int:
     return sum(scenario in REFERENCE for scenario, _ in places)
 
 
-def crash_points() -> list[tuple[str, int]]:
+def list_crash_points() -> list[tuple[str, int]]:
     """Every crash point of the reference workflows, in any order; then those of the other hive."""
     rng = Random(1)
-    with subject() as one:
-        sizes = {name: one.crash(name).points for name in (*REFERENCE, "mixed")}
+    with start_target() as victim:
+        sizes = {name: victim.crash(name).points for name in (*REFERENCE, "mixed")}
     places = [(name, n + 1) for name in REFERENCE for n in range(sizes[name])]
     rng.shuffle(places)
     others = [("mixed", n + 1) for n in range(sizes["mixed"])]
@@ -113,64 +137,63 @@ def crash_points() -> list[tuple[str, int]]:
     return places + others
 
 
-def planned(units: range, places: list[tuple[str, int]]) -> Iterator[Plan]:
+def plan_units(units: range, places: list[tuple[str, int]]) -> Iterator[CrashPlan]:
     """What these units mean."""
     at_random: dict[int, list[int]] = {}
     for unit in units:
-        block, rest = divmod(unit, RANDOM)
-        if rest == RANDOM - 1:
+        block, remainder = divmod(unit, RANDOM)
+        if remainder == RANDOM - 1:
             at_random.setdefault(block // A_HIVE, []).append(unit)
             continue
-        turn, place = divmod(block * (RANDOM - 1) + rest, len(places))
+        turn, place = divmod(block * (RANDOM - 1) + remainder, len(places))
         scenario, point = places[place]
-        more = Random(unit).randint(1, 2 * point)
-        yield Plan([unit], scenario, [point, *([more] if turn else [])], [])
+        second_point = Random(unit).randint(1, 2 * point)
+        yield CrashPlan([unit], scenario, [point, *([second_point] if turn else [])], [])
     for hive, chosen in at_random.items():
         rng = Random(hive)
-        yield Plan(chosen, "crowd", [], [rng.uniform(0.005, 0.15) for _ in chosen])
+        yield CrashPlan(chosen, "crowd", [], [rng.uniform(0.005, 0.15) for _ in chosen])
 
 
-def carried_out(plans: list[Plan], say: Say) -> list[Done]:
+def run_plans(plans: list[CrashPlan], say: Say) -> list[PlanResult]:
     """In as many processes as are allowed."""
-    found: list[Done] = []
+    results: list[PlanResult] = []
 
-    def work(mine: Iterable[Plan]) -> None:
-        with subject() as one:
-            for plan in mine:
-                found.append(Done(plan, crashed(one, plan)))
-                say(f"{sum(len(each.plan.units) for each in found)} units done")
+    def run_share(share: Iterable[CrashPlan]) -> None:
+        with start_target() as victim:
+            for plan in share:
+                results.append(PlanResult(plan, crash_hive(victim, plan)))
+                say(f"{sum(len(result.plan.units) for result in results)} units done")
 
     with ThreadPoolExecutor(jobs()) as pool:
-        for ended in [pool.submit(work, plans[n :: jobs()]) for n in range(jobs())]:
-            ended.result()
-    return found
+        for future in [pool.submit(run_share, plans[n :: jobs()]) for n in range(jobs())]:
+            future.result()
+    return results
 
 
-def crashed(one: Subject, plan: Plan) -> list[Crashed]:
+def crash_hive(victim: KillTarget, plan: CrashPlan) -> list[CrashResult]:
     """Crash as planned. A life may be over before its crash, since time plays a part: then again,
     earlier, until it was killed as often as there are units.
     """
-    found: list[Crashed] = []
+    crashes: list[CrashResult] = []
     points, after = plan.points, plan.after
     for _ in range(20):
-        found.append(one.crash(plan.scenario, points, after))
-        kills = sum(c.kills for c in found)
-        if kills >= len(plan.units) or found[-1].wrong:
+        crashes.append(victim.crash(plan.scenario, points, after))
+        kills = sum(c.kills for c in crashes)
+        if kills >= len(plan.units) or crashes[-1].problems:
             break
         points = [max(1, point * 3 // 4) for point in points]
         after = plan.after[kills:]
-    return found
+    return crashes
 
 
-def hunts(say: Say) -> dict[str, int | None]:
+def hunt_bugs(say: Say) -> dict[str, int | None]:
     """Each planted bug that kills show, and how many of them it took."""
-    found = records.planted(ROW, sources.harness())
-    every = [patch for patch in planted() if patch.stem in BY_KILLS] + beyond(*BEYOND)
-    left = [patch for patch in every if patch.stem not in found]
+    caught = records.caught_bugs(ROW, sources.harness_digest())
+    remaining = [find_bug(name) for name in (*sorted(BY_KILLS), *BEYOND) if name not in caught]
     with ThreadPoolExecutor(jobs()) as pool:
-        for patch, (kills, _) in zip(
-            left, pool.map(lambda patch: hunt(patch, HUNT), left), strict=True
+        for bug, (kills, _) in zip(
+            remaining, pool.map(lambda bug: hunt_bug(bug, HUNT), remaining), strict=True
         ):
-            found[patch.stem] = kills
-            say(f"{patch.stem}: {kills} kills")
-    return found
+            caught[bug.name] = kills
+            say(f"{bug.name}: {kills} kills")
+    return caught

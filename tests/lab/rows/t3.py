@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Final
 
 from tests.lab import disk, kept, records, sources, strace
-from tests.lab.disk import Record
+from tests.lab.disk import CallTrace
 from tests.lab.result import Result, Say
-from tests.lab.spread import place, spread
-from tests.planted.patches import copy_with
+from tests.lab.spread import map_pieces, temporary_folder
+from tests.planted.bugs import copy_with_bug, find_bug
 
 ROW = "T3"
 WHAT = "power cuts: states of the disk rebuilt from what a process wrote, one state a unit"
@@ -49,96 +49,103 @@ SHORT: Final[tuple[Step, ...]] = (
 )
 LONG: Final[tuple[Step, ...]] = ((("full",), ()),)
 """So long that the log is taken into the journal, and begun anew, under way."""
-PLANTS: Final = Path(__file__).parents[1] / "plants"
 BUGS: Final = (
-    "normal_sync", "answer_before_commit", "fsync_ignored", "folder_not_synced", "log_not_synced",
-)  # fmt: skip
+    "normal_sync",
+    "answer_before_commit",
+    "fsync_ignored",
+    "folder_not_synced",
+    "log_not_synced",
+)
 
 
 def run(units: range, *, say: Say) -> Result:
     """Record, rebuild, look."""
-    began = time.monotonic()
-    strace.need()
+    start = time.monotonic()
+    strace.require_strace()
     with tempfile.TemporaryDirectory(prefix="agenthive-lab-") as name:
         folder = Path(name)
-        caught = {bug: hunted(bug, folder, say) for bug in BUGS}
-        short, long = record(folder / "short", SHORT), record(folder / "long", LONG)
+        caught = {bug: hunt_bug(bug, folder, say) for bug in BUGS}
+        short, long = record_lives(folder / "short", SHORT), record_lives(folder / "long", LONG)
         started = time.monotonic()
-        told = spread(partial(look, short, long), units, PIECE, say)
-        took = time.monotonic() - started
-        wrong = [line for lines in told for line in lines]
-        if wrong:
+        findings = map_pieces(partial(check_states, short, long), units, PIECE, say)
+        elapsed = time.monotonic() - started
+        problems = [line for lines in findings for line in lines]
+        if problems:
             where = shutil.copytree(folder, tempfile.mkdtemp(prefix="agenthive-t3-") + "/kept")
-            wrong.append(f"the records are kept in {where}")
+            problems.append(f"the records are kept in {where}")
     return Result(
         row=ROW,
         first=units.start,
         last=units.stop,
         count=len(units),
-        violations=wrong,
+        violations=problems,
         planted=caught,
         figures={
             "calls recorded": len(short) + len(long),
             "syncs recorded": short.syncs + long.syncs,
-            "states a second": round(len(units) / took, 1),
+            "states a second": round(len(units) / elapsed, 1),
         },
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(time.monotonic() - start, 1),
     )
 
 
-def record(
+def record_lives(
     folder: Path, steps: Sequence[Step], source: Path = SOUND, *, sync: bool = True
-) -> Record:
+) -> CallTrace:
     """What processes with these lives did to their disk, with the product at ``source``."""
     folder.mkdir(parents=True)
-    home, said = folder / "home", folder / "said"
+    home, promise_file = folder / "home", folder / "said"
     names = [f"journal.db{new}{log}" for new in ("", ".new") for log in ("", "-wal")]
-    paths = [folder, home, said, *(home / name for name in names)]
+    paths = [folder, home, promise_file, *(home / name for name in names)]
     env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
     command = [sys.executable, "-W", "ignore", str(sources.ROOT / "tests/lab/lives.py")]
     outs = []
-    for number, (lives, more) in enumerate(steps):
+    for number, (lives, options) in enumerate(steps):
         outs.append(folder / f"calls{number}")
-        done = strace.record([*command, str(home), str(said), *lives], paths, outs[-1], env, more)
-        if done.returncode and source == SOUND:
-            raise RuntimeError(f"lives ended with {done.returncode}: {kept.read(said)[-3:]}")
-    return disk.Record(strace.calls(*outs), said, ignore_sync=not sync)
+        process = strace.trace_command(
+            [*command, str(home), str(promise_file), *lives], paths, outs[-1], env, options
+        )
+        if process.returncode and source == SOUND:
+            raise RuntimeError(
+                f"lives ended with {process.returncode}: {kept.read_promises(promise_file)[-3:]}"
+            )
+    return disk.CallTrace(strace.read_calls(*outs), promise_file, ignore_sync=not sync)
 
 
-def hunted(bug: str, folder: Path, say: Say) -> int | None:
+def hunt_bug(bug: str, folder: Path, say: Say) -> int | None:
     """The first state in which a planted bug shows."""
-    known = records.planted(ROW, sources.harness()).get(bug)
-    if known is not None:
-        return known
+    caught_before = records.caught_bugs(ROW, sources.harness_digest()).get(bug)
+    if caught_before is not None:
+        return caught_before
     say(f"looking for {bug}")
     where = folder / bug
     if bug == "fsync_ignored":
-        found = record(where / "trace", SHORT, sync=False)
+        trace = record_lives(where / "trace", SHORT, sync=False)
     else:
-        found = record(where / "trace", SHORT, copy_with(PLANTS / f"{bug}.patch", where))
+        trace = record_lives(where / "trace", SHORT, copy_with_bug(find_bug(bug), where))
     for unit in range(1, WITHIN):
-        if any("lost" in line for line in look(found, found, range(unit, unit + 1))):
+        if any("lost" in line for line in check_states(trace, trace, range(unit, unit + 1))):
             return unit
     return None
 
 
-def look(short: Record, long: Record, units: range) -> list[str]:
+def check_states(short: CallTrace, long: CallTrace, units: range) -> list[str]:
     """What is wrong in these states."""
-    with place() as folder:
-        return asyncio.run(_look(short, long, units, folder))
+    with temporary_folder() as folder:
+        return asyncio.run(_check_states(short, long, units, folder))
 
 
-async def _look(short: Record, long: Record, units: range, folder: Path) -> list[str]:
-    found = []
+async def _check_states(short: CallTrace, long: CallTrace, units: range, folder: Path) -> list[str]:
+    problems = []
     for unit in units:
         state = (short if unit % LONG_EVERY else long).state(unit)
         home = folder / str(unit)
         home.mkdir()
         for path, content in state.files.items():
             (home / Path(path).name).write_bytes(content)
-        wrong = await kept.lost(home, state.said)
-        if unit % ENDED_EVERY == 0 and not wrong:
-            wrong = await kept.goes_on(home)
-        found += [f"state {unit} ({state.about}): {line}" for line in wrong[:3]]
+        state_problems = await kept.find_lost(home, state.promises)
+        if unit % ENDED_EVERY == 0 and not state_problems:
+            state_problems = await kept.check_recovery(home)
+        problems += [f"state {unit} ({state.description}): {line}" for line in state_problems[:3]]
         shutil.rmtree(home)
-    return found
+    return problems

@@ -25,8 +25,8 @@ from typing import Final, NamedTuple
 
 from tests.lab import kept, records, sources, strace
 from tests.lab.result import Result, Say
-from tests.lab.spread import place, spread
-from tests.planted.patches import beyond, copy_with
+from tests.lab.spread import map_pieces, temporary_folder
+from tests.planted.bugs import copy_with_bug, find_bug
 
 ROW = "T4"
 WHAT = "system calls that fail: EIO, ENOSPC, EMFILE, EROFS at the n-th call on the files of a home"
@@ -48,32 +48,32 @@ EXITS: Final = (0, 10)
 """All is done, or the journal could not be used and an error of ours says so."""
 
 
-class Kind(NamedTuple):
+class FailureKind(NamedTuple):
     """A system call, how often a process makes it, and the errors that it may end with."""
 
     call: str
-    most: int
+    max_number: int
     errors: tuple[str, ...]
 
 
 KINDS: Final = (
-    Kind("openat", 12, ("EMFILE", "EIO", "EACCES", "ENOSPC")),
-    Kind("pwrite64", 760, ("ENOSPC", "EIO", "EROFS", "EDQUOT")),
-    Kind("pwrite64", 60, ("ENOSPC", "EIO")),
-    Kind("pread64", 90, ("EIO",)),
-    Kind("fdatasync", 30, ("EIO", "ENOSPC")),
-    Kind("fsync", 3, ("EIO",)),
-    Kind("ftruncate", 3, ("EIO", "ENOSPC")),
-    Kind("mkdir", 2, ("ENOSPC", "EROFS", "EACCES")),
-    Kind("rename", 1, ("EIO", "ENOSPC")),
-    Kind("unlink", 3, ("EIO", "EROFS")),
-    Kind("fallocate", 2, ("ENOSPC",)),
+    FailureKind("openat", 12, ("EMFILE", "EIO", "EACCES", "ENOSPC")),
+    FailureKind("pwrite64", 760, ("ENOSPC", "EIO", "EROFS", "EDQUOT")),
+    FailureKind("pwrite64", 60, ("ENOSPC", "EIO")),
+    FailureKind("pread64", 90, ("EIO",)),
+    FailureKind("fdatasync", 30, ("EIO", "ENOSPC")),
+    FailureKind("fsync", 3, ("EIO",)),
+    FailureKind("ftruncate", 3, ("EIO", "ENOSPC")),
+    FailureKind("mkdir", 2, ("ENOSPC", "EROFS", "EACCES")),
+    FailureKind("rename", 1, ("EIO", "ENOSPC")),
+    FailureKind("unlink", 3, ("EIO", "EROFS")),
+    FailureKind("fallocate", 2, ("ENOSPC",)),
 )
 TIMES: Final = ("", "+", "..+3")
 """Once, ever after from there on, four times in a row."""
 
 
-class Point(NamedTuple):
+class FailurePoint(NamedTuple):
     """What fails, as strace is told it."""
 
     call: str
@@ -81,28 +81,28 @@ class Point(NamedTuple):
     when: str
 
 
-def point(unit: int) -> Point:
+def choose_point(unit: int) -> FailurePoint:
     """The point with this number."""
     rng = Random(unit)
     kind = KINDS[unit % len(KINDS)]
-    number, how = rng.randint(1, kind.most), rng.choice(TIMES)
-    when = f"{number}..{number + 3}" if how.startswith("..") else f"{number}{how}"
-    return Point(kind.call, rng.choice(kind.errors), when)
+    number, repetition = rng.randint(1, kind.max_number), rng.choice(TIMES)
+    when = f"{number}..{number + 3}" if repetition.startswith("..") else f"{number}{repetition}"
+    return FailurePoint(kind.call, rng.choice(kind.errors), when)
 
 
 def run(units: range, *, say: Say) -> Result:
     """Fail, look, heal, go on."""
-    began = time.monotonic()
-    strace.need()
-    caught = {bug: hunted(bug, say) for bug in BUGS}
-    told = spread(partial(looked, SOUND), units, PIECE, say)
-    kinds = sum((kinds for kinds, _ in told), Counter[str]())
+    start = time.monotonic()
+    strace.require_strace()
+    caught = {bug: hunt_bug(bug, say) for bug in BUGS}
+    results = map_pieces(partial(check_points, SOUND), units, PIECE, say)
+    kinds = sum((kinds for kinds, _ in results), Counter[str]())
     return Result(
         row=ROW,
         first=units.start,
         last=units.stop,
         count=kinds.total(),
-        violations=[line for _, lines in told for line in lines],
+        violations=[line for _, lines in results for line in lines],
         planted=caught,
         figures={
             "went on to the end": kinds["went on"],
@@ -111,74 +111,86 @@ def run(units: range, *, say: Say) -> Result:
             "the call was not reached": kinds["not reached"],
             "broke": kinds["broke"],
         },
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(time.monotonic() - start, 1),
     )
 
 
-def looked(source: Path, units: range) -> tuple[Counter[str], list[str]]:
+def check_points(source: Path, units: range) -> tuple[Counter[str], list[str]]:
     """What these points came to, and what is wrong there, with the product at ``source``."""
-    kinds, wrong = Counter[str](), []
+    kinds, problems = Counter[str](), []
     for unit in units:
-        with place() as folder:
-            kind, lines = failed(source, folder, unit)
+        with temporary_folder() as folder:
+            kind, lines = run_failing_life(source, folder, unit)
         kinds[kind] += 1
-        wrong += [f"point {unit} {tuple(point(unit))}: {line}" for line in lines]
-    return kinds, wrong
+        problems += [f"point {unit} {tuple(choose_point(unit))}: {line}" for line in lines]
+    return kinds, problems
 
 
-def failed(source: Path, folder: Path, unit: int) -> tuple[str, list[str]]:
+def run_failing_life(source: Path, folder: Path, unit: int) -> tuple[str, list[str]]:
     """One life with a fault, then another without."""
-    home, said, out = folder / "home", folder / "said", folder / "calls"
+    home, promise_file, out = folder / "home", folder / "said", folder / "calls"
     files = [home / f"journal.db{new}{end}" for new in ("", ".new") for end in ("", "-wal", "-shm")]
-    where = point(unit)
+    failure = choose_point(unit)
     traced = [
-        "strace", "-f", "-qq", "-e", "signal=none", "-e", f"trace={where.call}",
-        *strace.on([home, home / "owner.lock", *files]),
-        "-e", f"inject={where.call}:error={where.error}:when={where.when}", "-o", str(out), "--",
-    ]  # fmt: skip
+        "strace",
+        "-f",
+        "-qq",
+        "-e",
+        "signal=none",
+        "-e",
+        f"trace={failure.call}",
+        *strace.path_options([home, home / "owner.lock", *files]),
+        "-e",
+        f"inject={failure.call}:error={failure.error}:when={failure.when}",
+        "-o",
+        str(out),
+        "--",
+    ]
     lives = [sys.executable, "-W", "ignore", str(sources.ROOT / "tests/lab/lives.py")]
     env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
     process = subprocess.Popen(
-        [*traced, *lives, str(home), str(said), "sick"],
-        env=env, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    may_wait = where.error in REFUSALS and where.when.endswith("+")
+        [*traced, *lives, str(home), str(promise_file), "sick"],
+        env=env,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    may_wait = failure.error in REFUSALS and failure.when.endswith("+")
     try:
         _, stderr = process.communicate(timeout=WAITS if may_wait else PATIENCE)
     except subprocess.TimeoutExpired:
         # The life too: without its strace it would go on.
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        wrong = [] if may_wait else ["it did not end"]
-        wrong += asyncio.run(healed(home, kept.read(said)))
-        return "broke" if wrong else "waited", wrong
-    given = kept.read(said)
-    broke = [f"broke: {one['error']}" for one in given if one["what"] == "broke"]
+        problems = [] if may_wait else ["it did not end"]
+        problems += asyncio.run(check_healed(home, kept.read_promises(promise_file)))
+        return "broke" if problems else "waited", problems
+    promises = kept.read_promises(promise_file)
+    broke = [f"broke: {promise['error']}" for promise in promises if promise["what"] == "broke"]
     if process.returncode not in EXITS and not broke:
         broke = [f"ended with {process.returncode}: {stderr.decode()[-300:]}"]
     reached = out.exists() and "(INJECTED)" in out.read_text("utf-8", errors="replace")
     kind = "went on" if process.returncode == 0 else "refused"
-    wrong = [*broke, *asyncio.run(healed(home, given))]
-    return "broke" if broke else kind if reached else "not reached", wrong
+    problems = [*broke, *asyncio.run(check_healed(home, promises))]
+    return "broke" if broke else kind if reached else "not reached", problems
 
 
-async def healed(home: Path, given: list[kept.Said]) -> list[str]:
+async def check_healed(home: Path, promises: list[kept.Statement]) -> list[str]:
     """What is wrong once nothing fails any more."""
-    wrong = await kept.lost(home, given)
-    if not wrong and (home / "journal.db").exists():
-        wrong = await kept.goes_on(home) or await kept.lost(home, given)
-    return wrong
+    problems = await kept.find_lost(home, promises)
+    if not problems and (home / "journal.db").exists():
+        problems = await kept.check_recovery(home) or await kept.find_lost(home, promises)
+    return problems
 
 
-def hunted(bug: str, say: Say) -> int | None:
+def hunt_bug(bug: str, say: Say) -> int | None:
     """The first point in which a planted bug shows."""
-    known = records.planted(ROW, sources.harness()).get(bug)
-    if known is not None:
-        return known
+    caught_before = records.caught_bugs(ROW, sources.harness_digest()).get(bug)
+    if caught_before is not None:
+        return caught_before
     say(f"looking for {bug}")
     with tempfile.TemporaryDirectory(prefix="agenthive-lab-") as name:
-        source = copy_with(beyond(bug)[0], Path(name))
+        source = copy_with_bug(find_bug(bug), Path(name))
         for unit in WITHIN:
-            if looked(source, range(unit, unit + 1))[1]:
+            if check_points(source, range(unit, unit + 1))[1]:
                 return unit
     return None

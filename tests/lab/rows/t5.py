@@ -18,8 +18,8 @@ from typing import Final
 
 from tests.lab import records, sources
 from tests.lab.result import Result, Say, Skipped
-from tests.lab.spread import spread
-from tests.planted.patches import beyond, copy_with
+from tests.lab.spread import map_pieces
+from tests.planted.bugs import copy_with_bug, find_bug
 from tests.stores.broken_disk import small_disk
 
 ROW = "T5"
@@ -39,23 +39,23 @@ SOUND: Final = sources.ROOT / "src"
 
 def run(units: range, *, say: Say) -> Result:
     """Fall ill, heal."""
-    began = time.monotonic()
-    need()
-    caught = {bug: hunted(bug, say) for bug in BUGS}
-    told = spread(partial(ill, SOUND), units, PIECE, say)
+    start = time.monotonic()
+    require_mount()
+    caught = {bug: hunt_bug(bug, say) for bug in BUGS}
+    results = map_pieces(partial(check_illnesses, SOUND), units, PIECE, say)
     return Result(
         row=ROW,
         first=units.start,
         last=units.stop,
         count=len(units),
-        violations=[line for lines in told for line in lines],
+        violations=[line for lines in results for line in lines],
         planted=caught,
         figures={},
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(time.monotonic() - start, 1),
     )
 
 
-def need() -> None:
+def require_mount() -> None:
     """Raises Skipped unless a file system may be mounted."""
     try:
         with tempfile.TemporaryDirectory() as name, small_disk(Path(name) / "disk", SIZE):
@@ -64,35 +64,42 @@ def need() -> None:
         raise Skipped("mount", f"the right to mount a file system: {error}") from error
 
 
-def ill(source: Path, units: range) -> list[str]:
+def check_illnesses(source: Path, units: range) -> list[str]:
     """What is wrong in these units, with the product at ``source``."""
-    return [f"illness {unit}: {line}" for unit in units for line in _ill(source, unit)]
+    return [f"illness {unit}: {line}" for unit in units for line in _run_illness(source, unit)]
 
 
-def _ill(source: Path, unit: int) -> list[str]:
+def _run_illness(source: Path, unit: int) -> list[str]:
     env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
     disk = Path(tempfile.mkdtemp(prefix="agenthive-lab-")) / "disk"
     with small_disk(disk, SIZE) as folder:
-        words = ["-m", "tests.lab.sick", str(folder), str(unit)]
+        command = ["-m", "tests.lab.sick", str(folder), str(unit)]
         try:
-            done = subprocess.run(
-                [sys.executable, "-W", "ignore", *words], env=env, cwd=sources.ROOT,
-                capture_output=True, text=True, timeout=PATIENCE,
-            )  # fmt: skip
+            process = subprocess.run(
+                [sys.executable, "-W", "ignore", *command],
+                env=env,
+                cwd=sources.ROOT,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+            )
         except subprocess.TimeoutExpired:
             return ["it did not end"]
     shutil.rmtree(disk.parent)
-    if done.returncode:
-        return [*done.stdout.splitlines(), f"ended with {done.returncode}: {done.stderr[-300:]}"]
-    return done.stdout.splitlines()
+    if process.returncode:
+        return [
+            *process.stdout.splitlines(),
+            f"ended with {process.returncode}: {process.stderr[-300:]}",
+        ]
+    return process.stdout.splitlines()
 
 
-def hunted(bug: str, say: Say) -> int | None:
+def hunt_bug(bug: str, say: Say) -> int | None:
     """The first illness in which a planted bug shows."""
-    known = records.planted(ROW, sources.harness()).get(bug)
-    if known is not None:
-        return known
+    caught_before = records.caught_bugs(ROW, sources.harness_digest()).get(bug)
+    if caught_before is not None:
+        return caught_before
     say(f"looking for {bug}")
     with tempfile.TemporaryDirectory(prefix="agenthive-lab-") as name:
-        source = copy_with(beyond(bug)[0], Path(name))
-        return next((unit for unit in WITHIN if _ill(source, unit)), None)
+        source = copy_with_bug(find_bug(bug), Path(name))
+        return next((unit for unit in WITHIN if _run_illness(source, unit)), None)

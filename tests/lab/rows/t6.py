@@ -20,7 +20,7 @@ from typing import Final
 
 from tests.lab import ranges, records, sources
 from tests.lab.result import Result, Say, jobs
-from tests.planted.patches import beyond, copy_with
+from tests.planted.bugs import copy_with_bug, find_bug
 
 ROW = "T6"
 WHAT = "bit flips in the journal: every changed record is found, nothing else is told in silence"
@@ -31,9 +31,12 @@ CHUNK = 5_000
 PIECE = 300
 """Flips of one process."""
 BUGS: Final = (
-    "bad_text_escapes", "blob_not_checked", "chain_not_checked", "definition_not_checked",
+    "bad_text_escapes",
+    "blob_not_checked",
+    "chain_not_checked",
+    "definition_not_checked",
     "list_not_checked",
-)  # fmt: skip
+)
 WITHIN: Final = range(200)
 """Flips within which a planted bug must be caught."""
 SOUND: Final = sources.ROOT / "src"
@@ -41,25 +44,25 @@ SOUND: Final = sources.ROOT / "src"
 
 def run(units: range, *, say: Say) -> Result:
     """Make a journal, flip, look."""
-    began = time.monotonic()
+    start = time.monotonic()
     kinds: Counter[str] = Counter()
-    wrong: list[str] = []
+    problems: list[str] = []
     with tempfile.TemporaryDirectory(prefix="agenthive-lab-") as name:
         folder = Path(name)
-        journal = made(folder / "home", folder / "said")
-        caught = {bug: hunted(bug, journal, folder, say) for bug in BUGS}
+        journal = make_journal(folder / "home", folder / "said")
+        caught = {bug: hunt_bug(bug, journal, folder, say) for bug in BUGS}
         with ThreadPoolExecutor(jobs()) as pool:
-            pieces = ranges.chunks(units, PIECE)
-            for met, lines in pool.map(lambda piece: flipped(journal, piece, SOUND), pieces):
-                kinds.update(met)
-                wrong += [f"flip {line}" for line in lines]
+            pieces = ranges.split_range(units, PIECE)
+            for counts, lines in pool.map(lambda piece: flip_units(journal, piece, SOUND), pieces):
+                kinds.update(counts)
+                problems += [f"flip {line}" for line in lines]
                 say(f"{kinds.total():,} of {len(units):,}")
     return Result(
         row=ROW,
         first=units.start,
         last=units.stop,
         count=kinds.total(),
-        violations=wrong,
+        violations=problems,
         planted=caught,
         figures={
             "changed a record, all found": kinds["record"],
@@ -67,7 +70,7 @@ def run(units: range, *, say: Say) -> Result:
             "changed something else, refused when read": kinds["refused"],
             "changed nothing that is read": kinds["no matter"],
         },
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(time.monotonic() - start, 1),
     )
 
 
@@ -75,34 +78,43 @@ def environment(source: Path) -> dict[str, str]:
     return dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
 
 
-def made(home: Path, said: Path) -> Path:
+def make_journal(home: Path, promise_file: Path) -> Path:
     """The journal of a hive that has done some runs."""
-    lives = [str(sources.ROOT / "tests/lab/lives.py"), str(home), str(said), "first", "large"]
-    command = [sys.executable, "-W", "ignore", *lives]
+    arguments = [
+        str(sources.ROOT / "tests/lab/lives.py"),
+        str(home),
+        str(promise_file),
+        "first",
+        "large",
+    ]
+    command = [sys.executable, "-W", "ignore", *arguments]
     subprocess.run(command, env=environment(SOUND), check=True, timeout=60)
     return home / "journal.db"
 
 
-def flipped(journal: Path, units: range, source: Path) -> tuple[dict[str, int], list[str]]:
+def flip_units(journal: Path, units: range, source: Path) -> tuple[dict[str, int], list[str]]:
     """What these flips met, and what is wrong, with the product at ``source``."""
-    words = ["-m", "tests.lab.flips", str(journal), f"{units.start}:{units.stop}"]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", *words],
-        env=environment(source), cwd=sources.ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    *lines, last = done.stdout.splitlines() or [""]
-    if done.returncode:
+    command = ["-m", "tests.lab.flips", str(journal), f"{units.start}:{units.stop}"]
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", *command],
+        env=environment(source),
+        cwd=sources.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    *lines, last = process.stdout.splitlines() or [""]
+    if process.returncode:
         # Reading must not bring the process down either.
-        return {}, [*lines, f"{units}: ended with {done.returncode}: {done.stderr[-500:]}"]
+        return {}, [*lines, f"{units}: ended with {process.returncode}: {process.stderr[-500:]}"]
     return json.loads(last), lines
 
 
-def hunted(bug: str, journal: Path, folder: Path, say: Say) -> int | None:
+def hunt_bug(bug: str, journal: Path, folder: Path, say: Say) -> int | None:
     """The first flip in which a planted bug shows."""
-    known = records.planted(ROW, sources.harness()).get(bug)
-    if known is not None:
-        return known
+    caught_before = records.caught_bugs(ROW, sources.harness_digest()).get(bug)
+    if caught_before is not None:
+        return caught_before
     say(f"looking for {bug}")
-    source = copy_with(beyond(bug)[0], folder / bug)
-    _, lines = flipped(journal, WITHIN, source)
+    source = copy_with_bug(find_bug(bug), folder / bug)
+    _, lines = flip_units(journal, WITHIN, source)
     return int(lines[0].partition(":")[0]) if lines else None

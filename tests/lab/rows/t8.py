@@ -17,9 +17,9 @@ from pathlib import Path
 from random import Random
 
 from tests.lab import golden, records, sources
-from tests.lab.kills.server import Subject, subject
+from tests.lab.kills.server import KillTarget, start_target
 from tests.lab.result import Result, Say, jobs
-from tests.planted.patches import beyond, copy_with
+from tests.planted.bugs import Bug, copy_with_bug, find_bug
 
 ROW = "T8"
 WHAT = "golden journals and homes of every release, other versions, kill -9 while a home is opened"
@@ -36,78 +36,86 @@ HUNT = range(4 * POINTS)
 
 def run(units: range, *, say: Say) -> Result:
     """Read, refuse, kill."""
-    began = time.monotonic()
-    caught = hunts(say)
+    start = time.monotonic()
+    caught = hunt_bugs(say)
     parts = [range(units.start + n, units.stop, jobs()) for n in range(jobs())]
     with ThreadPoolExecutor(jobs() + 1) as pool:
-        looked = pool.submit(versions, units, None)
-        killed = [pool.submit(kills, part, None, say) for part in parts]
-        wrong = looked.result()
-        done = 0
-        for one in killed:
-            count, lines = one.result()
-            done += count
-            wrong += lines
-    count = len(numbers(units)) + done
-    figures = {"kills while a home was opened": done, "reads": len(numbers(units))}
+        reads = pool.submit(check_versions, units, None)
+        futures = [pool.submit(run_kills, part, None, say) for part in parts]
+        problems = reads.result()
+        kill_count = 0
+        for future in futures:
+            count, lines = future.result()
+            kill_count += count
+            problems += lines
+    count = len(read_numbers(units)) + kill_count
+    figures = {"kills while a home was opened": kill_count, "reads": len(read_numbers(units))}
     return Result(
         row=ROW,
         first=units.start,
         last=units.stop,
         count=count,
-        violations=wrong,
+        violations=problems,
         planted=caught,
-        figures={**figures, "golden homes": str(len(golden.homes()))},
-        seconds=round(time.monotonic() - began, 1),
+        figures={**figures, "golden homes": str(len(golden.list_homes()))},
+        seconds=round(time.monotonic() - start, 1),
     )
 
 
-def numbers(units: range) -> range:
+def read_numbers(units: range) -> range:
     """What `versions.py` calls the units that are its own."""
 
-    def before(unit: int) -> int:
+    def count_before(unit: int) -> int:
         return unit // KINDS * 2 + min(unit % KINDS, 2)
 
-    return range(before(units.start), before(units.stop))
+    return range(count_before(units.start), count_before(units.stop))
 
 
-def versions(units: range, patch: Path | None) -> list[str]:
+def check_versions(units: range, bug: Bug | None) -> list[str]:
     """The faults of reading and refusing, found by a process of its own."""
-    mine = numbers(units)
-    if not mine:
+    own_units = read_numbers(units)
+    if not own_units:
         return []
     with tempfile.TemporaryDirectory() as folder:
-        source = copy_with(patch, Path(folder))
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "tests.lab.versions",
-             f"{mine.start}:{mine.stop}"],
+        source = copy_with_bug(bug, Path(folder))
+        process = subprocess.run(
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                "tests.lab.versions",
+                f"{own_units.start}:{own_units.stop}",
+            ],
             env=dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1"),
-            cwd=sources.ROOT, capture_output=True, text=True,
-        )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"versions.py broke:\n{done.stderr[-2000:]}")
-    return [f"version {line}" for line in done.stdout.splitlines()]
+            cwd=sources.ROOT,
+            capture_output=True,
+            text=True,
+        )
+    if process.returncode:
+        raise RuntimeError(f"versions.py broke:\n{process.stderr[-2000:]}")
+    return [f"version {line}" for line in process.stdout.splitlines()]
 
 
-def kills(units: range, patch: Path | None, say: Say) -> tuple[int, list[str]]:
+def run_kills(units: range, bug: Bug | None, say: Say) -> tuple[int, list[str]]:
     """How many of these units were kills, and what was wrong after them."""
-    done, wrong = 0, []
-    with subject(patch) as one:
+    kill_count, problems = 0, []
+    with start_target(bug) as victim:
         for unit in units:
             if unit % KINDS >= 2:
-                lines = killed_at_opening(one, unit)
-                wrong += [f"unit {unit}: {line}" for line in lines]
-                done += 1
-                say(f"{done} kills")
-                if wrong and patch is not None:
+                lines = kill_at_opening(victim, unit)
+                problems += [f"unit {unit}: {line}" for line in lines]
+                kill_count += 1
+                say(f"{kill_count} kills")
+                if problems and bug is not None:
                     break
-    return done, wrong
+    return kill_count, problems
 
 
-def killed_at_opening(one: Subject, unit: int) -> list[str]:
+def kill_at_opening(victim: KillTarget, unit: int) -> list[str]:
     """One kill, or two in a row. Time plays a part in how far it came: then again, earlier."""
     block, kind = divmod(unit, KINDS)
-    rng, homes = Random(unit), golden.homes()
+    rng, homes = Random(unit), golden.list_homes()
     scenario, remains = (rng.choice(("chain", "undo")), None)
     if kind == KINDS - 1:
         scenario, remains = homes[block % len(homes)]
@@ -115,24 +123,24 @@ def killed_at_opening(one: Subject, unit: int) -> list[str]:
     turn, place = divmod(block, POINTS)
     points = [-1 - place, *([-rng.randint(1, POINTS)] if turn else [])]
     for _ in range(20):
-        crashed = one.crash(scenario, points, remains=remains)
-        if crashed.kills or crashed.wrong:
-            return crashed.wrong
+        crashed = victim.crash(scenario, points, remains=remains)
+        if crashed.kills or crashed.problems:
+            return crashed.problems
         points = [-max(1, -point * 3 // 4) for point in points]
     return ["was not killed"]
 
 
-def hunts(say: Say) -> dict[str, int | None]:
+def hunt_bugs(say: Say) -> dict[str, int | None]:
     """Each planted bug, and how many units it took."""
-    found = records.planted(ROW, sources.harness())
-    for patch in beyond(*BUGS):
-        if patch.stem not in found:
-            found[patch.stem] = hunt(patch, say)
-            say(f"looked for {patch.stem}")
-    return found
+    caught = records.caught_bugs(ROW, sources.harness_digest())
+    for name in BUGS:
+        if name not in caught:
+            caught[name] = hunt_bug(find_bug(name), say)
+            say(f"looked for {name}")
+    return caught
 
 
-def hunt(patch: Path, say: Say) -> int | None:
+def hunt_bug(bug: Bug, say: Say) -> int | None:
     """The first unit, or number of a read, that shows the bug."""
-    told = versions(HUNT, patch) or kills(HUNT, patch, say)[1]
-    return int(told[0].split()[1].rstrip(":")) if told else None
+    lines = check_versions(HUNT, bug) or run_kills(HUNT, bug, say)[1]
+    return int(lines[0].split()[1].rstrip(":")) if lines else None

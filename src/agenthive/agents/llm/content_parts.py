@@ -31,11 +31,11 @@ def for_anthropic(part: Any) -> Any:
         return part
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, Mapping) else image
-    found = _DATA.match(url) if isinstance(url, str) else None
+    match = _DATA.match(url) if isinstance(url, str) else None
     source: dict[str, Any] = {"type": "url", "url": url}
-    if found is not None:
+    if match is not None:
         assert isinstance(url, str)
-        data = url[found.end() :]
-        source = {"type": "base64", "media_type": found.group(1), "data": data}
+        data = url[match.end() :]
+        source = {"type": "base64", "media_type": match.group(1), "data": data}
     mark = {CACHE_MARK: part[CACHE_MARK]} if CACHE_MARK in part else {}
     return {"type": "image", "source": source, **mark}

@@ -14,8 +14,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
-from agenthive.agents.base import AgentResponse, AgentType, BaseAgent, alone, failed
-from agenthive.agents.llm.prompts import is_answer
+from agenthive.agents.base import (
+    AgentResponse,
+    AgentType,
+    BaseAgent,
+    execute_via_perform,
+    fault_reply,
+)
+from agenthive.agents.llm.prompts import is_model_answer
 from agenthive.core.model.calls import Call, Reply, Usage
 from agenthive.core.model.workflow import AgentSpec
 
@@ -48,29 +54,35 @@ class OfflineAgent(BaseAgent):
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Answer outside any run."""
-        return await alone(self, action, parameters)
+        return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
         """Answer one attempt."""
         try:
-            return self._answer(call.action, call.description, call.parameters, call.dependencies)
+            return self._build_reply(
+                call.action, call.description, call.parameters, call.dependencies
+            )
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            return failed("refused", f"cannot answer: {error}", retriable=False, counts=False)
+            return fault_reply("refused", f"cannot answer: {error}", retriable=False, counts=False)
 
-    def _answer(
-        self, action: str, description: str, parameters: Mapping[str, Any], given: Mapping[str, Any]
+    def _build_reply(
+        self,
+        action: str,
+        description: str,
+        parameters: Mapping[str, Any],
+        dependencies: Mapping[str, Any],
     ) -> Reply:
-        text = "\n".join(_texts(parameters, given))[:MOST_INPUT]
-        schema = _schema(parameters)
-        most = int(parameters.get("max_tokens") or 200)
+        text = "\n".join(_collect_texts(parameters, dependencies))[:MOST_INPUT]
+        schema = _find_schema(parameters)
+        max_tokens = int(parameters.get("max_tokens") or 200)
         if schema is not None:
-            value = _Maker(schema, _Pieces(text)).value(schema)
+            value = _SchemaFiller(schema, _InputSamples(text)).make_value(schema)
             content = json.dumps(value, ensure_ascii=False)
         else:
-            value, content = None, summarize(text, most)
-        tokens_in = count_tokens(f"{action} {description} {text}")
+            value, content = None, summarize(text, max_tokens)
+        input_tokens = count_tokens(f"{action} {description} {text}")
         usage = Usage(
-            model=MODEL, input_tokens=tokens_in, output_tokens=count_tokens(content), cost=0
+            model=MODEL, input_tokens=input_tokens, output_tokens=count_tokens(content), cost=0
         )
         result: dict[str, Any] = {"content": content, "model": MODEL, "finish_reason": "stop"}
         if schema is not None:
@@ -90,29 +102,31 @@ def count_tokens(text: str) -> int:
 
 def summarize(text: str, max_tokens: int) -> str:
     """The sentences with the most frequent words, in their own order, within ``max_tokens``."""
-    sentences = _sentences(text)
+    sentences = _split_sentences(text)
     weights = Counter(w for w in map(str.lower, _WORD.findall(text)) if w not in _DULL)
-    ranked = sorted(range(len(sentences)), key=lambda i: (-_score(sentences[i], weights), i))
+    ranked = sorted(
+        range(len(sentences)), key=lambda i: (-_score_sentence(sentences[i], weights), i)
+    )
     chosen: set[int] = set()
-    used = 0
+    used_tokens = 0
     for i in ranked:
         size = count_tokens(sentences[i])
-        if used + size <= max_tokens and len(chosen) < 5:
+        if used_tokens + size <= max_tokens and len(chosen) < 5:
             chosen.add(i)
-            used += size
+            used_tokens += size
     if not chosen and sentences:
         words = sentences[ranked[0]].split()
         return " ".join(words[:max_tokens])
-    return " ".join(_closed(sentences[i]) for i in sorted(chosen))
+    return " ".join(_end_sentence(sentences[i]) for i in sorted(chosen))
 
 
-def _sentences(text: str) -> list[str]:
+def _split_sentences(text: str) -> list[str]:
     """The sentences and lines of a text, each once."""
-    found = (s.strip() for s in re.split(r"(?<=[.!?])\s+|\n+", text))
-    return list(dict.fromkeys(s for s in found if s))
+    pieces = (s.strip() for s in re.split(r"(?<=[.!?])\s+|\n+", text))
+    return list(dict.fromkeys(s for s in pieces if s))
 
 
-def _closed(sentence: str) -> str:
+def _end_sentence(sentence: str) -> str:
     """A sentence that another may follow."""
     return (
         sentence
@@ -121,119 +135,126 @@ def _closed(sentence: str) -> str:
     )
 
 
-def _score(sentence: str, weights: Counter[str]) -> float:
+def _score_sentence(sentence: str, weights: Counter[str]) -> float:
     words = [word for word in map(str.lower, _WORD.findall(sentence)) if word not in _DULL]
     return sum(weights[word] for word in words) / (len(words) + 3)
 
 
-def _texts(parameters: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+def _collect_texts(parameters: Mapping[str, Any], dependencies: Mapping[str, Any]) -> Iterator[str]:
     """Every text in the messages, the other parameters and the dependencies."""
-    skip = {"model", "temperature", "max_tokens", "output_schema", "response_format", "tools"}
+    skipped = {"model", "temperature", "max_tokens", "output_schema", "response_format", "tools"}
     for name, value in parameters.items():
         if name == "messages" and isinstance(value, list):
             for message in value:
                 if isinstance(message, Mapping) and message.get("role") != "system":
-                    yield from _strings(message.get("content"))
-        elif name not in skip:
-            yield from _strings(value)
-    for value in given.values():
-        yield from _strings(value)
+                    yield from _collect_strings(message.get("content"))
+        elif name not in skipped:
+            yield from _collect_strings(value)
+    for value in dependencies.values():
+        yield from _collect_strings(value)
 
 
-def _strings(value: Any) -> Iterator[str]:
+def _collect_strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif is_answer(value):
-        yield from _strings(value["content"])
+    elif is_model_answer(value):
+        yield from _collect_strings(value["content"])
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _strings(item)
+            yield from _collect_strings(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _strings(item)
+            yield from _collect_strings(item)
     elif value is not None and not isinstance(value, bool):
         yield str(value)
 
 
-def _schema(parameters: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _find_schema(parameters: Mapping[str, Any]) -> Mapping[str, Any] | None:
     direct = parameters.get("output_schema")
     if isinstance(direct, Mapping):
         return direct
-    wanted = parameters.get("response_format")
-    if isinstance(wanted, Mapping) and isinstance(wanted.get("json_schema"), Mapping):
-        inner = wanted["json_schema"]
+    response_format = parameters.get("response_format")
+    if isinstance(response_format, Mapping) and isinstance(
+        response_format.get("json_schema"), Mapping
+    ):
+        inner = response_format["json_schema"]
         return inner.get("schema", inner) if isinstance(inner, Mapping) else None
     return None
 
 
-class _Pieces:
+class _InputSamples:
     """Sentences and numbers of a text, handed out in order, over and over."""
 
     def __init__(self, text: str) -> None:
-        self._sentences = _sentences(text)
+        self._sentences = _split_sentences(text)
         self._numbers = re.findall(r"-?\d{1,15}(?:\.\d{1,10})?", text)
-        self._next = self._next_number = 0
+        self._sentence_index = self._number_index = 0
 
-    def sentence(self) -> str:
+    def next_sentence(self) -> str:
         if not self._sentences:
             return ""
-        self._next += 1
-        return self._sentences[(self._next - 1) % len(self._sentences)]
+        self._sentence_index += 1
+        return self._sentences[(self._sentence_index - 1) % len(self._sentences)]
 
-    def number(self) -> float:
+    def next_number(self) -> float:
         if not self._numbers:
             return 0.0
-        self._next_number += 1
-        return float(self._numbers[(self._next_number - 1) % len(self._numbers)])
+        self._number_index += 1
+        return float(self._numbers[(self._number_index - 1) % len(self._numbers)])
 
 
-class _Maker:
+class _SchemaFiller:
     """Makes values that fit a schema, of pieces of the input where it can.
 
     Raises ValueError for what it cannot make: better no JSON than JSON that does not fit.
     """
 
-    def __init__(self, root: Mapping[str, Any], pieces: _Pieces) -> None:
-        self._root, self._pieces = root, pieces
+    def __init__(self, root: Mapping[str, Any], samples: _InputSamples) -> None:
+        self._root, self._samples = root, samples
 
-    def value(self, schema: Any, depth: int = 0) -> Any:
+    def make_value(self, schema: Any, depth: int = 0) -> Any:
         """A value for a schema inside the root."""
         if depth > DEEPEST or not isinstance(schema, Mapping | bool) or schema is False:
             raise ValueError("the schema is nested too deep, or is none")
         schema = {} if schema is True else schema
-        cannot = sorted(CANNOT & schema.keys())
-        if cannot:
-            raise ValueError(f"the offline model makes no JSON for a schema with '{cannot[0]}'")
+        unsupported = sorted(CANNOT & schema.keys())
+        if unsupported:
+            raise ValueError(
+                f"the offline model makes no JSON for a schema with '{unsupported[0]}'"
+            )
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):
             return schema["enum"][0]
-        for word in ("$ref", "anyOf", "oneOf", "allOf"):
-            if schema.get(word):
-                return self.value(self._merged(schema, word, depth), depth + 1)
-        return self._typed(schema, depth)
+        for keyword in ("$ref", "anyOf", "oneOf", "allOf"):
+            if schema.get(keyword):
+                return self.make_value(self._merge_schemas(schema, keyword, depth), depth + 1)
+        return self._make_typed(schema, depth)
 
-    def _typed(self, schema: Mapping[str, Any], depth: int) -> Any:
+    def _make_typed(self, schema: Mapping[str, Any], depth: int) -> Any:
         kind = schema.get("type", "object" if "properties" in schema else "string")
         kind = kind[0] if isinstance(kind, list) else kind
         if kind == "object":
-            return self._object(schema, depth)
+            return self._make_object(schema, depth)
         if kind == "array":
-            return self._array(schema, depth)
+            return self._make_array(schema, depth)
         if kind == "string":
-            return self._text(schema)
+            return self._make_text(schema)
         if kind in ("integer", "number"):
-            return _within(self._pieces.number(), schema, whole=kind == "integer")
+            return _clamp_number(self._samples.next_number(), schema, whole=kind == "integer")
         return False if kind == "boolean" else None
 
-    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    def _make_object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         """All its properties; of what is nested deep, as recursive schemas are, those required."""
-        wanted, required = schema.get("properties", {}), schema.get("required", [])
-        names = [*(wanted if depth < BROADEST else ()), *required]
-        others = schema.get("additionalProperties", True)
-        return {n: self.value(wanted.get(n, others), depth + 1) for n in dict.fromkeys(names)}
+        properties, required = schema.get("properties", {}), schema.get("required", [])
+        names = [*(properties if depth < BROADEST else ()), *required]
+        additional = schema.get("additionalProperties", True)
+        return {
+            n: self.make_value(properties.get(n, additional), depth + 1)
+            for n in dict.fromkeys(names)
+        }
 
-    def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
+    def _make_array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
         least = int(schema.get("minItems", 0))
         most = min(int(schema.get("maxItems", 3)), 3) if depth < BROADEST else 0
         first = schema.get("prefixItems", [])
@@ -241,45 +262,51 @@ class _Maker:
             max(least, most, len(first)), MOST_ITEMS, int(schema.get("maxItems", MOST_ITEMS))
         )
         kinds = [*first, *[schema.get("items", {})] * size][:size]
-        items = [self.value(kind, depth + 1) for kind in kinds]
+        items = [self.make_value(kind, depth + 1) for kind in kinds]
         if schema.get("uniqueItems"):
             items = [item for n, item in enumerate(items) if item not in items[:n]]
         if len(items) < least:
             raise ValueError(f"the offline model finds no {least} items in its input")
         return items
 
-    def _text(self, schema: Mapping[str, Any]) -> str:
-        text = self._pieces.sentence()[: int(schema.get("maxLength", 500))]
+    def _make_text(self, schema: Mapping[str, Any]) -> str:
+        text = self._samples.next_sentence()[: int(schema.get("maxLength", 500))]
         return text.ljust(min(int(schema.get("minLength", 0)), 10_000), ".")
 
-    def _merged(self, schema: Mapping[str, Any], word: str, depth: int) -> dict[str, Any]:
-        """One schema of those that ``word`` names and the rest, which all hold at once."""
+    def _merge_schemas(self, schema: Mapping[str, Any], keyword: str, depth: int) -> dict[str, Any]:
+        """One schema of those that ``keyword`` names and the rest, which all hold at once."""
         if depth > DEEPEST:
             raise ValueError("the schema is nested too deep")
-        whole = {name: value for name, value in schema.items() if name != word}
-        named = schema[word]
-        parts = [self._found(named)] if word == "$ref" else named if word == "allOf" else named[:1]
+        merged = {name: value for name, value in schema.items() if name != keyword}
+        operand = schema[keyword]
+        parts = (
+            [self._resolve_reference(operand)]
+            if keyword == "$ref"
+            else operand
+            if keyword == "allOf"
+            else operand[:1]
+        )
         for part in parts:
             part = {} if part is True else part
-            part = self._merged(part, "$ref", depth + 1) if "$ref" in part else part
-            properties = {**whole.get("properties", {}), **part.get("properties", {})}
-            required = [*whole.get("required", []), *part.get("required", [])]
-            whole |= part
-            whole |= {"properties": properties} if properties else {}
-            whole |= {"required": required} if required else {}
-        return whole
+            part = self._merge_schemas(part, "$ref", depth + 1) if "$ref" in part else part
+            properties = {**merged.get("properties", {}), **part.get("properties", {})}
+            required = [*merged.get("required", []), *part.get("required", [])]
+            merged |= part
+            merged |= {"properties": properties} if properties else {}
+            merged |= {"required": required} if required else {}
+        return merged
 
-    def _found(self, reference: str) -> Any:
-        place: Any = self._root
+    def _resolve_reference(self, reference: str) -> Any:
+        node: Any = self._root
         for step in str(reference).split("/")[1:]:
             name = step.replace("~1", "/").replace("~0", "~")
-            place = place.get(name) if isinstance(place, Mapping) else None
-        if not str(reference).startswith("#") or place is None:
+            node = node.get(name) if isinstance(node, Mapping) else None
+        if not str(reference).startswith("#") or node is None:
             raise ValueError(f"the schema refers to '{reference}', which is not in it")
-        return place
+        return node
 
 
-def _within(value: float, schema: Mapping[str, Any], *, whole: bool) -> float | int:
+def _clamp_number(value: float, schema: Mapping[str, Any], *, whole: bool) -> float | int:
     """A number between the bounds that a schema names. Raises ValueError if there is none."""
     step = schema.get("multipleOf") or (1 if whole else 0)
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")

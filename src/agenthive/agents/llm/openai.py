@@ -20,17 +20,17 @@ from agenthive.agents.base import BaseAgent
 from agenthive.agents.llm.base import (
     ChatAgent,
     Client,
-    Pieces,
-    Said,
-    ambient,
-    at_home,
-    count,
-    part,
-    words,
+    ModelReply,
+    StreamedReply,
+    environment_headers,
+    get_map,
+    is_in_domain,
+    text_or_empty,
+    token_count,
 )
 from agenthive.agents.llm.content_parts import CACHE_MARK, for_openai
 from agenthive.agents.llm.prices import Prices
-from agenthive.agents.llm.prompts import Question
+from agenthive.agents.llm.prompts import Prompt
 from agenthive.core.model.calls import Usage
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import APIError
@@ -50,18 +50,19 @@ class OpenAIAgent(ChatAgent):
     """A model that speaks OpenAI's protocol."""
 
     path: ClassVar[str] = CHAT_PATH
-    home: ClassVar[str] = "openai.com"
+    vendor_domain: ClassVar[str] = "openai.com"
     key_name: ClassVar[str] = "OPENAI_API_KEY"
     omit: ClassVar[Any] = openai.omit
-    stream: ClassVar[Any] = openai.AsyncStream[object]
-    streaming: ClassVar[dict[str, Any]] = {
-        "stream": True, "stream_options": {"include_usage": True},
-    }  # fmt: skip
+    stream_class: ClassVar[Any] = openai.AsyncStream[object]
+    stream_parameters: ClassVar[dict[str, Any]] = {
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
 
-    def open(self, http: httpx2.AsyncClient) -> Client:
+    def create_client(self, http: httpx2.AsyncClient) -> Client:
         """OpenAI's client."""
-        base, query = base_of(self.config.endpoint)
-        unsaid = (*_AMBIENT, *ambient("OPENAI_CUSTOM_HEADERS"))
+        base, query = split_endpoint(self.config.endpoint)
+        omitted_headers = (*_AMBIENT, *environment_headers("OPENAI_CUSTOM_HEADERS"))
         return openai.AsyncOpenAI(
             # No key is not None, or the environment's would be used.
             api_key="",
@@ -69,7 +70,7 @@ class OpenAIAgent(ChatAgent):
             base_url=base,
             timeout=None,
             max_retries=0,
-            default_headers=dict.fromkeys(unsaid, self.omit),
+            default_headers=dict.fromkeys(omitted_headers, self.omit),
             default_query=query,
             http_client=http,
             _enforce_credentials=False,
@@ -81,58 +82,58 @@ class OpenAIAgent(ChatAgent):
         A workflow file fills in X-API-Key, which OpenAI itself does not know.
         """
         login = super().login()
-        usual = ("", "X-API-Key") if self._ours else ("",)
-        if login.get("type") == "api_key" and (login.get("header") or "") in usual:
+        default_headers = ("", "X-API-Key") if self._is_vendor_host else ("",)
+        if login.get("type") == "api_key" and (login.get("header") or "") in default_headers:
             return {"type": "bearer", "token": login.get("key", "")}
         return login
 
     @property
-    def _ours(self) -> bool:
-        return at_home(urlsplit(self.config.endpoint).hostname or "", self.home)
+    def _is_vendor_host(self) -> bool:
+        return is_in_domain(urlsplit(self.config.endpoint).hostname or "", self.vendor_domain)
 
-    def body(self, question: Question) -> dict[str, Any]:
+    def build_body(self, prompt: Prompt) -> dict[str, Any]:
         """The body of a chat completion."""
-        messages = [_message(one) for one in question.messages]
-        if question.system:
-            messages.insert(0, {"role": "system", "content": question.system})
+        messages = [_convert_message(item) for item in prompt.messages]
+        if prompt.system:
+            messages.insert(0, {"role": "system", "content": prompt.system})
         # Servers of others know the older name only, OpenAI's newer models only the newer one.
-        most = "max_completion_tokens" if self._ours else "max_tokens"
-        known = {
-            "model": question.model,
+        limit_key = "max_completion_tokens" if self._is_vendor_host else "max_tokens"
+        fields = {
+            "model": prompt.model,
             "messages": messages,
-            "tools": [_tool(one) for one in question.tools] or None,
-            "tool_choice": _choice(question.tool_choice),
-            most: question.max_tokens,
-            "temperature": question.temperature,
-            "response_format": _format(question),
+            "tools": [_convert_tool(item) for item in prompt.tools] or None,
+            "tool_choice": _convert_choice(prompt.tool_choice),
+            limit_key: prompt.max_tokens,
+            "temperature": prompt.temperature,
+            "response_format": _response_format(prompt),
         }
-        given = {name: value for name, value in known.items() if value is not None}
-        return {**question.rest, **given}
+        set_fields = {name: value for name, value in fields.items() if value is not None}
+        return {**prompt.extra, **set_fields}
 
-    def pieces(self) -> Pieces:
+    def start_reply(self) -> StreamedReply:
         """The chunks of a chat completion."""
-        return Chunks()
+        return CompletionChunks()
 
-    def read(self, answer: Mapping[str, Any]) -> Said:
+    def parse_reply(self, payload: Mapping[str, Any]) -> ModelReply:
         """The first choice of a chat completion."""
-        choice = answer["choices"][0]
+        choice = payload["choices"][0]
         message = choice["message"]
-        calls = [_call(one) for one in message.get("tool_calls") or []]
-        model = words(answer.get("model"))
-        tier = answer.get("service_tier")
-        refusal = words(message.get("refusal"))
-        return Said(
+        calls = [_parse_call(call) for call in message.get("tool_calls") or []]
+        model = text_or_empty(payload.get("model"))
+        tier = payload.get("service_tier")
+        refusal = text_or_empty(message.get("refusal"))
+        return ModelReply(
             model=model,
-            content=None if message.get("content") is None else words(message["content"]),
-            finish_reason=words(choice.get("finish_reason")) or "stop",
+            content=None if message.get("content") is None else text_or_empty(message["content"]),
+            finish_reason=text_or_empty(choice.get("finish_reason")) or "stop",
             tool_calls=calls,
             refusal=refusal or None,
-            usage=_usage(model, answer.get("usage")),
+            usage=_parse_usage(model, payload.get("usage")),
             context={"service_tier": tier} if isinstance(tier, str) else {},
         )
 
 
-class Chunks:
+class CompletionChunks:
     """A chat completion in chunks: the first choice, put together."""
 
     def __init__(self) -> None:
@@ -141,37 +142,37 @@ class Chunks:
         self._calls: dict[int, dict[str, Any]] = {}
         self._finish = ""
 
-    def add(self, piece: Any) -> str:
+    def add_chunk(self, chunk: Any) -> str:
         """Take in a chunk."""
-        if not isinstance(piece, dict):
+        if not isinstance(chunk, dict):
             raise APIError("a piece of the answer is no JSON object")
         for name in ("model", "service_tier", "usage"):
-            if piece.get(name) is not None:
-                self._answer[name] = piece[name]
-        choices = piece.get("choices") or [{}]
-        self._finish = words(choices[0].get("finish_reason")) or self._finish
-        delta = part(choices[0], "delta")
-        text = words(delta.get("content"))
+            if chunk.get(name) is not None:
+                self._answer[name] = chunk[name]
+        choices = chunk.get("choices") or [{}]
+        self._finish = text_or_empty(choices[0].get("finish_reason")) or self._finish
+        delta = get_map(choices[0], "delta")
+        text = text_or_empty(delta.get("content"))
         for name in ("content", "refusal"):
             if delta.get(name) is not None:
-                self._message[name] = (self._message.get(name) or "") + words(delta[name])
+                self._message[name] = (self._message.get(name) or "") + text_or_empty(delta[name])
         for call in delta.get("tool_calls") or ():
             self._add_call(call)
         return text
 
     def _add_call(self, call: Mapping[str, Any]) -> None:
-        at = count(call.get("index"))
-        empty = {"id": "", "function": {"name": "", "arguments": ""}}
-        known, function = self._calls.setdefault(at, empty), part(call, "function")
-        known["id"] = known["id"] or words(call.get("id"))
+        index = token_count(call.get("index"))
+        empty_call = {"id": "", "function": {"name": "", "arguments": ""}}
+        entry, function = self._calls.setdefault(index, empty_call), get_map(call, "function")
+        entry["id"] = entry["id"] or text_or_empty(call.get("id"))
         for name in ("name", "arguments"):
-            known["function"][name] += words(function.get(name))
+            entry["function"][name] += text_or_empty(function.get(name))
 
-    def whole(self) -> dict[str, Any]:
+    def assemble(self) -> dict[str, Any]:
         """The completion. Raises ConnectionError if no reason for its end has come."""
         if not self._finish:
             raise ConnectionError("the answer broke off")
-        calls = [self._calls[at] for at in sorted(self._calls)]
+        calls = [self._calls[index] for index in sorted(self._calls)]
         message = self._message | ({"tool_calls": calls} if calls else {})
         return {**self._answer, "choices": [{"message": message, "finish_reason": self._finish}]}
 
@@ -183,25 +184,25 @@ def make(
     return OpenAIAgent(spec, secrets, egress, prices)
 
 
-def base_of(endpoint: str) -> tuple[str, dict[str, str]]:
+def split_endpoint(endpoint: str) -> tuple[str, dict[str, str]]:
     """The address that the package is to be given, and the query that goes along."""
     parts = urlsplit(endpoint)
     path = parts.path.rstrip("/").removesuffix(CHAT_PATH)
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}", dict(parse_qsl(parts.query))
 
 
-def _message(message: dict[str, Any]) -> dict[str, Any]:
+def _convert_message(message: dict[str, Any]) -> dict[str, Any]:
     """A message; tool calls may be written as our own results have them, images as Anthropic's."""
-    known = {k: v for k, v in message.items() if k not in _ANTHROPICS}
-    content, calls = known.get("content"), known.get("tool_calls")
+    fields = {k: v for k, v in message.items() if k not in _ANTHROPICS}
+    content, calls = fields.get("content"), fields.get("tool_calls")
     if isinstance(content, list):
-        known["content"] = [for_openai(one) for one in content]
+        fields["content"] = [for_openai(item) for item in content]
     if isinstance(calls, list):
-        known["tool_calls"] = [_asked(one) for one in calls]
-    return known
+        fields["tool_calls"] = [_convert_call(item) for item in calls]
+    return fields
 
 
-def _asked(call: Any) -> Any:
+def _convert_call(call: Any) -> Any:
     if not isinstance(call, Mapping) or "name" not in call:
         return call
     arguments = call.get("arguments", {})
@@ -210,7 +211,7 @@ def _asked(call: Any) -> Any:
     return {"id": call.get("id", ""), "type": "function", "function": function}
 
 
-def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+def _convert_tool(tool: dict[str, Any]) -> dict[str, Any]:
     """A tool; Anthropic's way of writing it is understood."""
     if "input_schema" not in tool:
         return {k: v for k, v in tool.items() if k not in _ANTHROPICS}
@@ -220,7 +221,7 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _choice(choice: Any) -> Any:
+def _convert_choice(choice: Any) -> Any:
     if isinstance(choice, Mapping) and choice.get("type") == "tool":
         return {"type": "function", "function": {"name": choice.get("name", "")}}
     if isinstance(choice, Mapping) and choice.get("type") in ("auto", "any", "none"):
@@ -228,28 +229,31 @@ def _choice(choice: Any) -> Any:
     return _CHOICES.get(choice, choice) if isinstance(choice, str) else choice
 
 
-def _format(question: Question) -> dict[str, Any] | None:
-    if question.schema is None:
-        return question.response_format
-    schema = {"name": "answer", "schema": question.schema}
+def _response_format(prompt: Prompt) -> dict[str, Any] | None:
+    if prompt.schema is None:
+        return prompt.response_format
+    schema = {"name": "answer", "schema": prompt.schema}
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _call(call: Mapping[str, Any]) -> dict[str, Any]:
+def _parse_call(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call["function"]
-    name, arguments = words(function["name"]), words(function.get("arguments"))
-    return {"id": words(call.get("id")), "name": name, "arguments": arguments}
+    name, arguments = text_or_empty(function["name"]), text_or_empty(function.get("arguments"))
+    return {"id": text_or_empty(call.get("id")), "name": name, "arguments": arguments}
 
 
-def _usage(model: str, told: Any) -> Usage | None:
-    if not isinstance(told, Mapping):
+def _parse_usage(model: str, usage: Any) -> Usage | None:
+    if not isinstance(usage, Mapping):
         return None
-    given, made = part(told, "prompt_tokens_details"), part(told, "completion_tokens_details")
+    input_details, output_details = (
+        get_map(usage, "prompt_tokens_details"),
+        get_map(usage, "completion_tokens_details"),
+    )
     return Usage(
         model=model,
-        input_tokens=count(told.get("prompt_tokens")),
-        output_tokens=count(told.get("completion_tokens")),
-        cache_read_tokens=count(given.get("cached_tokens")),
-        cache_write_tokens=count(given.get("cache_write_tokens")),
-        reasoning_tokens=count(made.get("reasoning_tokens")),
+        input_tokens=token_count(usage.get("prompt_tokens")),
+        output_tokens=token_count(usage.get("completion_tokens")),
+        cache_read_tokens=token_count(input_details.get("cached_tokens")),
+        cache_write_tokens=token_count(input_details.get("cache_write_tokens")),
+        reasoning_tokens=token_count(output_details.get("reasoning_tokens")),
     )

@@ -4,7 +4,7 @@ The operator's own price list comes first, then `genai-prices`' dated tables, bu
 network, then the operator's default price. A model that is in none costs None, which is
 "unknown", never 0. Nothing here knows a vendor: the provider is found by the address, or named by
 the agent (``custom_params.prices``). The package is imported at the first use, which takes half a
-second: see `Prices.load`.
+second: see `Prices.load_tables`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from agenthive.core.model.calls import Usage
 from agenthive.core.values import NanoUSD
-from agenthive.infra.price_list import DEFAULT, Price, PriceList, find
+from agenthive.infra.price_list import DEFAULT, Price, PriceList, find_price
 
 _NANO: Final = Decimal(10**9)
 _MILLION: Final = Decimal(10**6)
@@ -27,98 +27,98 @@ class Prices:
     def __init__(self, own: PriceList | None = None) -> None:
         self._own = own or {}
 
-    def load(self) -> None:
+    def load_tables(self) -> None:
         """Read the tables now: for a thread, so that no call has to on the event loop."""
-        self.cost(Usage(), "openai")
+        self.compute_cost(Usage(), "openai")
 
-    def cost(
+    def compute_cost(
         self,
         usage: Usage,
-        where: str,
+        provider: str,
         *,
         context: Mapping[str, str] | None = None,
         hour_writes: int = 0,
     ) -> NanoUSD | None:
         """Nano-dollars, half up, for ``usage``.
 
-        ``where`` is an address or a provider's name; empty: whoever has a model of that name.
+        ``provider`` is an address or a provider's name; empty: whoever has a model of that name.
 
         ``context`` is what else a price depends on, such as the tier that served the call;
         ``hour_writes`` are the tokens among those written to a cache that stay there an hour.
         """
-        dollars = self._dollars(usage, where, context, hour_writes)
-        return None if dollars is None else _nano(dollars, ROUND_HALF_UP)
+        dollars = self._dollar_cost(usage, provider, context, hour_writes)
+        return None if dollars is None else _to_nano(dollars, ROUND_HALF_UP)
 
-    def worst(
-        self, asked: Usage, where: str, *, context: Mapping[str, str] | None = None
+    def worst_cost(
+        self, bounds: Usage, provider: str, *, context: Mapping[str, str] | None = None
     ) -> NanoUSD | None:
         """Nano-dollars, rounded up, that a call with at most these tokens can cost.
 
         Whether its input is cached is not known before, and a smaller input may be in a dearer
         tier: the dearest way counts.
         """
-        price = find(self._own, asked.model) or self._own.get(DEFAULT)
+        price = find_price(self._own, bounds.model) or self._own.get(DEFAULT)
         steps = [above for above, _ in price.tiers] if price else []
-        sizes = {asked.input_tokens, *(step for step in steps if step < asked.input_tokens)}
+        sizes = {bounds.input_tokens, *(step for step in steps if step < bounds.input_tokens)}
         costs = [
-            self._dollars(way, where, context, hour)
+            self._dollar_cost(usage, provider, context, hour)
             for size in sizes
-            for way, hour in _ways(asked, size)
+            for usage, hour in _cache_variants(bounds, size)
         ]
-        known = [cost for cost in costs if cost is not None]
-        return _nano(max(known), ROUND_CEILING) if known else None
+        known_costs = [cost for cost in costs if cost is not None]
+        return _to_nano(max(known_costs), ROUND_CEILING) if known_costs else None
 
-    def source(self, model: str, where: str) -> str:
+    def price_source(self, model: str, provider: str) -> str:
         """Which list prices a model, and of when; empty if none does."""
-        price = find(self._own, model)
+        price = find_price(self._own, model)
         if price is not None:
-            return _named("settings", price)
-        if _published(Usage(model=model), where, None, 0) is not None:
+            return _list_label("settings", price)
+        if _published_cost(Usage(model=model), provider, None, 0) is not None:
             from genai_prices import __version__
 
             return f"genai-prices {__version__}"
-        return _named("default", self._own[DEFAULT]) if DEFAULT in self._own else ""
+        return _list_label("default", self._own[DEFAULT]) if DEFAULT in self._own else ""
 
-    def _dollars(
-        self, usage: Usage, where: str, context: Mapping[str, str] | None, hour_writes: int
+    def _dollar_cost(
+        self, usage: Usage, provider: str, context: Mapping[str, str] | None, hour_writes: int
     ) -> Decimal | None:
-        price = find(self._own, usage.model)
+        price = find_price(self._own, usage.model)
         if price is not None:
-            return _listed(price, usage, hour_writes)
-        published = _published(usage, where, context, hour_writes)
+            return _own_cost(price, usage, hour_writes)
+        published = _published_cost(usage, provider, context, hour_writes)
         if published is None and DEFAULT in self._own:
-            return _listed(self._own[DEFAULT], usage, hour_writes)
+            return _own_cost(self._own[DEFAULT], usage, hour_writes)
         return published
 
 
-def _ways(asked: Usage, size: int) -> Iterator[tuple[Usage, int]]:
+def _cache_variants(bounds: Usage, size: int) -> Iterator[tuple[Usage, int]]:
     """A call with ``size`` tokens in: fresh, read from a cache, written to one, for an hour."""
     for read, written, hour in ((0, 0, 0), (size, 0, 0), (0, size, 0), (0, size, size)):
         usage = Usage(
-            model=asked.model,
+            model=bounds.model,
             input_tokens=size,
-            output_tokens=asked.output_tokens,
+            output_tokens=bounds.output_tokens,
             cache_read_tokens=read,
             cache_write_tokens=written,
         )
         yield usage, hour
 
 
-def _named(list_: str, price: Price) -> str:
-    return f"{list_} {price.as_of}".strip()
+def _list_label(name: str, price: Price) -> str:
+    return f"{name} {price.as_of}".strip()
 
 
-def _nano(dollars: Decimal, rounding: str) -> NanoUSD:
+def _to_nano(dollars: Decimal, rounding: str) -> NanoUSD:
     return int((dollars * _NANO).to_integral_value(rounding))
 
 
-def _listed(price: Price, usage: Usage, hour_writes: int) -> Decimal | None:
+def _own_cost(price: Price, usage: Usage, hour_writes: int) -> Decimal | None:
     """US dollars by an operator's price; None for counts that contradict each other."""
     fresh = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
     short = usage.cache_write_tokens - hour_writes
     if fresh < 0 or short < 0:
         return None
-    rates = price.at(usage.input_tokens)
+    rates = price.rates_at(usage.input_tokens)
     total = (
         fresh * rates.input
         + usage.cache_read_tokens * rates.cache_read
@@ -129,8 +129,8 @@ def _listed(price: Price, usage: Usage, hour_writes: int) -> Decimal | None:
     return total / _MILLION
 
 
-def _published(
-    usage: Usage, where: str, context: Mapping[str, str] | None, hour_writes: int
+def _published_cost(
+    usage: Usage, provider: str, context: Mapping[str, str] | None, hour_writes: int
 ) -> Decimal | None:
     """US dollars by the published tables; None for what they do not know."""
     from genai_prices import Usage as Tokens
@@ -143,9 +143,11 @@ def _published(
         cache_write_tokens=usage.cache_write_tokens,
         **({"cache_write_1h_tokens": hour_writes} if hour_writes else {}),
     )
-    by = "provider_api_url" if "://" in where else "provider_id"
-    named: dict[str, Any] = {by: where} if where else {}
+    provider_key = "provider_api_url" if "://" in provider else "provider_id"
+    provider_argument: dict[str, Any] = {provider_key: provider} if provider else {}
     try:
-        return calc_price(tokens, usage.model, price_context=context, **named).total_price
+        return calc_price(
+            tokens, usage.model, price_context=context, **provider_argument
+        ).total_price
     except (LookupError, ValueError):
         return None

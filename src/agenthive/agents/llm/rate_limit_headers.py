@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from agenthive.infra.retry_after import LONGEST, seconds_of
+from agenthive.infra.retry_after import LONGEST, parse_seconds
 
 MOST: Final = 10**12
 
 
-class Left(NamedTuple):
+class RemainingQuota(NamedTuple):
     """So many calls and tokens for the next ``within`` seconds; None: nothing was said."""
 
     requests: int | None
@@ -36,37 +36,37 @@ _TOKENS: Final = (
 )
 
 
-def headroom(headers: Mapping[str, str]) -> Left | None:
+def headroom(headers: Mapping[str, str]) -> RemainingQuota | None:
     """What is left; None if nothing is said. Header names in lower case."""
-    requests, tokens = _first(headers, _REQUESTS), _first(headers, _TOKENS)
+    requests, tokens = _find_pair(headers, _REQUESTS), _find_pair(headers, _TOKENS)
     if requests is None and tokens is None:
         return None
     # The shorter time: what is left then is said again by the next answer.
-    within = min(one[1] for one in (requests, tokens) if one is not None)
-    return Left(requests and requests[0], tokens and tokens[0], within)
+    within = min(pair[1] for pair in (requests, tokens) if pair is not None)
+    return RemainingQuota(requests and requests[0], tokens and tokens[0], within)
 
 
-def _first(
+def _find_pair(
     headers: Mapping[str, str], spellings: tuple[tuple[str, str], ...]
 ) -> tuple[int, float] | None:
     for left, reset in spellings:
-        count, within = _whole(headers.get(left, "")), _length(headers.get(reset, ""))
+        count, within = _parse_count(headers.get(left, "")), _parse_reset(headers.get(reset, ""))
         if count is not None and within is not None:
             return count, within
     return None
 
 
-def _whole(text: str) -> int | None:
+def _parse_count(text: str) -> int | None:
     text = text.strip()
     return min(int(text), MOST) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
-def _length(text: str) -> float | None:
-    found = seconds_of(text.strip())
-    if found is None:
+def _parse_reset(text: str) -> float | None:
+    seconds = parse_seconds(text.strip())
+    if seconds is None:
         try:
-            at = datetime.fromisoformat(text.strip())
+            moment = datetime.fromisoformat(text.strip())
         except ValueError:
             return None
-        found = at.timestamp() - time.time() if at.tzinfo is not None else None
-    return None if found is None else min(max(found, 0.0), LONGEST)
+        seconds = moment.timestamp() - time.time() if moment.tzinfo is not None else None
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST)

@@ -1,4 +1,6 @@
-"""Language models: which vendor's agent does `ai_agent` mean? Decided by the endpoint.
+"""A language model: OpenAI, Anthropic, anything compatible, offline://extractive.
+
+Decides which vendor's agent `ai_agent` means, by the endpoint.
 
 ``offline://`` is the deterministic model; an address at anthropic.com is Anthropic's; every other
 http(s) address speaks OpenAI's protocol. A parameter ``model: "openai:NAME"`` (or
@@ -15,11 +17,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agenthive.agents.base import AgentResponse, AgentType, BaseAgent, failed
+from agenthive.agents.base import AgentResponse, AgentServices, AgentType, BaseAgent, fault_reply
 from agenthive.agents.llm.prices import Prices
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
-from agenthive.core.values import NanoUSD
+from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.errors import AgentUnavailable, ConfigurationError
 from agenthive.infra.extras import require_package
 from agenthive.infra.secrets import Secrets
@@ -50,72 +52,78 @@ class ModelAgent(BaseAgent):
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Ask the model outside any run."""
         try:
-            vendor, spec, plain = self._choose(parameters)
-            return await (await self._agent(vendor, spec)).execute(action, plain)
+            vendor, spec, vendor_parameters = self._choose_vendor(parameters)
+            return await (await self._load_agent(vendor, spec)).execute(action, vendor_parameters)
         except ConfigurationError as error:
             return AgentResponse(success=False, error=error.message)
 
     async def perform(self, call: Call) -> Reply:
         """Ask the model."""
         try:
-            vendor, spec, plain = self._choose(call.parameters)
-            agent = await self._agent(vendor, spec)
+            vendor, spec, vendor_parameters = self._choose_vendor(call.parameters)
+            agent = await self._load_agent(vendor, spec)
         except ConfigurationError as error:
-            return failed("refused", error.message, retriable=False, counts=False)
+            return fault_reply("refused", error.message, retriable=False, counts=False)
         except AgentUnavailable as error:
             message = f"{error.message}. {error.hint}"
-            return failed("unregistered", message, retriable=False, counts=False)
-        return await agent.perform(msgspec.structs.replace(call, parameters=plain))
+            return fault_reply("unregistered", message, retriable=False, counts=False)
+        return await agent.perform(msgspec.structs.replace(call, parameters=vendor_parameters))
 
-    def _choose(self, parameters: dict[str, Any]) -> tuple[str, AgentSpec, dict[str, Any]]:
+    def _choose_vendor(self, parameters: dict[str, Any]) -> tuple[str, AgentSpec, dict[str, Any]]:
         model = str(parameters.get("model") or "")
         vendor, colon, name = model.partition(":")
         if not colon or vendor not in VENDORS:
             return vendor_of(self.config), self.config, parameters
-        plain = {**parameters, "model": name}
+        vendor_parameters = {**parameters, "model": name}
         if vendor == "offline" or vendor == vendor_of(self.config):
-            return vendor, self.config, plain
+            return vendor, self.config, vendor_parameters
         login = {"type": "api_key", "key": _KEYS[vendor]}
         spec = msgspec.structs.replace(self.config, endpoint=HOMES[vendor], authentication=login)
-        return vendor, spec, plain
+        return vendor, spec, vendor_parameters
 
-    async def _agent(self, vendor: str, spec: AgentSpec) -> BaseAgent:
+    async def _load_agent(self, vendor: str, spec: AgentSpec) -> BaseAgent:
         require_vendor(vendor, spec.name)
         if vendor not in self._vendors:
             # A vendor's package takes seconds to import: not on the event loop.
-            await asyncio.to_thread(importlib.import_module, _module(vendor))
-        return self._made(vendor, spec)
+            await asyncio.to_thread(importlib.import_module, _module_name(vendor))
+        return self._vendor_agent(vendor, spec)
 
-    def _made(self, vendor: str, spec: AgentSpec) -> BaseAgent:
+    def _vendor_agent(self, vendor: str, spec: AgentSpec) -> BaseAgent:
         agent = self._vendors.get(vendor)
         if agent is None:
             require_vendor(vendor, spec.name)
-            module = importlib.import_module(_module(vendor))
-            made = module.make(spec, self._secrets, self._egress, self._prices)
-            assert isinstance(made, BaseAgent)
-            agent = self._vendors[vendor] = made
+            module = importlib.import_module(_module_name(vendor))
+            new_agent = module.make(spec, self._secrets, self._egress, self._prices)
+            assert isinstance(new_agent, BaseAgent)
+            agent = self._vendors[vendor] = new_agent
         return agent
 
-    def worst(self, call: Call) -> NanoUSD | None:
+    def estimate_max_cost(self, call: Call) -> NanoUSD | None:
         """What the vendor's agent says."""
         try:
-            vendor, spec, plain = self._choose(call.parameters)
-            return self._made(vendor, spec).worst(msgspec.structs.replace(call, parameters=plain))
+            vendor, spec, vendor_parameters = self._choose_vendor(call.parameters)
+            return self._vendor_agent(vendor, spec).estimate_max_cost(
+                msgspec.structs.replace(call, parameters=vendor_parameters)
+            )
         except (AgentUnavailable, ConfigurationError):
             return 0  # it will be refused, which costs nothing
 
-    def tokens(self, call: Call) -> int:
+    def estimate_tokens(self, call: Call) -> int:
         """What the vendor's agent says."""
         try:
-            vendor, spec, plain = self._choose(call.parameters)
-            return self._made(vendor, spec).tokens(msgspec.structs.replace(call, parameters=plain))
+            vendor, spec, vendor_parameters = self._choose_vendor(call.parameters)
+            return self._vendor_agent(vendor, spec).estimate_tokens(
+                msgspec.structs.replace(call, parameters=vendor_parameters)
+            )
         except (AgentUnavailable, ConfigurationError):
             return 0  # it will be refused
 
-    def cut(self, call: Call, most: NanoUSD) -> tuple[int, NanoUSD] | None:
+    def fit_max_tokens(self, call: Call, max_cost: NanoUSD) -> tuple[int, NanoUSD] | None:
         """What the vendor's agent says."""
-        vendor, spec, plain = self._choose(call.parameters)
-        return self._made(vendor, spec).cut(msgspec.structs.replace(call, parameters=plain), most)
+        vendor, spec, vendor_parameters = self._choose_vendor(call.parameters)
+        return self._vendor_agent(vendor, spec).fit_max_tokens(
+            msgspec.structs.replace(call, parameters=vendor_parameters), max_cost
+        )
 
     async def close(self) -> None:
         """Close every vendor's agent."""
@@ -124,16 +132,14 @@ class ModelAgent(BaseAgent):
             await agent.close()
 
 
-def _module(vendor: str) -> str:
+def _module_name(vendor: str) -> str:
     return f"agenthive.agents.llm.{vendor}"
 
 
-def make(
-    spec: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
-) -> BaseAgent:
+def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
     """The agent for a spec. Raises AgentUnavailable if its vendor's package is not installed."""
     require_vendor(vendor_of(spec), spec.name)
-    return ModelAgent(spec, secrets, egress, prices)
+    return ModelAgent(spec, services.secrets, services.egress, services.prices)
 
 
 def require_vendor(vendor: str, agent: str) -> None:
@@ -145,7 +151,7 @@ def require_vendor(vendor: str, agent: str) -> None:
 def vendor_of(spec: AgentSpec) -> str:
     """The vendor that an endpoint means. Raises ConfigurationError."""
     scheme, host = urlsplit(spec.endpoint).scheme, urlsplit(spec.endpoint).hostname or ""
-    asked = spec.custom_params.get("provider")
+    provider = spec.custom_params.get("provider")
     if scheme == "offline":
         return "offline"
     if scheme not in ("http", "https"):
@@ -153,8 +159,8 @@ def vendor_of(spec: AgentSpec) -> str:
             f"agent '{spec.name}': '{spec.endpoint}' is no address of a model",
             hint="Use https://... or offline://extractive.",
         )
-    if asked in VENDORS:
-        return str(asked)
+    if provider in VENDORS:
+        return str(provider)
     return "anthropic" if f".{host}".endswith(".anthropic.com") else "openai"
 
 
@@ -166,3 +172,8 @@ def action_problem(spec: AgentSpec, action: str) -> str | None:
 def effect_of(spec: AgentSpec, action: str) -> Effect | None:
     """Nothing is known: a call costs money, and may have tools. The offline model has neither."""
     return Effect.NONE if vendor_of(spec) == "offline" else None
+
+
+def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
+    """Any: what is no option of a model is part of its prompt."""
+    return None

@@ -23,31 +23,31 @@ LONGEST_SECRET: Final = 4096
 """Bytes that a reference to a secret may stand for."""
 
 
-def most_input(body: Mapping[str, Any], references: int = 0) -> int:
+def max_input_tokens(body: Mapping[str, Any], references: int = 0) -> int:
     """At most so many tokens of input has a request with this body."""
     text = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     messages = body.get("messages")
     count = len(messages) if isinstance(messages, list) else 0
-    formed = any(body.get(key) for key in ("tools", "response_format", "output_config"))
+    is_structured = any(body.get(key) for key in ("tools", "response_format", "output_config"))
     return (
         len(text)
         + AROUND
         + PER_MESSAGE * count
-        + FOR_TOOLS * formed
-        + PER_IMAGE * _images(messages)
+        + FOR_TOOLS * is_structured
+        + PER_IMAGE * _count_files(messages)
         + LONGEST_SECRET * references
     )
 
 
-def _images(value: Any) -> int:
+def _count_files(value: Any) -> int:
     """How many parts of messages are images or other files."""
     if isinstance(value, list):
-        return sum(map(_images, value))
+        return sum(map(_count_files, value))
     if not isinstance(value, Mapping):
         return 0
     kind = value.get("type")
-    own = isinstance(kind, str) and kind in _FILES
-    return own + sum(_images(inner) for inner in value.values())
+    is_file = isinstance(kind, str) and kind in _FILES
+    return is_file + sum(_count_files(inner) for inner in value.values())
 
 
 _FILES: Final = ("image", "image_url", "input_image", "file", "document", "input_audio")

@@ -1,10 +1,10 @@
-"""MCP servers, through the official SDK: a command over stdio, or an address over HTTP.
+"""An MCP server: stdio:COMMAND or http(s)://...
 
-Actions: a tool by its name, ``call_tool`` (name, arguments), ``list_tools``, ``list_resources``,
-``read_resource``, ``list_prompts``, ``get_prompt``. One session serves all calls and is made anew
-when it has ended: a call that was under way gets a ``connection`` fault. What a server says about
-itself is never believed: tools outside the allow-list (``custom_params.tools``) are refused here.
-The SDK is imported when the first call needs it.
+It is called through the official SDK. Actions: a tool by its name, ``call_tool`` (name, arguments),
+``list_tools``, ``list_resources``, ``read_resource``, ``list_prompts``, ``get_prompt``. One session
+serves all calls and is made anew when it has ended: a call that was under way gets a ``connection``
+fault. What a server says about itself is never believed: tools outside the allow-list
+(``custom_params.tools``) are refused here. The SDK is imported when the first call needs it.
 """
 
 from __future__ import annotations
@@ -27,21 +27,23 @@ import msgspec
 
 from agenthive.agents.base import (
     AgentResponse,
+    AgentServices,
     AgentType,
     BaseAgent,
-    alone,
-    bounded,
-    credentials,
+    check_size,
+    execute_via_perform,
     fault_of,
-    option,
+    get_option,
+    login_headers,
+    parse_strict_json,
     status_fault,
-    strict_json,
 )
-from agenthive.agents.mcp.process_group import ProcessGroup, path_of
-from agenthive.agents.mcp.session_owner import Held, Lost, Peer
-from agenthive.agents.mcp.transport import Contained, Refusal
+from agenthive.agents.mcp.process_group import ProcessGroup, find_program
+from agenthive.agents.mcp.session_owner import ConnectionLost, Peer, SessionOwner
+from agenthive.agents.mcp.transport import HttpRefusal, SafeTransport
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.values import JSONObject
 from agenthive.errors import AgentError, APIError, ConfigurationError
 from agenthive.infra.egress import MAX_BODY, Egress, GuardedTransport
 from agenthive.infra.extras import require_package
@@ -52,10 +54,28 @@ if TYPE_CHECKING:
     from mcp.client import Transport
     from mcp.client._transport import TransportStreams
 
+
+def _object(**types: str) -> JSONObject:
+    """The schema of an object with these properties; all but ``arguments`` are required."""
+    return {
+        "type": "object",
+        "properties": {name: {"type": kind} for name, kind in types.items()},
+        "required": [name for name in types if name != "arguments"],
+        "additionalProperties": False,
+    }
+
+
 STDIO: Final = "stdio:"
 LISTS: Final = {f"list_{what}": what for what in ("tools", "resources", "prompts")}
 READS: Final = frozenset({*LISTS, "read_resource", "get_prompt"})
 ACTIONS: Final = READS | {"call_tool"}
+PARAMETERS: Final[dict[str, JSONObject]] = {
+    **{name: {"type": "object", "additionalProperties": False} for name in LISTS},
+    "read_resource": _object(uri="string"),
+    "get_prompt": _object(name="string", arguments="object"),
+    "call_tool": _object(name="string", arguments="object"),
+}
+"""Action of the protocol -> JSON Schema of its parameters."""
 KEY: Final = "agenthive/idempotency-key"
 """Where in ``_meta`` the idempotency key stands, unless ``custom_params.idempotency_meta`` says."""
 GRACE: Final = 2.0
@@ -96,61 +116,66 @@ class McpAgent(BaseAgent):
     def __init__(self, config: AgentSpec, secrets: Secrets, egress: Egress) -> None:
         super().__init__(config)
         self._secrets, self._egress = secrets, egress
-        self._most = int(option(config, "max_result", MAX_BODY))
-        self._meta_key = str(option(config, "idempotency_meta", KEY))
-        start, idle = option(config, "start_timeout", 30.0), option(config, "idle_timeout", 600.0)
-        self._times = float(start), float(idle)
-        self._session: Held[Client] | None = None
-        self._sessions: set[Held[Client]] = set()
+        self._max_bytes = int(get_option(config, "max_result", MAX_BODY))
+        self._meta_key = str(get_option(config, "idempotency_meta", KEY))
+        start_timeout, idle_timeout = (
+            get_option(config, "start_timeout", 30.0),
+            get_option(config, "idle_timeout", 600.0),
+        )
+        self._timeouts = float(start_timeout), float(idle_timeout)
+        self._session: SessionOwner[Client] | None = None
+        self._sessions: set[SessionOwner[Client]] = set()
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Ask the server outside any run."""
-        return await alone(self, action, parameters)
+        return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
         """Ask the server, with the call's idempotency key in ``_meta``."""
-        session: Held[Client] | None = None
+        session: SessionOwner[Client] | None = None
         try:
-            parameters = self._checked(call)
-            session = self._connected()
-            client = await session.ready()
+            parameters = self._resolve_parameters(call)
+            session = self._current_session()
+            client = await session.wait_ready()
             meta = {self._meta_key: call.key} if call.key else {}
-            request = Request(client, parameters, meta, allow_list(self.config), self._most)
-            result = self._secrets.scrub_all(await session.run(request.send(call.action)))
-            bounded(result, self._most)
+            request = McpRequest(client, parameters, meta, allow_list(self.config), self._max_bytes)
+            result = self._secrets.scrub_value(await session.run(request.send(call.action)))
+            check_size(result, self._max_bytes)
         except Exception as error:
-            return self._failed(error, session)
+            return self._fault_reply(error, session)
         return Reply(result=result)
 
-    def _checked(self, call: Call) -> dict[str, Any]:
+    def _resolve_parameters(self, call: Call) -> dict[str, Any]:
         """The parameters, with those secret references filled in that the definition holds."""
         tool = call.parameters.get("name") if call.action == "call_tool" else None
         problem = tool_problem(self.config, tool) if isinstance(tool, str) else None
         if problem := problem or action_problem(self.config, call.action):
             raise ConfigurationError(problem)
-        return self._secrets.resolve_within(
-            dict(call.parameters), call.references, place(self.config)
+        return self._secrets.resolve_value(
+            dict(call.parameters), call.references, server_label(self.config)
         )
 
-    def _connected(self) -> Held[Client]:
+    def _current_session(self) -> SessionOwner[Client]:
         """The session that serves calls now, begun if there is none."""
-        if self._session is None or self._session.over:
-            self._session = session = self._begun()
+        if self._session is None or self._session.retired:
+            self._session = session = self._open_session()
             self._sessions.add(session)
             session.owner.add_done_callback(lambda _: self._sessions.discard(session))
         return self._session
 
-    def _begun(self) -> Held[Client]:
+    def _open_session(self) -> SessionOwner[Client]:
         if self.config.endpoint.startswith(STDIO):
-            command = Command(self.config, self._secrets, self._most)
-            return Held(command, *self._times, ping=lambda client: client.list_tools())
-        return Held(Address(self.config, self._secrets, self._egress, self._most), *self._times)
+            command = StdioServer(self.config, self._secrets, self._max_bytes)
+            return SessionOwner(command, *self._timeouts, ping=lambda client: client.list_tools())
+        return SessionOwner(
+            RemoteServer(self.config, self._secrets, self._egress, self._max_bytes), *self._timeouts
+        )
 
-    def _failed(self, error: Exception, session: Held[Client] | None) -> Reply:
-        fault = _fault(error, None if session is None else session.peer)
+    def _fault_reply(self, error: Exception, session: SessionOwner[Client] | None) -> Reply:
+        fault = _session_fault(error, None if session is None else session.peer)
         if fault.kind == "connection" and session is not None and session.ping is None:
             session.retire()  # what holds a pipe knows for itself when that is lost
-        message = self._secrets.scrub(f"{place(self.config)}: {fault.message[:1000]}")
+        message = self._secrets.scrub(f"{server_label(self.config)}: {fault.message[:1000]}")
         return Reply(fault=msgspec.structs.replace(fault, message=message))
 
     async def close(self) -> None:
@@ -160,30 +185,30 @@ class McpAgent(BaseAgent):
 
 
 @dataclass
-class Request:
-    """One thing asked of a server. ``most`` bounds the bytes of its answer."""
+class McpRequest:
+    """One thing asked of a server. ``max_bytes`` bounds the bytes of its answer."""
 
     client: Client
     parameters: dict[str, Any]
     meta: Any
     allowed: frozenset[str] | None
-    most: int
+    max_bytes: int
 
     async def send(self, action: str) -> dict[str, Any]:
         """The result of an action as plain JSON."""
         if action in LISTS:
-            return await self._listed(action, LISTS[action])
+            return await self._list_pages(action, LISTS[action])
         if action == "read_resource":
-            read = await self.client.read_resource(self._text("uri"), meta=self.meta)
-            contents = [_plain(part) for part in read.contents]
-            return {"contents": contents, **_texts(contents)}
+            resource = await self.client.read_resource(self._get_text("uri"), meta=self.meta)
+            contents = [_to_plain(part) for part in resource.contents]
+            return {"contents": contents, **_join_texts(contents)}
         if action == "get_prompt":
-            return await self._prompt()
+            return await self._get_prompt()
         if action == "call_tool":
-            return await self._tool(self._text("name"), self._arguments())
-        return await self._tool(action, self.parameters)
+            return await self._call_tool(self._get_text("name"), self._get_arguments())
+        return await self._call_tool(action, self.parameters)
 
-    async def _tool(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def _call_tool(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         import mcp_types
 
         params = {"name": name, "arguments": arguments, "_meta": self.meta}
@@ -192,96 +217,102 @@ class Request:
         )
         # Not `call_tool`: it checks the answer against a schema of the server's own, whose patterns
         # could keep this process busy for ever.
-        answer = await self.client.session.send_request(request, _tool_answer())
-        if not isinstance(answer, mcp_types.CallToolResult):
+        response = await self.client.session.send_request(request, _tool_result_type())
+        if not isinstance(response, mcp_types.CallToolResult):
             raise ConfigurationError(f"the tool '{name}' asks for input, which nobody can give")
-        content = [_plain(block) for block in answer.content]
-        result: dict[str, Any] = _texts(content)
-        if answer.is_error:
+        content = [_to_plain(block) for block in response.content]
+        result: dict[str, Any] = _join_texts(content)
+        if response.is_error:
             raise AgentError(result["content"] or f"the tool '{name}' gave no reason")
-        if answer.structured_content is not None:
-            result["structured_content"] = answer.structured_content
-        if others := [block for block in content if block.get("type") != "text"]:
-            result["parts"] = others
+        if response.structured_content is not None:
+            result["structured_content"] = response.structured_content
+        if other_blocks := [block for block in content if block.get("type") != "text"]:
+            result["parts"] = other_blocks
         return result
 
-    async def _prompt(self) -> dict[str, Any]:
-        given = self._arguments()
-        texts = {name: v if isinstance(v, str) else json.dumps(v) for name, v in given.items()}
-        prompt = await self.client.get_prompt(self._text("name"), texts, meta=self.meta)
-        messages = _plain(prompt).get("messages", [])
-        return {"messages": messages, **_texts([message["content"] for message in messages])}
+    async def _get_prompt(self) -> dict[str, Any]:
+        arguments = self._get_arguments()
+        texts = {
+            name: value if isinstance(value, str) else json.dumps(value)
+            for name, value in arguments.items()
+        }
+        prompt = await self.client.get_prompt(self._get_text("name"), texts, meta=self.meta)
+        messages = _to_plain(prompt).get("messages", [])
+        return {"messages": messages, **_join_texts([message["content"] for message in messages])}
 
-    async def _listed(self, action: str, field: str) -> dict[str, Any]:
-        ask = getattr(self.client, action)
-        found: list[dict[str, Any]] = []
+    async def _list_pages(self, action: str, field: str) -> dict[str, Any]:
+        fetch_page = getattr(self.client, action)
+        entries: list[dict[str, Any]] = []
         cursor, size = None, 0
         for _ in range(PAGES):
-            page = await ask(cursor=cursor, meta=self.meta)
-            items = [_plain(item) for item in getattr(page, field)]
-            size += bounded(items, self.most - size)
-            found += items
+            page = await fetch_page(cursor=cursor, meta=self.meta)
+            items = [_to_plain(item) for item in getattr(page, field)]
+            size += check_size(items, self.max_bytes - size)
+            entries += items
             if (cursor := page.next_cursor) is None:
                 break
         else:
             raise APIError(f"the listing has more than {PAGES} pages")
         if action == "list_tools" and self.allowed is not None:
-            found = [item for item in found if item["name"] in self.allowed]
-        return {field: found}
+            entries = [item for item in entries if item["name"] in self.allowed]
+        return {field: entries}
 
-    def _text(self, name: str) -> str:
+    def _get_text(self, name: str) -> str:
         value = self.parameters.get(name)
         if not isinstance(value, str):
             raise ConfigurationError(f"the parameter '{name}' must be a string")
         return value
 
-    def _arguments(self) -> dict[str, Any]:
+    def _get_arguments(self) -> dict[str, Any]:
         value = self.parameters.get("arguments") or {}
         if not isinstance(value, dict):
             raise ConfigurationError("the parameter 'arguments' must be an object")
         return value
 
 
-class Command:
+class StdioServer:
     """A server that we run: stdin and stdout carry the messages, one a line."""
 
-    def __init__(self, config: AgentSpec, secrets: Secrets, most: int) -> None:
+    def __init__(self, config: AgentSpec, secrets: Secrets, max_bytes: int) -> None:
         self._config, self._secrets = config, secrets
         # The wire carries text and structured content, which may be the same thing twice.
-        self._longest = 2 * most + 64 * 1024
+        self._max_line = 2 * max_bytes + 64 * 1024
         self._process: ProcessGroup | None = None
         self.complaint = ""
 
     async def open(self, stack: AsyncExitStack) -> Client:
         """Start it, and let the SDK greet it."""
         words = shlex.split(self._config.endpoint.removeprefix(STDIO))
-        program = path_of(words[0])
+        program = find_program(words[0])
         if program is None:
             raise ConfigurationError(f"there is no command '{words[0]}'")
-        given, where = option(self._config, "env", {}), place(self._config)
-        env = {name: self._secrets.resolve(v, where).reveal() for name, v in given.items()}
-        arguments = [*words[1:], *option(self._config, "args", [])]
-        cwd, longest = option(self._config, "cwd", None), self._longest
+        env_references, label = get_option(self._config, "env", {}), server_label(self._config)
+        env = {
+            name: self._secrets.resolve(reference, label).reveal()
+            for name, reference in env_references.items()
+        }
+        arguments = [*words[1:], *get_option(self._config, "args", [])]
+        cwd, max_line = get_option(self._config, "cwd", None), self._max_line
         try:
             self._process = await ProcessGroup.start(
-                [program, *arguments], env=env, cwd=cwd, longest=longest
+                [program, *arguments], env=env, cwd=cwd, max_line=max_line
             )
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise ConfigurationError(f"the command cannot be started: {why}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigurationError(f"the command cannot be started: {reason}") from None
         stack.push_async_callback(self._process.end, GRACE)
-        return await _greet(stack, functools.partial(self._streams, self._process))
+        return await _connect_client(stack, functools.partial(self._message_streams, self._process))
 
-    async def lost(self) -> None:
+    async def wait_lost(self) -> None:
         """Ends when it has ended or closed its stdout."""
         assert self._process is not None
-        await self._process.finished()
+        await self._process.wait_finished()
 
-    def story(self) -> str:
+    def describe_end(self) -> str:
         """How it ended, and what it said last."""
         if self._process is None:
             return "the server was not started"
-        return self.complaint or f"the server {self._process.story}"
+        return self.complaint or f"the server {self._process.exit_story}"
 
     def kill(self) -> None:
         """Kill its whole group."""
@@ -289,71 +320,81 @@ class Command:
         self._process.kill()
 
     @asynccontextmanager
-    async def _streams(self, process: ProcessGroup) -> AsyncIterator[TransportStreams]:
+    async def _message_streams(self, process: ProcessGroup) -> AsyncIterator[TransportStreams]:
         import anyio
         from mcp.shared.message import SessionMessage
 
-        heard, hear = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-        say, said = anyio.create_memory_object_stream[SessionMessage](0)
+        incoming_send, incoming_receive = anyio.create_memory_object_stream[
+            SessionMessage | Exception
+        ](0)
+        outgoing_send, outgoing_receive = anyio.create_memory_object_stream[SessionMessage](0)
 
-        async def listen() -> None:
-            async with heard:
+        async def read_messages() -> None:
+            async with incoming_send:
                 try:
-                    async for line in process.lines():
-                        message = _message(line)
+                    async for line in process.read_lines():
+                        message = _parse_message(line)
                         if message is not None:
-                            await heard.send(SessionMessage(message))
+                            await incoming_send.send(SessionMessage(message))
                 except APIError as error:
                     self.complaint = error.message
                     process.kill()
-                await process.finished()
+                await process.wait_finished()
 
-        async def speak() -> None:
-            async with said:
-                async for item in said:
+        async def write_messages() -> None:
+            async with outgoing_receive:
+                async for item in outgoing_receive:
                     text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
                     try:
                         await process.write(f"{text}\n".encode())
                     except OSError:
                         return
 
-        async with heard, hear, say, said, anyio.create_task_group() as group:
-            group.start_soon(listen)
-            group.start_soon(speak)
-            yield hear, say
+        async with (
+            incoming_send,
+            incoming_receive,
+            outgoing_send,
+            outgoing_receive,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(read_messages)
+            group.start_soon(write_messages)
+            yield incoming_receive, outgoing_send
             group.cancel_scope.cancel()
 
 
-class Address:
+class RemoteServer:
     """A server at an address: every message is a request of its own."""
 
-    def __init__(self, config: AgentSpec, secrets: Secrets, egress: Egress, most: int) -> None:
+    def __init__(self, config: AgentSpec, secrets: Secrets, egress: Egress, max_bytes: int) -> None:
         self._config, self._secrets = config, secrets
-        inner = GuardedTransport(egress, 2 * most + 64 * 1024, plain=True)
+        inner = GuardedTransport(egress, 2 * max_bytes + 64 * 1024, plain=True)
         self._client = httpx2.AsyncClient(
-            transport=Contained(inner, _explain), trust_env=False, timeout=None,
+            transport=SafeTransport(inner, _encode_fault),
+            trust_env=False,
+            timeout=None,
             headers={"accept-encoding": "identity", "user-agent": "agenthive"},
-        )  # fmt: skip
+        )
 
     async def open(self, stack: AsyncExitStack) -> Client:
         """Log in and greet it."""
         await stack.enter_async_context(self._client)
-        login, _ = credentials(self._config, self._secrets, place(self._config))
+        login, _ = login_headers(self._config, self._secrets, server_label(self._config))
         self._client.headers.update(login)
-        return await _greet(stack, self._messages)
+        return await _connect_client(stack, self._http_transport)
 
-    async def lost(self) -> None:
+    async def wait_lost(self) -> None:
         """Never known: each request shows it for itself."""
         await asyncio.Event().wait()
 
-    def story(self) -> str:
+    def describe_end(self) -> str:
         """What is known of how it ended."""
         return "the server closed the connection"
 
     def kill(self) -> None:
         """Nothing to kill: the session's end closes every connection."""
 
-    def _messages(self) -> Transport:
+    def _http_transport(self) -> Transport:
         from mcp.client.streamable_http import streamable_http_client
 
         # No bound on an event: there is one on the whole answer.
@@ -362,12 +403,12 @@ class Address:
         )
 
 
-def make(spec: AgentSpec, secrets: Secrets, egress: Egress, prices: object = None) -> BaseAgent:
+def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
     """The agent for a spec. Raises AgentUnavailable if the package `mcp` is not installed."""
     require_package("mcp", "mcp", spec.name)
-    if problem := _problem(spec, egress):
+    if problem := _spec_problem(spec, services.egress):
         raise ConfigurationError(f"agent '{spec.name}': {problem}")
-    return McpAgent(spec, secrets, egress)
+    return McpAgent(spec, services.secrets, services.egress)
 
 
 def action_problem(spec: AgentSpec, action: str) -> str | None:
@@ -380,6 +421,11 @@ def effect_of(spec: AgentSpec, action: str) -> Effect | None:
     return Effect.NONE if action in READS else None
 
 
+def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
+    """Those of the protocol's own actions; what a tool takes, only its server knows."""
+    return PARAMETERS.get(action)
+
+
 def tool_problem(spec: AgentSpec, tool: str) -> str | None:
     """Why a tool may not be called; None if it may."""
     allowed = allow_list(spec)
@@ -390,26 +436,28 @@ def tool_problem(spec: AgentSpec, tool: str) -> str | None:
 
 def allow_list(spec: AgentSpec) -> frozenset[str] | None:
     """The tools that may be called; None if all may."""
-    tools = option(spec, "tools", None)
+    tools = get_option(spec, "tools", None)
     if tools is None:
         return None
     return frozenset(tools) if _SHAPES["tools"](tools) else frozenset()
 
 
-def place(spec: AgentSpec) -> str:
+def server_label(spec: AgentSpec) -> str:
     """Where a server is, in a few words: secrets are bound to it, and messages begin with it."""
     if spec.endpoint.startswith(STDIO):
         return STDIO + spec.endpoint.removeprefix(STDIO).strip().partition(" ")[0]
     return urlsplit(spec.endpoint).netloc.rpartition("@")[2]
 
 
-def _problem(spec: AgentSpec, egress: Egress) -> str | None:
+def _spec_problem(spec: AgentSpec, egress: Egress) -> str | None:
     for name, fits in _SHAPES.items():
         if name in spec.custom_params and not fits(spec.custom_params[name]):
             return f"custom_params.{name} is not what it should be"
     if not spec.endpoint.startswith(STDIO):
-        http = urlsplit(spec.endpoint).scheme in ("http", "https")
-        return None if http else f"'{spec.endpoint}' is neither stdio:COMMAND nor an http address"
+        is_http = urlsplit(spec.endpoint).scheme in ("http", "https")
+        return (
+            None if is_http else f"'{spec.endpoint}' is neither stdio:COMMAND nor an http address"
+        )
     if egress.guarded:
         return "a server does not run commands that a workflow names"
     try:
@@ -419,31 +467,31 @@ def _problem(spec: AgentSpec, egress: Egress) -> str | None:
     return None if words else "the endpoint stdio: needs a command"
 
 
-def _fault(error: BaseException, peer: Peer[Client] | None) -> Fault:
+def _session_fault(error: BaseException, peer: Peer[Client] | None) -> Fault:
     """What an exception of a call means; ``peer`` knows how the session came to its end."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    story = "" if peer is None else peer.story()
+    ending = "" if peer is None else peer.describe_end()
     code = getattr(error, "code", None)  # only what comes through the protocol has one
-    if isinstance(code, int) and (ours := str(error).partition(_MARK)[2]):
-        return msgspec.json.decode(ours, type=Fault)
-    at_once = isinstance(peer, Address) or str(error) == CLOSED
-    if isinstance(error, Lost) or (code == CONNECTION_CLOSED and at_once):
+    if isinstance(code, int) and (encoded_fault := str(error).partition(_MARK)[2]):
+        return msgspec.json.decode(encoded_fault, type=Fault)
+    is_certain = isinstance(peer, RemoteServer) or str(error) == CLOSED
+    if isinstance(error, ConnectionLost) or (code == CONNECTION_CLOSED and is_certain):
         complaint = getattr(peer, "complaint", "")
         kind = "invalid_reply" if complaint else "connection"
-        told = story if str(error) in ("", CLOSED) else f"{story} ({error})"
-        return Fault(kind=kind, message=told)
+        message = ending if str(error) in ("", CLOSED) else f"{ending} ({error})"
+        return Fault(kind=kind, message=message)
     if isinstance(error, TimeoutError):
-        return Fault(kind="timeout", message=f"it did not answer in time; {story}")
+        return Fault(kind="timeout", message=f"it did not answer in time; {ending}")
     if not isinstance(code, int):
         return fault_of(error)
     kind, retriable = _CODES.get(code, ("agent_error", True))
     return Fault(kind=kind, message=str(error), retriable=retriable, counts=False)
 
 
-def _explain(error: Exception | Refusal) -> str:
+def _encode_fault(error: Exception | HttpRefusal) -> str:
     """A fault of the HTTP connection in a form that comes back through the SDK unchanged."""
-    if not isinstance(error, Refusal):
+    if not isinstance(error, HttpRefusal):
         fault = fault_of(error)
     elif error.status == 404 and error.in_session:
         fault = Fault(kind="connection", message="the server has forgotten the session")
@@ -452,7 +500,7 @@ def _explain(error: Exception | Refusal) -> str:
     return _MARK + msgspec.json.encode(fault).decode()
 
 
-async def _greet(stack: AsyncExitStack, transport: Callable[[], Transport]) -> Client:
+async def _connect_client(stack: AsyncExitStack, transport: Callable[[], Transport]) -> Client:
     # The SDK takes a second to import: not on the event loop.
     sdk = await asyncio.to_thread(importlib.import_module, "mcp")
     # What it logs may hold anything that a server says.
@@ -461,7 +509,7 @@ async def _greet(stack: AsyncExitStack, transport: Callable[[], Transport]) -> C
 
 
 @functools.cache
-def _tool_answer() -> Any:
+def _tool_result_type() -> Any:
     import mcp_types
     from pydantic import TypeAdapter
 
@@ -472,31 +520,33 @@ def _all_strings(values: Iterable[Any]) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
-def _message(line: bytes) -> Any:
+def _parse_message(line: bytes) -> Any:
     """A line as a message of the protocol; None if it is noise. What is malformed is an error."""
     import mcp_types
 
     try:
-        loose = json.loads(line)
-        number = loose["id"] if isinstance(loose, dict) and "method" not in loose else None
+        lenient = json.loads(line)
+        request_id = (
+            lenient["id"] if isinstance(lenient, dict) and "method" not in lenient else None
+        )
     except RecursionError:
         raise APIError("it sent a line that is nested too deep") from None
     except (ValueError, KeyError):
         return None
     try:
-        value = strict_json(line.decode())
+        value = parse_strict_json(line.decode())
         return mcp_types.jsonrpc_message_adapter.validate_python(value, by_name=False)
     except ValueError as error:
-        if not isinstance(number, int | str):
+        if not isinstance(request_id, int | str):
             return None
-        what = f"the answer is malformed: {error}"
-        problem = mcp_types.ErrorData(code=mcp_types.PARSE_ERROR, message=what)
-        return mcp_types.JSONRPCError(jsonrpc="2.0", id=number, error=problem)
+        reason = f"the answer is malformed: {error}"
+        error_data = mcp_types.ErrorData(code=mcp_types.PARSE_ERROR, message=reason)
+        return mcp_types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error_data)
 
 
-def _plain(value: Any) -> dict[str, Any]:
+def _to_plain(value: Any) -> dict[str, Any]:
     return dict(value.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
-def _texts(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def _join_texts(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {"content": "\n".join(str(part["text"]) for part in parts if "text" in part)}

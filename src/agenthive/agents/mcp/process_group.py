@@ -31,31 +31,31 @@ INHERITED: Final = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR"
 """The variables a child gets without asking; none of them is a secret."""
 
 
-class _Protocol(SubprocessStreamProtocol):
+class _ExitProtocol(SubprocessStreamProtocol):
     """Tells of the exit when it happens; asyncio's own waits for the pipes."""
 
     def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit, loop)
-        self.gone = asyncio.Event()
+        self.exited = asyncio.Event()
 
     def process_exited(self) -> None:
         super().process_exited()
-        self.gone.set()
+        self.exited.set()
 
 
 class ProcessGroup:
     """A child under way. Made by `start`; must be ended by `end`."""
 
     def __init__(
-        self, transport: asyncio.SubprocessTransport, protocol: _Protocol, longest: int
+        self, transport: asyncio.SubprocessTransport, protocol: _ExitProtocol, max_line: int
     ) -> None:
-        self._transport, self._protocol, self._longest = transport, protocol, longest
+        self._transport, self._protocol, self._max_line = transport, protocol, max_line
         self.pid = transport.get_pid()
         self._tail = b""
-        self._family: list[psutil.Process] = []
-        self._swept = False
-        self._silent = asyncio.Event()
-        self._listener = asyncio.ensure_future(self._keep_stderr())
+        self._descendants: list[psutil.Process] = []
+        self._killed = False
+        self._stdout_closed = asyncio.Event()
+        self._stderr_reader = asyncio.ensure_future(self._read_stderr())
 
     @classmethod
     async def start(
@@ -64,25 +64,25 @@ class ProcessGroup:
         *,
         env: Mapping[str, str],
         cwd: str | Path | None = None,
-        longest: int,
+        max_line: int,
     ) -> ProcessGroup:
         """Start ``command`` with ``env`` on top of `INHERITED`. Raises OSError, ValueError.
 
-        ``longest`` bounds a line of its output, in bytes.
+        ``max_line`` bounds a line of its output, in bytes.
         """
         loop = asyncio.get_running_loop()
-        plain = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         transport, protocol = await loop.subprocess_exec(
-            lambda: _Protocol(longest, loop),
+            lambda: _ExitProtocol(max_line, loop),
             *command,
-            env={**plain, **env},
+            env={**inherited, **env},
             cwd=cwd,
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
             start_new_session=True,
         )
-        return cls(transport, protocol, longest)
+        return cls(transport, protocol, max_line)
 
     @property
     def status(self) -> int | None:
@@ -90,14 +90,14 @@ class ProcessGroup:
         return self._transport.get_returncode()
 
     @property
-    def story(self) -> str:
+    def exit_story(self) -> str:
         """How it ended, and the last that it said on stderr. Not scrubbed."""
         code = self.status
-        ended = "still runs" if code is None else f"ended with exit code {code}"
+        ending = "still runs" if code is None else f"ended with exit code {code}"
         if code is not None and code < 0:
-            ended = f"was ended by signal {-code}"
-        last = self._tail.decode("utf-8", "replace").strip().splitlines()[-1:]
-        return f"{ended}; it said: {last[0][:300]}" if last else ended
+            ending = f"was ended by signal {-code}"
+        last_line = self._tail.decode("utf-8", "replace").strip().splitlines()[-1:]
+        return f"{ending}; it said: {last_line[0][:300]}" if last_line else ending
 
     async def write(self, data: bytes) -> None:
         """Send to its stdin. Raises OSError when it does not listen any more."""
@@ -105,90 +105,93 @@ class ProcessGroup:
         self._protocol.stdin.write(data)
         await self._protocol.stdin.drain()
 
-    async def lines(self) -> AsyncIterator[bytes]:
+    async def read_lines(self) -> AsyncIterator[bytes]:
         """The lines of its stdout, until that is closed. Raises APIError for one too long."""
         assert self._protocol.stdout is not None
         try:
             while line := await self._protocol.stdout.readline():
                 yield line
         except ValueError:
-            raise APIError(f"it sent a line of more than {self._longest} bytes") from None
+            raise APIError(f"it sent a line of more than {self._max_line} bytes") from None
         finally:
-            self._silent.set()
+            self._stdout_closed.set()
 
-    async def finished(self) -> None:
+    async def wait_finished(self) -> None:
         """Ends when the process has ended or closed its stdout; if both, then after both."""
-        signs = {asyncio.ensure_future(e.wait()) for e in (self._protocol.gone, self._silent)}
+        waiters = {
+            asyncio.ensure_future(event.wait())
+            for event in (self._protocol.exited, self._stdout_closed)
+        }
         try:
-            await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
             # A grandchild may hold the pipe for ever, and a silent one may live on.
-            await asyncio.wait(signs, timeout=LEFT_OVER)
+            await asyncio.wait(waiters, timeout=LEFT_OVER)
         finally:
-            for sign in signs:
-                sign.cancel()
+            for waiter in waiters:
+                waiter.cancel()
 
     def kill(self) -> None:
         """Kill the whole group, and those of its children that left it, now."""
-        if self._swept:
+        if self._killed:
             return  # its number may belong to somebody else by now
-        self._meet_family()
-        self._swept = self.status is not None
+        self._record_descendants()
+        self._killed = self.status is not None
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        for member in self._family:
+        for member in self._descendants:
             with suppress(psutil.Error):
                 member.kill()
 
     async def end(self, grace: float) -> None:
         """End it: by closing its stdin, by asking, by force; then kill what it left behind."""
-        self._meet_family()
+        self._record_descendants()
         assert self._protocol.stdin is not None
         self._protocol.stdin.close()
         try:
-            if not await self._goes(grace):
+            if not await self._wait_exited(grace):
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.pid, signal.SIGTERM)
-                await self._goes(TERM_GRACE)
+                await self._wait_exited(TERM_GRACE)
         finally:
             self.kill()
-            self._listener.cancel()
+            self._stderr_reader.cancel()
             self._transport.close()
-        await self._vanishes()
+        await self._wait_group_gone()
 
-    async def _goes(self, seconds: float) -> bool:
-        waiting = asyncio.ensure_future(self._protocol.gone.wait())
+    async def _wait_exited(self, seconds: float) -> bool:
+        waiting = asyncio.ensure_future(self._protocol.exited.wait())
         await asyncio.wait({waiting}, timeout=seconds)
         waiting.cancel()
-        return self._protocol.gone.is_set()
+        return self._protocol.exited.is_set()
 
-    async def _vanishes(self) -> None:
+    async def _wait_group_gone(self) -> None:
         """What was killed goes in its own time; wait for that, within reason."""
-        await self._goes(TERM_GRACE)
+        await self._wait_exited(TERM_GRACE)
         for _ in range(100):
-            if not any(_runs(member) for member in self._family):
+            if not any(_is_running(member) for member in self._descendants):
                 return
             await asyncio.sleep(TERM_GRACE / 100)
 
-    def _meet_family(self) -> None:
+    def _record_descendants(self) -> None:
         """Remember its descendants while they can still be found through it."""
         if self.status is None:
             with suppress(psutil.Error):
-                self._family += psutil.Process(self.pid).children(recursive=True)
+                self._descendants += psutil.Process(self.pid).children(recursive=True)
 
-    async def _keep_stderr(self) -> None:
+    async def _read_stderr(self) -> None:
         assert self._protocol.stderr is not None
         while chunk := await self._protocol.stderr.read(TAIL):
             self._tail = (self._tail + chunk)[-TAIL:]
 
 
-def _runs(process: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
 
 
-def path_of(command: str) -> str | None:
+def find_program(command: str) -> str | None:
     """The absolute path of a command: on the PATH, else beside the Python that runs us."""
-    beside = str(Path(sys.executable).parent)
-    path = shutil.which(command) or shutil.which(command, path=beside)
+    python_folder = str(Path(sys.executable).parent)
+    path = shutil.which(command) or shutil.which(command, path=python_folder)
     return None if path is None else os.path.abspath(path)

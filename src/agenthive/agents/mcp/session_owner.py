@@ -23,7 +23,7 @@ CLOSING: Final = 5.0
 """Seconds that closing in good order may take."""
 
 
-class Lost(Exception):
+class ConnectionLost(Exception):
     """The connection ended before it could be used."""
 
 
@@ -34,11 +34,11 @@ class Peer(Protocol[C_co]):
         """Connect, and put on the stack how to disconnect."""
         ...
 
-    async def lost(self) -> None:
+    async def wait_lost(self) -> None:
         """Ends when nothing can be asked any more."""
         ...
 
-    def story(self) -> str:
+    def describe_end(self) -> str:
         """What is known of how it ended."""
         ...
 
@@ -47,33 +47,33 @@ class Peer(Protocol[C_co]):
         ...
 
 
-class Held(Generic[C]):
+class SessionOwner(Generic[C]):
     """One connection, opened at once. ``over`` once it takes no more calls.
 
     ``ping`` ends, or fails, when the other side has answered anything. It is needed where all calls
-    go through one pipe, so that one of them can block the others. After ``idle`` seconds without a
-    call the connection is closed.
+    go through one pipe, so that one of them can block the others. After ``idle_timeout`` seconds
+    without a call the connection is closed.
     """
 
     def __init__(
         self,
         peer: Peer[C],
         start_timeout: float,
-        idle: float,
+        idle_timeout: float,
         ping: Callable[[C], Awaitable[object]] | None = None,
     ) -> None:
         self.peer = peer
         self.ping = ping
-        self.over = False
-        self._start, self._idle = start_timeout, idle
-        self._rest: asyncio.TimerHandle | None = None
+        self.retired = False
+        self._start_timeout, self._idle_timeout = start_timeout, idle_timeout
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._calls = 0
         self._stop = asyncio.Event()
         self._ready: asyncio.Future[C | Exception] = asyncio.get_running_loop().create_future()
-        self._doubt: asyncio.Task[None] | None = None
-        self.owner = asyncio.create_task(self._own())
+        self._alive_check: asyncio.Task[None] | None = None
+        self.owner = asyncio.create_task(self._run_owner())
 
-    async def ready(self) -> C:
+    async def wait_ready(self) -> C:
         """The client, once the other side has answered. Raises what kept it from that."""
         client = await asyncio.shield(self._ready)
         if isinstance(client, Exception):
@@ -83,100 +83,104 @@ class Held(Generic[C]):
     async def run(self, work: Awaitable[Any]) -> Any:
         """Wait for one call. Cancelled: it is told so, and killed if it does not hear."""
         self._calls += 1
-        self._wake()
+        self._cancel_idle_timer()
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
-            await self._give_up(task)
+            await self._abandon_call(task)
             raise
         finally:
             self._calls -= 1
-            self._settle()
+            self._update_idle_timer()
         return task.result()
 
     def retire(self) -> None:
         """Take no more calls; close when those under way have ended."""
-        self.over = True
-        self._settle()
+        self.retired = True
+        self._update_idle_timer()
 
     async def close(self) -> None:
         """End it now."""
-        self.over = True
+        self.retired = True
         self._stop.set()
         if self._ready.done():
             await asyncio.wait({self.owner}, timeout=CLOSING)
         self.owner.cancel()
         await asyncio.wait({self.owner})
 
-    def _settle(self) -> None:
+    def _update_idle_timer(self) -> None:
         if self._calls:
             return
-        if self.over:
+        if self.retired:
             self._stop.set()
         else:
-            self._wake()
-            self._rest = asyncio.get_running_loop().call_later(self._idle, self.retire)
+            self._cancel_idle_timer()
+            self._idle_timer = asyncio.get_running_loop().call_later(
+                self._idle_timeout, self.retire
+            )
 
-    def _wake(self) -> None:
-        if self._rest is not None:
-            self._rest.cancel()
+    def _cancel_idle_timer(self) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
 
-    async def _give_up(self, task: asyncio.Future[Any]) -> None:
+    async def _abandon_call(self, task: asyncio.Future[Any]) -> None:
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         task.cancel()
         await asyncio.wait({task}, timeout=GIVE_UP)
         if not task.done():
-            self._kill()
+            self._kill_peer()
         elif self.ping is None:
-            self.over = True  # the call may still hold a connection, until this one is closed
-        elif self._doubt is None:
-            self._doubt = asyncio.create_task(self._check(self.ping))
+            self.retired = True  # the call may still hold a connection, until this one is closed
+        elif self._alive_check is None:
+            self._alive_check = asyncio.create_task(self._check_alive(self.ping))
 
-    async def _check(self, ping: Callable[[C], Awaitable[object]]) -> None:
+    async def _check_alive(self, ping: Callable[[C], Awaitable[object]]) -> None:
         """Is it still there? One that a cancelled call has hung serves nobody any more."""
-        client = await self.ready()
+        client = await self.wait_ready()
         try:
             await asyncio.wait_for(ping(client), PROOF_OF_LIFE)
         except TimeoutError:
             if not self._calls:
-                self._kill()
+                self._kill_peer()
         except Exception:
             return  # an error is an answer too
         finally:
-            self._doubt = None
+            self._alive_check = None
 
-    def _kill(self) -> None:
-        self.over = True
+    def _kill_peer(self) -> None:
+        self.retired = True
         self.peer.kill()
         self._stop.set()
 
-    async def _own(self) -> None:
+    async def _run_owner(self) -> None:
         try:
             async with AsyncExitStack() as stack:
-                await self._serve(stack)
+                await self._hold_open(stack)
         except Exception as error:
-            self._begin(error)
+            self._set_ready(error)
         finally:
-            self.over = True
-            self._wake()
-            self._begin(Lost())
-            if self._doubt is not None:
-                self._doubt.cancel()
+            self.retired = True
+            self._cancel_idle_timer()
+            self._set_ready(ConnectionLost())
+            if self._alive_check is not None:
+                self._alive_check.cancel()
 
-    async def _serve(self, stack: AsyncExitStack) -> None:
-        async with asyncio.timeout(self._start):
+    async def _hold_open(self, stack: AsyncExitStack) -> None:
+        async with asyncio.timeout(self._start_timeout):
             client = await self.peer.open(stack)
-        self._begin(client)
-        self._settle()
-        waits = [asyncio.ensure_future(wait) for wait in (self._stop.wait(), self.peer.lost())]
+        self._set_ready(client)
+        self._update_idle_timer()
+        waiters = [
+            asyncio.ensure_future(waiter) for waiter in (self._stop.wait(), self.peer.wait_lost())
+        ]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self.over = True
-            for wait in waits:
-                wait.cancel()
+            self.retired = True
+            for waiter in waiters:
+                waiter.cancel()
 
-    def _begin(self, client: C | Exception) -> None:
+    def _set_ready(self, client: C | Exception) -> None:
         if not self._ready.done():
             self._ready.set_result(client)

@@ -15,7 +15,7 @@ import httpx2
 from agenthive.errors import APIError, EgressRefused
 
 
-class Refusal:
+class HttpRefusal:
     """An HTTP status of 400 or more. ``in_session``: the request named a session."""
 
     def __init__(
@@ -24,10 +24,10 @@ class Refusal:
         self.status, self.headers, self.text, self.in_session = status, headers, text, in_session
 
 
-Explain = Callable[[Exception | Refusal], str]
+Explain = Callable[[Exception | HttpRefusal], str]
 
 
-class Contained(httpx2.AsyncBaseTransport):
+class SafeTransport(httpx2.AsyncBaseTransport):
     """Sends through ``inner``; ``explain`` puts a failure into words."""
 
     def __init__(self, inner: httpx2.AsyncBaseTransport, explain: Explain) -> None:
@@ -38,18 +38,20 @@ class Contained(httpx2.AsyncBaseTransport):
         try:
             response = await self._inner.handle_async_request(request)
         except (EgressRefused, APIError, httpx2.HTTPError) as error:
-            return self._told(error)
+            return self._error_response(error)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _Body(response.stream, self._explain)
+        response.stream = _ExplainedBody(response.stream, self._explain)
         if response.status_code >= 400:
-            return await self._refused(request, response)
+            return await self._explain_status(request, response)
         return response
 
     async def aclose(self) -> None:
         """Close the pooled connections."""
         await self._inner.aclose()
 
-    async def _refused(self, request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+    async def _explain_status(
+        self, request: httpx2.Request, response: httpx2.Response
+    ) -> httpx2.Response:
         status = response.status_code
         in_session = "mcp-session-id" in request.headers
         try:
@@ -58,23 +60,23 @@ class Contained(httpx2.AsyncBaseTransport):
             body = b""
         finally:
             await response.aclose()
-        if _is_error(body) and not (status == 404 and in_session):
+        if _is_rpc_error(body) and not (status == 404 and in_session):
             headers = {"content-type": "application/json"}
             return httpx2.Response(status, headers=headers, content=body)
         headers = {name.lower(): value for name, value in response.headers.items()}
         text = body[:300].decode("utf-8", "replace").strip()
-        return self._told(Refusal(status, headers, text, in_session))
+        return self._error_response(HttpRefusal(status, headers, text, in_session))
 
-    def _told(self, problem: Exception | Refusal) -> httpx2.Response:
+    def _error_response(self, problem: Exception | HttpRefusal) -> httpx2.Response:
         error = {"code": -32603, "message": self._explain(problem)}
         return httpx2.Response(502, json={"jsonrpc": "2.0", "id": None, "error": error})
 
 
-class _TooMuch(httpx2.SSEError, httpx2.StreamError):
+class _AnswerTooLarge(httpx2.SSEError, httpx2.StreamError):
     """What the SDK takes for the failure of one answer, whether it is JSON or a stream."""
 
 
-class _Body(httpx2.AsyncByteStream):
+class _ExplainedBody(httpx2.AsyncByteStream):
     def __init__(self, inner: httpx2.AsyncByteStream, explain: Explain) -> None:
         self._inner, self._explain = inner, explain
 
@@ -83,7 +85,7 @@ class _Body(httpx2.AsyncByteStream):
             async for chunk in self._inner:
                 yield chunk
         except APIError as error:
-            raise _TooMuch(self._explain(error)) from error
+            raise _AnswerTooLarge(self._explain(error)) from error
         except httpx2.HTTPError as error:
             # Not the same: a stream that broke off may be taken up again.
             raise httpx2.StreamError(self._explain(error)) from error
@@ -92,7 +94,7 @@ class _Body(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
-def _is_error(body: bytes) -> bool:
+def _is_rpc_error(body: bytes) -> bool:
     """Whether a body is a JSON-RPC error, which says more than its status."""
     try:
         value = json.loads(body)

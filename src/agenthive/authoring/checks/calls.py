@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agenthive.authoring.agent_actions import Actions
-from agenthive.authoring.checks.expressions import Expressions
-from agenthive.authoring.checks.parameters import Parameters
+from agenthive.authoring.agent_actions import ActionCatalog
+from agenthive.authoring.checks.expressions import ExpressionChecker
+from agenthive.authoring.checks.parameters import ParameterChecker
 from agenthive.authoring.checks.sections import Section
-from agenthive.authoring.readers.problems import Problems
+from agenthive.authoring.readers.problems import Problems, did_you_mean
 from agenthive.core.model.control_flow import ReconcileSpec
 from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.core.values import JSONObject
@@ -22,15 +22,15 @@ _SURE = (
 )
 
 
-class Calls:
+class CallChecker:
     """Reads what sections say of calls."""
 
     def __init__(
         self,
         problems: Problems,
         agents: Mapping[str, AgentSpec],
-        actions: Actions | None,
-        parameters: Parameters,
+        actions: ActionCatalog | None,
+        parameters: ParameterChecker,
     ) -> None:
         self._problems = problems
         self._agents = agents
@@ -40,64 +40,86 @@ class Calls:
     def agent_of(self, section: Section, task: str, default: str = "") -> str:
         """The name of an agent that is there; what is wrong with it is noted."""
         key = "agent_name"
-        if section.has("agent"):
+        if section.has_valid("agent"):
             key = "agent"
-            if section.has("agent_name"):
-                what = "agent and agent_name are the same key; remove one"
-                self._problems.add(section.at("agent"), section.path, what)
-        if not section.has(key):
+            if section.has_valid("agent_name"):
+                message = "agent and agent_name are the same key; remove one"
+                self._problems.add(section.place_of("agent"), section.path, message)
+        if not section.has_valid(key):
             return default
         name = section.text(key)
         if name not in self._agents:
-            what = f"Task {task!r} references undefined agent {name!r}."
+            message = f"Task {task!r} references undefined agent {name!r}."
             path = f"{section.path}.{key}"
             self._problems.add(
-                section.at(key), path, what + self._problems.suggest(name, self._agents)
+                section.place_of(key),
+                path,
+                message + self._problems.suggest_name(name, self._agents),
             )
         return name
 
-    def action(self, section: Section, agent: str, default: str = "") -> str:
+    def read_action(self, section: Section, agent: str, default: str = "") -> str:
         """What is asked of an agent, if that kind of agent can be asked it."""
         action = section.text("action", default)
         spec = self._agents.get(agent)
         if self._actions is not None and spec is not None and action:
             fault = self._actions.action_problem(spec, action)
             if fault:
-                self._problems.add(section.at("action"), f"{section.path}.action", fault)
+                self._problems.add(section.place_of("action"), f"{section.path}.action", fault)
+            else:
+                self._check_parameter_names(section, self._actions.parameters(spec, action))
         return action
 
-    def effect(self, section: Section, agent: str, default: str = "") -> Effect:
+    def _check_parameter_names(self, section: Section, schema: JSONObject | None) -> None:
+        """Warn about parameters that the action does not take."""
+        node = section.node.get("parameters")
+        if schema is None or schema.get("additionalProperties") is not False:
+            return
+        if node is None or not isinstance(node.value, dict):
+            return
+        properties = schema.get("properties")
+        known = list(properties) if isinstance(properties, dict) else []
+        for name, item in node.value.items():
+            if name not in known:
+                what = f"is not a parameter of this action.{did_you_mean(name, known)}"
+                self._problems.warn(item.place, f"{section.path}.parameters.{name[:60]}", what)
+
+    def read_effect(self, section: Section, agent: str, default: str = "") -> Effect:
         """As the author says; else what is known of the action; else any."""
         spec = self._agents.get(agent)
-        known = None
-        if self._actions is not None and spec is not None and not section.has("effect"):
-            known = self._actions.effect_of(spec, section.text("action", default))
-        return known or Effect(section.text("effect", Effect.ANY))
+        known_effect = None
+        if self._actions is not None and spec is not None and not section.has_valid("effect"):
+            known_effect = self._actions.effect_of(spec, section.text("action", default))
+        return known_effect or Effect(section.text("effect", Effect.ANY))
 
-    def reconcile(
-        self, section: Section, task: str, agent: str, expressions: Expressions,
+    def build_reconcile(
+        self,
+        section: Section,
+        task: str,
+        agent: str,
+        expressions: ExpressionChecker,
         names: frozenset[str],
-    ) -> ReconcileSpec | None:  # fmt: skip
+    ) -> ReconcileSpec | None:
         """How to find out what came of a call."""
-        ask = section.section("reconcile")
-        if ask is None:
+        reconcile = section.subsection("reconcile")
+        if reconcile is None:
             return None
-        who = self.agent_of(ask, task, agent)
+        reconciler = self.agent_of(reconcile, task, agent)
         if section.text("effect", Effect.ANY) != Effect.ONCE:
-            self._problems.warn(ask.node.place, ask.path, _SURE)
+            self._problems.warn(reconcile.node.place, reconcile.path, _SURE)
         return ReconcileSpec(
-            agent=who,
-            action=self.action(ask, who),
-            parameters=self._parameters.read(ask, task, expressions, names),
-            timeout=ask.seconds("timeout", None),
+            agent=reconciler,
+            action=self.read_action(reconcile, reconciler),
+            parameters=self._parameters.read(reconcile, task, expressions, names),
+            timeout=reconcile.seconds("timeout", None),
         )
 
-    def schema(self, section: Section, key: str) -> JSONObject | None:
+    def read_schema(self, section: Section, key: str) -> JSONObject | None:
         """A JSON Schema under a key."""
-        if not section.has(key):
+        if not section.has_valid(key):
             return None
-        schema = section.map(key)
+        schema = section.plain_map(key)
         fault = check_schema(schema)
         if fault:
-            self._problems.add(section.at(key), f"{section.path}.{key}", fault)
+            self._problems.add(section.place_of(key), f"{section.path}.{key}", fault)
         return schema

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from agenthive.authoring.checks.agents import check_inputs_read
+from agenthive.authoring.checks.agents import check_inputs_declared
 from agenthive.authoring.checks.graph import Mention
-from agenthive.authoring.readers.nodes import Node, Place
+from agenthive.authoring.readers.nodes import Place, SourceNode
 from agenthive.authoring.readers.problems import Problems
-from agenthive.authoring.readers.texts import texts
+from agenthive.authoring.readers.texts import walk_texts
 from agenthive.core.expressions.template import Expression, Template, compile_expression
 from agenthive.core.values import JSONValue
 from agenthive.errors import ExpressionError
 
 
-class Expressions:
+class ExpressionChecker:
     """The expressions of one task. ``reads`` are the tasks they read, as far as was seen."""
 
     def __init__(self, problems: Problems, inputs: Collection[str] | None) -> None:
@@ -26,40 +26,62 @@ class Expressions:
         self._inputs = inputs
         self.reads: list[Mention] = []
 
-    def formula(self, text: str, place: Place, path: str, roots: frozenset[str]) -> None:
+    def check_formula(self, text: str, place: Place, path: str, roots: frozenset[str]) -> None:
         """Check a text that is an expression as a whole; an empty one is none."""
         if not text:
             return
         try:
-            self._note(compile_expression(text, roots), place, path)
+            self._record_reads(compile_expression(text, roots), place, path)
         except ExpressionError as fault:
             self._problems.add(place, path, fault.message)
 
-    def template(
-        self, node: Node | None, path: str, roots: frozenset[str], *, undo: bool = False
+    def check_template(
+        self,
+        node: SourceNode | None,
+        path: str,
+        roots: frozenset[str],
+        *,
+        in_compensation: bool = False,
     ) -> None:
         """Check every text in ``node`` that holds expressions."""
-        for at, inner, text in texts(node, path) if node is not None else ():
+        for text_path, text_node, text in walk_texts(node, path) if node is not None else ():
             if "{{" in text:
-                self.text(text, inner.place, at, roots, undo=undo)
+                self.check_text(
+                    text, text_node.place, text_path, roots, in_compensation=in_compensation
+                )
 
-    def text(
-        self, text: str, place: Place, path: str, roots: frozenset[str], *, undo: bool = False
+    def check_text(
+        self,
+        text: str,
+        place: Place,
+        path: str,
+        roots: frozenset[str],
+        *,
+        in_compensation: bool = False,
     ) -> None:
         """Check one text that holds expressions."""
         try:
-            self._note(Template.compile(text, roots), place, path, undo=undo)
+            self._record_reads(
+                Template.compile(text, roots), place, path, in_compensation=in_compensation
+            )
         except ExpressionError as fault:
             self._problems.add(place, path, fault.message)
 
-    def _note(
-        self, found: Expression | Template, place: Place, path: str, *, undo: bool = False
+    def _record_reads(
+        self,
+        expression: Expression | Template,
+        place: Place,
+        path: str,
+        *,
+        in_compensation: bool = False,
     ) -> None:
-        self.reads.extend(Mention(name, place, path, undo) for name in sorted(found.task_names))
-        check_inputs_read(found.input_names, self._inputs, place, path, self._problems)
+        self.reads.extend(
+            Mention(name, place, path, in_compensation) for name in sorted(expression.task_names)
+        )
+        check_inputs_declared(expression.input_names, self._inputs, place, path, self._problems)
 
 
-def constant(text: str) -> tuple[JSONValue] | None:
+def evaluate_constant(text: str) -> tuple[JSONValue] | None:
     """The value of an expression that reads nothing, in a tuple; None if it reads something."""
     try:
         return (compile_expression(text, frozenset()).evaluate({}),)

@@ -12,13 +12,13 @@ import msgspec
 
 from agenthive.authoring.checks import secret_references
 from agenthive.authoring.checks.agents import WRITE_A_REFERENCE
-from agenthive.authoring.checks.expressions import Expressions
+from agenthive.authoring.checks.expressions import ExpressionChecker
 from agenthive.authoring.checks.secret_references import KeepSecret, Reference
 from agenthive.authoring.checks.sections import Section
 from agenthive.authoring.dialect.dialect import value_fits
-from agenthive.authoring.readers.nodes import Node, kind
+from agenthive.authoring.readers.nodes import SourceNode, describe_kind
 from agenthive.authoring.readers.problems import Problems
-from agenthive.authoring.readers.texts import texts
+from agenthive.authoring.readers.texts import walk_texts
 from agenthive.core.model.workflow import InputSpec, WorkflowSpec
 from agenthive.core.values import JSONObject, JSONValue
 
@@ -28,7 +28,7 @@ _NOWHERE_ELSE = (
 )
 
 
-class Parameters:
+class ParameterChecker:
     """Reads the parameters of a workflow's tasks. ``references`` are those found on the way."""
 
     def __init__(self, title: str, problems: Problems, keep_secret: KeepSecret | None) -> None:
@@ -41,98 +41,117 @@ class Parameters:
         self,
         section: Section,
         task: str,
-        expressions: Expressions,
+        expressions: ExpressionChecker,
         roots: frozenset[str],
         *,
-        undo: bool = False,
+        in_compensation: bool = False,
         secrets: Collection[str] = (),
     ) -> JSONObject:
         """The parameters in ``section``; ``secrets`` are those of them that may be references."""
         node = section.node.get("parameters")
-        if node is None or not section.has("parameters"):
+        if node is None or not section.has_valid("parameters"):
             return {}
-        base = f"{section.path}.parameters"
-        expressions.template(node, base, roots, undo=undo)
-        for path, at, text in texts(node, base):
-            if "${" in text and path.removeprefix(f"{base}.") not in secrets:
-                self._stray_reference(path, at, text, base)
-        parameters = section.map("parameters")
-        self._headers(parameters, node, task, base)
+        base_path = f"{section.path}.parameters"
+        expressions.check_template(node, base_path, roots, in_compensation=in_compensation)
+        for text_path, text_node, text in walk_texts(node, base_path):
+            if "${" in text and text_path.removeprefix(f"{base_path}.") not in secrets:
+                self._warn_stray_reference(text_path, text_node, text, base_path)
+        parameters = section.plain_map("parameters")
+        self._check_headers(parameters, node, task, base_path)
         return parameters
 
-    def _stray_reference(self, path: str, node: Node, text: str, base: str) -> None:
-        found, _, _ = secret_references.split(text)
-        header = path.removeprefix(f"{base}.headers.").lower()
-        if found and header not in secret_references.SECRET_HEADERS:
-            what = f"${{{found[0].kind}:...}} {_NOWHERE_ELSE}"
-            self._problems.warn(node.place, path, what)
+    def _warn_stray_reference(self, path: str, node: SourceNode, text: str, base_path: str) -> None:
+        references, _, _ = secret_references.parse_text(text)
+        header = path.removeprefix(f"{base_path}.headers.").lower()
+        if references and header not in secret_references.SECRET_HEADERS:
+            message = f"${{{references[0].kind}:...}} {_NOWHERE_ELSE}"
+            self._problems.warn(node.place, path, message)
 
-    def _headers(self, parameters: JSONObject, node: Node, task: str, base: str) -> None:
-        names = secret_references.secret_headers(parameters)
-        headers, places = parameters.get("headers"), node.get("headers")
-        if not names or not isinstance(headers, dict) or places is None:
+    def _check_headers(
+        self, parameters: JSONObject, node: SourceNode, task: str, base_path: str
+    ) -> None:
+        secret_names = secret_references.find_secret_headers(parameters)
+        headers, headers_node = parameters.get("headers"), node.get("headers")
+        if not secret_names or not isinstance(headers, dict) or headers_node is None:
             return
-        for name in names:
-            at = places.get(name) or places
+        for name in secret_names:
+            header_node = headers_node.get(name) or headers_node
             if isinstance(headers[name], str):
-                path, label = f"{base}.headers.{name}", (task, name)
-                headers[name] = self._secret(headers[name], at, path, label)
+                path, label = f"{base_path}.headers.{name}", (task, name)
+                headers[name] = self._check_secret(headers[name], header_node, path, label)
             else:
-                self._problems.add(at.place, f"{base}.headers.{name}", "a header must be text")
+                self._problems.add(
+                    header_node.place, f"{base_path}.headers.{name}", "a header must be text"
+                )
 
-    def _secret(self, value: JSONValue, node: Node, path: str, label: tuple[str, ...]) -> JSONValue:
+    def _check_secret(
+        self, value: JSONValue, node: SourceNode, path: str, label: tuple[str, ...]
+    ) -> JSONValue:
         """A text that proves who calls, with a secret that is written out replaced."""
         assert isinstance(value, str)
-        found, _, fault = secret_references.split(value)
-        place = self._problems.at(node.place, path, "")[:-2]
-        self.references.extend(msgspec.structs.replace(one, place=place) for one in found)
+        references, _, fault = secret_references.parse_text(value)
+        place = self._problems.format_line(node.place, path, "")[:-2]
+        self.references.extend(
+            msgspec.structs.replace(reference, place=place) for reference in references
+        )
         if fault:
             self._problems.add(node.place, path, fault)
         elif secret_references.is_literal(value):
-            return self._kept(value, node, path, secret_references.label_of(self._title, *label))
+            return self._store_secret(
+                value, node, path, secret_references.label_of(self._title, *label)
+            )
         return value
 
-    def _kept(self, value: str, node: Node, path: str, label: str) -> str:
+    def _store_secret(self, value: str, node: SourceNode, path: str, label: str) -> str:
         if self._keep_secret is None:
             self._problems.add(node.place, path, WRITE_A_REFERENCE)
             return ""
         reference = self._keep_secret(label, value)
-        self._problems.warn(node.place, path, secret_references.moved(self._keep_secret, reference))
+        self._problems.warn(
+            node.place, path, secret_references.moved_secret_warning(self._keep_secret, reference)
+        )
         return reference
 
-    def check_child(
+    def check_child_inputs(
         self, section: Section, task: str, parameters: JSONObject, child: WorkflowSpec
     ) -> None:
         """Note what does not fit the inputs a workflow declares, as far as it is known already."""
-        base = f"{section.path}.parameters"
+        base_path = f"{section.path}.parameters"
         for name, value in parameters.items() if child.inputs else ():
             node = (section.node.get("parameters") or section.node).get(name) or section.node
             declared = child.inputs.get(name)
             if declared is None:
-                what = f"the workflow {child.name!r} declares no input {name[:128]!r}."
-                what += self._problems.suggest(name, child.inputs)
-                self._problems.add(node.place, base, what)
-            elif not _open(value):
-                path = f"{base}.{name}"
-                parameters[name] = self._given(value, declared, node, path, (task, "inputs", name))
+                message = f"the workflow {child.name!r} declares no input {name[:128]!r}."
+                message += self._problems.suggest_name(name, child.inputs)
+                self._problems.add(node.place, base_path, message)
+            elif not _is_unresolved(value):
+                path = f"{base_path}.{name}"
+                parameters[name] = self._check_input(
+                    value, declared, node, path, (task, "inputs", name)
+                )
         for name, declared in child.inputs.items():
             if declared.required and name not in parameters:
-                what = f"the workflow {child.name!r} needs the input {name!r}; give it here"
-                self._problems.add(section.at("parameters"), base, what)
+                message = f"the workflow {child.name!r} needs the input {name!r}; give it here"
+                self._problems.add(section.place_of("parameters"), base_path, message)
 
-    def _given(
-        self, value: JSONValue, declared: InputSpec, node: Node, path: str, label: tuple[str, ...]
+    def _check_input(
+        self,
+        value: JSONValue,
+        declared: InputSpec,
+        node: SourceNode,
+        path: str,
+        label: tuple[str, ...],
     ) -> JSONValue:
         if value is None and declared.default is None and not declared.required:
             return None
         if not value_fits(declared.type, value):
-            what = f"must be of type {declared.type}, not {kind(value)}"
-            self._problems.add(node.place, path, what)
+            message = f"must be of type {declared.type}, not {describe_kind(value)}"
+            self._problems.add(node.place, path, message)
         elif declared.type == "secret":
-            return self._secret(value, node, path, label)
+            return self._check_secret(value, node, path, label)
         return value
 
 
-def _open(value: JSONValue) -> bool:
+def _is_unresolved(value: JSONValue) -> bool:
     """Whether a value is known only when the run gets there."""
     return isinstance(value, str) and "{{" in value

@@ -39,25 +39,25 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     place: str = ""
 
 
-def split(text: str) -> tuple[list[Reference], str, str]:
+def parse_text(text: str) -> tuple[list[Reference], str, str]:
     """The references in ``text``, the text around them, and what is wrong with one (or empty)."""
-    found: list[Reference] = []
-    around, start = "", 0
+    references: list[Reference] = []
+    surrounding, start = "", 0
     while (at := text.find("${", start)) >= 0:
         end = text.find("}", at)
         if end < 0:
-            return found, around, "'${' without its '}'"
-        around += text[start:at]
+            return references, surrounding, "'${' without its '}'"
+        surrounding += text[start:at]
         kind, colon, target = text[at + 2 : end].partition(":")
-        fault = _fault(kind, colon, target)
+        fault = _reference_fault(kind, colon, target)
         if fault:
-            return found, around, fault
-        found.append(Reference(kind=kind, target=target))
+            return references, surrounding, fault
+        references.append(Reference(kind=kind, target=target))
         start = end + 1
-    return found, around + text[start:], ""
+    return references, surrounding + text[start:], ""
 
 
-def _fault(kind: str, colon: str, target: str) -> str:
+def _reference_fault(kind: str, colon: str, target: str) -> str:
     if not colon or kind not in KINDS:
         return "a reference is ${env:NAME}, ${file:PATH} or ${secret:NAME}"
     if not target or "\0" in target:
@@ -70,17 +70,17 @@ def _fault(kind: str, colon: str, target: str) -> str:
 
 def is_literal(text: str) -> bool:
     """Whether ``text`` may hold a secret itself: it is more than references and a scheme word."""
-    found, around, fault = split(text)
+    references, surrounding, fault = parse_text(text)
     if fault:
         return True
-    if not found and "{{" in text:
-        return not _only_expressions(text)
-    return not found or around.strip().lower() not in _SCHEMES
+    if not references and "{{" in text:
+        return not _has_only_expressions(text)
+    return not references or surrounding.strip().lower() not in _SCHEMES
 
 
-def _only_expressions(text: str) -> bool:
-    before, _, rest = text.partition("{{")
-    _, _, after = rest.rpartition("}}")
+def _has_only_expressions(text: str) -> bool:
+    before, _, remainder = text.partition("{{")
+    _, _, after = remainder.rpartition("}}")
     return before.strip().lower() in _SCHEMES and not after.strip()
 
 
@@ -90,9 +90,9 @@ def placeholder(label: str, secret: str) -> str:
     return f"${{secret:{label}}}"
 
 
-def moved(keep: KeepSecret, reference: str) -> str:
+def moved_secret_warning(keep_secret: KeepSecret, reference: str) -> str:
     """The warning about a secret that was written out."""
-    if keep is placeholder:
+    if keep_secret is placeholder:
         return "a secret is written out here; a run moves it to the secret store or refuses it"
     return f"a secret is written out here; it was moved to the secret store. Write {reference}"
 
@@ -104,21 +104,21 @@ def label_of(*parts: str) -> str:
     return clean if clean == raw else f"{clean}-{hashlib.sha256(raw.encode()).hexdigest()[:8]}"
 
 
-def find(value: JSONValue, place: str) -> Iterator[Reference]:
+def find_references(value: JSONValue, place: str) -> Iterator[Reference]:
     """Every well-formed reference in a JSON value; ``place`` becomes the place of each."""
     if isinstance(value, str):
         if "${" in value:
-            for one in split(value)[0]:
-                yield msgspec.structs.replace(one, place=place)
+            for reference in parse_text(value)[0]:
+                yield msgspec.structs.replace(reference, place=place)
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from find(item, f"{place}.{key}")
+            yield from find_references(item, f"{place}.{key}")
     elif isinstance(value, list):
         for i, item in enumerate(value):
-            yield from find(item, f"{place}[{i}]")
+            yield from find_references(item, f"{place}[{i}]")
 
 
-def secret_headers(parameters: Mapping[str, JSONValue]) -> list[str]:
+def find_secret_headers(parameters: Mapping[str, JSONValue]) -> list[str]:
     """The names under ``headers`` that prove who calls."""
     headers = parameters.get("headers")
     if not isinstance(headers, dict):
@@ -126,67 +126,71 @@ def secret_headers(parameters: Mapping[str, JSONValue]) -> list[str]:
     return [name for name in headers if name.lower() in SECRET_HEADERS]
 
 
-def references_of(spec: WorkflowSpec, within: str = "") -> tuple[Reference, ...]:
+def references_of(spec: WorkflowSpec, prefix: str = "") -> tuple[Reference, ...]:
     """Every reference a workflow needs when it runs, and the workflows in it.
 
     Those of agents, of headers that prove who calls, and of what goes into secret inputs.
     """
-    found: list[Reference] = []
+    references: list[Reference] = []
     for agent in spec.agents:
-        where = f"{within}agents.{agent.name}"
-        found.extend(find(agent.endpoint, f"{where}.endpoint"))
-        found.extend(find(agent.authentication, f"{where}.authentication"))
-        found.extend(find(agent.custom_params, f"{where}.custom_params"))
+        path = f"{prefix}agents.{agent.name}"
+        references.extend(find_references(agent.endpoint, f"{path}.endpoint"))
+        references.extend(find_references(agent.authentication, f"{path}.authentication"))
+        references.extend(find_references(agent.custom_params, f"{path}.custom_params"))
     for task in spec.tasks:
-        where = f"{within}tasks.{task.name}"
-        found.extend(_of_parameters(task.parameters, where))
+        path = f"{prefix}tasks.{task.name}"
+        references.extend(_parameter_references(task.parameters, path))
         for key, call in (("compensate", task.compensate), ("reconcile", task.reconcile)):
             if call is not None:
-                found.extend(_of_parameters(call.parameters, f"{where}.{key}"))
+                references.extend(_parameter_references(call.parameters, f"{path}.{key}"))
         for tool in task.tools:
-            found.extend(_of_parameters(tool.parameters or {}, f"{where}.tools.{tool.name}"))
+            references.extend(
+                _parameter_references(tool.parameters or {}, f"{path}.tools.{tool.name}")
+            )
         if task.workflow is not None:
-            found.extend(_of_inputs(task.workflow, task.parameters, where))
-            found.extend(references_of(task.workflow, f"{where}.workflow."))
-    return tuple(found)
+            references.extend(_input_references(task.workflow, task.parameters, path))
+            references.extend(references_of(task.workflow, f"{path}.workflow."))
+    return tuple(references)
 
 
-def _of_parameters(parameters: Mapping[str, JSONValue], where: str) -> Iterator[Reference]:
-    for name in secret_headers(parameters):
+def _parameter_references(parameters: Mapping[str, JSONValue], path: str) -> Iterator[Reference]:
+    for name in find_secret_headers(parameters):
         headers = parameters["headers"]
         assert isinstance(headers, dict)
-        yield from find(headers[name], f"{where}.parameters.headers.{name}")
+        yield from find_references(headers[name], f"{path}.parameters.headers.{name}")
 
 
-def _of_inputs(
-    child: WorkflowSpec, parameters: Mapping[str, JSONValue], where: str
+def _input_references(
+    child: WorkflowSpec, parameters: Mapping[str, JSONValue], path: str
 ) -> Iterator[Reference]:
     for name, declared in child.inputs.items():
         if declared.type == "secret" and name in parameters:
-            yield from find(parameters[name], f"{where}.parameters.{name}")
+            yield from find_references(parameters[name], f"{path}.parameters.{name}")
 
 
 def check_environment(
-    wanted: WorkflowSpec | tuple[Reference, ...], environ: Mapping[str, str] | None = None
+    source: WorkflowSpec | tuple[Reference, ...], environ: Mapping[str, str] | None = None
 ) -> None:
     """See that every variable and file that is referred to is there.
 
-    ``wanted`` is a workflow, or the references of a `Loaded` (which know lines and columns).
+    ``source`` is a workflow, or the references of a `Loaded` (which know lines and columns).
     Raises ConfigurationError naming what is missing, never a value.
     """
-    have = os.environ if environ is None else environ
-    references = references_of(wanted) if isinstance(wanted, WorkflowSpec) else wanted
-    lines = [line for one in references if (line := _missing(one, have))]
+    environment = os.environ if environ is None else environ
+    references = references_of(source) if isinstance(source, WorkflowSpec) else source
+    lines = [
+        line for reference in references if (line := _describe_missing(reference, environment))
+    ]
     if lines:
         title = lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} problems:", *lines])
         hint = "Set the variables, or put the files where they are expected."
         raise ConfigurationError(title, hint=hint, problems=tuple(lines))
 
 
-def _missing(one: Reference, have: Mapping[str, str]) -> str:
-    if one.kind == "env" and not have.get(one.target):
-        state = "empty" if one.target in have else "not set"
-        return f"{one.place}: the environment variable {one.target} is {state}"
-    if one.kind == "file" and not Path(one.target).expanduser().is_file():
-        return f"{one.place}: the file {one.target} is not there"
+def _describe_missing(reference: Reference, environment: Mapping[str, str]) -> str:
+    if reference.kind == "env" and not environment.get(reference.target):
+        state = "empty" if reference.target in environment else "not set"
+        return f"{reference.place}: the environment variable {reference.target} is {state}"
+    if reference.kind == "file" and not Path(reference.target).expanduser().is_file():
+        return f"{reference.place}: the file {reference.target} is not there"
     return ""

@@ -16,9 +16,9 @@ import msgspec
 
 from agenthive.authoring.checks.secret_references import Reference
 from agenthive.authoring.checks.sections import Section
-from agenthive.authoring.readers.nodes import Node
+from agenthive.authoring.readers.nodes import SourceNode
 from agenthive.authoring.readers.problems import Problems
-from agenthive.authoring.readers.size_limits import Limits
+from agenthive.authoring.readers.size_limits import SizeLimits
 from agenthive.authoring.readers.sources import read_file
 from agenthive.core.model import definition
 from agenthive.core.model.workflow import WorkflowSpec
@@ -56,17 +56,22 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     level: int = 0
     title: str = ""
     native: bool = False
-    read: dict[Path, tuple[Loaded, int] | None] = {}
+    loaded_files: dict[Path, tuple[Loaded, int] | None] = {}
 
 
-Assemble = Callable[[Node, Problems, Origin], Loaded]
+Assemble = Callable[[SourceNode, Problems, Origin], Loaded]
 
 
-class Children:
+class Subworkflows:
     """The workflows that one definition embeds. What is to be known of them adds up here."""
 
     def __init__(
-        self, origin: Origin, native: bool, problems: Problems, limits: Limits, assemble: Assemble
+        self,
+        origin: Origin,
+        native: bool,
+        problems: Problems,
+        limits: SizeLimits,
+        assemble: Assemble,
     ) -> None:
         self._origin = origin
         self._native = native
@@ -80,93 +85,99 @@ class Children:
 
     def embed(self, section: Section, title: str, task: str) -> WorkflowSpec | None:
         """The workflow of a task; None if there is something wrong with it."""
-        node = section.found("workflow")
+        node = section.value_node("workflow")
         if node is None:
             return None
         path = f"{section.path}.workflow"
         if self._origin.level >= DEEPEST:
             self._problems.add(node.place, path, _TOO_DEEP)
             return None
-        found = (
-            self._from_file(node.value, node, path)
+        loaded_with_size = (
+            self._resolve_file(node.value, node, path)
             if isinstance(node.value, str)
-            else self._written_out(node, path, f"{title}.{task}", task)
+            else self._load_inline(node, path, f"{title}.{task}", task)
         )
-        return None if found is None else self._counted(found, node, path)
+        return None if loaded_with_size is None else self._add_counts(loaded_with_size, node, path)
 
-    def _counted(self, found: tuple[Loaded, int], node: Node, path: str) -> WorkflowSpec:
-        loaded, size = found
-        before = self.tasks, self._bytes
+    def _add_counts(
+        self, loaded_with_size: tuple[Loaded, int], node: SourceNode, path: str
+    ) -> WorkflowSpec:
+        loaded, size = loaded_with_size
+        totals_before = self.tasks, self._bytes
         self.depth = max(self.depth, loaded.depth + 1)
         if self._origin.level + self.depth > DEEPEST:
             self._problems.add(node.place, path, _TOO_DEEP)
         self.tasks += loaded.tasks
         self._bytes += size
-        if before[0] <= self._limits.max_tasks < self.tasks:
-            most = f"the {self._limits.max_tasks:,} tasks allowed"
-            self._problems.add(node.place, path, f"with it there are more than {most}")
-        if before[1] <= self._limits.max_bytes < self._bytes:
-            most = f"{self._limits.max_bytes:,} bytes"
-            self._problems.add(node.place, path, f"embedded workflows take more than {most}")
+        if totals_before[0] <= self._limits.max_tasks < self.tasks:
+            limit_text = f"the {self._limits.max_tasks:,} tasks allowed"
+            self._problems.add(node.place, path, f"with it there are more than {limit_text}")
+        if totals_before[1] <= self._limits.max_bytes < self._bytes:
+            limit_text = f"{self._limits.max_bytes:,} bytes"
+            self._problems.add(node.place, path, f"embedded workflows take more than {limit_text}")
         return loaded.spec
 
-    def _written_out(
-        self, node: Node, path: str, title: str, task: str
+    def _load_inline(
+        self, node: SourceNode, path: str, title: str, task: str
     ) -> tuple[Loaded, int] | None:
-        inner = self._problems.within(path)
-        origin = self._within(title=title, native=self._native)
+        inner_problems = self._problems.nested_at(path)
+        origin = self._child_origin(title=title, native=self._native)
         assert isinstance(node.value, dict)
-        name = {} if "name" in node.value else {"name": Node(task, node.place)}
-        named = Node(node.value | name, node.place, node.keys)
-        return self._loaded(lambda: named, inner, origin)
+        name_entry = {} if "name" in node.value else {"name": SourceNode(task, node.place)}
+        named_node = SourceNode(node.value | name_entry, node.place, node.keys)
+        return self._load_node(lambda: named_node, inner_problems, origin)
 
-    def _within(self, title: str = "", native: bool = False, file: Path | None = None) -> Origin:
+    def _child_origin(
+        self, title: str = "", native: bool = False, file: Path | None = None
+    ) -> Origin:
         files = self._origin.files
         return Origin(
             files=files if file is None else (*files, file),
             level=self._origin.level + 1,
             title=title,
             native=native,
-            read=self._origin.read,
+            loaded_files=self._origin.loaded_files,
         )
 
-    def _from_file(self, text: str, node: Node, path: str) -> tuple[Loaded, int] | None:
+    def _resolve_file(self, text: str, node: SourceNode, path: str) -> tuple[Loaded, int] | None:
         files = self._origin.files
         fault = _path_fault(text)
         if fault or not files:
             self._problems.add(node.place, path, fault or _NO_FILE)
             return None
-        named = Path(os.path.normpath(files[-1].parent / text))
-        file = named.resolve()
-        if file in (known := [one.resolve() for one in files]):
-            chain = [*files[known.index(file) :], named]
-            what = f"workflows run one another for ever: {' -> '.join(map(str, chain))}"
-            self._problems.add(node.place, path, what)
+        named_path = Path(os.path.normpath(files[-1].parent / text))
+        file = named_path.resolve()
+        if file in (resolved_files := [outer_file.resolve() for outer_file in files]):
+            chain = [*files[resolved_files.index(file) :], named_path]
+            message = f"workflows run one another for ever: {' -> '.join(map(str, chain))}"
+            self._problems.add(node.place, path, message)
             return None
-        if file not in self._origin.read:
-            self._origin.read[file] = self._read(named, node, path)
-        elif self._origin.read[file] is None:
-            self._problems.add(node.place, path, f"{named} cannot be used")
-        return self._origin.read[file]
+        if file not in self._origin.loaded_files:
+            self._origin.loaded_files[file] = self._load_file(named_path, node, path)
+        elif self._origin.loaded_files[file] is None:
+            self._problems.add(node.place, path, f"{named_path} cannot be used")
+        return self._origin.loaded_files[file]
 
-    def _read(self, file: Path, node: Node, path: str) -> tuple[Loaded, int] | None:
-        inner = Problems(str(file))
-        found = self._loaded(
-            lambda: read_file(file, self._limits, inner), inner, self._within(file=file)
+    def _load_file(self, file: Path, node: SourceNode, path: str) -> tuple[Loaded, int] | None:
+        inner_problems = Problems(str(file))
+        loaded_with_size = self._load_node(
+            lambda: read_file(file, self._limits, inner_problems),
+            inner_problems,
+            self._child_origin(file=file),
         )
-        if found is None:
+        if loaded_with_size is None:
             self._problems.add(node.place, path, f"{file} cannot be used, as was said")
-        return found
+        return loaded_with_size
 
-    def _loaded(
-        self, read: Callable[[], Node], inner: Problems, origin: Origin
+    def _load_node(
+        self, read_node: Callable[[], SourceNode], inner_problems: Problems, origin: Origin
     ) -> tuple[Loaded, int] | None:
         try:
-            loaded = self._assemble(read(), inner, origin)
+            loaded = self._assemble(read_node(), inner_problems, origin)
         except ConfigurationError:
-            self._problems.take(inner)
+            self._problems.merge(inner_problems)
             return None
-        self._problems.take(inner)
+        self._problems.merge(inner_problems)
         self.references.extend(loaded.references)
         return loaded, len(definition.encode(loaded.spec))
 

@@ -23,7 +23,7 @@ _NO_PAYLOAD = (
 )
 
 
-class Body(Enum):
+class TaskBody(Enum):
     """What a task does at last."""
 
     CALL = "call"
@@ -31,56 +31,58 @@ class Body(Enum):
     NOTHING = "nothing"
 
 
-def has(section: Section, key: str) -> bool:
+def is_written(section: Section, key: str) -> bool:
     """Whether a key is written, be it right or wrong, and not switched off."""
     node = section.node.get(key)
     return node is not None and node.value is not False
 
 
-def body_of(section: Section, problems: Problems) -> Body:
+def body_of(section: Section, problems: Problems) -> TaskBody:
     """What the task does; notes what does not go with it."""
-    agent = has(section, "agent_name") or has(section, "agent")
-    call = agent or has(section, "action")
-    body = Body.CALL
-    if has(section, "workflow"):
-        body = Body.WORKFLOW
-        if call:
-            what = "a task either calls an agent or runs a workflow; remove one of them"
-            problems.add(section.at("workflow"), f"{section.path}.workflow", what)
-    elif not call and any(has(section, key) for key in WAITS):
-        body = Body.NOTHING
+    has_agent = is_written(section, "agent_name") or is_written(section, "agent")
+    has_call = has_agent or is_written(section, "action")
+    body = TaskBody.CALL
+    if is_written(section, "workflow"):
+        body = TaskBody.WORKFLOW
+        if has_call:
+            message = "a task either calls an agent or runs a workflow; remove one of them"
+            problems.add(section.place_of("workflow"), f"{section.path}.workflow", message)
+    elif not has_call and any(is_written(section, key) for key in WAITS):
+        body = TaskBody.NOTHING
     else:
-        _check_call(section, agent, problems)
+        _check_call(section, has_agent, problems)
     _check_keys(section, body, problems)
     return body
 
 
-def _check_call(section: Section, agent: bool, problems: Problems) -> None:
+def _check_call(section: Section, has_agent: bool, problems: Problems) -> None:
     place, path = section.node.place, section.path
-    if not agent and not has(section, "action"):
+    if not has_agent and not is_written(section, "action"):
         problems.add(place, path, _NEITHER)
-    elif not agent:
+    elif not has_agent:
         problems.add(place, path, _WHO)
-    elif not has(section, "action"):
+    elif not is_written(section, "action"):
         problems.add(place, path, _WHAT)
 
 
-def _check_keys(section: Section, body: Body, problems: Problems) -> None:
-    if has(section, "delay") and has(section, "until"):
-        what = "delay and until exclude each other; remove one of them"
-        problems.add(section.at("until"), f"{section.path}.until", what)
-    approval = section.section("approval")
-    if body is Body.NOTHING:
-        _refuse(section, REFUSED_WITHOUT_BODY, _OF_NOTHING, problems)
-        if has(section, "repeat_until") and approval is None:
-            problems.add(section.at("repeat_until"), f"{section.path}.repeat_until", _NO_ROUNDS)
-    elif approval is not None and has(approval, "payload"):
-        problems.add(approval.at("payload"), f"{approval.path}.payload", _NO_PAYLOAD)
-    if body is Body.WORKFLOW:
-        _refuse(section, REFUSED_WITH_WORKFLOW, _OF_A_WORKFLOW, problems)
+def _check_keys(section: Section, body: TaskBody, problems: Problems) -> None:
+    if is_written(section, "delay") and is_written(section, "until"):
+        message = "delay and until exclude each other; remove one of them"
+        problems.add(section.place_of("until"), f"{section.path}.until", message)
+    approval = section.subsection("approval")
+    if body is TaskBody.NOTHING:
+        _refuse_keys(section, REFUSED_WITHOUT_BODY, _OF_NOTHING, problems)
+        if is_written(section, "repeat_until") and approval is None:
+            problems.add(
+                section.place_of("repeat_until"), f"{section.path}.repeat_until", _NO_ROUNDS
+            )
+    elif approval is not None and is_written(approval, "payload"):
+        problems.add(approval.place_of("payload"), f"{approval.path}.payload", _NO_PAYLOAD)
+    if body is TaskBody.WORKFLOW:
+        _refuse_keys(section, REFUSED_WITH_WORKFLOW, _OF_A_WORKFLOW, problems)
 
 
-def _refuse(section: Section, keys: tuple[str, ...], why: str, problems: Problems) -> None:
+def _refuse_keys(section: Section, keys: tuple[str, ...], reason: str, problems: Problems) -> None:
     for key in keys:
-        if has(section, key):
-            problems.add(section.at(key), f"{section.path}.{key}", f"{key} {why}")
+        if is_written(section, key):
+            problems.add(section.place_of(key), f"{section.path}.{key}", f"{key} {reason}")

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from agenthive.authoring.checks.calls import Calls
+from agenthive.authoring.checks.calls import CallChecker
 from agenthive.authoring.checks.control_flow import FlowBuilder
-from agenthive.authoring.checks.expressions import Expressions
-from agenthive.authoring.checks.parameters import Parameters
-from agenthive.authoring.checks.policies import retry_policy
+from agenthive.authoring.checks.expressions import ExpressionChecker
+from agenthive.authoring.checks.parameters import ParameterChecker
+from agenthive.authoring.checks.policies import build_retry_policy
 from agenthive.authoring.checks.sections import Section
-from agenthive.authoring.checks.task_bodies import has
+from agenthive.authoring.checks.task_bodies import is_written
 from agenthive.authoring.readers.problems import Problems
 from agenthive.core.expressions import names as roots
 from agenthive.core.model.workflow import AgentSpec, Effect, FallbackSpec, TaskSpec, ToolSpec
@@ -34,94 +34,104 @@ _UNASKED: Final = (
 _NO_TOOLS: Final = "means nothing without tools"
 
 
-class Tools:
+class ToolChecker:
     """Reads the tools of tasks."""
 
     def __init__(
         self,
         problems: Problems,
         agents: Mapping[str, AgentSpec],
-        calls: Calls,
-        parameters: Parameters,
+        calls: CallChecker,
+        parameters: ParameterChecker,
     ) -> None:
         self._problems = problems
         self._agents = agents
         self._calls = calls
         self._parameters = parameters
 
-    def read(
-        self, section: Section, frame: TaskSpec, agent: str, expressions: Expressions
+    def read_tools(
+        self, section: Section, frame: TaskSpec, agent: str, expressions: ExpressionChecker
     ) -> tuple[ToolSpec, ...]:
         """The tools of a task, in the order they are written."""
-        sections = section.sections("tools")
+        sections = section.subsections("tools")
         if not sections:
-            if section.has("max_turns"):
-                self._wrong(section, "max_turns", _NO_TOOLS)
+            if section.has_valid("max_turns"):
+                self._add_problem(section, "max_turns", _NO_TOOLS)
             return ()
-        self._check(section, sections, self._agents.get(agent))
-        return tuple([self._tool(one, frame, expressions) for one in sections])
+        self._check_tools(section, sections, self._agents.get(agent))
+        return tuple([self._build_tool(tool, frame, expressions) for tool in sections])
 
-    def fallback(self, section: Section, task: str) -> tuple[FallbackSpec, ...]:
+    def read_fallback(self, section: Section, task: str) -> tuple[FallbackSpec, ...]:
         """Who goes on with a task, in their order."""
-        sections = section.sections("fallback")
+        sections = section.subsections("fallback")
         if len(sections) > MOST:
-            self._wrong(section, "fallback", f"at most {MOST} agents may go on with a task")
+            self._add_problem(section, "fallback", f"at most {MOST} agents may go on with a task")
         return tuple(
             [
-                FallbackSpec(agent=self._calls.agent_of(one, task), model=one.text("model"))
-                for one in sections
+                FallbackSpec(agent=self._calls.agent_of(entry, task), model=entry.text("model"))
+                for entry in sections
             ]
         )
 
-    def _check(self, section: Section, tools: list[Section], agent: AgentSpec | None) -> None:
+    def _check_tools(self, section: Section, tools: list[Section], agent: AgentSpec | None) -> None:
         if len(tools) > MOST:
-            self._wrong(section, "tools", f"a model may be told of {MOST} tools at most")
+            self._add_problem(section, "tools", f"a model may be told of {MOST} tools at most")
         if agent is not None and agent.type in ("mcp_server", "http_api"):
-            self._wrong(section, "tools", _NO_MODEL.format(agent.name, agent.type))
-        given = section.node.get("parameters")
-        if given is not None and isinstance(given.value, dict) and "tools" in given.value:
-            self._wrong(section, "tools", _TWICE)
-        if has(section, "cache"):
-            self._wrong(section, "cache", _CACHED)
-        seen: dict[str, Section] = {}
+            self._add_problem(section, "tools", _NO_MODEL.format(agent.name, agent.type))
+        parameters = section.node.get("parameters")
+        if (
+            parameters is not None
+            and isinstance(parameters.value, dict)
+            and "tools" in parameters.value
+        ):
+            self._add_problem(section, "tools", _TWICE)
+        if is_written(section, "cache"):
+            self._add_problem(section, "cache", _CACHED)
+        tools_by_name: dict[str, Section] = {}
         for tool in tools:
             name = tool.text("name")
-            if name in seen:
-                self._wrong(tool, "name", f"there is already a tool named {name!r}")
+            if name in tools_by_name:
+                self._add_problem(tool, "name", f"there is already a tool named {name!r}")
             elif name and not _NAME.fullmatch(name):
-                self._wrong(tool, "name", _NAMED)
-            seen[name] = tool
+                self._add_problem(tool, "name", _NAMED)
+            tools_by_name[name] = tool
 
-    def _wrong(self, section: Section, key: str, what: str) -> None:
-        self._problems.add(section.at(key), f"{section.path}.{key}", what)
+    def _add_problem(self, section: Section, key: str, message: str) -> None:
+        self._problems.add(section.place_of(key), f"{section.path}.{key}", message)
 
-    def _tool(self, section: Section, frame: TaskSpec, expressions: Expressions) -> ToolSpec:
-        name, names = section.text("name"), roots.tool(frame)
+    def _build_tool(
+        self, section: Section, frame: TaskSpec, expressions: ExpressionChecker
+    ) -> ToolSpec:
+        name, names = section.text("name"), roots.tool_names(frame)
         agent = self._calls.agent_of(section, frame.name)
-        approval = FlowBuilder(section, self._problems, expressions).approval(names)
-        effect = self._calls.effect(section, agent, name)
+        approval = FlowBuilder(section, self._problems, expressions).build_approval(names)
+        effect = self._calls.read_effect(section, agent, name)
         if effect is Effect.ONCE and approval is None:
             self._problems.warn(section.node.place, section.path, _UNASKED)
         return ToolSpec(
             name=name,
             agent=agent,
-            action=self._calls.action(section, agent, name),
+            action=self._calls.read_action(section, agent, name),
             description=section.text("description"),
-            input_schema=self._calls.schema(section, "input_schema") or {},
-            parameters=self._given(section, frame, expressions, names),
+            input_schema=self._calls.read_schema(section, "input_schema") or {},
+            parameters=self._read_parameters(section, frame, expressions, names),
             effect=effect,
             timeout=section.seconds("timeout", None),
-            retry=retry_policy(section.section("retry_config")),
+            retry=build_retry_policy(section.subsection("retry_config")),
             approval=approval,
-            reconcile=self._calls.reconcile(section, frame.name, agent, expressions, names),
-            max_cost=section.dollars("max_cost", up=True),
-            repeats=section.whole("repeats", 5),
-            max_result=section.whole("max_result", 20_000),
+            reconcile=self._calls.build_reconcile(section, frame.name, agent, expressions, names),
+            max_cost=section.nano_usd("max_cost", round_up=True),
+            repeats=section.integer("repeats", 5),
+            max_result=section.integer("max_result", 20_000),
         )
 
-    def _given(
-        self, section: Section, frame: TaskSpec, expressions: Expressions, names: frozenset[str]
+    def _read_parameters(
+        self,
+        section: Section,
+        frame: TaskSpec,
+        expressions: ExpressionChecker,
+        names: frozenset[str],
     ) -> JSONObject | None:
-        if not section.has("parameters"):
+        if not section.has_valid("parameters"):
             return None
         return self._parameters.read(section, frame.name, expressions, names)

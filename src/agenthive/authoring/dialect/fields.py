@@ -12,26 +12,45 @@ from agenthive.infra.budget_list import MOST
 MAX_SECONDS: Final = 366 * 86_400.0
 
 
-def seconds(key: str, doc: str, *, default: str = "", native: str = "", zero: bool = False,
-             nullable: bool = False) -> Field:  # fmt: skip
-    """A duration of at most a year; ``zero``: it may be none."""
+def seconds_field(
+    key: str,
+    doc: str,
+    *,
+    default: str = "",
+    native: str = "",
+    allow_zero: bool = False,
+    nullable: bool = False,
+) -> Field:
+    """A duration of at most a year; ``allow_zero``: it may be none."""
     return Field(
-        key=key, kind=Kind.SECONDS, doc=doc, default=default, native=native, least=0.0,
-        above=not zero, most=MAX_SECONDS, nullable=nullable,
-    )  # fmt: skip
+        key=key,
+        kind=Kind.SECONDS,
+        doc=doc,
+        default=default,
+        native=native,
+        minimum=0.0,
+        exclusive_minimum=not allow_zero,
+        maximum=MAX_SECONDS,
+        nullable=nullable,
+    )
 
 
-def section(key: str, doc: str, *, short: str = "") -> Field:
+def section_field(key: str, doc: str, *, short: str = "") -> Field:
     """A section of the same name as its key."""
     return Field(key=key, kind=Kind.SHAPE, shape=key, doc=doc, default="none", short=short)
 
 
-def dollars(key: str, doc: str, *, default: str = "none", required: bool = False) -> Field:
+def dollars_field(key: str, doc: str, *, default: str = "none", required: bool = False) -> Field:
     """An amount of US dollars."""
     return Field(
-        key=key, kind=Kind.DOLLARS, doc=doc, default="" if required else default,
-        required=required, least=0.0, most=MOST,
-    )  # fmt: skip
+        key=key,
+        kind=Kind.DOLLARS,
+        doc=doc,
+        default="" if required else default,
+        required=required,
+        minimum=0.0,
+        maximum=MOST,
+    )
 
 
 def choices_of(enum: type[StrEnum]) -> tuple[str, ...]:
@@ -40,15 +59,21 @@ def choices_of(enum: type[StrEnum]) -> tuple[str, ...]:
 
 
 RETRY_FIELD: Final = Field(
-    key="retry_config", kind=Kind.SHAPE, shape="retry_config",
-    doc="How failed attempts are tried again.", default="the agent's, else its own defaults",
-)  # fmt: skip
+    key="retry_config",
+    kind=Kind.SHAPE,
+    shape="retry_config",
+    doc="How failed attempts are tried again.",
+    default="the agent's, else its own defaults",
+)
 ACTION: Final = Field(
-    key="action", kind=Kind.TEXT, required=True, least=1, doc="What to ask of the agent."
+    key="action", kind=Kind.TEXT, required=True, minimum=1, doc="What to ask of the agent."
 )
 AGENT_KEY: Final = Field(key="agent", kind=Kind.NAME, native_only=True, doc="Short for agent_name.")
 EFFECT: Final = Field(
-    key="effect", kind=Kind.CHOICE, choices=choices_of(Effect), default="any",
+    key="effect",
+    kind=Kind.CHOICE,
+    choices=choices_of(Effect),
+    default="any",
     doc="What the call may do outside: `none` is a pure read, `keyed` honours the idempotency key, "
-        "`any` is unknown, `once` is never repeated unless a person decides.",
-)  # fmt: skip
+    "`any` is unknown, `once` is never repeated unless a person decides.",
+)

@@ -11,14 +11,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from agenthive.authoring.dialect.json_schema import SCHEMA_FILE, schema_text
+from agenthive.authoring.dialect.json_schema import SCHEMA_FILE, format_schema
 from agenthive.authoring.dialect.reference_page import reference_markdown
 from agenthive.settings import settings_markdown
 
 
 def main(docs: Path, package: Path = Path(__file__).parent) -> None:
     """Write the schema into ``package`` and the pages into ``docs``."""
-    package.joinpath(SCHEMA_FILE).write_text(schema_text(), "utf-8")
+    package.joinpath(SCHEMA_FILE).write_text(format_schema(), "utf-8")
     docs.mkdir(parents=True, exist_ok=True)
     (docs / "workflow.md").write_text(reference_markdown(), "utf-8")
     (docs / "settings.md").write_text(settings_markdown(), "utf-8")

@@ -34,113 +34,128 @@ _DURATION: Final = r"^[0-9]{1,15}(\.[0-9]{1,15})?(ms|s|m|h|d)$"
 _BARRED_IN_TITLE: Final = r"[\u0000-\u001f\u007f-\u009f\u2028\u2029]"
 _BARRED_IN_NAME: Final = r"[/\[\]#\u0000-\u001f\u007f-\u009f\u2028\u2029]|~[0-9]+$"
 _VISIBLE: Final = r"\S"
-_TYPES: Final = {"string": "string", "secret": "string", "integer": "integer", "number": "number",
-                 "boolean": "boolean", "array": "array", "object": "object"}  # fmt: skip
+_TYPES: Final = {
+    "string": "string",
+    "secret": "string",
+    "integer": "integer",
+    "number": "number",
+    "boolean": "boolean",
+    "array": "array",
+    "object": "object",
+}
 
 
-def json_schema() -> JSONObject:
+def build_schema() -> JSONObject:
     """The schema, as JSON."""
     shapes: JSONObject = {
-        name: _shape(shape) for name, shape in SHAPES.items() if shape is not WORKFLOW
+        name: _shape_schema(shape) for name, shape in SHAPES.items() if shape is not WORKFLOW
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "urn:agenthive:workflow:1",
         "title": "agenthive workflow",
-        **_shape(WORKFLOW),
-        "$defs": {**shapes, "child": _child()},
+        **_shape_schema(WORKFLOW),
+        "$defs": {**shapes, "child": _child_schema()},
     }
 
 
-def _child() -> JSONObject:
+def _child_schema() -> JSONObject:
     """A workflow within one: which dialect it is in, only the loader knows."""
-    shape = {key: value for key, value in _shape(WORKFLOW).items() if key != "allOf"}
-    return shape | {"required": ["tasks"]}
+    schema = {key: value for key, value in _shape_schema(WORKFLOW).items() if key != "allOf"}
+    return schema | {"required": ["tasks"]}
 
 
-def schema_text() -> str:
+def format_schema() -> str:
     """The schema as it is shipped."""
-    return msgspec.json.format(msgspec.json.encode(json_schema()), indent=2).decode() + "\n"
+    return msgspec.json.format(msgspec.json.encode(build_schema()), indent=2).decode() + "\n"
 
 
-def shipped_schema() -> str:
+def read_shipped_schema() -> str:
     """The text of the schema in this installation."""
     return resources.files(__package__).joinpath(SCHEMA_FILE).read_text("utf-8")
 
 
-def _shape(shape: Shape) -> JSONObject:
+def _shape_schema(shape: Shape) -> JSONObject:
     rules = _RULES.get(shape.name)
-    short = any(field.native_only for field in shape.fields)
+    has_alias = any(field.native_only for field in shape.fields)
     required: list[JSONValue] = [
         field.key
         for field in shape.fields
-        if field.required and not (short and field.key == "agent_name")
+        if field.required and not (has_alias and field.key == "agent_name")
     ]
-    found: JSONObject = {
+    schema: JSONObject = {
         "type": "object",
-        "description": _plain(shape.doc),
+        "description": _strip_backquotes(shape.doc),
         "additionalProperties": False,
         "required": required,
-        "properties": {field.key: _field(field) for field in shape.fields},
+        "properties": {field.key: _field_schema(field) for field in shape.fields},
     }
-    return found | rules if rules else found
+    return schema | rules if rules else schema
 
 
-def _field(field: Field) -> JSONObject:
-    found = _value(field)
+def _field_schema(field: Field) -> JSONObject:
+    schema = _value_schema(field)
     if field.nullable:
-        found = {"anyOf": [found, {"type": "null"}]}
-    return {"description": _described(field), **found}
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    return {"description": _describe_field(field), **schema}
 
 
-def _described(field: Field) -> str:
+def _describe_field(field: Field) -> str:
     default = f" Default: {field.default}." if field.default else ""
     native = f" Under agenthive: 1: {field.native}." if field.native else ""
-    return _plain(field.doc) + default + native
+    return _strip_backquotes(field.doc) + default + native
 
 
-def _plain(text: str) -> str:
+def _strip_backquotes(text: str) -> str:
     return text.replace("`", "")
 
 
-def _value(field: Field) -> JSONObject:
+def _value_schema(field: Field) -> JSONObject:
     match field.kind:
         case Kind.TEXT:
-            return {"type": "string", "minLength": int(field.least or 0), **_without(r"\u0000")}
+            return {
+                "type": "string",
+                "minLength": int(field.minimum or 0),
+                **_exclude_pattern(r"\u0000"),
+            }
         case Kind.NAME:
-            return {"type": "string", **_named(_BARRED_IN_NAME)}
+            return {"type": "string", **_name_rules(_BARRED_IN_NAME)}
         case Kind.TITLE:
-            return {"type": "string", **_named(_BARRED_IN_TITLE)}
+            return {"type": "string", **_name_rules(_BARRED_IN_TITLE)}
         case Kind.FLAG:
             return {"type": "boolean"}
         case Kind.WHOLE:
-            return {"type": "integer", **_bounds(field)}
+            return {"type": "integer", **_number_bounds(field)}
         case Kind.NUMBER | Kind.DOLLARS:
-            return {"type": "number", **_bounds(field)}
+            return {"type": "number", **_number_bounds(field)}
         case Kind.SECONDS:
-            number: JSONObject = {"type": "number", **_bounds(field)}
+            number: JSONObject = {"type": "number", **_number_bounds(field)}
             return {"anyOf": [number, {"type": "string", "pattern": _DURATION}]}
         case Kind.CHOICE:
             return {"enum": list(field.choices)}
         case Kind.NAMES:
             names: JSONObject = {"type": "array", "items": {"type": "string"}}
-            return names | ({"minItems": 1} if field.least else {})
+            return names | ({"minItems": 1} if field.minimum else {})
         case Kind.MAP:
             return {"type": "object"}
         case Kind.ANY:
             return {}
         case Kind.SHAPE:
-            return _section(field)
+            return _section_schema(field)
         case Kind.SHAPES:
-            return {"type": "array", "items": _section(field), "minItems": int(field.least or 0)}
+            return {
+                "type": "array",
+                "items": _section_schema(field),
+                "minItems": int(field.minimum or 0),
+            }
         case Kind.INPUTS:
-            return _inputs(field)
+            return _inputs_schema(field)
         case Kind.FORMULA:
-            return {"type": "string", "pattern": _VISIBLE, **_without(r"\u0000")}
+            return {"type": "string", "pattern": _VISIBLE, **_exclude_pattern(r"\u0000")}
         case Kind.ITEMS:
             return {"type": ["array", "string"]}
         case Kind.DELAY:
-            seconds: JSONObject = {"type": "number", **_bounds(field)}
+            seconds: JSONObject = {"type": "number", **_number_bounds(field)}
             pattern: JSONObject = {"type": "string", "pattern": rf"{_DURATION}|\{{\{{"}
             return {"anyOf": [seconds, pattern]}
         case Kind.TIME:
@@ -149,65 +164,65 @@ def _value(field: Field) -> JSONObject:
             return {"anyOf": [{"type": "string", "pattern": _VISIBLE}, {"$ref": "#/$defs/child"}]}
 
 
-def _section(field: Field) -> JSONObject:
+def _section_schema(field: Field) -> JSONObject:
     """A section, and what it may be written as for short."""
     section: JSONObject = {"$ref": f"#/$defs/{field.shape}"}
     if not field.short:
         return section
     if field.short == SWITCH:
         return {"anyOf": [{"type": "boolean"}, section]}
-    return {"anyOf": [_value(SHAPES[field.shape].by_key[field.short]), section]}
+    return {"anyOf": [_value_schema(SHAPES[field.shape].by_key[field.short]), section]}
 
 
-def _without(pattern: str) -> JSONObject:
+def _exclude_pattern(pattern: str) -> JSONObject:
     return {"not": {"pattern": pattern}}
 
 
-def _named(barred: str) -> JSONObject:
-    return {"maxLength": MAX_NAME, "pattern": _VISIBLE, **_without(barred)}
+def _name_rules(barred_pattern: str) -> JSONObject:
+    return {"maxLength": MAX_NAME, "pattern": _VISIBLE, **_exclude_pattern(barred_pattern)}
 
 
-def _inputs(field: Field) -> JSONObject:
+def _inputs_schema(field: Field) -> JSONObject:
     declared: JSONObject = {"$ref": f"#/$defs/{field.shape}"}
-    plain: JSONObject = {"not": {"type": "object"}}
+    plain_default: JSONObject = {"not": {"type": "object"}}
     return {
         "type": "object",
-        "propertyNames": _named(_BARRED_IN_NAME),
-        "additionalProperties": {"anyOf": [plain, declared]},
+        "propertyNames": _name_rules(_BARRED_IN_NAME),
+        "additionalProperties": {"anyOf": [plain_default, declared]},
     }
 
 
-def _bounds(field: Field) -> JSONObject:
-    found: JSONObject = {}
-    if field.least is not None:
-        found["exclusiveMinimum" if field.above else "minimum"] = field.least
-    if field.most is not None:
-        found["maximum"] = field.most
-    return found
+def _number_bounds(field: Field) -> JSONObject:
+    bounds: JSONObject = {}
+    if field.minimum is not None:
+        bounds["exclusiveMinimum" if field.exclusive_minimum else "minimum"] = field.minimum
+    if field.maximum is not None:
+        bounds["maximum"] = field.maximum
+    return bounds
 
 
-def _when(key: str, value: JSONValue, then: JSONObject) -> JSONValue:
+def _if_equals(key: str, value: JSONValue, then: JSONObject) -> JSONValue:
     return {"if": {"properties": {key: {"const": value}}, "required": [key]}, "then": then}
 
 
-def _needs() -> JSONObject:
+def _authentication_rules() -> JSONObject:
     return {
         "allOf": [
-            _when("type", kind, {"required": list(needed)}) for kind, needed in AUTH_NEEDS.items()
+            _if_equals("type", kind, {"required": list(keys)}) for kind, keys in AUTH_NEEDS.items()
         ]
     }
 
 
-def _defaults() -> JSONObject:
+def _input_rules() -> JSONObject:
     rules: list[JSONValue] = [
-        _when("type", kind, {"properties": {"default": {"type": [_TYPES[kind], "null"]}}})
+        _if_equals("type", kind, {"properties": {"default": {"type": [_TYPES[kind], "null"]}}})
         for kind in INPUT_KINDS
         if kind in _TYPES
     ]
-    return {"allOf": [*rules, _when("required", True, {"not": {"required": ["default"]}})]}
+    return {"allOf": [*rules, _if_equals("required", True, {"not": {"required": ["default"]}})]}
 
 
-def _dialects() -> JSONObject:
+def _workflow_rules() -> JSONObject:
     """The short key ``agent`` is native; one task at a time is not several."""
     inner: JSONObject = {"properties": {"agent": False}}
     tool: JSONObject = {"properties": {"agent": False, "reconcile": inner}}
@@ -221,11 +236,11 @@ def _dialects() -> JSONObject:
         }
     }
     classic: JSONObject = {"properties": {"tasks": {"items": task}}}
-    one: JSONObject = {"properties": {"max_parallel": {"maximum": 1}}}
+    sequential: JSONObject = {"properties": {"max_parallel": {"maximum": 1}}}
     return {
         "allOf": [
             {"if": {"required": ["agenthive"]}, "else": classic},
-            _when("parallel_execution", False, one),
+            _if_equals("parallel_execution", False, sequential),
         ]
     }
 
@@ -234,11 +249,11 @@ _ONE_AGENT: Final[JSONObject] = {"not": {"required": ["agent_name", "agent"]}}
 _CALLS: Final = ("agent_name", "agent", "action")
 
 
-def _bodies() -> JSONObject:
+def _task_rules() -> JSONObject:
     """A task calls, or runs a workflow, or waits."""
-    none: JSONObject = dict.fromkeys(_CALLS, False)
+    no_call: JSONObject = dict.fromkeys(_CALLS, False)
     waits: list[JSONValue] = [{"required": [key]} for key in WAITS]
-    nothing: JSONObject = dict.fromkeys(REFUSED_WITHOUT_BODY, False)
+    no_body: JSONObject = dict.fromkeys(REFUSED_WITHOUT_BODY, False)
     return {
         "not": {"required": ["delay", "until"]},
         "oneOf": [
@@ -252,18 +267,18 @@ def _bodies() -> JSONObject:
             },
             {
                 "required": ["workflow"],
-                "properties": none | dict.fromkeys(REFUSED_WITH_WORKFLOW, False),
+                "properties": no_call | dict.fromkeys(REFUSED_WITH_WORKFLOW, False),
             },
-            {"anyOf": waits, "properties": none | nothing | {"workflow": False}},
+            {"anyOf": waits, "properties": no_call | no_body | {"workflow": False}},
         ],
     }
 
 
 _RULES: Final[dict[str, JSONObject]] = {
-    "workflow": _dialects(),
-    "authentication": _needs(),
-    "input": _defaults(),
-    "task": _bodies(),
+    "workflow": _workflow_rules(),
+    "authentication": _authentication_rules(),
+    "input": _input_rules(),
+    "task": _task_rules(),
     "compensate": _ONE_AGENT,
     "reconcile": _ONE_AGENT,
     "tool": _ONE_AGENT | {"anyOf": [{"required": ["agent_name"]}, {"required": ["agent"]}]},

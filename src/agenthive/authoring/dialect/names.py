@@ -30,9 +30,9 @@ def title_fault(name: str) -> str:
 
 def name_fault(name: str) -> str:
     """Why ``name`` cannot be the name of a task or an agent; empty if it can."""
-    found = [char for char in BARRED if char in name]
-    if found:
-        return f"a name must not hold {' or '.join(found)}; use - or _"
+    barred_chars = [char for char in BARRED if char in name]
+    if barred_chars:
+        return f"a name must not hold {' or '.join(barred_chars)}; use - or _"
     if ROUND.search(name):
         return "a name must not end with ~ and a number, as rounds of a task do; use - or _"
     return title_fault(name)

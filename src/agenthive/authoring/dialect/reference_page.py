@@ -72,41 +72,45 @@ def reference_markdown() -> str:
     units = ", ".join(f"`{unit}`" for unit in UNITS)
     functions = ", ".join(f"`{name}`" for name in sorted((*FUNCTIONS, "has", "default")))
     names = "; ".join(f"{name} {where}" for name, where in _NAMES.items())
-    sections = "\n".join(_section(shape) for shape in SHAPES.values())
+    sections = "\n".join(_render_section(shape) for shape in SHAPES.values())
     return (
         f"{_HEAD.format(units=units)}\n{sections}\n{_TAIL.format(functions=functions, names=names)}"
     )
 
 
-def _section(shape: Shape) -> str:
-    rows = "\n".join(_row(field) for field in shape.fields)
+def _render_section(shape: Shape) -> str:
+    rows = "\n".join(_render_row(field) for field in shape.fields)
     return (
         f"## {shape.name}\n\n{shape.doc}\n\n"
         f"| Key | Value | Default | Meaning |\n|---|---|---|---|\n{rows}\n"
     )
 
 
-def _row(field: Field) -> str:
+def _render_row(field: Field) -> str:
     default = "**required**" if field.required else field.default
     if field.native:
         default = f"{default}; native: {field.native}"
     key = f"`{field.key}`" + (" (native)" if field.native_only else "")
-    return f"| {key} | {_takes(field)} | {default} | {field.doc} |"
+    return f"| {key} | {_describe_value(field)} | {default} | {field.doc} |"
 
 
-def _takes(field: Field) -> str:
+def _describe_value(field: Field) -> str:
     match field.kind:
         case Kind.CHOICE:
             return ", ".join(f"`{choice}`" for choice in field.choices)
         case Kind.SHAPE:
-            return _or_short(field) + f"[{field.shape}](#{field.shape})"
+            return _describe_short_form(field) + f"[{field.shape}](#{field.shape})"
         case Kind.SHAPES:
-            return f"list of {_or_short(field)}[{field.shape}](#{field.shape})"
+            return f"list of {_describe_short_form(field)}[{field.shape}](#{field.shape})"
         case Kind.INPUTS:
             return f"map of name to [{field.shape}](#{field.shape}) or default"
-        case Kind.WHOLE if field.most is not None and field.least is not None:
-            same = field.least == field.most
-            return f"`{field.least:.0f}`" if same else f"{field.least:.0f} to {field.most:,.0f}"
+        case Kind.WHOLE if field.maximum is not None and field.minimum is not None:
+            is_fixed = field.minimum == field.maximum
+            return (
+                f"`{field.minimum:.0f}`"
+                if is_fixed
+                else f"{field.minimum:.0f} to {field.maximum:,.0f}"
+            )
         case Kind.SECONDS:
             return "seconds or null" if field.nullable else "seconds"
         case Kind.NAME | Kind.TITLE:
@@ -119,10 +123,10 @@ def _takes(field: Field) -> str:
             return str(field.kind.value)
 
 
-def _or_short(field: Field) -> str:
+def _describe_short_form(field: Field) -> str:
     """What a section may be written as for short."""
     if not field.short:
         return ""
     if field.short == SWITCH:
         return "`true` or "
-    return f"{_takes(SHAPES[field.shape].by_key[field.short])} or "
+    return f"{_describe_value(SHAPES[field.shape].by_key[field.short])} or "

@@ -40,7 +40,7 @@ class Kind(StrEnum):
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """One key. ``least``/``most`` bound its number (``above`` excludes ``least`` itself).
+    """One key. ``minimum`` and ``maximum`` bound its number (``exclusive_minimum``: above it).
 
     ``default`` is as a reader is told it; ``native`` where it differs under ``agenthive: 1``.
     A section with a ``short`` may be written as the value of that key alone, or as true or false if
@@ -55,9 +55,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     default: str = ""
     native: str = ""
     choices: tuple[str, ...] = ()
-    least: float | None = None
-    above: bool = False
-    most: float | None = None
+    minimum: float | None = None
+    exclusive_minimum: bool = False
+    maximum: float | None = None
     shape: str = ""
     secret: bool = False
     native_only: bool = False
@@ -70,7 +70,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     doc: str
     fields: tuple[Field, ...]
-    instead: dict[str, str] = {}
+    corrections: dict[str, str] = {}
 
     @property
     def by_key(self) -> dict[str, Field]:

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from json import JSONDecodeError, JSONDecoder
 from typing import Final, NoReturn
 
-from agenthive.authoring.readers.nodes import Node, Place, Scalar
+from agenthive.authoring.readers.nodes import Place, Scalar, SourceNode
 from agenthive.authoring.readers.problems import Problems
 from agenthive.authoring.readers.size_limits import MAX_DEPTH, TOO_DEEP, number_fault
 
@@ -21,7 +21,7 @@ _NUMBER: Final = frozenset("+-.0123456789eE")
 _NAMES: Final = frozenset("NaInfinityul-tresd")
 
 
-def read_json(text: str, problems: Problems) -> Node | None:
+def read_json(text: str, problems: Problems) -> SourceNode | None:
     """The value of ``text``; None if it is blank. Raises ConfigurationError."""
     if not text.strip(_SPACE):
         return None
@@ -29,148 +29,150 @@ def read_json(text: str, problems: Problems) -> Node | None:
 
 
 class _Reader:
-    """One pass over the text. ``_open`` holds the collections that are not closed yet."""
+    """One pass over the text. ``_open_nodes`` holds the collections that are not closed yet."""
 
     def __init__(self, text: str, problems: Problems) -> None:
         self._text = text
         self._problems = problems
-        self._at = 0
-        self._root = Node(None)
+        self._position = 0
+        self._root = SourceNode(None)
         self._lines = [0]
         start = text.find("\n")
         while start >= 0:
             self._lines.append(start + 1)
             start = text.find("\n", start + 1)
-        self._open: list[Node] = []
-        self._key: list[str] = []
+        self._open_nodes: list[SourceNode] = []
+        self._keys: list[str] = []
 
-    def read(self) -> Node:
-        complete = self._value()
-        while self._open:
-            complete = self._follow() if complete else self._value()
-        if self._skip():
-            self._stop("something follows the end of the JSON value; remove it")
+    def read(self) -> SourceNode:
+        complete = self._read_value()
+        while self._open_nodes:
+            complete = self._read_separator() if complete else self._read_value()
+        if self._skip_space():
+            self._abort("something follows the end of the JSON value; remove it")
         return self._root
 
-    def _place(self, at: int) -> Place:
-        line = bisect_right(self._lines, at)
-        return line, at - self._lines[line - 1] + 1
+    def _place_at(self, position: int) -> Place:
+        line = bisect_right(self._lines, position)
+        return line, position - self._lines[line - 1] + 1
 
-    def _stop(self, what: str, at: int | None = None) -> NoReturn:
-        self._problems.stop(self._place(self._at if at is None else at), "", what)
+    def _abort(self, message: str, position: int | None = None) -> NoReturn:
+        self._problems.abort(
+            self._place_at(self._position if position is None else position), "", message
+        )
 
-    def _skip(self) -> str:
-        text, at = self._text, self._at
-        while at < len(text) and text[at] in _SPACE:
-            at += 1
-        self._at = at
-        return text[at] if at < len(text) else ""
+    def _skip_space(self) -> str:
+        text, position = self._text, self._position
+        while position < len(text) and text[position] in _SPACE:
+            position += 1
+        self._position = position
+        return text[position] if position < len(text) else ""
 
-    def _value(self) -> bool:
+    def _read_value(self) -> bool:
         """Read a scalar or the opening of a collection; whether that is the whole value."""
-        char = self._skip()
-        place = self._place(self._at)
+        char = self._skip_space()
+        place = self._place_at(self._position)
         if char not in ("{", "["):
-            self._put(Node(self._scalar(char), place))
+            self._attach_node(SourceNode(self._read_scalar(char), place))
             return True
-        node = Node({} if char == "{" else [], place)
-        if len(self._open) >= MAX_DEPTH:
-            self._stop(TOO_DEEP)
-        self._put(node)
-        self._at += 1
-        if self._skip() == ("}" if char == "{" else "]"):
-            self._at += 1
+        node = SourceNode({} if char == "{" else [], place)
+        if len(self._open_nodes) >= MAX_DEPTH:
+            self._abort(TOO_DEEP)
+        self._attach_node(node)
+        self._position += 1
+        if self._skip_space() == ("}" if char == "{" else "]"):
+            self._position += 1
             return True
-        self._open.append(node)
-        self._key.append("")
-        self._next(node)
+        self._open_nodes.append(node)
+        self._keys.append("")
+        self._read_next_key(node)
         return False
 
-    def _next(self, node: Node) -> None:
+    def _read_next_key(self, node: SourceNode) -> None:
         if isinstance(node.value, dict):
             self._read_key(node)
 
-    def _follow(self) -> bool:
+    def _read_separator(self) -> bool:
         """What comes after a value: the end of its collection (True) or a comma (False)."""
-        node = self._open[-1]
+        node = self._open_nodes[-1]
         closing = "}" if isinstance(node.value, dict) else "]"
-        char = self._skip()
+        char = self._skip_space()
         if char not in (",", closing):
-            self._stop(f"not JSON: expected ',' or '{closing}'")
-        self._at += 1
+            self._abort(f"not JSON: expected ',' or '{closing}'")
+        self._position += 1
         if char == ",":
-            self._next(node)
+            self._read_next_key(node)
             return False
-        self._open.pop()
-        self._key.pop()
+        self._open_nodes.pop()
+        self._keys.pop()
         return True
 
-    def _read_key(self, node: Node) -> None:
-        if self._skip() != '"':
-            self._stop("not JSON: expected a key in double quotes")
-        place = self._place(self._at)
-        key = self._string()
+    def _read_key(self, node: SourceNode) -> None:
+        if self._skip_space() != '"':
+            self._abort("not JSON: expected a key in double quotes")
+        place = self._place_at(self._position)
+        key = self._read_string()
         if key in node.keys:
             line, column = node.keys[key]
-            self._problems.stop(
+            self._problems.abort(
                 place,
                 "",
                 f"duplicate key {key[:60]!r}; it stands at line {line}, column {column} too",
             )
         node.keys[key] = place
-        self._key[-1] = key
-        if self._skip() != ":":
-            self._stop("not JSON: expected ':' after a key")
-        self._at += 1
+        self._keys[-1] = key
+        if self._skip_space() != ":":
+            self._abort("not JSON: expected ':' after a key")
+        self._position += 1
 
-    def _put(self, node: Node) -> None:
-        if not self._open:
+    def _attach_node(self, node: SourceNode) -> None:
+        if not self._open_nodes:
             self._root = node
             return
-        parent = self._open[-1].value
+        parent = self._open_nodes[-1].value
         if isinstance(parent, list):
             parent.append(node)
         elif isinstance(parent, dict):
-            parent[self._key[-1]] = node
+            parent[self._keys[-1]] = node
 
-    def _scalar(self, char: str) -> Scalar:
+    def _read_scalar(self, char: str) -> Scalar:
         if char == '"':
-            return self._string()
-        if char in _NUMBER and not self._text.startswith("-I", self._at):
-            return self._number()
-        word = self._run_of(_NAMES)
+            return self._read_string()
+        if char in _NUMBER and not self._text.startswith("-I", self._position):
+            return self._read_number()
+        word = self._scan_chars(_NAMES)
         if word in ("NaN", "Infinity", "-Infinity"):
-            self._stop(number_fault(float(word.replace("Infinity", "inf"))))
+            self._abort(number_fault(float(word.replace("Infinity", "inf"))))
         if word not in _WORDS:
-            self._stop("not JSON: expected a value")
-        self._at += len(word)
+            self._abort("not JSON: expected a value")
+        self._position += len(word)
         return _WORDS[word]
 
-    def _run_of(self, chars: frozenset[str]) -> str:
-        end = self._at
+    def _scan_chars(self, chars: frozenset[str]) -> str:
+        end = self._position
         while end < len(self._text) and self._text[end] in chars:
             end += 1
-        return self._text[self._at : end]
+        return self._text[self._position : end]
 
-    def _string(self) -> str:
+    def _read_string(self) -> str:
         try:
-            value, end = _DECODER.raw_decode(self._text, self._at)
+            value, end = _DECODER.raw_decode(self._text, self._position)
         except JSONDecodeError as fault:
-            self._stop(f"not JSON: {fault.msg}", fault.pos)
+            self._abort(f"not JSON: {fault.msg}", fault.pos)
         if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-            self._stop("half of a surrogate pair is not text; write the whole character")
-        self._at = end
+            self._abort("half of a surrogate pair is not text; write the whole character")
+        self._position = end
         return str(value)
 
-    def _number(self) -> Scalar:
-        word = self._run_of(_NUMBER)
+    def _read_number(self) -> Scalar:
+        word = self._scan_chars(_NUMBER)
         value = parse_number(word)
         if value is None:
-            self._stop("not JSON: a number is malformed")
+            self._abort("not JSON: a number is malformed")
         fault = number_fault(value)
         if fault:
-            self._stop(fault)
-        self._at += len(word)
+            self._abort(fault)
+        self._position += len(word)
         return value
 
 
@@ -182,8 +184,8 @@ def parse_number(word: str) -> int | float | None:
         return None
     if digits == len(body):
         return int(word[:25])
-    rest = body[digits:]
-    if rest[0] == "." and not rest[1:2].isdigit():
+    remainder = body[digits:]
+    if remainder[0] == "." and not remainder[1:2].isdigit():
         return None
     try:
         return float(word)

@@ -18,14 +18,14 @@ NOWHERE: Final[Place] = (0, 0)
 Scalar: TypeAlias = "bool | int | float | str | None"
 
 
-class Node:
+class SourceNode:
     """One value: a scalar, a list or a map of nodes. ``keys`` holds the places of a map's keys."""
 
     __slots__ = ("keys", "place", "value")
 
     def __init__(
         self,
-        value: Scalar | list[Node] | dict[str, Node],
+        value: Scalar | list[SourceNode] | dict[str, SourceNode],
         place: Place = NOWHERE,
         keys: dict[str, Place] | None = None,
     ) -> None:
@@ -33,25 +33,25 @@ class Node:
         self.place = place
         self.keys = keys if keys is not None else {}
 
-    def plain(self) -> JSONValue:
+    def to_plain(self) -> JSONValue:
         """The value without places. Nesting is bounded by the readers."""
         value = self.value
         if isinstance(value, dict):
-            return {key: item.plain() for key, item in value.items()}
+            return {key: item.to_plain() for key, item in value.items()}
         if isinstance(value, list):
-            return [item.plain() for item in value]
+            return [item.to_plain() for item in value]
         return value
 
-    def get(self, key: str) -> Node | None:
+    def get(self, key: str) -> SourceNode | None:
         """The node under ``key`` if this is a map that has it."""
         return self.value.get(key) if isinstance(self.value, dict) else None
 
-    def items(self) -> list[Node]:
+    def items(self) -> list[SourceNode]:
         """The nodes of a list; nothing for any other value."""
         return self.value if isinstance(self.value, list) else []
 
 
-def kind(value: object) -> str:
+def describe_kind(value: object) -> str:
     """What a value is, in the words of an author."""
     match value:
         case None:

@@ -17,17 +17,17 @@ MAX_DEPTH: Final = 64
 MAX_INT: Final = 2**63 - 1
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class SizeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What is accepted. ``max_bytes`` of text, ``max_tasks`` in one definition."""
 
     max_bytes: int
     max_tasks: int
 
 
-OPERATOR: Final = Limits(max_bytes=64 << 20, max_tasks=1_000_000)
+OPERATOR: Final = SizeLimits(max_bytes=64 << 20, max_tasks=1_000_000)
 """For a file that whoever owns the machine gives on the command line."""
 
-SERVER: Final = Limits(max_bytes=256 << 10, max_tasks=10_000)
+SERVER: Final = SizeLimits(max_bytes=256 << 10, max_tasks=10_000)
 """For what comes through the service."""
 
 TOO_DEEP: Final = f"nested more than {MAX_DEPTH} levels deep; flatten the definition"

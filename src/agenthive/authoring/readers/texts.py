@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agenthive.authoring.readers.nodes import Node
+from agenthive.authoring.readers.nodes import SourceNode
 
 
-def texts(node: Node, path: str) -> Iterator[tuple[str, Node, str]]:
+def walk_texts(node: SourceNode, path: str) -> Iterator[tuple[str, SourceNode, str]]:
     """Every text in ``node``: its path, its node, and the text."""
     value = node.value
     if isinstance(value, str):
         yield path, node, value
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from texts(item, f"{path}.{key}")
+            yield from walk_texts(item, f"{path}.{key}")
     elif isinstance(value, list):
         for i, item in enumerate(value):
-            yield from texts(item, f"{path}[{i}]")
+            yield from walk_texts(item, f"{path}[{i}]")

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 import yaml
 
-from agenthive.authoring.readers.nodes import Node, Place, Scalar
+from agenthive.authoring.readers.nodes import Place, Scalar, SourceNode
 from agenthive.authoring.readers.problems import Problems
 from agenthive.authoring.readers.size_limits import MAX_DEPTH, TOO_DEEP, number_fault
 
@@ -27,132 +27,136 @@ _DIGITS: Final = frozenset("0123456789")
 _LOADER: Final = getattr(yaml, "CLoader", yaml.Loader)
 
 
-def read_yaml(text: str, problems: Problems) -> Node | None:
+def read_yaml(text: str, problems: Problems) -> SourceNode | None:
     """The one document of ``text``; None if there is none. Raises ConfigurationError."""
     try:
         return _Reader(problems).read(text)
     except yaml.MarkedYAMLError as fault:
         mark = fault.problem_mark or fault.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        what = fault.problem or fault.context or "cannot be read"
-        problems.stop(place, "", f"not YAML: {what}{_advice(what, text, place)}")
+        reason = fault.problem or fault.context or "cannot be read"
+        problems.abort(place, "", f"not YAML: {reason}{_suggest_fix(reason, text, place)}")
     except yaml.YAMLError:
-        problems.stop((0, 0), "", "not YAML: it holds a character that YAML does not allow")
+        problems.abort((0, 0), "", "not YAML: it holds a character that YAML does not allow")
 
 
-def _advice(what: str, text: str, place: Place) -> str:
+def _suggest_fix(reason: str, text: str, place: Place) -> str:
     lines = text.split("\n", place[0])
     if place[0] and "\t" in lines[min(place[0], len(lines)) - 1][: place[1]]:
         return "; indent with spaces, not tabs"
-    if "mapping values are not allowed" in what:
+    if "mapping values are not allowed" in reason:
         return "; quote a text that holds ': '"
     return ""
 
 
 class _Reader:
-    """One pass over the events. ``_open`` holds the collections that are not closed yet."""
+    """One pass over the events. ``_open_nodes`` holds the collections that are not closed yet."""
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
-        self._open: list[Node] = []
+        self._open_nodes: list[SourceNode] = []
         self._keys: list[str | None] = []
-        self._root: Node | None = None
+        self._root: SourceNode | None = None
         self._documents = 0
 
-    def read(self, text: str) -> Node | None:
+    def read(self, text: str) -> SourceNode | None:
         for event in yaml.parse(text, Loader=_LOADER):
-            self._take(event)
+            self._handle_event(event)
         return self._root
 
-    def _take(self, event: yaml.Event) -> None:
+    def _handle_event(self, event: yaml.Event) -> None:
         mark = event.start_mark
         place = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         match event:
             case yaml.ScalarEvent():
                 self._refuse_extras(event, place)
-                self._scalar(event, place)
+                self._read_scalar(event, place)
             case yaml.MappingStartEvent():
                 self._refuse_extras(event, place)
-                self._start(Node({}, place), place)
+                self._open_collection(SourceNode({}, place), place)
             case yaml.SequenceStartEvent():
                 self._refuse_extras(event, place)
-                self._start(Node([], place), place)
+                self._open_collection(SourceNode([], place), place)
             case yaml.CollectionEndEvent():
-                self._open.pop()
+                self._open_nodes.pop()
                 self._keys.pop()
             case yaml.AliasEvent():
-                self._stop(place, "aliases (*name) are not allowed; write the value out")
+                self._abort(place, "aliases (*name) are not allowed; write the value out")
             case yaml.DocumentStartEvent():
                 self._documents += 1
                 if self._documents > 1:
-                    self._stop(place, "a file holds one workflow; remove the second document")
+                    self._abort(place, "a file holds one workflow; remove the second document")
 
-    def _stop(self, place: Place, what: str) -> NoReturn:
-        self._problems.stop(place, "", what)
+    def _abort(self, place: Place, message: str) -> NoReturn:
+        self._problems.abort(place, "", message)
 
     def _refuse_extras(self, event: yaml.NodeEvent, place: Place) -> None:
         if event.anchor is not None:
-            self._stop(place, "anchors (&name) are not allowed; write the value out")
+            self._abort(place, "anchors (&name) are not allowed; write the value out")
         if getattr(event, "tag", None) is not None:
-            self._stop(place, "tags (!name) are not allowed; remove the tag")
+            self._abort(place, "tags (!name) are not allowed; remove the tag")
 
-    def _start(self, node: Node, place: Place) -> None:
-        if len(self._open) >= MAX_DEPTH:
-            self._stop(place, TOO_DEEP)
-        self._put(node, place)
-        self._open.append(node)
+    def _open_collection(self, node: SourceNode, place: Place) -> None:
+        if len(self._open_nodes) >= MAX_DEPTH:
+            self._abort(place, TOO_DEEP)
+        self._attach_node(node, place)
+        self._open_nodes.append(node)
         self._keys.append(None)
 
-    def _scalar(self, event: yaml.ScalarEvent, place: Place) -> None:
+    def _read_scalar(self, event: yaml.ScalarEvent, place: Place) -> None:
         plain = event.implicit[0] and not event.style
         if self._expects_key():
-            self._key(str(event.value), plain, place)
+            self._read_key(str(event.value), plain, place)
         elif plain:
-            self._put(Node(self._resolve(str(event.value), place), place), place)
+            self._attach_node(
+                SourceNode(self._resolve_scalar(str(event.value), place), place), place
+            )
         else:
-            self._put(Node(str(event.value), place), place)
+            self._attach_node(SourceNode(str(event.value), place), place)
 
     def _expects_key(self) -> bool:
         return (
-            bool(self._open) and isinstance(self._open[-1].value, dict) and (self._keys[-1] is None)
+            bool(self._open_nodes)
+            and isinstance(self._open_nodes[-1].value, dict)
+            and (self._keys[-1] is None)
         )
 
-    def _key(self, key: str, plain: bool, place: Place) -> None:
-        node = self._open[-1]
-        if plain and not isinstance(resolve(key), str):
-            self._stop(place, f'a key must be text; quote it: "{key[:40]}"')
+    def _read_key(self, key: str, plain: bool, place: Place) -> None:
+        node = self._open_nodes[-1]
+        if plain and not isinstance(resolve_plain(key), str):
+            self._abort(place, f'a key must be text; quote it: "{key[:40]}"')
         if key in node.keys:
             line, column = node.keys[key]
-            self._stop(
+            self._abort(
                 place, f"duplicate key {key[:60]!r}; it stands at line {line}, column {column} too"
             )
         node.keys[key] = place
         self._keys[-1] = key
 
-    def _put(self, node: Node, place: Place) -> None:
-        if not self._open:
+    def _attach_node(self, node: SourceNode, place: Place) -> None:
+        if not self._open_nodes:
             self._root = node
             return
-        parent = self._open[-1].value
+        parent = self._open_nodes[-1].value
         if isinstance(parent, list):
             parent.append(node)
             return
         assert isinstance(parent, dict)
         key = self._keys[-1]
         if key is None:
-            self._stop(place, "a key must be text, not a list or a map")
+            self._abort(place, "a key must be text, not a list or a map")
         parent[key] = node
         self._keys[-1] = None
 
-    def _resolve(self, text: str, place: Place) -> Scalar:
-        value = resolve(text)
+    def _resolve_scalar(self, text: str, place: Place) -> Scalar:
+        value = resolve_plain(text)
         fault = number_fault(value) if isinstance(value, int | float) else ""
         if fault:
-            self._stop(place, fault)
+            self._abort(place, fault)
         return value
 
 
-def resolve(text: str) -> Scalar:
+def resolve_plain(text: str) -> Scalar:
     """What a plain scalar is by YAML 1.2's core schema (section 10.3.2)."""
     if text in _WORDS:
         return _WORDS[text]
@@ -160,10 +164,10 @@ def resolve(text: str) -> Scalar:
         return text
     if text in _NOT_FINITE:
         return float(text.replace(".", "", 1))
-    return _number(text)
+    return _parse_number(text)
 
 
-def _number(text: str) -> Scalar:
+def _parse_number(text: str) -> Scalar:
     for prefix, base, digits in (("0o", 8, "01234567"), ("0x", 16, "0123456789abcdefABCDEF")):
         if text.startswith(prefix):
             return int(text[2:20], base) if text[2:] and set(text[2:]) <= set(digits) else text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, load_settings
 
 
 @click.command(name="approvals", short_help="List the approvals that are waited for.")
@@ -20,33 +20,39 @@ def command(run: str | None, home: Path | None, as_json: bool) -> int:
     """
     import asyncio
 
-    return asyncio.run(_list(home, run, as_json=as_json))
+    return asyncio.run(_list_approvals(home, run, as_json=as_json))
 
 
-async def _list(home: Path | None, run: str | None, *, as_json: bool) -> int:
+async def _list_approvals(home: Path | None, run: str | None, *, as_json: bool) -> int:
     import msgspec
 
     from agenthive.cli.support import output
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
 
-    settings = settings_of(home)
-    async with reading(settings.home) as archive:
-        found = await archive.questions(None if run is None else await archive.find(run))
+    settings = load_settings(home)
+    async with open_journal(settings.home) as journal:
+        approvals = await journal.list_approvals(
+            None if run is None else await journal.find_run(run)
+        )
     if as_json:
-        output.document("approvals", approvals=msgspec.to_builtins(found))
+        output.print_document("approvals", approvals=msgspec.to_builtins(approvals))
         return 0
-    if not found:
-        output.note("no approval is waited for")
+    if not approvals:
+        output.print_note("no approval is waited for")
         return 0
-    for one in found:
-        people = ", ".join(one.approvers) or "anybody"
-        output.line(f"{one.run}  {output.safe(one.task)}")
-        if one.message:
-            output.line(f"  {output.safe(one.message)}")
-        payload = msgspec.json.encode(one.payload).decode()
-        output.line(f"  would do: {output.cut(output.safe(payload))}")
-        until = f", until {output.moment(one.deadline)}" if one.deadline is not None else ""
-        counted = f"{len(one.agreed)} of {one.quorum}"
-        output.line(f"  asked: {output.safe(people)} ({counted}){until}")
-        output.line(f"  digest: {one.digest[:16]}")
+    for approval in approvals:
+        people = ", ".join(approval.approvers) or "anybody"
+        output.print_line(f"{approval.run}  {output.escape(approval.task)}")
+        if approval.message:
+            output.print_line(f"  {output.escape(approval.message)}")
+        payload = msgspec.json.encode(approval.payload).decode()
+        output.print_line(f"  would do: {output.truncate(output.escape(payload))}")
+        until = (
+            f", until {output.format_time(approval.deadline)}"
+            if approval.deadline is not None
+            else ""
+        )
+        votes = f"{len(approval.agreed)} of {approval.quorum}"
+        output.print_line(f"  asked: {output.escape(people)} ({votes}){until}")
+        output.print_line(f"  digest: {approval.digest[:16]}")
     return 0

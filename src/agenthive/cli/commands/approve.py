@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 
 @click.command(name="approve", short_help="Approve what a task is going to do.")
@@ -34,12 +34,21 @@ def command(
     of that digest. An answer by somebody who is not asked, a second one, or one that comes too late
     does not count: it is recorded, and refused with exit code 2.
     """
-    from agenthive.cli.support.human_input import say, whoami
+    from agenthive.cli.support.human_input import current_user, send_and_follow
     from agenthive.runtimes import event_loop
 
-    who = actor or whoami()
-    work = say(
-        settings_of(home), agent_files, run, "approve", task, done=f"approved by {who}",
-        as_json=as_json, approved=True, actor=who, digest=digest.lower(), comment=comment,
-    )  # fmt: skip
+    approver = actor or current_user()
+    work = send_and_follow(
+        load_settings(home),
+        agent_files,
+        run,
+        "approve",
+        task,
+        done_message=f"approved by {approver}",
+        as_json=as_json,
+        approved=True,
+        actor=approver,
+        digest=digest.lower(),
+        comment=comment,
+    )
     return event_loop.run(work)

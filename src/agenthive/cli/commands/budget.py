@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from agenthive.cli.support.options import F, agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import F, agents_option, home_option, json_option, load_settings
 
 if TYPE_CHECKING:
-    from agenthive.insights.budgets import Doubt, Line
+    from agenthive.insights.budgets import BudgetLine, OpenHold
 
 _REASON: Final = click.option("--reason", default="", metavar="TEXT", help="Why; it is recorded.")
 
@@ -24,7 +24,7 @@ class _Dollars(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from decimal import Decimal, InvalidOperation
 
-        from agenthive.core.values import nano
+        from agenthive.core.values import to_nano_usd
         from agenthive.infra.budget_list import MOST
 
         try:
@@ -33,7 +33,7 @@ class _Dollars(click.ParamType[int]):
             self.fail(f"{value!r} is no amount of US dollars, such as 0.50", param, ctx)
         if not amount.is_finite() or not 0 <= amount <= Decimal(MOST):
             self.fail(f"{value!r} is not 0 to {MOST:,.0f} US dollars", param, ctx)
-        return nano(amount)
+        return to_nano_usd(amount)
 
 
 class _Limit(_Dollars):
@@ -43,15 +43,18 @@ class _Limit(_Dollars):
         return -1 if value in ("none", -1) else super().convert(value, param, ctx)
 
 
-def _about_a_scope(amount: click.ParamType[int]) -> Callable[[F], F]:
+def _scope_options(amount_type: click.ParamType[int]) -> Callable[[F], F]:
     """What commands take that change the limit of a scope."""
     options = (
         click.argument("scope", metavar="SCOPE"),
-        click.argument("dollars", type=amount),
+        click.argument("dollars", type=amount_type),
         click.option("--task", metavar="NAME", help="Of that task of the run."),
         click.option("--agent", metavar="NAME", help="Of that agent in the run."),
-        _REASON, agents_option, home_option, json_option,
-    )  # fmt: skip
+        _REASON,
+        agents_option,
+        home_option,
+        json_option,
+    )
 
     def decorate(command: F) -> F:
         for option in reversed(options):
@@ -76,32 +79,34 @@ def command() -> None:
 @click.option("--all", "everything", is_flag=True, help="Also ended runs and days without a limit.")
 @home_option
 @json_option
-def show(run: str | None, everything: bool, home: Path | None, as_json: bool) -> int:
+def show_budgets(run: str | None, everything: bool, home: Path | None, as_json: bool) -> int:
     """Show how the budgets stand; with RUN that run's, and its calls that hold money."""
     import asyncio
 
-    settings = settings_of(home)
-    found, doubts = asyncio.run(_read(settings.home, settings.budgets, run, everything=everything))
-    _print(found, doubts, as_json=as_json)
+    settings = load_settings(home)
+    budget_lines, doubts = asyncio.run(
+        _read_budgets(settings.home, settings.budgets, run, everything=everything)
+    )
+    _print_budgets(budget_lines, doubts, as_json=as_json)
     return 0
 
 
 @command.command(name="set", short_help="Set a limit.")
-@_about_a_scope(_Limit())
-def set_(scope: str, dollars: int, **options: Any) -> int:
+@_scope_options(_Limit())
+def set_limit(scope: str, dollars: int, **options: Any) -> int:
     """Set the limit of SCOPE to DOLLARS; `none` is what the workflow or the settings say.
 
     A run that waits for it goes on. A scope that was frozen because a call cost more than it was
     to takes calls again.
     """
-    return _change(scope, None if dollars < 0 else dollars, add=False, **options)
+    return _change_limit(scope, None if dollars < 0 else dollars, add=False, **options)
 
 
 @command.command(name="top-up", short_help="Add to a limit.")
-@_about_a_scope(_Dollars())
+@_scope_options(_Dollars())
 def top_up(scope: str, dollars: int, **options: Any) -> int:
     """Add DOLLARS to the limit of SCOPE. A run that waits for it goes on."""
-    return _change(scope, dollars, add=True, **options)
+    return _change_limit(scope, dollars, add=True, **options)
 
 
 @command.command(name="settle", short_help="Say what a call cost that never said so.")
@@ -113,7 +118,7 @@ def top_up(scope: str, dollars: int, **options: Any) -> int:
 @agents_option
 @home_option
 @json_option
-def settle(
+def settle_call(
     run: str,
     task: str,
     dollars: int,
@@ -127,20 +132,28 @@ def settle(
 
     What nobody settles is booked in full a day after the call, or when its run ends.
     """
-    from agenthive.cli.support.human_input import say, whoami
-    from agenthive.core.values import dollars as shown
+    from agenthive.cli.support.human_input import current_user, send_and_follow
+    from agenthive.core.values import format_dollars as shown
     from agenthive.runtimes import event_loop
 
-    work = say(
-        settings_of(home), agent_files, run, "settle", task,
-        done=f"settled at {shown(dollars)}", as_json=as_json,
-        cost=dollars, attempt=attempt, actor=whoami(), reason=reason,
-    )  # fmt: skip
+    work = send_and_follow(
+        load_settings(home),
+        agent_files,
+        run,
+        "settle",
+        task,
+        done_message=f"settled at {shown(dollars)}",
+        as_json=as_json,
+        cost=dollars,
+        attempt=attempt,
+        actor=current_user(),
+        reason=reason,
+    )
     return event_loop.run(work)
 
 
-def _change(scope: str, amount: int | None, *, add: bool, **options: Any) -> int:
-    from agenthive.cli.support.budget_changes import change
+def _change_limit(scope: str, amount: int | None, *, add: bool, **options: Any) -> int:
+    from agenthive.cli.support.budget_changes import change_limit
     from agenthive.runtimes import event_loop
 
     parts = {name: options[name] for name in ("task", "agent") if options[name]}
@@ -148,68 +161,87 @@ def _change(scope: str, amount: int | None, *, add: bool, **options: Any) -> int
         raise click.UsageError("--task or --agent name a part of a run: give one, with a run.")
     part = "".join(f" {kind} {name}" for kind, name in parts.items())
     return event_loop.run(
-        change(
-            settings_of(options["home"]), options["agent_files"], scope, part, amount, add=add,
-            reason=options["reason"], as_json=options["as_json"],
+        change_limit(
+            load_settings(options["home"]),
+            options["agent_files"],
+            scope,
+            part,
+            amount,
+            add=add,
+            reason=options["reason"],
+            as_json=options["as_json"],
         )
-    )  # fmt: skip
+    )
 
 
-async def _read(
+async def _read_budgets(
     home: Path, limits: dict[str, int], run: str | None, *, everything: bool
-) -> tuple[list[Line], list[Doubt]]:
+) -> tuple[list[BudgetLine], list[OpenHold]]:
     from agenthive.core.budget.scopes import run_of
-    from agenthive.hive import reading
-    from agenthive.insights.budgets import doubts, lines
+    from agenthive.hive import open_journal
+    from agenthive.insights.budgets import budget_lines, open_holds
 
-    async with reading(home) as archive:
-        found = None if run is None else await archive.find(run)
-        there = {row.run for row in await archive.runs(unfinished=run is None and not everything)}
-        standings = [
-            one for one in await archive.standings() if run_of(one.scope) in (there | {""})
+    async with open_journal(home) as journal:
+        run_id = None if run is None else await journal.find_run(run)
+        run_ids = {
+            row.run for row in await journal.list_runs(unfinished=run is None and not everything)
+        }
+        scopes = [
+            item for item in await journal.list_accounts() if run_of(item.scope) in (run_ids | {""})
         ]
-        wanted = there & ({run_of(one.scope) for one in standings} if found is None else {found})
-        specs = {one: await archive.workflow(one) for one in wanted}
-        rows = lines(standings, specs, limits, found)
-        if found is not None:
-            return rows, doubts(await archive.state(found))
-        return [row for row in rows if everything or _matters(row)], []
+        needed_runs = run_ids & (
+            {run_of(item.scope) for item in scopes} if run_id is None else {run_id}
+        )
+        specs = {item: await journal.load_workflow(item) for item in needed_runs}
+        rows = budget_lines(scopes, specs, limits, run_id)
+        if run_id is not None:
+            return rows, open_holds(await journal.state(run_id))
+        return [row for row in rows if everything or _is_shown(row)], []
 
 
-def _matters(line: Line) -> bool:
+def _is_shown(line: BudgetLine) -> bool:
     """Whether somebody who asks how the budgets stand wants to see it."""
     return line.limit is not None or line.scope.startswith("tenant ")
 
 
-def _print(found: list[Line], doubts: list[Doubt], *, as_json: bool) -> None:
+def _print_budgets(
+    budget_lines: list[BudgetLine], doubts: list[OpenHold], *, as_json: bool
+) -> None:
     import msgspec
 
     from agenthive.cli.support import output
-    from agenthive.core.values import dollars
-    from agenthive.insights.budgets import dated
+    from agenthive.core.values import format_dollars
+    from agenthive.insights.budgets import format_scope
 
     if as_json:
-        rows = [{**msgspec.structs.asdict(one), "left": one.left} for one in found]
-        output.document("budgets", budgets=rows, calls=doubts, unit="nano-dollars")
+        rows = [{**msgspec.structs.asdict(item), "left": item.left} for item in budget_lines]
+        output.print_document("budgets", budgets=rows, calls=doubts, unit="nano-dollars")
         return
-    if not found:
-        output.line("nothing was spent, and nothing has a limit")
+    if not budget_lines:
+        output.print_line("nothing was spent, and nothing has a limit")
         return
     cells = [
         (
-            dated(one.scope),
-            *("-" if amount is None else dollars(amount) for amount in
-              (one.limit, one.spent, one.held, one.left)),
-            "frozen" if one.frozen else one.origin,
+            format_scope(item.scope),
+            *(
+                "-" if amount is None else format_dollars(amount)
+                for amount in (item.limit, item.spent, item.held, item.left)
+            ),
+            "frozen" if item.frozen else item.origin,
         )
-        for one in found
-    ]  # fmt: skip
-    output.table(("SCOPE", "LIMIT", "SPENT", "HELD", "LEFT", "SET BY"), cells)
+        for item in budget_lines
+    ]
+    output.print_table(("SCOPE", "LIMIT", "SPENT", "HELD", "LEFT", "SET BY"), cells)
     if doubts:
-        output.line()
-        rows_ = [
-            (one.task, str(one.attempt), dollars(one.held), output.moment(one.since),
-             "under way" if one.under_way else "in doubt")
-            for one in doubts
-        ]  # fmt: skip
-        output.table(("TASK", "ATTEMPT", "HELD", "SINCE", "CALL"), rows_)
+        output.print_line()
+        call_rows = [
+            (
+                item.task,
+                str(item.attempt),
+                format_dollars(item.held),
+                output.format_time(item.since),
+                "under way" if item.under_way else "in doubt",
+            )
+            for item in doubts
+        ]
+        output.print_table(("TASK", "ATTEMPT", "HELD", "SINCE", "CALL"), call_rows)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 if TYPE_CHECKING:
     from agenthive.settings import Settings
@@ -29,31 +29,31 @@ def command(
     """
     import asyncio
 
-    settings = settings_of(home)
-    return asyncio.run(_cancel(settings, run, reason, agent_files, as_json=as_json))
+    settings = load_settings(home)
+    return asyncio.run(_cancel_run(settings, run, reason, agent_files, as_json=as_json))
 
 
-async def _cancel(
+async def _cancel_run(
     settings: Settings, run: str, reason: str, files: tuple[Path, ...], *, as_json: bool
 ) -> int:
     from agenthive.cli.support import output
     from agenthive.cli.support.session import Session
     from agenthive.core.model.states import CLOSED, RunStatus
     from agenthive.errors import RunNotFound
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
 
-    async with reading(settings.home) as archive:
-        found = await archive.find(run)
-        row = await archive.row(found)
+    async with open_journal(settings.home) as journal:
+        run_id = await journal.find_run(run)
+        row = await journal.read_row(run_id)
     if RunStatus(row.status) in CLOSED:
-        raise RunNotFound(f"run {found} has ended already: {row.status}")
+        raise RunNotFound(f"run {run_id} has ended already: {row.status}")
     async with Session(settings, files) as session:
-        await session.cancel(found, output.safe(reason))
-        async for _ in session.watch(found):
+        await session.cancel(run_id, output.escape(reason))
+        async for _ in session.watch(run_id):
             pass
-        report = await session.report(found)
+        report = await session.report(run_id)
     if as_json:
-        output.document("run", **output.run_document(report))
+        output.print_document("run", **output.run_fields(report))
     else:
-        output.line(f"{found}  {output.safe(report.name)}: {report.status}")
+        output.print_line(f"{run_id}  {output.escape(report.name)}: {report.status}")
     return 0

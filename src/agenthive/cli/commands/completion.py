@@ -15,8 +15,8 @@ def command(context: click.Context, shell: str) -> int:
     """
     from click.shell_completion import get_completion_class
 
-    kind = get_completion_class(shell)
-    assert kind is not None
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None
     root = context.find_root().command
-    click.echo(kind(root, {}, "agenthive", "_AGENTHIVE_COMPLETE").source())
+    click.echo(completion_class(root, {}, "agenthive", "_AGENTHIVE_COMPLETE").source())
     return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, load_settings
 
 
 @click.command(name="config", short_help="Show the settings and where each comes from.")
@@ -20,28 +20,28 @@ def command(what: str, origin: bool, home: Path | None, as_json: bool) -> int:
     from agenthive.cli.support import output
     from agenthive.settings import SETTINGS
 
-    settings = settings_of(home)
-    names = [one.name for one in SETTINGS]
+    settings = load_settings(home)
+    names = [setting.name for setting in SETTINGS]
     if as_json:
-        found = {
-            name: {"value": _plain(settings.value(name)), "origin": settings.origin(name)}
+        values = {
+            name: {"value": _to_plain(settings.value(name)), "origin": settings.origin(name)}
             for name in names
         }
-        output.document("config", settings=found)
+        output.print_document("config", settings=values)
         return 0
-    rows = [(name, _told(settings.value(name)), settings.origin(name)) for name in names]
+    rows = [(name, _format_value(settings.value(name)), settings.origin(name)) for name in names]
     if origin:
-        output.table(("SETTING", "VALUE", "ORIGIN"), rows)
+        output.print_table(("SETTING", "VALUE", "ORIGIN"), rows)
     else:
-        output.table(("SETTING", "VALUE"), [row[:2] for row in rows])
+        output.print_table(("SETTING", "VALUE"), [row[:2] for row in rows])
     return 0
 
 
-def _plain(value: object) -> object:
+def _to_plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else msgspec.to_builtins(value, str_keys=True)
 
 
-def _told(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={target}" for name, target in value.items()) or "-"
     return ", ".join(value) or "-" if isinstance(value, tuple) else str(value)

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
-from agenthive.core.values import dollars
-from agenthive.insights.costs import BY, Costs, Key, Spent, total
+from agenthive.cli.support.options import home_option, json_option, load_settings
+from agenthive.core.values import format_dollars
+from agenthive.insights.costs import BY, Costs, CostTotals, Key, sum_totals
 
 _DAY: Final = click.DateTime(formats=["%Y-%m-%d"])
 
@@ -20,9 +20,13 @@ _DAY: Final = click.DateTime(formats=["%Y-%m-%d"])
 @click.option("--since", type=_DAY, metavar="DAY", help="Only calls of this day (UTC) or later.")
 @click.option("--until", type=_DAY, metavar="DAY", help="Only calls of this day (UTC) or earlier.")
 @click.option(
-    "--limit", "-n", type=click.IntRange(1, 1_000_000), default=50, show_default=True,
+    "--limit",
+    "-n",
+    type=click.IntRange(1, 1_000_000),
+    default=50,
+    show_default=True,
     help="How many rows to show, dearest first.",
-)  # fmt: skip
+)
 @home_option
 @json_option
 def command(
@@ -43,73 +47,86 @@ def command(
     import asyncio
 
     days = [
-        day.date().isoformat() if day else other for day, other in ((since, ""), (until, "9999"))
+        day.date().isoformat() if day else fallback
+        for day, fallback in ((since, ""), (until, "9999"))
     ]
     by = by or ("task" if run else "run")
-    found, rows = asyncio.run(_read(Costs(by, *days), run, settings_of(home).home))
-    _show(rows, by, found, limit, as_json=as_json)
+    run_id, rows = asyncio.run(_read_costs(Costs(by, *days), run, load_settings(home).home))
+    _show_costs(rows, by, run_id, limit, as_json=as_json)
     return 0
 
 
-async def _read(
+async def _read_costs(
     costs: Costs, run: str | None, home: Path
-) -> tuple[str | None, list[tuple[Key, Spent]]]:
-    from agenthive.hive import reading
+) -> tuple[str | None, list[tuple[Key, CostTotals]]]:
+    from agenthive.hive import open_journal
 
-    async with reading(home) as archive:
-        found = None if run is None else await archive.find(run)
-        async for page in archive.pages():
-            costs.take(page)
-    return found, costs.rows(found)
+    async with open_journal(home) as journal:
+        run_id = None if run is None else await journal.find_run(run)
+        async for page in journal.read_pages():
+            costs.add_records(page)
+    return run_id, costs.sum_rows(run_id)
 
 
-def _show(
-    rows: list[tuple[Key, Spent]], by: str, run: str | None, limit: int, *, as_json: bool
+def _show_costs(
+    rows: list[tuple[Key, CostTotals]], by: str, run: str | None, limit: int, *, as_json: bool
 ) -> None:
     from agenthive.cli.support import output
 
     names = ("run", "task") if by == "task" else (by,)
-    whole = total(rows)
+    grand_total = sum_totals(rows)
     if as_json:
-        shown = [{**dict(zip(names, key, strict=True)), **_plain(spent)} for key, spent in rows]
-        output.document(
-            "costs", by=by, run_id=run, rows=shown[:limit], left_out=max(0, len(rows) - limit),
-            total=_plain(whole),
-        )  # fmt: skip
+        row_fields = [
+            {**dict(zip(names, key, strict=True)), **_spent_fields(spent)} for key, spent in rows
+        ]
+        output.print_document(
+            "costs",
+            by=by,
+            run_id=run,
+            rows=row_fields[:limit],
+            left_out=max(0, len(rows) - limit),
+            total=_spent_fields(grand_total),
+        )
         return
     heads = (*(name.upper() for name in names), "CALLS", "IN", "OUT", "CACHED", "COST")
     if rows:
-        output.table(heads, [(*key, *_cells(spent)) for key, spent in rows[:limit]])
-        output.line()
+        output.print_table(heads, [(*key, *_format_cells(spent)) for key, spent in rows[:limit]])
+        output.print_line()
     if len(rows) > limit:
-        output.line(f"{len(rows) - limit:,} more rows; all of them with --limit {len(rows)}")
-    output.line(_sentence(whole))
+        output.print_line(f"{len(rows) - limit:,} more rows; all of them with --limit {len(rows)}")
+    output.print_line(_format_total(grand_total))
 
 
-def _cells(spent: Spent) -> tuple[str, ...]:
+def _format_cells(spent: CostTotals) -> tuple[str, ...]:
     counts = (spent.calls, spent.input_tokens, spent.output_tokens, spent.cache_read_tokens)
     unknown = f" + {spent.unpriced:,} unpriced" if spent.unpriced else ""
-    return (*(f"{count:,}" for count in counts), dollars(spent.cost) + unknown)
+    return (*(f"{count:,}" for count in counts), format_dollars(spent.cost) + unknown)
 
 
-def _sentence(whole: Spent) -> str:
-    from agenthive.cli.support.output import without
+def _format_total(grand_total: CostTotals) -> str:
+    from agenthive.cli.support.output import describe_unpriced
 
-    beside = ""
-    if whole.assumed:
-        beside += f"; {dollars(whole.assumed)} booked for calls that never said what they cost"
-    if whole.held:
-        beside += f"; {dollars(whole.held)} held for calls that have not answered"
-    if not whole.calls:
-        return f"no call has said what it used{beside}"
-    return f"total {dollars(whole.cost)} in {whole.calls:,} calls{without(whole.unpriced)}{beside}"
+    extras = ""
+    if grand_total.assumed:
+        extras += (
+            f"; {format_dollars(grand_total.assumed)} booked for calls that never said what "
+            "they cost"
+        )
+    if grand_total.held:
+        extras += f"; {format_dollars(grand_total.held)} held for calls that have not answered"
+    if not grand_total.calls:
+        return f"no call has said what it used{extras}"
+    return (
+        f"total {format_dollars(grand_total.cost)} in {grand_total.calls:,} "
+        f"calls{describe_unpriced(grand_total.unpriced)}{extras}"
+    )
 
 
-def _plain(spent: Spent) -> dict[str, Any]:
+def _spent_fields(spent: CostTotals) -> dict[str, Any]:
     import msgspec
 
-    found: dict[str, Any] = msgspec.structs.asdict(spent)
+    fields: dict[str, Any] = msgspec.structs.asdict(spent)
     for name in ("cost", "assumed", "held"):
-        nano = found.pop(name)
-        found |= {f"{name}_usd": nano / 1e9, f"{name}_nano_usd": nano}
-    return found
+        nano = fields.pop(name)
+        fields |= {f"{name}_usd": nano / 1e9, f"{name}_nano_usd": nano}
+    return fields

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, load_settings
 
 
-@click.command(name="doctor", short_help="Check this installation and its home's journal.")
+@click.command(name="doctor", short_help="Check this installation and the journal of its home.")
 @home_option
 @json_option
 def command(home: Path | None, as_json: bool) -> int:
@@ -23,16 +23,19 @@ def command(home: Path | None, as_json: bool) -> int:
     import msgspec
 
     from agenthive.cli.support import output
-    from agenthive.cli.support.doctor_checks import checkup
+    from agenthive.cli.support.doctor_checks import run_checks
 
-    findings = asyncio.run(checkup(settings_of(home)))
-    codes = [one.exit_code for one in findings if not one.good]
+    findings = asyncio.run(run_checks(load_settings(home)))
+    codes = [finding.exit_code for finding in findings if not finding.good]
     if as_json:
-        output.document("checkup", healthy=not codes, checks=msgspec.to_builtins(findings))
+        output.print_document("checkup", healthy=not codes, checks=msgspec.to_builtins(findings))
     else:
-        rows = [("ok" if one.good else "WRONG", one.what, one.detail) for one in findings]
-        output.table(("", "CHECK", "FOUND"), rows)
-        for one in findings:
-            if one.hint:
-                output.note(f"{one.what}: {output.safe(one.hint)}")
+        rows = [
+            ("ok" if finding.good else "WRONG", finding.what, finding.detail)
+            for finding in findings
+        ]
+        output.print_table(("", "CHECK", "FOUND"), rows)
+        for finding in findings:
+            if finding.hint:
+                output.print_note(f"{finding.what}: {output.escape(finding.hint)}")
     return max(codes, default=0)

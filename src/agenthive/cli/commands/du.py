@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, load_settings
 
 if TYPE_CHECKING:
     from agenthive.core.journal.records import Sizes
@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 @click.command(name="du", short_help="Show how much room a home takes, and what for.")
 @click.argument("run", required=False)
 @click.option(
-    "--limit", "-n", type=click.IntRange(0, 100_000), default=10, show_default=True,
+    "--limit",
+    "-n",
+    type=click.IntRange(0, 100_000),
+    default=10,
+    show_default=True,
     help="How many runs to list, largest first.",
-)  # fmt: skip
+)
 @home_option
 @json_option
 def command(run: str | None, limit: int, home: Path | None, as_json: bool) -> int:
@@ -30,61 +34,72 @@ def command(run: str | None, limit: int, home: Path | None, as_json: bool) -> in
     """
     import asyncio
 
-    settings = settings_of(home)
+    settings = load_settings(home)
     if run is not None:
-        return asyncio.run(_one(settings, run, as_json=as_json))
-    return asyncio.run(_all(settings, limit, as_json=as_json))
+        return asyncio.run(_show_run(settings, run, as_json=as_json))
+    return asyncio.run(_show_home(settings, limit, as_json=as_json))
 
 
-async def _one(settings: Settings, run: str, *, as_json: bool) -> int:
+async def _show_run(settings: Settings, run: str, *, as_json: bool) -> int:
     from agenthive.cli.support import output
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
 
-    async with reading(settings.home) as archive:
-        found = await archive.find(run)
-        sizes = await archive.sizes(found)
+    async with open_journal(settings.home) as journal:
+        run_id = await journal.find_run(run)
+        sizes = await journal.measure_sizes(run_id)
     if as_json:
-        output.document("du-run", run_id=found, **_content(sizes))
+        output.print_document("du-run", run_id=run_id, **_content_fields(sizes))
         return 0
-    rows = [(name, output.size(count)) for name, count in _content(sizes).items()]
-    output.table((found, "SIZE"), rows)
+    rows = [(name, output.format_size(count)) for name, count in _content_fields(sizes).items()]
+    output.print_table((run_id, "SIZE"), rows)
     return 0
 
 
-async def _all(settings: Settings, limit: int, *, as_json: bool) -> int:
+async def _show_home(settings: Settings, limit: int, *, as_json: bool) -> int:
     from agenthive.cli.support import output
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
     from agenthive.infra.clock import SteadyClock
 
     now = SteadyClock().now()
-    async with reading(settings.home) as archive:
-        sizes = await archive.sizes()
-        largest = await archive.largest(limit)
-        due, going = await archive.due(settings.retention, now)
+    async with open_journal(settings.home) as journal:
+        sizes = await journal.measure_sizes()
+        largest = await journal.list_largest(limit)
+        due, prunable = await journal.list_due_runs(settings.retention, now)
     files = {"journal": sizes.file, "free": sizes.free, "log": sizes.log}
-    files |= {"secrets": _folder(settings.home / "secrets")}
-    would = {"runs": len(due), **_content(going)}
+    files |= {"secrets": _folder_size(settings.home / "secrets")}
+    gc_fields = {"runs": len(due), **_content_fields(prunable)}
     if as_json:
         streams = [
-            {"run": one.stream, "records": one.records, "blobs": one.blobs} for one in largest
+            {"run": usage.stream, "records": usage.records, "blobs": usage.blobs}
+            for usage in largest
         ]
-        output.document("du", content=_content(sizes), files=files, largest=streams, gc=would)
+        output.print_document(
+            "du", content=_content_fields(sizes), files=files, largest=streams, gc=gc_fields
+        )
         return 0
-    for heading, group in (("CONTENT", _content(sizes)), ("FILES", files)):
-        output.table((heading, "SIZE"), [(name, output.size(size)) for name, size in group.items()])
-        output.line()
+    for heading, group in (("CONTENT", _content_fields(sizes)), ("FILES", files)):
+        output.print_table(
+            (heading, "SIZE"), [(name, output.format_size(size)) for name, size in group.items()]
+        )
+        output.print_line()
     if largest:
-        rows = [(one.stream, output.size(one.records), output.size(one.blobs)) for one in largest]
-        output.table(("LARGEST", "RECORDS", "BLOBS"), rows)
-        output.line()
-    output.line(f"gc would free {output.size(sum(_content(going).values()))} in {len(due):,} runs")
+        rows = [
+            (usage.stream, output.format_size(usage.records), output.format_size(usage.blobs))
+            for usage in largest
+        ]
+        output.print_table(("LARGEST", "RECORDS", "BLOBS"), rows)
+        output.print_line()
+    output.print_line(
+        f"gc would free {output.format_size(sum(_content_fields(prunable).values()))} in "
+        f"{len(due):,} runs"
+    )
     return 0
 
 
-def _content(sizes: Sizes) -> dict[str, Any]:
+def _content_fields(sizes: Sizes) -> dict[str, Any]:
     return {"records": sizes.records, "blobs": sizes.blobs, "definitions": sizes.definitions}
 
 
-def _folder(path: Path) -> int:
+def _folder_size(path: Path) -> int:
     """Bytes of the files in a folder."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

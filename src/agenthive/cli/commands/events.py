@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, load_settings
 
 if TYPE_CHECKING:
-    from agenthive.queries.journal_reader import Fact
+    from agenthive.queries.journal_reader import EventView
 
 
 @click.command(name="events", short_help="Print the facts of a run, oldest first.")
@@ -31,45 +31,45 @@ def command(
     """
     import asyncio
 
-    return asyncio.run(_events(run, task, after, home, follow=follow, as_json=as_json))
+    return asyncio.run(_print_events(run, task, after, home, follow=follow, as_json=as_json))
 
 
-async def _events(
+async def _print_events(
     run: str, task: str | None, after: int, home: Path | None, *, follow: bool, as_json: bool
 ) -> int:
     import asyncio
     import sys
 
     from agenthive.core.model.states import CLOSED, RunStatus
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
 
-    async with reading(settings_of(home).home) as archive:
-        found = await archive.find(run)
+    async with open_journal(load_settings(home).home) as journal:
+        run_id = await journal.find_run(run)
         if task is not None:
-            await archive.story(found, task)  # raises NotFound if there is no such task
+            await journal.read_story(run_id, task)  # raises NotFound if there is no such task
         while True:
-            row = await archive.row(found)
-            async for fact in archive.events(found, after):
-                after = fact.seq
-                if task is None or _is_about(fact, task):
-                    _print(fact, as_json=as_json)
+            row = await journal.read_row(run_id)
+            async for event in journal.read_events(run_id, after):
+                after = event.seq
+                if task is None or _is_about(event, task):
+                    _print_event(event, as_json=as_json)
             sys.stdout.flush()
             if not follow or RunStatus(row.status) in CLOSED:
                 return 0
             await asyncio.sleep(0.1)
 
 
-def _is_about(fact: Fact, task: str) -> bool:
+def _is_about(event: EventView, task: str) -> bool:
     import msgspec
 
-    return bool(msgspec.json.decode(fact.data).get("task") == task)
+    return bool(msgspec.json.decode(event.data).get("task") == task)
 
 
-def _print(fact: Fact, *, as_json: bool) -> None:
+def _print_event(event: EventView, *, as_json: bool) -> None:
     from agenthive.cli.support import output
 
     if as_json:
-        output.document("fact", run_id=fact.run, seq=fact.seq, at=fact.at, fact=fact.data)
+        output.print_document("fact", run_id=event.run, seq=event.seq, at=event.at, fact=event.data)
     else:
-        text = output.safe(fact.text).replace("\n", " ")
-        output.line(f"{fact.seq:>7}  {output.moment(fact.at)}  {fact.type:20} {text}")
+        text = output.escape(event.text).replace("\n", " ")
+        output.print_line(f"{event.seq:>7}  {output.format_time(event.at)}  {event.type:20} {text}")

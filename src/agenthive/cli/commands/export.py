@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, load_settings
 
 if TYPE_CHECKING:
     from agenthive.settings import Settings
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 @click.command(name="export", short_help="Write one run into a file.")
 @click.argument("run")
 @click.option(
-    "--output", "-o", "target", metavar="FILE",
+    "--output",
+    "-o",
+    "target",
+    metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where to; standard output if nothing is said.",
-)  # fmt: skip
+)
 @home_option
 @json_option
 def command(run: str, target: Path | None, home: Path | None, as_json: bool) -> int:
@@ -35,39 +38,39 @@ def command(run: str, target: Path | None, home: Path | None, as_json: bool) -> 
 
     if as_json and target is None:
         raise click.UsageError("with --json say where the file goes: -o FILE")
-    return asyncio.run(_export(settings_of(home), run, target, as_json=as_json))
+    return asyncio.run(_export_run(load_settings(home), run, target, as_json=as_json))
 
 
-async def _export(settings: Settings, run: str, target: Path | None, *, as_json: bool) -> int:
+async def _export_run(settings: Settings, run: str, target: Path | None, *, as_json: bool) -> int:
     from agenthive.cli.support import output
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
 
-    async with reading(settings.home) as archive:
-        found = await archive.find(run)
-        lines = archive.export(found)
+    async with open_journal(settings.home) as journal:
+        run_id = await journal.find_run(run)
+        lines = journal.export_run(run_id)
         if target is None:
             stream = sys.stdout.buffer
             async for line in lines:
                 stream.write(line)
             return 0
-        partial = target.with_name(f"{target.name}.part")
+        partial_file = target.with_name(f"{target.name}.part")
         size = 0
         try:
-            with _private(partial) as file:
+            with _open_private(partial_file) as file:
                 async for line in lines:
                     size += file.write(line)
-            partial.replace(target)
+            partial_file.replace(target)
         finally:
-            partial.unlink(missing_ok=True)
+            partial_file.unlink(missing_ok=True)
     if as_json:
-        output.document("export", run_id=found, file=str(target), bytes=size)
+        output.print_document("export", run_id=run_id, file=str(target), bytes=size)
     else:
-        output.line(f"{found}: {output.size(size)} in {output.safe(str(target))}")
+        output.print_line(f"{run_id}: {output.format_size(size)} in {output.escape(str(target))}")
     return 0
 
 
-def _private(path: Path) -> BinaryIO:
+def _open_private(path: Path) -> BinaryIO:
     """A new file for its owner's eyes only: inputs and results may be nobody else's business."""
     path.unlink(missing_ok=True)
-    made = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    return os.fdopen(made, "wb")
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    return os.fdopen(descriptor, "wb")

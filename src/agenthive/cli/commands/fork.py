@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 if TYPE_CHECKING:
     from agenthive.core.model.workflow import WorkflowSpec
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 @click.argument("run")
 @click.option("--from", "task", required=True, metavar="TASK", help="The first to do again.")
 @click.option(
-    "--file", "file", type=click.Path(path_type=Path),
+    "--file",
+    "file",
+    type=click.Path(path_type=Path),
     help="Do it under the changed workflow in this file.",
-)  # fmt: skip
+)
 @click.option("--again", is_flag=True, help="Also where a task acts again that is to act once.")
 @agents_option
 @home_option
@@ -43,18 +45,18 @@ def command(
     depends on them, are done again too. Tasks with `effect: once` that may have acted in RUN act
     again only with --again.
     """
-    from agenthive.cli.support.workflow_files import accepted_file
+    from agenthive.cli.support.workflow_files import accept_file
     from agenthive.runtimes import event_loop
 
-    settings = settings_of(home)
-    workflow = None if file is None else accepted_file(file, settings, agent_files)
-    work = _fork(
+    settings = load_settings(home)
+    workflow = None if file is None else accept_file(file, settings, agent_files)
+    work = _fork_run(
         settings, agent_files, run, task, workflow, again=again, as_json=as_json, quiet=quiet
     )
     return event_loop.run(work)
 
 
-async def _fork(
+async def _fork_run(
     settings: Settings,
     files: tuple[Path, ...],
     run: str,
@@ -68,28 +70,30 @@ async def _fork(
     from agenthive.cli.support import follow, output
     from agenthive.cli.support.interrupts import Interrupts
     from agenthive.cli.support.session import Session
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
     from agenthive.hive.migrations import plan_fork
     from agenthive.infra.ids import uuid7
 
-    fork = uuid7()
-    async with reading(settings.home) as archive:
-        found = await archive.find(run)
-        planned, graph, _, _ = await plan_fork(archive, found, task, workflow)
+    fork_id = uuid7()
+    async with open_journal(settings.home) as journal:
+        run_id = await journal.find_run(run)
+        fork_plan, graph, _, _ = await plan_fork(journal, run_id, task, workflow)
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        await interrupts.starts(session.fork(found, task, workflow, fork, again=again))
+        await interrupts.run_or_abort(session.fork(run_id, task, workflow, fork_id, again=again))
         if not quiet:
-            taken = len(planned.fork.taken)
-            output.note(f"run {fork}: {found} from {output.safe(task)} on, {taken:,} taken over")
+            taken_count = len(fork_plan.fork.taken)
+            output.print_note(
+                f"run {fork_id}: {run_id} from {output.escape(task)} on, {taken_count:,} taken over"
+            )
         name, total = graph.spec.name, graph.tasks
-        work = follow.follow(session, fork, name, total, quiet=quiet)
-        ended = await interrupts.finishes(work)
-        await follow.leave(session, interrupts, told=not ended)
-        report = await session.report(fork)
+        work = follow.follow_run(session, fork_id, name, total, quiet=quiet)
+        ended = await interrupts.run_to_end(work)
+        await follow.leave_home(session, interrupts, interrupted=not ended)
+        report = await session.report(fork_id)
         if as_json:
-            output.document("run", **output.run_document(report))
+            output.print_document("run", **output.run_fields(report))
         else:
-            output.results(report)
+            output.print_results(report)
             if not quiet:
-                await follow.epilogue(session, report)
+                await follow.print_epilogue(session, report)
         return report.exit_code if ended else follow.INTERRUPTED

@@ -7,29 +7,39 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, load_settings
 
 if TYPE_CHECKING:
     from agenthive.core.history.retention import Retention
     from agenthive.settings import Settings
 
-TOLD_EVERY = 1000
+REPORT_EVERY = 1000
 """Runs between two words about how far it is."""
 ENDED = (
-    "completed", "partially_completed", "failed", "cancelled", "compensated", "compensation_failed",
-)  # fmt: skip
+    "completed",
+    "partially_completed",
+    "failed",
+    "cancelled",
+    "compensated",
+    "compensation_failed",
+)
 
 
 @click.command(name="gc", short_help="Drop runs that ended long ago, and give their room back.")
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @click.option(
-    "--older-than", metavar="TIME", default=None,
+    "--older-than",
+    metavar="TIME",
+    default=None,
     help="Drop what ended longer ago than this (12h, 30d, 8w), whatever the settings say.",
-)  # fmt: skip
+)
 @click.option(
-    "--status", "statuses", multiple=True, type=click.Choice(ENDED),
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(ENDED),
     help="Only runs that ended so. May be repeated.",
-)  # fmt: skip
+)
 @home_option
 @json_option
 def command(
@@ -48,76 +58,86 @@ def command(
     """
     import asyncio
 
-    settings = settings_of(home)
-    policy = _policy(settings, older_than, statuses)
-    return asyncio.run(_gc(settings, policy, dry_run=dry_run, as_json=as_json))
+    settings = load_settings(home)
+    policy = _build_policy(settings, older_than, statuses)
+    return asyncio.run(_run_gc(settings, policy, dry_run=dry_run, as_json=as_json))
 
 
-def _policy(settings: Settings, older_than: str | None, statuses: tuple[str, ...]) -> Retention:
+def _build_policy(
+    settings: Settings, older_than: str | None, statuses: tuple[str, ...]
+) -> Retention:
     from agenthive.core.history import retention
     from agenthive.core.model.states import RunStatus
 
-    wanted = [RunStatus(status) for status in statuses]
+    run_statuses = [RunStatus(status) for status in statuses]
     if older_than is None:
         limits = settings.retention.limits
-        kept = {s: age for s, age in limits.items() if not wanted or s in wanted}
-        return retention.Retention(limits=kept)
+        selected_limits = {
+            run_status: age
+            for run_status, age in limits.items()
+            if not run_statuses or run_status in run_statuses
+        }
+        return retention.Retention(limits=selected_limits)
     try:
-        age = retention.span(older_than)
+        age = retention.parse_span(older_than)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--older-than") from error
-    return retention.Retention() if age is None else retention.older_than(age, wanted)
+    return retention.Retention() if age is None else retention.older_than(age, run_statuses)
 
 
-async def _gc(settings: Settings, policy: Retention, *, dry_run: bool, as_json: bool) -> int:
+async def _run_gc(settings: Settings, policy: Retention, *, dry_run: bool, as_json: bool) -> int:
     from agenthive.cli.support import output
     from agenthive.infra.clock import SteadyClock
     from agenthive.infra.home import Home
 
     if not policy.limits:
-        output.note("every run is kept forever: set retention_completed or give --older-than")
-    due, told = 0, _nothing()
+        output.print_note("every run is kept forever: set retention_completed or give --older-than")
+    due, totals = 0, _zero_totals()
     if Home(settings.home).journal.exists() and policy.limits:
         now = SteadyClock().now()
-        due, told = await (_would_go(settings, policy, now) if dry_run else _go(settings, policy))
+        due, totals = await (
+            _preview_prune(settings, policy, now) if dry_run else _prune_runs(settings, policy)
+        )
     if as_json:
-        output.document("gc", dry_run=dry_run, due=due, **told)
+        output.print_document("gc", dry_run=dry_run, due=due, **totals)
         return 0
-    content = output.size(told["records"] + told["blobs"] + told["definitions"])
-    said = "would go" if dry_run else "dropped"
-    output.line(f"{told['runs']:,} runs {said}, {content} of content")
-    if told["returned"]:
-        output.line(f"{output.size(told['returned'])} given back to the disk")
+    content = output.format_size(totals["records"] + totals["blobs"] + totals["definitions"])
+    verb = "would go" if dry_run else "dropped"
+    output.print_line(f"{totals['runs']:,} runs {verb}, {content} of content")
+    if totals["returned"]:
+        output.print_line(f"{output.format_size(totals['returned'])} given back to the disk")
     return 0
 
 
-def _nothing() -> dict[str, Any]:
+def _zero_totals() -> dict[str, Any]:
     return dict.fromkeys(("runs", "records", "blobs", "definitions", "returned"), 0)
 
 
-async def _would_go(settings: Settings, policy: Retention, now: int) -> tuple[int, dict[str, Any]]:
-    from agenthive.hive import reading
+async def _preview_prune(
+    settings: Settings, policy: Retention, now: int
+) -> tuple[int, dict[str, Any]]:
+    from agenthive.hive import open_journal
 
-    async with reading(settings.home) as archive:
-        rows, sizes = await archive.due(policy, now)
-    told = _nothing() | {"runs": len(rows)}
+    async with open_journal(settings.home) as journal:
+        rows, sizes = await journal.list_due_runs(policy, now)
+    totals = _zero_totals() | {"runs": len(rows)}
     for name in ("records", "blobs", "definitions"):
-        told[name] = getattr(sizes, name)
-    return len(rows), told
+        totals[name] = getattr(sizes, name)
+    return len(rows), totals
 
 
-async def _go(settings: Settings, policy: Retention) -> tuple[int, dict[str, Any]]:
+async def _prune_runs(settings: Settings, policy: Retention) -> tuple[int, dict[str, Any]]:
     import msgspec
 
     from agenthive.cli.support import output
     from agenthive.cli.support.session import Session
 
-    told: dict[str, Any] = _nothing() | {"due": 0}
-    said = 0
+    totals: dict[str, Any] = _zero_totals() | {"due": 0}
+    last_reported = 0
     async with Session(settings) as session:
-        async for done in session.collect(policy):
-            told = msgspec.to_builtins(done)
-            if done.runs >= said + TOLD_EVERY:
-                said = done.runs
-                output.note(f"dropped {done.runs:,} of {done.due:,} runs")
-    return told.pop("due"), told
+        async for progress in session.prune(policy):
+            totals = msgspec.to_builtins(progress)
+            if progress.runs >= last_reported + REPORT_EVERY:
+                last_reported = progress.runs
+                output.print_note(f"dropped {progress.runs:,} of {progress.due:,} runs")
+    return totals.pop("due"), totals

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, load_settings
 
 if TYPE_CHECKING:
     from agenthive.settings import Settings
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 @click.command(name="import", short_help="Take in a run from a file.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
-    "--open", "open_too", is_flag=True,
+    "--open",
+    "open_too",
+    is_flag=True,
     help="Also a run that has not ended: where it comes from, it does not go on any more.",
-)  # fmt: skip
+)
 @home_option
 @json_option
 def command(file: Path, open_too: bool, home: Path | None, as_json: bool) -> int:
@@ -31,21 +33,21 @@ def command(file: Path, open_too: bool, home: Path | None, as_json: bool) -> int
     import asyncio
 
     return asyncio.run(
-        _import(settings_of(home), file.absolute(), open_too=open_too, as_json=as_json)
+        _import_run(load_settings(home), file.absolute(), open_too=open_too, as_json=as_json)
     )
 
 
-async def _import(settings: Settings, file: Path, *, open_too: bool, as_json: bool) -> int:
+async def _import_run(settings: Settings, file: Path, *, open_too: bool, as_json: bool) -> int:
     from agenthive.cli.support import output
     from agenthive.cli.support.session import Session
     from agenthive.core.model.states import CLOSED
 
     async with Session(settings) as session:
-        taken = await session.take_in(file, open_too=open_too)
+        outcome = await session.import_run(file, open_too=open_too)
     if as_json:
-        output.document("import", run_id=taken.run, status=taken.status, new=taken.new)
+        output.print_document("import", run_id=outcome.run, status=outcome.status, new=outcome.new)
         return 0
-    output.line(f"{taken.run}: {taken.status}{'' if taken.new else ', here already'}")
-    if taken.new and taken.status not in CLOSED:
-        output.note(f"next: agenthive resume {taken.run}")
+    output.print_line(f"{outcome.run}: {outcome.status}{'' if outcome.new else ', here already'}")
+    if outcome.new and outcome.status not in CLOSED:
+        output.print_note(f"next: agenthive resume {outcome.run}")
     return 0

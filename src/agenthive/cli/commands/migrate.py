@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 if TYPE_CHECKING:
     from agenthive.core.history.migration import Migration
@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Only say whether it could, and why not.")
 @click.option(
-    "--rename", "pairs", metavar="OLD=NEW", multiple=True,
+    "--rename",
+    "pairs",
+    metavar="OLD=NEW",
+    multiple=True,
     help="A task that is called otherwise in FILE, where that cannot be seen.",
-)  # fmt: skip
+)
 @agents_option
 @home_option
 @json_option
@@ -45,41 +48,43 @@ def command(
 
     from agenthive.runtimes import event_loop
 
-    settings = settings_of(home)
-    workflow = _workflow(file, settings, agent_files)
-    renamed = dict(_pair(text) for text in pairs)
+    settings = load_settings(home)
+    workflow = _load_workflow(file, settings, agent_files)
+    renamed = dict(_parse_rename(text) for text in pairs)
     if check:
-        return asyncio.run(_check(settings, run, workflow, renamed, as_json=as_json))
-    return event_loop.run(_migrate(settings, agent_files, run, workflow, renamed, as_json=as_json))
+        return asyncio.run(_check_migration(settings, run, workflow, renamed, as_json=as_json))
+    return event_loop.run(
+        _migrate_run(settings, agent_files, run, workflow, renamed, as_json=as_json)
+    )
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _parse_rename(text: str) -> tuple[str, str]:
     old, equals, new = text.partition("=")
     if not (old and equals and new):
         raise click.UsageError(f"--rename {text!r} is not OLD=NEW.")
     return old, new
 
 
-def _workflow(file: Path, settings: Settings, files: tuple[Path, ...]) -> WorkflowSpec:
-    from agenthive.cli.support.workflow_files import accepted_file
+def _load_workflow(file: Path, settings: Settings, files: tuple[Path, ...]) -> WorkflowSpec:
+    from agenthive.cli.support.workflow_files import accept_file
 
-    return accepted_file(file, settings, files)
+    return accept_file(file, settings, files)
 
 
-async def _check(
+async def _check_migration(
     settings: Settings, run: str, workflow: WorkflowSpec, renamed: dict[str, str], *, as_json: bool
 ) -> int:
-    from agenthive.hive import reading
-    from agenthive.hive.migrations import examine
+    from agenthive.hive import open_journal
+    from agenthive.hive.migrations import preview_migration
 
-    async with reading(settings.home) as archive:
-        found = await archive.find(run)
-        migration = (await examine(archive, found, workflow, renamed)).migration
-    _print(found, migration, done=False, as_json=as_json)
+    async with open_journal(settings.home) as journal:
+        run_id = await journal.find_run(run)
+        migration = (await preview_migration(journal, run_id, workflow, renamed)).migration
+    _print_migration(run_id, migration, done=False, as_json=as_json)
     return int(migration.verdict == "stay")
 
 
-async def _migrate(
+async def _migrate_run(
     settings: Settings,
     files: tuple[Path, ...],
     run: str,
@@ -88,35 +93,38 @@ async def _migrate(
     *,
     as_json: bool,
 ) -> int:
-    from agenthive.cli.support.human_input import go_on, whoami
+    from agenthive.cli.support.human_input import current_user, follow_and_report
     from agenthive.cli.support.interrupts import Interrupts
     from agenthive.cli.support.session import Session
-    from agenthive.hive import reading
-    from agenthive.hive.migrations import examine
+    from agenthive.hive import open_journal
+    from agenthive.hive.migrations import preview_migration
 
-    async with reading(settings.home) as archive:
-        found = await archive.find(run)
-        migration = (await examine(archive, found, workflow, renamed)).migration
+    async with open_journal(settings.home) as journal:
+        run_id = await journal.find_run(run)
+        migration = (await preview_migration(journal, run_id, workflow, renamed)).migration
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        await session.migrate(found, workflow, renamed=renamed, actor=whoami())
+        await session.migrate(run_id, workflow, renamed=renamed, actor=current_user())
         if not as_json:
-            _print(found, migration, done=True, as_json=False)
-        return await go_on(session, interrupts, found, as_json=as_json)
+            _print_migration(run_id, migration, done=True, as_json=False)
+        return await follow_and_report(session, interrupts, run_id, as_json=as_json)
 
 
-def _print(run: str, found: Migration, *, done: bool, as_json: bool) -> None:
+def _print_migration(run: str, migration: Migration, *, done: bool, as_json: bool) -> None:
     import msgspec
 
     from agenthive.cli.support import output
 
     if as_json:
-        output.document("migrate", run_id=run, done=done, **msgspec.to_builtins(found))
+        output.print_document("migrate", run_id=run, done=done, **msgspec.to_builtins(migration))
         return
-    rows = [(one.task or "(run)", one.what, one.verdict, one.reason) for one in found.changes]
+    rows = [
+        (change.task or "(run)", change.what, change.verdict, change.reason)
+        for change in migration.changes
+    ]
     if rows:
-        output.table(("TASK", "CHANGE", "VERDICT", "WHY"), rows)
-        output.line()
-    output.line(f"{run}: {'migrated' if done else _MEANING[found.verdict]}")
+        output.print_table(("TASK", "CHANGE", "VERDICT", "WHY"), rows)
+        output.print_line()
+    output.print_line(f"{run}: {'migrated' if done else _MEANING[migration.verdict]}")
 
 
 _MEANING = {

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 
-@click.command(name="plan", short_help="Say what a workflow may cost and take, before it is run.")
+@click.command(
+    name="plan",
+    short_help="Say what a workflow may cost and how long it may take, before it is run.",
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="One input.")
 @click.option(
@@ -42,6 +45,6 @@ def command(
     """
     from agenthive.cli.support import plan_view
 
-    found = plan_view.look(file, pairs, inputs_file, agent_files, settings_of(home))
-    plan_view.show(found, as_json=as_json)
+    workflow_plan = plan_view.plan_file(file, pairs, inputs_file, agent_files, load_settings(home))
+    plan_view.show_plan(workflow_plan, as_json=as_json)
     return 0

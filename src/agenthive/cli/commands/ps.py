@@ -7,15 +7,19 @@ from typing import Any
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, load_settings
 
 
 @click.command(name="ps", short_help="List the runs of a home.")
 @click.option("--open", "only_open", is_flag=True, help="Only runs that have not ended.")
 @click.option(
-    "--limit", "-n", type=click.IntRange(1, 100_000), default=20, show_default=True,
+    "--limit",
+    "-n",
+    type=click.IntRange(1, 100_000),
+    default=20,
+    show_default=True,
     help="How many at most, newest first.",
-)  # fmt: skip
+)
 @click.option("--metrics", is_flag=True, help="Sums over the whole journal instead.")
 @home_option
 @json_option
@@ -27,70 +31,79 @@ def command(only_open: bool, limit: int, metrics: bool, home: Path | None, as_js
     import asyncio
 
     if metrics:
-        return asyncio.run(_sums(home, as_json=as_json))
-    return asyncio.run(_list(home, only_open=only_open, limit=limit, as_json=as_json))
+        return asyncio.run(_print_metrics(home, as_json=as_json))
+    return asyncio.run(_list_runs(home, only_open=only_open, limit=limit, as_json=as_json))
 
 
-async def _list(home: Path | None, *, only_open: bool, limit: int, as_json: bool) -> int:
+async def _list_runs(home: Path | None, *, only_open: bool, limit: int, as_json: bool) -> int:
     import msgspec
 
     from agenthive.cli.support import output
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
 
-    settings = settings_of(home)
-    async with reading(settings.home) as archive:
-        rows = await archive.runs(unfinished=only_open, limit=limit)
+    settings = load_settings(home)
+    async with open_journal(settings.home) as journal:
+        rows = await journal.list_runs(unfinished=only_open, limit=limit)
         for i, row in enumerate(rows):
             if row.finished is None:
-                done = await archive.progress(row.run)
-                rows[i] = msgspec.structs.replace(row, completed_tasks=done)
+                completed_tasks = await journal.count_succeeded(row.run)
+                rows[i] = msgspec.structs.replace(row, completed_tasks=completed_tasks)
     if as_json:
-        output.document("run-list", runs=msgspec.to_builtins(rows))
+        output.print_document("run-list", runs=msgspec.to_builtins(rows))
         return 0
     if not rows:
-        output.note(f"no runs in {settings.home}")
+        output.print_note(f"no runs in {settings.home}")
         return 0
-    output.table(
+    output.print_table(
         ("RUN", "NAME", "STATUS", "TASKS", "CREATED"),
         [
-            (row.run, row.name, row.status, f"{row.completed_tasks}/{row.total_tasks}",
-             output.moment(row.created))
+            (
+                row.run,
+                row.name,
+                row.status,
+                f"{row.completed_tasks}/{row.total_tasks}",
+                output.format_time(row.created),
+            )
             for row in rows
         ],
-    )  # fmt: skip
+    )
     return 0
 
 
-async def _sums(home: Path | None, *, as_json: bool) -> int:
+async def _print_metrics(home: Path | None, *, as_json: bool) -> int:
     import msgspec
 
     from agenthive.cli.support import output
-    from agenthive.hive import reading
-    from agenthive.insights.metrics import Fold
+    from agenthive.hive import open_journal
+    from agenthive.insights.metrics import MetricsFold
 
-    fold = Fold()
-    async with reading(settings_of(home).home) as archive:
-        async for page in archive.pages():
-            fold.take(page)
-    found = msgspec.to_builtins(fold.metrics)
+    fold = MetricsFold()
+    async with open_journal(load_settings(home).home) as journal:
+        async for page in journal.read_pages():
+            fold.add_records(page)
+    metrics = msgspec.to_builtins(fold.metrics)
     if as_json:
-        output.document("metrics", **found)
+        output.print_document("metrics", **metrics)
         return 0
-    agents = found.pop("agents")
-    runs = {f"runs {status}": count for status, count in found.pop("runs").items()}
-    for name, value in (runs | found).items():
+    agents = metrics.pop("agents")
+    runs = {f"runs {status}": count for status, count in metrics.pop("runs").items()}
+    for name, value in (runs | metrics).items():
         name = name.replace("_", " ")
-        output.line(f"{name:20} {value:.3f}" if isinstance(value, float) else f"{name:20} {value}")
+        output.print_line(
+            f"{name:20} {value:.3f}" if isinstance(value, float) else f"{name:20} {value}"
+        )
     if agents:
-        output.line()
+        output.print_line()
         heads = ("AGENT", "CALLS", "FAILURES", "MEAN", "LONGEST", "TOKENS", "COST")
-        output.table(heads, [_agent(name, figures) for name, figures in agents.items()])
+        output.print_table(
+            heads, [_format_agent(name, figures) for name, figures in agents.items()]
+        )
     return 0
 
 
-def _agent(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
-    from agenthive.cli.support.output import money, span
+def _format_agent(name: str, figures: dict[str, Any]) -> tuple[str, ...]:
+    from agenthive.cli.support.output import format_cost, format_duration
 
     counts = (str(figures["calls"]), str(figures["failures"]))
-    times = (span(figures["mean_time"]), span(figures["longest_time"]))
-    return (name, *counts, *times, f"{figures['tokens']:,}", money(figures["cost_usd"]))
+    times = (format_duration(figures["mean_time"]), format_duration(figures["longest_time"]))
+    return (name, *counts, *times, f"{figures['tokens']:,}", format_cost(figures["cost_usd"]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 
 @click.command(name="reject", short_help="Reject what a task is going to do.")
@@ -33,12 +33,21 @@ def command(
     Whether the task then fails or is passed over stands in the workflow (`on_reject`). One
     rejection is enough. Answers that do not count are recorded, and refused with exit code 2.
     """
-    from agenthive.cli.support.human_input import say, whoami
+    from agenthive.cli.support.human_input import current_user, send_and_follow
     from agenthive.runtimes import event_loop
 
-    who = actor or whoami()
-    work = say(
-        settings_of(home), agent_files, run, "approve", task, done=f"rejected by {who}",
-        as_json=as_json, approved=False, actor=who, digest=digest.lower(), comment=comment,
-    )  # fmt: skip
+    approver = actor or current_user()
+    work = send_and_follow(
+        load_settings(home),
+        agent_files,
+        run,
+        "approve",
+        task,
+        done_message=f"rejected by {approver}",
+        as_json=as_json,
+        approved=False,
+        actor=approver,
+        digest=digest.lower(),
+        comment=comment,
+    )
     return event_loop.run(work)

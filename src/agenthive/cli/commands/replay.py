@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, load_settings
 
 
 @click.command(name="replay", short_help="Apply a run's facts again, calling nobody.")
@@ -23,34 +23,42 @@ def command(run: str, until: int | None, home: Path | None, as_json: bool) -> in
     """
     import asyncio
 
-    return asyncio.run(_replay(run, until, home, as_json=as_json))
+    return asyncio.run(_replay_run(run, until, home, as_json=as_json))
 
 
-async def _replay(run: str, until: int | None, home: Path | None, *, as_json: bool) -> int:
+async def _replay_run(run: str, until: int | None, home: Path | None, *, as_json: bool) -> int:
     from agenthive.cli.support import output
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
 
-    async with reading(settings_of(home).home) as archive:
-        found = await archive.find(run)
-        told = [fact async for fact in archive.events(found, 0)]
-        shown = told[:until]
-        report = await archive.report(found, until)
-        row = await archive.row(found)
-    agrees = until is not None or (report.status, report.completed_tasks) == (
-        row.status, row.completed_tasks if row.finished else report.completed_tasks,
-    )  # fmt: skip
+    async with open_journal(load_settings(home).home) as journal:
+        run_id = await journal.find_run(run)
+        events = [event async for event in journal.read_events(run_id, 0)]
+        shown_events = events[:until]
+        report = await journal.read_report(run_id, until)
+        row = await journal.read_row(run_id)
+    matches = until is not None or (report.status, report.completed_tasks) == (
+        row.status,
+        row.completed_tasks if row.finished else report.completed_tasks,
+    )
     if as_json:
         states = {name: task.status for name, task in report.tasks.items()}
-        output.document(
-            "replay", run_id=found, facts=len(shown), status=report.status, agrees=agrees,
+        output.print_document(
+            "replay",
+            run_id=run_id,
+            facts=len(shown_events),
+            status=report.status,
+            agrees=matches,
             tasks=states,
-        )  # fmt: skip
-        return int(not agrees)
-    rows = [(str(one.seq), output.moment(one.at), one.type, one.text) for one in shown]
-    output.table(("NO", "TIME", "FACT", "WHAT HAPPENED"), rows)
-    output.line()
-    ends = [(name, task.status, str(task.attempts)) for name, task in report.tasks.items()]
-    output.table(("TASK", "STATUS", "ATTEMPTS"), ends)
-    what = "nobody was called" if agrees else f"but the run list says {row.status}"
-    output.line(f"\n{len(shown):,} facts lead to: {report.status}; {what}")
-    return int(not agrees)
+        )
+        return int(not matches)
+    rows = [
+        (str(event.seq), output.format_time(event.at), event.type, event.text)
+        for event in shown_events
+    ]
+    output.print_table(("NO", "TIME", "FACT", "WHAT HAPPENED"), rows)
+    output.print_line()
+    task_rows = [(name, task.status, str(task.attempts)) for name, task in report.tasks.items()]
+    output.print_table(("TASK", "STATUS", "ATTEMPTS"), task_rows)
+    verdict = "nobody was called" if matches else f"but the run list says {row.status}"
+    output.print_line(f"\n{len(shown_events):,} facts lead to: {report.status}; {verdict}")
+    return int(not matches)

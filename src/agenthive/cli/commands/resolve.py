@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 
 @click.command(name="resolve", short_help="Say what came of a call nobody knows about.")
@@ -35,16 +35,25 @@ def command(
     A task with `effect: once` is never called again by itself when its answer was lost. Look at the
     other side first; then say one of --succeeded, --failed or --retry.
     """
-    from agenthive.cli.support.human_input import json_value, say, whoami
+    from agenthive.cli.support.human_input import current_user, parse_json, send_and_follow
     from agenthive.runtimes import event_loop
 
     if outcome is None:
         raise click.UsageError("Say one of --succeeded, --failed or --retry.")
     if result is not None and outcome != "succeeded":
         raise click.UsageError("--result goes with --succeeded.")
-    value = json_value(result, "--result")
-    work = say(
-        settings_of(home), agent_files, run, "resolve", task, outcome, done=outcome,
-        as_json=as_json, result=value, actor=whoami(), reason=reason,
-    )  # fmt: skip
+    value = parse_json(result, "--result")
+    work = send_and_follow(
+        load_settings(home),
+        agent_files,
+        run,
+        "resolve",
+        task,
+        outcome,
+        done_message=outcome,
+        as_json=as_json,
+        result=value,
+        actor=current_user(),
+        reason=reason,
+    )
     return event_loop.run(work)

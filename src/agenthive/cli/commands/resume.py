@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 if TYPE_CHECKING:
     from agenthive.settings import Settings
@@ -34,13 +34,13 @@ def command(
     """
     from agenthive.runtimes import event_loop
 
-    settings = settings_of(home)
-    return event_loop.run(_resume(settings, runs, agent_files, as_json=as_json, quiet=quiet))
+    settings = load_settings(home)
+    return event_loop.run(_resume_runs(settings, runs, agent_files, as_json=as_json, quiet=quiet))
 
 
-async def _resume(
+async def _resume_runs(
     settings: Settings,
-    asked: tuple[str, ...],
+    prefixes: tuple[str, ...],
     files: tuple[Path, ...],
     *,
     as_json: bool,
@@ -50,42 +50,42 @@ async def _resume(
     from agenthive.cli.support.interrupts import Interrupts
     from agenthive.cli.support.session import Session
 
-    runs = await _wanted(settings, asked)
+    runs = await _select_runs(settings, prefixes)
     if not runs:
         if as_json:
-            output.document("runs", runs=[])
+            output.print_document("runs", runs=[])
         else:
-            output.line("Nothing is unfinished.")
+            output.print_line("Nothing is unfinished.")
         return 0
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        await interrupts.starts(session.resume(list(runs)))
-        work = follow.follow_all(session, runs, quiet=quiet)
-        ended = await interrupts.finishes(work)
-        await follow.leave(session, interrupts, told=not ended)
+        await interrupts.run_or_abort(session.resume(list(runs)))
+        work = follow.follow_runs(session, runs, quiet=quiet)
+        ended = await interrupts.run_to_end(work)
+        await follow.leave_home(session, interrupts, interrupted=not ended)
         reports = [await session.report(run) for run in runs]
         if as_json:
-            output.document("runs", runs=[output.run_document(report) for report in reports])
+            output.print_document("runs", runs=[output.run_fields(report) for report in reports])
         for report in () if as_json else reports:
             if len(reports) > 1:
-                output.line(f"\n{report.run_id} {output.safe(report.name)}")
-            output.results(report)
+                output.print_line(f"\n{report.run_id} {output.escape(report.name)}")
+            output.print_results(report)
             if not quiet:
-                await follow.epilogue(session, report)
-        return follow.exit_code(reports) if ended else follow.INTERRUPTED
+                await follow.print_epilogue(session, report)
+        return follow.combine_exit_codes(reports) if ended else follow.INTERRUPTED
 
 
-async def _wanted(settings: Settings, asked: tuple[str, ...]) -> dict[str, int]:
+async def _select_runs(settings: Settings, prefixes: tuple[str, ...]) -> dict[str, int]:
     """The whole ids of what was asked for; every unfinished run, oldest first, if nothing was.
 
     With each the number of its last fact.
     """
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
 
-    async with reading(settings.home) as archive:
-        if asked:
-            runs = [await archive.find(run) for run in asked]
+    async with open_journal(settings.home) as journal:
+        if prefixes:
+            runs = [await journal.find_run(run) for run in prefixes]
         else:
-            untouched = await archive.untouched()
-            rows = reversed(await archive.runs(unfinished=True))
+            untouched = await journal.list_unresumed_imports()
+            rows = reversed(await journal.list_runs(unfinished=True))
             runs = [row.run for row in rows if row.run not in untouched]
-        return {run: await archive.last(run) for run in runs}
+        return {run: await journal.last_seq(run) for run in runs}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 if TYPE_CHECKING:
-    from agenthive.cli.support.workflow_files import Accepted
+    from agenthive.cli.support.workflow_files import AcceptedWorkflow
     from agenthive.settings import Settings
 
 
@@ -41,15 +41,15 @@ def command(**options: Any) -> int:
     """
     from agenthive.runtimes import event_loop
 
-    return event_loop.run(_run(*_prepare(**options)))
+    return event_loop.run(_run_workflow(*_prepare_run(**options)))
 
 
-async def execute(**options: Any) -> int:
+async def execute_command(**options: Any) -> int:
     """The same inside an event loop that runs already."""
-    return await _run(*_prepare(**options))
+    return await _run_workflow(*_prepare_run(**options))
 
 
-def _prepare(
+def _prepare_run(
     file: Path,
     pairs: tuple[str, ...],
     inputs_file: Path | None,
@@ -58,23 +58,26 @@ def _prepare(
     as_json: bool,
     quiet: bool,
     stream: bool,
-) -> tuple[Settings, Accepted, tuple[Path, ...], _Show]:
+) -> tuple[Settings, AcceptedWorkflow, tuple[Path, ...], _ViewOptions]:
     """Check the file and the inputs before anything is started."""
-    from agenthive.cli.support.workflow_files import accept, given_inputs
+    from agenthive.cli.support.workflow_files import accept_workflow, collect_inputs
 
-    settings = settings_of(home)
-    accepted = accept(file, given_inputs(pairs, inputs_file), settings, agent_files)
-    show = _Show(as_json=as_json, quiet=quiet or stream, stream=stream)
-    return settings, accepted, agent_files, show
+    settings = load_settings(home)
+    raw_inputs = collect_inputs(pairs, inputs_file)
+    accepted = accept_workflow(file, raw_inputs, settings, agent_files)
+    view = _ViewOptions(as_json=as_json, quiet=quiet or stream, stream=stream)
+    return settings, accepted, agent_files, view
 
 
-class _Show(NamedTuple):
+class _ViewOptions(NamedTuple):
     as_json: bool
     quiet: bool
     stream: bool
 
 
-async def _run(settings: Settings, accepted: Accepted, files: tuple[Path, ...], show: _Show) -> int:
+async def _run_workflow(
+    settings: Settings, accepted: AcceptedWorkflow, files: tuple[Path, ...], view: _ViewOptions
+) -> int:
     import asyncio
 
     from agenthive.cli.support import follow, output, stream_view
@@ -84,21 +87,23 @@ async def _run(settings: Settings, accepted: Accepted, files: tuple[Path, ...], 
 
     run, spec = uuid7(), accepted.spec
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        heard = asyncio.ensure_future(stream_view.show(session, run)) if show.stream else None
-        await interrupts.starts(session.submit(spec, accepted.inputs, run))
-        if not show.quiet:
-            output.note(f"run {run}: {output.safe(spec.name)}, {len(spec.tasks):,} tasks")
-        work = follow.follow(session, run, spec.name, len(spec.tasks), quiet=show.quiet)
-        ended = await interrupts.finishes(work)
-        if heard is not None:
-            await asyncio.wait({heard}, timeout=1.0)
-            heard.cancel()
-        await follow.leave(session, interrupts, told=not ended)
+        stream_task = (
+            asyncio.ensure_future(stream_view.show_answers(session, run)) if view.stream else None
+        )
+        await interrupts.run_or_abort(session.submit(spec, accepted.inputs, run))
+        if not view.quiet:
+            output.print_note(f"run {run}: {output.escape(spec.name)}, {len(spec.tasks):,} tasks")
+        work = follow.follow_run(session, run, spec.name, len(spec.tasks), quiet=view.quiet)
+        ended = await interrupts.run_to_end(work)
+        if stream_task is not None:
+            await asyncio.wait({stream_task}, timeout=1.0)
+            stream_task.cancel()
+        await follow.leave_home(session, interrupts, interrupted=not ended)
         report = await session.report(run)
-        if show.as_json:
-            output.document("run", **output.run_document(report))
+        if view.as_json:
+            output.print_document("run", **output.run_fields(report))
         else:
-            output.results(report)
-            if not show.quiet:
-                await follow.epilogue(session, report)
+            output.print_results(report)
+            if not view.quiet:
+                await follow.print_epilogue(session, report)
         return report.exit_code if ended else follow.INTERRUPTED

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 if TYPE_CHECKING:
     from agenthive.core.engine.schedules import ScheduleRow
@@ -32,23 +32,32 @@ def command() -> None:
 @click.option("--start", metavar="WHEN", help="From when --every counts (ISO 8601; 1970).")
 @click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="One input.")
 @click.option(
-    "--inputs", "inputs_file", metavar="FILE", type=click.Path(path_type=Path),
+    "--inputs",
+    "inputs_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
     help="YAML or JSON file with a map of inputs; --input wins.",
-)  # fmt: skip
+)
 @click.option("--time-input", default="", metavar="KEY", help="The input that gets the time.")
 @click.option(
-    "--catch-up", type=click.Choice(("none", "one", "all")), default="one", show_default=True,
+    "--catch-up",
+    type=click.Choice(("none", "one", "all")),
+    default="one",
+    show_default=True,
     help="How many of the times that were missed get a run.",
-)  # fmt: skip
+)
 @click.option(
-    "--overlap", type=click.Choice(("skip", "queue", "allow", "cancel")), default="queue",
-    show_default=True, help="What happens while the run before has not ended.",
-)  # fmt: skip
+    "--overlap",
+    type=click.Choice(("skip", "queue", "allow", "cancel")),
+    default="queue",
+    show_default=True,
+    help="What happens while the run before has not ended.",
+)
 @click.option("--paused", is_flag=True, help="Start nothing until it is resumed.")
 @agents_option
 @home_option
 @json_option
-def set_(
+def set_schedule(
     name: str,
     file: Path,
     cron: str | None,
@@ -70,40 +79,58 @@ def set_(
     Each planned time starts one run, however often the process ends on the way: the run's id
     follows from the time.
     """
-    from agenthive.authoring.schedules import plan_schedule, rule_of
-    from agenthive.cli.support.workflow_files import accepted_file, given_inputs, typed_inputs_but
+    from agenthive.authoring.schedules import build_rule, plan_schedule
+    from agenthive.cli.support.workflow_files import (
+        accept_file,
+        collect_inputs,
+        convert_inputs_without,
+    )
 
-    rule = rule_of(cron=cron, every=every, zone=zone, start=start)
-    settings = settings_of(home)
-    workflow = accepted_file(file, settings, agent_files)
-    given = given_inputs(pairs, inputs_file)
-    inputs = typed_inputs_but(workflow, given, time_input, settings)
-    planned = plan_schedule(
-        name, workflow, inputs, rule, time_input=time_input, catch_up=catch_up, overlap=overlap,
+    rule = build_rule(cron=cron, every=every, zone=zone, start=start)
+    settings = load_settings(home)
+    workflow = accept_file(file, settings, agent_files)
+    raw_inputs = collect_inputs(pairs, inputs_file)
+    inputs = convert_inputs_without(workflow, raw_inputs, time_input, settings)
+    schedule_plan = plan_schedule(
+        name,
+        workflow,
+        inputs,
+        rule,
+        time_input=time_input,
+        catch_up=catch_up,
+        overlap=overlap,
         paused=paused,
-    )  # fmt: skip
-    return _run(_change(home, agent_files, planned.fact, planned.body, as_json=as_json))
+    )
+    return _run_work(
+        _change_schedule(
+            home, agent_files, schedule_plan.event, schedule_plan.body, as_json=as_json
+        )
+    )
 
 
 @command.command(name="list", short_help="List the schedules of a home.")
 @home_option
 @json_option
-def list_(home: Path | None, as_json: bool) -> int:
+def list_schedules(home: Path | None, as_json: bool) -> int:
     """List the schedules of the home, with the next time of each."""
-    return _run(_list(home, as_json=as_json))
+    return _run_work(_list_schedules(home, as_json=as_json))
 
 
 @command.command(short_help="Show one schedule, and what became of its last times.")
 @click.argument("name")
 @click.option(
-    "--limit", "-n", type=click.IntRange(1, 1000), default=10, show_default=True,
+    "--limit",
+    "-n",
+    type=click.IntRange(1, 1000),
+    default=10,
+    show_default=True,
     help="Facts about it at most, the last ones.",
-)  # fmt: skip
+)
 @home_option
 @json_option
 def show(name: str, limit: int, home: Path | None, as_json: bool) -> int:
     """Show the schedule NAME: its rule, its next time, and the last facts about it."""
-    return _run(_show(home, name, limit, as_json=as_json))
+    return _run_work(_show_schedule(home, name, limit, as_json=as_json))
 
 
 @command.command(short_help="Have a schedule start nothing until it is resumed.")
@@ -116,7 +143,7 @@ def pause(name: str, reason: str, home: Path | None, as_json: bool) -> int:
     from agenthive.core.journal import run_events as ev
 
     change = ev.SchedulePaused(at=0, schedule=name, reason=reason)
-    return _run(_change(home, (), change, as_json=as_json))
+    return _run_work(_change_schedule(home, (), change, as_json=as_json))
 
 
 @command.command(short_help="Have a paused schedule start runs again.")
@@ -127,7 +154,9 @@ def resume(name: str, home: Path | None, as_json: bool) -> int:
     """Have the schedule NAME start runs again; what was planned meanwhile is skipped."""
     from agenthive.core.journal import run_events as ev
 
-    return _run(_change(home, (), ev.ScheduleResumed(at=0, schedule=name), as_json=as_json))
+    return _run_work(
+        _change_schedule(home, (), ev.ScheduleResumed(at=0, schedule=name), as_json=as_json)
+    )
 
 
 @command.command(short_help="Take a schedule away.")
@@ -138,7 +167,9 @@ def remove(name: str, home: Path | None, as_json: bool) -> int:
     """Take the schedule NAME away. Its runs go on."""
     from agenthive.core.journal import run_events as ev
 
-    return _run(_change(home, (), ev.ScheduleRemoved(at=0, schedule=name), as_json=as_json))
+    return _run_work(
+        _change_schedule(home, (), ev.ScheduleRemoved(at=0, schedule=name), as_json=as_json)
+    )
 
 
 @command.command(short_help="Start a run of a schedule now.")
@@ -152,21 +183,21 @@ def trigger(name: str, agent_files: tuple[Path, ...], home: Path | None, as_json
     Without a process that owns the home the run waits for `agenthive resume` or `agenthive work`.
     """
     from agenthive.core.journal import run_events as ev
-    from agenthive.core.policies.schedule import RESERVED
+    from agenthive.core.policies.schedule import RUN_ID_PREFIX
     from agenthive.infra.ids import uuid7
 
-    run = f"{RESERVED}{name}:{uuid7()}"
+    run = f"{RUN_ID_PREFIX}{name}:{uuid7()}"
     change = ev.ScheduleTriggered(at=0, schedule=name, run=run)
-    return _run(_change(home, agent_files, change, as_json=as_json))
+    return _run_work(_change_schedule(home, agent_files, change, as_json=as_json))
 
 
-def _run(work: Coroutine[Any, Any, int]) -> int:
+def _run_work(work: Coroutine[Any, Any, int]) -> int:
     from agenthive.runtimes import event_loop
 
     return event_loop.run(work)
 
 
-async def _change(
+async def _change_schedule(
     home: Path | None,
     files: tuple[Path, ...],
     change: Any,
@@ -177,101 +208,118 @@ async def _change(
     from agenthive.cli.support import output
     from agenthive.cli.support.interrupts import Interrupts
     from agenthive.cli.support.session import Session
-    from agenthive.core.history.story import tag
+    from agenthive.core.history.story import event_type
 
-    settings = settings_of(home)
+    settings = load_settings(home)
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
         await session.change_schedule(change, body)
-    done = tag(change).removeprefix("hive.schedule_")
+    action = event_type(change).removeprefix("hive.schedule_")
     run = getattr(change, "run", None)
     if as_json:
-        output.document("schedule-changed", name=change.schedule, done=done, run_id=run)
+        output.print_document("schedule-changed", name=change.schedule, done=action, run_id=run)
         return 0
-    output.line(f"{change.schedule}: {done}" + (f", run {run}" if run else ""))
-    if done == "set":
-        output.note("runs start while a process owns the home, such as `agenthive work`")
+    output.print_line(f"{change.schedule}: {action}" + (f", run {run}" if run else ""))
+    if action == "set":
+        output.print_note("runs start while a process owns the home, such as `agenthive work`")
     return 0
 
 
-async def _rows(home: Path | None) -> list[ScheduleRow]:
-    from agenthive.hive import reading
-    from agenthive.infra.calendar import Calendar
+async def _read_rows(home: Path | None) -> list[ScheduleRow]:
+    from agenthive.hive import open_journal
+    from agenthive.infra.calendar import SystemCalendar
 
-    async with reading(settings_of(home).home) as archive:
-        return await archive.schedules(Calendar())
+    async with open_journal(load_settings(home).home) as journal:
+        return await journal.list_schedules(SystemCalendar())
 
 
-async def _list(home: Path | None, *, as_json: bool) -> int:
+async def _list_schedules(home: Path | None, *, as_json: bool) -> int:
     import msgspec
 
     from agenthive.cli.support import output
 
-    rows = await _rows(home)
+    rows = await _read_rows(home)
     if as_json:
-        output.document("schedules", schedules=msgspec.to_builtins(rows))
+        output.print_document("schedules", schedules=msgspec.to_builtins(rows))
         return 0
     if not rows:
-        output.note("no schedules")
+        output.print_note("no schedules")
         return 0
-    output.table(
+    output.print_table(
         ("NAME", "WORKFLOW", "WHEN", "NEXT", "LAST RUN"),
-        [(row.name, output.safe(row.workflow), _when(row), _next(row), row.last_run or "-")
-         for row in rows],
-    )  # fmt: skip
+        [
+            (
+                row.name,
+                output.escape(row.workflow),
+                _format_rule(row),
+                _format_next(row),
+                row.last_run or "-",
+            )
+            for row in rows
+        ],
+    )
     return 0
 
 
-def _when(row: ScheduleRow) -> str:
-    from agenthive.cli.support.output import span
+def _format_rule(row: ScheduleRow) -> str:
+    from agenthive.cli.support.output import format_duration
 
-    return f"every {span(row.every / 1e6)}" if row.every else f"{row.cron} ({row.zone})"
+    return f"every {format_duration(row.every / 1e6)}" if row.every else f"{row.cron} ({row.zone})"
 
 
-def _next(row: ScheduleRow) -> str:
-    from agenthive.cli.support.output import moment
+def _format_next(row: ScheduleRow) -> str:
+    from agenthive.cli.support.output import format_time
 
     if row.paused:
         return "paused"
-    return "never" if row.next is None else moment(row.next)
+    return "never" if row.next is None else format_time(row.next)
 
 
-async def _show(home: Path | None, name: str, limit: int, *, as_json: bool) -> int:
+async def _show_schedule(home: Path | None, name: str, limit: int, *, as_json: bool) -> int:
     import msgspec
 
     from agenthive.cli.support import output
-    from agenthive.core.history.story import tag
+    from agenthive.core.history.story import event_type
     from agenthive.errors import NotFound
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
 
-    row = next((one for one in await _rows(home) if one.name == name), None)
+    row = next((item for item in await _read_rows(home) if item.name == name), None)
     if row is None:
         hint = "`agenthive schedule list` shows the schedules of this home."
         raise NotFound(f"there is no schedule '{name}'", hint=hint)
-    async with reading(settings_of(home).home) as archive:
-        facts = await archive.schedule_facts(name, limit)
+    async with open_journal(load_settings(home).home) as journal:
+        events = await journal.list_schedule_events(name, limit)
     if as_json:
-        told = msgspec.to_builtins(facts)
-        output.document("schedule", schedule=msgspec.to_builtins(row), facts=told)
+        event_fields = msgspec.to_builtins(events)
+        output.print_document("schedule", schedule=msgspec.to_builtins(row), facts=event_fields)
         return 0
-    for what, value in (
-        ("workflow", output.safe(row.workflow)), ("when", _when(row)), ("next", _next(row)),
-        ("catch up", row.catch_up), ("overlap", row.overlap),
+    for label, value in (
+        ("workflow", output.escape(row.workflow)),
+        ("when", _format_rule(row)),
+        ("next", _format_next(row)),
+        ("catch up", row.catch_up),
+        ("overlap", row.overlap),
         ("open runs", ", ".join(row.open_runs) or "none"),
-    ):  # fmt: skip
-        output.line(f"{what:10} {value}")
-    output.line()
-    rows = [(output.moment(one.at), tag(one).removeprefix("hive.schedule_"), _about(one))
-            for one in facts]  # fmt: skip
-    output.table(("TIME", "FACT", "ABOUT"), rows)
+    ):
+        output.print_line(f"{label:10} {value}")
+    output.print_line()
+    rows = [
+        (
+            output.format_time(item.at),
+            event_type(item).removeprefix("hive.schedule_"),
+            _describe_event(item),
+        )
+        for item in events
+    ]
+    output.print_table(("TIME", "FACT", "ABOUT"), rows)
     return 0
 
 
-def _about(fact: Any) -> str:
-    from agenthive.core.policies.schedule import utc
+def _describe_event(event: Any) -> str:
+    from agenthive.core.policies.schedule import format_utc
 
-    found = [f"for {utc(fact.planned)}"] if getattr(fact, "planned", None) else []
-    if getattr(fact, "first", None):
-        found.append(f"from {utc(fact.first)} to {utc(fact.last)}: {fact.reason}")
-    if getattr(fact, "run", ""):
-        found.append(f"run {fact.run}")
-    return ", ".join(found)
+    parts = [f"for {format_utc(event.planned)}"] if getattr(event, "planned", None) else []
+    if getattr(event, "first", None):
+        parts.append(f"from {format_utc(event.first)} to {format_utc(event.last)}: {event.reason}")
+    if getattr(event, "run", ""):
+        parts.append(f"run {event.run}")
+    return ", ".join(parts)

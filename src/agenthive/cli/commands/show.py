@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, load_settings
 
 if TYPE_CHECKING:
     from agenthive.core.history.report import RunReport
-    from agenthive.queries.journal_reader import Archive
+    from agenthive.queries.journal_reader import JournalReader
 
 
 @click.command(name="show", short_help="Show what a run came to.")
@@ -26,52 +26,52 @@ def command(run: str, task: str | None, home: Path | None, as_json: bool) -> int
     """
     import asyncio
 
-    return asyncio.run(_show(run, task, home, as_json=as_json))
+    return asyncio.run(_show_run(run, task, home, as_json=as_json))
 
 
-async def _show(run: str, task: str | None, home: Path | None, *, as_json: bool) -> int:
+async def _show_run(run: str, task: str | None, home: Path | None, *, as_json: bool) -> int:
     from agenthive.cli.support import output
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
 
-    async with reading(settings_of(home).home) as archive:
-        found = await archive.find(run)
+    async with open_journal(load_settings(home).home) as journal:
+        run_id = await journal.find_run(run)
         if task is not None:
-            return await _story(archive, found, task, as_json=as_json)
-        report = await archive.report(found)
+            return await _print_story(journal, run_id, task, as_json=as_json)
+        report = await journal.read_report(run_id)
     if as_json:
-        output.document("run", **output.run_document(report))
+        output.print_document("run", **output.run_fields(report))
         return 0
-    output.line(f"{report.run_id}  {output.safe(report.name)}\n")
-    _tasks(report)
-    output.line()
-    output.results(report)
-    if used := output.spent(report):
-        output.line(f"\n{used}")
+    output.print_line(f"{report.run_id}  {output.escape(report.name)}\n")
+    _print_tasks(report)
+    output.print_line()
+    output.print_results(report)
+    if usage := output.format_usage(report):
+        output.print_line(f"\n{usage}")
     return 0
 
 
-def _tasks(report: RunReport) -> None:
+def _print_tasks(report: RunReport) -> None:
     from agenthive.cli.support import output
 
     rows = []
     for name, task in report.tasks.items():
-        took = (task.ended or 0) - (task.started or 0)
-        time = output.span(took / 1e6) if task.ended else "-"
+        duration = (task.ended or 0) - (task.started or 0)
+        time = output.format_duration(duration / 1e6) if task.ended else "-"
         tokens = f"{task.tokens:,}" if task.tokens else "-"
-        calls = f"{task.agent}: {output.cut(task.action, 60)}" if task.agent else "-"
+        calls = f"{task.agent}: {output.truncate(task.action, 60)}" if task.agent else "-"
         rows.append((name, task.status, str(task.attempts), time, tokens, calls))
-    output.table(("TASK", "STATUS", "ATTEMPTS", "TIME", "TOKENS", "CALLS"), rows)
+    output.print_table(("TASK", "STATUS", "ATTEMPTS", "TIME", "TOKENS", "CALLS"), rows)
 
 
-async def _story(archive: Archive, run: str, task: str, *, as_json: bool) -> int:
+async def _print_story(journal: JournalReader, run: str, task: str, *, as_json: bool) -> int:
     import msgspec
 
     from agenthive.cli.support import output
 
-    lines = await archive.story(run, task)
+    lines = await journal.read_story(run, task)
     if as_json:
-        output.document("story", run_id=run, task=task, facts=msgspec.to_builtins(lines))
+        output.print_document("story", run_id=run, task=task, facts=msgspec.to_builtins(lines))
         return 0
-    rows = [(str(one.seq), output.moment(one.at), one.type, one.text) for one in lines]
-    output.table(("NO", "TIME", "FACT", "WHAT HAPPENED"), rows)
+    rows = [(str(line.seq), output.format_time(line.at), line.type, line.text) for line in lines]
+    output.print_table(("NO", "TIME", "FACT", "WHAT HAPPENED"), rows)
     return 0

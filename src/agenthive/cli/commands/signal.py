@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 
 @click.command(name="signal", short_help="Send a signal to a run.")
@@ -32,12 +32,20 @@ def command(
 
     One that comes before its task waits for it is kept, unless the workflow says `keep: false`.
     """
-    from agenthive.cli.support.human_input import json_value, say, whoami
+    from agenthive.cli.support.human_input import current_user, parse_json, send_and_follow
     from agenthive.runtimes import event_loop
 
-    value = json_value(data, "--data")
-    work = say(
-        settings_of(home), agent_files, run, "signal", name, done="received", as_json=as_json,
-        data=value, id=signal_id, actor=whoami(),
-    )  # fmt: skip
+    value = parse_json(data, "--data")
+    work = send_and_follow(
+        load_settings(home),
+        agent_files,
+        run,
+        "signal",
+        name,
+        done_message="received",
+        as_json=as_json,
+        data=value,
+        id=signal_id,
+        actor=current_user(),
+    )
     return event_loop.run(work)

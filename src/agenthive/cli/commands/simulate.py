@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import json_option, settings_of
+from agenthive.cli.support.options import json_option, load_settings
 
 SEEDS = 100
 
 
-@click.command(name="simulate", short_help="Play a workflow on virtual time, with faults.")
+@click.command(
+    name="simulate",
+    short_help="Play a workflow on virtual time, with faults, and say what came of it.",
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="One input.")
 @click.option(
@@ -91,14 +94,19 @@ def command(
 
     Exit codes: 0 every invariant held, 1 one broke, 2 the file or an option is wrong.
     """
-    from agenthive.cli.support.simulation_view import Told, rehearse, show, show_story
+    from agenthive.cli.support.simulation_view import (
+        SimulationRequest,
+        run_simulation,
+        show_simulation,
+        show_story,
+    )
 
     if trace and seed is None:
         raise click.UsageError("--trace tells of one run: say which with --seed K.")
-    told = Told(file, pairs, inputs_file, faults, answers_file, fit, people)
-    found = rehearse(told, settings_of(None), range(seeds) if seed is None else [seed])
+    request = SimulationRequest(file, pairs, inputs_file, faults, answers_file, fit, people)
+    result = run_simulation(request, load_settings(None), range(seeds) if seed is None else [seed])
     if trace and seed is not None:
-        show_story(found, seed, as_json=as_json)
+        show_story(result, seed, as_json=as_json)
     else:
-        show(found, told, as_json=as_json)
-    return 1 if found.broken else 0
+        show_simulation(result, request, as_json=as_json)
+    return 1 if result.broken else 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 
 @click.command(name="tools", short_help="Ask MCP servers for their tools, as text for a workflow.")
@@ -34,6 +34,6 @@ def command(
     """
     from agenthive.cli.support import mcp_tools_view
 
-    offers = mcp_tools_view.ask(file, names, settings_of(home), agent_files)
-    mcp_tools_view.show(offers, as_json=as_json)
+    offers = mcp_tools_view.fetch_offers(file, names, load_settings(home), agent_files)
+    mcp_tools_view.show_offers(offers, as_json=as_json)
     return 0

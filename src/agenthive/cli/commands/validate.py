@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 if TYPE_CHECKING:
-    from agenthive.agents.registry import Directory
+    from agenthive.agents.registry import AgentRegistry
     from agenthive.settings import Settings
 
 
@@ -30,44 +30,48 @@ def command(
     Exit code 2 if one of them is wrong.
     """
     from agenthive.cli.support import output
-    from agenthive.cli.support.session import directory
+    from agenthive.cli.support.session import build_registry
 
-    settings = settings_of(home)
-    agents = directory(settings, agent_files)
-    found = [_check(file, settings, agents) for file in files]
+    settings = load_settings(home)
+    agents = build_registry(settings, agent_files)
+    reports = [_check_file(file, settings, agents) for file in files]
     if as_json:
-        output.document("validation", files=found)
+        output.print_document("validation", files=reports)
     else:
-        for one in found:
-            _tell(one)
-    return 0 if all(one["valid"] for one in found) else 2
+        for report in reports:
+            _print_report(report)
+    return 0 if all(report["valid"] for report in reports) else 2
 
 
-def _check(file: Path, settings: Settings, agents: Directory) -> dict[str, Any]:
+def _check_file(file: Path, settings: Settings, agents: AgentRegistry) -> dict[str, Any]:
     from agenthive import authoring
-    from agenthive.cli.support.flow_summary import summary
-    from agenthive.cli.support.workflow_files import load
+    from agenthive.cli.support.flow_summary import summarize_flow
+    from agenthive.cli.support.workflow_files import load_file
     from agenthive.errors import ConfigurationError
 
     try:
-        loaded = load(file, settings, agents, authoring.placeholder)
+        loaded = load_file(file, settings, agents, authoring.placeholder)
     except ConfigurationError as error:
         return {"file": str(file), "valid": False, "problems": list(error.problems)}
     spec = loaded.spec
-    warnings = [*loaded.warnings, *_missing(loaded.references), *_absent(spec, agents)]
+    warnings = [
+        *loaded.warnings,
+        *_missing_references(loaded.references),
+        *_absent_agents(spec, agents),
+    ]
     return {
         "file": str(file),
         "valid": True,
         "name": spec.name,
         "tasks": len(spec.tasks),
         "agents": len(spec.agents),
-        "flow": summary(spec),
+        "flow": summarize_flow(spec),
         "definition": authoring.digest(spec),
         "warnings": warnings,
     }
 
 
-def _missing(references: Any) -> list[str]:
+def _missing_references(references: Any) -> list[str]:
     """What the file refers to and is not here: it may be there where the workflow runs."""
     from agenthive import authoring
     from agenthive.errors import ConfigurationError
@@ -79,32 +83,34 @@ def _missing(references: Any) -> list[str]:
     return []
 
 
-def _absent(spec: Any, agents: Directory) -> list[str]:
+def _absent_agents(spec: Any, agents: AgentRegistry) -> list[str]:
     from agenthive import authoring
     from agenthive.core.expressions.template import Template
     from agenthive.errors import AgentHiveError
 
-    found = []
+    problems = []
     for agent in authoring.agents_of(spec):
         try:
             if Template.compile(agent.endpoint, {"inputs"}).constant:
-                agents.find(agent)
+                agents.find_agent(agent)
         except AgentHiveError as error:
-            found.append(f"{error.message}. {error.hint}".strip())
-    return found
+            problems.append(f"{error.message}. {error.hint}".strip())
+    return problems
 
 
-def _tell(one: dict[str, Any]) -> None:
+def _print_report(report: dict[str, Any]) -> None:
     from agenthive.cli.support import output
-    from agenthive.cli.support.flow_summary import words
+    from agenthive.cli.support.flow_summary import describe_flow
 
-    if not one["valid"]:
-        for problem in one["problems"]:
-            output.note(output.safe(problem))
+    if not report["valid"]:
+        for problem in report["problems"]:
+            output.print_note(output.escape(problem))
         return
-    for warning in one["warnings"]:
-        output.note(f"warning: {output.safe(warning)}")
-    counts = f"{one['tasks']:,} tasks, {one['agents']:,} agents"
-    flow = output.safe(words(one["flow"]))
-    rest = f"{counts}; {flow}" if flow else counts
-    output.line(f"{output.safe(one['file'])}: valid ({output.safe(one['name'])}, {rest})")
+    for warning in report["warnings"]:
+        output.print_note(f"warning: {output.escape(warning)}")
+    counts = f"{report['tasks']:,} tasks, {report['agents']:,} agents"
+    flow = output.escape(describe_flow(report["flow"]))
+    summary = f"{counts}; {flow}" if flow else counts
+    output.print_line(
+        f"{output.escape(report['file'])}: valid ({output.escape(report['name'])}, {summary})"
+    )

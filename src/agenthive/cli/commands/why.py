@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, settings_of
+from agenthive.cli.support.options import home_option, json_option, load_settings
 
 
 @click.command(name="why", short_help="Say why each open task of a run does not go on.")
@@ -20,47 +20,49 @@ def command(run: str, home: Path | None, as_json: bool) -> int:
     """
     import asyncio
 
-    return asyncio.run(_why(run, home, as_json=as_json))
+    return asyncio.run(_print_reasons(run, home, as_json=as_json))
 
 
-async def _why(run: str, home: Path | None, *, as_json: bool) -> int:
+async def _print_reasons(run: str, home: Path | None, *, as_json: bool) -> int:
     import msgspec
 
     from agenthive.cli.support import output
-    from agenthive.hive import reading
+    from agenthive.hive import open_journal
 
-    settings = settings_of(home)
-    async with reading(settings.home) as archive:
-        found = await archive.find(run)
-        owner = await _owner(settings.home)
-        reasons = await archive.why(found, owner.get("trouble", ""))
-        report = None if reasons else await archive.report(found)
+    settings = load_settings(home)
+    async with open_journal(settings.home) as journal:
+        run_id = await journal.find_run(run)
+        owner = await _read_owner(settings.home)
+        reasons = await journal.list_reasons(run_id, owner.get("trouble", ""))
+        report = None if reasons else await journal.read_report(run_id)
     if as_json:
-        output.document(
-            "why", run_id=found, owner=owner.get("pid"), reasons=msgspec.to_builtins(reasons)
+        output.print_document(
+            "why", run_id=run_id, owner=owner.get("pid"), reasons=msgspec.to_builtins(reasons)
         )
         return 0
     if report is not None:
-        output.line(f"Nothing waits: the run is {report.status}.")
+        output.print_line(f"Nothing waits: the run is {report.status}.")
         return 0
     for reason in reasons:
-        since = output.moment(reason.since)
-        output.line(f"{output.safe(reason.task)}: {reason.kind}, since {since}")
-        output.line(f"    {output.safe(reason.detail)}")
+        since = output.format_time(reason.since)
+        output.print_line(f"{output.escape(reason.task)}: {reason.kind}, since {since}")
+        output.print_line(f"    {output.escape(reason.detail)}")
         if reason.unblock:
-            output.line(f"    unblocked by: {output.safe(reason.unblock)}")
+            output.print_line(f"    unblocked by: {output.escape(reason.unblock)}")
     if not owner:
-        output.note(f"no process has this home in hand: agenthive resume {found} goes on with it")
+        output.print_note(
+            f"no process has this home in hand: agenthive resume {run_id} goes on with it"
+        )
     return 0
 
 
-async def _owner(home: Path) -> dict[str, Any]:
+async def _read_owner(home: Path) -> dict[str, Any]:
     """Who has the home in hand, and what troubles it; empty if nobody has."""
     from agenthive.errors import AgentHiveError
     from agenthive.infra.home import Home
-    from agenthive.ipc.client import Caller
+    from agenthive.ipc.client import ControlClient
 
     try:
-        return await Caller(Home(home)).status()
+        return await ControlClient(Home(home)).status()
     except AgentHiveError:
         return {}

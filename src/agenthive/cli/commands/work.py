@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, settings_of
+from agenthive.cli.support.options import agents_option, home_option, load_settings
 
 if TYPE_CHECKING:
     from agenthive.hive import Hive
     from agenthive.settings import Settings
 
 
-@click.command(name="work", short_help="Own a home in the foreground.")
+@click.command(
+    name="work", short_help="Own a home in the foreground: resume its runs and take in new ones."
+)
 @agents_option
 @home_option
 @click.option("--until-idle", is_flag=True, help="End when nothing moves any more.")
@@ -27,10 +29,10 @@ def command(agent_files: tuple[Path, ...], home: Path | None, until_idle: bool) 
     """
     from agenthive.runtimes import event_loop
 
-    return event_loop.run(_work(settings_of(home), agent_files, until_idle=until_idle))
+    return event_loop.run(_work_home(load_settings(home), agent_files, until_idle=until_idle))
 
 
-async def _work(settings: Settings, files: tuple[Path, ...], *, until_idle: bool) -> int:
+async def _work_home(settings: Settings, files: tuple[Path, ...], *, until_idle: bool) -> int:
     from agenthive.cli.support import follow, output
     from agenthive.cli.support.interrupts import Interrupts
     from agenthive.cli.support.session import Session
@@ -45,27 +47,29 @@ async def _work(settings: Settings, files: tuple[Path, ...], *, until_idle: bool
             )
         resumed = await hive.resume()
         await hive.start_schedules()
-        output.note(f"working in {settings.home}; {len(resumed)} runs resumed; Ctrl-C to leave")
-        done = await interrupts.finishes(_tend(hive, until_idle=until_idle))
-        await follow.leave(session, interrupts, told=not done)
+        output.print_note(
+            f"working in {settings.home}; {len(resumed)} runs resumed; Ctrl-C to leave"
+        )
+        finished = await interrupts.run_to_end(_report_runs(hive, until_idle=until_idle))
+        await follow.leave_home(session, interrupts, interrupted=not finished)
     return 0
 
 
-async def _tend(hive: Hive, *, until_idle: bool) -> None:
+async def _report_runs(hive: Hive, *, until_idle: bool) -> None:
     """Tell of runs that come and go, until there is nothing left to wait for."""
     import asyncio
 
     from agenthive.cli.support import output
 
-    known: set[str] = set()
+    reported: set[str] = set()
     while True:
         open_now = {row.run: row for row in await hive.runs(unfinished=True)}
-        for run in open_now.keys() - known:
-            output.note(f"  {run}  {output.safe(open_now[run].name)}: open")
-        for run in known - open_now.keys():
+        for run in open_now.keys() - reported:
+            output.print_note(f"  {run}  {output.escape(open_now[run].name)}: open")
+        for run in reported - open_now.keys():
             report = await hive.report(run)
-            output.note(output.ending(report))
-        known = set(open_now)
+            output.print_note(output.format_ending(report))
+        reported = set(open_now)
         if hive.failed is not None:
             raise hive.failed
         if until_idle and hive.idle:

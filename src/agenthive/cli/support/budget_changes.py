@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agenthive.cli.support import output
-from agenthive.cli.support.human_input import go_on, whoami
+from agenthive.cli.support.human_input import current_user, follow_and_report
 from agenthive.cli.support.interrupts import Interrupts
 from agenthive.cli.support.session import Session
-from agenthive.core.budget.scopes import shared
-from agenthive.core.values import NanoUSD, dollars
-from agenthive.hive import reading
+from agenthive.core.budget.scopes import shared_scope
+from agenthive.core.values import NanoUSD, format_dollars
+from agenthive.hive import open_journal
 from agenthive.settings import Settings
 
 
-async def change(
+async def change_limit(
     settings: Settings,
     files: Sequence[Path],
     scope: str,
@@ -30,27 +30,29 @@ async def change(
 
     The exit code is 0, or that of the run if it ends badly while we follow it.
     """
-    run = root = ""
+    run_id = root_id = ""
     if scope not in ("tenant", "day") and not scope.startswith("agent:"):
-        async with reading(settings.home) as archive:
-            run = await archive.find(scope)
-            root = await archive.root(run)
-    name = f"run {run}{part}" if run else shared(scope.replace(":", " ", 1))
-    said = {"add": add, "actor": whoami(), "reason": reason}
+        async with open_journal(settings.home) as journal:
+            run_id = await journal.find_run(scope)
+            root_id = await journal.find_root(run_id)
+    scope_name = f"run {run_id}{part}" if run_id else shared_scope(scope.replace(":", " ", 1))
+    details = {"add": add, "actor": current_user(), "reason": reason}
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        await session.set_budget(name, amount, **said)
-        if run:
+        await session.set_budget(scope_name, amount, **details)
+        if run_id:
             if not as_json:
-                output.line(f"{name}: {_told(amount, add=add)}")
-            return await go_on(session, interrupts, root, as_json=as_json)
+                output.print_line(f"{scope_name}: {_describe_change(amount, add=add)}")
+            return await follow_and_report(session, interrupts, root_id, as_json=as_json)
     if as_json:
-        output.document("budget", scope=name, limit=amount, added=add, unit="nano-dollars")
+        output.print_document(
+            "budget", scope=scope_name, limit=amount, added=add, unit="nano-dollars"
+        )
     else:
-        output.line(f"{name}: {_told(amount, add=add)}")
+        output.print_line(f"{scope_name}: {_describe_change(amount, add=add)}")
     return 0
 
 
-def _told(amount: NanoUSD | None, *, add: bool) -> str:
+def _describe_change(amount: NanoUSD | None, *, add: bool) -> str:
     if amount is None:
         return "the limit is what the workflow and the settings say"
-    return f"{'added ' if add else 'the limit is '}{dollars(amount)}"
+    return f"{'added ' if add else 'the limit is '}{format_dollars(amount)}"

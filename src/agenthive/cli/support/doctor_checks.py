@@ -17,11 +17,11 @@ from typing import Final
 
 import msgspec
 
-from agenthive.cli.support.session import directory
+from agenthive.cli.support.session import build_registry
 from agenthive.errors import AgentHiveError, HomeBusy, OwnerGone, StoreError
-from agenthive.hive import reading
+from agenthive.hive import open_journal
 from agenthive.infra.home import Home
-from agenthive.ipc.client import Caller
+from agenthive.ipc.client import ControlClient
 from agenthive.settings import Settings
 from agenthive.stores.sqlite import engine_version
 
@@ -41,17 +41,17 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int = 1
 
 
-async def checkup(settings: Settings) -> list[Finding]:
+async def run_checks(settings: Settings) -> list[Finding]:
     """All checks, in order."""
     return [await check(settings) for check in CHECKS]
 
 
-async def _python(settings: Settings) -> Finding:
+async def _check_python(settings: Settings) -> Finding:
     good = sys.version_info >= (3, 11)
     return Finding(what="python", good=good, detail=platform.python_version())
 
 
-async def _sqlite(settings: Settings) -> Finding:
+async def _check_sqlite(settings: Settings) -> Finding:
     version = engine_version()
     good = tuple(int(part) for part in version.split(".")) >= SAFE_SQLITE
     return Finding(
@@ -59,24 +59,25 @@ async def _sqlite(settings: Settings) -> Finding:
     )
 
 
-async def _agents(settings: Settings) -> Finding:
-    known = directory(settings)
-    wrong = []
+async def _check_agents(settings: Settings) -> Finding:
+    registry = build_registry(settings)
+    problems = []
     for name in settings.agents:
         try:
-            known.load(name)
+            registry.load_custom(name)
         except AgentHiveError as error:
-            wrong.append(error.message)
-    found = f"{len(known.sources)} custom agents"
-    return Finding(what="agents", good=not wrong, detail="; ".join(wrong) or found)
+            problems.append(error.message)
+    problems += [problem for kind in registry.kinds if (problem := registry.kind_problem(kind))]
+    summary = f"{len(registry.sources)} custom agents"
+    return Finding(what="agents", good=not problems, detail="; ".join(problems) or summary)
 
 
-async def _keys(settings: Settings) -> Finding:
-    told = [f"{name} {'set' if os.environ.get(name) else 'not set'}" for name in KEYS]
-    return Finding(what="model keys", detail=", ".join(told))
+async def _check_keys(settings: Settings) -> Finding:
+    key_states = [f"{name} {'set' if os.environ.get(name) else 'not set'}" for name in KEYS]
+    return Finding(what="model keys", detail=", ".join(key_states))
 
 
-async def _home(settings: Settings) -> Finding:
+async def _check_home(settings: Settings) -> Finding:
     home = settings.home
     if not home.exists():
         return Finding(what="home", detail=f"{home} (not there yet; made by the first run)")
@@ -89,12 +90,12 @@ async def _home(settings: Settings) -> Finding:
     return Finding(what="home", good=good, detail=str(home), hint=hint)
 
 
-async def _owner(settings: Settings) -> Finding:
+async def _check_owner(settings: Settings) -> Finding:
     home = Home(settings.home)
     if not (settings.home / "door").exists():
         return Finding(what="owner", detail="none")
     try:
-        status = await Caller(home).status()
+        status = await ControlClient(home).status()
     except OwnerGone as error:
         return Finding(what="owner", good=False, detail=error.message, hint=error.hint)
     except HomeBusy:
@@ -102,20 +103,20 @@ async def _owner(settings: Settings) -> Finding:
     return Finding(what="owner", detail=f"process {status['pid']}")
 
 
-async def _space(settings: Settings) -> Finding:
-    there = next(path for path in (settings.home, *settings.home.parents) if path.exists())
-    free = shutil.disk_usage(there).free
+async def _check_space(settings: Settings) -> Finding:
+    existing = next(path for path in (settings.home, *settings.home.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
     good = free >= LITTLE_SPACE
     hint = "" if good else "Free some space: a full disk makes the journal refuse new work."
     return Finding(what="disk", good=good, detail=f"{free / 2**20:,.0f} MiB free", hint=hint)
 
 
-async def _flush(settings: Settings) -> Finding:
+async def _check_flush(settings: Settings) -> Finding:
     if not settings.home.is_dir() or not os.access(settings.home, os.W_OK):
         return Finding(what="flush", detail="not measured: no home to write to")
     probe = settings.home / f"doctor-{os.getpid()}"
     try:
-        milliseconds = min(_flush_once(probe) for _ in range(5)) * 1000
+        milliseconds = min(_time_flush(probe) for _ in range(5)) * 1000
     except OSError as error:
         return Finding(what="flush", good=False, detail=str(error.strerror), exit_code=10)
     finally:
@@ -123,22 +124,22 @@ async def _flush(settings: Settings) -> Finding:
     return Finding(what="flush", detail=f"{milliseconds:.2f} ms for a commit to reach the disk")
 
 
-def _flush_once(path: Path) -> float:
+def _time_flush(path: Path) -> float:
     with path.open("wb") as file:
         file.write(b"agenthive")
         file.flush()
-        began = time.perf_counter()
+        started = time.perf_counter()
         os.fsync(file.fileno())
-        return time.perf_counter() - began
+        return time.perf_counter() - started
 
 
-async def _journal(settings: Settings) -> Finding:
+async def _check_journal(settings: Settings) -> Finding:
     if not Home(settings.home).journal.exists():
         return Finding(what="journal", detail="none yet")
     try:
-        async with reading(settings.home) as archive:
-            records = await archive.verify()
-            unfinished = await archive.runs(unfinished=True)
+        async with open_journal(settings.home) as journal:
+            records = await journal.verify_chains()
+            unfinished = await journal.list_runs(unfinished=True)
     except StoreError as error:
         return Finding(
             what="journal", good=False, detail=error.message, hint=error.hint, exit_code=10
@@ -148,13 +149,13 @@ async def _journal(settings: Settings) -> Finding:
 
 
 CHECKS: Final[tuple[Callable[[Settings], Awaitable[Finding]], ...]] = (
-    _python,
-    _sqlite,
-    _agents,
-    _keys,
-    _home,
-    _owner,
-    _space,
-    _flush,
-    _journal,
+    _check_python,
+    _check_sqlite,
+    _check_agents,
+    _check_keys,
+    _check_home,
+    _check_owner,
+    _check_space,
+    _check_flush,
+    _check_journal,
 )

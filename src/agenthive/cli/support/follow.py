@@ -12,11 +12,11 @@ from typing import Final
 
 from agenthive.cli.support import output
 from agenthive.cli.support.interrupts import Interrupts
-from agenthive.cli.support.progress import progress
+from agenthive.cli.support.progress import choose_view
 from agenthive.cli.support.session import Session
 from agenthive.core.history.report import RunReport
 from agenthive.core.model.states import CLOSED, Reason, ReasonKind, RunStatus
-from agenthive.hive import reading
+from agenthive.hive import open_journal
 
 GRAVEST: Final = (1, 9, 6, 7, 8)
 """Exit codes of several runs: the first of these that one of them ended with."""
@@ -25,72 +25,72 @@ WATCHED: Final = 16
 """Runs that are watched at once: an owner hears only so many callers."""
 
 
-async def leave(session: Session, interrupts: Interrupts, *, told: bool) -> None:
+async def leave_home(session: Session, interrupts: Interrupts, *, interrupted: bool) -> None:
     """Let go of the home: drain first; a further Ctrl-C stops what is still under way."""
-    if told and session.hive is not None:
-        output.note("interrupted: calls under way may end (Ctrl-C again: stop now)")
-    if not await interrupts.finishes(session.close(drain=True)):
+    if interrupted and session.hive is not None:
+        output.print_note("interrupted: calls under way may end (Ctrl-C again: stop now)")
+    if not await interrupts.run_to_end(session.close(drain=True)):
         await session.close(drain=False)
 
 
-async def follow(
+async def follow_run(
     session: Session, run: str, name: str, total: int, *, quiet: bool, after: int = 0
 ) -> None:
     """Show a run until it ends or needs somebody; facts up to number ``after`` are only counted."""
-    view = None if quiet else progress(name, total)
+    view = None if quiet else choose_view(name, total)
     try:
-        async for fact in session.watch(run):
+        async for event in session.watch(run):
             if view is not None:
-                view.take(fact, old=fact.seq <= after)
+                view.show_event(event, old=event.seq <= after)
     finally:
         if view is not None:
             view.close()
 
 
-async def follow_all(session: Session, known: Mapping[str, int], *, quiet: bool) -> None:
+async def follow_runs(session: Session, last_events: Mapping[str, int], *, quiet: bool) -> None:
     """Follow several runs at once; one is shown, of more only the endings.
 
-    ``known`` maps each to the number of its last fact before we came.
+    ``last_events`` maps each to the number of its last fact before we came.
     """
-    if len(known) == 1:
-        [(run, after)] = known.items()
+    if len(last_events) == 1:
+        [(run, after)] = last_events.items()
         report = await session.report(run)
         total = report.total_tasks
-        await follow(session, run, report.name, total, quiet=quiet, after=after)
+        await follow_run(session, run, report.name, total, quiet=quiet, after=after)
         return
 
-    few = asyncio.Semaphore(WATCHED)
+    slots = asyncio.Semaphore(WATCHED)
 
-    async def one(run: str) -> None:
-        async with few:
+    async def watch_run(run: str) -> None:
+        async with slots:
             async for _ in session.watch(run):
                 pass
         report = await session.report(run)
         if not quiet:
-            output.note(output.ending(report))
+            output.print_note(output.format_ending(report))
 
-    await asyncio.gather(*map(one, known))
+    await asyncio.gather(*map(watch_run, last_events))
 
 
-async def epilogue(session: Session, report: RunReport) -> None:
+async def print_epilogue(session: Session, report: RunReport) -> None:
     """Beside the results: tokens, the journal, what to do next."""
     home = session.settings.home
-    where = f" --home {shlex.quote(str(home))}"
-    if used := output.spent(report):
-        output.note(f"\n{used}")
-    output.note(f"journal: {home / 'journal.db'}")
+    home_option = f" --home {shlex.quote(str(home))}"
+    if usage := output.format_usage(report):
+        output.print_note(f"\n{usage}")
+    output.print_note(f"journal: {home / 'journal.db'}")
     if RunStatus(report.status) in CLOSED:
-        output.note(f"next: agenthive show {report.run_id}{where}")
+        output.print_note(f"next: agenthive show {report.run_id}{home_option}")
         return
-    output.note("the run is not finished:")
-    async with reading(home) as archive:
-        reasons = await archive.why(report.run_id)
+    output.print_note("the run is not finished:")
+    async with open_journal(home) as journal:
+        reasons = await journal.list_reasons(report.run_id)
     for reason in reasons[:10]:
-        output.note(f"  {output.safe(reason.task)}: {output.safe(reason.detail)}")
-    output.note(f"next: {next_step(report.run_id, reasons)}{where}")
+        output.print_note(f"  {output.escape(reason.task)}: {output.escape(reason.detail)}")
+    output.print_note(f"next: {suggest_next_step(report.run_id, reasons)}{home_option}")
 
 
-def next_step(run: str, reasons: Sequence[Reason]) -> str:
+def suggest_next_step(run: str, reasons: Sequence[Reason]) -> str:
     """The command that moves a run which stands."""
     for reason in reasons:
         if reason.kind in (ReasonKind.APPROVAL, ReasonKind.SIGNAL):
@@ -100,7 +100,7 @@ def next_step(run: str, reasons: Sequence[Reason]) -> str:
     return f"agenthive resume {run}"
 
 
-def exit_code(reports: Sequence[RunReport]) -> int:
+def combine_exit_codes(reports: Sequence[RunReport]) -> int:
     """The code for all of these runs."""
     codes = {report.exit_code for report in reports} - {0}
     return next((code for code in GRAVEST if code in codes), max(codes, default=0))

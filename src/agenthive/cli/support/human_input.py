@@ -19,74 +19,76 @@ from agenthive.core.history.report import RunReport
 from agenthive.core.model.states import CLOSED, RunStatus
 from agenthive.core.values import JSONValue
 from agenthive.errors import DefinitionError
-from agenthive.hive import reading
+from agenthive.hive import open_journal
 from agenthive.settings import Settings
 
 
-async def say(
+async def send_and_follow(
     settings: Settings,
     files: Sequence[Path],
     run: str,
-    what: str,
-    *about: str,
-    done: str,
+    verb: str,
+    *arguments: str,
+    done_message: str,
     as_json: bool,
-    **said: Any,
+    **details: Any,
 ) -> int:
     """Say it, then follow the run to where it stops, unless another process has it in hand.
 
     ``done`` is what is printed once it is on disk. The exit code is 0, or that of the run if it
     ends badly while we follow it.
     """
-    async with reading(settings.home) as archive:
-        found = await archive.find(run)
-        root = await archive.root(found)
+    async with open_journal(settings.home) as journal:
+        run_id = await journal.find_run(run)
+        root_id = await journal.find_root(run_id)
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        await session.say(what, found, *about, **said)
+        await session.send_input(verb, run_id, *arguments, **details)
         if not as_json:
-            output.line(f"{found} {output.safe(about[0])}: {done}")
-        return await go_on(session, interrupts, root, as_json=as_json)
+            output.print_line(f"{run_id} {output.escape(arguments[0])}: {done_message}")
+        return await follow_and_report(session, interrupts, root_id, as_json=as_json)
 
 
-async def go_on(session: Session, interrupts: Interrupts, run: str, *, as_json: bool) -> int:
+async def follow_and_report(
+    session: Session, interrupts: Interrupts, run: str, *, as_json: bool
+) -> int:
     """Follow the run to where it stops if we have it in hand, and say how it stands."""
     ended = True
     if session.hive is not None:
-        last = await _last(session.settings, run)
-        work = follow.follow_all(session, {run: last}, quiet=as_json)
-        ended = await interrupts.finishes(work)
-        await follow.leave(session, interrupts, told=not ended)
+        last_event = await _last_event(session.settings, run)
+        work = follow.follow_runs(session, {run: last_event}, quiet=as_json)
+        ended = await interrupts.run_to_end(work)
+        await follow.leave_home(session, interrupts, interrupted=not ended)
     report = await session.report(run)
     if as_json:
-        output.document("run", **output.run_document(report))
+        output.print_document("run", **output.run_fields(report))
     else:
-        output.note(output.ending(report).strip())
-    return _code(report) if ended else follow.INTERRUPTED
+        output.print_note(output.format_ending(report).strip())
+    return _exit_code_of(report) if ended else follow.INTERRUPTED
 
 
-def _code(report: RunReport) -> int:
+def _exit_code_of(report: RunReport) -> int:
     """A run that goes on, or waits for somebody else, is no failure of what was said."""
     return report.exit_code if RunStatus(report.status) in CLOSED else 0
 
 
-async def _last(settings: Settings, run: str) -> int:
-    async with reading(settings.home) as archive:
-        return await archive.last(run)
+async def _last_event(settings: Settings, run: str) -> int:
+    async with open_journal(settings.home) as journal:
+        return await journal.last_seq(run)
 
 
-def json_value(text: str | None, option: str) -> JSONValue:
+def parse_json(text: str | None, option: str) -> JSONValue:
     """The value given as JSON. Raises DefinitionError."""
     if text is None:
         return None
     try:
-        found: JSONValue = msgspec.json.decode(text.encode("utf-8", "surrogateescape"))
+        value: JSONValue = msgspec.json.decode(text.encode("utf-8", "surrogateescape"))
     except (msgspec.DecodeError, ValueError) as error:
         hint = f"Quote it for the shell: {option} '{{\"ok\": true}}' or {option} '\"text\"'."
         raise DefinitionError(f"{option} is not JSON: {error}", hint=hint) from None
-    return found
+    return value
 
 
-def whoami() -> str:
+def current_user() -> str:
     """The name of who runs this command, as the system has it."""
     try:
         return getpass.getuser()

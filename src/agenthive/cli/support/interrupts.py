@@ -21,12 +21,12 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._current: asyncio.Task[Any] | None = None
-        self._came = False
+        self._interrupted = False
 
     async def __aenter__(self) -> Interrupts:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
-            loop.add_signal_handler(number, self._interrupt)
+            loop.add_signal_handler(number, self._on_signal)
         return self
 
     async def __aexit__(
@@ -39,29 +39,29 @@ class Interrupts:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
 
-    def _interrupt(self) -> None:
-        self._came = True
+    def _on_signal(self) -> None:
+        self._interrupted = True
         if self._current is not None:
             self._current.cancel()
 
-    async def starts(self, work: Coroutine[Any, Any, Any]) -> None:
+    async def run_or_abort(self, work: Coroutine[Any, Any, Any]) -> None:
         """Do what must be done before there is anything to drain. Raises Abort if interrupted."""
-        if not await self.finishes(work):
+        if not await self.run_to_end(work):
             raise click.Abort
 
-    async def finishes(self, work: Coroutine[Any, Any, Any]) -> bool:
+    async def run_to_end(self, work: Coroutine[Any, Any, Any]) -> bool:
         """Whether ``work`` came to its end; False if it was interrupted, and cancelled for that."""
-        if self._came:
-            self._came = False
+        if self._interrupted:
+            self._interrupted = False
             work.close()
             return False
         self._current = asyncio.ensure_future(work)
         try:
             await self._current
         except asyncio.CancelledError:
-            if not self._came:
+            if not self._interrupted:
                 raise
-            self._came = False
+            self._interrupted = False
             return False
         finally:
             self._current = None

@@ -16,52 +16,54 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from agenthive.cli.support.output import safe, span
-from agenthive.cli.support.progress_counts import Tally, told
-from agenthive.queries.journal_reader import Fact
+from agenthive.cli.support.output import escape, format_duration
+from agenthive.cli.support.progress_counts import ProgressCounts, format_counts
+from agenthive.queries.journal_reader import EventView
 
 MOST_LINES: Final = 12
 """Tasks under way, and failures, that are named at once."""
 
 
-class Live:
+class LiveView:
     """Shows the facts it takes until it is closed."""
 
     def __init__(self, name: str, total: int) -> None:
-        self._name = safe(name)
-        self._tally = Tally(total)
-        self._said: list[tuple[str, str, str]] = []
+        self._name = escape(name)
+        self._counts = ProgressCounts(total)
+        self._failures: list[tuple[str, str, str]] = []
         self._spinner = Spinner("dots")
         self._screen = Screen(
-            get_renderable=self._view,
+            get_renderable=self._render,
             console=Console(file=sys.stderr),
             transient=True,
             refresh_per_second=8,
         )
         self._screen.start()
 
-    def take(self, fact: Fact, *, old: bool = False) -> None:
+    def show_event(self, event: EventView, *, old: bool = False) -> None:
         """Show one fact; an ``old`` one is only counted."""
-        task, word, detail = self._tally.take(fact)
+        task, word, detail = self._counts.add_event(event)
         if not old and word in ("failed", "was cut off", "blocked", "timed out"):
-            self._said = [*self._said, (task, word, detail)][-MOST_LINES:]
+            self._failures = [*self._failures, (task, word, detail)][-MOST_LINES:]
 
     def close(self) -> None:
         """Take the view down; leave one line for what was shown."""
         self._screen.stop()
-        for task, word, detail in self._said:
-            self._screen.console.print(Text(f"  {safe(task)} {word} {safe(detail)}", "yellow"))
+        for task, word, detail in self._failures:
+            self._screen.console.print(Text(f"  {escape(task)} {word} {escape(detail)}", "yellow"))
 
-    def _view(self) -> Group:
-        tally = self._tally
+    def _render(self) -> Group:
+        counts = self._counts
         head = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=max(tally.total, 1), completed=tally.done, width=30)
-        head.add_row(self._spinner, Text(self._name, "bold"), bar, told(tally))
+        bar = ProgressBar(total=max(counts.total, 1), completed=counts.done, width=30)
+        head.add_row(self._spinner, Text(self._name, "bold"), bar, format_counts(counts))
         body = Table.grid(padding=(0, 2))
         now = time.time() * 1e6
-        for task, (began, agent) in list(tally.started.items())[:MOST_LINES]:
-            spent = span(max(0.0, (now - began) / 1e6))
-            body.add_row("  ", Text(safe(task), "cyan"), Text(f"at {safe(agent)}", "dim"), spent)
-        for task, word, detail in self._said:
-            body.add_row("  ", Text(safe(task), "yellow"), word, Text(safe(detail), "dim"))
+        for task, (started, agent) in list(counts.started.items())[:MOST_LINES]:
+            elapsed = format_duration(max(0.0, (now - started) / 1e6))
+            body.add_row(
+                "  ", Text(escape(task), "cyan"), Text(f"at {escape(agent)}", "dim"), elapsed
+            )
+        for task, word, detail in self._failures:
+            body.add_row("  ", Text(escape(task), "yellow"), word, Text(escape(detail), "dim"))
         return Group(head, body)

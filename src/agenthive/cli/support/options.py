@@ -46,15 +46,15 @@ def json_option(command: F) -> F:
         "as_json",
         is_flag=True,
         is_eager=True,
-        callback=_note_json,
+        callback=_remember_json,
         help="Print JSON on standard output.",
     )(command)
 
 
-def _note_json(context: click.Context, option: click.Parameter, wanted: bool) -> bool:
+def _remember_json(context: click.Context, option: click.Parameter, enabled: bool) -> bool:
     """Remember it at the root, where an error that ends the command is printed."""
-    context.find_root().meta[JSON] = wanted
-    return wanted
+    context.find_root().meta[JSON] = enabled
+    return enabled
 
 
 def agents_option(command: F) -> F:
@@ -65,11 +65,12 @@ def agents_option(command: F) -> F:
         metavar="FILE.py",
         multiple=True,
         type=click.Path(path_type=Path),
-        help="Python file with custom agents: AGENTS = {NAME: function}. May be repeated.",
+        help="Python file with custom agents (AGENTS = {NAME: function}) or an agent kind. "
+        "May be repeated.",
     )(command)
 
 
-def settings_of(home: Path | None) -> Settings:
+def load_settings(home: Path | None) -> Settings:
     """The settings in force, with ``--home`` on top; the log goes where they say."""
     from agenthive.infra.logging import configure
     from agenthive.settings import Settings

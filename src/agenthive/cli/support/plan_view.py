@@ -10,21 +10,21 @@ import msgspec
 
 from agenthive import authoring
 from agenthive.cli.support import output
-from agenthive.cli.support.session import directory
-from agenthive.cli.support.workflow_files import given_inputs, load, typed_inputs
+from agenthive.cli.support.session import build_registry
+from agenthive.cli.support.workflow_files import collect_inputs, convert_inputs, load_file
 from agenthive.core.history.report import NANO
-from agenthive.core.values import NanoUSD, dollars
-from agenthive.hive.resources import bound
+from agenthive.core.values import NanoUSD, format_dollars
+from agenthive.hive.resources import bind_workflow
 from agenthive.infra.home import Home
-from agenthive.insights.plan import Concern, Plan, TaskPlan, plan
+from agenthive.insights.plan import Concern, Plan, TaskPlan, plan_workflow
 from agenthive.settings import Settings
-from agenthive.simulation.journal_defaults import recall
+from agenthive.simulation.journal_defaults import learn_from_journal
 
 UNBOUNDED = "no bound"
 UNKNOWN = "unknown"
 
 
-def look(
+def plan_file(
     file: Path,
     pairs: Sequence[str],
     inputs_file: Path | None,
@@ -32,89 +32,106 @@ def look(
     settings: Settings,
 ) -> Plan:
     """The plan of a file. Raises ConfigurationError if the file or an input is wrong."""
-    agents = directory(settings, agent_files)
-    loaded = load(file, settings, agents, authoring.placeholder)
+    agents = build_registry(settings, agent_files)
+    loaded = load_file(file, settings, agents, authoring.placeholder)
     for warning in loaded.warnings:
-        output.note(f"warning: {output.safe(warning)}")
-    given = given_inputs(pairs, inputs_file)
-    inputs = typed_inputs(loaded.spec, given, authoring.placeholder)
-    spec, inputs = bound(loaded.spec, inputs)
-    known = Home(settings.home).journal.exists()
-    fit = recall(settings.home, spec) if known else None
-    return plan(spec, agents, inputs, fit=fit, limits=settings.budgets)
+        output.print_note(f"warning: {output.escape(warning)}")
+    raw_inputs = collect_inputs(pairs, inputs_file)
+    inputs = convert_inputs(loaded.spec, raw_inputs, authoring.placeholder)
+    spec, inputs = bind_workflow(loaded.spec, inputs)
+    has_journal = Home(settings.home).journal.exists()
+    fit = learn_from_journal(settings.home, spec) if has_journal else None
+    return plan_workflow(spec, agents, inputs, fit=fit, limits=settings.budgets)
 
 
-def show(found: Plan, *, as_json: bool) -> None:
+def show_plan(workflow_plan: Plan, *, as_json: bool) -> None:
     """All of it."""
     if as_json:
-        output.document("plan", **document(found))
+        output.print_document("plan", **plan_fields(workflow_plan))
         return
-    output.line(f"{output.safe(found.name)}\n")
-    output.line(f"worst    {_money(found.worst)}{_by(found)}, {_time(found.worst_seconds)}")
-    output.line(f"usually  {_usual(found.typical)}, {output.span(found.typical_seconds)}")
-    output.line(f"path     {' -> '.join(map(output.safe, found.path)) or '-'}")
-    if found.throughput is not None:
-        flow = found.throughput
-        rate = f"{flow.runs_per_minute:.3g} runs a minute"
-        output.line(f"limit    {rate}, by {flow.tier} of agent '{output.safe(flow.agent)}'")
-    output.line()
-    output.table(
-        ("TASK", "AGENT", "CALLS", "WORST", "USUALLY", "TIME", "TIME IS FROM"),
-        [_row(task) for task in found.tasks],
+    output.print_line(f"{output.escape(workflow_plan.name)}\n")
+    output.print_line(
+        f"worst    {_format_worst(workflow_plan.worst)}{_format_bound(workflow_plan)}, "
+        f"{_format_time(workflow_plan.worst_seconds)}"
     )
-    if found.worst is None:
-        _concerns("Nobody bounds the cost of", found.unbounded, _UNBOUNDED)
+    output.print_line(
+        f"usually  {_format_typical(workflow_plan.typical)}, "
+        f"{output.format_duration(workflow_plan.typical_seconds)}"
+    )
+    output.print_line(f"path     {' -> '.join(map(output.escape, workflow_plan.path)) or '-'}")
+    if workflow_plan.throughput is not None:
+        throughput = workflow_plan.throughput
+        rate = f"{throughput.runs_per_minute:.3g} runs a minute"
+        output.print_line(
+            f"limit    {rate}, by {throughput.tier} of agent '{output.escape(throughput.agent)}'"
+        )
+    output.print_line()
+    output.print_table(
+        ("TASK", "AGENT", "CALLS", "WORST", "USUALLY", "TIME", "TIME IS FROM"),
+        [_format_row(task) for task in workflow_plan.tasks],
+    )
+    if workflow_plan.worst is None:
+        _print_concerns("Nobody bounds the cost of", workflow_plan.unbounded, _UNBOUNDED_ADVICE)
     else:
-        _concerns("Only the limit above bounds the cost of", found.unbounded, _LOOSE)
-    _concerns("Nobody can take back or refuse", found.irreversible)
-    _concerns("Never done", found.unreachable)
+        _print_concerns(
+            "Only the limit above bounds the cost of", workflow_plan.unbounded, _LOOSE_ADVICE
+        )
+    _print_concerns("Nobody can take back or refuse", workflow_plan.irreversible)
+    _print_concerns("Never done", workflow_plan.unreachable)
 
 
-_UNBOUNDED = "Give it max_cost or cost_limit, or the workflow a budget."
-_LOOSE = "With max_cost or cost_limit the worst case would be closer."
+_UNBOUNDED_ADVICE = "Give it max_cost or cost_limit, or the workflow a budget."
+_LOOSE_ADVICE = "With max_cost or cost_limit the worst case would be closer."
 
 
-def _by(found: Plan) -> str:
-    return "" if found.by in ("", "calls") else f" (by {found.by})"
+def _format_bound(workflow_plan: Plan) -> str:
+    return "" if workflow_plan.by in ("", "calls") else f" (by {workflow_plan.by})"
 
 
-def _row(task: TaskPlan) -> tuple[str, ...]:
-    worst = _money(task.worst) + (" (limit)" if task.limit else "")
-    time = output.span(task.typical_seconds)
-    return (output.safe(task.task), output.safe(task.agent or "-"), f"{task.calls:,}", worst,
-            _usual(task.typical), time, output.safe(task.source))  # fmt: skip
+def _format_row(task: TaskPlan) -> tuple[str, ...]:
+    worst = _format_worst(task.worst) + (" (limit)" if task.limit else "")
+    time = output.format_duration(task.typical_seconds)
+    return (
+        output.escape(task.task),
+        output.escape(task.agent or "-"),
+        f"{task.calls:,}",
+        worst,
+        _format_typical(task.typical),
+        time,
+        output.escape(task.source),
+    )
 
 
-def _money(amount: NanoUSD | None) -> str:
-    return UNBOUNDED if amount is None else dollars(amount)
+def _format_worst(amount: NanoUSD | None) -> str:
+    return UNBOUNDED if amount is None else format_dollars(amount)
 
 
-def _usual(amount: NanoUSD | None) -> str:
-    return UNKNOWN if amount is None else dollars(amount)
+def _format_typical(amount: NanoUSD | None) -> str:
+    return UNKNOWN if amount is None else format_dollars(amount)
 
 
-def _time(seconds: float | None) -> str:
-    return UNBOUNDED if seconds is None else output.span(seconds)
+def _format_time(seconds: float | None) -> str:
+    return UNBOUNDED if seconds is None else output.format_duration(seconds)
 
 
-def _concerns(title: str, concerns: Sequence[Concern], advice: str = "") -> None:
+def _print_concerns(title: str, concerns: Sequence[Concern], advice: str = "") -> None:
     if not concerns:
         return
-    output.line(f"\n{title}:")
-    for one in concerns:
-        output.line(f"  {output.safe(one.task)}: {output.safe(one.why)}")
+    output.print_line(f"\n{title}:")
+    for concern in concerns:
+        output.print_line(f"  {output.escape(concern.task)}: {output.escape(concern.why)}")
     if advice:
-        output.line(f"  {advice}")
+        output.print_line(f"  {advice}")
 
 
-def document(found: Plan) -> dict[str, Any]:
+def plan_fields(workflow_plan: Plan) -> dict[str, Any]:
     """As JSON has it: money in nano-dollars, and the whole in dollars too."""
-    plain: dict[str, Any] = msgspec.to_builtins(found)
+    fields: dict[str, Any] = msgspec.to_builtins(workflow_plan)
     for name in ("worst", "typical"):
-        amount = plain.pop(name)
-        plain[f"{name}_nano_usd"] = amount
-        plain[f"{name}_usd"] = None if amount is None else amount / NANO
-    for task in plain["tasks"]:
+        amount = fields.pop(name)
+        fields[f"{name}_nano_usd"] = amount
+        fields[f"{name}_usd"] = None if amount is None else amount / NANO
+    for task in fields["tasks"]:
         task["worst_nano_usd"] = task.pop("worst")
         task["typical_nano_usd"] = task.pop("typical")
-    return plain
+    return fields

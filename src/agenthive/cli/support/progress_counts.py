@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from agenthive.cli.support.output import span
-from agenthive.queries.journal_reader import Fact
+from agenthive.cli.support.output import format_duration
+from agenthive.queries.journal_reader import EventView
 
 WORDS: Final = {
     "task.started": "started",
@@ -28,7 +28,7 @@ WORDS: Final = {
 }
 
 
-class Tally:
+class ProgressCounts:
     """What the facts so far add up to. ``started`` maps tasks under way to when (us) and where."""
 
     def __init__(self, total: int) -> None:
@@ -37,43 +37,43 @@ class Tally:
         self.started: dict[str, tuple[int, str]] = {}
         self._failing: set[str] = set()
 
-    def take(self, fact: Fact) -> tuple[str, str, str]:
+    def add_event(self, event: EventView) -> tuple[str, str, str]:
         """Task, word and detail of a fact; empty strings where there is nothing to say."""
-        data: dict[str, Any] = msgspec.json.decode(fact.data)
+        data: dict[str, Any] = msgspec.json.decode(event.data)
         task = str(data.get("task", ""))
-        began = self.started.pop(task, None)
-        used = data.get("usage") or {}
-        self.tokens += used.get("input_tokens", 0) + used.get("output_tokens", 0)
-        if fact.type == "task.started":
-            self.started[task] = (fact.at, str(data["agent"]))
-        elif fact.type == "task.succeeded":
+        started = self.started.pop(task, None)
+        usage = data.get("usage") or {}
+        self.tokens += usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
+        if event.type == "task.started":
+            self.started[task] = (event.at, str(data["agent"]))
+        elif event.type == "task.succeeded":
             self.done += 1
             self._failing.discard(task)
-        elif fact.type in ("task.failed", "task.faulted"):
+        elif event.type in ("task.failed", "task.faulted"):
             self._failing.add(task)
         self.failed = len(self._failing)
-        return task, WORDS.get(fact.type, ""), _detail(fact, data, began)
+        return task, WORDS.get(event.type, ""), _describe_event(event, data, started)
 
 
-def _detail(fact: Fact, data: dict[str, Any], began: tuple[int, str] | None) -> str:
-    took = "" if began is None else span((fact.at - began[0]) / 1e6)
-    if fact.type == "task.started":
-        again = f", attempt {data['attempt']}" if data["attempt"] > 1 else ""
-        return f"at {data['agent']}{again}"
-    if fact.type == "task.succeeded":
-        used = data.get("usage") or {}
-        tokens = used.get("input_tokens", 0) + used.get("output_tokens", 0)
-        return f"in {took}" + (f", {tokens:,} tokens" if tokens else "")
-    if fact.type == "task.failed":
-        return f"after {took}: {data['fault']['message']}"
-    if fact.type == "task.faulted":
+def _describe_event(event: EventView, data: dict[str, Any], started: tuple[int, str] | None) -> str:
+    duration = "" if started is None else format_duration((event.at - started[0]) / 1e6)
+    if event.type == "task.started":
+        attempt = f", attempt {data['attempt']}" if data["attempt"] > 1 else ""
+        return f"at {data['agent']}{attempt}"
+    if event.type == "task.succeeded":
+        usage = data.get("usage") or {}
+        tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
+        return f"in {duration}" + (f", {tokens:,} tokens" if tokens else "")
+    if event.type == "task.failed":
+        return f"after {duration}: {data['fault']['message']}"
+    if event.type == "task.faulted":
         return str(data["fault"]["message"])
     return str(data.get("detail") or data.get("reason") or "")
 
 
-def told(tally: Tally) -> str:
+def format_counts(counts: ProgressCounts) -> str:
     """The sums in one line."""
-    parts = [f"{tally.done:,} of {tally.total:,} tasks done"]
-    parts += [f"{len(tally.started):,} under way"] if tally.started else []
-    parts += [f"{tally.failed:,} failed"] if tally.failed else []
+    parts = [f"{counts.done:,} of {counts.total:,} tasks done"]
+    parts += [f"{len(counts.started):,} under way"] if counts.started else []
+    parts += [f"{counts.failed:,} failed"] if counts.failed else []
     return ", ".join(parts)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final
 
 from agenthive.agents.llm.prices import Prices
-from agenthive.agents.registry import Directory
+from agenthive.agents.registry import AgentRegistry
 from agenthive.cli.support.interrupts import Interrupts
 from agenthive.core.budget.scopes import run_of
 from agenthive.core.history.report import RunReport
@@ -24,30 +24,30 @@ from agenthive.core.journal import run_events as ev
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import NanoUSD
 from agenthive.errors import HomeBusy, OwnerGone, RunNotFound
-from agenthive.hive import Hive, reading
+from agenthive.hive import Hive, open_journal
 from agenthive.infra.home import Home
 from agenthive.infra.secrets import Secrets
-from agenthive.ipc.client import Caller
-from agenthive.queries.export_import import TakenIn
-from agenthive.queries.journal_reader import Fact
-from agenthive.queries.retention import Dropped
+from agenthive.ipc.client import ControlClient
+from agenthive.queries.export_import import ImportResult
+from agenthive.queries.journal_reader import EventView
+from agenthive.queries.retention import PruneProgress
 from agenthive.settings import Settings
 
 PATIENCE: Final = 10.0
 """Seconds to wait for an owner that neither answers nor leaves."""
 
 
-def directory(settings: Settings, files: Sequence[Path] = ()) -> Directory:
+def build_registry(settings: Settings, files: Sequence[Path] = ()) -> AgentRegistry:
     """The agents that the settings and ``--agents`` files bring. Raises ConfigurationError."""
     guarded = settings.mode == "server"
     secrets = Secrets(settings.home / "secrets")
     prices = Prices(settings.prices)
-    found = Directory(secrets, guarded=guarded, allow=settings.egress_allow, prices=prices)
-    for name, where in settings.agents.items():
-        found.register_lazily(name, where)
+    registry = AgentRegistry(secrets, guarded=guarded, allow=settings.egress_allow, prices=prices)
+    for name, source in settings.agents.items():
+        registry.register_lazily(name, source)
     for file in files:
-        found.load_file(file)
-    return found
+        registry.load_file(file)
+    return registry
 
 
 class Session:
@@ -67,13 +67,13 @@ class Session:
         self.hive: Hive | None = None
         """The hive, if this process owns the home."""
         self._files = files
-        self._caller = Caller(Home(settings.home))
+        self._client = ControlClient(Home(settings.home))
 
     async def __aenter__(self) -> Session:
         if self._interrupts is None:
-            await self._enter()
+            await self._join_home()
         else:
-            await self._interrupts.starts(self._enter())
+            await self._interrupts.run_or_abort(self._join_home())
         return self
 
     async def __aexit__(
@@ -90,33 +90,33 @@ class Session:
             await self.hive.close(drain=drain)
             self.hive = None
 
-    async def _enter(self) -> None:
+    async def _join_home(self) -> None:
         """Become the owner, or find the one there is. Raises HomeBusy if neither works."""
-        until = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                self.hive = await self._own()
+                self.hive = await self._open_hive()
                 return
             except HomeBusy:
-                if await self._answers(last=time.monotonic() > until):
+                if await self._owner_answers(is_last=time.monotonic() > deadline):
                     return
             await asyncio.sleep(0.05)
 
-    async def _own(self) -> Hive:
+    async def _open_hive(self) -> Hive:
         settings = self.settings
         return await Hive.open(
             settings.home,
             max_runs=settings.max_runs,
             max_calls=settings.task_slots,
-            agents=directory(settings, self._files),
+            agents=build_registry(settings, self._files),
             budgets=settings.budgets,
         )
 
-    async def _answers(self, *, last: bool) -> bool:
+    async def _owner_answers(self, *, is_last: bool) -> bool:
         try:
-            await self._caller.status()
+            await self._client.status()
         except HomeBusy:
-            if last:
+            if is_last:
                 raise
             return False
         return True
@@ -127,39 +127,39 @@ class Session:
         """Have a run accepted under the id ``run``: by us or by the owner. It is on disk then."""
         while True:
             try:
-                await (self.hive or self._caller).submit(workflow, inputs, run_id=run)
+                await (self.hive or self._client).submit(workflow, inputs, run_id=run)
                 return
             except OwnerGone:
-                await self._enter()
+                await self._join_home()
                 if await self._is_known(run):
                     await self.resume([run])
                     return
             except HomeBusy:
                 # The owner was about to leave.
-                await self._enter()
+                await self._join_home()
 
-    async def watch(self, run: str, after: int = 0) -> AsyncIterator[Fact]:
+    async def watch(self, run: str, after: int = 0) -> AsyncIterator[EventView]:
         """The facts of a run until it ends or needs somebody, whoever carries it out."""
         while True:
             try:
-                async for fact in (self.hive or self._caller).watch(run, after):
-                    after = fact.seq
-                    yield fact
+                async for event in (self.hive or self._client).watch(run, after):
+                    after = event.seq
+                    yield event
                 return
             except OwnerGone:
-                await self._enter()
+                await self._join_home()
                 await self.resume([run])
 
     async def cancel(self, run: str, reason: str) -> None:
         """Cancel an open run. Raises RunNotFound if it is not open."""
         if self.hive is None:
-            await self._caller.cancel(run, reason=reason)
+            await self._client.cancel(run, reason=reason)
             return
         # Nothing is started in between: the loop gets no turn before the cancellation is in.
         await self.hive.resume([run])
         await self.hive.cancel(run, reason=reason)
 
-    async def say(self, what: str, run: str, *about: str, **said: Any) -> None:
+    async def send_input(self, verb: str, run: str, *arguments: str, **details: Any) -> None:
         """Tell a run what somebody says: ``approve``, ``signal`` or ``resolve``, as `Hive` has it.
 
         Raises what that raises.
@@ -168,47 +168,47 @@ class Session:
             try:
                 if self.hive is not None:
                     await self.hive.resume([run])
-                await getattr(self.hive or self._caller, what)(run, *about, **said)
+                await getattr(self.hive or self._client, verb)(run, *arguments, **details)
                 return
             except OwnerGone:
-                await self._enter()
+                await self._join_home()
 
-    async def set_budget(self, scope: str, amount: NanoUSD | None, **said: Any) -> None:
+    async def set_budget(self, scope: str, amount: NanoUSD | None, **details: Any) -> None:
         """Set the limit of a scope, as `Hive.set_budget` does and raises."""
         while True:
             try:
                 if self.hive is not None and run_of(scope):
                     await self.hive.resume([run_of(scope)])
-                await (self.hive or self._caller).set_budget(scope, amount, **said)
+                await (self.hive or self._client).set_budget(scope, amount, **details)
                 return
             except OwnerGone:
-                await self._enter()
+                await self._join_home()
 
-    async def migrate(self, run: str, workflow: WorkflowSpec, **said: Any) -> None:
+    async def migrate(self, run: str, workflow: WorkflowSpec, **details: Any) -> None:
         """Let a run go on under a changed workflow, as `Hive.migrate` does and raises."""
         while True:
             try:
-                await (self.hive or self._caller).migrate(run, workflow, **said)
+                await (self.hive or self._client).migrate(run, workflow, **details)
                 return
             except OwnerGone:
-                await self._enter()
+                await self._join_home()
 
     async def fork(
-        self, run: str, task: str, workflow: WorkflowSpec | None, fork: str, *, again: bool
+        self, run: str, task: str, workflow: WorkflowSpec | None, fork_id: str, *, again: bool
     ) -> None:
         """Have a run done again from a task on, as the run ``fork``; raises as `Hive.fork`."""
         while True:
             try:
-                await (self.hive or self._caller).fork(run, task, workflow, id=fork, again=again)
+                await (self.hive or self._client).fork(run, task, workflow, id=fork_id, again=again)
                 return
             except OwnerGone:
-                await self._enter()
-                if await self._is_known(fork):
-                    await self.resume([fork])
+                await self._join_home()
+                if await self._is_known(fork_id):
+                    await self.resume([fork_id])
                     return
             except HomeBusy:
                 # The owner was about to leave.
-                await self._enter()
+                await self._join_home()
 
     async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
         """Have a schedule set, paused, resumed, removed or triggered.
@@ -217,34 +217,34 @@ class Session:
         """
         while True:
             try:
-                await (self.hive or self._caller).change_schedule(change, body)
+                await (self.hive or self._client).change_schedule(change, body)
                 return
             except (OwnerGone, HomeBusy):
-                await self._enter()
+                await self._join_home()
 
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:
         """Have unfinished runs taken up; the ids of those that were not in hand already."""
-        return await (self.hive or self._caller).resume(None if runs is None else list(runs))
+        return await (self.hive or self._client).resume(None if runs is None else list(runs))
 
-    def collect(self, policy: Retention) -> AsyncIterator[Dropped]:
+    def prune(self, policy: Retention) -> AsyncIterator[PruneProgress]:
         """Have dropped what is kept no longer; how far that is. Raises OwnerGone."""
-        return (self.hive or self._caller).collect(policy)
+        return (self.hive or self._client).prune(policy)
 
-    async def take_in(self, file: Path, *, open_too: bool) -> TakenIn:
+    async def import_run(self, file: Path, *, open_too: bool) -> ImportResult:
         """Have a run taken in from a file."""
-        return await (self.hive or self._caller).take_in(file, open_too=open_too)
+        return await (self.hive or self._client).import_run(file, open_too=open_too)
 
     async def report(self, run: str) -> RunReport:
         """What a run came to so far."""
         if self.hive is not None:
             return await self.hive.report(run)
-        async with reading(self.settings.home) as archive:
-            return await archive.report(run)
+        async with open_journal(self.settings.home) as journal:
+            return await journal.read_report(run)
 
     async def _is_known(self, run: str) -> bool:
-        async with reading(self.settings.home) as archive:
+        async with open_journal(self.settings.home) as journal:
             try:
-                await archive.find(run)
+                await journal.find_run(run)
             except RunNotFound:
                 return False
             return True

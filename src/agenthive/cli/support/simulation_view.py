@@ -18,11 +18,11 @@ import msgspec
 from agenthive import authoring
 from agenthive.authoring import OPERATOR, SERVER
 from agenthive.cli.support import output
-from agenthive.cli.support.workflow_files import given_inputs, typed_inputs
+from agenthive.cli.support.workflow_files import collect_inputs, convert_inputs
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.settings import Settings
-from agenthive.simulation.people import USUAL
-from agenthive.simulation.simulate import Rehearsal, TaskFigures, quantile, simulate
+from agenthive.simulation.people import DEFAULT_PATIENCE
+from agenthive.simulation.simulate import SimulationReport, TaskFigures, quantile, simulate
 
 EVERY: Final = 1.0
 """Seconds between two lines of progress."""
@@ -31,7 +31,7 @@ MOST: Final = 10
 """Lines of one kind that are shown to people; JSON has all of them."""
 
 
-class Told(NamedTuple):
+class SimulationRequest(NamedTuple):
     """What the command line said."""
 
     file: Path
@@ -42,7 +42,7 @@ class Told(NamedTuple):
     fit: Path | None
     people: str
 
-    def again(self, spec: WorkflowSpec, seed: int) -> str:
+    def replay_command(self, spec: WorkflowSpec, seed: int) -> str:
         """The command that tells the story of a seed."""
         words = ["agenthive", "simulate", str(self.file)]
         for pair in self.pairs:
@@ -53,206 +53,257 @@ class Told(NamedTuple):
         options = {"--inputs": self.inputs_file, "--answers": self.answers, "--fit": self.fit}
         for option, path in options.items():
             words += [] if path is None else [option, str(path)]
-        words += [] if self.people == USUAL else ["--people", self.people]
+        words += [] if self.people == DEFAULT_PATIENCE else ["--people", self.people]
         return shlex.join([*words, "--faults", self.faults, "--seed", str(seed), "--trace"])
 
 
-def rehearse(told: Told, settings: Settings, seeds: Sequence[int]) -> Rehearsal:
+def run_simulation(
+    request: SimulationRequest, settings: Settings, seeds: Sequence[int]
+) -> SimulationReport:
     """Play the workflow. Raises ConfigurationError if the file or an option is wrong."""
     loaded = authoring.load(
-        told.file,
+        request.file,
         limits=SERVER if settings.mode == "server" else OPERATOR,
         keep_secret=authoring.placeholder,
     )
-    inputs = typed_inputs(
-        loaded.spec, given_inputs(told.pairs, told.inputs_file), authoring.placeholder
+    inputs = convert_inputs(
+        loaded.spec, collect_inputs(request.pairs, request.inputs_file), authoring.placeholder
     )
-    answers = None if told.answers is None else authoring.inputs_from_file(told.answers)
-    found = simulate(
-        loaded.spec, seeds=seeds, faults=told.faults, inputs=inputs, answers=answers, fit=told.fit,
-        people=told.people, progress=_Progress(len(seeds)).take,
-    )  # fmt: skip
-    for note in (*loaded.warnings, *found.notes):
-        output.note(f"note: {output.safe(note)}")
-    return found
+    answers = None if request.answers is None else authoring.inputs_from_file(request.answers)
+    result = simulate(
+        loaded.spec,
+        seeds=seeds,
+        faults=request.faults,
+        inputs=inputs,
+        answers=answers,
+        fit=request.fit,
+        people=request.people,
+        progress=_SeedProgress(len(seeds)).show_progress,
+    )
+    for note in (*loaded.warnings, *result.notes):
+        output.print_note(f"note: {output.escape(note)}")
+    return result
 
 
-class _Progress:
+class _SeedProgress:
     def __init__(self, total: int) -> None:
         self._total = total
-        self._next = time.monotonic() + EVERY
+        self._next_line = time.monotonic() + EVERY
 
-    def take(self, found: Rehearsal) -> None:
+    def show_progress(self, result: SimulationReport) -> None:
         """One more seed has been played."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + EVERY
-            broken = f", {len(found.broken):,} with a broken invariant" if found.broken else ""
-            output.note(f"  {len(found.seeds):,} of {self._total:,} seeds played{broken}")
+        if time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + EVERY
+            broken = f", {len(result.broken):,} with a broken invariant" if result.broken else ""
+            output.print_note(f"  {len(result.seeds):,} of {self._total:,} seeds played{broken}")
 
 
 # The outcome.
 
 
-def show(found: Rehearsal, told: Told, *, as_json: bool) -> None:
+def show_simulation(result: SimulationReport, request: SimulationRequest, *, as_json: bool) -> None:
     """All figures of a simulation."""
     if as_json:
-        output.document("simulation", **_fields(found, told))
+        output.print_document("simulation", **_result_fields(result, request))
         return
-    output.line(f"{output.safe(found.name)}: {_runs(len(found.seeds))}, faults: {found.faults}\n")
-    _endings(found)
-    _totals(found)
-    _tasks(found)
-    _failures(found)
-    _invariants(found)
-    output.line(f"\nOne of them step by step:\n  {output.safe(_look_at(found, told))}")
+    output.print_line(
+        f"{output.escape(result.name)}: {_format_runs(len(result.seeds))}, faults: "
+        f"{result.faults}\n"
+    )
+    _print_endings(result)
+    _print_totals(result)
+    _print_tasks(result)
+    _print_failures(result)
+    _print_invariants(result)
+    output.print_line(
+        f"\nOne of them step by step:\n  {output.escape(_suggest_replay(result, request))}"
+    )
     sys.stdout.flush()
 
 
-def _runs(count: int) -> str:
+def _format_runs(count: int) -> str:
     return f"{count:,} simulated run{'s' * (count != 1)}"
 
 
-def _share(count: int, total: int) -> str:
+def _format_share(count: int, total: int) -> str:
     return f"{100 * count / total:.1f} %"
 
 
-def _endings(found: Rehearsal) -> None:
-    total = len(found.seeds)
+def _print_endings(result: SimulationReport) -> None:
+    total = len(result.seeds)
     rows = [
-        (status, f"{count:,}", _share(count, total), str(found.examples[status]))
-        for status, count in sorted(found.statuses.items(), key=lambda one: -one[1])
+        (status, f"{count:,}", _format_share(count, total), str(result.examples[status]))
+        for status, count in sorted(result.statuses.items(), key=lambda one: -one[1])
     ]
-    output.table(("ENDED", "RUNS", "SHARE", "SEED"), rows)
+    output.print_table(("ENDED", "RUNS", "SHARE", "SEED"), rows)
 
 
-def _totals(found: Rehearsal) -> None:
-    rows = [("time", *(output.span(found.duration(share)) for share in SHARES.values()))]
-    if any(found.costs):
+def _print_totals(result: SimulationReport) -> None:
+    rows = [
+        ("time", *(output.format_duration(result.duration(share)) for share in SHARES.values()))
+    ]
+    if any(result.costs):
         rows.append(
-            ("cost", *(output.money(round(found.cost(share), 6)) for share in SHARES.values()))
+            (
+                "cost",
+                *(output.format_cost(round(result.cost(share), 6)) for share in SHARES.values()),
+            )
         )
-    if any(found.tokens):
-        tokens = [quantile(found.tokens, share) for share in SHARES.values()]
+    if any(result.tokens):
+        tokens = [quantile(result.tokens, share) for share in SHARES.values()]
         rows.append(("tokens", *(f"{count:,.0f}" for count in tokens)))
-    output.line()
-    output.table(("OF A RUN", *(name.upper() for name in SHARES)), rows)
+    output.print_line()
+    output.print_table(("OF A RUN", *(name.upper() for name in SHARES)), rows)
 
 
-def _tasks(found: Rehearsal) -> None:
-    total = len(found.seeds)
-    by_weight = sorted(found.tasks.items(), key=lambda one: -one[1].critical)
-    rows = [_task(key, one, total) for key, one in by_weight if one.calls or one.critical]
+def _print_tasks(result: SimulationReport) -> None:
+    total = len(result.seeds)
+    by_weight = sorted(result.tasks.items(), key=lambda one: -one[1].critical)
+    rows = [
+        _format_task(key, figures, total)
+        for key, figures in by_weight
+        if figures.calls or figures.critical
+    ]
     heads = (
-        "TASK", "CRITICAL", "P50", "P95", "CALLS", "MOST", "REPEATED", "EFFECT", "ACTED TWICE",
-        "FAILED", "TIME IS",
-    )  # fmt: skip
-    output.line()
-    output.table(heads, rows)
+        "TASK",
+        "CRITICAL",
+        "P50",
+        "P95",
+        "CALLS",
+        "MOST",
+        "REPEATED",
+        "EFFECT",
+        "ACTED TWICE",
+        "FAILED",
+        "TIME IS",
+    )
+    output.print_line()
+    output.print_table(heads, rows)
 
 
-def _task(key: str, one: TaskFigures, total: int) -> tuple[str, ...]:
-    times = [output.span(quantile(one.times, share)) if one.times else "-" for share in (0.5, 0.95)]
-    twice = _share(one.acted_twice, total) if one.effect in ("any", "once") else "-"
-    repeated = _share(one.repeated, one.calls) if one.calls else "-"
-    counts = (f"{one.calls / total:.2f}", str(one.most), repeated)
-    ends = (one.effect or "-", twice, _share(one.failed, total), one.source)
-    return (key, _share(one.critical, total), *times, *counts, *ends)
+def _format_task(key: str, figures: TaskFigures, total: int) -> tuple[str, ...]:
+    times = [
+        output.format_duration(quantile(figures.times, share)) if figures.times else "-"
+        for share in (0.5, 0.95)
+    ]
+    twice = _format_share(figures.acted_twice, total) if figures.effect in ("any", "once") else "-"
+    repeated = _format_share(figures.repeated, figures.calls) if figures.calls else "-"
+    counts = (f"{figures.calls / total:.2f}", str(figures.most), repeated)
+    ends = (figures.effect or "-", twice, _format_share(figures.failed, total), figures.source)
+    return (key, _format_share(figures.critical, total), *times, *counts, *ends)
 
 
-def _failures(found: Rehearsal) -> None:
-    if not found.failures:
+def _print_failures(result: SimulationReport) -> None:
+    if not result.failures:
         return
     rows = [
-        (task, output.cut(kind, 100), f"{count:,}")
-        for (task, kind), count in found.failures.most_common(MOST)
+        (task, output.truncate(kind, 100), f"{count:,}")
+        for (task, kind), count in result.failures.most_common(MOST)
     ]
-    output.line()
-    output.table(("WENT WRONG FOR GOOD", "OF", "RUNS"), rows)
+    output.print_line()
+    output.print_table(("WENT WRONG FOR GOOD", "OF", "RUNS"), rows)
 
 
-def _invariants(found: Rehearsal) -> None:
-    if not found.broken:
-        output.line(f"\nEvery invariant held in every run ({len(found.seeds):,}).")
+def _print_invariants(result: SimulationReport) -> None:
+    if not result.broken:
+        output.print_line(f"\nEvery invariant held in every run ({len(result.seeds):,}).")
         return
-    output.line(f"\nAN INVARIANT BROKE at {len(found.broken):,} of {len(found.seeds):,} seeds:")
-    rows = [(str(v.seed), v.invariant, v.detail) for v in found.violations[:MOST]]
-    output.table(("SEED", "INVARIANT", "WHAT IS WRONG"), rows)
+    output.print_line(
+        f"\nAN INVARIANT BROKE at {len(result.broken):,} of {len(result.seeds):,} seeds:"
+    )
+    rows = [
+        (str(violation.seed), violation.invariant, violation.detail)
+        for violation in result.violations[:MOST]
+    ]
+    output.print_table(("SEED", "INVARIANT", "WHAT IS WRONG"), rows)
 
 
-def _look_at(found: Rehearsal, told: Told) -> str:
+def _suggest_replay(result: SimulationReport, request: SimulationRequest) -> str:
     """The command for the run that is most worth looking at."""
-    slowest = found.seeds[max(range(len(found.seeds)), key=lambda i: found.durations[i])]
-    others = [seed for status, seed in found.examples.items() if status != "completed"]
-    return told.again(found.plan.spec, [*found.broken[:1], *others, slowest][0])
+    slowest = result.seeds[max(range(len(result.seeds)), key=lambda i: result.durations[i])]
+    others = [seed for status, seed in result.examples.items() if status != "completed"]
+    return request.replay_command(result.options.spec, [*result.broken[:1], *others, slowest][0])
 
 
 # As JSON.
 
 
-def _fields(found: Rehearsal, told: Told) -> dict[str, Any]:
+def _result_fields(result: SimulationReport, request: SimulationRequest) -> dict[str, Any]:
     endings = {
-        status: {"runs": count, "seed": found.examples[status]}
-        for status, count in found.statuses.items()
+        status: {"runs": count, "seed": result.examples[status]}
+        for status, count in result.statuses.items()
     }
     broken = [
-        msgspec.to_builtins(one) | {"replay": told.again(found.plan.spec, one.seed)}
-        for one in found.violations
+        msgspec.to_builtins(item)
+        | {"replay": request.replay_command(result.options.spec, item.seed)}
+        for item in result.violations
     ]
     failures = [
         {"task": task, "fault": kind, "runs": count}
-        for (task, kind), count in found.failures.most_common()
+        for (task, kind), count in result.failures.most_common()
     ]
     return {
-        "workflow": found.name,
-        "seeds": len(found.seeds),
-        "faults": found.faults,
+        "workflow": result.name,
+        "seeds": len(result.seeds),
+        "faults": result.faults,
         "statuses": endings,
-        "duration": _quantiles(found.durations),
-        "cost_usd": _quantiles(found.costs),
-        "tokens": _quantiles(found.tokens),
-        "tasks": {key: _task_fields(one) for key, one in found.tasks.items()},
+        "duration": _quantile_fields(result.durations),
+        "cost_usd": _quantile_fields(result.costs),
+        "tokens": _quantile_fields(result.tokens),
+        "tasks": {key: _task_fields(item) for key, item in result.tasks.items()},
         "failures": failures,
-        "broken_seeds": found.broken,
+        "broken_seeds": result.broken,
         "violations": broken,
-        "notes": found.notes,
-        "replay": _look_at(found, told),
+        "notes": result.notes,
+        "replay": _suggest_replay(result, request),
     }
 
 
-def _quantiles(values: Iterable[float]) -> dict[str, float]:
+def _quantile_fields(values: Iterable[float]) -> dict[str, float]:
     return {name: quantile(values, share) for name, share in SHARES.items()}
 
 
-def _task_fields(one: TaskFigures) -> dict[str, Any]:
+def _task_fields(figures: TaskFigures) -> dict[str, Any]:
     return {
-        "critical": one.critical,
-        "calls": one.calls,
-        "most_calls": one.most,
-        "repeated_calls": one.repeated,
-        "acted_twice": one.acted_twice,
-        "failed": one.failed,
-        "duration": _quantiles(one.times),
-        "source": one.source,
+        "critical": figures.critical,
+        "calls": figures.calls,
+        "most_calls": figures.most,
+        "repeated_calls": figures.repeated,
+        "acted_twice": figures.acted_twice,
+        "failed": figures.failed,
+        "duration": _quantile_fields(figures.times),
+        "source": figures.source,
     }
 
 
 # One run.
 
 
-def show_story(found: Rehearsal, seed: int, *, as_json: bool) -> None:
+def show_story(result: SimulationReport, seed: int, *, as_json: bool) -> None:
     """What happened in the run of a seed, and what is wrong with it."""
-    moments = found.story(seed)
-    status = next(iter(found.statuses))
+    story = result.story(seed)
+    status = next(iter(result.statuses))
     if as_json:
-        output.document(
-            "simulation-story", workflow=found.name, seed=seed, faults=found.faults, status=status,
-            facts=msgspec.to_builtins(moments),
-            violations=[{"invariant": v.invariant, "detail": v.detail} for v in found.violations],
-        )  # fmt: skip
+        output.print_document(
+            "simulation-story",
+            workflow=result.name,
+            seed=seed,
+            faults=result.faults,
+            status=status,
+            facts=msgspec.to_builtins(story),
+            violations=[
+                {"invariant": violation.invariant, "detail": violation.detail}
+                for violation in result.violations
+            ],
+        )
         return
-    rows = [(f"{one.seconds:+.3f} s", str(one.seq or ""), one.type, one.text) for one in moments]
-    output.table(("TIME", "NO", "FACT", "WHAT HAPPENED"), rows)
-    output.line(f"\nseed {seed}: {status} after {output.span(found.durations[0])}")
-    for one in found.violations:
-        output.line(f"BROKEN  {one.invariant}: {output.safe(one.detail)}")
+    rows = [
+        (f"{entry.seconds:+.3f} s", str(entry.seq or ""), entry.type, entry.text) for entry in story
+    ]
+    output.print_table(("TIME", "NO", "FACT", "WHAT HAPPENED"), rows)
+    output.print_line(
+        f"\nseed {seed}: {status} after {output.format_duration(result.durations[0])}"
+    )
+    for entry in result.violations:
+        output.print_line(f"BROKEN  {entry.invariant}: {output.escape(entry.detail)}")
     sys.stdout.flush()

@@ -13,12 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from agenthive import authoring
-from agenthive.agents.registry import Directory
+from agenthive.agents.registry import AgentRegistry
 from agenthive.authoring import OPERATOR, SERVER, Loaded
 from agenthive.cli.support import output
-from agenthive.cli.support.session import directory
+from agenthive.cli.support.session import build_registry
 from agenthive.core.model.workflow import WorkflowSpec
-from agenthive.core.policies.schedule import utc
+from agenthive.core.policies.schedule import format_utc
 from agenthive.core.values import JSONObject
 from agenthive.errors import ConfigurationError
 from agenthive.infra.secrets import Secrets
@@ -28,16 +28,16 @@ MOST_INPUT: Final = 2**20
 """Characters of one ``--input``."""
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class AcceptedWorkflow(msgspec.Struct, frozen=True):
     """A workflow and its inputs, ready to be submitted."""
 
     spec: WorkflowSpec
     inputs: JSONObject
 
 
-def given_inputs(pairs: Sequence[str], file: Path | None) -> dict[str, Any]:
+def collect_inputs(pairs: Sequence[str], file: Path | None) -> dict[str, Any]:
     """Inputs of the command line (texts) on top of those of a file. Raises ConfigurationError."""
-    found: dict[str, Any] = {} if file is None else dict(authoring.inputs_from_file(file))
+    inputs: dict[str, Any] = {} if file is None else dict(authoring.inputs_from_file(file))
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name or len(text) > MOST_INPUT:
@@ -45,80 +45,86 @@ def given_inputs(pairs: Sequence[str], file: Path | None) -> dict[str, Any]:
                 f"--input {pair[:80]!r} is not KEY=VALUE",
                 hint="Write --input topic=bees; for large or nested values use --inputs FILE.",
             )
-        found[name] = _Text(text)
-    return found
+        inputs[name] = _TypedText(text)
+    return inputs
 
 
-class _Text(str):
+class _TypedText(str):
     """An input as it was typed: read as the type that the workflow declares."""
 
     __slots__ = ()
 
 
-def accept(
-    file: Path, given: Mapping[str, Any], settings: Settings, agent_files: Sequence[Path]
-) -> Accepted:
+def accept_workflow(
+    file: Path, raw_inputs: Mapping[str, Any], settings: Settings, agent_files: Sequence[Path]
+) -> AcceptedWorkflow:
     """Check the file, the inputs, and that what they refer to is there; tell the warnings.
 
     Raises ConfigurationError with every problem and its place.
     """
-    agents = directory(settings, agent_files)
-    loaded = load(file, settings, agents, authoring.placeholder)
+    agents = build_registry(settings, agent_files)
+    loaded = load_file(file, settings, agents, authoring.placeholder)
     authoring.check_environment(loaded.references)
-    inputs = typed_inputs(loaded.spec, given, authoring.placeholder)
-    loaded = _with_secrets_kept(file, loaded, settings, agents)
-    kept = Secrets(settings.home / "secrets").keep
-    return Accepted(loaded.spec, typed_inputs(loaded.spec, given, kept) if inputs else inputs)
+    inputs = convert_inputs(loaded.spec, raw_inputs, authoring.placeholder)
+    loaded = _keep_secrets(file, loaded, settings, agents)
+    keep_secret = Secrets(settings.home / "secrets").store_literal
+    return AcceptedWorkflow(
+        loaded.spec, convert_inputs(loaded.spec, raw_inputs, keep_secret) if inputs else inputs
+    )
 
 
-def accepted_file(file: Path, settings: Settings, agent_files: Sequence[Path]) -> WorkflowSpec:
-    """As `accept`, of a workflow whose inputs are known already."""
-    agents = directory(settings, agent_files)
-    loaded = load(file, settings, agents, authoring.placeholder)
+def accept_file(file: Path, settings: Settings, agent_files: Sequence[Path]) -> WorkflowSpec:
+    """As `accept_workflow`, of a workflow whose inputs are known already."""
+    agents = build_registry(settings, agent_files)
+    loaded = load_file(file, settings, agents, authoring.placeholder)
     authoring.check_environment(loaded.references)
-    return _with_secrets_kept(file, loaded, settings, agents).spec
+    return _keep_secrets(file, loaded, settings, agents).spec
 
 
-def asked_file(file: Path, settings: Settings, agents: Directory) -> WorkflowSpec:
-    """As `accepted_file`, of which only some agents are asked: what others need may be missing."""
-    loaded = load(file, settings, agents, authoring.placeholder)
-    return _with_secrets_kept(file, loaded, settings, agents).spec
+def load_keeping_secrets(file: Path, settings: Settings, agents: AgentRegistry) -> WorkflowSpec:
+    """As `accept_file`, of which only some agents are asked: what others need may be missing."""
+    loaded = load_file(file, settings, agents, authoring.placeholder)
+    return _keep_secrets(file, loaded, settings, agents).spec
 
 
-def typed_inputs_but(
-    spec: WorkflowSpec, given: Mapping[str, Any], later: str, settings: Settings
+def convert_inputs_without(
+    spec: WorkflowSpec, raw_inputs: Mapping[str, Any], omitted: str, settings: Settings
 ) -> JSONObject:
-    """As `typed_inputs`, without the input ``later``, which is not known yet."""
-    kept = Secrets(settings.home / "secrets").keep
-    stand_in = {later: utc(0)} if later and later not in given else {}
-    found = typed_inputs(spec, {**given, **stand_in}, kept)
-    return {name: value for name, value in found.items() if name not in stand_in}
+    """As `convert_inputs`, without the input ``omitted``, which is not known yet."""
+    keep_secret = Secrets(settings.home / "secrets").store_literal
+    stand_in = {omitted: format_utc(0)} if omitted and omitted not in raw_inputs else {}
+    inputs = convert_inputs(spec, {**raw_inputs, **stand_in}, keep_secret)
+    return {name: value for name, value in inputs.items() if name not in stand_in}
 
 
-def _with_secrets_kept(file: Path, loaded: Loaded, settings: Settings, agents: Directory) -> Loaded:
+def _keep_secrets(file: Path, loaded: Loaded, settings: Settings, agents: AgentRegistry) -> Loaded:
     """The same once more, with the secrets that it writes out moved away; tells the warnings."""
     if any("is written out" in warning for warning in loaded.warnings):
-        loaded = load(file, settings, agents, Secrets(settings.home / "secrets").keep)
+        loaded = load_file(file, settings, agents, Secrets(settings.home / "secrets").store_literal)
     for warning in loaded.warnings:
-        output.note(f"warning: {output.safe(warning)}")
+        output.print_note(f"warning: {output.escape(warning)}")
     return loaded
 
 
-def load(file: Path, settings: Settings, agents: Directory, keep: authoring.KeepSecret) -> Loaded:
+def load_file(
+    file: Path, settings: Settings, agents: AgentRegistry, keep_secret: authoring.KeepSecret
+) -> Loaded:
     """Read and check a workflow file."""
     return authoring.load(
         file,
         limits=SERVER if settings.mode == "server" else OPERATOR,
-        keep_secret=keep,
+        keep_secret=keep_secret,
         actions=agents,
     )
 
 
-def typed_inputs(
-    spec: WorkflowSpec, given: Mapping[str, Any], keep: authoring.KeepSecret
+def convert_inputs(
+    spec: WorkflowSpec, raw_inputs: Mapping[str, Any], keep_secret: authoring.KeepSecret
 ) -> JSONObject:
     """Inputs of the command line as values of the types that the workflow declares."""
-    typed = {name: str(value) for name, value in given.items() if isinstance(value, _Text)}
-    plain = {name: value for name, value in given.items() if name not in typed}
-    both = {**plain, **authoring.inputs_from_texts(spec, typed)}
-    return authoring.check_inputs(spec, both, keep_secret=keep)
+    typed = {
+        name: str(value) for name, value in raw_inputs.items() if isinstance(value, _TypedText)
+    }
+    plain = {name: value for name, value in raw_inputs.items() if name not in typed}
+    merged = {**plain, **authoring.inputs_from_texts(spec, typed)}
+    return authoring.check_inputs(spec, merged, keep_secret=keep_secret)

@@ -18,9 +18,9 @@ NOT_CARRIED_OUT: Final = frozenset(
     {"rate_limited", "overloaded", "breaker_open", "unregistered", "expression", "refused"}
 )
 """Faults that say for certain that the other side did nothing."""
-EXCEEDED: Final = "budget_exceeded"
+BUDGET_EXCEEDED: Final = "budget_exceeded"
 """The fault of a task that nothing was left for."""
-MONEY: Final = ("budget", "budget_asked")
+BUDGET_REASONS: Final = ("budget", "budget_asked")
 """Why a task is blocked that nothing is left for: it waits, or people are asked for more."""
 
 
@@ -49,7 +49,7 @@ def cost_of(
         return usage.cost
     if hold is None:
         return 0
-    in_vain = cached if fault is None else fault.kind in NOT_CARRIED_OUT
-    if in_vain and not hold.inherited:
+    is_free = cached if fault is None else fault.kind in NOT_CARRIED_OUT
+    if is_free and not hold.inherited:
         return 0
     return hold.amount if fault is None else None

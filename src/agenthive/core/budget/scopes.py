@@ -17,21 +17,23 @@ def run_of(scope: str) -> str:
     return scope.split(" ")[1] if scope.startswith("run ") else ""
 
 
-def shared(name: str, tenant: str = "default") -> str:
+def shared_scope(name: str, tenant: str = "default") -> str:
     """The scope of all runs that settings call ``tenant``, ``day`` or ``agent NAME``."""
     agent = name.removeprefix("agent ")
     return f"agent {tenant}/{agent}" if agent != name else f"{name} {tenant}"
 
 
-def written(scope: str, spec: WorkflowSpec | None, limits: Mapping[str, NanoUSD]) -> NanoUSD | None:
+def find_file_limit(
+    scope: str, spec: WorkflowSpec | None, limits: Mapping[str, NanoUSD]
+) -> NanoUSD | None:
     """The limit that files give a scope: the workflow of its run, or the settings' ``limits``."""
     kind, _, name = scope.partition(" ")
     if kind != "run":
         return limits.get(f"agent {name.partition('/')[2]}" if kind == "agent" else kind)
     if spec is None:
         return None
-    part, _, named = name.partition(" ")[2].partition(" ")
+    part, _, item_name = name.partition(" ")[2].partition(" ")
     if not part:
         return None if spec.budget is None else spec.budget.limit
-    parts = spec.tasks if part == "task" else spec.agents
-    return next((one.cost_limit for one in parts if one.name == named), None)
+    items = spec.tasks if part == "task" else spec.agents
+    return next((item.cost_limit for item in items if item.name == item_name), None)

@@ -12,7 +12,7 @@ from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.values import Micros
 
 
-class Perform(msgspec.Struct, frozen=True, gc=False):
+class PerformCall(msgspec.Struct, frozen=True, gc=False):
     """Make this call and report its reply.
 
     ``timeout`` (microseconds) bounds it; when it passes, the call is cancelled and the reply is a
@@ -24,15 +24,15 @@ class Perform(msgspec.Struct, frozen=True, gc=False):
     agent: AgentSpec
     timeout: Micros | None
     heartbeat: Micros | None = None
-    cache: str = ""
+    cache_key: str = ""
 
     @property
-    def plain(self) -> bool:
+    def is_plain(self) -> bool:
         """Whether nothing stands around the call."""
         call = self.call
         # In one piece, since it is asked of every call.
         return not (
-            self.cache
+            self.cache_key
             or self.heartbeat is not None
             or call.output_schema is not None
             or call.tools
@@ -40,17 +40,17 @@ class Perform(msgspec.Struct, frozen=True, gc=False):
         )
 
     @property
-    def streams(self) -> bool:
+    def is_streamed(self) -> bool:
         """Whether its answer is to come in pieces."""
         return self.call.parameters.get("stream") is True
 
     @property
-    def checked(self) -> bool:
+    def needs_validation(self) -> bool:
         """Whether the reply must be like some schema."""
         return self.call.output_schema is not None or bool(self.call.tools)
 
 
-class Stop(msgspec.Struct, frozen=True, gc=False):
+class CancelCall(msgspec.Struct, frozen=True, gc=False):
     """Cancel this call and report that it was stopped, unless it has answered by then."""
 
     run: str
@@ -58,7 +58,7 @@ class Stop(msgspec.Struct, frozen=True, gc=False):
     attempt: int
 
 
-class Acknowledge(msgspec.Struct, frozen=True, gc=False):
+class AcknowledgeRequest(msgspec.Struct, frozen=True, gc=False):
     """What was asked for under this token is on disk: say so to whoever asked.
 
     ``run`` is set when it is the acceptance of a new run; ``about`` when it was said to one, and is
@@ -70,7 +70,7 @@ class Acknowledge(msgspec.Struct, frozen=True, gc=False):
     about: str = ""
 
 
-class Refuse(msgspec.Struct, frozen=True, gc=False):
+class RejectRequest(msgspec.Struct, frozen=True, gc=False):
     """What was asked for under this token does not count, and that is on disk: say why."""
 
     token: int
@@ -91,11 +91,13 @@ class RunParked(msgspec.Struct, frozen=True, gc=False):
     run: str
 
 
-Action: TypeAlias = Perform | Stop | Acknowledge | Refuse | RunEnded | RunParked
+Action: TypeAlias = (
+    PerformCall | CancelCall | AcknowledgeRequest | RejectRequest | RunEnded | RunParked
+)
 
 
 def run_of(action: Action) -> str:
     """The run an action is about."""
-    if isinstance(action, Acknowledge):
+    if isinstance(action, AcknowledgeRequest):
         return action.run or action.about
-    return action.call.run if isinstance(action, Perform) else action.run
+    return action.call.run if isinstance(action, PerformCall) else action.run

@@ -17,7 +17,7 @@ from agenthive.core.values import Micros
 _CLOSED: Final = BreakerState.CLOSED
 
 
-class Breakers:
+class BreakerRegistry:
     """All breakers, and the lanes behind each."""
 
     def __init__(self, queue: ReadyQueue) -> None:
@@ -25,17 +25,19 @@ class Breakers:
         self._breakers: dict[str, Breaker] = {}
         self._lanes: dict[str, dict[str, None]] = {}
         self._wakes: list[tuple[Micros, str]] = []
-        self._remembered: dict[str, ev.BreakerOpened] = {}
-        self._shut: list[str] = []
+        self._restored_events: dict[str, ev.BreakerOpened] = {}
+        self._closed_lanes: list[str] = []
 
-    def remember(self, event: ev.HiveEvent) -> None:
+    def restore_breaker(self, event: ev.HiveEvent) -> None:
         """Take in a fact from before the restart."""
         if isinstance(event, ev.BreakerOpened):
-            self._remembered[event.endpoint] = event
+            self._restored_events[event.endpoint] = event
         elif isinstance(event, ev.BreakerClosed):
-            self._remembered.pop(event.endpoint, None)
+            self._restored_events.pop(event.endpoint, None)
 
-    def attach(self, endpoint: str, lane: str, policy: BreakerPolicy | None, now: Micros) -> None:
+    def attach_lane(
+        self, endpoint: str, lane: str, policy: BreakerPolicy | None, now: Micros
+    ) -> None:
         """A lane leads to this endpoint. The first policy that is seen counts."""
         lanes = self._lanes.setdefault(endpoint, {})
         if lane in lanes:
@@ -44,66 +46,66 @@ class Breakers:
         breaker = self._breakers.get(endpoint)
         if breaker is None:
             breaker = self._breakers[endpoint] = Breaker(policy or BreakerPolicy())
-            opened = self._remembered.pop(endpoint, None)
-            if opened is not None:
-                breaker.state, breaker.until = BreakerState.OPEN, opened.until
-                breaker.failures = opened.failures
-                heappush(self._wakes, (opened.until, endpoint))
-        if not breaker.allows(now):
-            self._queue.close(lane)
+            opened_event = self._restored_events.pop(endpoint, None)
+            if opened_event is not None:
+                breaker.state, breaker.until = BreakerState.OPEN, opened_event.until
+                breaker.failures = opened_event.failures
+                heappush(self._wakes, (opened_event.until, endpoint))
+        if not breaker.allows_call(now):
+            self._queue.close_lane(lane)
 
-    def allows(self, endpoint: str, now: Micros) -> bool:
+    def allows_call(self, endpoint: str, now: Micros) -> bool:
         """Whether one more call may start there now."""
-        return self._breakers[endpoint].allows(now)
+        return self._breakers[endpoint].allows_call(now)
 
-    def shut(self) -> list[str]:
+    def take_closed_lanes(self) -> list[str]:
         """The lanes that were closed since this was asked before."""
-        shut, self._shut = self._shut, []
-        return shut
+        closed_lanes, self._closed_lanes = self._closed_lanes, []
+        return closed_lanes
 
     def state(self, endpoint: str) -> Breaker | None:
         """The breaker of an endpoint, if anything leads there."""
         return self._breakers.get(endpoint)
 
-    def started(self, endpoint: str, now: Micros) -> None:
+    def record_start(self, endpoint: str, now: Micros) -> None:
         """A call starts; in half-open state the lanes close behind the last allowed probe."""
         breaker = self._breakers[endpoint]
         if breaker.state is _CLOSED:
             return
-        breaker.started(now)
-        if not breaker.allows(now):
+        breaker.record_start(now)
+        if not breaker.allows_call(now):
             self._set_lanes(endpoint, closed=True)
 
-    def succeeded(self, endpoint: str, now: Micros) -> list[ev.HiveEvent]:
+    def record_success(self, endpoint: str, now: Micros) -> list[ev.HiveEvent]:
         """A call came back well; the fact to journal if that closed the breaker."""
         breaker = self._breakers[endpoint]
         if breaker.state is _CLOSED:
             if breaker.failures:
-                breaker.succeeded()
+                breaker.record_success()
             return []
-        breaker.succeeded()
+        breaker.record_success()
         self._set_lanes(endpoint, closed=False)
         return [ev.BreakerClosed(at=now, endpoint=endpoint)]
 
-    def failed(self, endpoint: str, fault: Fault, now: Micros) -> list[ev.HiveEvent]:
+    def record_failure(self, endpoint: str, fault: Fault, now: Micros) -> list[ev.HiveEvent]:
         """A call failed; the fact to journal if that opened the breaker."""
         breaker = self._breakers[endpoint]
         if not fault.counts:
-            breaker.abandoned()
+            breaker.release_probe()
             if breaker.state is BreakerState.HALF_OPEN:
                 self._set_lanes(endpoint, closed=False)
             return []
         already_open = breaker.state is BreakerState.OPEN
-        breaker.failed(now)
+        breaker.record_failure(now)
         if breaker.state is not BreakerState.OPEN or already_open:
             return []
         self._set_lanes(endpoint, closed=True)
-        self._shut += self._lanes[endpoint]
+        self._closed_lanes += self._lanes[endpoint]
         heappush(self._wakes, (breaker.until, endpoint))
-        opened = ev.BreakerOpened(
+        opened_event = ev.BreakerOpened(
             at=now, endpoint=endpoint, until=breaker.until, failures=breaker.failures
         )
-        return [opened]
+        return [opened_event]
 
     def next_wake(self) -> Micros | None:
         """When a breaker lets a probe through."""
@@ -120,6 +122,6 @@ class Breakers:
     def _set_lanes(self, endpoint: str, *, closed: bool) -> None:
         for lane in self._lanes[endpoint]:
             if closed:
-                self._queue.close(lane)
+                self._queue.close_lane(lane)
             else:
-                self._queue.open(lane)
+                self._queue.open_lane(lane)

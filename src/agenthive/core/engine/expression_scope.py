@@ -7,22 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agenthive.core.machine.model_turns import arguments
+from agenthive.core.machine.model_turns import tool_arguments
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.values import JSONObject, JSONValue
 
 
-def scope(state: RunState, task: int) -> dict[str, JSONValue]:
+def build_scope(state: RunState, task: int) -> dict[str, JSONValue]:
     """Name -> value for the parameters of a task, or of an item or a round of one."""
     graph = state.graph
     names: dict[str, JSONValue] = {
-        "tasks": {graph.keys[i]: _view(state, i) for i in graph.reads[task]},
+        "tasks": {
+            graph.keys[read_task]: _task_view(state, read_task) for read_task in graph.reads[task]
+        },
         "inputs": state.inputs,
         "run": {"id": state.run, "name": state.name},
     }
     if task >= graph.tasks and state.flow is not None:
-        for index in _up(state, task):
-            _add(state, names, index)
+        for index in _enclosing_tasks(state, task):
+            _add_task_names(state, names, index)
     elif state.flow is not None and task in state.flow.received:
         names["signal"] = state.flow.received[task]
     return names
@@ -36,20 +38,22 @@ def run_result(state: RunState) -> JSONValue:
     graph = state.graph
     if graph.outputs is None:
         return {graph.keys[task]: state.results.get(task) for task in graph.result_reads}
-    tasks: JSONObject = {graph.keys[i]: _view(state, i) for i in graph.result_reads}
+    tasks: JSONObject = {
+        graph.keys[read_task]: _task_view(state, read_task) for read_task in graph.result_reads
+    }
     run: JSONObject = {"id": state.run, "name": state.name}
     return graph.outputs.render({"tasks": tasks, "inputs": state.inputs, "run": run})
 
 
-def _up(state: RunState, task: int) -> Iterator[int]:
+def _enclosing_tasks(state: RunState, task: int) -> Iterator[int]:
     """The task, and those from whose patterns it was made, the nearest first."""
-    at: int | None = task
-    while at is not None:
-        yield at
-        at = state.graph.owner_of(at)
+    current: int | None = task
+    while current is not None:
+        yield current
+        current = state.graph.owner_of(current)
 
 
-def _add(state: RunState, names: dict[str, JSONValue], index: int) -> None:
+def _add_task_names(state: RunState, names: dict[str, JSONValue], index: int) -> None:
     """What this task brings in: as an item, as a round, or by the signal it took."""
     flow, owner = state.flow, state.graph.owner_of(index)
     assert flow is not None
@@ -57,37 +61,39 @@ def _add(state: RunState, names: dict[str, JSONValue], index: int) -> None:
         names.setdefault("signal", flow.received[index])
     if owner is None:
         return
-    asked = arguments(state, index)
-    if asked is not None:
-        names.setdefault("arguments", asked)
-    undoes = state.graph.nodes[index].undoes
+    call_arguments = tool_arguments(state, index)
+    if call_arguments is not None:
+        names.setdefault("arguments", call_arguments)
+    compensated_task = state.graph.nodes[index].compensates
     tasks = names["tasks"]
-    if undoes is not None and isinstance(tasks, dict):
+    if compensated_task is not None and isinstance(tasks, dict):
         # What undoes an item sees its result where that of the whole task would be.
-        tasks[state.graph.keys[state.graph.origin(index)]] = _view(state, undoes)
-    each, rounds = flow.each.get(owner), flow.rounds.get(owner)
-    if each is not None:
-        names.setdefault("index", index - each.first)
-        names.setdefault("item", each.items[index - each.first])
-    elif rounds is not None and index in rounds.members[-2:]:
-        number = len(rounds.members) - (index != rounds.members[-1])
-        names.setdefault("round", number)
-        before = rounds.members[number - 2] if number > 1 else None
-        names.setdefault("previous", None if before is None else state.results.get(before))
+        tasks[state.graph.keys[state.graph.origin_of(index)]] = _task_view(state, compensated_task)
+    mapping, loop = flow.each.get(owner), flow.rounds.get(owner)
+    if mapping is not None:
+        names.setdefault("index", index - mapping.first)
+        names.setdefault("item", mapping.items[index - mapping.first])
+    elif loop is not None and index in loop.members[-2:]:
+        iteration = len(loop.members) - (index != loop.members[-1])
+        names.setdefault("round", iteration)
+        previous_member = loop.members[iteration - 2] if iteration > 1 else None
+        names.setdefault(
+            "previous", None if previous_member is None else state.results.get(previous_member)
+        )
 
 
-def _view(state: RunState, index: int) -> JSONObject:
+def _task_view(state: RunState, index: int) -> JSONObject:
     fault = state.faults.get(index)
     view: JSONObject = {
         "result": state.results.get(index),
         "status": str(state.state[index]),
         "error": None if fault is None else fault.message,
     }
-    each = None if state.flow is None else state.flow.each.get(index)
-    if each is not None:
-        members = range(each.first, each.first + len(each.items))
+    mapping = None if state.flow is None else state.flow.each.get(index)
+    if mapping is not None:
+        members = range(mapping.first, mapping.first + len(mapping.items))
         view["errors"] = {
-            str(member - each.first): state.faults[member].message
+            str(member - mapping.first): state.faults[member].message
             for member in members
             if member in state.faults
         }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from agenthive.core.engine import actions as act
-from agenthive.core.engine.active_run import Live
+from agenthive.core.engine.active_run import ActiveRun
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Batch, Record
 
@@ -17,95 +17,120 @@ from agenthive.core.journal.records import Batch, Record
 class Outbox:
     """``hive`` are facts for the hive's own stream, ``after`` what follows their commit.
 
-    ``dirty`` are the runs with facts that are in no batch; ``next`` is what else goes into that.
+    ``dirty_runs`` are the runs with facts that are in no batch; ``next_batch`` is what else goes
+    into that.
     """
 
-    def __init__(self, rules: int) -> None:
-        self.hive: list[ev.HiveEvent] = []
-        self.after: list[act.Action] = []
-        self.dirty: dict[str, Live] = {}
-        self.next = Batch()
+    def __init__(self, rules_version: int) -> None:
+        self.hive_events: list[ev.HiveEvent] = []
+        self.actions: list[act.Action] = []
+        self.dirty_runs: dict[str, ActiveRun] = {}
+        self.next_batch = Batch()
         self.hive_seq = 0
-        self._rules = rules
-        self._hive_committing: list[ev.HiveEvent] = []
-        self._committing: list[act.Action] = []
-        self._in_batch: list[Live] = []
+        self._rules_version = rules_version
+        self._committing_events: list[ev.HiveEvent] = []
+        self._committing_actions: list[act.Action] = []
+        self._committing_runs: list[ActiveRun] = []
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether there is nothing to write, and nobody to tell that nothing had to be."""
-        return not self.dirty and not self.hive and not self.after
+        return not self.dirty_runs and not self.hive_events and not self.actions
 
-    def batch(self) -> Batch:
+    def build_batch(self) -> Batch:
         """All that is to be written, as one transaction."""
-        batch, self.next = self.next, Batch()
-        for live in self.dirty.values():
-            batch.records.append(live.record(self._rules, batch))
-            if live.row_changed():
-                batch.runs.append(live.row())
-        self._in_batch = list(self.dirty.values())
-        self.dirty = {}
-        if self.hive:
-            batch.records.append(self._hive_record())
-        self._committing, self.after = self.after, []
+        batch, self.next_batch = self.next_batch, Batch()
+        for run in self.dirty_runs.values():
+            batch.records.append(run.build_record(self._rules_version, batch))
+            if run.update_row_status():
+                batch.runs.append(run.build_row())
+        self._committing_runs = list(self.dirty_runs.values())
+        self.dirty_runs = {}
+        if self.hive_events:
+            batch.records.append(self._build_hive_record())
+        self._committing_actions, self.actions = self.actions, []
         return batch
 
-    def committed(self) -> tuple[list[Live], list[act.Action]]:
+    def confirm_commit(self) -> tuple[list[ActiveRun], list[act.Action]]:
         """The batch is on disk: the runs it was about, and what follows."""
-        lives, self._in_batch = self._in_batch, []
-        actions, self._committing = self._committing, []
-        self._hive_committing = []
-        for live in lives:
-            live.durable = live.written
-        return lives, actions
+        runs, self._committing_runs = self._committing_runs, []
+        actions, self._committing_actions = self._committing_actions, []
+        self._committing_events = []
+        for run in runs:
+            run.durable_seq = run.written_seq
+        return runs, actions
 
-    def withdraw(
-        self, batch: Batch, and_of: Callable[[Collection[str]], Collection[str]]
+    def withdraw_runs(
+        self, batch: Batch, include_children: Callable[[Collection[str]], Collection[str]]
     ) -> tuple[list[int], Collection[str]]:
         """Take back the runs this batch and the next would have accepted, and those made by them.
 
-        Changes the batch; gives the tokens of those who wait for that, and the runs. ``and_of``
-        gives the runs that these have begun, with these.
+        Changes the batch; gives the tokens of those who wait for that, and the runs.
+        ``include_children`` gives the runs that these have begun, with these.
         """
-        promised = [
+        promises = [
             action
-            for action in (*self._committing, *self.after)
-            if isinstance(action, act.Acknowledge | act.Refuse)
+            for action in (*self._committing_actions, *self.actions)
+            if isinstance(action, act.AcknowledgeRequest | act.RejectRequest)
         ]
-        asked = [a.run for a in promised if isinstance(a, act.Acknowledge) and a.run]
-        if not asked:
+        new_runs = [
+            candidate.run
+            for candidate in promises
+            if isinstance(candidate, act.AcknowledgeRequest) and candidate.run
+        ]
+        if not new_runs:
             return [], ()
-        gone = and_of(asked)
-        self._committing = [a for a in self._committing if act.run_of(a) not in gone]
-        self.after = [a for a in self.after if act.run_of(a) not in gone]
-        for run in gone:
-            self.dirty.pop(run, None)
-        batch.runs = [row for row in batch.runs if row.run not in gone]
-        batch.records = [r for r in batch.records if r.stream not in gone and r.stream != ev.HIVE]
-        self.hive_seq -= len(self._hive_committing)
-        kept = [e for e in self._hive_committing if getattr(e, "run", None) not in gone]
-        later = [e for e in self.hive if getattr(e, "run", None) not in gone]
+        withdrawn = include_children(new_runs)
+        self._committing_actions = [
+            candidate
+            for candidate in self._committing_actions
+            if act.run_of(candidate) not in withdrawn
+        ]
+        self.actions = [
+            candidate for candidate in self.actions if act.run_of(candidate) not in withdrawn
+        ]
+        for run in withdrawn:
+            self.dirty_runs.pop(run, None)
+        batch.runs = [row for row in batch.runs if row.run not in withdrawn]
+        batch.records = [
+            record
+            for record in batch.records
+            if record.stream not in withdrawn and record.stream != ev.HIVE
+        ]
+        self.hive_seq -= len(self._committing_events)
+        remaining_events = [
+            event
+            for event in self._committing_events
+            if getattr(event, "run", None) not in withdrawn
+        ]
+        later_events = [
+            event for event in self.hive_events if getattr(event, "run", None) not in withdrawn
+        ]
         # What came in since belongs to the next batch, with the records it speaks of.
-        self.hive, self._hive_committing = kept, []
-        if kept:
-            batch.records.append(self._hive_record())
-        self.hive = later
-        for one in (batch, self.next):
-            one.uses = [use for use in one.uses if use[0] not in gone]
-            one.entries = [entry for entry in one.entries if entry.run not in gone]
-        return [a.token for a in promised if act.run_of(a) in gone], gone
+        self.hive_events, self._committing_events = remaining_events, []
+        if remaining_events:
+            batch.records.append(self._build_hive_record())
+        self.hive_events = later_events
+        for unwritten_batch in (batch, self.next_batch):
+            unwritten_batch.uses = [use for use in unwritten_batch.uses if use[0] not in withdrawn]
+            unwritten_batch.entries = [
+                entry for entry in unwritten_batch.entries if entry.run not in withdrawn
+            ]
+        return [
+            candidate.token for candidate in promises if act.run_of(candidate) in withdrawn
+        ], withdrawn
 
-    def _hive_record(self) -> Record:
-        events, self.hive = self.hive, []
-        self._hive_committing = events
-        first = self.hive_seq + 1
+    def _build_hive_record(self) -> Record:
+        events, self.hive_events = self.hive_events, []
+        self._committing_events = events
+        first_seq = self.hive_seq + 1
         self.hive_seq += len(events)
         return Record(
             stream=ev.HIVE,
-            seq=first,
+            seq=first_seq,
             count=len(events),
             at=events[-1].at,
             type="hive",
             payload=ev.encode(events),
-            rules=self._rules,
+            rules=self._rules_version,
         )

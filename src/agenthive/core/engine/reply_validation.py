@@ -11,111 +11,130 @@ from typing import Final
 
 import msgspec
 
-from agenthive.core.model.calls import Asked, Fault, Headroom, Reply, Usage
+from agenthive.core.model.calls import Fault, Headroom, Reply, ToolCall, Usage
 from agenthive.core.values import JSONObject, JSONValue
 from agenthive.errors import DefinitionError
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder()
-DEEPEST: Final = 100
+MAX_DEPTH: Final = 100
 """Levels of nesting; far below what any reader of the journal can take."""
-MOST_ASKS: Final = 128
+MAX_TOOL_CALLS: Final = 128
 """Tools that one answer may ask for."""
-LONGEST_ASKS: Final = 1024 * 1024
+MAX_TOOL_CALL_BYTES: Final = 1024 * 1024
 """Bytes of what it asks them."""
-LONGEST_MESSAGE: Final = 10_000
+MAX_MESSAGE_LENGTH: Final = 10_000
 """Characters of a fault's message."""
 
 
-def vetted(reply: Reply) -> Reply:
+def validate_reply(reply: Reply) -> Reply:
     """The reply as the journal will have it, or an ``invalid_reply`` fault with the same usage."""
-    usage = None if reply.usage is None else _usage(reply)
+    usage = None if reply.usage is None else _clean_usage(reply)
     try:
         if reply.fault is not None:
-            return Reply(fault=_fault(reply.fault), usage=usage, headroom=_headroom(reply))
-        cached = _text(reply.cached) if reply.cached else ""
-        return Reply(
-            result=_plain(reply.result), usage=usage, cached=cached, headroom=_headroom(reply),
-            asks=_asks(reply.asks) if reply.asks else (),
-        )  # fmt: skip
-    except Exception as error:
-        what = f"the reply is not JSON: {type(error).__name__}: {_text(error)[:200]}"
-        return Reply(fault=Fault(kind="invalid_reply", message=what, counts=False), usage=usage)
-
-
-def _asks(asks: tuple[Asked, ...]) -> tuple[Asked, ...]:
-    """What is asked for, read back from its JSON. Raises whatever is wrong with it."""
-    if len(asks) > MOST_ASKS:
-        raise ValueError(f"it asks for {len(asks)} tools at once, at most {MOST_ASKS} may be")
-    found = tuple(
-        [
-            Asked(
-                id=_text(one.id)[:200],
-                name=_text(one.name)[:200],
-                arguments=_arguments(one),
-                problem=_text(one.problem)[:LONGEST_MESSAGE],
+            return Reply(
+                fault=_clean_fault(reply.fault), usage=usage, headroom=_clean_headroom(reply)
             )
-            for one in asks
+        cached = _clean_text(reply.cached) if reply.cached else ""
+        return Reply(
+            result=_to_plain(reply.result),
+            usage=usage,
+            cached=cached,
+            headroom=_clean_headroom(reply),
+            asks=_clean_tool_calls(reply.asks) if reply.asks else (),
+        )
+    except Exception as error:
+        message = f"the reply is not JSON: {type(error).__name__}: {_clean_text(error)[:200]}"
+        return Reply(fault=Fault(kind="invalid_reply", message=message, counts=False), usage=usage)
+
+
+def _clean_tool_calls(tool_calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
+    """What is asked for, read back from its JSON. Raises whatever is wrong with it."""
+    if len(tool_calls) > MAX_TOOL_CALLS:
+        raise ValueError(
+            f"it asks for {len(tool_calls)} tools at once, at most {MAX_TOOL_CALLS} may be"
+        )
+    cleaned = tuple(
+        [
+            ToolCall(
+                id=_clean_text(tool_call.id)[:200],
+                name=_clean_text(tool_call.name)[:200],
+                arguments=_clean_arguments(tool_call),
+                problem=_clean_text(tool_call.problem)[:MAX_MESSAGE_LENGTH],
+            )
+            for tool_call in tool_calls
         ]
     )
-    size = len(_encoder.encode(found))
-    if size > LONGEST_ASKS:
-        raise ValueError(f"what it asks tools is {size:,} bytes, at most {LONGEST_ASKS:,} may be")
-    return found
+    size = len(_encoder.encode(cleaned))
+    if size > MAX_TOOL_CALL_BYTES:
+        raise ValueError(
+            f"what it asks tools is {size:,} bytes, at most {MAX_TOOL_CALL_BYTES:,} may be"
+        )
+    return cleaned
 
 
-def _arguments(asked: Asked) -> JSONObject:
-    found = _plain(asked.arguments)
-    if not isinstance(found, dict):
-        raise TypeError(f"the arguments for '{_text(asked.name)[:80]}' are no object")
-    return found
+def _clean_arguments(tool_call: ToolCall) -> JSONObject:
+    arguments = _to_plain(tool_call.arguments)
+    if not isinstance(arguments, dict):
+        raise TypeError(f"the arguments for '{_clean_text(tool_call.name)[:80]}' are no object")
+    return arguments
 
 
-def plain_json(value: JSONValue) -> JSONValue:
+def to_plain_json(value: JSONValue) -> JSONValue:
     """The value as the journal will have it. Raises DefinitionError if it cannot hold it."""
     try:
-        return _plain(value)
+        return _to_plain(value)
     except Exception as error:
-        raise DefinitionError(f"this is not JSON: {_text(error)[:200]}") from None
+        raise DefinitionError(f"this is not JSON: {_clean_text(error)[:200]}") from None
 
 
-def _plain(value: JSONValue) -> JSONValue:
+def _to_plain(value: JSONValue) -> JSONValue:
     """The value, read back from its JSON. Raises whatever is wrong with it."""
     try:
         encoded = _encoder.encode(value)
     except UnicodeEncodeError:
         # Half of a surrogate pair: models cut them in two.
         encoded = json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8", "replace")
-    found: JSONValue = _decoder.decode(encoded)
-    if found != value:
+    decoded: JSONValue = _decoder.decode(encoded)
+    if decoded != value:
         # NaN, bytes, keys that are no text: only the slower encoder is strict about them.
         json.dumps(value, allow_nan=False)
     # Whatever is so deep takes two characters a level.
-    if len(encoded) > 2 * DEEPEST and _openings(encoded) > DEEPEST and _depth(found) > DEEPEST:
-        raise ValueError(f"it is nested more than {DEEPEST} levels deep")
-    return found
+    if (
+        len(encoded) > 2 * MAX_DEPTH
+        and _count_openings(encoded) > MAX_DEPTH
+        and _measure_depth(decoded) > MAX_DEPTH
+    ):
+        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+    return decoded
 
 
-def _openings(encoded: bytes) -> int:
+def _count_openings(encoded: bytes) -> int:
     return encoded.count(b"[") + encoded.count(b"{")
 
 
-def _depth(value: JSONValue) -> int:
+def _measure_depth(value: JSONValue) -> int:
     """How deep a value is nested, without going as deep."""
     level, depth = [value], 0
     while level:
-        containers = [v for v in level if isinstance(v, dict | list)]
-        level = [i for c in containers for i in (c.values() if isinstance(c, dict) else c)]
+        containers = [node for node in level if isinstance(node, dict | list)]
+        level = [
+            child
+            for container in containers
+            for child in (container.values() if isinstance(container, dict) else container)
+        ]
         depth += bool(containers)
     return depth
 
 
-def _fault(fault: Fault) -> Fault:
-    clean = msgspec.structs.replace(fault, message=_text(fault.message)[:LONGEST_MESSAGE])
-    return msgspec.json.decode(msgspec.json.encode(clean), type=Fault)
+def _clean_fault(fault: Fault) -> Fault:
+    shortened = msgspec.structs.replace(
+        fault, message=_clean_text(fault.message)[:MAX_MESSAGE_LENGTH]
+    )
+    return msgspec.json.decode(msgspec.json.encode(shortened), type=Fault)
 
 
-def _usage(reply: Reply) -> Usage | None:
+def _clean_usage(reply: Reply) -> Usage | None:
     """What was used, as far as it makes sense: it may not take anything back."""
     try:
         usage = msgspec.json.decode(msgspec.json.encode(reply.usage), type=Usage | None)
@@ -124,19 +143,23 @@ def _usage(reply: Reply) -> Usage | None:
     counts = (
         () if usage is None else tuple(getattr(usage, name) for name in usage.__struct_fields__)
     )
-    negative = any(isinstance(count, int) and count < 0 for count in counts)
-    return None if negative else usage
+    has_negative = any(isinstance(count, int) and count < 0 for count in counts)
+    return None if has_negative else usage
 
 
-def _headroom(reply: Reply) -> Headroom | None:
+def _clean_headroom(reply: Reply) -> Headroom | None:
     """What is left of a limit, as far as it makes sense."""
-    said = reply.headroom
-    if said is None:
+    headroom = reply.headroom
+    if headroom is None:
         return None
-    counts = (said.requests, said.tokens)
-    sound = all(one is None or (type(one) is int and one >= 0) for one in counts)
-    return said if sound and type(said.within) in (int, float) and 0 <= said.within < 1e6 else None
+    counts = (headroom.requests, headroom.tokens)
+    is_sound = all(count is None or (type(count) is int and count >= 0) for count in counts)
+    return (
+        headroom
+        if is_sound and type(headroom.within) in (int, float) and 0 <= headroom.within < 1e6
+        else None
+    )
 
 
-def _text(what: object) -> str:
-    return str(what).encode("utf-8", "replace").decode()
+def _clean_text(value: object) -> str:
+    return str(value).encode("utf-8", "replace").decode()

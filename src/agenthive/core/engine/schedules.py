@@ -17,41 +17,51 @@ import msgspec
 
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
-from agenthive.core.policies.schedule import CatchUp, Overlap, Rule, next_interval, run_id, utc
+from agenthive.core.policies.schedule import (
+    CatchUp,
+    Overlap,
+    Rule,
+    format_utc,
+    next_interval,
+    schedule_run_id,
+)
 from agenthive.core.ports import Calendar
 from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.errors import Conflict, NotFound
 
 GRACE: Final[Micros] = 10 * SECOND
 """How late a run may start without counting as missed."""
-MOST_CAUGHT_UP: Final = 100
+MAX_CAUGHT_UP: Final = 100
 """Missed times that get a run under ``catch_up: all``."""
-MOST_COUNTED: Final = 500
+MAX_COUNTED: Final = 500
 """Skipped times of a cron expression that are counted one by one."""
-MOST_SCHEDULES: Final = 1000
-_KEPT: Final = {CatchUp.NONE: 0, CatchUp.ONE: 1, CatchUp.ALL: MOST_CAUGHT_UP}
+MAX_SCHEDULES: Final = 1000
+_CATCH_UP_COUNTS: Final = {CatchUp.NONE: 0, CatchUp.ONE: 1, CatchUp.ALL: MAX_CAUGHT_UP}
 
 
-class Start(msgspec.Struct, frozen=True):
+class StartRun(msgspec.Struct, frozen=True):
     """Accept this run."""
 
     event: ev.RunSubmitted
     graph: Graph
 
 
-class Stop(msgspec.Struct, frozen=True):
+class CancelRun(msgspec.Struct, frozen=True):
     """Cancel this run."""
 
     run: str
     schedule: str
 
 
-Deed: TypeAlias = Start | Stop | ev.HiveEvent
+ScheduleAction: TypeAlias = StartRun | CancelRun | ev.HiveEvent
 """What the driver is to do; a fact is to be recorded."""
 
 
 class ScheduleRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A schedule as it is shown. ``next`` and the ``last_`` fields are None before there is one."""
+    """A schedule as it is shown.
+
+    ``next_time`` and the ``last_`` fields are None before there is one.
+    """
 
     name: str
     workflow: str
@@ -74,7 +84,7 @@ class ScheduleRow(msgspec.Struct, frozen=True, kw_only=True):
     queued: list[Micros]
 
 
-def following(calendar: Calendar, rule: Rule, after: Micros) -> Micros | None:
+def next_planned_time(calendar: Calendar, rule: Rule, after: Micros) -> Micros | None:
     """The first planned time of a rule after ``after``; None if there is none."""
     if rule.every:
         return next_interval(rule, after)
@@ -84,40 +94,52 @@ def following(calendar: Calendar, rule: Rule, after: Micros) -> Micros | None:
 class Schedule:
     """One schedule. ``last`` is the time up to which every planned time has been dealt with."""
 
-    def __init__(self, fact: ev.ScheduleSet, last: Micros) -> None:
-        self.fact = fact
-        self.last = last
-        self.paused = fact.paused
-        self.queue: list[Micros] = []
-        self.open: dict[str, None] = {}
-        self.fired: tuple[Micros, str] | None = None
-        self.skipped: tuple[Micros, str] | None = None
+    def __init__(self, settings: ev.ScheduleSet, handled_until: Micros) -> None:
+        self.settings = settings
+        self.handled_until = handled_until
+        self.paused = settings.paused
+        self.queued_times: list[Micros] = []
+        self.open_runs: dict[str, None] = {}
+        self.last_fired: tuple[Micros, str] | None = None
+        self.last_skipped: tuple[Micros, str] | None = None
         self.graph: Graph | None = None
         self.problem = "nobody has loaded its workflow"
-        self.next: Micros | None = None
-        self.fresh = False
+        self.next_time: Micros | None = None
+        self.is_current = False
 
-    def equip(self, graph: Graph | None, problem: str) -> None:
+    def attach_graph(self, graph: Graph | None, problem: str) -> None:
         """Give it what it starts; ``problem`` says why it cannot, if it cannot."""
         self.graph, self.problem = graph, problem
 
-    def row(self, calendar: Calendar) -> ScheduleRow:
+    def build_row(self, calendar: Calendar) -> ScheduleRow:
         """What there is to show."""
-        fact, rule = self.fact, self.fact.rule
-        planned, run = self.fired or (None, None)
-        skipped, reason = self.skipped or (None, None)
+        settings, rule = self.settings, self.settings.rule
+        planned, run = self.last_fired or (None, None)
+        skipped, reason = self.last_skipped or (None, None)
         return ScheduleRow(
-            name=fact.schedule, workflow=fact.workflow, definition=fact.definition,
-            cron=rule.cron, zone=rule.zone, every=rule.every, anchor=rule.anchor,
-            inputs=fact.inputs, time_input=fact.time_input,
-            catch_up=fact.catch_up, overlap=fact.overlap, paused=self.paused,
-            next=None if self.paused else following(calendar, rule, self.last),
-            last_planned=planned, last_run=run, last_skipped=skipped, last_reason=reason,
-            open_runs=list(self.open), queued=list(self.queue),
-        )  # fmt: skip
+            name=settings.schedule,
+            workflow=settings.workflow,
+            definition=settings.definition,
+            cron=rule.cron,
+            zone=rule.zone,
+            every=rule.every,
+            anchor=rule.anchor,
+            inputs=settings.inputs,
+            time_input=settings.time_input,
+            catch_up=settings.catch_up,
+            overlap=settings.overlap,
+            paused=self.paused,
+            next=None if self.paused else next_planned_time(calendar, rule, self.handled_until),
+            last_planned=planned,
+            last_run=run,
+            last_skipped=skipped,
+            last_reason=reason,
+            open_runs=list(self.open_runs),
+            queued=list(self.queued_times),
+        )
 
 
-class _Never:
+class _EmptyCalendar:
     """The calendar of a hive without schedules."""
 
     def next_after(self, cron: str, zone: str, after: Micros) -> Micros | None:
@@ -128,225 +150,276 @@ class Schedules:
     """All schedules. They start nothing before ``active`` is set."""
 
     def __init__(self, calendar: Calendar | None = None) -> None:
-        self.calendar = calendar or _Never()
-        self.known: dict[str, Schedule] = {}
+        self.calendar = calendar or _EmptyCalendar()
+        self.by_name: dict[str, Schedule] = {}
         self.active = False
-        self._removed: dict[str, Micros] = {}
-        self._runs: dict[str, str] = {}
-        self._stale = True
-        self._wake: Micros | None = None
+        self._removed_schedules: dict[str, Micros] = {}
+        self._schedule_names: dict[str, str] = {}
+        self._wake_outdated = True
+        self._earliest_wake: Micros | None = None
 
     # What has happened.
 
-    def remember(self, event: ev.HiveEvent) -> None:
+    def apply_event(self, event: ev.HiveEvent) -> None:
         """Take in a fact."""
         if isinstance(event, ev.RunClosed):
-            self.ended(event.run)
+            self.remove_run(event.run)
         elif isinstance(event, ev.ScheduleSet):
-            self._set(event)
+            self._on_schedule_set(event)
         elif isinstance(event, ev.ScheduleEvent):
-            self._happened(self.known[event.schedule], event)
+            self._apply_schedule_event(self.by_name[event.schedule], event)
 
-    def ended(self, run: str) -> None:
+    def remove_run(self, run: str) -> None:
         """A run is over, or was never there."""
-        name = self._runs.pop(run, None)
+        name = self._schedule_names.pop(run, None)
         if name is not None:
-            self._stale = True
-            self.known[name].open.pop(run)
+            self._wake_outdated = True
+            self.by_name[name].open_runs.pop(run)
 
-    def _set(self, event: ev.ScheduleSet) -> None:
-        old = self.known.get(event.schedule)
-        before = old.last if old is not None else self._removed.pop(event.schedule, 0)
-        new = self.known[event.schedule] = Schedule(event, max(event.since, before))
-        if old is not None:
-            new.queue, new.open = old.queue, old.open
-            new.fired, new.skipped = old.fired, old.skipped
-        self._stale = True
+    def _on_schedule_set(self, event: ev.ScheduleSet) -> None:
+        old_schedule = self.by_name.get(event.schedule)
+        handled_until = (
+            old_schedule.handled_until
+            if old_schedule is not None
+            else self._removed_schedules.pop(event.schedule, 0)
+        )
+        new_schedule = self.by_name[event.schedule] = Schedule(
+            event, max(event.since, handled_until)
+        )
+        if old_schedule is not None:
+            new_schedule.queued_times, new_schedule.open_runs = (
+                old_schedule.queued_times,
+                old_schedule.open_runs,
+            )
+            new_schedule.last_fired, new_schedule.last_skipped = (
+                old_schedule.last_fired,
+                old_schedule.last_skipped,
+            )
+        self._wake_outdated = True
 
-    def _happened(self, one: Schedule, event: ev.ScheduleEvent) -> None:
-        one.fresh, self._stale = False, True
+    def _apply_schedule_event(self, schedule: Schedule, event: ev.ScheduleEvent) -> None:
+        schedule.is_current, self._wake_outdated = False, True
         match event:
             case ev.SchedulePaused():
-                one.paused = True
+                schedule.paused = True
             case ev.ScheduleResumed():
-                one.paused = False
-                one.last = max(one.last, event.since)
+                schedule.paused = False
+                schedule.handled_until = max(schedule.handled_until, event.since)
             case ev.ScheduleRemoved():
-                self._remove(one)
+                self._remove_schedule(schedule)
             case ev.ScheduleTriggered():
-                self._opened(one, event.since, event.run)
+                self._add_open_run(schedule, event.since, event.run)
             case ev.ScheduleFired():
-                self._opened(one, event.planned, event.run)
-                self._dealt(one, event.planned, event.planned)
+                self._add_open_run(schedule, event.planned, event.run)
+                self._mark_handled(schedule, event.planned, event.planned)
             case ev.ScheduleQueued():
-                one.last = max(one.last, event.planned)
-                one.queue.append(event.planned)
+                schedule.handled_until = max(schedule.handled_until, event.planned)
+                schedule.queued_times.append(event.planned)
             case _:
                 assert isinstance(event, ev.ScheduleSkipped)
-                self._dealt(one, event.first, event.last)
-                one.skipped = event.last, event.reason
+                self._mark_handled(schedule, event.first, event.last)
+                schedule.last_skipped = event.last, event.reason
 
-    def _dealt(self, one: Schedule, first: Micros, last: Micros) -> None:
-        one.last = max(one.last, last)
-        one.queue = [planned for planned in one.queue if not first <= planned <= last]
+    def _mark_handled(self, schedule: Schedule, first: Micros, last: Micros) -> None:
+        schedule.handled_until = max(schedule.handled_until, last)
+        schedule.queued_times = [
+            planned for planned in schedule.queued_times if not first <= planned <= last
+        ]
 
-    def _opened(self, one: Schedule, planned: Micros, run: str) -> None:
-        one.fired = planned, run
-        one.open[run] = None
-        self._runs[run] = one.fact.schedule
+    def _add_open_run(self, schedule: Schedule, planned: Micros, run: str) -> None:
+        schedule.last_fired = planned, run
+        schedule.open_runs[run] = None
+        self._schedule_names[run] = schedule.settings.schedule
 
-    def _remove(self, one: Schedule) -> None:
-        name = one.fact.schedule
-        del self.known[name]
-        self._removed[name] = one.last
-        for run in one.open:
-            del self._runs[run]
+    def _remove_schedule(self, schedule: Schedule) -> None:
+        name = schedule.settings.schedule
+        del self.by_name[name]
+        self._removed_schedules[name] = schedule.handled_until
+        for run in schedule.open_runs:
+            del self._schedule_names[run]
 
     # What people ask for.
 
-    def change(self, change: ev.ScheduleChange, now: Micros) -> Iterator[Deed]:
+    def apply_change(self, change: ev.ScheduleChange, now: Micros) -> Iterator[ScheduleAction]:
         """What follows from a request. Raises NotFound, Conflict before anything is done."""
-        one = self.known.get(change.schedule)
-        if one is None and not isinstance(change, ev.ScheduleSet):
+        schedule = self.by_name.get(change.schedule)
+        if schedule is None and not isinstance(change, ev.ScheduleSet):
             raise NotFound(
                 f"there is no schedule '{change.schedule}'",
                 hint="`agenthive schedule list` shows the schedules of this home.",
             )
-        if one is None:
-            if len(self.known) >= MOST_SCHEDULES:
-                raise Conflict(f"there are {MOST_SCHEDULES} schedules; remove one first")
-            return iter([self._noted(change)])
+        if schedule is None:
+            if len(self.by_name) >= MAX_SCHEDULES:
+                raise Conflict(f"there are {MAX_SCHEDULES} schedules; remove one first")
+            return iter([self._record_event(change)])
         if isinstance(change, ev.ScheduleTriggered):
-            return self._trigger(one, change, now)
-        return iter(list(self._changed(one, change, now)))
+            return self._trigger_run(schedule, change, now)
+        return iter(list(self._change_events(schedule, change, now)))
 
-    def _changed(
-        self, one: Schedule, change: ev.ScheduleChange, now: Micros
+    def _change_events(
+        self, schedule: Schedule, change: ev.ScheduleChange, now: Micros
     ) -> Iterator[ev.HiveEvent]:
         if isinstance(change, ev.SchedulePaused | ev.ScheduleResumed):
-            if one.paused == isinstance(change, ev.SchedulePaused):
+            if schedule.paused == isinstance(change, ev.SchedulePaused):
                 return
-            yield from self._settled(one, change.since, "paused", now)
+            yield from self._skip_past_times(schedule, change.since, "paused", now)
         elif isinstance(change, ev.ScheduleSet):
-            yield from self._settled(one, change.since, "replaced", now)
+            yield from self._skip_past_times(schedule, change.since, "replaced", now)
         else:
-            yield from self._settled(one, change.since, "removed", now)
-            if one.queue:
-                yield self._skip(one, one.queue[0], one.queue[-1], "removed", now, len(one.queue))
-        yield self._noted(change)
+            yield from self._skip_past_times(schedule, change.since, "removed", now)
+            if schedule.queued_times:
+                yield self._skip_times(
+                    schedule,
+                    schedule.queued_times[0],
+                    schedule.queued_times[-1],
+                    "removed",
+                    now,
+                    len(schedule.queued_times),
+                )
+        yield self._record_event(change)
 
-    def _settled(
-        self, one: Schedule, wall: Micros, reason: str, now: Micros
+    def _skip_past_times(
+        self, schedule: Schedule, wall: Micros, reason: str, now: Micros
     ) -> Iterator[ev.HiveEvent]:
         """Times that came before the rule or its being paused changed get no run any more."""
-        first = following(self.calendar, one.fact.rule, one.last)
+        first = next_planned_time(self.calendar, schedule.settings.rule, schedule.handled_until)
         if first is not None and first <= wall:
-            last = self._latest(one.fact.rule, one.last, wall, 1)[-1]
-            yield self._skip(one, first, last, reason, now)
+            last = self._latest_times(schedule.settings.rule, schedule.handled_until, wall, 1)[-1]
+            yield self._skip_times(schedule, first, last, reason, now)
 
-    def _trigger(self, one: Schedule, change: ev.ScheduleTriggered, now: Micros) -> Iterator[Deed]:
-        if one.problem:
-            raise Conflict(f"schedule '{change.schedule}' cannot start a run: {one.problem}")
-        if one.open and one.fact.overlap is not Overlap.ALLOW:
+    def _trigger_run(
+        self, schedule: Schedule, change: ev.ScheduleTriggered, now: Micros
+    ) -> Iterator[ScheduleAction]:
+        if schedule.problem:
+            raise Conflict(f"schedule '{change.schedule}' cannot start a run: {schedule.problem}")
+        if schedule.open_runs and schedule.settings.overlap is not Overlap.ALLOW:
             raise Conflict(
-                f"the run {next(iter(one.open))} of schedule '{change.schedule}' has not ended",
+                f"the run {next(iter(schedule.open_runs))} of schedule '{change.schedule}' has "
+                "not ended",
                 hint="Wait for it, cancel it, or set the schedule with `--overlap allow`.",
             )
-        return iter([self._noted(change), self._submission(one, change.since, change.run, now)])
+        return iter(
+            [self._record_event(change), self._build_start(schedule, change.since, change.run, now)]
+        )
 
     # What is due.
 
     def next_wake(self) -> Micros | None:
         """When something is due, by what the clock shows."""
-        if self._stale:
-            self._refresh()
-        return self._wake if self.active else None
+        if self._wake_outdated:
+            self._refresh_wake()
+        return self._earliest_wake if self.active else None
 
-    def _refresh(self) -> None:
-        self._stale = False
+    def _refresh_wake(self) -> None:
+        self._wake_outdated = False
         times: list[Micros] = []
-        for one in self.known.values():
-            if not one.fresh:
-                one.next, one.fresh = following(self.calendar, one.fact.rule, one.last), True
-            if one.paused:
+        for schedule in self.by_name.values():
+            if not schedule.is_current:
+                schedule.next_time, schedule.is_current = (
+                    next_planned_time(
+                        self.calendar, schedule.settings.rule, schedule.handled_until
+                    ),
+                    True,
+                )
+            if schedule.paused:
                 continue
-            if one.queue and not one.open:
-                times.append(one.queue[0])
-            if one.next is not None:
-                times.append(one.next)
-        self._wake = min(times, default=None)
+            if schedule.queued_times and not schedule.open_runs:
+                times.append(schedule.queued_times[0])
+            if schedule.next_time is not None:
+                times.append(schedule.next_time)
+        self._earliest_wake = min(times, default=None)
 
-    def due(self, wall: Micros, now: Micros) -> Iterator[Deed]:
+    def due_actions(self, wall: Micros, now: Micros) -> Iterator[ScheduleAction]:
         """What is to be done, the clock showing ``wall``. Each deed is done before the next."""
         wake = self.next_wake()
         if wake is None or wake > wall:
             return
-        for one in list(self.known.values()):
-            if not one.paused:
-                yield from self._next_in_line(one, now)
-                if one.next is not None and one.next <= wall:
-                    yield from self._come(one, one.next, wall, now)
-                    yield from self._next_in_line(one, now)
+        for schedule in list(self.by_name.values()):
+            if not schedule.paused:
+                yield from self._fire_queued(schedule, now)
+                if schedule.next_time is not None and schedule.next_time <= wall:
+                    yield from self._handle_due_times(schedule, schedule.next_time, wall, now)
+                    yield from self._fire_queued(schedule, now)
 
-    def _next_in_line(self, one: Schedule, now: Micros) -> Iterator[Deed]:
-        while one.queue and not one.open:
-            yield from self._fire(one, one.queue[0], now)
+    def _fire_queued(self, schedule: Schedule, now: Micros) -> Iterator[ScheduleAction]:
+        while schedule.queued_times and not schedule.open_runs:
+            yield from self._fire_planned(schedule, schedule.queued_times[0], now)
 
-    def _come(self, one: Schedule, first: Micros, wall: Micros, now: Micros) -> Iterator[Deed]:
+    def _handle_due_times(
+        self, schedule: Schedule, first: Micros, wall: Micros, now: Micros
+    ) -> Iterator[ScheduleAction]:
         """Times have come, the first of them ``first``: skip or catch up, then start or wait."""
-        rule, late = one.fact.rule, wall - GRACE
-        timely = self._latest(rule, max(one.last, late), wall, MOST_CAUGHT_UP)
-        if first <= late:
-            kept = _KEPT[one.fact.catch_up]
-            if one.fact.catch_up is CatchUp.ONE and timely:
-                kept = 0
-            missed = self._latest(rule, one.last, late, kept + 1)
-            if len(missed) > kept:
-                yield self._skip(one, first, missed[-kept - 1], "missed", now)
-            for planned in missed[max(0, len(missed) - kept) :]:
-                each = one.fact.catch_up is CatchUp.ALL
-                yield from self._offer(one, planned, now, in_line=each)
-        for planned in timely:
-            yield from self._offer(one, planned, now, in_line=False)
+        rule, missed_until = schedule.settings.rule, wall - GRACE
+        timely_times = self._latest_times(
+            rule, max(schedule.handled_until, missed_until), wall, MAX_CAUGHT_UP
+        )
+        if first <= missed_until:
+            catch_up_count = _CATCH_UP_COUNTS[schedule.settings.catch_up]
+            if schedule.settings.catch_up is CatchUp.ONE and timely_times:
+                catch_up_count = 0
+            missed_times = self._latest_times(
+                rule, schedule.handled_until, missed_until, catch_up_count + 1
+            )
+            if len(missed_times) > catch_up_count:
+                yield self._skip_times(
+                    schedule, first, missed_times[-catch_up_count - 1], "missed", now
+                )
+            for planned in missed_times[max(0, len(missed_times) - catch_up_count) :]:
+                queue_each = schedule.settings.catch_up is CatchUp.ALL
+                yield from self._apply_overlap(schedule, planned, now, queue_each=queue_each)
+        for planned in timely_times:
+            yield from self._apply_overlap(schedule, planned, now, queue_each=False)
 
-    def _offer(
-        self, one: Schedule, planned: Micros, now: Micros, *, in_line: bool
-    ) -> Iterator[Deed]:
-        overlap = one.fact.overlap
-        if overlap is Overlap.ALLOW or not (one.open or one.queue) or one.problem:
-            yield from self._fire(one, planned, now)
-        elif overlap is Overlap.SKIP or (overlap is Overlap.QUEUE and one.queue and not in_line):
-            yield self._skip(one, planned, planned, "the run before has not ended", now, 1)
+    def _apply_overlap(
+        self, schedule: Schedule, planned: Micros, now: Micros, *, queue_each: bool
+    ) -> Iterator[ScheduleAction]:
+        overlap = schedule.settings.overlap
+        if (
+            overlap is Overlap.ALLOW
+            or not (schedule.open_runs or schedule.queued_times)
+            or schedule.problem
+        ):
+            yield from self._fire_planned(schedule, planned, now)
+        elif overlap is Overlap.SKIP or (
+            overlap is Overlap.QUEUE and schedule.queued_times and not queue_each
+        ):
+            yield self._skip_times(
+                schedule, planned, planned, "the run before has not ended", now, 1
+            )
         else:
             if overlap is Overlap.CANCEL:
-                yield from self._overtake(one, now)
-            name = one.fact.schedule
-            yield self._noted(ev.ScheduleQueued(at=now, schedule=name, planned=planned))
+                yield from self._cancel_previous(schedule, now)
+            name = schedule.settings.schedule
+            yield self._record_event(ev.ScheduleQueued(at=now, schedule=name, planned=planned))
 
-    def _overtake(self, one: Schedule, now: Micros) -> Iterator[Deed]:
-        for waiting in list(one.queue):
-            yield self._skip(one, waiting, waiting, "overtaken by the next one", now, 1)
-        for run in list(one.open):
-            yield Stop(run, one.fact.schedule)
+    def _cancel_previous(self, schedule: Schedule, now: Micros) -> Iterator[ScheduleAction]:
+        for queued_time in list(schedule.queued_times):
+            yield self._skip_times(
+                schedule, queued_time, queued_time, "overtaken by the next one", now, 1
+            )
+        for run in list(schedule.open_runs):
+            yield CancelRun(run, schedule.settings.schedule)
 
-    def _fire(self, one: Schedule, planned: Micros, now: Micros) -> Iterator[Deed]:
-        if one.problem:
-            yield self._skip(one, planned, planned, one.problem, now, 1)
+    def _fire_planned(
+        self, schedule: Schedule, planned: Micros, now: Micros
+    ) -> Iterator[ScheduleAction]:
+        if schedule.problem:
+            yield self._skip_times(schedule, planned, planned, schedule.problem, now, 1)
             return
-        name = one.fact.schedule
-        run = run_id(name, planned)
-        yield self._noted(ev.ScheduleFired(at=now, schedule=name, planned=planned, run=run))
-        yield self._submission(one, planned, run, now)
+        name = schedule.settings.schedule
+        run = schedule_run_id(name, planned)
+        yield self._record_event(ev.ScheduleFired(at=now, schedule=name, planned=planned, run=run))
+        yield self._build_start(schedule, planned, run, now)
 
     # Pieces.
 
-    def _noted(self, event: ev.HiveEvent) -> ev.HiveEvent:
-        self.remember(event)
+    def _record_event(self, event: ev.HiveEvent) -> ev.HiveEvent:
+        self.apply_event(event)
         return event
 
-    def _skip(
+    def _skip_times(
         self,
-        one: Schedule,
+        schedule: Schedule,
         first: Micros,
         last: Micros,
         reason: str,
@@ -354,51 +427,60 @@ class Schedules:
         count: int | None = None,
     ) -> ev.HiveEvent:
         if count is None:
-            count = self._count(one.fact.rule, first, last)
-        return self._noted(
+            count = self._count_planned(schedule.settings.rule, first, last)
+        return self._record_event(
             ev.ScheduleSkipped(
-                at=now, schedule=one.fact.schedule, first=first, last=last, count=count,
+                at=now,
+                schedule=schedule.settings.schedule,
+                first=first,
+                last=last,
+                count=count,
                 reason=reason,
             )
-        )  # fmt: skip
+        )
 
-    def _submission(self, one: Schedule, planned: Micros, run: str, now: Micros) -> Start:
-        fact = one.fact
-        inputs = fact.inputs
-        if fact.time_input:
-            inputs = inputs | {fact.time_input: utc(planned)}
-        assert one.graph is not None
+    def _build_start(self, schedule: Schedule, planned: Micros, run: str, now: Micros) -> StartRun:
+        settings = schedule.settings
+        inputs = settings.inputs
+        if settings.time_input:
+            inputs = inputs | {settings.time_input: format_utc(planned)}
+        assert schedule.graph is not None
         event = ev.RunSubmitted(
-            at=now, run=run, name=fact.workflow, definition=fact.definition, inputs=inputs,
-            tenant=fact.tenant, owner=fact.owner,
-        )  # fmt: skip
-        return Start(event, one.graph)
+            at=now,
+            run=run,
+            name=settings.workflow,
+            definition=settings.definition,
+            inputs=inputs,
+            tenant=settings.tenant,
+            owner=settings.owner,
+        )
+        return StartRun(event, schedule.graph)
 
-    def _latest(self, rule: Rule, after: Micros, until: Micros, most: int) -> list[Micros]:
-        """The latest planned times, ``most`` at most, after ``after`` and not after ``until``.
+    def _latest_times(self, rule: Rule, after: Micros, until: Micros, limit: int) -> list[Micros]:
+        """The latest planned times, ``limit`` at most, after ``after`` and not after ``until``.
 
         Looks back from ``until`` twice as far each time: a year that was missed is not walked.
         """
-        back = GRACE
+        lookback = GRACE
         while True:
-            start = max(after, until - back)
-            found = deque(self._walk(rule, start, until), maxlen=most)
-            if len(found) == most or start == after:
-                return list(found)
-            back *= 2
+            start = max(after, until - lookback)
+            times = deque(self._planned_times(rule, start, until), maxlen=limit)
+            if len(times) == limit or start == after:
+                return list(times)
+            lookback *= 2
 
-    def _walk(self, rule: Rule, after: Micros, until: Micros) -> Iterator[Micros]:
-        planned = following(self.calendar, rule, after)
+    def _planned_times(self, rule: Rule, after: Micros, until: Micros) -> Iterator[Micros]:
+        planned = next_planned_time(self.calendar, rule, after)
         while planned is not None and planned <= until:
             yield planned
-            planned = following(self.calendar, rule, planned)
+            planned = next_planned_time(self.calendar, rule, planned)
 
-    def _count(self, rule: Rule, first: Micros, last: Micros) -> int | None:
+    def _count_planned(self, rule: Rule, first: Micros, last: Micros) -> int | None:
         if rule.every:
             return (last - first) // rule.every + 1
         count = 0
-        for _ in self._walk(rule, first - 1, last):
+        for _ in self._planned_times(rule, first - 1, last):
             count += 1
-            if count > MOST_COUNTED:
+            if count > MAX_COUNTED:
                 return None
         return count

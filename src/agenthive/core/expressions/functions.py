@@ -3,7 +3,7 @@
 Every function takes JSON values and gives a JSON value; none sees Python attributes, patterns or
 formats of the user. What a call builds is announced to the meter before it is built, so nothing
 large ever exists. To add one: write it below, add it to `FUNCTIONS` with the numbers of arguments
-it takes, and add a row to the tests. A fault is an `Oops`; the evaluator adds the place.
+it takes, and add a row to the tests. A fault is an `EvaluationError`; the evaluator adds the place.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ MAX_INT: Final = 2**63 - 1
 Function = Callable[["Meter", Sequence[JSONValue]], JSONValue]
 
 
-class Oops(Exception):
+class EvaluationError(Exception):
     """A fault of evaluation. ``column`` (from 1) is 0 until the evaluator has filled it in."""
 
     column = 0
 
 
-class Missing(Oops):
+class MissingValue(EvaluationError):
     """A look-up found nothing: what ``has`` and ``default`` forgive."""
 
 
@@ -46,25 +46,25 @@ class Meter:
         self.steps = MAX_STEPS
         self.output = MAX_OUTPUT
 
-    def work(self, units: int) -> None:
+    def charge_work(self, units: int) -> None:
         """Take ``units`` of work off the account."""
         self.steps -= units
         if self.steps < 0:
-            raise Oops(f"takes more than {MAX_STEPS:,} steps")
+            raise EvaluationError(f"takes more than {MAX_STEPS:,} steps")
 
-    def text(self, length: int) -> None:
+    def charge_text(self, length: int) -> None:
         """Announce a new text of ``length`` characters."""
         if length > MAX_OUTPUT:
-            raise Oops(f"makes a text of more than {MAX_OUTPUT:,} characters")
-        self.work(1 + length // 64)
+            raise EvaluationError(f"makes a text of more than {MAX_OUTPUT:,} characters")
+        self.charge_work(1 + length // 64)
 
-    def produced(self, value: JSONValue) -> None:
+    def charge_output(self, value: JSONValue) -> None:
         """Take the size of a finished value off what may be produced."""
-        self.output -= self.size(value)
+        self.output -= self.measure_size(value)
         if self.output < 0:
-            raise Oops(f"produces more than {MAX_OUTPUT:,} characters")
+            raise EvaluationError(f"produces more than {MAX_OUTPUT:,} characters")
 
-    def size(self, value: JSONValue) -> int:
+    def measure_size(self, value: JSONValue) -> int:
         """About how many characters ``value`` is as JSON; stops counting past the bound.
 
         A value built by an expression may hold one large part many times, so it is measured by
@@ -83,12 +83,12 @@ class Meter:
                 stack.extend(item.values())
                 total += sum(map(len, item)) + 2 * len(item)
             if total + len(stack) > MAX_OUTPUT:
-                raise Oops(f"produces more than {MAX_OUTPUT:,} characters")
-        self.work(total // 64)
+                raise EvaluationError(f"produces more than {MAX_OUTPUT:,} characters")
+        self.charge_work(total // 64)
         return total
 
 
-def kind(value: JSONValue) -> str:
+def describe_kind(value: JSONValue) -> str:
     """What a value is, in the words of an author."""
     match value:
         case None:
@@ -105,44 +105,44 @@ def kind(value: JSONValue) -> str:
             return "a map"
 
 
-def number(value: JSONValue) -> int | float:
+def require_number(value: JSONValue) -> int | float:
     """The value if it is a number (true and false are not)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Oops(f"needs a number, not {kind(value)}")
+        raise EvaluationError(f"needs a number, not {describe_kind(value)}")
     return value
 
 
-def finite(value: int | float) -> int | float:
+def require_finite(value: int | float) -> int | float:
     """The number, if JSON can carry it exactly."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise Oops("gives a number that is not finite")
+        raise EvaluationError("gives a number that is not finite")
     if isinstance(value, int) and not -MAX_INT - 1 <= value <= MAX_INT:
-        raise Oops("gives a whole number of more than 64 bits")
+        raise EvaluationError("gives a whole number of more than 64 bits")
     return value
 
 
-def text(value: JSONValue) -> str:
+def require_text(value: JSONValue) -> str:
     """The value if it is text."""
     if not isinstance(value, str):
-        raise Oops(f"needs text, not {kind(value)}")
+        raise EvaluationError(f"needs text, not {describe_kind(value)}")
     return value
 
 
-def items(meter: Meter, value: JSONValue) -> list[JSONValue]:
+def require_list(meter: Meter, value: JSONValue) -> list[JSONValue]:
     """The value if it is a list; looking at it costs its length."""
     if not isinstance(value, list):
-        raise Oops(f"needs a list, not {kind(value)}")
-    meter.work(len(value))
+        raise EvaluationError(f"needs a list, not {describe_kind(value)}")
+    meter.charge_work(len(value))
     return value
 
 
 def as_json(meter: Meter, value: JSONValue) -> str:
     """Compact JSON text of a value."""
-    meter.text(meter.size(value))
+    meter.charge_text(meter.measure_size(value))
     try:
         return msgspec.json.encode(value).decode()
     except (UnicodeError, RecursionError) as fault:
-        raise Oops("cannot be written as JSON") from fault
+        raise EvaluationError("cannot be written as JSON") from fault
 
 
 def as_text(meter: Meter, value: JSONValue) -> str:
@@ -150,12 +150,12 @@ def as_text(meter: Meter, value: JSONValue) -> str:
     return value if isinstance(value, str) else as_json(meter, value)
 
 
-def equal(meter: Meter, left: JSONValue, right: JSONValue) -> bool:
+def is_equal(meter: Meter, left: JSONValue, right: JSONValue) -> bool:
     """Equality of JSON values; comparing two collections costs their size."""
     if isinstance(left, list | dict) and isinstance(right, list | dict):
-        meter.size(left)
+        meter.measure_size(left)
     elif isinstance(left, str) and isinstance(right, str):
-        meter.work(len(left) // 64)
+        meter.charge_work(len(left) // 64)
     return left == right
 
 
@@ -163,159 +163,163 @@ def contains(meter: Meter, needle: JSONValue, hay: JSONValue) -> bool:
     """``needle in hay``: an item of a list, a key of a map, a part of a text."""
     match hay:
         case str():
-            meter.work(1 + len(hay) // 64)
-            return text(needle) in hay
+            meter.charge_work(1 + len(hay) // 64)
+            return require_text(needle) in hay
         case dict():
             return isinstance(needle, str) and needle in hay
         case list():
-            meter.work(len(hay))
-            return any(equal(meter, item, needle) for item in hay)
+            meter.charge_work(len(hay))
+            return any(is_equal(meter, item, needle) for item in hay)
         case _:
-            raise Oops(f"'in' needs a list, a map or text on its right, not {kind(hay)}")
+            raise EvaluationError(
+                f"'in' needs a list, a map or text on its right, not {describe_kind(hay)}"
+            )
 
 
-def less(meter: Meter, left: JSONValue, right: JSONValue) -> bool:
+def is_less(meter: Meter, left: JSONValue, right: JSONValue) -> bool:
     """``left < right`` for two numbers or two texts."""
     if isinstance(left, str) and isinstance(right, str):
-        meter.work(min(len(left), len(right)) // 64)
+        meter.charge_work(min(len(left), len(right)) // 64)
         return left < right
     if isinstance(left, str) or isinstance(right, str):
-        raise Oops(f"cannot order {kind(left)} and {kind(right)}")
-    return number(left) < number(right)
+        raise EvaluationError(f"cannot order {describe_kind(left)} and {describe_kind(right)}")
+    return require_number(left) < require_number(right)
 
 
-def _size(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
+def _length(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
     value = args[0]
     if not isinstance(value, str | list | dict):
-        raise Oops(f"needs text, a list or a map, not {kind(value)}")
+        raise EvaluationError(f"needs text, a list or a map, not {describe_kind(value)}")
     return len(value)
 
 
 def _lower(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    value = text(args[0])
-    meter.text(len(value))
+    value = require_text(args[0])
+    meter.charge_text(len(value))
     return value.lower()
 
 
 def _upper(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    value = text(args[0])
-    meter.text(len(value))
+    value = require_text(args[0])
+    meter.charge_text(len(value))
     return value.upper()
 
 
 def _trim(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    value = text(args[0])
-    meter.text(len(value))
+    value = require_text(args[0])
+    meter.charge_text(len(value))
     return value.strip()
 
 
 def _join(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    glue = text(args[1]) if len(args) > 1 else ""
-    parts = [text(item) for item in items(meter, args[0])]
-    meter.text(sum(map(len, parts)) + len(glue) * len(parts))
+    glue = require_text(args[1]) if len(args) > 1 else ""
+    parts = [require_text(item) for item in require_list(meter, args[0])]
+    meter.charge_text(sum(map(len, parts)) + len(glue) * len(parts))
     return glue.join(parts)
 
 
 def _split(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    value = text(args[0])
-    meter.text(len(value))
+    value = require_text(args[0])
+    meter.charge_text(len(value))
     if len(args) == 1:
-        meter.work(len(value) // 2)
+        meter.charge_work(len(value) // 2)
         return list(value.split())
-    separator = text(args[1])
+    separator = require_text(args[1])
     if not separator:
-        raise Oops("cannot split at an empty text")
-    meter.work(value.count(separator))
+        raise EvaluationError("cannot split at an empty text")
+    meter.charge_work(value.count(separator))
     return list(value.split(separator))
 
 
 def _replace(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    value, old, new = text(args[0]), text(args[1]), text(args[2])
+    value, old, new = require_text(args[0]), require_text(args[1]), require_text(args[2])
     if not old:
-        raise Oops("cannot replace an empty text")
-    meter.text(len(value))
-    meter.text(len(value) + value.count(old) * (len(new) - len(old)))
+        raise EvaluationError("cannot replace an empty text")
+    meter.charge_text(len(value))
+    meter.charge_text(len(value) + value.count(old) * (len(new) - len(old)))
     return value.replace(old, new)
 
 
 def _keys(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    return list(_map(meter, args[0]))
+    return list(_require_map(meter, args[0]))
 
 
 def _values(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    return list(_map(meter, args[0]).values())
+    return list(_require_map(meter, args[0]).values())
 
 
-def _map(meter: Meter, value: JSONValue) -> dict[str, JSONValue]:
+def _require_map(meter: Meter, value: JSONValue) -> dict[str, JSONValue]:
     if not isinstance(value, dict):
-        raise Oops(f"needs a map, not {kind(value)}")
-    meter.work(len(value))
+        raise EvaluationError(f"needs a map, not {describe_kind(value)}")
+    meter.charge_work(len(value))
     return value
 
 
 def _first(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    return _end(args[0], 0)
+    return _pick_end(args[0], 0)
 
 
 def _last(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    return _end(args[0], -1)
+    return _pick_end(args[0], -1)
 
 
-def _end(value: JSONValue, index: int) -> JSONValue:
+def _pick_end(value: JSONValue, index: int) -> JSONValue:
     if not isinstance(value, list | str):
-        raise Oops(f"needs a list or text, not {kind(value)}")
+        raise EvaluationError(f"needs a list or text, not {describe_kind(value)}")
     if not value:
-        raise Missing("is empty")
+        raise MissingValue("is empty")
     return value[index]
 
 
-def _several(meter: Meter, args: Sequence[JSONValue]) -> Sequence[JSONValue]:
-    found = items(meter, args[0]) if len(args) == 1 else args
-    if not found:
-        raise Missing("has nothing to choose from")
-    return found
+def _list_choices(meter: Meter, args: Sequence[JSONValue]) -> Sequence[JSONValue]:
+    choices = require_list(meter, args[0]) if len(args) == 1 else args
+    if not choices:
+        raise MissingValue("has nothing to choose from")
+    return choices
 
 
 def _min(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    return _best(_several(meter, args), lambda left, right: less(meter, left, right))
+    return _pick_best(_list_choices(meter, args), lambda left, right: is_less(meter, left, right))
 
 
 def _max(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    return _best(_several(meter, args), lambda left, right: less(meter, right, left))
+    return _pick_best(_list_choices(meter, args), lambda left, right: is_less(meter, right, left))
 
 
-def _best(found: Sequence[JSONValue], better: Callable[[JSONValue, JSONValue], bool]) -> JSONValue:
-    best = found[0]
+def _pick_best(
+    choices: Sequence[JSONValue], better: Callable[[JSONValue, JSONValue], bool]
+) -> JSONValue:
+    best = choices[0]
     better(best, best)
-    for item in found[1:]:
+    for item in choices[1:]:
         if better(item, best):
             best = item
     return best
 
 
 def _sum(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    return _total(items(meter, args[0]))
+    return _sum_numbers(require_list(meter, args[0]))
 
 
-def _total(found: Iterable[JSONValue]) -> int | float:
+def _sum_numbers(numbers: Iterable[JSONValue]) -> int | float:
     total: int | float = 0
-    for item in found:
-        total = finite(total + number(item))
+    for item in numbers:
+        total = require_finite(total + require_number(item))
     return total
 
 
 def _round(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    value = number(args[0])
+    value = require_number(args[0])
     if len(args) == 1:
-        return finite(round(value))
-    digits = number(args[1])
+        return require_finite(round(value))
+    digits = require_number(args[1])
     if not isinstance(digits, int) or not 0 <= digits <= 20:
-        raise Oops("rounds to a whole number of digits from 0 to 20")
-    return finite(round(value, digits))
+        raise EvaluationError("rounds to a whole number of digits from 0 to 20")
+    return require_finite(round(value, digits))
 
 
 def _abs(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    return finite(abs(number(args[0])))
+    return require_finite(abs(require_number(args[0])))
 
 
 def _str(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
@@ -327,34 +331,34 @@ def _json(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
 
 
 def _parse_json(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    value = text(args[0])
-    meter.text(len(value))
+    value = require_text(args[0])
+    meter.charge_text(len(value))
     try:
-        found: JSONValue = msgspec.json.decode(value)
+        result: JSONValue = msgspec.json.decode(value)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as fault:
-        raise Oops("is not JSON") from fault
-    return found
+        raise EvaluationError("is not JSON") from fault
+    return result
 
 
 def _int(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
     value = args[0]
     if isinstance(value, str):
-        return finite(_parsed(value, int))
-    return finite(int(number(value)))
+        return require_finite(_parse_number(value, int))
+    return require_finite(int(require_number(value)))
 
 
 def _float(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
     value = args[0]
     if isinstance(value, str):
-        return finite(_parsed(value, float))
-    return finite(float(number(value)))
+        return require_finite(_parse_number(value, float))
+    return require_finite(float(require_number(value)))
 
 
-def _parsed(value: str, make: Callable[[str], int | float]) -> int | float:
+def _parse_number(value: str, convert: Callable[[str], int | float]) -> int | float:
     try:
-        return make(value[:100])
+        return convert(value[:100])
     except ValueError as fault:
-        raise Oops("is not a number") from fault
+        raise EvaluationError("is not a number") from fault
 
 
 def _bool(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
@@ -362,29 +366,29 @@ def _bool(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
 
 
 def _range(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    bounds = [number(arg) for arg in args]
+    bounds = [require_number(arg) for arg in args]
     start, stop = (0, bounds[0]) if len(bounds) == 1 else (bounds[0], bounds[1])
     if not isinstance(start, int) or not isinstance(stop, int):
-        raise Oops("needs whole numbers")
-    meter.work(max(0, stop - start))
+        raise EvaluationError("needs whole numbers")
+    meter.charge_work(max(0, stop - start))
     return list(range(start, stop))
 
 
 def _sort(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    found = items(meter, args[0])
-    meter.work(4 * len(found))
-    if all(isinstance(item, str) for item in found):
-        meter.work(sum(len(text(item)) for item in found) // 8)
-        return sorted(found, key=text)
-    return sorted(found, key=number)
+    values = require_list(meter, args[0])
+    meter.charge_work(4 * len(values))
+    if all(isinstance(item, str) for item in values):
+        meter.charge_work(sum(len(require_text(item)) for item in values) // 8)
+        return sorted(values, key=require_text)
+    return sorted(values, key=require_number)
 
 
 def _any(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    return any(items(meter, args[0]))
+    return any(require_list(meter, args[0]))
 
 
 def _all(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
-    return all(items(meter, args[0]))
+    return all(require_list(meter, args[0]))
 
 
 FUNCTIONS: Final[dict[str, tuple[Function, int, int]]] = {
@@ -399,7 +403,7 @@ FUNCTIONS: Final[dict[str, tuple[Function, int, int]]] = {
     "json": (_json, 1, 1),
     "keys": (_keys, 1, 1),
     "last": (_last, 1, 1),
-    "len": (_size, 1, 1),
+    "len": (_length, 1, 1),
     "lower": (_lower, 1, 1),
     "max": (_max, 1, 100),
     "min": (_min, 1, 100),
@@ -407,7 +411,7 @@ FUNCTIONS: Final[dict[str, tuple[Function, int, int]]] = {
     "range": (_range, 1, 2),
     "replace": (_replace, 3, 3),
     "round": (_round, 1, 2),
-    "size": (_size, 1, 1),
+    "size": (_length, 1, 1),
     "sort": (_sort, 1, 1),
     "split": (_split, 1, 2),
     "str": (_str, 1, 1),

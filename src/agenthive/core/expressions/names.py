@@ -31,50 +31,50 @@ RESULT: Final = frozenset({"result"})
 _NONE: Final[frozenset[str]] = frozenset()
 
 
-def condition(task: TaskSpec) -> frozenset[str]:
+def condition_names(task: TaskSpec) -> frozenset[str]:
     """For ``when``, ``delay`` and ``until``: they come before everything else."""
     del task
     return ROOTS
 
 
-def items(task: TaskSpec) -> frozenset[str]:
+def for_each_names(task: TaskSpec) -> frozenset[str]:
     """For the list of ``for_each``; the signal is there by then."""
     return ROOTS | (SIGNAL if task.wait_for is not None else _NONE)
 
 
-def label(task: TaskSpec) -> frozenset[str]:
+def label_names(task: TaskSpec) -> frozenset[str]:
     """For the label of an item."""
     del task
     return ITEM
 
 
-def parameters(task: TaskSpec) -> frozenset[str]:
+def parameter_names(task: TaskSpec) -> frozenset[str]:
     """For the parameters of the call or the sub-workflow, ``cache`` and ``reconcile``."""
     item = ITEM if task.for_each is not None else _NONE
-    return items(task) | item | (ROUND if task.repeat_until is not None else _NONE)
+    return for_each_names(task) | item | (ROUND if task.repeat_until is not None else _NONE)
 
 
-def tool(task: TaskSpec) -> frozenset[str]:
+def tool_names(task: TaskSpec) -> frozenset[str]:
     """For the parameters of a tool, and for its approval and ``reconcile``."""
-    return parameters(task) | ARGUMENTS
+    return parameter_names(task) | ARGUMENTS
 
 
-def approval(task: TaskSpec) -> frozenset[str]:
+def approval_names(task: TaskSpec) -> frozenset[str]:
     """For the message and the payload of ``approval``: asked for each round of each item."""
-    return parameters(task)
+    return parameter_names(task)
 
 
-def round_end(task: TaskSpec) -> frozenset[str]:
+def round_end_names(task: TaskSpec) -> frozenset[str]:
     """For the condition of ``repeat_until``."""
-    return parameters(task) | RESULT
+    return parameter_names(task) | RESULT
 
 
-def undo(task: TaskSpec) -> frozenset[str]:
+def compensation_names(task: TaskSpec) -> frozenset[str]:
     """For the parameters of ``compensate``."""
     del task
     return ROOTS
 
 
-def outputs() -> frozenset[str]:
+def output_names() -> frozenset[str]:
     """For the outputs of a workflow."""
     return ROOTS

@@ -15,8 +15,8 @@ from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Final, TypeVar
 
-from agenthive.core.expressions.compiler import Compiler, Frame, Run
-from agenthive.core.expressions.functions import Meter, Oops, as_text
+from agenthive.core.expressions.compiler import Compiler, Evaluator, Frame
+from agenthive.core.expressions.functions import EvaluationError, Meter, as_text
 from agenthive.core.values import JSONValue
 from agenthive.errors import ExpressionError
 
@@ -35,14 +35,14 @@ _SPACES: Final = str.maketrans("\n\r\t\f", "    ")
 class Expression:
     """One compiled formula. ``task_names`` and ``input_names`` are what it reads by name."""
 
-    __slots__ = ("_run", "input_names", "plain", "task_names", "text")
+    __slots__ = ("_evaluator", "input_names", "plain", "task_names", "text")
 
-    def __init__(self, text: str, compiler: Compiler, run: Run) -> None:
+    def __init__(self, text: str, compiler: Compiler, evaluator: Evaluator) -> None:
         self.text = text
         self.task_names = frozenset(compiler.task_names)
         self.input_names = frozenset(compiler.input_names)
         self.plain = compiler.plain
-        self._run = run
+        self._evaluator = evaluator
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
@@ -50,194 +50,207 @@ class Expression:
     def evaluate(self, scope: Mapping[str, JSONValue]) -> JSONValue:
         """The value for ``scope`` (root name -> value). Raises ExpressionError."""
         meter = Meter()
-        value = self.run(scope, meter)
+        value = self.evaluate_metered(scope, meter)
         if not self.plain:
-            _guarded(self.text, lambda: meter.produced(value))
+            _translate_errors(self.text, lambda: meter.charge_output(value))
         return value
 
-    def run(self, scope: Mapping[str, JSONValue], meter: Meter) -> JSONValue:
+    def evaluate_metered(self, scope: Mapping[str, JSONValue], meter: Meter) -> JSONValue:
         """As ``evaluate``, on an account shared with others; the output is not measured."""
-        return _guarded(self.text, lambda: self._run(Frame(scope, meter)))
+        return _translate_errors(self.text, lambda: self._evaluator(Frame(scope, meter)))
 
 
 def compile_expression(text: str, roots: Collection[str] = ROOTS) -> Expression:
     """The expression written as ``text``, which may use ``roots``. Raises ExpressionError."""
     if len(text) > MAX_LENGTH:
-        raise _error(text, 0, f"an expression may have at most {MAX_LENGTH:,} characters")
-    return _compiled(text, frozenset(roots))
+        raise _build_error(text, 0, f"an expression may have at most {MAX_LENGTH:,} characters")
+    return _compile_cached(text, frozenset(roots))
 
 
 @lru_cache(maxsize=4096)
-def _compiled(text: str, roots: frozenset[str]) -> Expression:
+def _compile_cached(text: str, roots: frozenset[str]) -> Expression:
     body = text.strip()
     if not body:
-        raise _error(text, 1, "the expression is empty")
-    tree = _parsed(text, body.translate(_SPACES))
-    compiler = Compiler(roots, lambda node: _column(body, node.col_offset))
-    return Expression(text, compiler, _guarded(text, lambda: compiler.compile(tree)))
+        raise _build_error(text, 1, "the expression is empty")
+    tree = _parse_body(text, body.translate(_SPACES))
+    compiler = Compiler(roots, lambda node: _character_column(body, node.col_offset))
+    return Expression(text, compiler, _translate_errors(text, lambda: compiler.compile(tree)))
 
 
-def _parsed(text: str, body: str) -> ast.expr:
+def _parse_body(text: str, body: str) -> ast.expr:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(body, mode="eval").body
     except SyntaxError as fault:
-        raise _error(text, max(1, fault.offset or 1), f"{fault.msg}") from None
+        raise _build_error(text, max(1, fault.offset or 1), f"{fault.msg}") from None
     except (ValueError, MemoryError, RecursionError):
-        raise _error(text, 1, "this cannot be read as an expression") from None
+        raise _build_error(text, 1, "this cannot be read as an expression") from None
 
 
-def _column(body: str, offset: int) -> int:
+def _character_column(body: str, offset: int) -> int:
     """From ast's count of UTF-8 bytes to a count of characters, from 1."""
     if body.isascii():
         return offset + 1
     return len(body.encode()[:offset].decode(errors="ignore")) + 1
 
 
-def _guarded(text: str, act: Callable[[], _T]) -> _T:
+def _translate_errors(text: str, action: Callable[[], _T]) -> _T:
     try:
-        return act()
-    except Oops as oops:
-        raise _error(text, oops.column, str(oops)) from None
+        return action()
+    except EvaluationError as error:
+        raise _build_error(text, error.column, str(error)) from None
     except RecursionError:
-        raise _error(text, 1, "the data nests too deep") from None
+        raise _build_error(text, 1, "the data nests too deep") from None
 
 
-def _error(text: str, column: int, why: str) -> ExpressionError:
-    shown = text.strip()
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
-    shown = "".join(char if char.isprintable() else "?" for char in shown)
+def _build_error(text: str, column: int, reason: str) -> ExpressionError:
+    excerpt = text.strip()
+    excerpt = excerpt if len(excerpt) <= 80 else excerpt[:77] + "..."
+    excerpt = "".join(char if char.isprintable() else "?" for char in excerpt)
     place = f"column {column}: " if column else ""
-    return ExpressionError(f"{place}{why} (in {_OPEN} {shown} {_CLOSE})")
+    return ExpressionError(f"{place}{reason} (in {_OPEN} {excerpt} {_CLOSE})")
 
 
-_Fill = Callable[[Mapping[str, JSONValue], Meter], JSONValue]
+_Renderer = Callable[[Mapping[str, JSONValue], Meter], JSONValue]
 
 
 class Template:
     """A JSON value whose texts may hold ``{{ expressions }}``.
 
     ``constant`` means there are none: ``render`` then gives back the very value it was made of, as
-    it does for every part without one. ``task_names`` and ``input_names`` are what is read by name.
+    it does for every part without one. ``collect_task_names`` and ``input_names`` are what is read
+    by name.
     """
 
-    __slots__ = ("_fill", "constant", "input_names", "task_names", "value")
+    __slots__ = ("_renderer", "constant", "input_names", "task_names", "value")
 
-    def __init__(self, value: JSONValue, fill: _Fill | None, found: list[Expression]) -> None:
+    def __init__(
+        self, value: JSONValue, renderer: _Renderer | None, expressions: list[Expression]
+    ) -> None:
         self.value = value
-        self.constant = fill is None
-        self.task_names = frozenset[str]().union(*(one.task_names for one in found))
-        self.input_names = frozenset[str]().union(*(one.input_names for one in found))
-        self._fill = fill
+        self.constant = renderer is None
+        self.task_names = frozenset[str]().union(
+            *(expression.task_names for expression in expressions)
+        )
+        self.input_names = frozenset[str]().union(
+            *(expression.input_names for expression in expressions)
+        )
+        self._renderer = renderer
 
     @classmethod
     def compile(cls, value: JSONValue, roots: Collection[str] = ROOTS) -> Template:
         """Find the expressions in ``value``. Raises ExpressionError, which says where."""
-        found: list[Expression] = []
+        expressions: list[Expression] = []
         try:
-            fill = _filler(value, "", frozenset(roots), found)
+            renderer = _build_renderer(value, "", frozenset(roots), expressions)
         except RecursionError:
             raise ExpressionError("the value nests too deep to look for expressions") from None
-        return cls(value, fill, found)
+        return cls(value, renderer, expressions)
 
     def render(self, scope: Mapping[str, JSONValue]) -> JSONValue:
         """The value with every expression replaced by what it gives. Raises ExpressionError."""
-        return self.value if self._fill is None else self._fill(scope, Meter())
+        return self.value if self._renderer is None else self._renderer(scope, Meter())
 
 
-def _filler(
-    value: JSONValue, path: str, roots: frozenset[str], found: list[Expression]
-) -> _Fill | None:
+def _build_renderer(
+    value: JSONValue, path: str, roots: frozenset[str], expressions: list[Expression]
+) -> _Renderer | None:
     if isinstance(value, str):
-        return _fill_text(value, path, roots, found) if _OPEN in value else None
+        return _build_text_renderer(value, path, roots, expressions) if _OPEN in value else None
     if isinstance(value, list):
-        return _fill_list(value, path, roots, found)
+        return _build_list_renderer(value, path, roots, expressions)
     if isinstance(value, dict):
-        return _fill_map(value, path, roots, found)
+        return _build_map_renderer(value, path, roots, expressions)
     return None
 
 
-def _fill_list(
-    value: list[JSONValue], path: str, roots: frozenset[str], found: list[Expression]
-) -> _Fill | None:
-    fills = {i: _filler(item, f"{path}[{i}]", roots, found) for i, item in enumerate(value)}
-    live = {i: fill for i, fill in fills.items() if fill is not None}
+def _build_list_renderer(
+    value: list[JSONValue], path: str, roots: frozenset[str], expressions: list[Expression]
+) -> _Renderer | None:
+    renderers = {
+        i: _build_renderer(item, f"{path}[{i}]", roots, expressions) for i, item in enumerate(value)
+    }
+    dynamic = {i: render for i, render in renderers.items() if render is not None}
 
-    def fill(scope: Mapping[str, JSONValue], meter: Meter) -> JSONValue:
+    def render(scope: Mapping[str, JSONValue], meter: Meter) -> JSONValue:
         copy = list(value)
-        for i, part in live.items():
+        for i, part in dynamic.items():
             copy[i] = part(scope, meter)
         return copy
 
-    return fill if live else None
+    return render if dynamic else None
 
 
-def _fill_map(
-    value: dict[str, JSONValue], path: str, roots: frozenset[str], found: list[Expression]
-) -> _Fill | None:
-    fills = {
-        key: _filler(item, f"{path}.{key}" if path else key, roots, found)
+def _build_map_renderer(
+    value: dict[str, JSONValue], path: str, roots: frozenset[str], expressions: list[Expression]
+) -> _Renderer | None:
+    renderers = {
+        key: _build_renderer(item, f"{path}.{key}" if path else key, roots, expressions)
         for key, item in value.items()
     }
-    live = {key: fill for key, fill in fills.items() if fill is not None}
+    dynamic = {key: render for key, render in renderers.items() if render is not None}
 
-    def fill(scope: Mapping[str, JSONValue], meter: Meter) -> JSONValue:
-        return value | {key: part(scope, meter) for key, part in live.items()}
+    def render(scope: Mapping[str, JSONValue], meter: Meter) -> JSONValue:
+        return value | {key: part(scope, meter) for key, part in dynamic.items()}
 
-    return fill if live else None
-
-
-def _fill_text(value: str, path: str, roots: frozenset[str], found: list[Expression]) -> _Fill:
-    parts = _at(path, lambda: _split(value, roots))
-    own = [part for part in parts if isinstance(part, Expression)]
-    found.extend(own)
-    if len(parts) == 1 and own:
-        return lambda scope, meter: _at(path, lambda: _whole(own[0], scope, meter))
-    return lambda scope, meter: _at(path, lambda: _joined(parts, scope, meter))
+    return render if dynamic else None
 
 
-def _whole(part: Expression, scope: Mapping[str, JSONValue], meter: Meter) -> JSONValue:
-    value = part.run(scope, meter)
-    _guarded(part.text, lambda: meter.produced(value))
+def _build_text_renderer(
+    value: str, path: str, roots: frozenset[str], expressions: list[Expression]
+) -> _Renderer:
+    parts = _prefix_errors(path, lambda: _split_text(value, roots))
+    own_expressions = [part for part in parts if isinstance(part, Expression)]
+    expressions.extend(own_expressions)
+    if len(parts) == 1 and own_expressions:
+        return lambda scope, meter: _prefix_errors(
+            path, lambda: _render_value(own_expressions[0], scope, meter)
+        )
+    return lambda scope, meter: _prefix_errors(path, lambda: _render_parts(parts, scope, meter))
+
+
+def _render_value(part: Expression, scope: Mapping[str, JSONValue], meter: Meter) -> JSONValue:
+    value = part.evaluate_metered(scope, meter)
+    _translate_errors(part.text, lambda: meter.charge_output(value))
     return value
 
 
-def _joined(
+def _render_parts(
     parts: list[str | Expression], scope: Mapping[str, JSONValue], meter: Meter
 ) -> JSONValue:
     return "".join(
-        part if isinstance(part, str) else _interpolated(part, scope, meter) for part in parts
+        part if isinstance(part, str) else _render_text(part, scope, meter) for part in parts
     )
 
 
-def _interpolated(part: Expression, scope: Mapping[str, JSONValue], meter: Meter) -> str:
-    value = _whole(part, scope, meter)
-    return _guarded(part.text, lambda: as_text(meter, value))
+def _render_text(part: Expression, scope: Mapping[str, JSONValue], meter: Meter) -> str:
+    value = _render_value(part, scope, meter)
+    return _translate_errors(part.text, lambda: as_text(meter, value))
 
 
-def _at(path: str, act: Callable[[], _T]) -> _T:
+def _prefix_errors(path: str, action: Callable[[], _T]) -> _T:
     try:
-        return act()
+        return action()
     except ExpressionError as fault:
         if path:
             raise ExpressionError(f"{path}: {fault.message}") from None
         raise
 
 
-def _split(text: str, roots: frozenset[str]) -> list[str | Expression]:
+def _split_text(text: str, roots: frozenset[str]) -> list[str | Expression]:
     """The pieces of a text: plain ones and expressions, in order."""
     parts: list[str | Expression] = []
     plain, start = "", 0
-    while (at := text.find(_OPEN, start)) >= 0:
-        plain += text[start:at]
-        if text.startswith(_OPEN, at + 2):
-            plain, start = plain + _OPEN, at + 4
+    while (opening := text.find(_OPEN, start)) >= 0:
+        plain += text[start:opening]
+        if text.startswith(_OPEN, opening + 2):
+            plain, start = plain + _OPEN, opening + 4
             continue
-        end = _end(text, at + 2)
+        end = _find_end(text, opening + 2)
         if plain:
             parts.append(plain)
-        parts.append(_compile_at(text, at + 2, end, roots))
+        parts.append(_compile_at(text, opening + 2, end, roots))
         plain, start = "", end + 2
     plain += text[start:]
     return [*parts, plain] if plain or not parts else parts
@@ -256,7 +269,7 @@ def _compile_at(text: str, start: int, end: int, roots: frozenset[str]) -> Expre
         raise
 
 
-def _end(text: str, start: int) -> int:
+def _find_end(text: str, start: int) -> int:
     """Where the ``}}`` of an expression is: outside its quotes and brackets."""
     open_brackets: list[str] = []
     quote = ""

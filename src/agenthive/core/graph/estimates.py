@@ -14,7 +14,7 @@ from agenthive.core.graph.graph import Graph, upward_rank
 CHECKPOINTS: Final = frozenset({1, 4, 16, 64, 256})
 """After how many ended tasks of a kind the ranks are looked at again."""
 
-MOST_KINDS: Final = 64
+MAX_KINDS: Final = 64
 """A run with more kinds of tasks than this keeps the ranks it began with."""
 
 
@@ -25,12 +25,12 @@ class Estimates:
         self._graph = graph
         # Alike tasks all rank by their number of hops, which is what a run begins with; and of
         # those that all say how long they take there is nothing to learn.
-        unsaid = any(task.estimated_duration is None for task in graph.spec.tasks)
-        self.useful = 1 < graph.kind_count <= MOST_KINDS and unsaid
+        has_undeclared = any(task.estimated_duration is None for task in graph.spec.tasks)
+        self.useful = 1 < graph.kind_count <= MAX_KINDS and has_undeclared
         self._count = [0] * graph.kind_count if self.useful else []
         self._total = [0.0] * len(self._count)
 
-    def observe(self, task: int, seconds: float) -> list[float] | None:
+    def record_duration(self, task: int, seconds: float) -> list[float] | None:
         """A task took so long; the new ranks, if it is time to look at them again."""
         if not self.useful or task >= self._graph.tasks:
             return None
@@ -39,13 +39,13 @@ class Estimates:
         self._total[kind] += seconds
         if self._count[kind] not in CHECKPOINTS:
             return None
-        known = [
+        means = [
             total / count if count else None
             for total, count in zip(self._total, self._count, strict=True)
         ]
         durations = [
-            known[kind] if task.estimated_duration is None else task.estimated_duration
+            means[kind] if task.estimated_duration is None else task.estimated_duration
             for kind, task in zip(self._graph.kinds, self._graph.spec.tasks, strict=True)
         ]
-        seen = [mean for mean in known if mean is not None]
-        return upward_rank(self._graph.dependents, durations, sum(seen) / len(seen))
+        known_means = [mean for mean in means if mean is not None]
+        return upward_rank(self._graph.dependents, durations, sum(known_means) / len(known_means))

@@ -17,21 +17,28 @@ import msgspec
 from agenthive.core.expressions import names as roots
 from agenthive.core.expressions.template import Template
 from agenthive.core.graph.nodes import (
-    NOBODY,
-    UNDO,
+    COMPENSATION_SUFFIX,
+    NO_AGENT,
     Node,
-    secret_references,
-    task_names,
-    task_node,
-    undo_names,
+    build_task_node,
+    collect_compensation_names,
+    collect_task_names,
+    find_secret_references,
 )
 from agenthive.core.model.workflow import AgentSpec, WorkflowSpec
 from agenthive.errors import ConfigurationError
 
-__all__ = ["UNDO", "Graph", "Node", "secret_references", "topological", "upward_rank"]
+__all__ = [
+    "COMPENSATION_SUFFIX",
+    "Graph",
+    "Node",
+    "find_secret_references",
+    "topological_order",
+    "upward_rank",
+]
 
 
-MOST_TRIED: Final = 2000
+MAX_SIMULATED_TASKS: Final = 2000
 """Tasks of a workflow whose declared durations are tried out before it is run."""
 
 
@@ -48,10 +55,28 @@ class Graph:
     """
 
     __slots__ = (
-        "_lane_of", "dependents", "deps", "grown", "index", "keys", "kind_count", "kinds",
-        "lane_agents", "lanes", "nodes", "outputs", "owner", "rank", "readers", "reads",
-        "result_reads", "spec", "static", "tasks", "undo",
-    )  # fmt: skip
+        "_lane_of",
+        "compensations",
+        "dependents",
+        "deps",
+        "grown",
+        "index",
+        "keys",
+        "kind_count",
+        "kinds",
+        "lane_agents",
+        "lanes",
+        "nodes",
+        "outputs",
+        "owner",
+        "rank",
+        "readers",
+        "reads",
+        "result_reads",
+        "spec",
+        "static",
+        "tasks",
+    )
 
     def __init__(self, spec: WorkflowSpec) -> None:
         self.spec = spec
@@ -59,33 +84,35 @@ class Graph:
         self.grown = False
         self.owner: list[int] = []
         agents = {agent.name: agent for agent in spec.agents}
-        self.nodes: list[Node] = [task_node(task, agents) for task in spec.tasks]
-        self.undo: dict[int, int] = {}
+        self.nodes: list[Node] = [build_task_node(task, agents) for task in spec.tasks]
+        self.compensations: dict[int, int] = {}
         for i in range(self.tasks):
             pattern = self.nodes[i].undo
             if pattern is not None:
-                self.undo[i] = len(self.nodes)
-                self.nodes.append(msgspec.structs.replace(pattern, undoes=i))
+                self.compensations[i] = len(self.nodes)
+                self.nodes.append(msgspec.structs.replace(pattern, compensates=i))
         self.static = len(self.nodes)
         self.keys = [node.key for node in self.nodes]
         self.index = {key: i for i, key in enumerate(self.keys)}
         if len(self.index) != len(self.nodes):
             raise ConfigurationError("Two tasks have the same name")
-        self._lane_of, self.lane_agents = _lanes(self.nodes)
+        self._lane_of, self.lane_agents = _assign_lanes(self.nodes)
         self.lanes = [self._lane_of[node.agent.name] for node in self.nodes]
         names = [(task.agent, task.action) for task in spec.tasks]
         numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
         self.kinds = [numbers[name] for name in names]
         self.kind_count = len(numbers)
-        self._connect()
-        self.outputs = Template.compile(spec.outputs, roots.outputs()) if spec.outputs else None
-        self.result_reads = self._result_reads()
+        self._connect_nodes()
+        self.outputs = (
+            Template.compile(spec.outputs, roots.output_names()) if spec.outputs else None
+        )
+        self.result_reads = self._find_result_reads()
         durations = [task.estimated_duration for task in spec.tasks]
         self.rank = upward_rank(self.dependents, durations)
-        if len(spec.tasks) <= MOST_TRIED and None not in durations:
-            self.rank = self._better(self.rank, [one or 0.0 for one in durations])
+        if len(spec.tasks) <= MAX_SIMULATED_TASKS and None not in durations:
+            self.rank = self._choose_ranks(self.rank, [duration or 0.0 for duration in durations])
 
-    def _better(self, rank: list[float], seconds: list[float]) -> list[float]:
+    def _choose_ranks(self, rank: list[float], seconds: list[float]) -> list[float]:
         """The ranks, unless first come, first served is quicker with these durations.
 
         A list schedule by ranks is nearly always the better one, and sometimes an eleventh worse.
@@ -93,31 +120,33 @@ class Graph:
         slots = self.spec.max_parallel
         if slots >= self.tasks:
             return rank
-        level = [0.0] * len(rank)
-        by_rank, by_turn = (self._makespan(one, seconds, slots) for one in (rank, level))
-        return rank if by_rank <= by_turn else level
+        flat_rank = [0.0] * len(rank)
+        rank_makespan, fifo_makespan = (
+            self._simulate_makespan(ranks, seconds, slots) for ranks in (rank, flat_rank)
+        )
+        return rank if rank_makespan <= fifo_makespan else flat_rank
 
-    def _makespan(self, rank: list[float], seconds: list[float], slots: int) -> float:
+    def _simulate_makespan(self, rank: list[float], seconds: list[float], slots: int) -> float:
         """How long a list schedule takes that starts ready tasks by rank, then by their turn."""
         pending = [len(deps) for deps in self.deps[: self.tasks]]
         ready = [(-rank[i], i, i) for i in range(self.tasks) if not pending[i]]
         heapify(ready)
         running: list[tuple[float, int, int]] = []
-        now, turn = 0.0, self.tasks
+        now, arrival = 0.0, self.tasks
         while ready or running:
             while ready and len(running) < slots:
                 _, _, task = heappop(ready)
-                heappush(running, (now + seconds[task], turn, task))
-                turn += 1
+                heappush(running, (now + seconds[task], arrival, task))
+                arrival += 1
             now, _, ended = heappop(running)
             for dependent in self.dependents[ended]:
                 pending[dependent] -= 1
                 if not pending[dependent]:
-                    heappush(ready, (-rank[dependent], turn, dependent))
-                    turn += 1
+                    heappush(ready, (-rank[dependent], arrival, dependent))
+                    arrival += 1
         return now
 
-    def _connect(self) -> None:
+    def _connect_nodes(self) -> None:
         size = len(self.nodes)
         self.deps: list[tuple[int, ...]] = [()] * size
         self.dependents: list[Sequence[int]] = [[] for _ in range(size)]
@@ -125,40 +154,42 @@ class Graph:
         self.readers = [0] * size
         for i, task in enumerate(self.spec.tasks):
             if task.depends_on:
-                self.deps[i] = self._look_up(task.name, task.depends_on)
+                self.deps[i] = self._find_indexes(task.name, task.depends_on)
                 for dep in self.deps[i]:
                     self.dependents[dep].append(i)  # type: ignore[attr-defined]
         for i, node in enumerate(self.nodes):
             self.reads[i] = self.deps[i]
-            alone = node.plain and node.reconcile is None
-            names = node.parameters.task_names if alone else task_names(node)
-            if node.undoes is not None or names:
-                own = () if node.undoes is None else (node.undoes,)
-                named = self._look_up(node.key, names)
-                self.reads[i] = tuple(dict.fromkeys((*self.deps[i], *named, *own)))
+            is_plain = node.is_plain and node.reconcile is None
+            names = node.parameters.task_names if is_plain else collect_task_names(node)
+            if node.compensates is not None or names:
+                compensated = () if node.compensates is None else (node.compensates,)
+                named_tasks = self._find_indexes(node.key, names)
+                self.reads[i] = tuple(dict.fromkeys((*self.deps[i], *named_tasks, *compensated)))
             for dep in self.reads[i]:
                 self.readers[dep] += 1
-            if not node.plain:
-                for dep in self._look_up(node.key, undo_names(node)):
+            if not node.is_plain:
+                for dep in self._find_indexes(node.key, collect_compensation_names(node)):
                     self.readers[dep] += 1
 
-    def _result_reads(self) -> tuple[int, ...]:
+    def _find_result_reads(self) -> tuple[int, ...]:
         """The tasks that a run's own result is made of: those of its outputs, or its last ones."""
         if self.outputs is not None:
-            return self._look_up("outputs", self.outputs.task_names)
+            return self._find_indexes("outputs", self.outputs.task_names)
         return tuple([i for i in range(self.tasks) if not self.dependents[i]])
 
-    def _look_up(self, name: str, others: Iterable[str]) -> tuple[int, ...]:
+    def _find_indexes(self, name: str, dependencies: Iterable[str]) -> tuple[int, ...]:
         index, tasks = self.index, self.tasks
-        found = tuple([index.get(other, tasks) for other in others])
-        if max(found, default=-1) >= tasks:
-            unknown = next(other for other in others if index.get(other, tasks) >= tasks)
+        indexes = tuple([index.get(dependency, tasks) for dependency in dependencies])
+        if max(indexes, default=-1) >= tasks:
+            unknown = next(
+                dependency for dependency in dependencies if index.get(dependency, tasks) >= tasks
+            )
             raise ConfigurationError(f"Task '{name}' depends on undefined task '{unknown}'")
-        return found
+        return indexes
 
     # Growing, for one run.
 
-    def own(self) -> Graph:
+    def ensure_growable(self) -> Graph:
         """This graph if it is one run's own already, else a copy that may grow."""
         if self.grown:
             return self
@@ -169,7 +200,7 @@ class Graph:
         copy.grown = True
         return copy
 
-    def grow(self, owner: int, node: Node, key: str) -> int:
+    def add_node(self, owner: int, node: Node, key: str) -> int:
         """Add a node made from a pattern of ``owner``'s; its index."""
         index = len(self.nodes)
         self.nodes.append(node)
@@ -186,14 +217,14 @@ class Graph:
         """The node from whose pattern this one was made; None for those of the definition."""
         return None if index < self.static else self.owner[index - self.static]
 
-    def origin(self, index: int) -> int:
+    def origin_of(self, index: int) -> int:
         """The node of the definition that this one goes back to."""
         while index >= self.static:
             index = self.owner[index - self.static]
         return index
 
 
-def topological(dependents: Sequence[Sequence[int]]) -> list[int]:
+def topological_order(dependents: Sequence[Sequence[int]]) -> list[int]:
     """Indexes in an order that puts every node after what it depends on.
 
     Raises ConfigurationError if there is a cycle. A. B. Kahn, "Topological sorting of large
@@ -222,33 +253,35 @@ def upward_rank(
     Nodes without a duration count as ``unit``. H. Topcuoglu et al., "Performance-effective and
     low-complexity task scheduling for heterogeneous computing", IEEE TPDS 13(3), 2002.
     """
-    rank = [unit if own is None else own for own in durations]
+    rank = [unit if duration is None else duration for duration in durations]
     rank += [unit] * (len(dependents) - len(rank))
-    for i in reversed(topological(dependents)):
-        below = dependents[i]
-        if below:
-            rank[i] += max([rank[j] for j in below])
+    for i in reversed(topological_order(dependents)):
+        successors = dependents[i]
+        if successors:
+            rank[i] += max([rank[j] for j in successors])
     return rank
 
 
-def _lanes(nodes: Sequence[Node]) -> tuple[dict[str, str], dict[str, AgentSpec]]:
+def _assign_lanes(nodes: Sequence[Node]) -> tuple[dict[str, str], dict[str, AgentSpec]]:
     """For each agent's name the lane to it, and the agent of each lane.
 
     Equal agents share a lane in all runs, so that their slots and breakers are shared too.
     """
-    names: dict[str, str] = {NOBODY.name: ""}
+    names: dict[str, str] = {NO_AGENT.name: ""}
     agents: dict[str, AgentSpec] = {}
     for node in nodes:
-        alone = node.plain and node.reconcile is None
-        for agent in (node.agent,) if alone else [one.agent for one in node.patterns()]:
+        is_plain = node.is_plain and node.reconcile is None
+        for agent in (
+            (node.agent,) if is_plain else [pattern.agent for pattern in node.iter_patterns()]
+        ):
             if agent.name not in names:
-                digest = sha256(_as_written(agent)).hexdigest()[:16]
+                digest = sha256(_canonical_bytes(agent)).hexdigest()[:16]
                 names[agent.name] = f"{agent.name}-{digest}"
                 agents[names[agent.name]] = agent
     return names, agents
 
 
-def _as_written(agent: AgentSpec) -> bytes:
+def _canonical_bytes(agent: AgentSpec) -> bytes:
     """An agent as it comes back from the journal, where 9 seconds are 9.0."""
-    read = msgspec.json.decode(msgspec.json.encode(agent), type=AgentSpec)
-    return msgspec.json.encode(read)
+    stored_agent = msgspec.json.decode(msgspec.json.encode(agent), type=AgentSpec)
+    return msgspec.json.encode(stored_agent)

@@ -34,15 +34,15 @@ from agenthive.core.model.workflow import (
     WorkflowSpec,
 )
 from agenthive.core.policies.retry import RetryPolicy
-from agenthive.core.values import JSONObject, JSONValue, Micros, micros
+from agenthive.core.values import JSONObject, JSONValue, Micros, to_micros
 from agenthive.errors import ConfigurationError
 
-UNDO = "#undo"
+COMPENSATION_SUFFIX = "#undo"
 """What the key of a compensation ends in; no task name may contain a #."""
-RECONCILE = "#reconcile"
+RECONCILE_SUFFIX = "#reconcile"
 """What stands between the key of a task and the number of the call that asks what came of it."""
 
-NOBODY: Final = AgentSpec(name="", type="", endpoint="", timeout=None)
+NO_AGENT: Final = AgentSpec(name="", type="", endpoint="", timeout=None)
 """The agent of a task that calls none."""
 _DEFAULT_RETRY: Final = RetryPolicy()
 
@@ -66,7 +66,7 @@ EVALUATED: Final = frozenset({Step.WHEN, Step.TIMER, Step.APPROVAL, Step.EACH, S
 """Steps that begin with an expression."""
 
 
-class Around(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class ControlFlow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What stands around the call of a task, compiled."""
 
     when: Expression | None = None
@@ -85,7 +85,9 @@ class Around(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One task, with every default resolved. ``undoes`` is the index a compensation belongs to.
+    """One task, with every default resolved.
+
+    ``compensates`` is the index of the task that a compensation belongs to.
 
     ``steps`` is what it goes through; ``inner`` the pattern of its items or rounds; ``undo`` and
     ``reconcile`` those of what may have to be done about it. ``voices`` are the patterns of its
@@ -108,7 +110,7 @@ class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     endpoint: str
     references: frozenset[str]
     steps: tuple[Step, ...] = (Step.CALL,)
-    around: Around | None = None
+    control_flow: ControlFlow | None = None
     inner: Node | None = None
     undo: Node | None = None
     reconcile: Node | None = None
@@ -116,70 +118,70 @@ class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     heartbeat: Micros | None = None
     cached: bool = False
     task: TaskSpec | None = None
-    undoes: int | None = None
+    compensates: int | None = None
     recorded_first: bool = False
     voices: tuple[Node, ...] = ()
     tools: tuple[Node, ...] = ()
     offers: tuple[Tool, ...] = ()
 
     @property
-    def plain(self) -> bool:
+    def is_plain(self) -> bool:
         """Whether it is a call and nothing else."""
         return self.steps is PLAIN
 
     @property
     def wait(self) -> WaitSpec:
         """The signal it waits for."""
-        assert self.around is not None
-        assert self.around.wait is not None
-        return self.around.wait
+        assert self.control_flow is not None
+        assert self.control_flow.wait is not None
+        return self.control_flow.wait
 
     @property
     def approval(self) -> ApprovalSpec:
         """The approval it needs."""
-        assert self.around is not None
-        assert self.around.approval is not None
-        return self.around.approval
+        assert self.control_flow is not None
+        assert self.control_flow.approval is not None
+        return self.control_flow.approval
 
     @property
     def each(self) -> EachSpec:
         """How it is done for every item."""
-        assert self.around is not None
-        assert self.around.each is not None
-        return self.around.each
+        assert self.control_flow is not None
+        assert self.control_flow.each is not None
+        return self.control_flow.each
 
     @property
     def repeat(self) -> RepeatSpec:
         """How it is repeated."""
-        assert self.around is not None
-        assert self.around.repeat is not None
-        return self.around.repeat
+        assert self.control_flow is not None
+        assert self.control_flow.repeat is not None
+        return self.control_flow.repeat
 
-    def patterns(self) -> Iterator[Node]:
+    def iter_patterns(self) -> Iterator[Node]:
         """This node and all that may be made from it."""
         yield self
-        for one in (self.inner, self.undo, self.reconcile, *self.voices, *self.tools):
-            if one is not None:
-                yield from one.patterns()
+        for pattern in (self.inner, self.undo, self.reconcile, *self.voices, *self.tools):
+            if pattern is not None:
+                yield from pattern.iter_patterns()
 
 
 PLAIN: Final = (Step.CALL,)
 
 
-def task_node(task: TaskSpec, agents: Mapping[str, AgentSpec]) -> Node:
+def build_task_node(task: TaskSpec, agents: Mapping[str, AgentSpec]) -> Node:
     """The node of a task. Raises ConfigurationError if it names an agent that is not there."""
-    if not _wrapped(task):
-        return _innermost(task, agents, PLAIN, None)
-    layers = _layers(task)
-    node = _innermost(task, agents, layers[-1], _around(task))
+    if not _has_control_flow(task):
+        return _build_inner_node(task, agents, PLAIN, None)
+    layers = _split_layers(task)
+    node = _build_inner_node(task, agents, layers[-1], _compile_control_flow(task))
     if layers[-1][-1] is Step.TURNS:
-        node = _with_turns(node, task, agents)
+        node = _add_turns(node, task, agents)
     for steps in reversed(layers[:-1]):
         node = msgspec.structs.replace(node, steps=steps, inner=node, undo=None, reconcile=None)
     return node
 
 
-def _layers(task: TaskSpec) -> list[tuple[Step, ...]]:
+def _split_layers(task: TaskSpec) -> list[tuple[Step, ...]]:
     """The steps of the task, of its items, and of their rounds, as far as there are such."""
     layers: list[tuple[Step, ...]] = []
     steps: list[Step] = []
@@ -189,71 +191,76 @@ def _layers(task: TaskSpec) -> list[tuple[Step, ...]]:
         steps.append(Step.TIMER)
     if task.wait_for is not None:
         steps.append(Step.SIGNAL)
-    for wanted, step in ((task.for_each, Step.EACH), (task.repeat_until, Step.REPEAT)):
-        if wanted is not None:
+    for spec, step in ((task.for_each, Step.EACH), (task.repeat_until, Step.REPEAT)):
+        if spec is not None:
             layers.append((*steps, step))
             steps = []
     if task.approval is not None:
         steps.append(Step.APPROVAL)
-    body = _body(task)
+    body = _body_step(task)
     layers.append((*steps, body) if steps or body is not Step.CALL else PLAIN)
     return layers
 
 
-def _body(task: TaskSpec) -> Step:
+def _body_step(task: TaskSpec) -> Step:
     if not task.agent:
         return Step.CHILD if task.workflow is not None else Step.END
     return Step.TURNS if task.tools or task.fallback else Step.CALL
 
 
-def _innermost(
+def _build_inner_node(
     task: TaskSpec,
     agents: Mapping[str, AgentSpec],
     steps: tuple[Step, ...],
-    around: Around | None,
+    control_flow: ControlFlow | None,
 ) -> Node:
-    agent = _resolve(agents, task.name, task.agent) if task.agent else NOBODY
+    agent = _resolve_agent(agents, task.name, task.agent) if task.agent else NO_AGENT
     return Node(
         key=task.name,
         agent=agent,
         action=task.action,
         description=task.description,
-        parameters=_template(task.parameters, roots.parameters(task))
+        parameters=_compile_template(task.parameters, roots.parameter_names(task))
         if task.parameters
         else _NO_PARAMETERS,
         effect=task.effect,
         retry=task.retry or agent.retry or _DEFAULT_RETRY,
-        timeout=_timeout(task.timeout, agent),
+        timeout=_resolve_timeout(task.timeout, agent),
         priority=task.priority,
         tolerated=task.continue_on_failure,
-        endpoint=agent.where,
-        references=secret_references(task.parameters) if task.parameters else _NO_REFERENCES,
+        endpoint=agent.endpoint_key,
+        references=find_secret_references(task.parameters) if task.parameters else _NO_REFERENCES,
         steps=steps,
-        around=around,
-        undo=_undo_node(task, task.compensate, agents) if task.compensate is not None else None,
-        reconcile=_reconcile_node(task, task.reconcile, agents, roots.parameters(task))
+        control_flow=control_flow,
+        undo=_build_compensation_node(task, task.compensate, agents)
+        if task.compensate is not None
+        else None,
+        reconcile=_build_reconcile_node(task, task.reconcile, agents, roots.parameter_names(task))
         if task.reconcile is not None
         else None,
         schema=task.output_schema,
-        heartbeat=None if task.heartbeat_timeout is None else micros(task.heartbeat_timeout),
+        heartbeat=None if task.heartbeat_timeout is None else to_micros(task.heartbeat_timeout),
         cached=task.cache is not None,
         task=task,
         recorded_first=task.approval is not None,
     )
 
 
-def _with_turns(node: Node, task: TaskSpec, agents: Mapping[str, AgentSpec]) -> Node:
+def _add_turns(node: Node, task: TaskSpec, agents: Mapping[str, AgentSpec]) -> Node:
     """A task whose body is turns: each is a call of its own, and so is each tool."""
-    tools = tuple([_tool_node(task, tool, agents) for tool in task.tools])
+    tools = tuple([_build_tool_node(task, tool, agents) for tool in task.tools])
     cached = node.cached and not tools
     turn = msgspec.structs.replace(
-        node, steps=PLAIN, around=None, undo=None, cached=cached, offers=_offers(task)
+        node, steps=PLAIN, control_flow=None, undo=None, cached=cached, offers=_list_offers(task)
     )
-    voices = (turn, *[_fallback(turn, task, one, agents) for one in task.fallback])
+    voices = (
+        turn,
+        *[_build_fallback_turn(turn, task, fallback, agents) for fallback in task.fallback],
+    )
     return msgspec.structs.replace(node, reconcile=None, voices=voices, tools=tools)
 
 
-def _offers(task: TaskSpec) -> tuple[Tool, ...]:
+def _list_offers(task: TaskSpec) -> tuple[Tool, ...]:
     return tuple(
         [
             Tool(name=tool.name, description=tool.description, schema=tool.input_schema)
@@ -262,182 +269,207 @@ def _offers(task: TaskSpec) -> tuple[Tool, ...]:
     )
 
 
-def _fallback(
-    turn: Node, task: TaskSpec, other: FallbackSpec, agents: Mapping[str, AgentSpec]
+def _build_fallback_turn(
+    turn: Node, task: TaskSpec, fallback: FallbackSpec, agents: Mapping[str, AgentSpec]
 ) -> Node:
     """The same turn of another model."""
-    agent = _resolve(agents, task.name, other.agent)
-    named = {"model": other.model} if other.model else {}
-    given = {name: value for name, value in task.parameters.items() if name != "model"} | named
+    agent = _resolve_agent(agents, task.name, fallback.agent)
+    model_override = {"model": fallback.model} if fallback.model else {}
+    parameters = {
+        name: value for name, value in task.parameters.items() if name != "model"
+    } | model_override
     return msgspec.structs.replace(
         turn,
         agent=agent,
-        parameters=_template(given, roots.parameters(task)),
+        parameters=_compile_template(parameters, roots.parameter_names(task)),
         retry=task.retry or agent.retry or _DEFAULT_RETRY,
-        timeout=_timeout(task.timeout, agent),
-        endpoint=agent.where,
-        references=secret_references(given),
+        timeout=_resolve_timeout(task.timeout, agent),
+        endpoint=agent.endpoint_key,
+        references=find_secret_references(parameters),
         task=msgspec.structs.replace(task, max_cost=None),
     )
 
 
-def _tool_node(task: TaskSpec, tool: ToolSpec, agents: Mapping[str, AgentSpec]) -> Node:
-    agent = _resolve(agents, task.name, tool.agent)
-    names, ask = roots.tool(task), tool.approval
-    given: JSONValue = "{{ arguments }}" if tool.parameters is None else tool.parameters
-    around = None
-    if ask is not None:
-        message, payload = (Template.compile(one, names) for one in (ask.message, ask.payload))
-        around = Around(approval=ask, message=message, payload=payload)
+def _build_tool_node(task: TaskSpec, tool: ToolSpec, agents: Mapping[str, AgentSpec]) -> Node:
+    agent = _resolve_agent(agents, task.name, tool.agent)
+    names, approval = roots.tool_names(task), tool.approval
+    parameters: JSONValue = "{{ arguments }}" if tool.parameters is None else tool.parameters
+    control_flow = None
+    if approval is not None:
+        message, payload = (
+            Template.compile(text, names) for text in (approval.message, approval.payload)
+        )
+        control_flow = ControlFlow(approval=approval, message=message, payload=payload)
     reconcile = tool.reconcile
     return Node(
         key=task.name,
         agent=agent,
         action=tool.action,
         description=tool.description,
-        parameters=Template.compile(given, names),
+        parameters=Template.compile(parameters, names),
         effect=tool.effect,
         retry=tool.retry or agent.retry or _DEFAULT_RETRY,
-        timeout=_timeout(tool.timeout, agent),
+        timeout=_resolve_timeout(tool.timeout, agent),
         priority=task.priority,
         tolerated=False,
-        endpoint=agent.where,
-        references=secret_references(given),
-        steps=PLAIN if around is None else (Step.APPROVAL, Step.CALL),
-        around=around,
+        endpoint=agent.endpoint_key,
+        references=find_secret_references(parameters),
+        steps=PLAIN if control_flow is None else (Step.APPROVAL, Step.CALL),
+        control_flow=control_flow,
         recorded_first=True,
-        reconcile=None if reconcile is None else _reconcile_node(task, reconcile, agents, names),
+        reconcile=None
+        if reconcile is None
+        else _build_reconcile_node(task, reconcile, agents, names),
         task=msgspec.structs.replace(task, max_cost=tool.max_cost),
     )
 
 
-def _around(task: TaskSpec) -> Around:
-    before, each, repeat = roots.condition(task), task.for_each, task.repeat_until
-    return Around(
-        when=compile_expression(task.when, before) if task.when else None,
-        delay=None if task.delay is None else Template.compile(task.delay, before),
-        until=Template.compile(task.until, before) if task.until else None,
+def _compile_control_flow(task: TaskSpec) -> ControlFlow:
+    condition_names, each, repeat = roots.condition_names(task), task.for_each, task.repeat_until
+    return ControlFlow(
+        when=compile_expression(task.when, condition_names) if task.when else None,
+        delay=None if task.delay is None else Template.compile(task.delay, condition_names),
+        until=Template.compile(task.until, condition_names) if task.until else None,
         wait=task.wait_for,
         approval=task.approval,
-        message=Template.compile(task.approval.message, roots.approval(task))
+        message=Template.compile(task.approval.message, roots.approval_names(task))
         if task.approval
         else None,
-        payload=Template.compile(task.approval.payload, roots.approval(task))
+        payload=Template.compile(task.approval.payload, roots.approval_names(task))
         if task.approval
         else None,
         each=each,
-        items=_list_template(each.items, task) if each else None,
-        label=compile_expression(each.label, roots.label(task)) if each and each.label else None,
+        items=_compile_items(each.items, task) if each else None,
+        label=compile_expression(each.label, roots.label_names(task))
+        if each and each.label
+        else None,
         repeat=repeat,
-        round_end=compile_expression(repeat.until, roots.round_end(task)) if repeat else None,
+        round_end=compile_expression(repeat.until, roots.round_end_names(task)) if repeat else None,
         workflow=task.workflow,
     )
 
 
-def _wrapped(task: TaskSpec) -> bool:
+def _has_control_flow(task: TaskSpec) -> bool:
     waits = task.delay is not None or task.until or task.wait_for or task.approval
     parts = task.for_each or task.repeat_until or task.tools or task.fallback
     return bool(task.when or waits or parts or not task.agent)
 
 
-def _list_template(items: JSONValue, task: TaskSpec) -> Template:
+def _compile_items(items: JSONValue, task: TaskSpec) -> Template:
     """A bare text is an expression; a list may hold some."""
     if isinstance(items, str) and "{{" not in items:
         items = "{{" + items + "}}"
-    return Template.compile(items, roots.items(task))
+    return Template.compile(items, roots.for_each_names(task))
 
 
-def _undo_node(task: TaskSpec, undo: CompensationSpec, agents: Mapping[str, AgentSpec]) -> Node:
-    agent = _resolve(agents, task.name, undo.agent)
-    title = f"compensation of {task.name}"
-    return _side_node(task, undo, agent, title, UNDO, roots.undo(task))
-
-
-def _reconcile_node(
-    task: TaskSpec, ask: ReconcileSpec, agents: Mapping[str, AgentSpec], names: frozenset[str]
+def _build_compensation_node(
+    task: TaskSpec, compensation: CompensationSpec, agents: Mapping[str, AgentSpec]
 ) -> Node:
-    agent = _resolve(agents, task.name, ask.agent)
+    agent = _resolve_agent(agents, task.name, compensation.agent)
+    description = f"compensation of {task.name}"
+    return _build_side_node(
+        task, compensation, agent, description, COMPENSATION_SUFFIX, roots.compensation_names(task)
+    )
+
+
+def _build_reconcile_node(
+    task: TaskSpec, reconcile: ReconcileSpec, agents: Mapping[str, AgentSpec], names: frozenset[str]
+) -> Node:
+    agent = _resolve_agent(agents, task.name, reconcile.agent)
     call = CompensationSpec(
-        agent=ask.agent,
-        action=ask.action,
-        parameters=ask.parameters,
-        timeout=ask.timeout,
+        agent=reconcile.agent,
+        action=reconcile.action,
+        parameters=reconcile.parameters,
+        timeout=reconcile.timeout,
         effect=Effect.NONE,
     )
-    return _side_node(task, call, agent, f"what came of {task.name}", RECONCILE, names)
+    return _build_side_node(task, call, agent, f"what came of {task.name}", RECONCILE_SUFFIX, names)
 
 
-def _side_node(
-    task: TaskSpec, call: CompensationSpec, agent: AgentSpec, description: str, mark: str,
+def _build_side_node(
+    task: TaskSpec,
+    call: CompensationSpec,
+    agent: AgentSpec,
+    description: str,
+    suffix: str,
     names: frozenset[str],
-) -> Node:  # fmt: skip
+) -> Node:
     return Node(
-        key=task.name + mark,
+        key=task.name + suffix,
         agent=agent,
         action=call.action,
         description=description,
-        parameters=_template(call.parameters, names),
+        parameters=_compile_template(call.parameters, names),
         effect=call.effect,
         retry=call.retry or agent.retry or _DEFAULT_RETRY,
-        timeout=_timeout(call.timeout, agent),
+        timeout=_resolve_timeout(call.timeout, agent),
         priority=task.priority,
         tolerated=False,
-        endpoint=agent.where,
-        references=secret_references(call.parameters),
+        endpoint=agent.endpoint_key,
+        references=find_secret_references(call.parameters),
     )
 
 
-def task_names(node: Node) -> frozenset[str]:
+def collect_task_names(node: Node) -> frozenset[str]:
     """The tasks whose results a node and its patterns read by name, but for its compensation."""
-    found = set(node.parameters.task_names)
-    around = node.around
-    if around is not None:
-        parts = (around.when, around.delay, around.until, around.message, around.payload,
-                 around.items, around.round_end)  # fmt: skip
+    names = set(node.parameters.task_names)
+    control_flow = node.control_flow
+    if control_flow is not None:
+        parts = (
+            control_flow.when,
+            control_flow.delay,
+            control_flow.until,
+            control_flow.message,
+            control_flow.payload,
+            control_flow.items,
+            control_flow.round_end,
+        )
         for part in parts:
             if part is not None:
-                found |= part.task_names
+                names |= part.task_names
     for inner in (node.inner, node.reconcile, *node.voices, *node.tools):
         if inner is not None:
-            found |= task_names(inner)
-    return frozenset(found)
+            names |= collect_task_names(inner)
+    return frozenset(names)
 
 
-def undo_names(node: Node) -> frozenset[str]:
+def collect_compensation_names(node: Node) -> frozenset[str]:
     """The tasks that compensations of items or rounds read by name."""
     inner = node.inner
     if inner is None:
         return frozenset()
-    own = inner.undo.parameters.task_names - {node.key} if inner.undo is not None else frozenset()
-    return own | undo_names(inner)
+    own_names = (
+        inner.undo.parameters.task_names - {node.key} if inner.undo is not None else frozenset()
+    )
+    return own_names | collect_compensation_names(inner)
 
 
-def _resolve(agents: Mapping[str, AgentSpec], task: str, name: str) -> AgentSpec:
+def _resolve_agent(agents: Mapping[str, AgentSpec], task: str, name: str) -> AgentSpec:
     if name not in agents:
         raise ConfigurationError(f"Task '{task}' references undefined agent '{name}'")
     return agents[name]
 
 
-def _template(parameters: JSONObject, names: frozenset[str]) -> Template:
+def _compile_template(parameters: JSONObject, names: frozenset[str]) -> Template:
     return Template.compile(parameters, names) if parameters else _NO_PARAMETERS
 
 
 _NO_PARAMETERS: Final = Template.compile({})
 
 
-def _timeout(own: float | None, agent: AgentSpec) -> Micros | None:
-    seconds = own if own is not None else agent.timeout
-    return None if seconds is None else micros(seconds)
+def _resolve_timeout(timeout: float | None, agent: AgentSpec) -> Micros | None:
+    seconds = timeout if timeout is not None else agent.timeout
+    return None if seconds is None else to_micros(seconds)
 
 
 _NO_REFERENCES: Final[frozenset[str]] = frozenset()
 _REFERENCE: Final = re.compile(r"\$\{(?:env|file|secret):[^}]{1,512}\}")
 
 
-def secret_references(value: JSONValue) -> frozenset[str]:
+def find_secret_references(value: JSONValue) -> frozenset[str]:
     """The secret references that stand anywhere in ``value``."""
     if isinstance(value, str):
         return frozenset(_REFERENCE.findall(value)) if "${" in value else _NO_REFERENCES
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    found = [references for part in parts if (references := secret_references(part))]
-    return frozenset[str]().union(*found) if found else _NO_REFERENCES
+    reference_sets = [references for part in parts if (references := find_secret_references(part))]
+    return frozenset[str]().union(*reference_sets) if reference_sets else _NO_REFERENCES

@@ -5,7 +5,7 @@ size, so that the chain still covers it. Equal values are kept once. Whoever rep
 references of what is still to be read, and fills those in; nothing large is loaded for the rest.
 
 Never here: reading or writing. To add a fact with a value that may be large: a field ``blob`` in
-its struct, a line in `PLACES`.
+its struct, a line in `LARGE_FIELDS`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from agenthive.core.graph.nodes import RECONCILE
+from agenthive.core.graph.nodes import RECONCILE_SUFFIX
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Batch, Blob, Record
 from agenthive.core.machine.run_state import INPUTS, RunState
 from agenthive.core.values import JSONValue
 from agenthive.errors import StoreCorrupt
 
-LARGE: Final = 64 * 1024
+LARGE_BYTES: Final = 64 * 1024
 """Bytes of JSON from which on a value is kept apart."""
 
-PLACES: Final[dict[type[ev.Event], tuple[str, JSONValue]]] = {
+LARGE_FIELDS: Final[dict[type[ev.Event], tuple[str, JSONValue]]] = {
     ev.RunSubmitted: ("inputs", {}),
     ev.TaskSucceeded: ("result", None),
 }
@@ -40,32 +40,35 @@ Contents = Mapping[str, bytes]
 """Bodies of blobs by their digest."""
 
 
-def written(run: str, events: Sequence[ev.RunEvent], batch: Batch) -> bytes:
+def encode_events(run: str, events: Sequence[ev.RunEvent], batch: Batch) -> bytes:
     """The facts as they are journaled, as JSON; their large values go into the batch."""
     parts = [*map(_encode, events)]
-    if max(map(len, parts)) > LARGE:
+    if max(map(len, parts)) > LARGE_BYTES:
         parts = [
-            _encode(_lifted(run, event, batch)) if len(part) > LARGE else part
+            _encode(_extract_large_values(run, event, batch)) if len(part) > LARGE_BYTES else part
             for event, part in zip(events, parts, strict=True)
         ]
     return b"[" + b",".join(parts) + b"]"
 
 
-def _lifted(run: str, event: ev.RunEvent, batch: Batch) -> ev.RunEvent:
+def _extract_large_values(run: str, event: ev.RunEvent, batch: Batch) -> ev.RunEvent:
     if isinstance(event, ev.RunSubmitted) and event.fork is not None:
-        taken = [_lifted_value(run, one, "result", None, batch) for one in event.fork.taken]
-        fork = msgspec.structs.replace(event.fork, taken=taken)
+        kept_results = [
+            _extract_value(run, kept_result, "result", None, batch)
+            for kept_result in event.fork.taken
+        ]
+        fork = msgspec.structs.replace(event.fork, taken=kept_results)
         event = msgspec.structs.replace(event, fork=fork)
-    field, empty = PLACES.get(type(event), ("", None))
+    field, empty = LARGE_FIELDS.get(type(event), ("", None))
     # What the outside world says came of a call is read while replaying: it stays where it is.
-    if not field or RECONCILE in getattr(event, "task", ""):
+    if not field or RECONCILE_SUFFIX in getattr(event, "task", ""):
         return event
-    return _lifted_value(run, event, field, empty, batch)
+    return _extract_value(run, event, field, empty, batch)
 
 
-def _lifted_value(run: str, holder: T, field: str, empty: JSONValue, batch: Batch) -> T:
+def _extract_value(run: str, holder: T, field: str, empty: JSONValue, batch: Batch) -> T:
     body = msgspec.json.encode(getattr(holder, field))
-    if len(body) <= LARGE:
+    if len(body) <= LARGE_BYTES:
         return holder
     name = digest(body)
     batch.blobs.append((name, body))
@@ -79,82 +82,90 @@ def digest(body: bytes) -> str:
     return sha256(body).hexdigest()
 
 
-def mentioned(records: Iterable[Record]) -> list[Blob]:
+def list_references(records: Iterable[Record]) -> list[Blob]:
     """The references in a run's records, in order."""
-    found = []
+    references = []
     for record in records:
         # Text of a user's may look like one; then the look was in vain.
         if b'"blob":{' in record.payload:
-            events = ev.decode_run(record.payload)
-            found += [blob for event in events for blob in _of(event)]
-    return found
+            events = ev.decode_run_events(record.payload)
+            references += [blob for event in events for blob in _references_in_event(event)]
+    return references
 
 
-def _of(event: ev.Event) -> list[Blob]:
+def _references_in_event(event: ev.Event) -> list[Blob]:
     """The references in a fact."""
     blob: Blob | None = getattr(event, "blob", None)
     fork: ev.Fork | None = getattr(event, "fork", None)
-    taken = () if fork is None else fork.taken
-    return [one for one in (blob, *(one.blob for one in taken)) if one is not None]
+    kept_results = () if fork is None else fork.taken
+    return [item for item in (blob, *(item.blob for item in kept_results)) if item is not None]
 
 
-def filled(event: ev.RunEvent, contents: Contents) -> ev.RunEvent:
+def fill_event(event: ev.RunEvent, contents: Contents) -> ev.RunEvent:
     """The fact with its value in place of the reference. Raises StoreCorrupt."""
     if isinstance(event, ev.RunSubmitted) and event.fork is not None:
-        taken = [_filled_value(one, "result", contents) for one in event.fork.taken]
-        fork = msgspec.structs.replace(event.fork, taken=taken)
+        kept_results = [
+            _fill_value(kept_result, "result", contents) for kept_result in event.fork.taken
+        ]
+        fork = msgspec.structs.replace(event.fork, taken=kept_results)
         event = msgspec.structs.replace(event, fork=fork)
-    return _filled_value(event, PLACES.get(type(event), ("", None))[0], contents)
+    return _fill_value(event, LARGE_FIELDS.get(type(event), ("", None))[0], contents)
 
 
-def _filled_value(holder: T, field: str, contents: Contents) -> T:
+def _fill_value(holder: T, field: str, contents: Contents) -> T:
     blob: Blob | None = getattr(holder, "blob", None)
     if blob is None:
         return holder
-    return msgspec.structs.replace(holder, **{field: value(blob, contents), "blob": None})
+    return msgspec.structs.replace(holder, **{field: load_value(blob, contents), "blob": None})
 
 
-def wanted(state: RunState) -> list[Blob]:
+def list_pending(state: RunState) -> list[Blob]:
     """The references that a replayed state holds."""
     if not state.blobs:
         return []
     inputs = [state.blobs[INPUTS]] if INPUTS in state.blobs else []
-    return inputs + [blob for value in state.results.values() for blob in _inside(value)]
+    return inputs + [
+        blob for result in state.results.values() for blob in _nested_references(result)
+    ]
 
 
-def _inside(value: object) -> list[Blob]:
+def _nested_references(result: object) -> list[Blob]:
     """A result is a reference, or a list of the results of items; else it holds none."""
-    if isinstance(value, Blob):
-        return [value]
-    return [blob for one in value for blob in _inside(one)] if isinstance(value, list) else []
+    if isinstance(result, Blob):
+        return [result]
+    return (
+        [blob for item in result for blob in _nested_references(item)]
+        if isinstance(result, list)
+        else []
+    )
 
 
-def fill(state: RunState, contents: Contents) -> None:
+def fill_state(state: RunState, contents: Contents) -> None:
     """Put the values that are still to be read into the state. Raises StoreCorrupt."""
     if INPUTS in state.blobs:
-        inputs = value(state.blobs[INPUTS], contents)
+        inputs = load_value(state.blobs[INPUTS], contents)
         state.inputs = inputs if isinstance(inputs, dict) else {}
     if state.blobs:
-        state.results = {i: _whole(found, contents) for i, found in state.results.items()}
+        state.results = {i: _resolve_value(result, contents) for i, result in state.results.items()}
     state.blobs = {}
 
 
-def _whole(found: object, contents: Contents) -> JSONValue:
-    if isinstance(found, Blob):
-        return value(found, contents)
-    if isinstance(found, list) and _inside(found):
-        return [_whole(one, contents) for one in found]
-    return found  # type: ignore[return-value]
+def _resolve_value(result: object, contents: Contents) -> JSONValue:
+    if isinstance(result, Blob):
+        return load_value(result, contents)
+    if isinstance(result, list) and _nested_references(result):
+        return [_resolve_value(item, contents) for item in result]
+    return result  # type: ignore[return-value]
 
 
-def value(blob: Blob, contents: Contents) -> JSONValue:
+def load_value(blob: Blob, contents: Contents) -> JSONValue:
     """What a reference stands for. Raises StoreCorrupt if that is missing or was changed."""
-    body = checked(blob, contents.get(blob.digest))
-    found: JSONValue = msgspec.json.decode(body)
-    return found
+    body = verify_body(blob, contents.get(blob.digest))
+    content: JSONValue = msgspec.json.decode(body)
+    return content
 
 
-def checked(blob: Blob, body: bytes | None) -> bytes:
+def verify_body(blob: Blob, body: bytes | None) -> bytes:
     """The body of a blob, if it is the one. Raises StoreCorrupt."""
     if body is None or len(body) != blob.size or digest(body) != blob.digest:
         raise StoreCorrupt(

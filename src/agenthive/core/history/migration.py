@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from agenthive.core.graph.graph import Graph
-from agenthive.core.history.replay import history, replay, split_key, under_new_name
+from agenthive.core.history.replay import decode_history, rename_event, replay, split_key
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.machine.machine import step
@@ -24,20 +24,27 @@ from agenthive.core.model.states import CLOSED, TaskState
 from agenthive.core.model.workflow import Effect, TaskSpec
 from agenthive.errors import InvalidTransition
 
-ANY_TIME: Final = frozenset(
+POLICY_FIELDS: Final = frozenset(
     {
-        "description", "priority", "timeout", "retry", "estimated_duration",
-        "heartbeat_timeout", "compensate", "cache", "continue_on_failure",
+        "description",
+        "priority",
+        "timeout",
+        "retry",
+        "estimated_duration",
+        "heartbeat_timeout",
+        "compensate",
+        "cache",
+        "continue_on_failure",
     }
-)  # fmt: skip
+)
 """Fields of a task that count for what it does from here on; all others are what it means."""
 
-_ENDED: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED})
-_BEGUN: Final = (ev.TaskStarted, ev.TaskExpanded, ev.ChildOpened)
-_Plain: TypeAlias = "dict[str, object]"
+_ENDED_STATES: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED})
+_START_EVENTS: Final = (ev.TaskStarted, ev.TaskExpanded, ev.ChildOpened)
+_PlainTask: TypeAlias = "dict[str, object]"
 
 
-class Verdict(StrEnum):
+class MigrationCheck(StrEnum):
     """What can be done with an open run."""
 
     ADOPT = "adopt"
@@ -48,218 +55,285 @@ class Verdict(StrEnum):
     """It cannot: it stays pinned to the workflow it was started with."""
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
     """What is different about one task, and what that means for the run."""
 
     task: str
     what: str
-    verdict: Verdict
+    verdict: MigrationCheck
     reason: str
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):
     """``renamed`` is old name -> new name, of tasks that the run's facts speak of."""
 
-    verdict: Verdict
-    changes: list[Change]
+    verdict: MigrationCheck
+    changes: list[TaskChange]
     renamed: dict[str, str]
 
 
-def examine(
-    old: Graph, new: Graph, records: Sequence[Record], given: Mapping[str, str] | None = None
+def examine_run(
+    old: Graph, new: Graph, records: Sequence[Record], declared: Mapping[str, str] | None = None
 ) -> Migration:
-    """What becomes of a run with these records. ``given`` are renamings somebody declares."""
+    """What becomes of a run with these records. ``declared`` are renamings somebody declares."""
     before = replay(old, records)
-    look = _Look(old, new, before, records, dict(given or {}))
-    changes = look.changes()
-    renamed = {a: b for a, b in look.renamed.items() if a in look.mentioned}
-    if all(change.verdict is not Verdict.STAY for change in changes):
-        changes += _replayed(before, new, records, renamed, look.begun)
-    verdict = max((change.verdict for change in changes), key=[*Verdict].index, default=_ADOPT)
+    comparison = _TaskComparison(old, new, before, records, dict(declared or {}))
+    changes = comparison.list_changes()
+    renamed = {
+        old_name: new_name
+        for old_name, new_name in comparison.renamed.items()
+        if old_name in comparison.recorded
+    }
+    if all(change.verdict is not MigrationCheck.STAY for change in changes):
+        changes += _check_replay(before, new, records, renamed, comparison.started)
+    verdict = max(
+        (change.verdict for change in changes), key=[*MigrationCheck].index, default=_ADOPT
+    )
     return Migration(verdict=verdict, changes=changes, renamed=renamed)
 
 
-_ADOPT: Final = Verdict.ADOPT
+_ADOPT: Final = MigrationCheck.ADOPT
 
 
-class _Look:
+class _TaskComparison:
     """Compares two workflows, knowing what a run has done so far."""
 
     def __init__(
-        self, old: Graph, new: Graph, state: RunState, records: Sequence[Record],
-        given: dict[str, str],
-    ) -> None:  # fmt: skip
+        self,
+        old: Graph,
+        new: Graph,
+        state: RunState,
+        records: Sequence[Record],
+        declared: dict[str, str],
+    ) -> None:
         self._state = state
         self._old = {task.name: task for task in old.spec.tasks}
         self._new = {task.name: task for task in new.spec.tasks}
-        self._places = [list(self._old), list(self._new)]
-        self.mentioned: set[str] = set()
-        self.begun = {
-            key for key in self._old if self._kind(key) in _ENDED | {TaskState.UNKNOWN_OUTCOME}
+        self._orders = [list(self._old), list(self._new)]
+        self.recorded: set[str] = set()
+        self.started = {
+            key
+            for key in self._old
+            if self._task_state(key) in _ENDED_STATES | {TaskState.UNKNOWN_OUTCOME}
         }
-        for _, event in history(records):
+        for _, event in decode_history(records):
             if isinstance(event, ev.RunSubmitted) and event.fork is not None:
-                self.mentioned |= {one.task for one in event.fork.taken}
+                self.recorded |= {kept_result.task for kept_result in event.fork.taken}
             elif isinstance(event, ev.TaskEvent):
                 name, _ = split_key(event.task)
-                self.mentioned.add(name)
-                if isinstance(event, _BEGUN):
-                    self.begun.add(name)
-        self.renamed = self._renamings(given)
+                self.recorded.add(name)
+                if isinstance(event, _START_EVENTS):
+                    self.started.add(name)
+        self.renamed = self._match_renamed(declared)
 
-    def _kind(self, name: str) -> TaskState:
+    def _task_state(self, name: str) -> TaskState:
         return self._state.state[self._state.graph.index[name]]
 
-    def _renamings(self, given: dict[str, str]) -> dict[str, str]:
+    def _match_renamed(self, declared: dict[str, str]) -> dict[str, str]:
         """Tasks that are gone, each with the new one that means the same."""
-        found = {a: b for a, b in given.items() if a in self._old and b in self._new}
-        free = [name for name in self._new if name not in self._old and name not in found.values()]
-        gone = [name for name in self._old if name not in self._new and name not in found]
+        renames = {
+            old_name: new_name
+            for old_name, new_name in declared.items()
+            if old_name in self._old and new_name in self._new
+        }
+        free = [
+            name for name in self._new if name not in self._old and name not in renames.values()
+        ]
+        gone = [name for name in self._old if name not in self._new and name not in renames]
         # Again and again: what reads a renamed task is the same only once that is known.
         while gone:
-            pairs = [(a, b) for a in gone for b in free if self._same(a, b, found)]
+            pairs = [
+                (old_name, new_name)
+                for old_name in gone
+                for new_name in free
+                if self._is_same_task(old_name, new_name, renames)
+            ]
             if not pairs:
                 break
-            a, b = pairs[0]
-            found[a] = b
-            gone.remove(a)
-            free.remove(b)
-        return found
+            old_name, new_name = pairs[0]
+            renames[old_name] = new_name
+            gone.remove(old_name)
+            free.remove(new_name)
+        return renames
 
-    def _same(self, a: str, b: str, renamed: dict[str, str]) -> bool:
-        return not differences(self._old[a], self._new[b], renamed | {a: b})
-
-    def changes(self) -> list[Change]:
-        """Of each task, in the order of the old workflow; then what is new."""
-        found = [change for name in self._old if (change := self._change(name)) is not None]
-        known = {self.renamed.get(name, name) for name in self._old}
-        found += [
-            _change(n, "added", _ADOPT, "it has not begun") for n in self._new if n not in known
-        ]
-        kept = [[n for n in place if n in self._old and n in self._new] for place in self._places]
-        if kept[0] != kept[1]:
-            found.append(_change("", "reordered", _ADOPT, "the order in a file means nothing"))
-        return found
-
-    def _change(self, name: str) -> Change | None:
-        new = self._new.get(self.renamed.get(name, name))
-        if new is None:
-            return self._removed(name)
-        differing = differences(self._old[name], new, self.renamed, policies=True)
-        if name in self.renamed:
-            return self._moved(name, new, differing)
-        if not differing:
-            return None
-        what = f"{', '.join(differing)} changed"
-        if name not in self.begun:
-            return _change(name, what, _ADOPT, self._pending(name, differing))
-        return self._changed(name, what, [one for one in differing if one not in ANY_TIME])
-
-    def _changed(self, name: str, what: str, differing: list[str]) -> Change:
-        """A task that has begun."""
-        kind = self._kind(name)
-        over = kind in _ENDED or kind is TaskState.BYPASSED
-        if over and differing == ["effect"]:
-            differing = []
-        if not differing:
-            return _change(name, what, _ADOPT, "it counts for what is done from here on")
-        how = f"it is {kind} under the old one"
-        if "output_schema" in differing and len(differing) == 1:
-            how += ", and its result was not checked against the new one"
-        return _change(
-            name, what, Verdict.STAY, f"{how}; to do it anew: agenthive fork --from {name}"
+    def _is_same_task(self, old_name: str, new_name: str, renamed: dict[str, str]) -> bool:
+        return not list_differences(
+            self._old[old_name], self._new[new_name], renamed | {old_name: new_name}
         )
 
-    def _pending(self, name: str, differing: list[str]) -> str:
-        asked = self._state.flow is not None and any(
+    def list_changes(self) -> list[TaskChange]:
+        """Of each task, in the order of the old workflow; then what is new."""
+        changes = [
+            change for name in self._old if (change := self._describe_change(name)) is not None
+        ]
+        current_names = {self.renamed.get(name, name) for name in self._old}
+        changes += [
+            _build_change(new_name, "added", _ADOPT, "it has not begun")
+            for new_name in self._new
+            if new_name not in current_names
+        ]
+        orders = [
+            [new_name for new_name in order if new_name in self._old and new_name in self._new]
+            for order in self._orders
+        ]
+        if orders[0] != orders[1]:
+            changes.append(
+                _build_change("", "reordered", _ADOPT, "the order in a file means nothing")
+            )
+        return changes
+
+    def _describe_change(self, name: str) -> TaskChange | None:
+        new = self._new.get(self.renamed.get(name, name))
+        if new is None:
+            return self._describe_removal(name)
+        fields = list_differences(self._old[name], new, self.renamed, policies=True)
+        if name in self.renamed:
+            return self._describe_rename(name, new, fields)
+        if not fields:
+            return None
+        summary = f"{', '.join(fields)} changed"
+        if name not in self.started:
+            return _build_change(name, summary, _ADOPT, self._describe_pending(name, fields))
+        return self._describe_started_change(
+            name, summary, [field for field in fields if field not in POLICY_FIELDS]
+        )
+
+    def _describe_started_change(self, name: str, summary: str, fields: list[str]) -> TaskChange:
+        """A task that has begun."""
+        task_state = self._task_state(name)
+        ended = task_state in _ENDED_STATES or task_state is TaskState.BYPASSED
+        if ended and fields == ["effect"]:
+            fields = []
+        if not fields:
+            return _build_change(name, summary, _ADOPT, "it counts for what is done from here on")
+        reason = f"it is {task_state} under the old one"
+        if "output_schema" in fields and len(fields) == 1:
+            reason += ", and its result was not checked against the new one"
+        return _build_change(
+            name,
+            summary,
+            MigrationCheck.STAY,
+            f"{reason}; to do it anew: agenthive fork --from {name}",
+        )
+
+    def _describe_pending(self, name: str, fields: list[str]) -> str:
+        has_approval = self._state.flow is not None and any(
             split_key(self._state.graph.keys[index])[0] == name
             for index in (*self._state.flow.approvals, *self._state.flow.approved)
         )
-        again = "; what was approved is asked again, if what it does changes" if asked else ""
-        return f"it has not begun{again}"
+        remark = (
+            "; what was approved is asked again, if what it does changes" if has_approval else ""
+        )
+        return f"it has not begun{remark}"
 
-    def _moved(self, name: str, new: TaskSpec, differing: list[str]) -> Change:
-        what = f"renamed to {new.name}"
-        if name not in self.mentioned:
-            return _change(name, what, _ADOPT, "it has not begun")
-        if [one for one in differing if one not in ANY_TIME]:
-            reason = f"{', '.join(differing)} changed too"
-            return _change(name, what, Verdict.STAY, reason)
-        if self._kind(name) not in _ENDED and self._old[name].effect is not Effect.NONE:
-            reason = f"it is {self._kind(name)}, and the key of its call follows from its name"
-            return _change(name, what, Verdict.STAY, reason)
-        return _change(name, what, Verdict.MAP, "what it has done is read under its new name")
-
-    def _removed(self, name: str) -> Change:
-        if name in self.begun:
-            kind = self._kind(name)
-            return _change(
-                name, "removed", Verdict.STAY, f"it is {kind}: what it did would be lost"
+    def _describe_rename(self, name: str, new: TaskSpec, fields: list[str]) -> TaskChange:
+        summary = f"renamed to {new.name}"
+        if name not in self.recorded:
+            return _build_change(name, summary, _ADOPT, "it has not begun")
+        if [field for field in fields if field not in POLICY_FIELDS]:
+            reason = f"{', '.join(fields)} changed too"
+            return _build_change(name, summary, MigrationCheck.STAY, reason)
+        if (
+            self._task_state(name) not in _ENDED_STATES
+            and self._old[name].effect is not Effect.NONE
+        ):
+            reason = (
+                f"it is {self._task_state(name)}, and the key of its call follows from its name"
             )
-        if name in self.mentioned:
-            reason = f"it is {self._kind(name)}, and the journal speaks of it"
-            return _change(name, "removed", Verdict.STAY, reason)
-        return _change(name, "removed", _ADOPT, "it has not begun")
+            return _build_change(name, summary, MigrationCheck.STAY, reason)
+        return _build_change(
+            name, summary, MigrationCheck.MAP, "what it has done is read under its new name"
+        )
+
+    def _describe_removal(self, name: str) -> TaskChange:
+        if name in self.started:
+            task_state = self._task_state(name)
+            return _build_change(
+                name,
+                "removed",
+                MigrationCheck.STAY,
+                f"it is {task_state}: what it did would be lost",
+            )
+        if name in self.recorded:
+            reason = f"it is {self._task_state(name)}, and the journal speaks of it"
+            return _build_change(name, "removed", MigrationCheck.STAY, reason)
+        return _build_change(name, "removed", _ADOPT, "it has not begun")
 
 
-def _change(task: str, what: str, verdict: Verdict, reason: str) -> Change:
-    return Change(task=task, what=what, verdict=verdict, reason=reason)
+def _build_change(task: str, summary: str, verdict: MigrationCheck, reason: str) -> TaskChange:
+    return TaskChange(task=task, what=summary, verdict=verdict, reason=reason)
 
 
-def differences(
+def list_differences(
     old: TaskSpec, new: TaskSpec, renamed: Mapping[str, str], *, policies: bool = False
 ) -> list[str]:
     """The fields in which two tasks differ, once names are the same."""
-    was, now = _plain(old, renamed), _plain(new, {})
+    old_fields, new_fields = _plain_task(old, renamed), _plain_task(new, {})
     return [
         name
         for name in TaskSpec.__struct_fields__
-        if name != "name" and was.get(name) != now.get(name) and (policies or name not in ANY_TIME)
+        if name != "name"
+        and old_fields.get(name) != new_fields.get(name)
+        and (policies or name not in POLICY_FIELDS)
     ]
 
 
-def _plain(task: TaskSpec, renamed: Mapping[str, str]) -> _Plain:
+def _plain_task(task: TaskSpec, renamed: Mapping[str, str]) -> _PlainTask:
     """A task as plain data, with what it says of others under their new names."""
-    found: _Plain = msgspec.json.decode(msgspec.json.encode(task))
-    found["depends_on"] = sorted(renamed.get(name, name) for name in task.depends_on)
+    fields: _PlainTask = msgspec.json.decode(msgspec.json.encode(task))
+    fields["depends_on"] = sorted(renamed.get(name, name) for name in task.depends_on)
     if not renamed:
-        return found
-    texts = {key: value for key, value in found.items() if key != "depends_on"}
+        return fields
+    texts = {key: value for key, value in fields.items() if key != "depends_on"}
     text = msgspec.json.encode(texts).decode()
-    for a, b in renamed.items():
-        text = re.sub(rf"\btasks\.{re.escape(a)}(?![\w-])", f"tasks.{b}", text)
-        text = re.sub(rf"""\btasks\[(\\?["']){re.escape(a)}\1\]""", rf"tasks[\1{b}\1]", text)
-    return {"depends_on": found["depends_on"], **msgspec.json.decode(text)}
+    for old_name, new_name in renamed.items():
+        text = re.sub(rf"\btasks\.{re.escape(old_name)}(?![\w-])", f"tasks.{new_name}", text)
+        text = re.sub(
+            rf"""\btasks\[(\\?["']){re.escape(old_name)}\1\]""", rf"tasks[\1{new_name}\1]", text
+        )
+    return {"depends_on": fields["depends_on"], **msgspec.json.decode(text)}
 
 
-def _replayed(
-    before: RunState, new: Graph, records: Sequence[Record], renamed: dict[str, str],
-    begun: set[str],
-) -> list[Change]:  # fmt: skip
+def _check_replay(
+    before: RunState,
+    new: Graph,
+    records: Sequence[Record],
+    renamed: dict[str, str],
+    started: set[str],
+) -> list[TaskChange]:
     """What the run's own facts say against the new workflow."""
     try:
-        after = moved(new, records, renamed)
+        after = replay_under_graph(new, records, renamed)
     except InvalidTransition as error:
-        return [_change("", "replayed", Verdict.STAY, f"its facts do not fit: {error}")]
+        return [
+            _build_change("", "replayed", MigrationCheck.STAY, f"its facts do not fit: {error}")
+        ]
     if after.status in CLOSED:
         reason = "nothing would be left to do; to end the run: agenthive cancel"
-        return [_change("", "replayed", Verdict.STAY, reason)]
-    found = []
+        return [_build_change("", "replayed", MigrationCheck.STAY, reason)]
+    changes = []
     for key, index in before.graph.index.items():
         name, mark = split_key(key)
-        if name in begun:
-            there = after.graph.index.get(renamed.get(name, name) + mark)
-            was = (before.state[index], before.attempts[index])
-            now = None if there is None else (after.state[there], after.attempts[there])
-            if was != now:
-                reason = f"it is {was[0]}, and would be {now[0] if now else 'nowhere'}"
-                found.append(_change(key, "replayed", Verdict.STAY, reason))
-    return found
+        if name in started:
+            new_index = after.graph.index.get(renamed.get(name, name) + mark)
+            old_position = (before.state[index], before.attempts[index])
+            new_position = (
+                None if new_index is None else (after.state[new_index], after.attempts[new_index])
+            )
+            if old_position != new_position:
+                reason = (
+                    f"it is {old_position[0]}, and would be "
+                    f"{new_position[0] if new_position else 'nowhere'}"
+                )
+                changes.append(_build_change(key, "replayed", MigrationCheck.STAY, reason))
+    return changes
 
 
-def moved(new: Graph, records: Sequence[Record], renamed: Mapping[str, str]) -> RunState:
+def replay_under_graph(
+    new: Graph, records: Sequence[Record], renamed: Mapping[str, str]
+) -> RunState:
     """The state of a run under another graph. Raises InvalidTransition."""
     state = RunState(new)
-    for _, event in history(records):
-        step(state, under_new_name(event, renamed))
+    for _, event in decode_history(records):
+        step(state, rename_event(event, renamed))
     return state

@@ -18,7 +18,7 @@ from agenthive.errors import StoreCorrupt
 _MARKS = re.compile(r"(\[\d+\]|~\d+|#(undo|reconcile\d*))+$")
 
 
-def facts(
+def decode_events(
     records: Iterable[Record], contents: blobs.Contents | None = None
 ) -> Iterator[tuple[int, ev.RunEvent]]:
     """(number, event) of every fact in the records of a run's stream.
@@ -26,30 +26,30 @@ def facts(
     With ``contents`` large values are filled in. Raises StoreCorrupt.
     """
     for record in records:
-        for seq, event in enumerate(ev.decode_run(record.payload), record.seq):
-            yield seq, event if contents is None else blobs.filled(event, contents)
+        for seq, event in enumerate(ev.decode_run_events(record.payload), record.seq):
+            yield seq, event if contents is None else blobs.fill_event(event, contents)
 
 
-def migrated(records: Iterable[Record]) -> list[ev.RunMigrated]:
+def list_migrations(records: Iterable[Record]) -> list[ev.RunMigrated]:
     """The changes of definition of a run, in order."""
     return [
         event
         for record in records
         # Text of a user's may look like one; then the look was in vain.
         if b'"run.migrated"' in record.payload
-        for event in ev.decode_run(record.payload)
+        for event in ev.decode_run_events(record.payload)
         if isinstance(event, ev.RunMigrated)
     ]
 
 
-def history(
+def decode_history(
     records: Sequence[Record], contents: blobs.Contents | None = None
 ) -> Iterator[tuple[int, ev.RunEvent]]:
     """As `facts`, with every task under the name it has in the definition the run has now."""
-    changes = migrated(records)
+    changes = list_migrations(records)
     names = _new_names(changes)
-    for seq, event in facts(records, contents):
-        yield seq, under_new_name(event, names)
+    for seq, event in decode_events(records, contents):
+        yield seq, rename_event(event, names)
         if changes and isinstance(event, ev.RunMigrated):
             changes = changes[1:]
             names = _new_names(changes)
@@ -64,14 +64,14 @@ def _new_names(changes: Iterable[ev.RunMigrated]) -> dict[str, str]:
     return names
 
 
-def under_new_name(event: ev.RunEvent, names: Mapping[str, str]) -> ev.RunEvent:
+def rename_event(event: ev.RunEvent, names: Mapping[str, str]) -> ev.RunEvent:
     """The fact with the task it is about, or those it takes over, under their new names."""
     if names and isinstance(event, ev.RunSubmitted) and event.fork is not None:
-        taken = [
-            msgspec.structs.replace(one, task=names.get(one.task, one.task))
-            for one in event.fork.taken
+        kept_results = [
+            msgspec.structs.replace(kept_result, task=names.get(kept_result.task, kept_result.task))
+            for kept_result in event.fork.taken
         ]
-        fork = msgspec.structs.replace(event.fork, taken=taken)
+        fork = msgspec.structs.replace(event.fork, taken=kept_results)
         return msgspec.structs.replace(event, fork=fork)
     if not names or not isinstance(event, ev.TaskEvent):
         return event
@@ -82,8 +82,8 @@ def under_new_name(event: ev.RunEvent, names: Mapping[str, str]) -> ev.RunEvent:
 
 def split_key(key: str) -> tuple[str, str]:
     """The name of the author's task, and what stands behind it: item, round, question, undoing."""
-    found = _MARKS.search(key)
-    return (key, "") if found is None else (key[: found.start()], key[found.start() :])
+    marks = _MARKS.search(key)
+    return (key, "") if marks is None else (key[: marks.start()], key[marks.start() :])
 
 
 def replay(
@@ -94,27 +94,27 @@ def replay(
     With ``contents`` the large values that are still to be read are filled in. Raises StoreCorrupt.
     """
     state = RunState(graph)
-    go_on(state, records)
+    apply_records(state, records)
     if contents is not None:
-        blobs.fill(state, contents)
+        blobs.fill_state(state, contents)
     return state
 
 
-def go_on(state: RunState, records: Sequence[Record]) -> None:
+def apply_records(state: RunState, records: Sequence[Record]) -> None:
     """Apply the facts of these records, which come next."""
-    for _, event in history(records):
+    for _, event in decode_history(records):
         step(state, event)
 
 
-def pinned_to(records: Sequence[Record]) -> str:
+def pinned_digest(records: Sequence[Record]) -> str:
     """The digest of the definition that a run has now. Raises StoreCorrupt."""
-    changes = migrated(records)
-    return changes[-1].definition if changes else submission(records).definition
+    changes = list_migrations(records)
+    return changes[-1].definition if changes else find_submission(records).definition
 
 
-def submission(records: Iterable[Record]) -> ev.RunSubmitted:
+def find_submission(records: Iterable[Record]) -> ev.RunSubmitted:
     """The first fact of a run: who, what, with which inputs. Raises StoreCorrupt."""
-    for _, event in facts(records):
+    for _, event in decode_events(records):
         if isinstance(event, ev.RunSubmitted):
             return event
         break

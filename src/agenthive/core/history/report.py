@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
-from agenthive.core.budget.holds import MONEY
+from agenthive.core.budget.holds import BUDGET_REASONS
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.blobs import Contents
-from agenthive.core.history.replay import history
+from agenthive.core.history.replay import decode_history
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.machine.machine import step
@@ -109,14 +109,14 @@ class RunReport(msgspec.Struct, kw_only=True):
         )
 
 
-class _Bill:
+class _UsageTotals:
     """What tasks used, and when they ran: what the state itself does not keep."""
 
     def __init__(self) -> None:
         self.usage: dict[str, list[Usage]] = {}
         self.times: dict[str, tuple[Micros, Micros]] = {}
 
-    def take(self, event: ev.RunEvent) -> None:
+    def add_event(self, event: ev.RunEvent) -> None:
         if isinstance(event, ev.TaskStarted):
             first, _ = self.times.get(event.task, (event.at, event.at))
             self.times[event.task] = (first, event.at)
@@ -126,17 +126,17 @@ class _Bill:
             if event.usage is not None:
                 self.usage.setdefault(event.task, []).append(event.usage)
 
-    def cost(self, task: str) -> int:
+    def cost_of(self, task: str) -> int:
         return sum(usage.cost or 0 for usage in self.usage.get(task, ()))
 
-    def tokens(self, task: str) -> int:
-        return sum(u.input_tokens + u.output_tokens for u in self.usage.get(task, ()))
+    def tokens_of(self, task: str) -> int:
+        return sum(usage.input_tokens + usage.output_tokens for usage in self.usage.get(task, ()))
 
-    def unpriced(self) -> int:
-        return sum(usage.cost is None for used in self.usage.values() for usage in used)
+    def count_unpriced(self) -> int:
+        return sum(usage.cost is None for usages in self.usage.values() for usage in usages)
 
 
-def report(
+def build_report(
     graph: Graph,
     records: Sequence[Record],
     contents: Contents | None = None,
@@ -146,16 +146,16 @@ def report(
 
     With ``until`` as if the fact of that number had been the last.
     """
-    state, bill = RunState(graph), _Bill()
+    state, totals = RunState(graph), _UsageTotals()
     state.keep = True
-    for seq, event in history(records, contents):
+    for seq, event in decode_history(records, contents):
         if until is not None and seq > until:
             break
         step(state, event)
-        bill.take(event)
+        totals.add_event(event)
     graph = state.graph
     tasks = {
-        key: _task(state, bill, i)
+        key: _build_task_report(state, totals, i)
         for i, key in enumerate(graph.keys)
         if state.state[i] is not TaskState.DORMANT
     }
@@ -165,62 +165,62 @@ def report(
         name=state.name,
         status=state.status,
         tasks=tasks,
-        results=_results(state, tasks),
+        results=_collect_results(state, tasks),
         errors={key: str(task.error) for key, task in tasks.items() if task.error},
-        completed_tasks=state.succeeded,
+        completed_tasks=state.succeeded_count,
         total_tasks=graph.tasks,
         execution_time=((end or 0) - (state.started or state.created)) / SECOND,
-        cost_usd=sum(bill.cost(key) for key in bill.usage) / NANO,
-        tokens=sum(bill.tokens(key) for key in bill.usage),
-        unpriced=bill.unpriced(),
+        cost_usd=sum(totals.cost_of(key) for key in totals.usage) / NANO,
+        tokens=sum(totals.tokens_of(key) for key in totals.usage),
+        unpriced=totals.count_unpriced(),
         timed_out=state.timed_out,
         over_budget=state.over_budget,
     )
 
 
-def _task(state: RunState, bill: _Bill, index: int) -> TaskReport:
+def _build_task_report(state: RunState, totals: _UsageTotals, index: int) -> TaskReport:
     key = state.graph.keys[index]
-    node, times = state.graph.nodes[index], bill.times.get(key)
+    node, times = state.graph.nodes[index], totals.times.get(key)
     return TaskReport(
         status=state.state[index],
         attempts=state.attempts[index],
-        cost_usd=bill.cost(key) / NANO,
+        cost_usd=totals.cost_of(key) / NANO,
         agent=node.agent.name,
         action=node.action if node.agent.name else "",
         result=state.results.get(index, msgspec.UNSET),
-        error=_error(state, index),
-        tokens=bill.tokens(key),
+        error=_error_text(state, index),
+        tokens=totals.tokens_of(key),
         started=times[0] if times else None,
         ended=times[1] if times else None,
     )
 
 
-def _results(state: RunState, tasks: dict[str, TaskReport]) -> dict[str, JSONValue]:
+def _collect_results(state: RunState, tasks: dict[str, TaskReport]) -> dict[str, JSONValue]:
     """Name -> result; what items and rounds gave is in the result of their task."""
-    found = {key: state.results.get(state.graph.index[key], msgspec.UNSET) for key in tasks}
+    results = {key: state.results.get(state.graph.index[key], msgspec.UNSET) for key in tasks}
     return {
         key: result
-        for key, result in found.items()
+        for key, result in results.items()
         if result is not msgspec.UNSET and state.graph.index[key] < state.graph.static
     }
 
 
-def _error(state: RunState, index: int) -> str | msgspec.UnsetType:
+def _error_text(state: RunState, index: int) -> str | msgspec.UnsetType:
     kind = state.state[index]
     fault = state.faults.get(index)
     if kind in (TaskState.FAILED, TaskState.UNKNOWN_OUTCOME, TaskState.BACKING_OFF):
         return fault.message if fault else "the process ended during the call; outcome unknown"
-    if kind is TaskState.BLOCKED and state.blocked[index][0] in ("agent", *MONEY):
+    if kind is TaskState.BLOCKED and state.blocked[index][0] in ("agent", *BUDGET_REASONS):
         return state.blocked[index][1]
     if kind is TaskState.SKIPPED:
-        return _why_skipped(state, index)
+        return _skip_reason(state, index)
     return msgspec.UNSET
 
 
-def _why_skipped(state: RunState, index: int) -> str:
-    bad = (TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED)
+def _skip_reason(state: RunState, index: int) -> str:
+    causes = (TaskState.FAILED, TaskState.SKIPPED, TaskState.CANCELLED)
     for dep in state.graph.deps[index]:
         tolerated = state.state[dep] is TaskState.FAILED and state.graph.nodes[dep].tolerated
-        if state.state[dep] in bad and not tolerated:
+        if state.state[dep] in causes and not tolerated:
             return f"skipped: '{state.graph.keys[dep]}' {state.state[dep]}"
     return "skipped: the run stopped"

@@ -27,12 +27,12 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     limits: dict[RunStatus, Micros] = {}
 
 
-def by_class(completed: str, failed: str, others: str) -> Retention:
+def retention_by_class(completed: str, failed: str, others: str) -> Retention:
     """What the settings say, each such as ``30d`` or ``forever``. Raises ValueError."""
     limits: dict[RunStatus, Micros] = {}
     for status in CLOSED:
         text = failed if status in _FAILED else others
-        age = span(completed if status is RunStatus.COMPLETED else text)
+        age = parse_span(completed if status is RunStatus.COMPLETED else text)
         if age is not None:
             limits[status] = age
     return Retention(limits=limits)
@@ -43,34 +43,34 @@ def older_than(age: Micros, statuses: Collection[RunStatus] = ()) -> Retention:
     return Retention(limits=dict.fromkeys(sorted(statuses or CLOSED), age))
 
 
-def span(text: str) -> Micros | None:
+def parse_span(text: str) -> Micros | None:
     """A length of time such as ``90s``, ``12h``, ``30d``, ``8w``; None for ``forever``.
 
     Raises ValueError.
     """
     if text == FOREVER:
         return None
-    found = _SPAN.fullmatch(text)
-    if found is None:
+    match = _SPAN.fullmatch(text)
+    if match is None:
         raise ValueError(f"must be a length of time such as 12h, 30d or 8w, or {FOREVER}")
-    return int(found[1]) * _UNITS[found[2]] * SECOND
+    return int(match[1]) * _UNITS[match[2]] * SECOND
 
 
-def due(
+def select_due_runs(
     rows: Iterable[RunRow], policy: Retention, now: Micros, needed: Collection[str] = ()
 ) -> list[RunRow]:
     """The runs whose time is over, the one that ended first in front.
 
     ``needed`` are runs that an open one cannot do without, such as the one it is a part of.
     """
-    found = [
+    matches = [
         (row.finished, row.run, row)
         for row in rows
-        if row.finished is not None and row.run not in needed and _over(row, policy, now)
+        if row.finished is not None and row.run not in needed and _is_expired(row, policy, now)
     ]
-    return [row for _, _, row in sorted(found, key=lambda one: one[:2])]
+    return [row for _, _, row in sorted(matches, key=lambda one: one[:2])]
 
 
-def _over(row: RunRow, policy: Retention, now: Micros) -> bool:
+def _is_expired(row: RunRow, policy: Retention, now: Micros) -> bool:
     limit = policy.limits.get(RunStatus(row.status))
     return limit is not None and row.finished is not None and now - row.finished >= limit

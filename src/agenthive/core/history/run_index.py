@@ -17,28 +17,28 @@ _OPEN = -1
 _GONE = 0
 
 
-def imported(records: Iterable[Record]) -> dict[str, int]:
+def list_open_imports(records: Iterable[Record]) -> dict[str, int]:
     """The runs that came in open from a file, with the number of their last fact then."""
-    found: dict[str, int] = {}
+    imports: dict[str, int] = {}
     for record in records:
         if b"hive.run_imported" in record.payload:
-            for event in ev.decode_hive(record.payload):
+            for event in ev.decode_hive_events(record.payload):
                 if isinstance(event, ev.RunImported) and event.status not in CLOSED:
-                    found[event.run] = event.events
-    return found
+                    imports[event.run] = event.events
+    return imports
 
 
-class Roll:
+class RunIndex:
     """Takes the records of the hive's stream, oldest first; leaves others alone."""
 
     def __init__(self) -> None:
         self._events: dict[str, int] = {}
 
-    def take(self, record: Record) -> None:
+    def add_record(self, record: Record) -> None:
         """One more record."""
         if record.stream != ev.HIVE:
             return
-        for event in ev.decode_hive(record.payload):
+        for event in ev.decode_hive_events(record.payload):
             if isinstance(event, ev.RunOpened):
                 self._events[event.run] = _OPEN
             elif isinstance(event, ev.RunImported):
@@ -53,11 +53,11 @@ class Roll:
         """The runs that there are."""
         return [run for run, events in self._events.items() if events != _GONE]
 
-    def compare(self, ends: Mapping[str, int]) -> None:
+    def check_ends(self, ends: Mapping[str, int]) -> None:
         """``ends`` is how many facts each stream has. Raises StoreCorrupt if that cannot be."""
         for run, events in self._events.items():
-            found = ends.get(run, _GONE)
-            if found != events and not (events == _OPEN and found):
+            end = ends.get(run, _GONE)
+            if end != events and not (events == _OPEN and end):
                 raise StoreCorrupt(
                     f"stream {run}: facts are missing, or there are too many",
                     hint="Restore the journal from a backup; do not go on with this one.",

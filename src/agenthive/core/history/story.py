@@ -8,13 +8,13 @@ from typing import Final, Never
 import msgspec
 
 from agenthive.core.graph.graph import Graph
-from agenthive.core.history.replay import history
+from agenthive.core.history.replay import decode_history
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.values import Micros
 
 
-class Line(msgspec.Struct, frozen=True):
+class StoryLine(msgspec.Struct, frozen=True):
     """One fact of a story."""
 
     seq: int
@@ -23,30 +23,30 @@ class Line(msgspec.Struct, frozen=True):
     text: str
 
 
-def story(graph: Graph, records: Sequence[Record], task: str) -> list[Line]:
+def build_story(graph: Graph, records: Sequence[Record], task: str) -> list[StoryLine]:
     """What happened to ``task``, to what it depends on, and to its run as a whole."""
     index = graph.index[task]
-    near = {task, *(graph.keys[dep] for dep in graph.deps[index])}
+    related = {task, *(graph.keys[dep] for dep in graph.deps[index])}
     return [
-        Line(seq, event.at, tag(event), describe(event))
-        for seq, event in history(records)
-        if not isinstance(event, ev.TaskEvent) or event.task in near
+        StoryLine(seq, event.at, event_type(event), describe_event(event))
+        for seq, event in decode_history(records)
+        if not isinstance(event, ev.TaskEvent) or event.task in related
     ]
 
 
-def tag(event: ev.Event) -> str:
+def event_type(event: ev.Event) -> str:
     """The name of a fact, as it stands in the journal."""
     return str(event.__struct_config__.tag)
 
 
-def describe(event: ev.Event) -> str:
+def describe_event(event: ev.Event) -> str:
     """One sentence about a fact. Results are left out: they may be long."""
     match event:
         case ev.TaskStarted():
             return f"{event.task}: attempt {event.attempt} given to {event.agent}"
         case ev.TaskSucceeded():
-            asks = ", ".join(one.name for one in event.asks)
-            more = f" and asks for {asks}" if asks else ""
+            tools = ", ".join(tool_call.name for tool_call in event.asks)
+            more = f" and asks for {tools}" if tools else ""
             return f"{event.task}: attempt {event.attempt} succeeded{more}"
         case ev.TaskFailed():
             return f"{event.task}: attempt {event.attempt} failed, {event.fault.message}"
@@ -56,10 +56,10 @@ def describe(event: ev.Event) -> str:
             return f"{event.task}: blocked, {event.detail}"
         case ev.SignalReceived():
             return f"signal '{event.name}' from {event.actor}"
-        case ev.TaskEvent() if type(event) in _TOLD:
-            return f"{event.task}: {_TOLD[type(event)](event)}"  # type: ignore[arg-type]
+        case ev.TaskEvent() if type(event) in _DESCRIPTIONS:
+            return f"{event.task}: {_DESCRIPTIONS[type(event)](event)}"  # type: ignore[arg-type]
         case ev.TaskEvent():
-            return f"{event.task}: {tag(event).partition('.')[2].replace('_', ' ')}"
+            return f"{event.task}: {event_type(event).partition('.')[2].replace('_', ' ')}"
         case ev.RunSubmitted(fork=ev.Fork() as fork):
             return f"submitted, as run {fork.run} from {fork.task} on; {len(fork.taken)} taken over"
         case ev.RunMigrated():
@@ -67,27 +67,27 @@ def describe(event: ev.Event) -> str:
             return f"goes on under a changed workflow, by {event.actor}{names}"
         case ev.CancelRequested():
             return f"cancelled by {event.actor}" + (f": {event.reason}" if event.reason else "")
-    return tag(event).partition(".")[2].replace("_", " ")
+    return event_type(event).partition(".")[2].replace("_", " ")
 
 
-def _verdict(event: ev.ApprovalGiven | ev.ApprovalRefused) -> str:
+def _verdict_text(event: ev.ApprovalGiven | ev.ApprovalRefused) -> str:
     return "approval" if event.approved else "rejection"
 
 
-def _resolution(event: ev.TaskResolved) -> str:
-    why = f": {event.reason}" if event.reason else ""
-    return f"{event.actor} says of attempt {event.attempt}: {event.outcome}{why}"
+def _describe_resolution(event: ev.TaskResolved) -> str:
+    reason = f": {event.reason}" if event.reason else ""
+    return f"{event.actor} says of attempt {event.attempt}: {event.outcome}{reason}"
 
 
-_TOLD: Final[dict[type[ev.TaskEvent], Callable[[Never], str]]] = {
+_DESCRIPTIONS: Final[dict[type[ev.TaskEvent], Callable[[Never], str]]] = {
     ev.TaskDecided: lambda e: "its condition holds" if e.go else "its condition does not hold",
     ev.TaskExpanded: lambda e: f"{len(e.items)} items",
     ev.RoundEnded: lambda e: f"round {e.round} was {'the last' if e.done else 'not the last'}",
     ev.TaskFaulted: lambda e: f"failed, {e.fault.message}",
     ev.ApprovalRequested: lambda e: f"asks whether {e.digest[:12]} may be done",
-    ev.ApprovalGiven: lambda e: f"{_verdict(e)} by {e.actor}",
-    ev.ApprovalRefused: lambda e: f"{_verdict(e)} by {e.actor} does not count: {e.reason}",
-    ev.TaskResolved: _resolution,
+    ev.ApprovalGiven: lambda e: f"{_verdict_text(e)} by {e.actor}",
+    ev.ApprovalRefused: lambda e: f"{_verdict_text(e)} by {e.actor} does not count: {e.reason}",
+    ev.TaskResolved: _describe_resolution,
     ev.ChildOpened: lambda e: f"its own run is {e.run}",
     ev.ChildWaiting: lambda e: f"its own run is {e.how}",
     ev.ChildEnded: lambda e: f"its own run ended: {e.status}",

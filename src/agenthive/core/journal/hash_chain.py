@@ -1,7 +1,8 @@
 """The hash chain over the records of a stream: tamper-evident, not more.
 
 Each record's hash covers every one of its fields and the hash before it, so an edit, a deletion, an
-insertion or a change of order shows. A store calls `seal` when it writes and `check` when it reads.
+insertion or a change of order shows. A store calls `seal_record` when it writes and `verify_chain`
+when it reads.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ Link: TypeAlias = tuple[int, bytes]
 """The number and the ``prev`` that the next record of a stream must have."""
 
 
-def digest(record: Record, prev: bytes) -> bytes:
+def hash_record(record: Record, prev: bytes) -> bytes:
     """SHA-256 over a domain tag, the length-prefixed fields, the payload and ``prev``."""
     stream, seq, count, at = record.stream, str(record.seq), str(record.count), str(record.at)
     head = (
-        f"{_tag(record.v)}{len(stream)}:{stream}{len(seq)}:{seq}{len(count)}:{count}{len(at)}:{at}"
-        f"{_origin(record.type, record.rules, record.actor, record.cause)}{len(record.payload)}:"
+        f"{_domain_tag(record.v)}{len(stream)}:{stream}{len(seq)}:{seq}{len(count)}:{count}{len(at)}:{at}"
+        f"{_common_fields(record.type, record.rules, record.actor, record.cause)}"
+        f"{len(record.payload)}:"
     )
     state = sha256(head.encode())
     state.update(record.payload)
@@ -42,56 +44,56 @@ def digest(record: Record, prev: bytes) -> bytes:
     return state.digest()
 
 
-def _prefixed(*fields: str) -> str:
+def _length_prefixed(*fields: str) -> str:
     return "".join(f"{len(field)}:{field}" for field in fields)
 
 
 @lru_cache(maxsize=16)
-def _tag(version: int) -> str:
-    return _prefixed(f"agenthive/record/{version}")
+def _domain_tag(version: int) -> str:
+    return _length_prefixed(f"agenthive/record/{version}")
 
 
 @lru_cache(maxsize=256)
-def _origin(kind: str, rules: int, actor: str, cause: str) -> str:
+def _common_fields(kind: str, rules: int, actor: str, cause: str) -> str:
     """What most records of a journal have in common."""
-    return _prefixed(kind, str(rules), actor, cause)
+    return _length_prefixed(kind, str(rules), actor, cause)
 
 
-def seal(record: Record, prev: bytes, pos: int) -> Record:
+def seal_record(record: Record, prev: bytes, pos: int) -> Record:
     """The record as it is stored, chained to ``prev``."""
-    return msgspec.structs.replace(record, prev=prev, pos=pos, hash=digest(record, prev))
+    return msgspec.structs.replace(record, prev=prev, pos=pos, hash=hash_record(record, prev))
 
 
-def check(records: Iterable[Record], after: Record | None = None) -> Iterator[Record]:
+def verify_chain(records: Iterable[Record], after: Record | None = None) -> Iterator[Record]:
     """The records of one stream, in order from its first, as long as the chain holds.
 
     With ``after`` those that follow that one. Raises StoreCorrupt at the first that does not hold,
     JournalTooNew at one from a later version.
     """
-    link: Link = (1, GENESIS) if after is None else _linked(after, (after.seq, after.prev))
+    link: Link = (1, GENESIS) if after is None else _verify_link(after, (after.seq, after.prev))
     for record in records:
-        link = _linked(record, link)
+        link = _verify_link(record, link)
         yield record
 
 
-class Chains:
+class ChainVerifier:
     """Checks the records of many streams as they come, those of each in order from its first."""
 
     def __init__(self) -> None:
         self._links: dict[str, Link] = {}
 
-    def follow(self, record: Record) -> None:
+    def verify_next(self, record: Record) -> None:
         """The next record. Raises StoreCorrupt, JournalTooNew."""
         link = self._links.get(record.stream, (1, GENESIS))
-        self._links[record.stream] = _linked(record, link)
+        self._links[record.stream] = _verify_link(record, link)
 
     @property
-    def ends(self) -> dict[str, int]:
+    def event_counts(self) -> dict[str, int]:
         """How many facts each stream has."""
         return {stream: expected - 1 for stream, (expected, _) in self._links.items()}
 
 
-def _linked(record: Record, link: Link) -> Link:
+def _verify_link(record: Record, link: Link) -> Link:
     """What the next record must follow, if this one follows ``link``."""
     expected, prev = link
     if record.v > VERSION or record.rules > RULES:
@@ -100,7 +102,7 @@ def _linked(record: Record, link: Link) -> Link:
             f"{record.rules}, this agenthive reads up to {VERSION} and {RULES}",
             hint="Open this home with the agenthive that wrote it, or a later one.",
         )
-    if record.seq != expected or record.prev != prev or digest(record, prev) != record.hash:
+    if record.seq != expected or record.prev != prev or hash_record(record, prev) != record.hash:
         raise StoreCorrupt(
             f"stream {record.stream}: the chain breaks at record {record.seq}",
             hint="Restore the journal from a backup; do not go on with this one.",

@@ -52,7 +52,7 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     owner: str = "local"
 
 
-class Cached(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class CachedResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A result that equal calls may use again. ``origin`` is the ``run/task`` that it is of.
 
     ``result`` is JSON. Nobody uses it after ``expires`` (None: always).
@@ -65,7 +65,7 @@ class Cached(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     expires: Micros | None = None
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class LedgerEntry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a run adds to the account of a scope. Nano-dollars; either may be negative."""
 
     run: str
@@ -74,7 +74,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     held: NanoUSD = 0
 
 
-class Standing(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class AccountState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """How the account of a scope stands. Nano-dollars; ``limit`` None is none that was set.
 
     ``frozen``: it takes no holds until its limit is set again.
@@ -104,12 +104,12 @@ class Batch(msgspec.Struct, kw_only=True):
     blobs: list[tuple[str, bytes]] = []
     uses: list[tuple[str, str]] = []
     drops: list[str] = []
-    cached: list[Cached] = []
-    entries: list[Entry] = []
-    standings: list[Standing] = []
+    cached: list[CachedResult] = []
+    entries: list[LedgerEntry] = []
+    standings: list[AccountState] = []
     marks: list[tuple[str, str]] = []
 
-    def take(self, other: Batch) -> None:
+    def merge(self, other: Batch) -> None:
         """Write what the other would write as well."""
         for name in self.__struct_fields__:
             getattr(self, name).extend(getattr(other, name))

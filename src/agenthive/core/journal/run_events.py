@@ -41,7 +41,7 @@ from agenthive.core.journal.hive_events import (
     UsageAfterEnd,
 )
 from agenthive.core.journal.records import Blob
-from agenthive.core.model.calls import Asked, Fault, Usage
+from agenthive.core.model.calls import Fault, ToolCall, Usage
 from agenthive.core.values import JSONObject, JSONValue, Micros, NanoUSD
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "Fork",
     "HiveEvent",
     "HoldSettled",
+    "InheritedResult",
     "LateReply",
     "Parent",
     "RoundEnded",
@@ -76,7 +77,7 @@ __all__ = [
     "RunResumed",
     "RunStarted",
     "RunSubmitted",
-    "RunTimedOut",
+    "RunTimeoutReached",
     "ScheduleChange",
     "ScheduleChanged",
     "ScheduleEvent",
@@ -89,7 +90,6 @@ __all__ = [
     "ScheduleSkipped",
     "ScheduleTriggered",
     "SignalReceived",
-    "Taken",
     "TaskBlocked",
     "TaskCancelled",
     "TaskDecided",
@@ -106,8 +106,8 @@ __all__ = [
     "TaskUnblocked",
     "TaskWoke",
     "UsageAfterEnd",
-    "decode_hive",
-    "decode_run",
+    "decode_hive_events",
+    "decode_run_events",
     "encode",
 ]
 
@@ -119,7 +119,7 @@ class Parent(msgspec.Struct, frozen=True, gc=False):
     task: str
 
 
-class Taken(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class InheritedResult(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What a task came to in another run. Large results are kept apart: ``blob`` says where."""
 
     task: str
@@ -132,7 +132,7 @@ class Fork(msgspec.Struct, frozen=True, gc=False):
 
     run: str
     task: str
-    taken: list[Taken]
+    taken: list[InheritedResult]
 
 
 class RunSubmitted(Event, frozen=True, tag="run.submitted"):
@@ -169,7 +169,7 @@ class CancelRequested(Event, frozen=True, tag="run.cancel_requested"):
     reason: str = ""
 
 
-class RunTimedOut(Event, frozen=True, tag="run.timed_out"):
+class RunTimeoutReached(Event, frozen=True, tag="run.timed_out"):
     """The run's own time-out passed."""
 
 
@@ -207,7 +207,7 @@ class TaskSucceeded(TaskEvent, frozen=True, tag="task.succeeded"):
     usage: Usage | None = None
     cached: str = ""
     blob: Blob | None = None
-    asks: tuple[Asked, ...] = ()
+    asks: tuple[ToolCall, ...] = ()
 
 
 class TaskFailed(TaskEvent, frozen=True, tag="task.failed"):
@@ -397,7 +397,7 @@ RunEvent: TypeAlias = (
     | RunStarted
     | RunResumed
     | CancelRequested
-    | RunTimedOut
+    | RunTimeoutReached
     | TaskStarted
     | TaskSucceeded
     | TaskFailed
@@ -440,11 +440,11 @@ def encode(events: Sequence[Event]) -> bytes:
     return _encoder.encode(events)
 
 
-def decode_run(payload: bytes) -> list[RunEvent]:
+def decode_run_events(payload: bytes) -> list[RunEvent]:
     """The events of one record of a run's stream. Raises msgspec.ValidationError."""
     return _run_decoder.decode(payload)
 
 
-def decode_hive(payload: bytes) -> list[HiveEvent]:
+def decode_hive_events(payload: bytes) -> list[HiveEvent]:
     """The events of one record of the hive's stream. Raises msgspec.ValidationError."""
     return _hive_decoder.decode(payload)

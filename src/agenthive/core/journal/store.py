@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Protocol
 
 from agenthive.core.journal.records import (
+    AccountState,
     Batch,
-    Cached,
+    CachedResult,
     Record,
     RunRow,
     Sizes,
-    Standing,
     StreamSize,
 )
 
@@ -32,57 +32,57 @@ class Store(Protocol):
         """Records of a stream whose events come after event number ``after``, oldest first."""
         ...
 
-    def marked(self, stream: str, cause: str) -> Awaitable[Record | None]:
+    def read_marked_record(self, stream: str, cause: str) -> Awaitable[Record | None]:
         """The last record of a stream whose cause begins so."""
         ...
 
-    def last(self, stream: str) -> Awaitable[Record | None]:
+    def read_last_record(self, stream: str) -> Awaitable[Record | None]:
         """The last record of a stream."""
         ...
 
-    def scan(self, after: int = 0, limit: int = 1000) -> Awaitable[Sequence[Record]]:
+    def scan_records(self, after: int = 0, limit: int = 1000) -> Awaitable[Sequence[Record]]:
         """Records of all streams with ``pos`` > ``after``, in the order they were committed."""
         ...
 
-    def definition(self, digest: str) -> Awaitable[bytes | None]:
+    def load_definition(self, digest: str) -> Awaitable[bytes | None]:
         """The definition with that digest."""
         ...
 
-    def blob(self, digest: str) -> Awaitable[bytes | None]:
+    def load_blob(self, digest: str) -> Awaitable[bytes | None]:
         """The blob with that digest."""
         ...
 
-    def sizes(self, streams: Sequence[str] | None = None) -> Awaitable[Sizes]:
+    def measure_sizes(self, streams: Sequence[str] | None = None) -> Awaitable[Sizes]:
         """How much is in the journal; with ``streams``, only what would go with them."""
         ...
 
-    def largest(self, limit: int = 20) -> Awaitable[Sequence[StreamSize]]:
+    def list_largest_streams(self, limit: int = 20) -> Awaitable[Sequence[StreamSize]]:
         """The largest streams, largest first."""
         ...
 
-    def shrink(self) -> Awaitable[int]:
+    def reclaim_space(self) -> Awaitable[int]:
         """Give some free space back to the disk; the bytes given, 0 when there is no more."""
         ...
 
-    def cached(self, key: str) -> Awaitable[Cached | None]:
+    def find_cached_result(self, key: str) -> Awaitable[CachedResult | None]:
         """The result that is kept under that key; it may have expired."""
         ...
 
-    def standings(self) -> Awaitable[Sequence[Standing]]:
+    def list_account_states(self) -> Awaitable[Sequence[AccountState]]:
         """How every account stands."""
         ...
 
-    def marks(self) -> Awaitable[dict[str, str]]:
+    def list_marks(self) -> Awaitable[dict[str, str]]:
         """The texts that are kept, by name."""
         ...
 
-    def runs(
+    def list_runs(
         self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
     ) -> Awaitable[Sequence[RunRow]]:
         """Rows of the run list, newest first."""
         ...
 
-    def run(self, run: str, *, tenant: str = "default") -> Awaitable[RunRow | None]:
+    def find_run(self, run: str, *, tenant: str = "default") -> Awaitable[RunRow | None]:
         """The row of one run."""
         ...
 

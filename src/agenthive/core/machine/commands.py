@@ -48,7 +48,7 @@ class WakeTask(Command, frozen=True, tag="wake_task"):
     at: Micros
 
 
-class Prepare(Command, frozen=True, tag="prepare"):
+class PrepareTask(Command, frozen=True, tag="prepare"):
     """Evaluate what the task's next step needs, and say what it is."""
 
     task: int
@@ -73,5 +73,5 @@ class CloseRun(Command, frozen=True, tag="close_run"):
 
 
 RunCommand: TypeAlias = (
-    OfferTask | CallAgent | StopCall | WakeTask | Prepare | StopChild | SetDeadline | CloseRun
+    OfferTask | CallAgent | StopCall | WakeTask | PrepareTask | StopChild | SetDeadline | CloseRun
 )

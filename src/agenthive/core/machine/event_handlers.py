@@ -1,7 +1,7 @@
 """What a fact adds to the state of its task, besides moving it.
 
 One function for each kind of fact, looked up by `machine`; it runs before the move. Called by
-nobody else. To add a fact: a function here, a line in `NOTES`, rows in `transitions`.
+nobody else. To add a fact: a function here, a line in `EVENT_HANDLERS`, rows in `transitions`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from agenthive.core.budget.holds import Hold, cost_of
 from agenthive.core.graph.nodes import Step
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Blob
-from agenthive.core.machine.flow_state import Approval, Each
-from agenthive.core.machine.guards.outcome import repairable
+from agenthive.core.machine.flow_state import Approval, MappedItems
+from agenthive.core.machine.guards.outcome import is_repairable
 from agenthive.core.machine.run_state import RunState
-from agenthive.core.model.calls import Asked, Fault, Usage
+from agenthive.core.model.calls import Fault, ToolCall, Usage
 from agenthive.core.model.control_flow import OnDeadline, OnReject
 from agenthive.core.model.states import TaskState
-from agenthive.core.values import JSONObject, JSONValue, Micros, micros
+from agenthive.core.values import JSONObject, JSONValue, Micros, to_micros
 
-Note: TypeAlias = Callable[[RunState, int, Never], None]
+EventHandler: TypeAlias = Callable[[RunState, int, Never], None]
 
 
 def keep_result(state: RunState, task: int, result: JSONValue, blob: Blob | None = None) -> None:
@@ -37,7 +37,7 @@ def keep_result(state: RunState, task: int, result: JSONValue, blob: Blob | None
         state.results[task] = result
 
 
-def _started(state: RunState, task: int, event: ev.TaskStarted) -> None:
+def _on_task_started(state: RunState, task: int, event: ev.TaskStarted) -> None:
     state.attempts[task] = event.attempt
     for attempt in event.over:
         state.holds.pop((task, attempt), None)
@@ -46,7 +46,7 @@ def _started(state: RunState, task: int, event: ev.TaskStarted) -> None:
         state.holds[task, event.attempt] = Hold(event.hold, event.at, bool(event.over))
 
 
-def _paid(
+def _settle_hold(
     state: RunState,
     task: int,
     attempt: int,
@@ -60,29 +60,29 @@ def _paid(
         state.holds.pop((task, attempt), None)
 
 
-def _succeeded(state: RunState, task: int, event: ev.TaskSucceeded) -> None:
+def _on_task_succeeded(state: RunState, task: int, event: ev.TaskSucceeded) -> None:
     state.faults.pop(task, None)
     keep_result(state, task, event.result, event.blob)
     if event.asks:
-        _asks(state, task, event.asks)
+        _record_tool_calls(state, task, event.asks)
     if state.holds:
-        _paid(state, task, event.attempt, event.usage, None, cached=bool(event.cached))
+        _settle_hold(state, task, event.attempt, event.usage, None, cached=bool(event.cached))
 
 
-def _asks(state: RunState, task: int, asks: tuple[Asked, ...]) -> None:
+def _record_tool_calls(state: RunState, task: int, tool_calls: tuple[ToolCall, ...]) -> None:
     owner = state.graph.owner_of(task)
     turns = None if owner is None or state.flow is None else state.flow.turns.get(owner)
     if turns is not None and turns.had[-1].node == task:
-        turns.had[-1].asks = asks
+        turns.had[-1].asks = tool_calls
 
 
-def _failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
+def _on_task_failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
     state.faults[task] = event.fault
     retry = state.graph.nodes[task].retry
-    wait = retry.delay(event.attempt, event.draw, event.fault.retry_after)
-    if repairable(state, task, event.fault):
+    wait = retry.compute_delay(event.attempt, event.draw, event.fault.retry_after)
+    if is_repairable(state, task, event.fault):
         # The one repair is no attempt that was used up, and waits for nothing.
-        state.begin_flow().repaired.add(task)
+        state.ensure_flow().repaired.add(task)
         state.losses[task] = state.losses.get(task, 0) + 1
         wait = 0
     elif event.pause is not None:
@@ -92,15 +92,15 @@ def _failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
     if event.usage is None:
         state.unpaid.add((task, event.attempt))
     if state.holds:
-        _paid(state, task, event.attempt, event.usage, event.fault)
+        _settle_hold(state, task, event.attempt, event.usage, event.fault)
 
 
-def _lost(state: RunState, task: int, event: ev.TaskLost) -> None:
+def _on_task_lost(state: RunState, task: int, event: ev.TaskLost) -> None:
     state.losses[task] = state.losses.get(task, 0) + 1
     state.unpaid.add((task, event.attempt))
 
 
-def _cancelled(state: RunState, task: int, event: ev.TaskCancelled) -> None:
+def _on_task_cancelled(state: RunState, task: int, event: ev.TaskCancelled) -> None:
     hold = state.holds.get((task, event.attempt))
     if not event.unmade or (hold is not None and hold.inherited):
         state.unpaid.add((task, event.attempt))
@@ -108,36 +108,36 @@ def _cancelled(state: RunState, task: int, event: ev.TaskCancelled) -> None:
         del state.holds[task, event.attempt]
 
 
-def _blocked(state: RunState, task: int, event: ev.TaskBlocked) -> None:
+def _on_task_blocked(state: RunState, task: int, event: ev.TaskBlocked) -> None:
     state.blocked[task] = (event.reason, event.detail)
     if event.scope:
         state.lacks[task] = (event.scope, event.amount)
 
 
-def _faulted(state: RunState, task: int, event: ev.TaskFaulted) -> None:
+def _on_task_faulted(state: RunState, task: int, event: ev.TaskFaulted) -> None:
     state.faults[task] = event.fault
     if state.state[task] is TaskState.EXPANDED:
-        state.begin_flow().moving -= 1
+        state.ensure_flow().moving -= 1
 
 
-def _delayed(state: RunState, task: int, event: ev.TaskDelayed) -> None:
+def _on_task_delayed(state: RunState, task: int, event: ev.TaskDelayed) -> None:
     state.wake_at[task] = event.until
 
 
-def _expanded(state: RunState, task: int, event: ev.TaskExpanded) -> None:
+def _on_task_expanded(state: RunState, task: int, event: ev.TaskExpanded) -> None:
     """Every item becomes a task that waits for its release."""
-    flow, node = state.begin_flow(), state.graph.nodes[task]
+    flow, node = state.ensure_flow(), state.graph.nodes[task]
     assert node.inner is not None
-    first = len(state.graph.nodes)
+    first_index = len(state.graph.nodes)
     for number in range(len(event.items)):
-        state.grow(task, node.inner, f"{state.graph.keys[task]}[{number}]", held=True)
-    flow.each[task] = Each(
-        first=first, items=event.items, labels=event.labels, left=len(event.items)
+        state.add_task(task, node.inner, f"{state.graph.keys[task]}[{number}]", held=True)
+    flow.each[task] = MappedItems(
+        first=first_index, items=event.items, labels=event.labels, left=len(event.items)
     )
 
 
-def _requested(state: RunState, task: int, event: ev.ApprovalRequested) -> None:
-    node, flow = state.graph.nodes[task], state.begin_flow()
+def _on_approval_requested(state: RunState, task: int, event: ev.ApprovalRequested) -> None:
+    node, flow = state.graph.nodes[task], state.ensure_flow()
     spec = node.approval
     flow.approved.pop(task, None)
     flow.position[task] = state.graph.nodes[task].steps.index(Step.APPROVAL)
@@ -147,8 +147,8 @@ def _requested(state: RunState, task: int, event: ev.ApprovalRequested) -> None:
         payload=event.payload,
         message=event.message,
         asked=event.at,
-        deadline=_after(event.at, spec.deadline),
-        escalates=_after(event.at, spec.escalate_after),
+        deadline=_add_seconds(event.at, spec.deadline),
+        escalates=_add_seconds(event.at, spec.escalate_after),
         agreed=[],
         comments={},
     )
@@ -156,57 +156,59 @@ def _requested(state: RunState, task: int, event: ev.ApprovalRequested) -> None:
         state.wake_at[task] = approval.next_wake
 
 
-def _after(at: Micros, seconds: float | None) -> Micros | None:
-    return None if seconds is None else at + micros(seconds)
+def _add_seconds(at: Micros, seconds: float | None) -> Micros | None:
+    return None if seconds is None else at + to_micros(seconds)
 
 
-def _given(state: RunState, task: int, event: ev.ApprovalGiven) -> None:
+def _on_approval_given(state: RunState, task: int, event: ev.ApprovalGiven) -> None:
     assert state.flow is not None
     approval = state.flow.approvals[task]
     if event.comment:
         approval.comments[event.actor] = event.comment
     if not event.approved:
         approval.rejected = event.actor
-        _answered(state, task, f"rejected by {event.actor}", event.comment, approved=False)
+        _record_decision(state, task, f"rejected by {event.actor}", event.comment, approved=False)
         return
     approval.agreed.append(event.actor)
     if len(approval.agreed) >= approval.spec.quorum:
-        _answered(state, task, "", "", approved=True)
+        _record_decision(state, task, "", "", approved=True)
 
 
-def _answered(state: RunState, task: int, what: str, comment: str, *, approved: bool) -> None:
+def _record_decision(
+    state: RunState, task: int, reason: str, comment: str, *, approved: bool
+) -> None:
     flow = state.flow
     assert flow is not None
     approval = flow.approvals[task]
-    verdict: JSONObject = {
+    decision: JSONObject = {
         "approved": approved,
         "by": list(approval.agreed) if approved else [approval.rejected],
         "payload": approval.payload,
     }
     if approval.comments:
-        verdict["comments"] = dict(approval.comments)
-    flow.passed[task] = verdict
+        decision["comments"] = dict(approval.comments)
+    flow.passed[task] = decision
     if approved:
         flow.approved[task] = approval.digest
     elif approval.spec.on_reject is OnReject.FAIL:
-        message = f"{what}: {comment}" if comment else what
+        message = f"{reason}: {comment}" if comment else reason
         state.faults[task] = Fault(kind="rejected", message=message, retriable=False, counts=False)
 
 
-def _woke(state: RunState, task: int, event: ev.TaskWoke) -> None:
+def _on_task_woke(state: RunState, task: int, event: ev.TaskWoke) -> None:
     if state.state[task] is not TaskState.BLOCKED:
         del state.wake_at[task]  # whatever it waits for next, it is not this
         return
-    step = state.step_of(task)
+    step = state.current_step(task)
     if step is Step.APPROVAL:
-        _time_to_answer(state, task, event.at)
+        _on_approval_time(state, task, event.at)
     elif step is Step.SIGNAL:
-        _no_signal(state, task)
+        _on_signal_timeout(state, task)
     else:
-        state.begin_flow().passed[task] = {"at": event.at}
+        state.ensure_flow().passed[task] = {"at": event.at}
 
 
-def _time_to_answer(state: RunState, task: int, at: Micros) -> None:
+def _on_approval_time(state: RunState, task: int, at: Micros) -> None:
     assert state.flow is not None
     approval = state.flow.approvals[task]
     if approval.escalates is not None and approval.escalates <= at:
@@ -214,23 +216,23 @@ def _time_to_answer(state: RunState, task: int, at: Micros) -> None:
     if approval.deadline is None or approval.deadline > at:
         return
     if approval.spec.on_deadline is OnDeadline.APPROVE:
-        _answered(state, task, "", "", approved=True)
+        _record_decision(state, task, "", "", approved=True)
     else:
         approval.rejected = "the deadline"
-        _answered(state, task, "nobody decided in time", "", approved=False)
+        _record_decision(state, task, "nobody decided in time", "", approved=False)
 
 
-def _no_signal(state: RunState, task: int) -> None:
+def _on_signal_timeout(state: RunState, task: int) -> None:
     node = state.graph.nodes[task]
     if node.wait.has_default:
-        flow = state.begin_flow()
+        flow = state.ensure_flow()
         flow.passed[task] = flow.received[task] = node.wait.default
         return
     message = f"no signal '{node.wait.signal}' came in time"
     state.faults[task] = Fault(kind="timeout", message=message, retriable=False, counts=False)
 
 
-def _round_ended(state: RunState, task: int, event: ev.RoundEnded) -> None:
+def _on_round_ended(state: RunState, task: int, event: ev.RoundEnded) -> None:
     assert state.flow is not None
     rounds = state.flow.rounds[task]
     rounds.done = event.done
@@ -239,36 +241,36 @@ def _round_ended(state: RunState, task: int, event: ev.RoundEnded) -> None:
         keep_result(state, task, state.results.get(rounds.members[-1]))
 
 
-def _child_opened(state: RunState, task: int, event: ev.ChildOpened) -> None:
-    flow = state.begin_flow()
+def _on_child_opened(state: RunState, task: int, event: ev.ChildOpened) -> None:
+    flow = state.ensure_flow()
     flow.children[task] = event.run
     flow.moving += 1
 
 
-def child_waiting(state: RunState, task: int, event: ev.ChildWaiting) -> None:
+def on_child_waiting(state: RunState, task: int, event: ev.ChildWaiting) -> None:
     """A child came to a stand, or goes on."""
     _count_child(state, task, -1)
-    state.begin_flow().waiting_children[task] = event.how
+    state.ensure_flow().waiting_children[task] = event.how
     _count_child(state, task, 1)
 
 
-def _count_child(state: RunState, task: int, by: int) -> None:
-    flow = state.begin_flow()
-    how = flow.waiting_children.get(task, "moving")
-    flow.moving += by * (how == "moving")
-    flow.timed += by * (how == "timed")
+def _count_child(state: RunState, task: int, delta: int) -> None:
+    flow = state.ensure_flow()
+    child_state = flow.waiting_children.get(task, "moving")
+    flow.moving += delta * (child_state == "moving")
+    flow.timed += delta * (child_state == "timed")
 
 
-def _child_ended(state: RunState, task: int, event: ev.ChildEnded) -> None:
+def _on_child_ended(state: RunState, task: int, event: ev.ChildEnded) -> None:
     _count_child(state, task, -1)
-    state.begin_flow().waiting_children.pop(task, None)
+    state.ensure_flow().waiting_children.pop(task, None)
     keep_result(state, task, event.result)
     if event.error:
         message = f"run {event.run} {event.status}: {event.error}"
         state.faults[task] = Fault(kind=event.kind, message=message, retriable=False, counts=False)
 
 
-def _resolved(state: RunState, task: int, event: ev.TaskResolved) -> None:
+def _on_task_resolved(state: RunState, task: int, event: ev.TaskResolved) -> None:
     if event.outcome == "succeeded":
         state.faults.pop(task, None)
         keep_result(state, task, event.result)
@@ -282,22 +284,22 @@ def _resolved(state: RunState, task: int, event: ev.TaskResolved) -> None:
         state.losses[task] = state.losses.get(task, 0) + 1
 
 
-NOTES: Final[dict[type[ev.TaskEvent], Note]] = {
-    ev.TaskStarted: _started,
-    ev.TaskSucceeded: _succeeded,
-    ev.TaskFailed: _failed,
-    ev.TaskLost: _lost,
-    ev.TaskCancelled: _cancelled,
-    ev.TaskBlocked: _blocked,
-    ev.TaskFaulted: _faulted,
-    ev.TaskDelayed: _delayed,
-    ev.TaskExpanded: _expanded,
-    ev.ApprovalRequested: _requested,
-    ev.ApprovalGiven: _given,
-    ev.TaskWoke: _woke,
-    ev.RoundEnded: _round_ended,
-    ev.ChildOpened: _child_opened,
-    ev.ChildEnded: _child_ended,
-    ev.TaskResolved: _resolved,
+EVENT_HANDLERS: Final[dict[type[ev.TaskEvent], EventHandler]] = {
+    ev.TaskStarted: _on_task_started,
+    ev.TaskSucceeded: _on_task_succeeded,
+    ev.TaskFailed: _on_task_failed,
+    ev.TaskLost: _on_task_lost,
+    ev.TaskCancelled: _on_task_cancelled,
+    ev.TaskBlocked: _on_task_blocked,
+    ev.TaskFaulted: _on_task_faulted,
+    ev.TaskDelayed: _on_task_delayed,
+    ev.TaskExpanded: _on_task_expanded,
+    ev.ApprovalRequested: _on_approval_requested,
+    ev.ApprovalGiven: _on_approval_given,
+    ev.TaskWoke: _on_task_woke,
+    ev.RoundEnded: _on_round_ended,
+    ev.ChildOpened: _on_child_opened,
+    ev.ChildEnded: _on_child_ended,
+    ev.TaskResolved: _on_task_resolved,
 }
 """What each kind of fact adds."""

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import msgspec
 
-from agenthive.core.model.calls import Asked
+from agenthive.core.model.calls import ToolCall
 from agenthive.core.model.control_flow import ApprovalSpec
 from agenthive.core.policies.loop_detection import Trajectory
 from agenthive.core.values import JSONValue, Micros
 
-MOST_KEPT = 1000
+MAX_KEPT_SIGNALS = 1000
 """Signals of one name that are kept until a task waits for them."""
 
 
-class Each(msgspec.Struct, kw_only=True):
+class MappedItems(msgspec.Struct, kw_only=True):
     """The items of one task: nodes ``first`` to before ``first + len(items)``.
 
     ``released`` of them may have begun; ``left`` have not ended, of which ``unknown`` have an
@@ -33,7 +33,7 @@ class Each(msgspec.Struct, kw_only=True):
     failed: int = 0
 
 
-class Rounds(msgspec.Struct, kw_only=True):
+class Iterations(msgspec.Struct, kw_only=True):
     """The rounds of one task, by their nodes. ``done``: the last has ended as it should."""
 
     members: list[int]
@@ -41,37 +41,37 @@ class Rounds(msgspec.Struct, kw_only=True):
     exhausted: bool = False
 
 
-class Had(msgspec.Struct, kw_only=True):
+class TurnState(msgspec.Struct, kw_only=True):
     """One turn of a model, by its node: what it asked for, and the nodes of that.
 
     None stands for what nobody is called for. ``note`` is what the model is told besides.
     """
 
     node: int
-    asks: tuple[Asked, ...] = ()
+    asks: tuple[ToolCall, ...] = ()
     calls: list[int | None] = []
     note: str = ""
 
 
-class Turns(msgspec.Struct, kw_only=True):
+class ModelTurns(msgspec.Struct, kw_only=True):
     """The turns of one task. ``voice`` is which of its models speaks.
 
     ``left`` of what the last turn asked for has not ended; ``stale`` turns in a row have brought
     nothing new. ``done``: the last one asks for nothing. ``stopped``: there is to be no other.
     """
 
-    had: list[Had] = []
+    had: list[TurnState] = []
     voice: int = 0
     left: int = 0
     stale: int = 0
     done: bool = False
     stopped: bool = False
 
-    def asked(self, node: int) -> Asked | None:
+    def find_tool_call(self, node: int) -> ToolCall | None:
         """What a tool's node is to do."""
-        for had in reversed(self.had):
-            if node in had.calls:
-                return had.asks[had.calls.index(node)]
+        for turn in reversed(self.had):
+            if node in turn.calls:
+                return turn.asks[turn.calls.index(node)]
         return None
 
 
@@ -95,7 +95,7 @@ class Approval(msgspec.Struct, kw_only=True):
         times = [at for at in (self.escalates, self.deadline) if at is not None]
         return min(times, default=None)
 
-    def may_answer(self, actor: str) -> bool:
+    def can_decide(self, actor: str) -> bool:
         """Whether this person is asked (by now)."""
         return not self.approvers or actor in self.approvers
 
@@ -108,7 +108,7 @@ class Approval(msgspec.Struct, kw_only=True):
         return spec.approvers + spec.escalate_to
 
 
-class Flow:
+class FlowState:
     """``position[i]`` is the step that task i has come to; the rest is by task index or by name.
 
     ``received`` is the signal a task took, ``passed`` what its last gate gave, ``approved`` the
@@ -120,16 +120,32 @@ class Flow:
     """
 
     __slots__ = (
-        "approvals", "approved", "children", "each", "kept", "listening", "moving", "passed",
-        "path", "position", "questions", "received", "reconciling", "repaired", "rounds", "seen",
-        "timed", "turns", "waiting_children",
-    )  # fmt: skip
+        "approvals",
+        "approved",
+        "children",
+        "each",
+        "kept",
+        "listening",
+        "moving",
+        "passed",
+        "path",
+        "position",
+        "questions",
+        "received",
+        "reconciling",
+        "repaired",
+        "rounds",
+        "seen",
+        "timed",
+        "turns",
+        "waiting_children",
+    )
 
     def __init__(self) -> None:
         self.position: dict[int, int] = {}
-        self.each: dict[int, Each] = {}
-        self.rounds: dict[int, Rounds] = {}
-        self.turns: dict[int, Turns] = {}
+        self.each: dict[int, MappedItems] = {}
+        self.rounds: dict[int, Iterations] = {}
+        self.turns: dict[int, ModelTurns] = {}
         self.path = Trajectory()
         self.approvals: dict[int, Approval] = {}
         self.approved: dict[int, str] = {}

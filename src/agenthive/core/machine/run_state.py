@@ -8,25 +8,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from agenthive.core.budget.holds import EXCEEDED, Hold
+from agenthive.core.budget.holds import BUDGET_EXCEEDED, Hold
 from agenthive.core.graph.graph import Graph
 from agenthive.core.graph.nodes import Node, Step
 from agenthive.core.journal.records import Blob
 from agenthive.core.journal.run_events import Parent
-from agenthive.core.machine.flow_state import Flow
+from agenthive.core.machine.flow_state import FlowState
 from agenthive.core.model.calls import Fault
-from agenthive.core.model.states import COMPENSATION, OPEN, RunStatus, TaskState
+from agenthive.core.model.states import COMPENSATION_STATES, OPEN, RunStatus, TaskState
 from agenthive.core.model.workflow import FailureStrategy
-from agenthive.core.values import JSONObject, JSONValue, Micros, NanoUSD, micros
+from agenthive.core.values import JSONObject, JSONValue, Micros, NanoUSD, to_micros
 
-_TIMED = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
-_UNDER_WAY = frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING})
+_TIMED_STATUSES = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
+_SLOT_STATUSES = frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING})
 
 
 INPUTS: Final = -1
 """Where `RunState.blobs` notes the run's inputs."""
 
-_NONE = dict.fromkeys(TaskState, 0)
+_ZERO_COUNTS = dict.fromkeys(TaskState, 0)
 
 
 class RunState:
@@ -46,13 +46,54 @@ class RunState:
     """
 
     __slots__ = (
-        "attempts", "away", "blobs", "blocked", "broken", "cancelling", "counts", "created",
-        "definition", "ended", "extra", "faults", "finished", "flow", "graph", "hard_failures",
-        "holds", "inputs", "keep", "lacks", "last_at", "losses", "name", "open", "owner", "parent",
-        "parked", "pending", "progress", "readers", "refusals", "results", "run", "seq", "since",
-        "snapshot", "started", "state", "status", "stopping", "tenant", "timed_out", "to_undo",
-        "undo_failures", "undoing", "unpaid", "wake_at",
-    )  # fmt: skip
+        "attempts",
+        "away",
+        "blobs",
+        "blocked",
+        "broken",
+        "cancelling",
+        "counts",
+        "created",
+        "definition",
+        "ended",
+        "extra",
+        "faults",
+        "finished",
+        "flow",
+        "graph",
+        "hard_failures",
+        "holds",
+        "inputs",
+        "keep",
+        "lacks",
+        "last_at",
+        "losses",
+        "name",
+        "open",
+        "owner",
+        "parent",
+        "parked",
+        "pending",
+        "progress",
+        "readers",
+        "refusals",
+        "results",
+        "run",
+        "seq",
+        "since",
+        "snapshot",
+        "started",
+        "state",
+        "status",
+        "stopping",
+        "tenant",
+        "timed_out",
+        "to_undo",
+        "undo_failures",
+        "undoing",
+        "unpaid",
+        "wake_at",
+    )
 
     def __init__(self, graph: Graph) -> None:
         size = len(graph.nodes)
@@ -86,7 +127,7 @@ class RunState:
         self.unpaid: set[tuple[int, int]] = set()
         self.holds: dict[tuple[int, int], Hold] = {}
         self.lacks: dict[int, tuple[str, NanoUSD]] = {}
-        self.counts = _NONE.copy()
+        self.counts = _ZERO_COUNTS.copy()
         self.counts[TaskState.WAITING] = graph.tasks
         self.counts[TaskState.DORMANT] = size - graph.tasks
         self.open = graph.tasks
@@ -101,51 +142,51 @@ class RunState:
         self.extra = 0
         self.refusals = 0
         self.progress: dict[int, JSONValue] = {}
-        self.flow: Flow | None = None
+        self.flow: FlowState | None = None
         self.parent: Parent | None = None
         self.keep = False
         self.snapshot = 0
 
-    def begin_flow(self) -> Flow:
+    def ensure_flow(self) -> FlowState:
         """What is known beyond plain tasks, made at first use."""
         if self.flow is None:
-            self.flow = Flow()
+            self.flow = FlowState()
         return self.flow
 
-    def step_of(self, task: int) -> Step:
+    def current_step(self, task: int) -> Step:
         """The step that a task has come to."""
         position = -1 if self.flow is None else self.flow.position.get(task, -1)
         return self.graph.nodes[task].steps[position]
 
-    def grow(
+    def add_task(
         self,
         owner: int,
         node: Node,
         key: str,
         *,
         held: bool = False,
-        new: TaskState = TaskState.WAITING,
+        initial_state: TaskState = TaskState.WAITING,
     ) -> int:
         """A new task made from a pattern of ``owner``'s; ``held`` until somebody releases it."""
-        self.graph = self.graph.own()
-        index = self.graph.grow(owner, node, key)
-        self.state.append(new)
-        self.counts[new] += 1
+        self.graph = self.graph.ensure_growable()
+        index = self.graph.add_node(owner, node, key)
+        self.state.append(initial_state)
+        self.counts[initial_state] += 1
         self.pending.append(int(held))
         self.readers.append(0)
         self.attempts.append(0)
         self.since.append(self.last_at)
-        self.open += new in OPEN
+        self.open += initial_state in OPEN
         return index
 
-    def under_way(self, task: int, attempt: int) -> bool:
+    def is_call_running(self, task: int, attempt: int) -> bool:
         """Whether the call of that attempt has not ended."""
         return self.state[task] is TaskState.RUNNING and self.attempts[task] == attempt
 
     @property
     def over_budget(self) -> bool:
         """Whether a task has failed because there was too little left."""
-        return any(fault.kind == EXCEEDED for fault in self.faults.values())
+        return any(fault.kind == BUDGET_EXCEEDED for fault in self.faults.values())
 
     @property
     def strategy(self) -> FailureStrategy:
@@ -156,10 +197,10 @@ class RunState:
     def deadline(self) -> Micros | None:
         """When the run times out; None if never, or not as things stand."""
         timeout = self.graph.spec.timeout
-        timed = self.status in _TIMED and self.parked is None and not self.stopping
-        if timeout is None or not timed:
+        is_timed = self.status in _TIMED_STATUSES and self.parked is None and not self.stopping
+        if timeout is None or not is_timed:
             return None
-        return self.started + self.away + micros(timeout)
+        return self.started + self.away + to_micros(timeout)
 
     @property
     def takes_slot(self) -> bool:
@@ -168,22 +209,22 @@ class RunState:
 
     def would_take_slot(self, status: RunStatus, parked: Micros | None) -> bool:
         """Whether it would be if it stood so."""
-        return status in _UNDER_WAY and parked is None and self.parent is None
+        return status in _SLOT_STATUSES and parked is None and self.parent is None
 
     @property
-    def helpless(self) -> bool:
+    def needs_help(self) -> bool:
         """Whether nothing goes on without somebody's help; a time that comes is none."""
         return self.parked is not None and (self.flow is None or not self.flow.timed)
 
     @property
-    def in_flight(self) -> int:
+    def calls_in_flight(self) -> int:
         """How many calls are under way."""
         return self.counts[TaskState.RUNNING]
 
     @property
-    def succeeded(self) -> int:
+    def succeeded_count(self) -> int:
         """How many of the author's own tasks succeeded (whether undone later or not)."""
-        compensated = sum(self.counts[s] for s in COMPENSATION)
+        compensated = sum(self.counts[task_state] for task_state in COMPENSATION_STATES)
         return self.counts[TaskState.SUCCEEDED] - self.extra + compensated
 
     def counts_as_open(self, state: TaskState) -> bool:

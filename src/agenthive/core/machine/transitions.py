@@ -49,7 +49,7 @@ EVENT_MOVES: Final[dict[TaskState, dict[type[ev.TaskEvent], TaskState | Chooser]
         ev.TaskFaulted: S.FAILED,
     },
     S.EXPANDED: {
-        ev.RoundEnded: flow.after_round,
+        ev.RoundEnded: flow.after_iteration,
         ev.TaskFaulted: S.FAILED,
         ev.ChildEnded: flow.after_child,
     },
@@ -65,7 +65,7 @@ EVENT_MOVES: Final[dict[TaskState, dict[type[ev.TaskEvent], TaskState | Chooser]
     S.BLOCKED: {
         ev.TaskUnblocked: S.READY,
         ev.TaskWoke: flow.after_wake,
-        ev.ApprovalGiven: flow.after_verdict,
+        ev.ApprovalGiven: flow.after_approval,
         ev.TaskFaulted: S.FAILED,
     },
     S.UNKNOWN_OUTCOME: {
@@ -74,14 +74,14 @@ EVENT_MOVES: Final[dict[TaskState, dict[type[ev.TaskEvent], TaskState | Chooser]
 }
 """(state, fact) -> next state. `machine.STILL` are the facts that move nothing anywhere."""
 
-MAY_END_IN: Final[dict[Chooser, tuple[TaskState, ...]]] = {
+CHOOSER_RESULTS: Final[dict[Chooser, tuple[TaskState, ...]]] = {
     outcome.after_failure: (S.BACKING_OFF, S.FAILED, S.UNKNOWN_OUTCOME, S.CANCELLED),
     outcome.after_loss: (S.READY, S.UNKNOWN_OUTCOME, S.CANCELLED, S.FAILED),
     outcome.after_cancel: (S.CANCELLED, S.UNKNOWN_OUTCOME),
     flow.after_decision: (S.BYPASSED,),
     flow.after_wake: (S.PREPARING, S.FAILED, S.SUCCEEDED, S.BYPASSED),
-    flow.after_verdict: (S.PREPARING, S.FAILED, S.SUCCEEDED, S.BYPASSED),
-    flow.after_round: (S.SUCCEEDED, S.FAILED),
+    flow.after_approval: (S.PREPARING, S.FAILED, S.SUCCEEDED, S.BYPASSED),
+    flow.after_iteration: (S.SUCCEEDED, S.FAILED),
     flow.after_child: (S.SUCCEEDED, S.FAILED, S.CANCELLED),
     flow.after_resolution: (S.SUCCEEDED, S.FAILED, S.READY),
 }
@@ -89,51 +89,51 @@ MAY_END_IN: Final[dict[Chooser, tuple[TaskState, ...]]] = {
 
 STATE_MOVES: Final[dict[TaskState, tuple[tuple[Guard, TaskState], ...]]] = {
     S.WAITING: (
-        (stopping.cancelled, S.CANCELLED),
-        (stopping.stopped, S.SKIPPED),
-        (dependencies.broken, S.SKIPPED),
-        (flow.abandoned, S.SKIPPED),
-        (dependencies.met_by_a_call, S.READY),
-        (flow.bypassed, S.BYPASSED),
-        (dependencies.met, S.PREPARING),
+        (stopping.run_is_cancelling, S.CANCELLED),
+        (stopping.run_is_stopping, S.SKIPPED),
+        (dependencies.dependency_failed, S.SKIPPED),
+        (flow.sibling_item_failed, S.SKIPPED),
+        (dependencies.plain_call_dependencies_met, S.READY),
+        (flow.dependencies_bypassed, S.BYPASSED),
+        (dependencies.dependencies_met, S.PREPARING),
     ),
     S.PREPARING: (
-        (stopping.cancelled, S.CANCELLED),
-        (stopping.stopped, S.SKIPPED),
+        (stopping.run_is_cancelling, S.CANCELLED),
+        (stopping.run_is_stopping, S.SKIPPED),
         (flow.at_call, S.READY),
         (flow.at_signal, S.BLOCKED),
-        (flow.at_rounds, S.EXPANDED),
+        (flow.at_iterations, S.EXPANDED),
         (flow.at_turns, S.EXPANDED),
         (flow.at_end, S.SUCCEEDED),
     ),
     S.EXPANDED: (
-        (flow.gathered, S.SUCCEEDED),
-        (flow.answered, S.SUCCEEDED),
-        (flow.cut_short, S.CANCELLED),
-        (flow.fell_short, S.FAILED),
+        (flow.all_items_succeeded, S.SUCCEEDED),
+        (flow.turns_done, S.SUCCEEDED),
+        (flow.parts_cancelled, S.CANCELLED),
+        (flow.parts_failed, S.FAILED),
     ),
     S.UNKNOWN_OUTCOME: (
-        (flow.it_happened, S.SUCCEEDED),
-        (flow.it_did_not, S.READY),
+        (flow.call_acted, S.SUCCEEDED),
+        (flow.call_did_not_act, S.READY),
     ),
     S.READY: (
-        (stopping.cancelled, S.CANCELLED),
-        (stopping.stopped, S.SKIPPED),
+        (stopping.run_is_cancelling, S.CANCELLED),
+        (stopping.run_is_stopping, S.SKIPPED),
     ),
     S.BACKING_OFF: (
-        (stopping.cancelled, S.CANCELLED),
-        (stopping.stopped, S.FAILED),
+        (stopping.run_is_cancelling, S.CANCELLED),
+        (stopping.run_is_stopping, S.FAILED),
     ),
     S.BLOCKED: (
-        (stopping.cancelled, S.CANCELLED),
-        (stopping.stopped, S.SKIPPED),
-        (flow.signalled, S.PREPARING),
+        (stopping.run_is_cancelling, S.CANCELLED),
+        (stopping.run_is_stopping, S.SKIPPED),
+        (flow.signal_received, S.PREPARING),
     ),
-    S.DORMANT: ((compensation.its_turn, S.READY),),
-    S.SUCCEEDED: ((compensation.undo_began, S.COMPENSATING),),
+    S.DORMANT: ((compensation.is_next_compensation, S.READY),),
+    S.SUCCEEDED: ((compensation.compensation_started, S.COMPENSATING),),
     S.COMPENSATING: (
-        (compensation.undo_succeeded, S.COMPENSATED),
-        (compensation.undo_failed, S.COMPENSATION_FAILED),
+        (compensation.compensation_succeeded, S.COMPENSATED),
+        (compensation.compensation_failed, S.COMPENSATION_FAILED),
     ),
 }
 """state -> guards in order, the first that holds wins."""
@@ -148,14 +148,14 @@ RUN_EVENT_MOVES: Final[dict[RunStatus, dict[type[ev.Event], RunStatus]]] = {
     R.RUNNING: {
         ev.RunResumed: R.RUNNING,
         ev.CancelRequested: R.RUNNING,
-        ev.RunTimedOut: R.RUNNING,
+        ev.RunTimeoutReached: R.RUNNING,
         ev.SignalReceived: R.RUNNING,
         ev.RunMigrated: R.RUNNING,
     },
     R.WAITING: {
         ev.RunResumed: R.WAITING,
         ev.CancelRequested: R.WAITING,
-        ev.RunTimedOut: R.WAITING,
+        ev.RunTimeoutReached: R.WAITING,
         ev.SignalReceived: R.WAITING,
         ev.RunMigrated: R.WAITING,
     },
@@ -163,21 +163,21 @@ RUN_EVENT_MOVES: Final[dict[RunStatus, dict[type[ev.Event], RunStatus]]] = {
 }
 """(status, fact) -> next status. A request changes what the guards say, not the status itself."""
 
-_ENDS: Final[tuple[tuple[RunGuard, RunStatus], ...]] = (
-    (completion.cancelled, R.CANCELLED),
+_RUN_ENDS: Final[tuple[tuple[RunGuard, RunStatus], ...]] = (
+    (completion.run_cancelled, R.CANCELLED),
     (completion.compensation_due, R.COMPENSATING),
-    (completion.succeeded, R.COMPLETED),
-    (completion.partly_succeeded, R.PARTIALLY_COMPLETED),
-    (completion.failed, R.FAILED),
+    (completion.run_succeeded, R.COMPLETED),
+    (completion.run_partly_succeeded, R.PARTIALLY_COMPLETED),
+    (completion.run_failed, R.FAILED),
 )
 
 RUN_STATE_MOVES: Final[dict[RunStatus, tuple[tuple[RunGuard, RunStatus], ...]]] = {
-    R.QUEUED: ((completion.cancelled, R.CANCELLED),),
-    R.RUNNING: (*_ENDS, (completion.only_waiting, R.WAITING)),
-    R.WAITING: (*_ENDS, (completion.moving, R.RUNNING)),
+    R.QUEUED: ((completion.run_cancelled, R.CANCELLED),),
+    R.RUNNING: (*_RUN_ENDS, (completion.only_waiting, R.WAITING)),
+    R.WAITING: (*_RUN_ENDS, (completion.can_progress, R.RUNNING)),
     R.COMPENSATING: (
-        (completion.undoing_failed, R.COMPENSATION_FAILED),
-        (completion.undone, R.COMPENSATED),
+        (completion.compensations_failed, R.COMPENSATION_FAILED),
+        (completion.compensations_succeeded, R.COMPENSATED),
     ),
 }
 """status -> guards in order, looked at after every event; the first that holds wins."""

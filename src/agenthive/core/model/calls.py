@@ -48,7 +48,7 @@ class Tool(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     schema: JSONObject = {}
 
 
-class Asked(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+class ToolCall(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A tool that a model asks for. Nobody is called if there is a ``problem`` with it."""
 
     id: str
@@ -57,22 +57,22 @@ class Asked(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
     problem: str = ""
 
 
-class Outcome(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class ToolResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a model is told came of what it asked for."""
 
-    asked: Asked
+    asked: ToolCall
     content: str
     failed: bool = False
 
 
-class Turn(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class ModelTurn(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A turn that a model has had: what it said, and what came of the tools it asked for.
 
     ``note`` is what it is told besides.
     """
 
     said: JSONValue
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ToolResult, ...]
     note: str = ""
 
 
@@ -106,7 +106,7 @@ class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     progress: JSONValue = None
     max_tokens: int | None = None
     tools: tuple[Tool, ...] = ()
-    turns: tuple[Turn, ...] = ()
+    turns: tuple[ModelTurn, ...] = ()
 
 
 class Headroom(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -130,4 +130,4 @@ class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     usage: Usage | None = None
     cached: str = ""
     headroom: Headroom | None = None
-    asks: tuple[Asked, ...] = ()
+    asks: tuple[ToolCall, ...] = ()

@@ -22,6 +22,6 @@ def decode(body: bytes) -> WorkflowSpec:
     return _decoder.decode(body)
 
 
-def digest(body: bytes) -> str:
+def compute_digest(body: bytes) -> str:
     """The name of a definition: SHA-256 of its canonical bytes, in hex."""
     return sha256(body).hexdigest()

@@ -6,7 +6,7 @@ from binascii import b2a_base64
 from hashlib import sha256
 
 
-class Keys:
+class IdempotencyKeys:
     """The keys of one run: ``keys(task, number)`` is that of a task's logical call ``number``.
 
     base64url(SHA-256), 43 characters. The parts are length-prefixed, so no two different triples
@@ -19,9 +19,9 @@ class Keys:
         self._run = sha256(f"agenthive/key/1:{len(run)}:{run}".encode())
 
     def __call__(self, task: str, number: int = 1) -> str:
-        whole = self._run.copy()
-        whole.update(f"{len(task)}:{task}{number}".encode())
-        return b2a_base64(whole.digest(), newline=False).translate(_URL, b"=").decode()
+        hasher = self._run.copy()
+        hasher.update(f"{len(task)}:{task}{number}".encode())
+        return b2a_base64(hasher.digest(), newline=False).translate(_URL, b"=").decode()
 
 
 _URL = bytes.maketrans(b"+/", b"-_")

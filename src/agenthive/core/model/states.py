@@ -89,7 +89,7 @@ UNSTARTED: Final = frozenset(
 OPEN: Final = UNSTARTED | {TaskState.RUNNING, TaskState.EXPANDED, TaskState.UNKNOWN_OUTCOME}
 """Task states that keep a run from ending."""
 
-COMPENSATION: Final = frozenset(
+COMPENSATION_STATES: Final = frozenset(
     {TaskState.COMPENSATING, TaskState.COMPENSATED, TaskState.COMPENSATION_FAILED}
 )
 """States of a task that succeeded and is being, or has been, undone."""

@@ -15,29 +15,29 @@ _TIME: Final = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
     r"([Zz]|[+-][0-9]{2}:?[0-9]{2})"
 )
-_LENGTHS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_MONTH_LENGTHS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
-def parse_instant(text: str) -> Micros | None:
+def parse_timestamp(text: str) -> Micros | None:
     """What ISO 8601 says with an offset, as ``2026-12-01T09:00:00+01:00``; None if it is none.
 
     Seconds may be missing, and have up to nine decimals, of which six count; years from 1970 on.
     """
-    found = _TIME.fullmatch(text.strip())
-    if found is None:
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
         return None
-    year, month, day, hour, minute = (int(part) for part in found.groups()[:5])
-    second, fraction = int(found[6] or 0), (found[7] or "").ljust(6, "0")[:6]
-    offset = _offset(found[8])
-    day_fits = year >= 1970 and 1 <= month <= 12 and 1 <= day <= _days_in(year, month)
+    year, month, day, hour, minute = (int(part) for part in match.groups()[:5])
+    second, fraction = int(match[6] or 0), (match[7] or "").ljust(6, "0")[:6]
+    offset = _parse_offset(match[8])
+    day_fits = year >= 1970 and 1 <= month <= 12 and 1 <= day <= _days_in_month(year, month)
     if offset is None or not day_fits or hour > 23 or minute > 59 or second > 59:
         return None
-    minutes = (_days(year, month, day) * 24 + hour) * 60 + minute - offset
-    whole = (minutes * 60 + second) * SECOND + int(fraction)
-    return whole if whole >= 0 else None
+    minutes = (_count_days(year, month, day) * 24 + hour) * 60 + minute - offset
+    timestamp = (minutes * 60 + second) * SECOND + int(fraction)
+    return timestamp if timestamp >= 0 else None
 
 
-def _offset(text: str) -> int | None:
+def _parse_offset(text: str) -> int | None:
     """Minutes east of Greenwich."""
     if text in "Zz":
         return 0
@@ -47,17 +47,24 @@ def _offset(text: str) -> int | None:
     return (hours * 60 + minutes) * (-1 if text[0] == "-" else 1)
 
 
-def _days_in(year: int, month: int) -> int:
+def _days_in_month(year: int, month: int) -> int:
     leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    return _LENGTHS[month - 1] + (month == 2 and leap)
+    return _MONTH_LENGTHS[month - 1] + (month == 2 and leap)
 
 
-def _days(year: int, month: int, day: int) -> int:
+def _count_days(year: int, month: int, day: int) -> int:
     """The number of a day of the Gregorian calendar.
 
     H. Hinnant, "chrono-compatible low-level date algorithms", days_from_civil.
     """
     year -= month <= 2
-    era, of_era = divmod(year, 400)
-    of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
-    return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
+    era, year_of_era = divmod(year, 400)
+    day_of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
+    return (
+        era * 146_097
+        + year_of_era * 365
+        + year_of_era // 4
+        - year_of_era // 100
+        + day_of_year
+        - 719_468
+    )

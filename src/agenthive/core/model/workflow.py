@@ -90,7 +90,7 @@ class AgentSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaul
     cost_limit: NanoUSD | None = None
 
     @property
-    def where(self) -> str:
+    def endpoint_key(self) -> str:
         """What agents that share a circuit breaker have in common."""
         return f"{self.type} {self.endpoint}"
 

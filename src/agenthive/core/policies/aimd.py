@@ -11,18 +11,18 @@ from typing import Final
 
 from agenthive.core.policies.rate_limit import SECOND, Nanos
 
-LESS: Final = 0.7
-PAUSE: Final[Nanos] = 5 * SECOND
+DECREASE_FACTOR: Final = 0.7
+DECREASE_INTERVAL: Final[Nanos] = 5 * SECOND
 """What one wave of refusals leads to counts once."""
 
 
-class Concurrency:
-    """The places there are now: between 1 and ``most``, which is what it begins with."""
+class AdaptiveConcurrency:
+    """The places there are now: between 1 and ``max_places``, which is what it begins with."""
 
-    __slots__ = ("_since", "_width", "most")
+    __slots__ = ("_since", "_width", "max_places")
 
-    def __init__(self, places: int, most: int | None = None) -> None:
-        self.most = places if most is None else most
+    def __init__(self, places: int, max_places: int | None = None) -> None:
+        self.max_places = places if max_places is None else max_places
         self._width = float(places)
         self._since: Nanos | None = None
 
@@ -31,13 +31,13 @@ class Concurrency:
         """How many calls may be under way at once."""
         return int(self._width)
 
-    def went_well(self, in_flight: int) -> None:
+    def record_success(self, in_flight: int) -> None:
         """A call went well, with so many under way, itself among them."""
         if in_flight >= self.places - 1:
-            self._width = min(self._width + 1 / self._width, float(self.most))
+            self._width = min(self._width + 1 / self._width, float(self.max_places))
 
-    def too_many(self, now: Nanos) -> None:
+    def record_overload(self, now: Nanos) -> None:
         """The other side refused a call because there are too many."""
-        if self._since is None or now - self._since >= PAUSE:
+        if self._since is None or now - self._since >= DECREASE_INTERVAL:
             self._since = now
-            self._width = max(1.0, self._width * LESS)
+            self._width = max(1.0, self._width * DECREASE_FACTOR)

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from agenthive.core.values import Micros, micros
+from agenthive.core.values import Micros, to_micros
 
 
 class BreakerState(StrEnum):
@@ -39,7 +39,7 @@ class Breaker(msgspec.Struct):
     until: Micros = 0
     probes: int = 0
 
-    def allows(self, now: Micros) -> bool:
+    def allows_call(self, now: Micros) -> bool:
         """Whether one more call may start now. Does not change anything."""
         if self.state is BreakerState.CLOSED:
             return True
@@ -47,18 +47,18 @@ class Breaker(msgspec.Struct):
             return now >= self.until
         return self.probes < self.policy.half_open_max_calls
 
-    def started(self, now: Micros) -> None:
-        """A call that ``allows`` let through starts."""
+    def record_start(self, now: Micros) -> None:
+        """A call that ``allows_call`` let through starts."""
         if self.state is BreakerState.OPEN and now >= self.until:
             self.state, self.probes = BreakerState.HALF_OPEN, 0
         if self.state is BreakerState.HALF_OPEN:
             self.probes += 1
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """A call came back well."""
         self.state, self.failures, self.probes = BreakerState.CLOSED, 0, 0
 
-    def failed(self, now: Micros) -> None:
+    def record_failure(self, now: Micros) -> None:
         """A call failed in a way that says something about the endpoint.
 
         Failures of calls that were under way when it opened do not keep it open for longer.
@@ -69,10 +69,10 @@ class Breaker(msgspec.Struct):
         reopened = self.state is BreakerState.HALF_OPEN
         if reopened or self.failures >= self.policy.failure_threshold:
             self.state = BreakerState.OPEN
-            self.until = now + micros(self.policy.recovery_timeout)
+            self.until = now + to_micros(self.policy.recovery_timeout)
             self.probes = 0
 
-    def abandoned(self) -> None:
+    def release_probe(self) -> None:
         """A call ended without saying anything about the endpoint (cancelled, rate limited)."""
         if self.state is BreakerState.HALF_OPEN and self.probes > 0:
             self.probes -= 1

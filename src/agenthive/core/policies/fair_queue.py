@@ -14,11 +14,11 @@ from typing import Final, Generic, TypeVar
 from agenthive.core.policies.rate_limit import SECOND, Nanos
 
 T = TypeVar("T")
-AGE: Final[Nanos] = 60 * SECOND
+AGING_INTERVAL: Final[Nanos] = 60 * SECOND
 _Entry = tuple[float, int, int, T]
 
 
-class _Class(Generic[T]):
+class _PriorityClass(Generic[T]):
     __slots__ = ("entries", "passed_since")
 
     def __init__(self) -> None:
@@ -26,70 +26,74 @@ class _Class(Generic[T]):
         self.passed_since: Nanos | None = None
 
 
-class Line(Generic[T]):
+class FairQueue(Generic[T]):
     """Those who wait. ``T`` is who; a size is given with each."""
 
     def __init__(self) -> None:
-        self._classes: dict[int, _Class[T]] = {}
+        self._classes: dict[int, _PriorityClass[T]] = {}
         self._finish: dict[str, float] = {}
         self._virtual = 0.0
         self._number = 0
-        self._gone: set[int] = set()
+        self._removed: set[int] = set()
         self._length = 0
 
     def __len__(self) -> int:
         return self._length
 
-    def join(self, who: T, size: int, *, priority: int = 5, tenant: str = "") -> int:
+    def enqueue(self, waiter: T, size: int, *, priority: int = 5, tenant: str = "") -> int:
         """Come into the line; the ticket to leave it with."""
         start = max(self._virtual, self._finish.get(tenant, 0.0))
         self._finish[tenant] = start + size
         self._number += 1
         self._length += 1
-        line = self._classes.setdefault(priority, _Class())
-        heappush(line.entries, (start, self._number, size, who))
+        queue = self._classes.setdefault(priority, _PriorityClass())
+        heappush(queue.entries, (start, self._number, size, waiter))
         return self._number
 
-    def leave(self, ticket: int) -> None:
+    def remove(self, ticket: int) -> None:
         """Somebody who still waits does not wait any more."""
-        self._gone.add(ticket)
+        self._removed.add(ticket)
         self._length -= 1
 
-    def head(self, now: Nanos) -> tuple[T, int] | None:
+    def peek(self, now: Nanos) -> tuple[T, int] | None:
         """Who is next, and the size; None if nobody waits."""
-        best = self._best(now)
-        if best is None:
+        best_priority = self._find_best_class(now)
+        if best_priority is None:
             return None
-        _, _, size, who = self._classes[best].entries[0]
-        return who, size
+        _, _, size, waiter = self._classes[best_priority].entries[0]
+        return waiter, size
 
-    def served(self, now: Nanos) -> None:
+    def dequeue(self, now: Nanos) -> None:
         """The head has got what it waited for."""
-        best = self._best(now)
-        if best is None:
+        best_priority = self._find_best_class(now)
+        if best_priority is None:
             return
-        start, _, _, _ = heappop(self._classes[best].entries)
+        start, _, _, _ = heappop(self._classes[best_priority].entries)
         self._length -= 1
         self._virtual = max(self._virtual, start)
         if not self._length:
             self._finish.clear()
             self._virtual = 0.0
-        self._classes[best].passed_since = None
-        for priority, line in self._classes.items():
-            if priority < best and line.entries and line.passed_since is None:
-                line.passed_since = now
+        self._classes[best_priority].passed_since = None
+        for priority, queue in self._classes.items():
+            if priority < best_priority and queue.entries and queue.passed_since is None:
+                queue.passed_since = now
 
-    def _best(self, now: Nanos) -> int | None:
-        best: int | None = None
+    def _find_best_class(self, now: Nanos) -> int | None:
+        best_priority: int | None = None
         rank = 0
-        for priority, line in self._classes.items():
-            while line.entries and line.entries[0][1] in self._gone:
-                self._gone.discard(heappop(line.entries)[1])
-            if not line.entries:
-                line.passed_since = None
+        for priority, queue in self._classes.items():
+            while queue.entries and queue.entries[0][1] in self._removed:
+                self._removed.discard(heappop(queue.entries)[1])
+            if not queue.entries:
+                queue.passed_since = None
                 continue
-            aged = 0 if line.passed_since is None else (now - line.passed_since) // AGE
-            here = priority + aged
-            if best is None or here > rank or (here == rank and priority > best):
-                best, rank = priority, here
-        return best
+            aged = 0 if queue.passed_since is None else (now - queue.passed_since) // AGING_INTERVAL
+            effective_priority = priority + aged
+            if (
+                best_priority is None
+                or effective_priority > rank
+                or (effective_priority == rank and priority > best_priority)
+            ):
+                best_priority, rank = priority, effective_priority
+        return best_priority

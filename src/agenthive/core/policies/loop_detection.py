@@ -16,18 +16,18 @@ import msgspec
 
 from agenthive.core.values import JSONObject
 
-LONGEST_CIRCLE: Final = 4
+MAX_CYCLE_LENGTH: Final = 4
 """Calls in a circle, at most."""
-CIRCLES: Final = (3, 4)
+CYCLE_REPEATS: Final = (3, 4)
 """How often a circle is gone round before the warning, and before the end."""
-STALE: Final = (3, 6)
+STALE_TURNS: Final = (3, 6)
 """Turns in a row without anything new before the warning, and before the end."""
-_KEPT: Final = LONGEST_CIRCLE * CIRCLES[1]
+_MAX_RECENT: Final = MAX_CYCLE_LENGTH * CYCLE_REPEATS[1]
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-class Verdict(NamedTuple):
+class LoopVerdict(NamedTuple):
     """What a model is warned of, and why it is stopped; empty if there is nothing to say."""
 
     warning: str = ""
@@ -40,48 +40,55 @@ class Trajectory(msgspec.Struct, kw_only=True):
     counts: dict[str, int] = {}
     recent: list[str] = []
 
-    def judge(self, asked: Sequence[tuple[str, JSONObject, int]], stale: int) -> Verdict:
+    def assess_turn(
+        self, tool_calls: Sequence[tuple[str, JSONObject, int]], stale: int
+    ) -> LoopVerdict:
         """Take in what a turn asks for: tools, arguments, and how often each may be repeated.
 
         ``stale`` counts the turns in a row that have brought nothing new, this one too.
         """
-        found = [self._repeated(*one) for one in asked]
-        found += [self._in_circles(), _stale(stale)]
-        return Verdict(
-            next((one.warning for one in found if one.warning), ""),
-            next((one.stop for one in found if one.stop), ""),
+        verdicts = [self._check_repeats(*item) for item in tool_calls]
+        verdicts += [self._check_cycles(), _check_stale(stale)]
+        return LoopVerdict(
+            next((item.warning for item in verdicts if item.warning), ""),
+            next((item.stop for item in verdicts if item.stop), ""),
         )
 
-    def new(self, asked: Sequence[tuple[str, JSONObject, int]]) -> bool:
+    def has_new_call(self, tool_calls: Sequence[tuple[str, JSONObject, int]]) -> bool:
         """Whether any of this has not been asked for yet."""
-        return any(digest(tool, arguments) not in self.counts for tool, arguments, _ in asked)
+        return any(
+            digest_call(tool, arguments) not in self.counts for tool, arguments, _ in tool_calls
+        )
 
-    def _repeated(self, tool: str, arguments: JSONObject, most: int) -> Verdict:
-        name = digest(tool, arguments)
-        self.counts[name] = times = self.counts.get(name, 0) + 1
-        self.recent = [*self.recent, name][-_KEPT:]
-        what = f"'{tool}' was asked for {times} times with the same arguments"
-        if times > most:
-            return Verdict(stop=f"{what}, {most} are allowed")
-        return Verdict(warning=what if 2 * times > most and times > 1 else "")
+    def _check_repeats(self, tool: str, arguments: JSONObject, max_repeats: int) -> LoopVerdict:
+        call_digest = digest_call(tool, arguments)
+        self.counts[call_digest] = times = self.counts.get(call_digest, 0) + 1
+        self.recent = [*self.recent, call_digest][-_MAX_RECENT:]
+        message = f"'{tool}' was asked for {times} times with the same arguments"
+        if times > max_repeats:
+            return LoopVerdict(stop=f"{message}, {max_repeats} are allowed")
+        return LoopVerdict(warning=message if 2 * times > max_repeats and times > 1 else "")
 
-    def _in_circles(self) -> Verdict:
-        for length in range(2, LONGEST_CIRCLE + 1):
-            times = _rounds(self.recent, length)
-            what = f"the last {length} calls were made {times} times over, in the same order"
-            if times >= CIRCLES[1]:
-                return Verdict(stop=what)
-            if times >= CIRCLES[0]:
-                return Verdict(warning=what)
-        return Verdict()
-
-
-def _stale(turns: int) -> Verdict:
-    what = f"{turns} turns in a row have brought nothing new"
-    return Verdict(what if turns >= STALE[0] else "", what if turns >= STALE[1] else "")
+    def _check_cycles(self) -> LoopVerdict:
+        for length in range(2, MAX_CYCLE_LENGTH + 1):
+            times = _count_cycles(self.recent, length)
+            message = f"the last {length} calls were made {times} times over, in the same order"
+            if times >= CYCLE_REPEATS[1]:
+                return LoopVerdict(stop=message)
+            if times >= CYCLE_REPEATS[0]:
+                return LoopVerdict(warning=message)
+        return LoopVerdict()
 
 
-def _rounds(recent: list[str], length: int) -> int:
+def _check_stale(turn_count: int) -> LoopVerdict:
+    message = f"{turn_count} turns in a row have brought nothing new"
+    return LoopVerdict(
+        message if turn_count >= STALE_TURNS[0] else "",
+        message if turn_count >= STALE_TURNS[1] else "",
+    )
+
+
+def _count_cycles(recent: list[str], length: int) -> int:
     """How often the last ``length`` calls stand at the end one after the other."""
     last = recent[-length:]
     if len(set(last)) < 2:
@@ -92,6 +99,6 @@ def _rounds(recent: list[str], length: int) -> int:
     return times
 
 
-def digest(tool: str, arguments: JSONObject) -> str:
+def digest_call(tool: str, arguments: JSONObject) -> str:
     """The name of a call: equal for equal tools and arguments."""
     return sha256(_encode((tool, arguments))).hexdigest()[:32]

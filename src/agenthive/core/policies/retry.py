@@ -10,7 +10,7 @@ from typing import assert_never
 
 import msgspec
 
-from agenthive.core.values import Micros, micros
+from agenthive.core.values import Micros, to_micros
 
 
 class RetryStrategy(StrEnum):
@@ -45,7 +45,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defa
         """The initial delay, in seconds, under its other name."""
         return self.initial_delay
 
-    def ceiling(self, attempt: int) -> float:
+    def delay_ceiling(self, attempt: int) -> float:
         """Seconds to wait at most after failed attempt number ``attempt`` (1 is the first)."""
         match self.strategy:
             case RetryStrategy.IMMEDIATE:
@@ -61,13 +61,13 @@ class RetryPolicy(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defa
                 assert_never(self.strategy)
         return min(delay, self.max_delay)
 
-    def delay(self, attempt: int, draw: float, retry_after: float | None = None) -> Micros:
+    def compute_delay(self, attempt: int, draw: float, retry_after: float | None = None) -> Micros:
         """Microseconds to wait after failed attempt ``attempt``.
 
         ``draw`` in [0, 1) spreads the wait over [0, ceiling) when ``jitter`` is on ("full jitter",
         M. Brooker, "Exponential Backoff And Jitter", AWS 2015). ``retry_after`` (seconds), what the
         other side asked for, wins when it is longer.
         """
-        ceiling = self.ceiling(attempt)
+        ceiling = self.delay_ceiling(attempt)
         wait = ceiling * draw if self.jitter else ceiling
-        return micros(max(wait, retry_after or 0.0))
+        return to_micros(max(wait, retry_after or 0.0))

@@ -14,7 +14,7 @@ import msgspec
 from agenthive.core.values import SECOND, Micros
 from agenthive.errors import DefinitionError
 
-RESERVED: Final = "schedule:"
+RUN_ID_PREFIX: Final = "schedule:"
 """What the id of every run begins with that a schedule starts, and no other."""
 
 
@@ -64,12 +64,12 @@ def next_interval(rule: Rule, after: Micros) -> Micros:
     return after + rule.every - (after - rule.anchor) % rule.every
 
 
-def run_id(schedule: str, planned: Micros) -> str:
+def schedule_run_id(schedule: str, planned: Micros) -> str:
     """The id of the run for one planned time: the same for whoever starts it, whenever."""
-    return f"{RESERVED}{schedule}:{utc(planned)}"
+    return f"{RUN_ID_PREFIX}{schedule}:{format_utc(planned)}"
 
 
-def utc(at: Micros) -> str:
+def format_utc(at: Micros) -> str:
     """A time as ISO 8601 in UTC, to the second."""
     days, second = divmod(at // SECOND, 86_400)
     # Days in the calendar of years that begin in March and eras of 400 years.

@@ -24,11 +24,11 @@ class AgentStatus(StrEnum):
     BUDGET_EXCEEDED = "budget_exceeded"
 
 
-class Unsaid(int):
+class DefaultNumber(int):
     """A number that nobody wrote: it counts only where nothing else was said."""
 
 
-RETRIES: Final = Unsaid(3)
+RETRIES: Final = DefaultNumber(3)
 
 
 @dataclass
@@ -56,12 +56,12 @@ class AgentResult:
 
     def is_retriable(self) -> bool:
         """Whether trying again may help: not after a refusal, a cancel, or without money."""
-        again = self.status in (AgentStatus.FAILED, AgentStatus.RATE_LIMITED)
-        return again and self.metadata.get("retriable", True) is not False
+        may_retry = self.status in (AgentStatus.FAILED, AgentStatus.RATE_LIMITED)
+        return may_retry and self.metadata.get("retriable", True) is not False
 
     def to_dict(self) -> dict[str, Any]:
         """Its fields as JSON has them."""
-        return {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
+        return {item.name: _to_json(getattr(self, item.name)) for item in fields(self)}
 
 
 @dataclass
@@ -103,10 +103,10 @@ class Agent:
 
     def to_dict(self) -> dict[str, Any]:
         """Its fields as JSON has them."""
-        return {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
+        return {item.name: _to_json(getattr(self, item.name)) for item in fields(self)}
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """A field as JSON has it; what was given as JSON is copied, not shared."""
     if isinstance(value, AgentResult):
         return value.to_dict()
@@ -115,5 +115,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: _to_json(item) for key, item in value.items()}
+    return [_to_json(item) for item in value] if isinstance(value, list | tuple) else value

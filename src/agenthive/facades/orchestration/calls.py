@@ -10,21 +10,27 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from agenthive.agents.base import AgentResponse, BaseAgent, alone, fault_of, status_fault
-from agenthive.agents.llm.base import BYTES_A_TOKEN, count
+from agenthive.agents.base import (
+    AgentResponse,
+    BaseAgent,
+    execute_via_perform,
+    fault_of,
+    status_fault,
+)
+from agenthive.agents.llm.base import BYTES_A_TOKEN, token_count
 from agenthive.agents.llm.prices import Prices
-from agenthive.agents.llm.token_bounds import most_input
+from agenthive.agents.llm.token_bounds import max_input_tokens
 from agenthive.core.model.calls import Call, Headroom, Reply, Usage
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.facades.orchestration.clients import CALL, LLMClient, LLMResponse, NoAnswer
 from agenthive.facades.orchestration.costs import ANYWHERE, CostConfig
-from agenthive.facades.orchestration.prompts import filled
+from agenthive.facades.orchestration.prompts import fill_prompt
 
 _DETAILS: Final = ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
-class Clients:
+class ClientAgentFactory:
     """Makes the agents of one client; what a hive has registered for their kind."""
 
     def __init__(self, client: LLMClient, costs: CostConfig) -> None:
@@ -34,17 +40,17 @@ class Clients:
     def __call__(self, spec: AgentSpec) -> BaseAgent:
         return ClientAgent(spec, self.client, self._prices)
 
-    def same(self, other: object) -> bool:
+    def is_same(self, other: object) -> bool:
         """Whether the other asks the same client and counts the same prices."""
-        known = isinstance(other, Clients) and other.client is self.client
-        return known and other.costs == self.costs  # type: ignore[attr-defined]
+        same_client = isinstance(other, ClientAgentFactory) and other.client is self.client
+        return same_client and other.costs == self.costs  # type: ignore[attr-defined]
 
 
 class ClientAgent(BaseAgent):
     """Asks a client. The task's parameters are the prompt and what `complete` takes besides."""
 
     kind: ClassVar[str] = "llm_client"
-    priced: ClassVar[bool] = True
+    is_priced: ClassVar[bool] = True
 
     def __init__(self, config: AgentSpec, client: LLMClient, prices: Prices) -> None:
         super().__init__(config)
@@ -52,90 +58,95 @@ class ClientAgent(BaseAgent):
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Ask outside any run."""
-        return await alone(self, action, parameters)
+        return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
         """Ask once."""
         token = CALL.set(call)
         try:
-            asked = question(call)
-            return self._reply(asked, await self._client.complete(**asked))
+            request = build_request(call)
+            return self._build_reply(request, await self._client.complete(**request))
         except Exception as error:
-            return _told(error)
+            return _fault_reply(error)
         finally:
             CALL.reset(token)
 
-    def worst(self, call: Call) -> NanoUSD | None:
+    def estimate_max_cost(self, call: Call) -> NanoUSD | None:
         """What a call can cost at most: its input by its bytes, an answer of full length."""
-        asked = question(call)
+        request = build_request(call)
         usage = Usage(
-            model=asked["model"],
-            input_tokens=most_input(_body(asked)),
-            output_tokens=asked["max_tokens"],
+            model=request["model"],
+            input_tokens=max_input_tokens(_approximate_body(request)),
+            output_tokens=request["max_tokens"],
         )
-        return self._prices.worst(usage, ANYWHERE)
+        return self._prices.worst_cost(usage, ANYWHERE)
 
-    def tokens(self, call: Call) -> int:
+    def estimate_tokens(self, call: Call) -> int:
         """The input by a third of its bytes, and a full answer."""
-        asked = question(call)
-        most: int = asked["max_tokens"]
-        return most_input(_body(asked)) // BYTES_A_TOKEN + most
+        request = build_request(call)
+        max_output: int = request["max_tokens"]
+        return max_input_tokens(_approximate_body(request)) // BYTES_A_TOKEN + max_output
 
-    def _reply(self, asked: JSONObject, response: LLMResponse) -> Reply:
-        known = dict(response.metadata or {})
-        details, left = known.pop("usage", None), known.pop("headroom", None)
+    def _build_reply(self, request: JSONObject, response: LLMResponse) -> Reply:
+        metadata = dict(response.metadata or {})
+        details, headroom = metadata.pop("usage", None), metadata.pop("headroom", None)
         result = {
             "content": response.content,
             "model": response.model,
             "finish_reason": response.finish_reason,
             **({"tool_calls": response.tool_calls} if response.tool_calls else {}),
-            **({"metadata": known} if known else {}),
+            **({"metadata": metadata} if metadata else {}),
         }
         return Reply(
             result=msgspec.to_builtins(result, str_keys=True),
-            usage=self._usage(str(asked["model"]), response, details),
-            headroom=None if left is None else msgspec.convert(left, Headroom),
+            usage=self._price_usage(str(request["model"]), response, details),
+            headroom=None if headroom is None else msgspec.convert(headroom, Headroom),
         )
 
-    def _usage(self, asked: str, response: LLMResponse, details: Any) -> Usage | None:
+    def _price_usage(
+        self, requested_model: str, response: LLMResponse, details: Any
+    ) -> Usage | None:
         """What was used, priced; None if that is not said: then what was held is spent."""
         tokens = (response.input_tokens, response.output_tokens)
-        if any(type(one) is not int or one < 0 for one in tokens):
+        if any(type(amount) is not int or amount < 0 for amount in tokens):
             return None
-        model = response.model if self._listed(response.model) else asked
+        model = response.model if self._has_own_price(response.model) else requested_model
         usage = Usage(model=model, input_tokens=tokens[0], output_tokens=tokens[1])
         if details:
-            cached = {key: count(details.get(key)) for key in _DETAILS}
+            cached = {key: token_count(details.get(key)) for key in _DETAILS}
             usage = msgspec.structs.replace(usage, **cached)
-        cost, source = self._prices.cost(usage, ANYWHERE), self._prices.source(model, ANYWHERE)
+        cost, source = (
+            self._prices.compute_cost(usage, ANYWHERE),
+            self._prices.price_source(model, ANYWHERE),
+        )
         return msgspec.structs.replace(usage, cost=cost, prices=source)
 
-    def _listed(self, model: str) -> bool:
+    def _has_own_price(self, model: str) -> bool:
         """Whether a list has a price of this very model."""
-        return self._prices.source(model, ANYWHERE) not in ("", "default")
+        return self._prices.price_source(model, ANYWHERE) not in ("", "default")
 
 
-def question(call: Call) -> dict[str, Any]:
+def build_request(call: Call) -> dict[str, Any]:
     """What `LLMClient.complete` is asked for a call."""
-    given: dict[str, Any] = dict(call.parameters)
-    inputs = {**given.pop("shared", {}), **given.pop("inputs", {})}
-    return {**given, "prompt": filled(given["prompt"], inputs, call.dependencies)}
+    parameters: dict[str, Any] = dict(call.parameters)
+    inputs = {**parameters.pop("shared", {}), **parameters.pop("inputs", {})}
+    return {**parameters, "prompt": fill_prompt(parameters["prompt"], inputs, call.dependencies)}
 
 
-def _body(asked: dict[str, Any]) -> dict[str, Any]:
+def _approximate_body(request: dict[str, Any]) -> dict[str, Any]:
     """About the request that a client will make of it."""
-    prompt = {"role": "user", "content": asked["prompt"]}
-    form = asked.get("response_format") or asked.get("output_schema")
-    return {**asked, "prompt": "", "messages": [prompt], "response_format": form}
+    prompt = {"role": "user", "content": request["prompt"]}
+    form = request.get("response_format") or request.get("output_schema")
+    return {**request, "prompt": "", "messages": [prompt], "response_format": form}
 
 
-def _told(error: Exception) -> Reply:
+def _fault_reply(error: Exception) -> Reply:
     """What an exception out of a client means; those of vendors' packages name an HTTP status."""
     if isinstance(error, NoAnswer):
         return error.reply
     status, response = getattr(error, "status_code", None), getattr(error, "response", None)
     if isinstance(status, int) and status >= 400:
         headers = getattr(response, "headers", None) or {}
-        lower = {str(name).lower(): str(value) for name, value in dict(headers).items()}
-        return Reply(fault=status_fault(status, lower, str(error)))
+        lowercase = {str(name).lower(): str(value) for name, value in dict(headers).items()}
+        return Reply(fault=status_fault(status, lowercase, str(error)))
     return Reply(fault=fault_of(error))

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from agenthive.agents.base import failed
+from agenthive.agents.base import fault_reply
 from agenthive.agents.llm.prompts import CHAT
 from agenthive.agents.llm.router import HOMES, ModelAgent
 from agenthive.core.model.calls import Call, Reply
@@ -101,7 +101,7 @@ class _VendorClient(LLMClient):
         self, api_key: str, *, base_url: str | None = None, timeout: float | None = 120.0
     ) -> None:
         secrets = Secrets()
-        key = secrets.hold(self.vendor, api_key)
+        key = secrets.hold_in_memory(self.vendor, api_key)
         login = {name: value or key for name, value in self.login.items()}
         spec = AgentSpec(
             name=self.vendor,
@@ -138,30 +138,41 @@ class _VendorClient(LLMClient):
         **kwargs: Any,
     ) -> LLMResponse:
         """Answer a conversation. ``kwargs`` go to the vendor. Raises as `complete` does."""
-        asked = {
-            **kwargs, "messages": messages, "model": model, "tools": tools or None,
-            "temperature": temperature, "max_tokens": max_tokens,
-        }  # fmt: skip
-        reply = await self._ask({key: value for key, value in asked.items() if value is not None})
+        request = {
+            **kwargs,
+            "messages": messages,
+            "model": model,
+            "tools": tools or None,
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+        }
+        reply = await self._perform_call(
+            {key: value for key, value in request.items() if value is not None}
+        )
         if reply.fault is not None:
             raise Silence(reply) if reply.fault.kind in _SILENT else Refusal(reply)
-        return _response(reply, model)
+        return _build_response(reply, model)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._agent.close()
 
-    async def _ask(self, parameters: dict[str, Any]) -> Reply:
-        within = CALL.get()
+    async def _perform_call(self, parameters: dict[str, Any]) -> Reply:
+        run_call = CALL.get()
         call = Call(
-            run="", task="", attempt=1, key=within.key if within else "", agent=self.vendor,
-            action=CHAT, parameters=parameters,
-        )  # fmt: skip
+            run="",
+            task="",
+            attempt=1,
+            key=run_call.key if run_call else "",
+            agent=self.vendor,
+            action=CHAT,
+            parameters=parameters,
+        )
         try:
-            async with asyncio.timeout(None if within else self._timeout):
+            async with asyncio.timeout(None if run_call else self._timeout):
                 return await self._agent.perform(call)
         except TimeoutError:
-            return failed("timeout", f"{self.vendor}: no answer in {self._timeout} s")
+            return fault_reply("timeout", f"{self.vendor}: no answer in {self._timeout} s")
 
 
 class OpenAIClient(_VendorClient):
@@ -178,19 +189,19 @@ class AnthropicClient(_VendorClient):
     login: ClassVar[dict[str, Any]] = {"type": "api_key", "header": "X-API-Key", "key": ""}
 
 
-def _response(reply: Reply, model: str) -> LLMResponse:
-    said: Any = reply.result
+def _build_response(reply: Reply, model: str) -> LLMResponse:
+    result: Any = reply.result
     usage = reply.usage
-    metadata = {key: said[key] for key in ("parsed", "refusal") if key in said}
-    for key, told in (("usage", usage), ("headroom", reply.headroom)):
-        if told is not None:
-            metadata[key] = msgspec.to_builtins(told)
+    metadata = {key: result[key] for key in ("parsed", "refusal") if key in result}
+    for key, value in (("usage", usage), ("headroom", reply.headroom)):
+        if value is not None:
+            metadata[key] = msgspec.to_builtins(value)
     return LLMResponse(
-        content=said["content"] or "",
-        model=said["model"] or model,
+        content=result["content"] or "",
+        model=result["model"] or model,
         input_tokens=usage.input_tokens if usage else 0,
         output_tokens=usage.output_tokens if usage else 0,
-        finish_reason=said["finish_reason"],
-        tool_calls=said.get("tool_calls"),
+        finish_reason=result["finish_reason"],
+        tool_calls=result.get("tool_calls"),
         metadata=metadata,
     )

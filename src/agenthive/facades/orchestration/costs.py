@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from agenthive.agents.llm.prices import Prices
 from agenthive.core.model.calls import Usage
-from agenthive.core.values import NanoUSD, nano
+from agenthive.core.values import NanoUSD, to_nano_usd
 from agenthive.errors import InvalidValue
 from agenthive.facades.orchestration.reading import Reading
-from agenthive.infra.price_list import DEFAULT, parse
+from agenthive.infra.price_list import DEFAULT, parse_prices
 
 DOLLAR: Final = 10**9
 ANYWHERE: Final = ""
@@ -45,7 +45,7 @@ class CostConfig:
         if None not in default:
             listed[DEFAULT] = {"input": default[0], "output": default[1], "per": "1K"}
         try:
-            return Prices(parse(listed))
+            return Prices(parse_prices(listed))
         except ValueError as error:
             raise InvalidValue(f"model_costs: the price {error}") from error
 
@@ -62,13 +62,15 @@ class CostTracker:
         self.config = config or CostConfig()
         self._prices = self.config.prices()
         self._reading = reading or Reading()
-        self._own: dict[str, Counter[str]] = {by: Counter() for by in ("run", "agent", "model")}
-        self._used: Counter[str] = Counter()
+        self._recorded: dict[str, Counter[str]] = {
+            by: Counter() for by in ("run", "agent", "model")
+        }
+        self._recorded_usage: Counter[str] = Counter()
         self._budgets: dict[tuple[str, str], NanoUSD] = {}
 
     def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> float:
         """US dollars for a call. Raises InvalidValue if nobody knows its price."""
-        return self._cost(model, input_tokens, output_tokens) / DOLLAR
+        return self._price_call(model, input_tokens, output_tokens) / DOLLAR
 
     def record_cost(
         self,
@@ -82,50 +84,50 @@ class CostTracker:
     ) -> float:
         """Add a call that was made outside any run; what it cost, in US dollars."""
         del agent_name, metadata  # names and notes add up to nothing
-        cost = self._cost(model, input_tokens, output_tokens)
+        cost = self._price_call(model, input_tokens, output_tokens)
         for by, key in (("run", workflow_id), ("agent", agent_id), ("model", model)):
-            self._own[by][key] += cost
-        self._used.update(calls=1, input_tokens=input_tokens, output_tokens=output_tokens)
+            self._recorded[by][key] += cost
+        self._recorded_usage.update(calls=1, input_tokens=input_tokens, output_tokens=output_tokens)
         return cost / DOLLAR
 
     def set_workflow_budget(self, workflow_id: str, dollars: float) -> None:
         """What a workflow may cost, for `check_workflow_budget`."""
-        self._budgets["run", workflow_id] = _budget(dollars)
+        self._budgets["run", workflow_id] = _parse_budget(dollars)
 
     def set_agent_budget(self, agent_id: str, dollars: float) -> None:
         """What an agent may cost, for `check_agent_budget`."""
-        self._budgets["agent", agent_id] = _budget(dollars)
+        self._budgets["agent", agent_id] = _parse_budget(dollars)
 
     def check_workflow_budget(self, workflow_id: str) -> bool:
         """Whether a workflow has cost no more than its budget, if it has one."""
-        return self._within("run", workflow_id)
+        return self._is_within_budget("run", workflow_id)
 
     def check_agent_budget(self, agent_id: str) -> bool:
         """Whether an agent has cost no more than its budget, if it has one."""
-        return self._within("agent", agent_id)
+        return self._is_within_budget("agent", agent_id)
 
     def get_statistics(self) -> dict[str, Any]:
         """All sums; costs in US dollars. ``assumed_cost`` is for calls that never said theirs."""
-        total = self._reading.spent()
-        tokens = {key: getattr(total, key) + self._used[key] for key in _USED}
+        total = self._reading.total_spent()
+        tokens = {key: getattr(total, key) + self._recorded_usage[key] for key in _COUNTED}
         return {
-            "total_cost": (total.cost + self._own["model"].total()) / DOLLAR,
+            "total_cost": (total.cost + self._recorded["model"].total()) / DOLLAR,
             "assumed_cost": total.assumed / DOLLAR,
             "total_calls": tokens["calls"],
             "total_input_tokens": tokens["input_tokens"],
             "total_output_tokens": tokens["output_tokens"],
             "total_tokens": tokens["input_tokens"] + tokens["output_tokens"],
-            "cost_by_workflow": self._shown("run"),
-            "cost_by_agent": self._shown("agent"),
-            "cost_by_model": self._shown("model"),
+            "cost_by_workflow": self._to_dollars("run"),
+            "cost_by_agent": self._to_dollars("agent"),
+            "cost_by_model": self._to_dollars("model"),
         }
 
-    def _cost(self, model: str, *tokens: int) -> NanoUSD:
+    def _price_call(self, model: str, *tokens: int) -> NanoUSD:
         for count in tokens:
             if isinstance(count, bool) or not isinstance(count, int) or count < 0:
                 raise InvalidValue(f"tokens must be a whole number from 0, not {count!r}")
         usage = Usage(model=model, input_tokens=tokens[0], output_tokens=tokens[1])
-        cost = self._prices.cost(usage, ANYWHERE)
+        cost = self._prices.compute_cost(usage, ANYWHERE)
         if cost is None:
             raise InvalidValue(
                 f"nobody knows what the model '{model}' costs",
@@ -133,21 +135,21 @@ class CostTracker:
             )
         return cost
 
-    def _sums(self, by: str) -> Counter[str]:
-        return self._own[by] + Counter(self._reading.costs(by))
+    def _sum_costs(self, by: str) -> Counter[str]:
+        return self._recorded[by] + Counter(self._reading.sum_costs(by))
 
-    def _shown(self, by: str) -> dict[str, float]:
-        return {key: cost / DOLLAR for key, cost in self._sums(by).items()}
+    def _to_dollars(self, by: str) -> dict[str, float]:
+        return {key: cost / DOLLAR for key, cost in self._sum_costs(by).items()}
 
-    def _within(self, by: str, key: str) -> bool:
+    def _is_within_budget(self, by: str, key: str) -> bool:
         budget = self._budgets.get((by, key))
-        return budget is None or self._sums(by)[key] <= budget
+        return budget is None or self._sum_costs(by)[key] <= budget
 
 
-_USED: Final = ("calls", "input_tokens", "output_tokens")
+_COUNTED: Final = ("calls", "input_tokens", "output_tokens")
 
 
-def _budget(dollars: float) -> NanoUSD:
+def _parse_budget(dollars: float) -> NanoUSD:
     if isinstance(dollars, bool) or not math.isfinite(dollars) or dollars < 0:
         raise InvalidValue(f"a budget must be US dollars from 0, not {dollars!r}")
-    return nano(dollars)
+    return to_nano_usd(dollars)

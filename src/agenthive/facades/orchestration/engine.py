@@ -14,15 +14,15 @@ from typing import Any
 
 from agenthive.core.policies import retry
 from agenthive.errors import Conflict, InvalidValue, RunNotFound, WorkflowNotFound
-from agenthive.facades.orchestration.calls import ClientAgent, Clients
+from agenthive.facades.orchestration.calls import ClientAgent, ClientAgentFactory
 from agenthive.facades.orchestration.clients import LLMClient
-from agenthive.facades.orchestration.compiling import check, compiled
+from agenthive.facades.orchestration.compiling import check_workflow, compile_workflow
 from agenthive.facades.orchestration.costs import CostConfig, CostTracker
 from agenthive.facades.orchestration.failures import RetryPolicy
 from agenthive.facades.orchestration.limiter import RateLimitConfig
 from agenthive.facades.orchestration.monitor import Monitor, MonitorConfig
 from agenthive.facades.orchestration.outcomes import Progress
-from agenthive.facades.orchestration.prompts import unfilled
+from agenthive.facades.orchestration.prompts import find_unfilled
 from agenthive.facades.orchestration.reading import Reading
 from agenthive.facades.orchestration.workflows import Workflow, WorkflowStatus
 from agenthive.hive import Hive
@@ -61,20 +61,20 @@ class OrchestrationEngine:
         self._hive, self._owned = Hive.open() if hive is None else hive, hive is None
         self._kind = f"{ClientAgent.kind}:{name or type(llm_client).__name__}"
         self._limit = self.config.rate_limit_config.limit()
-        self._introduce()
+        self._register_client()
         self._reading = Reading()
         self.monitor = Monitor(self.config.monitor_config, reading=self._reading)
         self.cost_tracker = CostTracker(self.config.cost_config, reading=self._reading)
         self._workflows: dict[str, Workflow] = {}
-        self._times: dict[str, int] = {}
+        self._run_counts: dict[str, int] = {}
         self._under_way: dict[str, asyncio.Future[None]] = {}
-        self._slots = asyncio.Semaphore(self._most())
+        self._slots = asyncio.Semaphore(self._max_workflows())
         self._opening = asyncio.Lock()
         self._closed = self._stopped = False
 
     async def register_workflow(self, workflow: Workflow) -> str:
         """Accept a workflow; its id. Raises InvalidValue (a ValueError) with all that is wrong."""
-        check(workflow)
+        check_workflow(workflow)
         workflow_id = uuid7()
         self._workflows[workflow_id] = workflow
         self.cost_tracker.set_workflow_budget(workflow_id, workflow.cost_budget)
@@ -89,21 +89,21 @@ class OrchestrationEngine:
         ValueError), Conflict if it is under way. What fails inside is in the workflow, not raised;
         to cancel this is to cancel the run.
         """
-        workflow = self._registered(workflow_id)
-        self._may_start(workflow)
-        ended = self._under_way[workflow_id] = asyncio.get_running_loop().create_future()
+        workflow = self._find_workflow(workflow_id)
+        self._require_startable(workflow)
+        end_future = self._under_way[workflow_id] = asyncio.get_running_loop().create_future()
         try:
             async with self._slots:
                 await self._execute(workflow_id, workflow, dict(inputs or {}))
         finally:
             del self._under_way[workflow_id]
-            ended.set_result(None)
+            end_future.set_result(None)
         return workflow
 
     async def execute_multiple_workflows(self, workflow_ids: Sequence[str]) -> list[Workflow]:
         """Run them side by side, at most ``max_concurrent_workflows`` at once; in their order."""
         for workflow_id in workflow_ids:
-            self._registered(workflow_id)
+            self._find_workflow(workflow_id)
         return list(await asyncio.gather(*map(self.execute_workflow, workflow_ids)))
 
     def get_workflow_status(self, workflow_id: str) -> dict[str, Any] | None:
@@ -147,7 +147,7 @@ class OrchestrationEngine:
             await asyncio.wait(list(self._under_way.values()), timeout=timeout)
         self._stopped = True
         for workflow_id in list(self._under_way):
-            await self._cancel(self._run(workflow_id), "the engine is shut down")
+            await self._cancel_run(self._run_id(workflow_id), "the engine is shut down")
         if self._under_way:
             await asyncio.wait(list(self._under_way.values()))
         await self.llm_client.close()
@@ -156,36 +156,39 @@ class OrchestrationEngine:
 
     # Inside.
 
-    def _most(self) -> int:
-        most = self.config.max_concurrent_workflows
-        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+    def _max_workflows(self) -> int:
+        maximum = self.config.max_concurrent_workflows
+        if isinstance(maximum, bool) or not isinstance(maximum, int) or maximum < 1:
             raise InvalidValue(
-                f"max_concurrent_workflows must be a whole number from 1, not {most!r}"
+                f"max_concurrent_workflows must be a whole number from 1, not {maximum!r}"
             )
-        return most
+        return maximum
 
-    def _introduce(self) -> None:
+    def _register_client(self) -> None:
         """Make the hive know who asks this client."""
-        mine, agents = Clients(self.llm_client, self.config.cost_config), self._hive.agents
-        known = agents.kind(self._kind)
-        if known is not None and not mine.same(known):
+        factory, agents = (
+            ClientAgentFactory(self.llm_client, self.config.cost_config),
+            self._hive.agents,
+        )
+        registered = agents.find_kind(self._kind)
+        if registered is not None and not factory.is_same(registered):
             raise Conflict(
                 f"this hive knows another client as {self._kind}",
                 hint="Give the engine a name of its own: OrchestrationEngine(..., name='...').",
             )
-        if known is None:
-            agents.register_kind(self._kind, mine)
+        if registered is None:
+            agents.register_kind(self._kind, factory)
 
-    def _registered(self, workflow_id: str) -> Workflow:
+    def _find_workflow(self, workflow_id: str) -> Workflow:
         workflow = self._workflows.get(workflow_id)
         if workflow is None:
             raise WorkflowNotFound(f"there is no workflow '{workflow_id}'")
         return workflow
 
-    def _may_start(self, workflow: Workflow) -> None:
+    def _require_startable(self, workflow: Workflow) -> None:
         if self._closed:
             raise Conflict("the engine was shut down")
-        if any(self._workflows[one] is workflow for one in self._under_way):
+        if any(self._workflows[workflow_id] is workflow for workflow_id in self._under_way):
             raise Conflict(f"workflow '{workflow.name}' is under way", hint="Wait for its end.")
 
     async def _execute(self, workflow_id: str, workflow: Workflow, inputs: dict[str, Any]) -> None:
@@ -193,49 +196,51 @@ class OrchestrationEngine:
         if self._stopped:
             workflow.status = WorkflowStatus.CANCELLED
             return
-        check(workflow)
-        spec = compiled(workflow, self._kind, self.config.default_retry_policy, self._limit, inputs)
+        check_workflow(workflow)
+        spec = compile_workflow(
+            workflow, self._kind, self.config.default_retry_policy, self._limit, inputs
+        )
         async with self._opening:
             hive = await self._hive
-        self._times[workflow_id] = self._times.get(workflow_id, 0) + 1
-        await self._reading.begin(self._run(workflow_id), hive.archive)
-        run = await hive.submit(spec, inputs, run_id=self._run(workflow_id))
+        self._run_counts[workflow_id] = self._run_counts.get(workflow_id, 0) + 1
+        await self._reading.add_run(self._run_id(workflow_id), hive.journal)
+        run = await hive.submit(spec, inputs, run_id=self._run_id(workflow_id))
         progress = Progress(workflow)
         try:
-            await self._follow(run, progress)
+            await self._follow_run(run, progress)
         except asyncio.CancelledError:
-            await self._cancel(run, "nobody waits for it any more")
+            await self._cancel_run(run, "nobody waits for it any more")
             raise
         finally:
-            progress.ended(await hive.wait(run), _notes(workflow, inputs))
-            await self._reading.catch_up(hive.archive)
+            progress.finish(await hive.wait(run), _unfilled_notes(workflow, inputs))
+            await self._reading.catch_up(hive.journal)
 
-    async def _follow(self, run: str, progress: Progress) -> None:
-        async for fact in self._hive.watch(run):
-            progress.told(fact)
-            await self._reading.catch_up(self._hive.archive)
+    async def _follow_run(self, run: str, progress: Progress) -> None:
+        async for event in self._hive.watch(run):
+            progress.on_event(event)
+            await self._reading.catch_up(self._hive.journal)
 
-    async def _cancel(self, run: str, reason: str) -> None:
+    async def _cancel_run(self, run: str, reason: str) -> None:
         try:
             await self._hive.cancel(run, reason=reason)
         except RunNotFound:
             return  # it has ended, or has not begun
 
-    def _run(self, workflow_id: str) -> str:
-        times = self._times.get(workflow_id, 1)
+    def _run_id(self, workflow_id: str) -> str:
+        times = self._run_counts.get(workflow_id, 1)
         return workflow_id if times == 1 else f"{workflow_id}.{times}"
 
 
-def _notes(workflow: Workflow, inputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _unfilled_notes(workflow: Workflow, inputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What is to be said of prompts that have names without a value."""
     notes: dict[str, dict[str, Any]] = {}
     for agent in workflow.agents:
-        known = {
+        values = {
             **inputs,
             **agent.llm_config.get("inputs", {}),
             **dict.fromkeys(agent.dependencies),
         }
-        missing = unfilled(agent.prompt_template, known)
+        missing = find_unfilled(agent.prompt_template, values)
         if missing:
             notes[agent.name] = {"unfilled": missing}
             log("warning", "a prompt names what has no value", agent=agent.name, names=missing)

@@ -23,7 +23,7 @@ __all__ = ["FailureHandler", "RetryPolicy", "RetryStrategy"]
 T = TypeVar("T")
 
 
-class _Called(msgspec.StructMeta):
+class _ArgumentTranslator(msgspec.StructMeta):
     """Takes this design's arguments, and gives the house its own."""
 
     def __call__(
@@ -39,28 +39,32 @@ class _Called(msgspec.StructMeta):
         initial_delay: float | None = None,
     ) -> Any:
         attempts = None if max_retries is None else max_retries + 1
-        most = _one("max_retries + 1 and max_attempts", attempts, max_attempts, 4)
-        first = _one("base_delay and initial_delay", base_delay, initial_delay, 1.0)
-        if not isinstance(most, int) or most < 1:
-            raise InvalidValue(f"max_retries must be a whole number from 0, not {most - 1}")
-        for delay in (first, max_delay, exponential_base):
+        tries = _resolve_alias("max_retries + 1 and max_attempts", attempts, max_attempts, 4)
+        first_delay = _resolve_alias("base_delay and initial_delay", base_delay, initial_delay, 1.0)
+        if not isinstance(tries, int) or tries < 1:
+            raise InvalidValue(f"max_retries must be a whole number from 0, not {tries - 1}")
+        for delay in (first_delay, max_delay, exponential_base):
             if not (math.isfinite(delay) and delay >= 0):
                 raise InvalidValue(f"a delay must be seconds from 0, not {delay}")
         return super().__call__(
-            max_attempts=most, strategy=RetryStrategy(strategy), initial_delay=first,
-            max_delay=max_delay, exponential_base=exponential_base, jitter=jitter,
-        )  # fmt: skip
+            max_attempts=tries,
+            strategy=RetryStrategy(strategy),
+            initial_delay=first_delay,
+            max_delay=max_delay,
+            exponential_base=exponential_base,
+            jitter=jitter,
+        )
 
 
-def _one(names: str, one: T | None, other: T | None, default: T) -> T:
+def _resolve_alias(names: str, first: T | None, second: T | None, default: T) -> T:
     """A value that has two names: under either, or under both if they agree."""
-    given = [value for value in (one, other) if value is not None]
-    if len(given) == 2 and given[0] != given[1]:
+    values = [value for value in (first, second) if value is not None]
+    if len(values) == 2 and values[0] != values[1]:
         raise InvalidValue(f"{names} are the same thing, and contradict each other")
-    return given[0] if given else default
+    return values[0] if values else default
 
 
-class RetryPolicy(house.RetryPolicy, frozen=True, kw_only=True, metaclass=_Called):
+class RetryPolicy(house.RetryPolicy, frozen=True, kw_only=True, metaclass=_ArgumentTranslator):
     """The house's retry policy as this design writes it. Delays are in seconds.
 
     ``max_retries`` (3) counts the tries after the first: ``max_attempts`` less one.
@@ -90,8 +94,8 @@ class FailureHandler:
         if self.on_failure is not None:
             self.on_failure(agent, result)
         policy = policy or self.default_policy
-        most = agent.max_retries if policy is None else policy.max_retries
-        return result.is_retriable() and result.retry_count < most
+        max_retries = agent.max_retries if policy is None else policy.max_retries
+        return result.is_retriable() and result.retry_count < max_retries
 
     def should_fail_workflow(
         self,
@@ -106,5 +110,5 @@ class FailureHandler:
         Partial completion is allowed unless it is said that it is not, under either name.
         """
         names = "allow_partial and allow_partial_completion"
-        partial = _one(names, allow_partial, allow_partial_completion, True)
+        partial = _resolve_alias(names, allow_partial, allow_partial_completion, True)
         return len(failed_agents) >= (max(total_agents, 1) if partial else 1)

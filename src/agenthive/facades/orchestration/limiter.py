@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from agenthive.core.policies.fair_queue import Line
-from agenthive.core.policies.rate_limit import SECOND, Nanos, No, RateLimit, Receipt
+from agenthive.core.policies.fair_queue import FairQueue
+from agenthive.core.policies.rate_limit import SECOND, Nanos, NotAdmitted, RateLimit, Receipt
 from agenthive.core.policies.rate_limit import RateLimiter as Tiers
 from agenthive.errors import InvalidValue, RateLimitTimeout
 
@@ -31,9 +31,9 @@ class RateLimitConfig:
 
     def limit(self) -> RateLimit:
         """The same as the house writes it. Raises InvalidValue."""
-        for name, most in asdict(self).items():
-            if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-                raise InvalidValue(f"{name} must be a whole number from 1, not {most!r}")
+        for name, maximum in asdict(self).items():
+            if isinstance(maximum, bool) or not isinstance(maximum, int) or maximum < 1:
+                raise InvalidValue(f"{name} must be a whole number from 1, not {maximum!r}")
         return RateLimit(**asdict(self))
 
 
@@ -65,7 +65,7 @@ class RateLimiter:
     ) -> None:
         self.config = config or RateLimitConfig()
         self._tiers = Tiers(self.config.limit())
-        self._line: Line[_Waiter] = Line()
+        self._queue: FairQueue[_Waiter] = FairQueue()
         self._clock, self._later = clock, later
         self._timer: _Timer | None = None
         self._requests = self._tokens = self._timeouts = 0
@@ -81,27 +81,31 @@ class RateLimiter:
         Raises RateLimitTimeout (an asyncio.TimeoutError) after ``timeout`` seconds, and
         InvalidValue at once for what no minute has room for.
         """
-        self._check(estimated_tokens)
-        waiter, began = _Waiter(), self._clock()
-        waiter.ticket = self._line.join(waiter, estimated_tokens)
-        self._serve()
-        expiry = None if timeout is None else self._after(timeout, lambda: _expire(waiter, timeout))
+        self._check_tokens(estimated_tokens)
+        waiter, start = _Waiter(), self._clock()
+        waiter.ticket = self._queue.enqueue(waiter, estimated_tokens)
+        self._serve_waiters()
+        expiry = (
+            None
+            if timeout is None
+            else self._call_later(timeout, lambda: _expire_waiter(waiter, timeout))
+        )
         try:
             await waiter.passed
         except BaseException as error:
-            self._give_up(waiter, error)
+            self._abandon(waiter, error)
             raise
         finally:
             if expiry is not None:
                 expiry.cancel()
-        self._count(estimated_tokens, (self._clock() - began) / SECOND)
+        self._count_request(estimated_tokens, (self._clock() - start) / SECOND)
 
     def release(self) -> None:
         """A call has ended: the next one may come. Raises InvalidValue if none is under way."""
         if not self._tiers.in_flight:
             raise InvalidValue("released more often than acquired")
         self._tiers.release()
-        self._serve()
+        self._serve_waiters()
 
     def get_statistics(self) -> dict[str, Any]:
         """What has passed, and how long it had waited (seconds)."""
@@ -113,68 +117,69 @@ class RateLimiter:
             "average_wait_time": total / self._requests if self._requests else 0.0,
             "max_wait_time": longest,
             "timeouts": self._timeouts,
-            "waiting": len(self._line),
+            "waiting": len(self._queue),
             "concurrent_requests": self._tiers.in_flight,
             "limits": asdict(self.config),
         }
 
-    def _check(self, tokens: int) -> None:
+    def _check_tokens(self, tokens: int) -> None:
         if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
             raise InvalidValue(f"estimated_tokens must be a whole number from 0, not {tokens!r}")
-        most = self.config.tokens_per_minute
-        if tokens > most:
+        maximum = self.config.tokens_per_minute
+        if tokens > maximum:
             raise InvalidValue(
-                f"{tokens:,} tokens at once are more than tokens_per_minute, {most:,}, ever admits",
+                f"{tokens:,} tokens at once are more than tokens_per_minute, {maximum:,}, ever "
+                "admits",
                 hint="Make the call smaller, or raise tokens_per_minute.",
             )
 
-    def _serve(self) -> None:
+    def _serve_waiters(self) -> None:
         """Let through whoever is next, as far as they may; look again when the next one may."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         now = self._clock()
-        while (head := self._line.head(now)) is not None:
-            who, tokens = head
-            if who.passed.done():
-                self._leave(who)  # it has given up, and has had no turn to say so
+        while (head := self._queue.peek(now)) is not None:
+            waiter, tokens = head
+            if waiter.passed.done():
+                self._leave_queue(waiter)  # it has given up, and has had no turn to say so
                 continue
             wait = self._tiers.acquire(now, tokens)
             if wait:
-                if wait != No.FULL:
-                    self._timer = self._after(wait / SECOND, self._serve)
+                if wait != NotAdmitted.FULL:
+                    self._timer = self._call_later(wait / SECOND, self._serve_waiters)
                 return
-            self._line.served(now)
-            who.ticket = None
-            who.passed.set_result(self._tiers.last)
+            self._queue.dequeue(now)
+            waiter.ticket = None
+            waiter.passed.set_result(self._tiers.last_receipt)
 
-    def _give_up(self, waiter: _Waiter, error: BaseException) -> None:
+    def _abandon(self, waiter: _Waiter, error: BaseException) -> None:
         """Who waits no longer leaves no trace: neither in the line nor among the calls."""
         self._timeouts += isinstance(error, RateLimitTimeout)
-        self._leave(waiter)
+        self._leave_queue(waiter)
         passed = waiter.passed
         if passed.done() and not passed.cancelled() and passed.exception() is None:
             self._tiers.settle(passed.result(), 0)
             self._tiers.release()
-        self._serve()
+        self._serve_waiters()
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _leave_queue(self, waiter: _Waiter) -> None:
         if waiter.ticket is not None:
-            self._line.leave(waiter.ticket)
+            self._queue.remove(waiter.ticket)
             waiter.ticket = None
 
-    def _count(self, tokens: int, waited: float) -> None:
+    def _count_request(self, tokens: int, waited: float) -> None:
         self._requests += 1
         self._tokens += tokens
         self._waits = [self._waits[0] + waited, max(self._waits[1], waited)]
 
-    def _after(self, seconds: float, act: Callable[[], None]) -> _Timer:
+    def _call_later(self, seconds: float, callback: Callable[[], None]) -> _Timer:
         if self._later is not None:
-            return self._later(seconds, act)
-        return asyncio.get_running_loop().call_later(seconds, act)
+            return self._later(seconds, callback)
+        return asyncio.get_running_loop().call_later(seconds, callback)
 
 
-def _expire(waiter: _Waiter, timeout: float) -> None:
+def _expire_waiter(waiter: _Waiter, timeout: float) -> None:
     if not waiter.passed.done():
-        late = RateLimitTimeout(f"the rate limit let nothing pass in {timeout} s")
-        waiter.passed.set_exception(late)
+        error = RateLimitTimeout(f"the rate limit let nothing pass in {timeout} s")
+        waiter.passed.set_exception(error)

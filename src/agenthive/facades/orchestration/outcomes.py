@@ -11,15 +11,15 @@ from typing import Any, Final
 
 import msgspec
 
-from agenthive.core.budget.holds import EXCEEDED
+from agenthive.core.budget.holds import BUDGET_EXCEEDED
 from agenthive.core.history.report import RunReport, TaskReport
 from agenthive.core.model.states import RunStatus, TaskState
 from agenthive.core.values import SECOND, Micros
 from agenthive.facades.orchestration.agents import Agent, AgentResult, AgentStatus
 from agenthive.facades.orchestration.workflows import Workflow, WorkflowStatus
-from agenthive.queries.journal_reader import Fact
+from agenthive.queries.journal_reader import EventView
 
-_RUNS: Final = {
+_RUN_STATUSES: Final = {
     RunStatus.QUEUED: WorkflowStatus.PENDING,
     RunStatus.COMPLETED: WorkflowStatus.COMPLETED,
     RunStatus.PARTIALLY_COMPLETED: WorkflowStatus.PARTIALLY_COMPLETED,
@@ -27,12 +27,12 @@ _RUNS: Final = {
     RunStatus.CANCELLED: WorkflowStatus.CANCELLED,
 }
 """All others are still running."""
-_FACTS: Final = {
+_EVENT_STATUSES: Final = {
     "task.started": AgentStatus.RUNNING,
     "task.succeeded": AgentStatus.COMPLETED,
     "task.cancelled": AgentStatus.CANCELLED,
 }
-_TASKS: Final = {
+_TASK_STATUSES: Final = {
     TaskState.SUCCEEDED: AgentStatus.COMPLETED,
     TaskState.FAILED: AgentStatus.FAILED,
     TaskState.UNKNOWN_OUTCOME: AgentStatus.FAILED,
@@ -42,8 +42,8 @@ _TASKS: Final = {
     TaskState.BACKING_OFF: AgentStatus.RUNNING,
 }
 """All others have not begun."""
-_FAULTS: Final = {
-    EXCEEDED: AgentStatus.BUDGET_EXCEEDED,
+_FAULT_STATUSES: Final = {
+    BUDGET_EXCEEDED: AgentStatus.BUDGET_EXCEEDED,
     "rate_limited": AgentStatus.RATE_LIMITED,
     "overloaded": AgentStatus.RATE_LIMITED,
 }
@@ -58,36 +58,36 @@ class Progress:
         self._agents = {agent.name: agent for agent in workflow.agents}
         self._faults: dict[str, Any] = {}
 
-    def told(self, fact: Fact) -> None:
+    def on_event(self, event: EventView) -> None:
         """One fact."""
-        if fact.type == "run.started":
+        if event.type == "run.started":
             self._workflow.status = WorkflowStatus.RUNNING
-        data = msgspec.json.decode(fact.data)
+        data = msgspec.json.decode(event.data)
         agent = self._agents.get(data.get("task"))
         if agent is None:
             return
         if "fault" in data:
             self._faults[agent.name] = data["fault"]
-            agent.status = self._failed(agent)
-        agent.status = _FACTS.get(fact.type, agent.status)
+            agent.status = self._failed_status(agent)
+        agent.status = _EVENT_STATUSES.get(event.type, agent.status)
 
-    def ended(self, report: RunReport, notes: dict[str, dict[str, Any]]) -> None:
+    def finish(self, report: RunReport, notes: dict[str, dict[str, Any]]) -> None:
         """What came of it all; ``notes`` by agent go into the results' metadata."""
-        self._workflow.status = _RUNS.get(RunStatus(report.status), WorkflowStatus.RUNNING)
+        self._workflow.status = _RUN_STATUSES.get(RunStatus(report.status), WorkflowStatus.RUNNING)
         for name, agent in self._agents.items():
             task = report.tasks[name]
-            agent.status = _TASKS.get(TaskState(task.status), AgentStatus.PENDING)
+            agent.status = _TASK_STATUSES.get(TaskState(task.status), AgentStatus.PENDING)
             if agent.status is AgentStatus.FAILED:
-                agent.status = self._failed(agent)
+                agent.status = self._failed_status(agent)
             fault = self._faults.get(name) if agent.status is not AgentStatus.COMPLETED else None
-            agent.result = _result(agent, task, fault, notes.get(name, {}))
+            agent.result = _build_result(agent, task, fault, notes.get(name, {}))
 
-    def _failed(self, agent: Agent) -> AgentStatus:
+    def _failed_status(self, agent: Agent) -> AgentStatus:
         kind = self._faults.get(agent.name, {}).get("kind", "")
-        return _FAULTS.get(kind, AgentStatus.FAILED)
+        return _FAULT_STATUSES.get(kind, AgentStatus.FAILED)
 
 
-def _result(agent: Agent, task: TaskReport, fault: Any, notes: dict[str, Any]) -> AgentResult:
+def _build_result(agent: Agent, task: TaskReport, fault: Any, notes: dict[str, Any]) -> AgentResult:
     output: Any = None if task.result is msgspec.UNSET else task.result
     metadata = {"module": agent.module, **notes}
     if fault is not None:
@@ -100,12 +100,12 @@ def _result(agent: Agent, task: TaskReport, fault: Any, notes: dict[str, Any]) -
         tokens_used=task.tokens,
         cost=task.cost_usd,
         execution_time=((task.ended or 0) - (task.started or 0)) / SECOND,
-        started_at=_time(task.started),
-        completed_at=_time(task.ended),
+        started_at=_to_datetime(task.started),
+        completed_at=_to_datetime(task.ended),
         retry_count=max(task.attempts - 1, 0),
         metadata=metadata,
     )
 
 
-def _time(at: Micros | None) -> datetime | None:
+def _to_datetime(at: Micros | None) -> datetime | None:
     return None if at is None else datetime.fromtimestamp(at / SECOND, UTC)

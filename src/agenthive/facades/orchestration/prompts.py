@@ -16,12 +16,12 @@ from agenthive.agents.llm.prompts import text_of
 _BRACES: Final = re.compile(r"\{\{([^{}]+)\}\}|\{([^{}]+)\}")
 
 
-def filled(template: str, inputs: Mapping[str, Any], results: Mapping[str, Any]) -> str:
+def fill_prompt(template: str, inputs: Mapping[str, Any], results: Mapping[str, Any]) -> str:
     """The prompt. ``results`` are those of the agents it depends on."""
     values = {**inputs, **results}
     used: set[str] = set()
 
-    def fill(match: re.Match[str]) -> str:
+    def fill_match(match: re.Match[str]) -> str:
         escaped, name = match.groups()
         if escaped is not None:
             plain = escaped in values or escaped.isidentifier()
@@ -31,12 +31,12 @@ def filled(template: str, inputs: Mapping[str, Any], results: Mapping[str, Any])
         used.add(name)
         return text_of(values[name])
 
-    text = _BRACES.sub(fill, template)
-    rest = [(name, value) for name, value in results.items() if name not in used]
-    return "\n\n".join([text, *(f"# Result of {name}\n{text_of(value)}" for name, value in rest)])
+    text = _BRACES.sub(fill_match, template)
+    unused = [(name, value) for name, value in results.items() if name not in used]
+    return "\n\n".join([text, *(f"# Result of {name}\n{text_of(value)}" for name, value in unused)])
 
 
-def unfilled(template: str, known: Mapping[str, Any]) -> list[str]:
+def find_unfilled(template: str, values: Mapping[str, Any]) -> list[str]:
     """The names in a prompt that have no value."""
-    found = [match[2] for match in _BRACES.finditer(template) if match[2] is not None]
-    return list(dict.fromkeys(n for n in found if n.isidentifier() and n not in known))
+    names = [match[2] for match in _BRACES.finditer(template) if match[2] is not None]
+    return list(dict.fromkeys(n for n in names if n.isidentifier() and n not in values))

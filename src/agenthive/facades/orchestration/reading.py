@@ -15,32 +15,32 @@ from typing import Any, Final
 
 import msgspec
 
-from agenthive.core.history.story import tag
+from agenthive.core.history.story import event_type
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.values import SECOND, NanoUSD
-from agenthive.insights.costs import Costs, Spent, total
-from agenthive.insights.metrics import Fold, Metrics
-from agenthive.queries.journal_reader import Archive
+from agenthive.insights.costs import Costs, CostTotals, sum_totals
+from agenthive.insights.metrics import Metrics, MetricsFold
+from agenthive.queries.journal_reader import JournalReader
 
-KEPT: Final = 1000
+MAX_EVENTS: Final = 1000
 """Events that can be looked at again."""
-_NAMES: Final = {
+_EVENT_NAMES: Final = {
     "run.started": "workflow_started",
     "task.started": "agent_started",
     "task.succeeded": "agent_completed",
     "task.failed": "agent_failed",
     "task.cancelled": "agent_cancelled",
 }
-_AGAIN: Final = re.compile(r"\.\d+$")
+_RUN_NUMBER: Final = re.compile(r"\.\d+$")
 
 
 def workflow_of(run: str) -> str:
     """The workflow whose run that is: each run after the first has a number behind its id."""
-    return _AGAIN.sub("", run)
+    return _RUN_NUMBER.sub("", run)
 
 
-def shown(
+def build_event(
     event_type: str, at: float, agent_id: str | None, workflow_id: str | None, data: Any
 ) -> dict[str, Any]:
     """An event as this design shows it; ``at`` is seconds since the epoch."""
@@ -57,77 +57,89 @@ class Reading:
     """What was read of a journal."""
 
     def __init__(self) -> None:
-        self.events: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self.events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
         self.started = 0
-        self._fold = Fold()
+        self._fold = MetricsFold()
         self._costs = {by: Costs(by) for by in ("run", "agent", "model")}
         self._runs: set[str] = set()
         self._pos: int | None = None
         self._busy = asyncio.Lock()
 
-    async def begin(self, run: str, archive: Archive) -> None:
+    async def add_run(self, run: str, reader: JournalReader) -> None:
         """Read this run too, which has not begun."""
         self._runs.add(run)
         if self._pos is None:
-            self._pos = await archive.latest()
+            self._pos = await reader.last_position()
 
-    async def catch_up(self, archive: Archive) -> None:
+    async def catch_up(self, reader: JournalReader) -> None:
         """Read what has been committed since."""
         async with self._busy:
-            async for page in archive.pages(self._pos or 0):
+            async for page in reader.read_pages(self._pos or 0):
                 self._pos = page[-1].pos
-                self._take([own for record in page if (own := self._own(record)) is not None])
+                self._apply_page(
+                    [
+                        selected
+                        for record in page
+                        if (selected := self._select_own(record)) is not None
+                    ]
+                )
 
     @property
     def metrics(self) -> Metrics:
         """The sums over runs, tasks and agents."""
         return self._fold.metrics
 
-    def spent(self) -> Spent:
+    def total_spent(self) -> CostTotals:
         """What all calls used."""
-        return total(self._costs["model"].rows())
+        return sum_totals(self._costs["model"].sum_rows())
 
-    def costs(self, by: str) -> dict[str, NanoUSD]:
+    def sum_costs(self, by: str) -> dict[str, NanoUSD]:
         """What calls cost by ``run`` (its workflow), ``agent`` or ``model``."""
-        found: Counter[str] = Counter()
-        for key, spent in self._costs[by].rows():
-            found[workflow_of(key[0]) if by == "run" else key[0]] += spent.cost
-        return found
+        sums: Counter[str] = Counter()
+        for key, spent in self._costs[by].sum_rows():
+            sums[workflow_of(key[0]) if by == "run" else key[0]] += spent.cost
+        return sums
 
-    def _own(self, record: Record) -> Record | None:
+    def _select_own(self, record: Record) -> Record | None:
         """What a record says of these runs."""
         if record.stream != ev.HIVE:
             return record if record.stream in self._runs else None
-        about = ev.decode_hive(record.payload)
-        own = [event for event in about if getattr(event, "run", None) in self._runs]
-        return msgspec.structs.replace(record, payload=ev.encode(own)) if own else None
+        hive_events = ev.decode_hive_events(record.payload)
+        own_events = [event for event in hive_events if getattr(event, "run", None) in self._runs]
+        return (
+            msgspec.structs.replace(record, payload=ev.encode(own_events)) if own_events else None
+        )
 
-    def _take(self, page: Sequence[Record]) -> None:
-        self._fold.take(page)
+    def _apply_page(self, page: Sequence[Record]) -> None:
+        self._fold.add_records(page)
         for costs in self._costs.values():
-            costs.take(page)
+            costs.add_records(page)
         for record in page:
-            self._tell(record)
+            self._add_record(record)
 
-    def _tell(self, record: Record) -> None:
+    def _add_record(self, record: Record) -> None:
         if record.stream == ev.HIVE:
-            for about in ev.decode_hive(record.payload):
-                if isinstance(about, ev.RunClosed):
-                    self._add(f"workflow_{about.status}", about.run, None, about)
+            for hive_event in ev.decode_hive_events(record.payload):
+                if isinstance(hive_event, ev.RunClosed):
+                    self._add_event(
+                        f"workflow_{hive_event.status}", hive_event.run, None, hive_event
+                    )
             return
-        for event in ev.decode_run(record.payload):
+        for event in ev.decode_run_events(record.payload):
             self.started += isinstance(event, ev.RunStarted)
             agent = event.task if isinstance(event, ev.TaskEvent) else None
-            self._add(_NAMES.get(tag(event), tag(event)), record.stream, agent, event)
+            self._add_event(
+                _EVENT_NAMES.get(event_type(event), event_type(event)), record.stream, agent, event
+            )
 
-    def _add(self, name: str, run: str, agent: str | None, event: ev.Event) -> None:
+    def _add_event(self, name: str, run: str, agent: str | None, event: ev.Event) -> None:
         data = msgspec.to_builtins(event)
-        self.events.append(shown(name, event.at / SECOND, agent, workflow_of(run), data))
+        self.events.append(build_event(name, event.at / SECOND, agent, workflow_of(run), data))
 
 
-def latest(
+def latest_events(
     events: Iterable[dict[str, Any]], count: int, event_type: str | None
 ) -> list[dict[str, Any]]:
     """The last ``count`` events, in order, of all types or one."""
-    found = [one for one in events if event_type in (None, one["event_type"])]
-    return sorted(found, key=lambda one: str(one["timestamp"]))[-count:] if count > 0 else []
+    matching = [item for item in events if event_type in (None, item["event_type"])]
+    return sorted(matching, key=lambda one: str(one["timestamp"]))[-count:] if count > 0 else []

@@ -46,7 +46,7 @@ class Workflow:
     @property
     def total_cost(self) -> float:
         """What its agents have cost so far, in US dollars."""
-        return round(math.fsum(result.cost for result in self._results()), 9)
+        return round(math.fsum(result.cost for result in self._agent_results()), 9)
 
     def get_agent_by_name(self, name: str) -> Agent | None:
         """The agent of that name."""
@@ -54,21 +54,21 @@ class Workflow:
 
     def get_ready_agents(self) -> list[Agent]:
         """The agents that have not begun, and could: the urgent ones first."""
-        done = {agent.name for agent in self.agents if agent.status is AgentStatus.COMPLETED}
+        completed = {agent.name for agent in self.agents if agent.status is AgentStatus.COMPLETED}
         pending = [agent for agent in self.agents if agent.status is AgentStatus.PENDING]
-        ready = [agent for agent in pending if agent.can_execute(done)]
+        ready = [agent for agent in pending if agent.can_execute(completed)]
         return sorted(ready, key=lambda agent: -agent.priority)
 
     def get_statistics(self) -> dict[str, Any]:
         """How many agents stand where, and what they used. The success rate is in per cent."""
         counts = Counter(agent.status for agent in self.agents)
-        results = self._results()
-        ended = len(self.agents) - counts[AgentStatus.PENDING] - counts[AgentStatus.RUNNING]
-        done = counts[AgentStatus.COMPLETED]
+        results = self._agent_results()
+        ended_count = len(self.agents) - counts[AgentStatus.PENDING] - counts[AgentStatus.RUNNING]
+        completed = counts[AgentStatus.COMPLETED]
         return {
             "total_agents": len(self.agents),
             **{status.value: counts[status] for status in AgentStatus},
-            "success_rate": 100.0 * done / ended if ended else 0.0,
+            "success_rate": 100.0 * completed / ended_count if ended_count else 0.0,
             "total_cost": self.total_cost,
             "total_tokens": sum(result.tokens_used for result in results),
             "total_retries": sum(result.retry_count for result in results),
@@ -95,5 +95,5 @@ class Workflow:
             "total_cost": self.total_cost,
         }
 
-    def _results(self) -> list[AgentResult]:
+    def _agent_results(self) -> list[AgentResult]:
         return [agent.result for agent in self.agents if agent.result is not None]

@@ -2,7 +2,7 @@
 
 Books the whole journal again, batch by batch, by rules of its own, and compares. Imports nothing of
 agenthive but the case, as the judge does. A limit may be passed only by as much as calls cost more
-than was declared for them. To add a promise: a line where it can be seen in `_Books`.
+than was declared for them. To add a promise: a line where it can be seen in `_Ledger`.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from agenthive.simulation.case import Case, Event
+from agenthive.simulation.case import Event, SimulationCase
 
 DAY: Final = 86_400 * 1_000_000
-NOTHING_DONE: Final = frozenset(
+NOTHING_CHARGED: Final = frozenset(
     {"rate_limited", "overloaded", "breaker_open", "unregistered", "expression", "refused"}
 )
 Call = tuple[str, str, int]
 
 
-def _money_is_kept(case: Case) -> Iterator[str]:
+def _budgets_hold(case: SimulationCase) -> Iterator[str]:
     """Every line that is wrong about money."""
     if not case.batches:
         return
-    yield from _held_before_called(case)
-    books = _Books(case)
+    yield from _reserved_before_call(case)
+    ledger = _Ledger(case)
     for number, batch in enumerate(case.batches):
         for stream, event in batch:
-            yield from books.take(stream, event)
-        yield from books.within_limits(number)
-    yield from books.as_the_accounts_say()
-    yield from books.no_less_than_was_billed()
+            yield from ledger.apply_event(stream, event)
+        yield from ledger.check_limits(number)
+    yield from ledger.check_accounts()
+    yield from ledger.check_charges()
 
 
-def _held_before_called(case: Case) -> Iterator[str]:
+def _reserved_before_call(case: SimulationCase) -> Iterator[str]:
     """What is paid for is on disk before it is called, also if it changes nothing outside.
 
     In a life that was lost the same attempt may have been somebody's who costs nothing.
@@ -43,190 +43,197 @@ def _held_before_called(case: Case) -> Iterator[str]:
     holds = {
         (run, event["task"], event["attempt"], event["agent"]): at
         for run, events in case.journal.items()
-        for event, at in zip(events, case.durable.get(run, ()), strict=False)
+        for event, at in zip(events, case.durable_at.get(run, ()), strict=False)
         if event.get("hold")
     }
-    for i, _, call in case.observations("called"):
+    for i, _, call in case.observations_of("called"):
         if holds.get((call["run"], call["task"], call["attempt"], call["agent"]), 0) > i:
             yield f"{call['run']}/{call['task']}: called before its hold was on disk"
 
 
-def _paid_once(case: Case) -> Iterator[str]:
+def _usage_booked_once(case: SimulationCase) -> Iterator[str]:
     """What a call used is booked, once, however late it answers and however often."""
     booked: dict[tuple[str, str, int], int] = {}
     for run, events in case.journal.items():
         for event in events:
             if event.get("usage"):
-                one = (run, event["task"], event["attempt"])
-                booked[one] = booked.get(one, 0) + 1
+                key = (run, event["task"], event["attempt"])
+                booked[key] = booked.get(key, 0) + 1
     for event in case.hive:
         if event["type"] == "hive.usage_after_end":
-            one = (event["run"], event["task"], event["attempt"])
-            booked[one] = booked.get(one, 0) + 1
-    for one, count in booked.items():
+            key = (event["run"], event["task"], event["attempt"])
+            booked[key] = booked.get(key, 0) + 1
+    for key, count in booked.items():
         if count > 1:
-            yield f"{one}: paid {count} times"
+            yield f"{key}: paid {count} times"
     if not case.crashes:
-        for _, _, data in case.observations("replied"):
-            one = (data["run"], data["task"], data["attempt"])
+        for _, _, data in case.observations_of("replied"):
+            key = (data["run"], data["task"], data["attempt"])
             if (
                 data["reply"].get("usage")
-                and one not in booked
-                and not case.is_paid_otherwise(*one)
+                and key not in booked
+                and not case.is_billed_elsewhere(*key)
             ):
-                yield f"{one}: answered and was never paid"
+                yield f"{key}: answered and was never paid"
 
 
-class _Books:
-    def __init__(self, case: Case) -> None:
+class _Ledger:
+    def __init__(self, case: SimulationCase) -> None:
         self._case = case
         self._captured: Counter[str] = Counter()
-        self._held: Counter[str] = Counter()
+        self._reserved: Counter[str] = Counter()
         self._holds: dict[Call, tuple[int, tuple[str, ...]]] = {}
-        self._booked: dict[Call, tuple[int, tuple[str, ...]]] = {}
-        self._set: dict[str, int | None] = {}
-        self._over = 0
+        self._bookings: dict[Call, tuple[int, tuple[str, ...]]] = {}
+        self._set_limits: dict[str, int | None] = {}
+        self._overrun = 0
         self._heirs: set[Call] = set()
-        self._where: dict[Call, tuple[str, ...]] = {}
+        self._call_scopes: dict[Call, tuple[str, ...]] = {}
 
-    def take(self, stream: str, event: Event) -> Iterator[str]:
+    def apply_event(self, stream: str, event: Event) -> Iterator[str]:
         kind = event["type"]
         call: Call = (event.get("run", stream), event.get("task", ""), event.get("attempt", 0))
         if kind == "task.started":
-            self._start(call, event)
+            self._on_task_started(call, event)
         elif kind in ("task.succeeded", "task.failed", "task.late_reply"):
-            self._answered(call, event)
+            self._on_task_ended(call, event)
         elif kind == "task.cancelled" and event.get("unmade") and call not in self._heirs:
-            self._settle(call, 0)
+            self._settle_hold(call, 0)
         elif kind == "task.hold_settled":
             if call not in self._holds:
                 yield f"{call}: settled, and holds nothing"
-            self._settle(call, event["cost"])
+            self._settle_hold(call, event["cost"])
         elif kind == "hive.run_closed":
-            for one in [one for one in self._holds if one[0] == event["run"]]:
-                self._booked[one] = self._holds[one]
-                self._settle(one, self._holds[one][0])
+            for held_call in [
+                held_call for held_call in self._holds if held_call[0] == event["run"]
+            ]:
+                self._bookings[held_call] = self._holds[held_call]
+                self._settle_hold(held_call, self._holds[held_call][0])
         elif kind == "hive.usage_after_end":
-            yield from self._after_end(call, event)
+            yield from self._on_usage_after_end(call, event)
         elif kind == "hive.budget_set":
-            self._set[event["scope"]] = event.get("limit")
+            self._set_limits[event["scope"]] = event.get("limit")
 
-    def _start(self, call: Call, event: Event) -> None:
+    def _on_task_started(self, call: Call, event: Event) -> None:
         for attempt in event.get("over", ()):
-            self._settle((*call[:2], attempt), 0)
+            self._settle_hold((*call[:2], attempt), 0)
         if event.get("over"):
             self._heirs.add(call)
-        scopes = self._scopes(call, event)
-        self._where[call] = scopes
+        scopes = self._list_scopes(call, event)
+        self._call_scopes[call] = scopes
         if event.get("hold"):
             self._holds[call] = (event["hold"], scopes)
             for scope in scopes:
-                self._held[scope] += event["hold"]
+                self._reserved[scope] += event["hold"]
 
-    def _answered(self, call: Call, event: Event) -> None:
+    def _on_task_ended(self, call: Call, event: Event) -> None:
         cost = (event.get("usage") or {}).get("cost")
         fault = (event.get("fault") or {}).get("kind", "")
         amount = self._holds.get(call, (0, ()))[0]
         if cost is None:
-            in_vain = fault in NOTHING_DONE or event.get("cached")
+            in_vain = fault in NOTHING_CHARGED or event.get("cached")
             if call not in self._holds or (in_vain and call not in self._heirs):
                 cost = 0
             elif fault:
                 return
             else:
                 cost = amount
-        self._settle(call, cost)
+        self._settle_hold(call, cost)
 
-    def _settle(self, call: Call, cost: int) -> None:
-        amount, scopes = self._holds.pop(call, (0, self._where.get(call, ())))
-        self._over += max(0, cost - amount)
+    def _settle_hold(self, call: Call, cost: int) -> None:
+        amount, scopes = self._holds.pop(call, (0, self._call_scopes.get(call, ())))
+        self._overrun += max(0, cost - amount)
         for scope in scopes:
-            self._held[scope] -= amount
+            self._reserved[scope] -= amount
             self._captured[scope] += cost
 
-    def _after_end(self, call: Call, event: Event) -> Iterator[str]:
-        booked, scopes = self._booked.pop(call, (0, self._where.get(call, ())))
+    def _on_usage_after_end(self, call: Call, event: Event) -> Iterator[str]:
+        booked, scopes = self._bookings.pop(call, (0, self._call_scopes.get(call, ())))
         if event.get("booked", 0) != booked:
             yield f"{call}: {event.get('booked', 0)} was booked at the end, not {booked}"
         cost = event["usage"].get("cost")
         if cost is not None:
-            self._over += max(0, cost - booked)
+            self._overrun += max(0, cost - booked)
             for scope in scopes:
                 self._captured[scope] += cost - booked
 
     # Scopes and limits.
 
-    def _scopes(self, call: Call, event: Event) -> tuple[str, ...]:
+    def _list_scopes(self, call: Call, event: Event) -> tuple[str, ...]:
         run, key, _ = call
         agent = event["agent"]
         tenant = self._case.journal[run][0].get("tenant", "default")
-        found = [*self._of_task(run, key)]
-        if _named(self._case.specs[run], "agents", agent).get("cost_limit") is not None:
-            found.append(f"run {run} agent {agent}")
-        above: tuple[str, str] | None = (run, "")
-        while above is not None:
-            found.append(f"run {above[0]}")
-            above = self._case.parent(above[0])
-            if above is not None:
-                found += self._of_task(*above)
+        scopes = [*self._task_scopes(run, key)]
+        if _find_named(self._case.specs[run], "agents", agent).get("cost_limit") is not None:
+            scopes.append(f"run {run} agent {agent}")
+        owner: tuple[str, str] | None = (run, "")
+        while owner is not None:
+            scopes.append(f"run {owner[0]}")
+            owner = self._case.find_parent(owner[0])
+            if owner is not None:
+                scopes += self._task_scopes(*owner)
         day = event["at"] // DAY
-        return (*found, f"agent {tenant}/{agent}", f"tenant {tenant}", f"day {tenant}/{day}")
+        return (*scopes, f"agent {tenant}/{agent}", f"tenant {tenant}", f"day {tenant}/{day}")
 
-    def _of_task(self, run: str, key: str) -> list[str]:
+    def _task_scopes(self, run: str, key: str) -> list[str]:
         name = re.split(r"[\[~#]", key)[0]
-        limited = _named(self._case.specs[run], "tasks", name).get("cost_limit") is not None
+        limited = _find_named(self._case.specs[run], "tasks", name).get("cost_limit") is not None
         return [f"run {run} task {name}"] if limited and "#" not in key else []
 
-    def _limit(self, scope: str) -> int | None:
+    def _find_limit(self, scope: str) -> int | None:
         """The limit that counts: what somebody set, else what was written."""
-        if self._set.get(scope) is not None:
-            return self._set[scope]
-        kind, _, rest = scope.partition(" ")
+        if self._set_limits.get(scope) is not None:
+            return self._set_limits[scope]
+        kind, _, subject = scope.partition(" ")
         if kind == "run":
-            run, _, part = rest.partition(" ")
-            what, _, name = part.partition(" ")
+            run, _, part = subject.partition(" ")
+            part_kind, _, name = part.partition(" ")
             spec = self._case.specs[run]
-            if what:
-                limit: int | None = _named(spec, f"{what}s", name).get("cost_limit")
+            if part_kind:
+                limit: int | None = _find_named(spec, f"{part_kind}s", name).get("cost_limit")
                 return limit
             budget: dict[str, int] = spec.get("budget") or {}
             return budget.get("limit")
-        if kind == "day" and self._set.get(scope.partition("/")[0]) is not None:
-            return self._set[scope.partition("/")[0]]
-        name = f"agent {rest.partition('/')[2]}" if kind == "agent" else kind
+        if kind == "day" and self._set_limits.get(scope.partition("/")[0]) is not None:
+            return self._set_limits[scope.partition("/")[0]]
+        name = f"agent {subject.partition('/')[2]}" if kind == "agent" else kind
         return self._case.limits.get(name)
 
     # What must hold.
 
-    def within_limits(self, number: int) -> Iterator[str]:
-        for scope in self._held.keys() | self._captured.keys():
-            limit = self._limit(scope)
-            spent = self._captured[scope] + self._held[scope]
-            if limit is not None and self._held[scope] and spent > limit + self._over:
+    def check_limits(self, number: int) -> Iterator[str]:
+        for scope in self._reserved.keys() | self._captured.keys():
+            limit = self._find_limit(scope)
+            spent = self._captured[scope] + self._reserved[scope]
+            if limit is not None and self._reserved[scope] and spent > limit + self._overrun:
                 yield f"batch {number}: {scope} has {spent} of {limit}"
-            if self._held[scope] < 0 or self._captured[scope] < 0:
+            if self._reserved[scope] < 0 or self._captured[scope] < 0:
                 yield f"batch {number}: {scope} has less than nothing"
 
-    def as_the_accounts_say(self) -> Iterator[str]:
-        told = {one["scope"]: one for one in self._case.accounts}
-        for scope in sorted(self._held.keys() | self._captured.keys() | told.keys()):
-            account: dict[str, Any] = told.get(scope, {})
-            found = (account.get("captured", 0), account.get("held", 0))
-            wanted = (self._captured[scope], self._held[scope])
-            if found != wanted:
-                yield f"{scope}: the account says {found}, the journal {wanted}"
+    def check_accounts(self) -> Iterator[str]:
+        accounts = {entry["scope"]: entry for entry in self._case.accounts}
+        for scope in sorted(self._reserved.keys() | self._captured.keys() | accounts.keys()):
+            account: dict[str, Any] = accounts.get(scope, {})
+            actual = (account.get("captured", 0), account.get("held", 0))
+            expected = (self._captured[scope], self._reserved[scope])
+            if actual != expected:
+                yield f"{scope}: the account says {actual}, the journal {expected}"
 
-    def no_less_than_was_billed(self) -> Iterator[str]:
+    def check_charges(self) -> Iterator[str]:
         """What was really charged is booked or held, at least where a worst case was declared."""
-        billed = sum(cost for call, cost in self._case.billed.items() if call in self._where)
-        booked = self._captured["tenant default"] + self._held["tenant default"]
-        if billed > booked:
-            yield f"{billed} was charged, {booked} is booked"
+        charged = sum(
+            cost for call, cost in self._case.charges.items() if call in self._call_scopes
+        )
+        booked = self._captured["tenant default"] + self._reserved["tenant default"]
+        if charged > booked:
+            yield f"{charged} was charged, {booked} is booked"
 
 
-def _named(spec: Event, kind: str, name: str) -> Event:
-    found: Event = next((one for one in spec.get(kind, ()) if one["name"] == name), {})
-    return found
+def _find_named(spec: Event, kind: str, name: str) -> Event:
+    match: Event = next((entry for entry in spec.get(kind, ()) if entry["name"] == name), {})
+    return match
 
 
-MONEY_CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (_money_is_kept, _paid_once)
+BUDGET_CHECKS: Final[tuple[Callable[[SimulationCase], Iterator[str]], ...]] = (
+    _budgets_hold,
+    _usage_booked_once,
+)

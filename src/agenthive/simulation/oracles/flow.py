@@ -11,66 +11,74 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from agenthive.simulation.case import MADE, TOOL, UNDO, Case, Event, asked_about, is_call
+from agenthive.simulation.case import (
+    COMPENSATION,
+    DERIVED_KEY,
+    TOOL_KEY,
+    Event,
+    SimulationCase,
+    is_call,
+    reconciled_task,
+)
 
-BEGINS: Final = frozenset({"task.started", "task.expanded", "task.child_opened"})
+START_EVENTS: Final = frozenset({"task.started", "task.expanded", "task.child_opened"})
 """Facts that a task goes on with once all that stood before it is passed."""
-LITERAL: Final = {"true": True, "false": False}
-EVEN: Final = re.compile(r"tasks\.(\w+)\.result\.n % 2 == 0")
+LITERALS: Final = {"true": True, "false": False}
+PARITY_CONDITION: Final = re.compile(r"tasks\.(\w+)\.result\.n % 2 == 0")
 """A condition that the judge can work out."""
-GOOD: Final = frozenset({"completed", "partially_completed"})
+SUCCESS_STATUSES: Final = frozenset({"completed", "partially_completed"})
 SECOND: Final = 1_000_000
 
 
-def author_of(key: str) -> str:
+def authored_task(key: str) -> str:
     """The task of the author's that a key belongs to."""
-    while (made := MADE.fullmatch(key)) is not None:
-        key = made["of"]
+    while (match := DERIVED_KEY.fullmatch(key)) is not None:
+        key = match["of"]
     return key
 
 
-def _conditions(case: Case) -> Iterator[str]:
+def _conditions_respected(case: SimulationCase) -> Iterator[str]:
     """What was not to be done is never begun, nor what only follows from such tasks."""
     for run, events in case.journal.items():
-        tasks, out = case.tasks(run), _left_out(case, run)
+        tasks, excluded = case.tasks(run), _excluded_tasks(case, run)
         decided = {e["task"]: e["go"] for e in events if e["type"] == "task.decided"}
-        results = _results(events)
+        results = _task_results(events)
         for event in events:
-            name = author_of(event.get("task", ""))
-            if event["type"] not in BEGINS or event["task"].endswith(UNDO):
+            name = authored_task(event.get("task", ""))
+            if event["type"] not in START_EVENTS or event["task"].endswith(COMPENSATION):
                 continue
-            if name in out:
+            if name in excluded:
                 yield f"{run}/{event['task']}: begun, though it was to be left out"
             elif "when" in tasks[name] and name not in decided:
                 yield f"{run}/{event['task']}: begun before its condition was looked at"
-        for name, go in decided.items():
-            said = tasks[name]["when"]
-            if said in LITERAL and go is not LITERAL[said]:
-                yield f"{run}/{name}: its condition '{said}' gave {go}"
-            even = EVEN.fullmatch(said)
+        for name, verdict in decided.items():
+            condition = tasks[name]["when"]
+            if condition in LITERALS and verdict is not LITERALS[condition]:
+                yield f"{run}/{name}: its condition '{condition}' gave {verdict}"
+            even = PARITY_CONDITION.fullmatch(condition)
             number = results.get(even[1], {}).get("n") if even is not None else None
-            if number is not None and go is not (number % 2 == 0):
-                yield f"{run}/{name}: its condition gave {go} for {number}"
+            if number is not None and verdict is not (number % 2 == 0):
+                yield f"{run}/{name}: its condition gave {verdict} for {number}"
 
 
-def _left_out(case: Case, run: str) -> set[str]:
+def _excluded_tasks(case: SimulationCase, run: str) -> set[str]:
     """The author's tasks that are not to be done: by themselves, or as all before them are not."""
-    out: set[str] = set()
+    excluded: set[str] = set()
     for event in case.journal[run]:
-        if event.get("go") is False or _skipped(case, run, event):
-            out.add(event["task"])
+        if event.get("go") is False or _is_rejected(case, run, event):
+            excluded.add(event["task"])
     grown = True
     while grown:
         grown = False
         for task in case.specs[run].get("tasks", ()):
             deps = task.get("depends_on", ())
-            if deps and task["name"] not in out and out.issuperset(deps):
-                out.add(task["name"])
+            if deps and task["name"] not in excluded and excluded.issuperset(deps):
+                excluded.add(task["name"])
                 grown = True
-    return out
+    return excluded
 
 
-def _skipped(case: Case, run: str, event: Event) -> bool:
+def _is_rejected(case: SimulationCase, run: str, event: Event) -> bool:
     """Somebody rejected one of the author's tasks, which is then left out."""
     if event["type"] != "task.approval_given" or event["approved"]:
         return False
@@ -78,16 +86,16 @@ def _skipped(case: Case, run: str, event: Event) -> bool:
     task = tasks.get(event["task"], {})
     calls = task.get("agent") or "workflow" in task
     parts = task.keys() & {"for_each", "repeat_until"}
-    asked = task.get("approval", {})
-    return bool(calls and not parts and asked.get("on_reject") == "skip")
+    approval = task.get("approval", {})
+    return bool(calls and not parts and approval.get("on_reject") == "skip")
 
 
-def _results(events: list[Event]) -> dict[str, Any]:
+def _task_results(events: list[Event]) -> dict[str, Any]:
     """Task -> the result that its call has given."""
     return {e["task"]: e.get("result") for e in events if e["type"] == "task.succeeded"}
 
 
-def _times(case: Case) -> Iterator[str]:
+def _delays_respected(case: SimulationCase) -> Iterator[str]:
     """A task waits as long as it says, and nobody wakes it before."""
     for run, events in case.journal.items():
         tasks = case.tasks(run)
@@ -97,21 +105,21 @@ def _times(case: Case) -> Iterator[str]:
             task = event.get("task", "")
             if event["type"] == "task.delayed":
                 until[task] = event["until"]
-                due = _due(tasks[task], event["at"])
-                if due is not None and event["until"] != due:
-                    yield f"{run}/{task}: waits until {event['until']}, not {due}"
+                due_time = _due_time(tasks[task], event["at"])
+                if due_time is not None and event["until"] != due_time:
+                    yield f"{run}/{task}: waits until {event['until']}, not {due_time}"
             elif event["type"] == "task.woke" and task in until:
                 if event["at"] < until[task] and task not in woke:
                     yield f"{run}/{task}: woken before its time"
                 woke.add(task)
-            elif event["type"] in BEGINS and not task.endswith(UNDO):
-                name = author_of(task)
+            elif event["type"] in START_EVENTS and not task.endswith(COMPENSATION):
+                name = authored_task(task)
                 timed = tasks[name].keys() & {"delay", "until"}
                 if timed and event["at"] < until.get(name, 1 << 62):
                     yield f"{run}/{task}: begun before its time"
 
 
-def _due(task: Event, now: int) -> int | None:
+def _due_time(task: Event, now: int) -> int | None:
     """Until when a task has to wait; None if the judge cannot tell."""
     delay, until = task.get("delay"), task.get("until", "")
     if isinstance(delay, int | float):
@@ -125,7 +133,7 @@ def _due(task: Event, now: int) -> int | None:
     return None
 
 
-def _items(case: Case) -> Iterator[str]:
+def _items_match_expansion(case: SimulationCase) -> Iterator[str]:
     """Every item is a task of its own that is given that item; there are no others."""
     for run, events in case.journal.items():
         items: dict[str, list[Any]] = {}
@@ -134,141 +142,141 @@ def _items(case: Case) -> Iterator[str]:
                 if event["task"] in items:
                     yield f"{run}/{event['task']}: taken apart twice"
                 items[event["task"]] = event["items"]
-            number = _item_of(event.get("task", ""))
-            if event["type"] in BEGINS and number is not None:
-                name = author_of(event["task"])
+            number = _item_number(event.get("task", ""))
+            if event["type"] in START_EVENTS and number is not None:
+                name = authored_task(event["task"])
                 if number >= len(items.get(name, ())):
                     yield f"{run}/{event['task']}: there is no such item"
-        for _, _, call in case.observations("called"):
-            number = _item_of(call["task"]) if call["run"] == run else None
+        for _, _, call in case.observations_of("called"):
+            number = _item_number(call["task"]) if call["run"] == run else None
             task = case.tasks(run)[call["task"]] if number is not None else {}
             reads = task.get("parameters", {}).get("item") == "{{ item }}"
             if number is None or not reads or task.get("effect") == "none":
                 continue  # a pure read may start on items that are lost with the process
-            if call["parameters"]["item"] != items[author_of(call["task"])][number]:
+            if call["parameters"]["item"] != items[authored_task(call["task"])][number]:
                 yield f"{run}/{call['task']}: was given {call['parameters']['item']}"
 
 
-def _item_of(key: str) -> int | None:
+def _item_number(key: str) -> int | None:
     """The number of the item that a key belongs to."""
-    found = re.fullmatch(r"[^\[~#]+\[(\d+)\](~\d+)?", key)
-    return None if found is None else int(found[1])
+    match = re.fullmatch(r"[^\[~#]+\[(\d+)\](~\d+)?", key)
+    return None if match is None else int(match[1])
 
 
-def _all_items(case: Case) -> Iterator[str]:
+def _item_results_passed_on(case: SimulationCase) -> Iterator[str]:
     """Who depends on a task done for each item is given the results of all, in their order."""
-    for _, _, call in case.observations("called"):
+    for _, _, call in case.observations_of("called"):
         run = call["run"]
         tasks = case.tasks(run)
         if tasks[call["task"]].get("effect") == "none" and case.crashes:
             continue  # a pure read may start on results that are lost with the process
         for dep, value in (call.get("dependencies") or {}).items():
-            expected = _list_of(case, run, dep) if _one_call_each(tasks[dep]) else None
+            expected = _item_results(case, run, dep) if _is_plain_for_each(tasks[dep]) else None
             if expected is not None and value is not None and value != expected:
                 yield f"{run}/{call['task']}: got {value} as results of '{dep}', not {expected}"
 
 
-def _one_call_each(task: Event) -> bool:
+def _is_plain_for_each(task: Event) -> bool:
     """Each of its items is one call and nothing else."""
-    other = {"repeat_until", "approval", "workflow", "tools", "fallback"}
-    return "for_each" in task and not task.keys() & other
+    wrappers = {"repeat_until", "approval", "workflow", "tools", "fallback"}
+    return "for_each" in task and not task.keys() & wrappers
 
 
-def _list_of(case: Case, run: str, name: str) -> list[Any] | None:
+def _item_results(case: SimulationCase, run: str, name: str) -> list[Any] | None:
     """The results of a task's items in their order; None if some call has given none."""
-    taken = next(
+    expansion = next(
         (e for e in case.journal[run] if e["type"] == "task.expanded" and e["task"] == name), None
     )
-    results = _results(case.journal[run])
-    keys = [f"{name}[{number}]" for number in range(len(taken["items"]) if taken else 0)]
+    results = _task_results(case.journal[run])
+    keys = [f"{name}[{number}]" for number in range(len(expansion["items"]) if expansion else 0)]
     return [results[key] for key in keys] if all(key in results for key in keys) else None
 
 
-def _few_at_once(case: Case) -> Iterator[str]:
+def _item_parallelism_respected(case: SimulationCase) -> Iterator[str]:
     """No more items of a task are called at once than it allows."""
     under_way: dict[tuple[str, str], set[str]] = {}
-    for _, what, data in case.seen:
-        if what == "crashed":
+    for _, kind, data in case.observations:
+        if kind == "crashed":
             under_way.clear()
-        elif what in ("called", "replied", "stopped") and _item_of(data["task"]) is not None:
-            owner = (data["run"], author_of(data["task"]))
-            now = under_way.setdefault(owner, set())
-            most = case.tasks(owner[0])[owner[1]].get("for_each", {}).get("max_parallel")
-            if what != "called":
-                now.discard(data["task"])
+        elif kind in ("called", "replied", "stopped") and _item_number(data["task"]) is not None:
+            owner = (data["run"], authored_task(data["task"]))
+            running = under_way.setdefault(owner, set())
+            limit = case.tasks(owner[0])[owner[1]].get("for_each", {}).get("max_parallel")
+            if kind != "called":
+                running.discard(data["task"])
                 continue
-            now.add(data["task"])
-            if most is not None and len(now) > most:
-                yield f"{owner}: {len(now)} items at once, {most} allowed"
+            running.add(data["task"])
+            if limit is not None and len(running) > limit:
+                yield f"{owner}: {len(running)} items at once, {limit} allowed"
 
 
-def _no_more_items(case: Case) -> Iterator[str]:
+def _no_items_after_failure(case: SimulationCase) -> Iterator[str]:
     """Once an item has failed for good where that counts, none begins that had to wait."""
     for run, events in case.journal.items():
         tasks = case.tasks(run)
-        good: dict[str, int] = {}
+        successes: dict[str, int] = {}
         limit: dict[str, int] = {}
         for event in events:
-            number, name = _item_of(event.get("task", "")), author_of(event.get("task", ""))
-            if number is None or not _one_call_each(tasks[name]):
+            number, name = _item_number(event.get("task", "")), authored_task(event.get("task", ""))
+            if number is None or not _is_plain_for_each(tasks[name]):
                 continue
-            most = tasks[name]["for_each"].get("max_parallel")
+            max_parallel = tasks[name]["for_each"].get("max_parallel")
             once = tasks[name].get("effect") == "once"  # it may only be unknown
             counts = not once and not tasks[name].get("continue_on_failure")
             if event["type"] == "task.succeeded":
-                good[name] = good.get(name, 0) + 1
-            elif event["type"] == "task.failed" and most is not None and counts:
+                successes[name] = successes.get(name, 0) + 1
+            elif event["type"] == "task.failed" and max_parallel is not None and counts:
                 if not event["fault"].get("retriable", True):
-                    limit.setdefault(name, most + good.get(name, 0))
+                    limit.setdefault(name, max_parallel + successes.get(name, 0))
             elif event["type"] == "task.started" and number >= limit.get(name, 1 << 62):
                 yield f"{run}/{event['task']}: begun after another item had failed"
 
 
-def _rounds(case: Case) -> Iterator[str]:
+def _iterations_in_order(case: SimulationCase) -> Iterator[str]:
     """Rounds come one after the other, no more than allowed, and none after the last."""
     for run, events in case.journal.items():
         tasks = case.tasks(run)
-        ended: dict[str, list[bool]] = {}
-        results = _results(events)
+        endings: dict[str, list[bool]] = {}
+        results = _task_results(events)
         for event in events:
-            owner, number = _round_of(event.get("task", ""))
+            owner, number = _iteration_of(event.get("task", ""))
             if event["type"] == "task.round_ended":
                 owner = event["task"]
-                ended.setdefault(owner, []).append(event["done"])
-                if event["round"] != len(ended[owner]):
+                endings.setdefault(owner, []).append(event["done"])
+                if event["round"] != len(endings[owner]):
                     yield f"{run}/{owner}: round {event['round']} ended out of turn"
                 result = results.get(f"{owner}~{event['round']}")
-                stop = tasks[author_of(owner)]["repeat_until"]["until"] == "result.stop"
-                told = result.get("stop") if isinstance(result, dict) else None
-                if stop and told is not None and told is not event["done"]:
-                    yield f"{run}/{owner}: round {event['round']} gave {told}"
-            elif tasks.is_turn(event.get("task", "")):
+                stop = tasks[authored_task(owner)]["repeat_until"]["until"] == "result.stop"
+                reported = result.get("stop") if isinstance(result, dict) else None
+                if stop and reported is not None and reported is not event["done"]:
+                    yield f"{run}/{owner}: round {event['round']} gave {reported}"
+            elif tasks.is_model_turn(event.get("task", "")):
                 continue
             elif number and event["type"] in ("task.started", "task.child_opened"):
-                before = ended.get(owner, [])
-                if number > tasks[author_of(owner)]["repeat_until"].get("max_rounds", 10):
+                before = endings.get(owner, [])
+                if number > tasks[authored_task(owner)]["repeat_until"].get("max_rounds", 10):
                     yield f"{run}/{event['task']}: one round too many"
                 if len(before) < number - 1 or any(before[: number - 1]):
                     yield f"{run}/{event['task']}: begun, though the round before was the last"
 
 
-def _round_of(key: str) -> tuple[str, int]:
+def _iteration_of(key: str) -> tuple[str, int]:
     """Whose round it is, and which; 0 if it is none."""
     owner, mark, number = key.rpartition("~")
     return (owner, int(number)) if mark and number.isdigit() else (key, 0)
 
 
-def _rounds_read(case: Case) -> Iterator[str]:
+def _iterations_get_previous(case: SimulationCase) -> Iterator[str]:
     """A round is told its number, and the result of the round before."""
-    for _, _, call in case.observations("called"):
-        owner, number = _round_of(call["task"])
+    for _, _, call in case.observations_of("called"):
+        owner, number = _iteration_of(call["task"])
         tasks = case.tasks(call["run"])
         task = tasks[call["task"]]
         if not number or task.get("effect") == "none" or "round" not in call["parameters"]:
             continue
-        if tasks.is_turn(call["task"]):
+        if tasks.is_model_turn(call["task"]):
             continue
-        results = _results(case.journal.get(call["run"], []))
+        results = _task_results(case.journal.get(call["run"], []))
         if call["parameters"]["round"] != number:
             yield f"{call['run']}/{call['task']}: was told round {call['parameters']['round']}"
         before = f"{owner}~{number - 1}"
@@ -276,16 +284,16 @@ def _rounds_read(case: Case) -> Iterator[str]:
             yield f"{call['run']}/{call['task']}: got another result of the round before"
 
 
-def _children(case: Case) -> Iterator[str]:
+def _child_runs_match(case: SimulationCase) -> Iterator[str]:
     """Each task that runs a workflow has one run, which ends as the task is told."""
     status = {e["run"]: e["status"] for e in case.hive if e["type"] == "hive.run_closed"}
-    born: dict[tuple[str, str], str] = {}
+    child_runs: dict[tuple[str, str], str] = {}
     for run in case.journal:
-        parent = case.parent(run)
+        parent = case.find_parent(run)
         if parent is None:
             continue
-        if born.setdefault(parent, run) != run:
-            yield f"{parent}: has two runs, {born[parent]} and {run}"
+        if child_runs.setdefault(parent, run) != run:
+            yield f"{parent}: has two runs, {child_runs[parent]} and {run}"
     for run, events in case.journal.items():
         opened: dict[str, str] = {}
         for event in events:
@@ -293,56 +301,60 @@ def _children(case: Case) -> Iterator[str]:
                 if event["task"] in opened:
                     yield f"{run}/{event['task']}: begun twice"
                 opened[event["task"]] = event["run"]
-                if born.get((run, event["task"])) != event["run"]:
+                if child_runs.get((run, event["task"])) != event["run"]:
                     yield f"{run}/{event['task']}: its run {event['run']} is not there"
             elif event["type"] == "task.child_ended":
-                yield from _ended_as(case, run, event, status)
+                yield from _check_child_result(case, run, event, status)
 
 
-def _ended_as(case: Case, run: str, event: Event, status: dict[str, str]) -> Iterator[str]:
+def _check_child_result(
+    case: SimulationCase, run: str, event: Event, status: dict[str, str]
+) -> Iterator[str]:
     where = f"{run}/{event['task']}"
-    told, really = event["status"], status.get(event["run"])
-    bad_outputs = bool(event.get("error")) and told == "failed"
-    if told != really and not bad_outputs:
-        yield f"{where}: was told that its run is {told}, it is {really}"
+    reported, actual = event["status"], status.get(event["run"])
+    bad_outputs = bool(event.get("error")) and reported == "failed"
+    if reported != actual and not bad_outputs:
+        yield f"{where}: was told that its run is {reported}, it is {actual}"
     spec, result = case.specs[event["run"]], event.get("result") or {}
-    if told != "completed":
+    if reported != "completed":
         return
-    results = _results(case.journal[event["run"]])
+    results = _task_results(case.journal[event["run"]])
     last = spec["tasks"][-1] if spec.get("tasks") else {}
     plain = is_call(last) and last.get("name") in results
-    given = result.get("last") if "outputs" in spec else result.get(last.get("name"))
-    if plain and given != results[last["name"]]:
-        yield f"{where}: got {given} of its run, whose last task gave {results[last['name']]}"
+    value = result.get("last") if "outputs" in spec else result.get(last.get("name"))
+    if plain and value != results[last["name"]]:
+        yield f"{where}: got {value} of its run, whose last task gave {results[last['name']]}"
 
 
-def _children_stop(case: Case) -> Iterator[str]:
+def _children_stop_with_parent(case: SimulationCase) -> Iterator[str]:
     """Who is cancelled cancels its runs, and nothing of a run that has ended goes on."""
     for i, event in enumerate(case.hive):
         if event["type"] != "hive.run_closed":
             continue
-        for child in case.family(event["run"])[1:]:
-            later = any(_closes(other, child) for other in case.hive[i:])
-            if later or not any(_closes(other, child) for other in case.hive):
+        for child in case.list_family(event["run"])[1:]:
+            later = any(_closes_run(closing, child) for closing in case.hive[i:])
+            if later or not any(_closes_run(closing, child) for closing in case.hive):
                 yield f"{event['run']}: ended before its own run {child}"
     for run, events in case.journal.items():
-        asked = next((e["at"] for e in events if e["type"] == "run.cancel_requested"), None)
-        ends = {e["run"]: e["at"] for e in events if e["type"] == "task.child_ended"}
+        cancelled_at = next((e["at"] for e in events if e["type"] == "run.cancel_requested"), None)
+        end_times = {e["run"]: e["at"] for e in events if e["type"] == "task.child_ended"}
         for child in {e["run"] for e in events if e["type"] == "task.child_opened"}:
             kinds = {e["type"] for e in case.journal.get(child, ())}
-            undoes = any(e.get("task", "").endswith(UNDO) for e in case.journal.get(child, ()))
-            open_then = asked is not None and ends.get(child, 1 << 62) > asked
-            if open_then and not undoes and "run.cancel_requested" not in kinds:
+            compensates = any(
+                e.get("task", "").endswith(COMPENSATION) for e in case.journal.get(child, ())
+            )
+            open_then = cancelled_at is not None and end_times.get(child, 1 << 62) > cancelled_at
+            if open_then and not compensates and "run.cancel_requested" not in kinds:
                 yield f"{run}: was cancelled, and its run {child} was not"
 
 
-def _closes(event: Event, run: str) -> bool:
+def _closes_run(event: Event, run: str) -> bool:
     return bool(event["type"] == "hive.run_closed" and event["run"] == run)
 
 
-def _handed_up(case: Case) -> Iterator[str]:
+def _child_results_passed_on(case: SimulationCase) -> Iterator[str]:
     """What depends on a task that runs a workflow is given the result of that run."""
-    for _, _, call in case.observations("called"):
+    for _, _, call in case.observations_of("called"):
         run = call["run"]
         tasks = case.tasks(run)
         if tasks[call["task"]].get("effect") == "none":
@@ -350,77 +362,79 @@ def _handed_up(case: Case) -> Iterator[str]:
         for dep, value in (call.get("dependencies") or {}).items():
             if "workflow" not in tasks[dep] or tasks[dep].keys() & {"for_each", "repeat_until"}:
                 continue
-            ends = [
+            endings = [
                 e
                 for e in case.journal.get(run, ())
                 if e["type"] == "task.child_ended" and e["task"] == dep
             ]
-            if ends and ends[0].get("result") != value:
+            if endings and endings[0].get("result") != value:
                 yield f"{run}/{call['task']}: got another result of '{dep}' than its run gave"
 
 
-def _failures_count(case: Case) -> Iterator[str]:
+def _failures_are_counted(case: SimulationCase) -> Iterator[str]:
     """A run is not complete if an item, a round, a run within it or what one needs has failed."""
-    done = {e["run"] for e in case.hive if _closes(e, e.get("run", "")) and _complete(e)}
-    for run in done:
+    completed_runs = {
+        e["run"] for e in case.hive if _closes_run(e, e.get("run", "")) and _is_completed(e)
+    }
+    for run in completed_runs:
         tasks = case.tasks(run)
-        bad = {
+        failed_children = {
             e["task"]
             for e in case.journal.get(run, ())
-            if e["type"] == "task.child_ended" and e["status"] not in GOOD
+            if e["type"] == "task.child_ended" and e["status"] not in SUCCESS_STATUSES
         }
-        for task, kind in case.last(run).items():
-            counts = not asked_about(task) and not task.endswith(UNDO)
-            if TOOL.fullmatch(task) or tasks.is_turn(task):
+        for task, kind in case.find_last_events(run).items():
+            counts = not reconciled_task(task) and not task.endswith(COMPENSATION)
+            if TOOL_KEY.fullmatch(task) or tasks.is_model_turn(task):
                 continue  # what that means, `oracle_turns` says
-            failed = kind in ("task.failed", "task.faulted") or task in bad
-            tolerated = counts and tasks[author_of(task)].get("continue_on_failure")
+            failed = kind in ("task.failed", "task.faulted") or task in failed_children
+            tolerated = counts and tasks[authored_task(task)].get("continue_on_failure")
             if counts and failed and not tolerated:
                 yield f"{run}: completed, though {task} failed"
 
 
-def _complete(event: Event) -> bool:
+def _is_completed(event: Event) -> bool:
     return bool(event["status"] == "completed")
 
 
-def _parked_at_rest(case: Case) -> Iterator[str]:
+def _waiting_runs_are_idle(case: SimulationCase) -> Iterator[str]:
     """A run that is said to need somebody's help has no call under way, nor has one within it."""
-    above = {run: case.parent(run) for run in case.journal}
+    parents = {run: case.find_parent(run) for run in case.journal}
     under_way: dict[tuple[str, str, int], set[str]] = {}
-    for i, (_, what, data) in enumerate(case.seen):
-        if what == "crashed":
+    for i, (_, kind, data) in enumerate(case.observations):
+        if kind == "crashed":
             under_way.clear()
-        elif what == "called":
-            one = (data["run"], data["task"], data["attempt"])
-            under_way[one] = set(_up(above, data["run"]))
-        elif what in ("replied", "stopped"):
+        elif kind == "called":
+            call = (data["run"], data["task"], data["attempt"])
+            under_way[call] = set(_ancestors(parents, data["run"]))
+        elif kind in ("replied", "stopped"):
             under_way.pop((data["run"], data["task"], data["attempt"]), None)
-        elif what == "parked":
-            busy = [one for one, runs in under_way.items() if data["run"] in runs]
-            if busy:
-                yield f"{data['run']}: said to wait at {i}, with calls under way: {busy}"
+        elif kind == "parked":
+            running = [call for call, runs in under_way.items() if data["run"] in runs]
+            if running:
+                yield f"{data['run']}: said to wait at {i}, with calls under way: {running}"
 
 
-def _up(above: dict[str, tuple[str, str] | None], run: str) -> Iterator[str]:
+def _ancestors(parents: dict[str, tuple[str, str] | None], run: str) -> Iterator[str]:
     """A run, and those that it was begun for."""
-    at: tuple[str, str] | None = (run, "")
-    while at is not None:
-        yield at[0]
-        at = above.get(at[0])
+    owner: tuple[str, str] | None = (run, "")
+    while owner is not None:
+        yield owner[0]
+        owner = parents.get(owner[0])
 
 
-FLOW_CHECKS: Final[tuple[Callable[[Case], Iterator[str]], ...]] = (
-    _conditions,
-    _times,
-    _items,
-    _all_items,
-    _few_at_once,
-    _no_more_items,
-    _rounds,
-    _rounds_read,
-    _children,
-    _children_stop,
-    _handed_up,
-    _failures_count,
-    _parked_at_rest,
+FLOW_CHECKS: Final[tuple[Callable[[SimulationCase], Iterator[str]], ...]] = (
+    _conditions_respected,
+    _delays_respected,
+    _items_match_expansion,
+    _item_results_passed_on,
+    _item_parallelism_respected,
+    _no_items_after_failure,
+    _iterations_in_order,
+    _iterations_get_previous,
+    _child_runs_match,
+    _children_stop_with_parent,
+    _child_results_passed_on,
+    _failures_are_counted,
+    _waiting_runs_are_idle,
 )

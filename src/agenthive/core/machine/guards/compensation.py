@@ -8,22 +8,22 @@ from agenthive.core.model.states import TaskState
 _BAD_END = frozenset({TaskState.FAILED, TaskState.UNKNOWN_OUTCOME})
 
 
-def its_turn(state: RunState, task: int) -> bool:
+def is_next_compensation(state: RunState, task: int) -> bool:
     """This compensation is the next one."""
     return state.undoing == task
 
 
-def undo_began(state: RunState, task: int) -> bool:
+def compensation_started(state: RunState, task: int) -> bool:
     """The compensation of this task is being carried out."""
-    undo = state.graph.undo.get(task)
-    return undo is not None and undo == state.undoing
+    compensation = state.graph.compensations.get(task)
+    return compensation is not None and compensation == state.undoing
 
 
-def undo_succeeded(state: RunState, task: int) -> bool:
+def compensation_succeeded(state: RunState, task: int) -> bool:
     """The compensation of this task went well."""
-    return state.state[state.graph.undo[task]] is TaskState.SUCCEEDED
+    return state.state[state.graph.compensations[task]] is TaskState.SUCCEEDED
 
 
-def undo_failed(state: RunState, task: int) -> bool:
+def compensation_failed(state: RunState, task: int) -> bool:
     """The compensation of this task ended badly, or nobody knows."""
-    return state.state[state.graph.undo[task]] in _BAD_END
+    return state.state[state.graph.compensations[task]] in _BAD_END

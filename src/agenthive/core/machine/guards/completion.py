@@ -7,51 +7,51 @@ from agenthive.core.model.states import TaskState
 from agenthive.core.model.workflow import FailureStrategy
 
 
-def _over(state: RunState) -> bool:
+def _no_open_tasks(state: RunState) -> bool:
     return state.open == 0
 
 
-def cancelled(state: RunState) -> bool:
+def run_cancelled(state: RunState) -> bool:
     """Cancelled, and nothing is under way any more."""
-    return state.cancelling and _over(state)
+    return state.cancelling and _no_open_tasks(state)
 
 
-def succeeded(state: RunState) -> bool:
+def run_succeeded(state: RunState) -> bool:
     """Every task succeeded, or failed where that is tolerated."""
-    return _over(state) and state.hard_failures == 0 and not state.timed_out
+    return _no_open_tasks(state) and state.hard_failures == 0 and not state.timed_out
 
 
-def partly_succeeded(state: RunState) -> bool:
+def run_partly_succeeded(state: RunState) -> bool:
     """Some task failed, at least one succeeded, and that is enough."""
     return (
-        _over(state)
+        _no_open_tasks(state)
         and state.strategy is FailureStrategy.PARTIAL
         and not state.timed_out
-        and state.succeeded > 0
+        and state.succeeded_count > 0
     )
 
 
 def compensation_due(state: RunState) -> bool:
     """The run failed and something that succeeded declares how to undo it."""
     return (
-        _over(state)
-        and not succeeded(state)
-        and not partly_succeeded(state)
+        _no_open_tasks(state)
+        and not run_succeeded(state)
+        and not run_partly_succeeded(state)
         and any(state.state[i] is TaskState.SUCCEEDED for i in state.ended)
     )
 
 
-def failed(state: RunState) -> bool:
+def run_failed(state: RunState) -> bool:
     """Nothing is left to do, and it was not enough."""
-    return _over(state)
+    return _no_open_tasks(state)
 
 
-def undone(state: RunState) -> bool:
+def compensations_succeeded(state: RunState) -> bool:
     """Every compensation went well."""
     return state.undoing is None and not state.to_undo and state.undo_failures == 0
 
 
-def undoing_failed(state: RunState) -> bool:
+def compensations_failed(state: RunState) -> bool:
     """Every compensation was tried, at least one ended badly."""
     return state.undoing is None and not state.to_undo and state.undo_failures > 0
 
@@ -64,6 +64,6 @@ def only_waiting(state: RunState) -> bool:
     return flow is None or flow.moving == 0
 
 
-def moving(state: RunState) -> bool:
+def can_progress(state: RunState) -> bool:
     """Something runs or could run."""
     return not only_waiting(state)

@@ -10,21 +10,21 @@ from agenthive.core.model.states import TaskState
 _BYPASSED = TaskState.BYPASSED
 
 
-def met_by_a_call(state: RunState, task: int) -> bool:
+def plain_call_dependencies_met(state: RunState, task: int) -> bool:
     """Everything it depends on has ended, and it is a call with nothing around it.
 
-    Where something was bypassed, `met` comes after the question whether this is too.
+    Where something was bypassed, `dependencies_met` comes after the question whether this is too.
     """
     if state.pending[task] or state.counts[_BYPASSED]:
         return False
     return state.graph.nodes[task].steps is PLAIN
 
 
-def met(state: RunState, task: int) -> bool:
+def dependencies_met(state: RunState, task: int) -> bool:
     """Everything it depends on has ended, well or tolerated."""
     return state.pending[task] == 0
 
 
-def broken(state: RunState, task: int) -> bool:
+def dependency_failed(state: RunState, task: int) -> bool:
     """Something it depends on ended without a result that could be used."""
     return task in state.broken

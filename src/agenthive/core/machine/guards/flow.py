@@ -4,48 +4,48 @@ from __future__ import annotations
 
 from agenthive.core.graph.nodes import Step
 from agenthive.core.journal import run_events as ev
-from agenthive.core.machine.flow_state import Each, Rounds, Turns
+from agenthive.core.machine.flow_state import Iterations, MappedItems, ModelTurns
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.control_flow import OnDeadline, OnReject
 from agenthive.core.model.states import TaskState
 
-_GOOD_CHILD = frozenset({"completed", "partially_completed"})
+_CHILD_SUCCESSES = frozenset({"completed", "partially_completed"})
 
 # Steps that need no evaluation: where they lead.
 
 
 def at_call(state: RunState, task: int) -> bool:
     """All that stood before the call is passed."""
-    return state.step_of(task) is Step.CALL
+    return state.current_step(task) is Step.CALL
 
 
 def at_signal(state: RunState, task: int) -> bool:
     """It waits for a signal now."""
-    return state.step_of(task) is Step.SIGNAL
+    return state.current_step(task) is Step.SIGNAL
 
 
-def at_rounds(state: RunState, task: int) -> bool:
+def at_iterations(state: RunState, task: int) -> bool:
     """Its rounds begin."""
-    return state.step_of(task) is Step.REPEAT
+    return state.current_step(task) is Step.REPEAT
 
 
 def at_turns(state: RunState, task: int) -> bool:
     """A model has its turns now."""
-    return state.step_of(task) is Step.TURNS
+    return state.current_step(task) is Step.TURNS
 
 
 def at_end(state: RunState, task: int) -> bool:
     """It calls nobody and has passed all it waited for."""
-    return state.step_of(task) is Step.END
+    return state.current_step(task) is Step.END
 
 
-def signalled(state: RunState, task: int) -> bool:
+def signal_received(state: RunState, task: int) -> bool:
     """The signal it waits for has come."""
     flow = state.flow
     return flow is not None and task in flow.received and at_signal(state, task)
 
 
-def bypassed(state: RunState, task: int) -> bool:
+def dependencies_bypassed(state: RunState, task: int) -> bool:
     """Dead path: it depends on others, and every one of them was bypassed."""
     deps = state.graph.deps[task]
     if not state.counts[TaskState.BYPASSED] or not deps:
@@ -64,54 +64,54 @@ def after_decision(state: RunState, task: int, event: ev.RunEvent) -> TaskState 
 
 def after_wake(state: RunState, task: int, event: ev.RunEvent) -> TaskState | None:
     """The time has come: it waited for just that, or for something that did not come."""
-    step = state.step_of(task)
+    step = state.current_step(task)
     if step is Step.APPROVAL:
-        return _after_time_to_answer(state, task, event.at)
+        return _after_approval_deadline(state, task, event.at)
     if step is Step.SIGNAL:
         node = state.graph.nodes[task]
         return TaskState.PREPARING if node.wait.has_default else TaskState.FAILED
     return TaskState.PREPARING
 
 
-def _after_time_to_answer(state: RunState, task: int, at: int) -> TaskState | None:
+def _after_approval_deadline(state: RunState, task: int, at: int) -> TaskState | None:
     assert state.flow is not None
     approval = state.flow.approvals[task]
     if approval.deadline is None or approval.deadline > at:
         return None
     if approval.spec.on_deadline is OnDeadline.APPROVE:
         return TaskState.PREPARING
-    return rejected(state, task)
+    return state_after_rejection(state, task)
 
 
-def after_verdict(state: RunState, task: int, event: ev.RunEvent) -> TaskState | None:
+def after_approval(state: RunState, task: int, event: ev.RunEvent) -> TaskState | None:
     """Enough people agreed, somebody rejected, or more are asked."""
     assert isinstance(event, ev.ApprovalGiven)
     assert state.flow is not None
     approval = state.flow.approvals[task]
     if not event.approved:
-        return rejected(state, task)
-    enough = len(approval.agreed) + 1 >= approval.spec.quorum
-    return TaskState.PREPARING if enough else None
+        return state_after_rejection(state, task)
+    quorum_reached = len(approval.agreed) + 1 >= approval.spec.quorum
+    return TaskState.PREPARING if quorum_reached else None
 
 
-def rejected(state: RunState, task: int) -> TaskState:
+def state_after_rejection(state: RunState, task: int) -> TaskState:
     """What a rejection means for this task."""
     assert state.flow is not None
     if state.flow.approvals[task].spec.on_reject is OnReject.FAIL:
         return TaskState.FAILED
-    only_asks = state.graph.nodes[task].steps[-1] is Step.END
-    return TaskState.SUCCEEDED if only_asks else TaskState.BYPASSED
+    approval_only = state.graph.nodes[task].steps[-1] is Step.END
+    return TaskState.SUCCEEDED if approval_only else TaskState.BYPASSED
 
 
-def after_round(state: RunState, task: int, event: ev.RunEvent) -> TaskState | None:
+def after_iteration(state: RunState, task: int, event: ev.RunEvent) -> TaskState | None:
     """Another round, or that was the last."""
     assert isinstance(event, ev.RoundEnded)
     if event.done:
         return TaskState.SUCCEEDED
-    return TaskState.FAILED if exhausted(state, task) else None
+    return TaskState.FAILED if iterations_exhausted(state, task) else None
 
 
-def exhausted(state: RunState, task: int) -> bool:
+def iterations_exhausted(state: RunState, task: int) -> bool:
     """There have been as many rounds as there may be."""
     node = state.graph.nodes[task]
     assert state.flow is not None
@@ -121,7 +121,7 @@ def exhausted(state: RunState, task: int) -> bool:
 def after_child(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
     """The task's own run ended, and the task with it."""
     assert isinstance(event, ev.ChildEnded)
-    if event.status in _GOOD_CHILD:
+    if event.status in _CHILD_SUCCESSES:
         return TaskState.SUCCEEDED
     return TaskState.CANCELLED if state.cancelling else TaskState.FAILED
 
@@ -129,28 +129,30 @@ def after_child(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
 # Items, rounds and turns, taken together.
 
 
-def answered(state: RunState, task: int) -> bool:
+def turns_done(state: RunState, task: int) -> bool:
     """The last turn asked for nothing more."""
     return state.flow is not None and task in state.flow.turns and state.flow.turns[task].done
 
 
-def gathered(state: RunState, task: int) -> bool:
+def all_items_succeeded(state: RunState, task: int) -> bool:
     """Every item has ended, and none badly where that counts."""
-    each = _each(state, task)
-    return each is not None and not each.left and not each.failed and not _unbegun(each)
+    each = _find_items(state, task)
+    return (
+        each is not None and not each.left and not each.failed and not _has_unreleased_items(each)
+    )
 
 
-def cut_short(state: RunState, task: int) -> bool:
+def parts_cancelled(state: RunState, task: int) -> bool:
     """The run was cancelled, and nothing of this task is under way any more."""
-    return state.cancelling and _over(state, task)
+    return state.cancelling and _parts_ended(state, task)
 
 
-def fell_short(state: RunState, task: int) -> bool:
+def parts_failed(state: RunState, task: int) -> bool:
     """Nothing of this task is under way any more, and it was not enough."""
-    return _over(state, task)
+    return _parts_ended(state, task)
 
 
-def abandoned(state: RunState, task: int) -> bool:
+def sibling_item_failed(state: RunState, task: int) -> bool:
     """An item that has not begun, while another one has ended badly."""
     if state.flow is None:
         return False
@@ -159,27 +161,27 @@ def abandoned(state: RunState, task: int) -> bool:
     return each is not None and each.failed > 0
 
 
-def _each(state: RunState, task: int) -> Each | None:
+def _find_items(state: RunState, task: int) -> MappedItems | None:
     return None if state.flow is None else state.flow.each.get(task)
 
 
-def _rounds(state: RunState, task: int) -> Rounds | None:
+def _find_iterations(state: RunState, task: int) -> Iterations | None:
     return None if state.flow is None else state.flow.rounds.get(task)
 
 
-def _unbegun(each: Each) -> bool:
+def _has_unreleased_items(each: MappedItems) -> bool:
     return each.released < len(each.items)
 
 
-def _over(state: RunState, task: int) -> bool:
-    each = _each(state, task)
+def _parts_ended(state: RunState, task: int) -> bool:
+    each = _find_items(state, task)
     if each is not None:
         stopped = state.stopping and each.left == each.unknown
         return not each.left or stopped
     turns = None if state.flow is None else state.flow.turns.get(task)
     if turns is not None:
-        return _had_the_last(state, turns)
-    rounds = _rounds(state, task)
+        return _last_turn_ended(state, turns)
+    rounds = _find_iterations(state, task)
     if rounds is None or not rounds.members:
         return False
     last = state.state[rounds.members[-1]]
@@ -188,7 +190,7 @@ def _over(state: RunState, task: int) -> bool:
     return not state.counts_as_open(last)
 
 
-def _had_the_last(state: RunState, turns: Turns) -> bool:
+def _last_turn_ended(state: RunState, turns: ModelTurns) -> bool:
     """No other turn comes, and what the last one asked for has ended."""
     last = turns.had[-1]
     parts = [last.node, *[call for call in last.calls if call is not None]]
@@ -198,9 +200,9 @@ def _had_the_last(state: RunState, turns: Turns) -> bool:
     return state.stopping or turns.stopped or not ended_well
 
 
-def awaits_judgement(state: RunState, task: int) -> bool:
+def awaits_loop_condition(state: RunState, task: int) -> bool:
     """A round has ended well, and nobody has said yet whether it was the last."""
-    rounds = _rounds(state, task)
+    rounds = _find_iterations(state, task)
     if rounds is None or state.state[task] is not TaskState.EXPANDED or rounds.done:
         return False
     return bool(rounds.members) and state.state[rounds.members[-1]] is TaskState.SUCCEEDED
@@ -209,24 +211,24 @@ def awaits_judgement(state: RunState, task: int) -> bool:
 # What came of a call whose outcome is unknown.
 
 
-def it_happened(state: RunState, task: int) -> bool:
+def call_acted(state: RunState, task: int) -> bool:
     """The outside world says that the call has acted."""
-    return _verdict(state, task) is True
+    return _reconcile_verdict(state, task) is True
 
 
-def it_did_not(state: RunState, task: int) -> bool:
+def call_did_not_act(state: RunState, task: int) -> bool:
     """The outside world says that the call has not acted."""
-    return _verdict(state, task) is False
+    return _reconcile_verdict(state, task) is False
 
 
-def _verdict(state: RunState, task: int) -> bool | None:
+def _reconcile_verdict(state: RunState, task: int) -> bool | None:
     flow = state.flow
-    asked = None if flow is None else flow.reconciling.get(task)
-    if asked is None or state.state[asked] is not TaskState.SUCCEEDED:
+    reconcile_task = None if flow is None else flow.reconciling.get(task)
+    if reconcile_task is None or state.state[reconcile_task] is not TaskState.SUCCEEDED:
         return None
-    answer = state.results.get(asked)
-    verdict = answer.get("happened") if isinstance(answer, dict) else answer
-    return verdict if isinstance(verdict, bool) else None
+    result = state.results.get(reconcile_task)
+    happened = result.get("happened") if isinstance(result, dict) else result
+    return happened if isinstance(happened, bool) else None
 
 
 def after_resolution(state: RunState, task: int, event: ev.RunEvent) -> TaskState:

@@ -11,7 +11,7 @@ from agenthive.core.model.calls import Fault
 from agenthive.core.model.states import TaskState
 from agenthive.core.model.workflow import Effect
 
-INVALID: Final = "invalid_output"
+INVALID_OUTPUT: Final = "invalid_output"
 """The kind of fault that a result is which is not as its schema says."""
 
 MAX_LOSSES: Final = 100
@@ -28,21 +28,21 @@ def after_failure(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
     fault = event.fault
     if node.effect is Effect.ONCE and fault.kind not in NOT_CARRIED_OUT | {"agent_error"}:
         return TaskState.UNKNOWN_OUTCOME
-    if _stopped(state, task):
+    if _run_is_stopping(state, task):
         return TaskState.CANCELLED if state.cancelling else TaskState.FAILED
-    if repairable(state, task, fault) or event.pause is not None:
+    if is_repairable(state, task, fault) or event.pause is not None:
         return TaskState.BACKING_OFF
-    tried = event.attempt - state.losses.get(task, 0)
+    attempts_used = event.attempt - state.losses.get(task, 0)
     once_acted = node.effect is Effect.ONCE and fault.kind not in NOT_CARRIED_OUT
-    if not fault.retriable or once_acted or tried >= node.retry.max_attempts:
+    if not fault.retriable or once_acted or attempts_used >= node.retry.max_attempts:
         return TaskState.FAILED
     return TaskState.BACKING_OFF
 
 
-def repairable(state: RunState, task: int, fault: Fault) -> bool:
+def is_repairable(state: RunState, task: int, fault: Fault) -> bool:
     """A model gets one more try, told what was wrong with its answer; not if it acts once."""
     node = state.graph.nodes[task]
-    if fault.kind != INVALID or node.agent.type != "ai_agent" or node.effect is Effect.ONCE:
+    if fault.kind != INVALID_OUTPUT or node.agent.type != "ai_agent" or node.effect is Effect.ONCE:
         return False
     return state.flow is None or task not in state.flow.repaired
 
@@ -52,7 +52,7 @@ def after_loss(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
     assert isinstance(event, ev.TaskLost)
     if state.graph.nodes[task].effect is Effect.ONCE:
         return TaskState.UNKNOWN_OUTCOME
-    if _stopped(state, task):
+    if _run_is_stopping(state, task):
         return TaskState.CANCELLED
     if state.losses.get(task, 0) >= MAX_LOSSES:
         return TaskState.FAILED
@@ -66,5 +66,5 @@ def after_cancel(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
     return TaskState.CANCELLED
 
 
-def _stopped(state: RunState, task: int) -> bool:
-    return state.stopping and state.graph.nodes[task].undoes is None
+def _run_is_stopping(state: RunState, task: int) -> bool:
+    return state.stopping and state.graph.nodes[task].compensates is None
