@@ -42,6 +42,8 @@ from agenthive.infra.secrets import Secrets
 
 GROUP: Final = AGENTS
 HOW_TO: Final = "docs/howto/add-an-agent-kind.md"
+MAX_FOUND: Final = 10_000
+"""Specs whose agents are remembered by identity."""
 
 
 class AgentRegistry:
@@ -69,7 +71,11 @@ class AgentRegistry:
         self._loaded_kinds: dict[str, AgentKind] = {}
         self._unusable_kinds: dict[str, AgentUnavailable] = {}
         self._files: dict[str, Path] = {}
+        #: By the JSON of the spec: equal specs share an agent.
         self._agents: dict[bytes, BaseAgent] = {}
+        #: By the identity of a spec, which is kept so that the number is not used again. Encoding
+        #: a spec costs more than all else that a lookup does, and a run looks up each agent twice.
+        self._found: dict[int, tuple[AgentSpec, BaseAgent]] = {}
 
     # What the operator supplies.
 
@@ -153,10 +159,16 @@ class AgentRegistry:
 
     def find_agent(self, spec: AgentSpec) -> BaseAgent:
         """The agent for ``spec``. Raises AgentUnavailable if nobody has it."""
+        entry = self._found.get(id(spec))
+        if entry is not None and entry[0] is spec:
+            return entry[1]
         key = msgspec.json.encode(spec)
         agent = self._agents.get(key)
         if agent is None:
             agent = self._agents[key] = self._make_agent(spec)
+        if len(self._found) >= MAX_FOUND:
+            self._found.clear()
+        self._found[id(spec)] = spec, agent
         return agent
 
     # Kinds: what `authoring.Actions` needs.
@@ -237,7 +249,9 @@ class AgentRegistry:
         """
         if spec.type in NAMED_OTHERWISE:
             return spec.type == AgentType.AI_AGENT and not spec.endpoint.startswith("offline:")
-        return self.kind_problem(spec.type) is None and self.find_agent(spec).is_priced
+        # Registered code has no problem of its kind: this is asked for every agent of a run.
+        usable = spec.type in self._kinds or self.kind_problem(spec.type) is None
+        return usable and self.find_agent(spec).is_priced
 
     def estimate_max_cost(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
         """What a call can cost at most."""
@@ -256,6 +270,7 @@ class AgentRegistry:
     async def close(self) -> None:
         """Close every agent that was made. May be called twice."""
         agents, self._agents = list(self._agents.values()), {}
+        self._found.clear()
         for agent in agents:
             await agent.close()
 
