@@ -73,6 +73,7 @@ def test_never_below_and_at_most_three_times_above() -> None:
     assert max(ratios) <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forgets", ["retries", "items", "compensations", "sub-workflows"])
 def test_what_a_plan_forgets_is_found(forgets: str, monkeypatch: pytest.MonkeyPatch) -> None:
     book = bounds._BoundCalculator
