@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agenthive.core.engine import actions as act
-from agenthive.core.engine import child_runs, human_input
-from agenthive.core.engine import driver as drivers
+from agenthive.core.engine import child_runs, human_input, human_requests
 from agenthive.core.engine.driver import Driver
 from agenthive.core.engine.human_input import ApprovalDecision
 from agenthive.core.engine.reply_validation import to_plain_json
@@ -39,7 +38,7 @@ def only(bench: Bench, name: str) -> Reason:
 
 
 def test_refusals_are_recorded_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drivers, "MAX_REFUSALS", 2)
+    monkeypatch.setattr(human_requests, "MAX_REFUSALS", 2)
     bench = Bench()
     bench.run(flow(task("a", approval=ApprovalSpec(approvers=("ann",)))))
     for _ in range(3):
@@ -75,7 +74,7 @@ def test_who_says_what_is_known_already_is_told_so_at_once() -> None:
 def test_an_outcome_that_is_none() -> None:
     bench = Bench()
     bench.run(flow(task("a", effect=Effect.ONCE)))
-    with pytest.raises(Conflict, match="'perhaps' is no outcome; there are"):
+    with pytest.raises(Conflict, match="'perhaps' is not an outcome; use one of"):
         bench.resolve("a", "perhaps")
 
 

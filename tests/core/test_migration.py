@@ -167,7 +167,7 @@ def test_what_is_approved_is_asked_again_when_it_has_changed() -> None:
 def test_calls_under_way_are_waited_for() -> None:
     bench = Bench()
     bench.run(flow(*BASE))
-    with pytest.raises(Conflict, match="has calls under way"):
+    with pytest.raises(Conflict, match="has calls in progress"):
         bench.migrate(flow(*BASE, task("log")))
 
 
@@ -176,7 +176,7 @@ def test_a_run_that_moved_on_meanwhile_is_not_changed() -> None:
     spec = flow(*BASE, task("log"))
     state = replay_under_graph(Graph(spec), bench.disk.records("r"), {})
     bench.approve("gate")
-    with pytest.raises(Conflict, match="moved on"):
+    with pytest.raises(Conflict, match="changed in the meantime"):
         bench.driver.migrate_run(bench.now, ev.RunMigrated(at=0, definition="d"), state, {}, b"", 9)
 
 

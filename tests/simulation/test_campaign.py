@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 
 from agenthive.core.engine import active_run as live
-from agenthive.core.engine import driver
+from agenthive.core.engine.engine_state import EngineState
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.calls import Call, Fault, Reply, Usage
@@ -158,7 +158,7 @@ def test_the_command_tells_what_is_wrong(
 
 
 def test_a_fault_inside_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver.Driver, "_find_current_task", lambda self, live, task, attempt: 0)
+    monkeypatch.setattr(EngineState, "find_current_task", lambda self, live, task, attempt: 0)
     found = [outcome for outcome in run_campaign(range(50)) if outcome.violations]
     assert any("InvalidTransition" in line for outcome in found for line in outcome.violations)
 

@@ -16,6 +16,7 @@ import pytest
 from agenthive.core.engine import actions as act
 from agenthive.core.engine import active_run as live
 from agenthive.core.engine.driver import Driver
+from agenthive.core.engine.engine_state import EngineState
 from agenthive.core.model.workflow import (
     AgentSpec,
     CompensationSpec,
@@ -333,7 +334,7 @@ def test_a_planted_bug_is_found_at_some_seeds(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_fault_inside_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Driver, "_find_current_task", lambda self, live, task, attempt: 0)
+    monkeypatch.setattr(EngineState, "find_current_task", lambda self, live, task, attempt: 0)
     found = simulate(ORDERS, seeds=20)
     assert found.broken
     assert any("InvalidTransition" in violation.detail for violation in found.violations)

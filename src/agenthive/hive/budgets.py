@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agenthive.core.engine.budget_requests import HoldSettlement
 from agenthive.core.values import NanoUSD
 from agenthive.hive.resources import HiveResources, plain_text
 
@@ -39,9 +40,14 @@ class HiveBudgets(HiveResources):
         reason: str = "",
     ) -> None:
         """Say what a call cost whose cost is in doubt. Raises RunNotFound, NotFound."""
-        details = (plain_text(actor), plain_text(reason))
+        settlement = HoldSettlement(
+            run=run,
+            task=task,
+            cost=cost,
+            attempt=attempt,
+            actor=plain_text(actor),
+            reason=plain_text(reason),
+        )
         await self._active_runtime.commit_request(
-            lambda now, token: self._driver.settle_hold(
-                now, run, task, attempt, cost, *details, token
-            )
+            lambda now, token: self._driver.settle_hold(now, settlement, token)
         )

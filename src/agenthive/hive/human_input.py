@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from agenthive.core.engine.human_input import ApprovalDecision, PendingApproval, pending_approvals
+from agenthive.core.engine.human_input import (
+    ApprovalDecision,
+    PendingApproval,
+    TaskResolution,
+    pending_approvals,
+)
 from agenthive.core.engine.reply_validation import to_plain_json
 from agenthive.core.values import JSONValue
 from agenthive.errors import (
@@ -79,12 +84,16 @@ class HumanInput(HiveResources):
 
         Raises RunNotFound, NotFound, Conflict if the outcome is not unknown.
         """
-        result, details = to_plain_json(result), (plain_text(actor), plain_text(reason))
-        driver = self._driver
+        resolution = TaskResolution(
+            run=run,
+            task=task,
+            outcome=outcome,
+            result=to_plain_json(result),
+            actor=plain_text(actor),
+            reason=plain_text(reason),
+        )
         await self._active_runtime.commit_request(
-            lambda now, token: driver.resolve_outcome(
-                now, run, task, outcome, result, *details, token
-            )
+            lambda now, token: self._driver.resolve_outcome(now, resolution, token)
         )
 
     async def approvals(self, run: str | None = None) -> list[PendingApproval]:
