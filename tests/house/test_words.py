@@ -40,7 +40,6 @@ NOT_YET_REWRITTEN = (
     "src/agenthive/selection",
     "src/agenthive/settings.py",
     "src/agenthive/simulation",
-    "src/agenthive/stores",
     "src/agenthive/testing",
 )
 
