@@ -81,7 +81,7 @@ async def test_events_and_stories(bench: Bench) -> None:
     assert msgspec.json.decode(facts[0].data)["run"] == "alpha"
     lines = await archive.read_story("alpha", "b")
     assert len(lines) >= 3
-    with pytest.raises(NotFound, match="run alpha has no task 'z'"):
+    with pytest.raises(NotFound, match=r"run alpha has no task 'z'"):
         await archive.read_story("alpha", "z")
 
 
@@ -187,7 +187,7 @@ async def test_missing_facts(changed: Changed, what: str) -> None:
             break
     if what == "all":
         del changed._streams["alpha"]
-    with pytest.raises(StoreCorrupt, match="stream alpha: facts are missing"):
+    with pytest.raises(StoreCorrupt, match=r"run alpha has .* events, the hive stream records"):
         await JournalReader(changed).verify_chains()
 
 
@@ -203,7 +203,7 @@ async def test_stream_that_begins_with_something_else() -> None:
     record = Record(stream="r", seq=1, count=1, at=1, type="run", payload=payload)
     row = RunRow(run="r", name="w", status="running", created=1)
     await store.append(Batch(records=[record], runs=[row]))
-    with pytest.raises(StoreCorrupt, match="does not begin with its submission"):
+    with pytest.raises(StoreCorrupt, match="is not its submission"):
         await JournalReader(store).read_report("r")
 
 
