@@ -32,7 +32,6 @@ NOT_YET_REWRITTEN = (
     "src/agenthive/facades",
     "src/agenthive/hive",
     "src/agenthive/infra",
-    "src/agenthive/insights",
     "src/agenthive/ipc",
     "src/agenthive/owner.py",
     "src/agenthive/runtimes",
