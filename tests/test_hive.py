@@ -26,6 +26,8 @@ from agenthive.errors import (
     StoreUnavailable,
 )
 from agenthive.hive import open_journal
+from agenthive.hive.resources import locate
+from agenthive.infra.home import Home
 from agenthive.testing import HANG, ScriptedAgent
 from tests.stores.broken_disk import writes_fail
 
@@ -426,3 +428,21 @@ async def test_decision_that_breaks_leaves_nobody_waiting(monkeypatch: pytest.Mo
         made.task("t", agent=made.agent("m", type="ai_agent", endpoint="offline://x"), action="ask")
         with pytest.raises(StoreFailed, match="ZeroDivisionError"):
             await hive.submit(made.build())
+
+
+@pytest.mark.parametrize("url", ["papyrus:x", "row_codec:x"])
+def test_store_that_does_not_exist_is_refused(url: str) -> None:
+    async def main() -> None:
+        with pytest.raises(ConfigurationError, match="there is no store") as refused:
+            await Hive.open(url)
+        assert "add-a-store-or-runtime.md" in refused.value.hint
+
+    asyncio.run(main())
+
+
+def test_urls_of_homes(tmp_path: Path) -> None:
+    home, _ = locate(f"sqlite:{tmp_path}")
+    assert home is not None
+    assert home.path == Home(tmp_path).path
+    assert locate(tmp_path / "a:b")[0] is not None
+    assert locate("memory:") == (None, "memory:")

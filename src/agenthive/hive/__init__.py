@@ -5,7 +5,7 @@
 
 The only room that introduces the others to each other; what a hive does is here, by subjects.
 Never here: decisions, which are the core's, and how workflows are written. To add a
-subject: a part of `Hive` in a file of its own. A store gets its URL scheme in `opened.open_store`.
+subject: a part of `Hive` in a file of its own.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Hive(HumanInput, HiveBudgets, HiveMigrations, HiveRetention, HiveSchedules
         agents: AgentRegistry | None = None,
         budgets: Mapping[str, NanoUSD] | None = None,
     ) -> Hive:
-        """A hive in memory (``memory:``) or in a home, the folder at ``url``.
+        """A hive in memory (``memory:``), in a home (the folder at ``url``), or in another store.
+
+        ``NAME:PLACE`` is the store in the file `stores/NAME.py`; it has no home, hence no lock.
 
         ``recover`` goes on with the runs that are unfinished there, and starts what schedules plan.
         ``max_runs`` and ``max_calls`` bound what is under way at once; ``budgets`` what all runs
@@ -176,7 +178,7 @@ class Hive(HumanInput, HiveBudgets, HiveMigrations, HiveRetention, HiveSchedules
             self.home.acquire()
             self._control_server = ControlServer(self.home, self)
         try:
-            self._store = open_store(self.home, owner=True)
+            self._store = open_store(self.home, self._url, owner=True)
             self._journal = JournalReader(self._store)
             records = [record async for record in self._store.read(ev.HIVE)]
             self._driver.load_accounts(

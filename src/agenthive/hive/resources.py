@@ -1,11 +1,13 @@
 """What every part of a hive stands on: its store, runtime, driver and agents, once it is open.
 
-Nobody makes one; `Hive` is made of the parts. A new store gets a URL scheme in `open_store`.
+Nobody makes one; `Hive` is made of the parts. The scheme of a URL is the name of a file in
+`stores/`, so a new store needs no line here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -30,13 +32,18 @@ from agenthive.errors import (
 )
 from agenthive.infra.calendar import SystemCalendar
 from agenthive.infra.clock import SteadyClock
+from agenthive.infra.discovery import list_modules
 from agenthive.infra.home import Home
 from agenthive.ipc.server import ControlServer
 from agenthive.queries.journal_reader import JournalReader
 from agenthive.runtimes.embedded import EmbeddedRuntime
-from agenthive.stores.memory import MemoryStore
 
 MEMORY = "memory:"
+HOMES = "sqlite"
+"""The scheme of homes: folders with a journal in SQLite, a lock, secrets and a control socket."""
+STORES = "agenthive.stores"
+HOW_TO = "docs/howto/add-a-store-or-runtime.md"
+SCHEME = re.compile(r"([a-z][a-z0-9_]+):")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 """What a run id that a caller chooses may look like."""
 
@@ -55,7 +62,7 @@ class HiveResources:
         budgets: Mapping[str, NanoUSD],
     ) -> None:
         self.agents = agents
-        self.home: Home | None = None if str(url) == MEMORY else Home(Path(url))
+        self.home, self._url = locate(url)
         self._recover = recover
         self._calendar = SystemCalendar()
         self._driver = Driver(
@@ -205,9 +212,34 @@ def plain_text(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def open_store(home: Home | None, *, owner: bool) -> Store:
-    if home is None:
-        return MemoryStore()
-    from agenthive.stores.sqlite import SqliteStore
+def locate(url: str | Path) -> tuple[Home | None, str]:
+    """The home at ``url``, or None and the URL of a store that needs none.
 
-    return SqliteStore.open(home.journal, preallocate=owner)
+    A text such as ``memory:`` or ``NAME:PLACE`` is a URL; a `Path`, or any other text, is the
+    folder of a home, which is what ``sqlite:FOLDER`` means too.
+    """
+    scheme = None if isinstance(url, Path) else SCHEME.match(url)
+    if scheme is None or scheme[1] == HOMES:
+        return Home(Path(str(url).removeprefix(f"{HOMES}:"))), ""
+    return None, str(url)
+
+
+def open_store(home: Home | None, url: str = MEMORY, *, owner: bool) -> Store:
+    """The store of a home or of a URL. Raises ConfigurationError if there is none."""
+    if home is not None:
+        from agenthive.stores.sqlite import SqliteStore
+
+        return SqliteStore.open(home.journal, preallocate=owner)
+    scheme, _, place = url.partition(":")
+    module = (
+        importlib.import_module(f"{STORES}.{scheme}") if scheme in list_modules(STORES) else None
+    )
+    open_it = getattr(module, "open_store", None)
+    if open_it is None:
+        raise ConfigurationError(
+            f"there is no store '{scheme}'",
+            hint=f"A store is a file in stores/ with a function open_store: see {HOW_TO}. "
+            "For a folder whose name has a colon, pass a Path.",
+        )
+    store: Store = open_it(place, owner=owner)
+    return store

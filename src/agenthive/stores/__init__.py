@@ -1,6 +1,6 @@
 """Stores: where the journal is kept, one file for each store.
 
-All implement the port `Store` of `core/journal/store.py`. `sqlite` keeps the journal in one file
+All implement the port `core.journal.store.Store`. `sqlite` keeps the journal in one file
 and is durable at every commit; `memory` keeps it in the process and loses it with the process. SQL
 is written in `sql/`, in files of its own.
 
@@ -13,7 +13,9 @@ every later write, and only a new open of the journal finds out.
 
 A store never reads a payload, never makes a decision, and never acknowledges before the commit.
 
-To add a store: a file here, its SQL in `sql/`, a URL scheme in `hive/resources.py`; it is done when
+To add a store: a file here with a function ``open_store``, and its SQL in `sql/`. The name of the
+file is the scheme of its URLs: ``Hive.open("NAME:PLACE")``. It is done when
 `agenthive.testing.check_store` passes. A store with an SQL database passes `SqlReader` a function
-that runs a query, and has all reads of the port.
+that runs a query, and has all reads of the port. `docs/howto/add-a-store-or-runtime.md` has an
+example.
 """
