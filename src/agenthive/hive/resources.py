@@ -124,7 +124,7 @@ class HiveResources:
         while pending:
             run = pending.pop()
             if run in unfinished and run not in states:
-                states[run] = await self._active_journal.state(run)
+                states[run] = await self._active_journal.load_state(run)
                 pending += related_runs(states[run])
         resumed = [states[run] for run in unfinished if run in states]
         await self._load_prices(*(state.graph.spec for state in resumed))

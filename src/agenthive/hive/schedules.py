@@ -74,7 +74,7 @@ class HiveSchedules(HiveResources):
 
     async def schedules(self) -> list[ScheduleRow]:
         """All schedules, in the order in which they were set first."""
-        return await self._active_journal.list_schedules(self._calendar)
+        return await self._active_journal.hive_stream.list_schedules(self._calendar)
 
     async def start_schedules(self) -> None:
         """From now on start what schedules plan, and what they missed as each says."""

@@ -168,7 +168,7 @@ class Life:
             await hive.settle(RUN, task, cost, attempt=attempt, actor="ann", reason="the bill")
 
     async def list_doubts(self, hive: Hive) -> list[tuple[str, int]]:
-        state = await hive.journal.state(RUN)
+        state = await hive.journal.load_state(RUN)
         return [(state.graph.keys[index], attempt) for index, attempt in state.holds]
 
 
