@@ -233,3 +233,8 @@ class MemoryStore:
 
 def _total_size(bodies: Mapping[str, bytes], digests: set[str] | None) -> int:
     return sum(len(body) for digest, body in bodies.items() if digests is None or digest in digests)
+
+
+def open_store(place: str, *, owner: bool) -> MemoryStore:
+    """The store of ``memory:``, empty each time."""
+    return MemoryStore()
