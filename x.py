@@ -9,7 +9,7 @@
     bench [NAME]     run benchmarks/NAME.py (no NAME: list them)
     lab gate|nightly|ROW [--seeds A:B]
                      put the promises to the proof: lab/results.jsonl, RELIABILITY.md (`lab -h`)
-    docs             write the generated pages of docs/reference again
+    docs             write the generated pages of docs/reference and the maps again
     lock             resolve requirements/*.lock again
     build [DIR]      make the wheel and the sdist of agenthive and the wheel of agenthive-compat
     release VERSION  set the version, date the changelog's heading, commit and tag; uploads nothing

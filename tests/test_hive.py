@@ -450,6 +450,7 @@ def test_url_of_an_unknown_scheme_is_refused(
     with pytest.raises(ConfigurationError, match="known are memory:, sqlite:") as refused:
         Hive.open(url)
     assert "./NAME" in refused.value.hint
+    assert "add-a-store-or-runtime.md" in refused.value.hint
     assert list(tmp_path.iterdir()) == [], "no folder is made"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from agenthive.agents.base import AgentServices
 from agenthive.agents.mcp import agent as mcp
 from agenthive.agents.mcp import session_owner
 from agenthive.core.model.calls import Call
@@ -433,4 +434,4 @@ def test_a_malformed_allow_list_allows_nothing() -> None:
 def test_a_guarded_server_runs_no_commands() -> None:
     spec = AgentSpec(name="a", type="mcp_server", endpoint=PEER)
     with pytest.raises(ConfigurationError, match="does not run commands"):
-        mcp.make(spec, Secrets(), Egress(guarded=True))
+        mcp.make(spec, AgentServices(Secrets(), Egress(guarded=True)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agenthive.cli.root import COMMANDS
+from agenthive.cli.root import describe_command, find_commands, load_command
 from tests.cli.conftest import Cli, workflow
 
 FLOW = workflow(
@@ -54,8 +54,10 @@ def blocked(cli: Cli, here: Path, run: str) -> str:
 def test_help_names_every_command(cli: Cli) -> None:
     result = cli("--help", home=None)
     assert result.code == 0
-    for name in COMMANDS:
+    assert len(find_commands()) > 30
+    for name in find_commands():
         assert f"\n  {name} " in result.out
+        assert load_command(name).short_help == describe_command(name)
         assert cli(name, "--help", home=None).code == 0
     assert cli("--version", home=None).out.startswith("agenthive, version ")
 

@@ -31,6 +31,7 @@ HOME_SCHEME: Final = "sqlite"
 """The scheme of homes; a text without a scheme is one, too."""
 STORES: Final = "agenthive.stores"
 """The package whose modules are stores, each under the scheme that is its name."""
+HOW_TO: Final = "docs/howto/add-a-store-or-runtime.md"
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+._-]+):", re.IGNORECASE)
 
 StoreOpener = Callable[..., Store]
@@ -97,7 +98,8 @@ def _load_opener(scheme: str) -> StoreOpener:
     if opener is None:
         raise ConfigurationError(
             f"there is no store '{scheme}:'; known are {', '.join(_list_schemes())}",
-            hint="For a folder whose name has a colon, write ./NAME or pass a Path.",
+            hint="For a folder whose name has a colon, write ./NAME or pass a Path. "
+            f"To add a store, see {HOW_TO}.",
         )
     return opener
 

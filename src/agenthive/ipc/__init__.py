@@ -4,11 +4,16 @@ What lives here: `protocol` has the table of verbs and their arguments, `framing
 message, `server` listens for the owner, `client` sends requests from another process. What a verb
 does is never written here: the owner's `Hive` does it, and this package does not know its class.
 
-A request is one message, ``{"token": ..., "ask": VERB, ARGUMENT: ...}``, on a connection of its
-own. The owner replies with ``{"ok": RESULT}`` or ``{"error": {...}}``; a verb that streams sends a
-message for each item before. Both sides read the same row of `protocol.VERBS`: the client takes the
-method that was called, finds the row by it and encodes the arguments; the server takes the row by
-the verb, decodes the arguments and calls the method of the same path on the owner.
+A request is one message on a connection of its own, with the token of the home, the verb and its
+arguments. The owner replies with a result or an error; a verb that streams sends a message for each
+item before that.
+
+    {"token": TOKEN, "ask": "set_budget", "scope": "run r1", "amount": 5, "add": true}
+    {"ok": null}
+
+Both sides read the same row of `protocol.VERBS`: the client takes the method that was called, finds
+the row by it and encodes the arguments; the server takes the row by the verb, decodes the arguments
+and calls the method of the same path on the owner.
 
     client = ControlClient(Home(folder))
     owner = client.proxy_for(Hive)

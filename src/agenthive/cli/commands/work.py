@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from agenthive.settings import Settings
 
 
-@click.command(name="work", short_help="Own a home in the foreground.")
+@click.command(
+    name="work", short_help="Own a home in the foreground: resume its runs and take in new ones."
+)
 @agents_option
 @home_option
 @click.option("--until-idle", is_flag=True, help="End when nothing moves any more.")
