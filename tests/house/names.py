@@ -303,7 +303,7 @@ def check_path(span: str, text: Text) -> bool | None:
 
 
 def check_dotted(span: str, text: Text) -> bool | None:
-    """`core.engine.driver`, `agenthive.testing.check_agent`, `base.AgentKind`, `hive.open_journal`."""
+    """`core.engine.driver`, `agenthive.testing.check_agent`, `base.AgentKind`, `hive.MEMORY`."""
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", span):
         return None
     if span in read_source(text.source).strings:
