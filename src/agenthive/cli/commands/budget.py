@@ -140,14 +140,12 @@ def settle_call(
         load_settings(home),
         agent_files,
         run,
-        "settle",
         task,
+        lambda hive, run_id: hive.budgets.settle(
+            run_id, task, dollars, attempt=attempt, actor=current_user(), reason=reason
+        ),
         done_message=f"settled at {shown(dollars)}",
         as_json=as_json,
-        cost=dollars,
-        attempt=attempt,
-        actor=current_user(),
-        reason=reason,
     )
     return event_loop.run(work)
 
