@@ -31,17 +31,11 @@ NOT_YET_REWRITTEN = (
     "src/agenthive/core/history",
     "src/agenthive/errors.py",
     "src/agenthive/facades",
-    "src/agenthive/hive",
     "src/agenthive/infra",
-    "src/agenthive/insights",
-    "src/agenthive/ipc",
     "src/agenthive/owner.py",
-    "src/agenthive/queries",
     "src/agenthive/runtimes",
-    "src/agenthive/selection",
     "src/agenthive/settings.py",
     "src/agenthive/simulation",
-    "src/agenthive/stores",
     "src/agenthive/testing",
 )
 
