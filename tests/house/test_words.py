@@ -28,7 +28,6 @@ NOT_YET_REWRITTEN = (
     "src/agenthive/authoring",
     "src/agenthive/cli",
     "src/agenthive/core/engine",
-    "src/agenthive/core/history",
     "src/agenthive/errors.py",
     "src/agenthive/facades",
     "src/agenthive/infra",
