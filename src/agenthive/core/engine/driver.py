@@ -332,7 +332,7 @@ class Driver:
         return [action for action in actions if not self._drop_if_cancelled(action, now)]
 
     def withdraw_runs(self, batch: Batch) -> list[int]:
-        """The store refused the batch: drop the runs that nobody was promised yet.
+        """The store refused the batch: drop the runs whose acceptance was not acknowledged yet.
 
         Removes the runs that this batch and the next would have accepted, from the batch too.
         Returns the tokens of the requests that are lost with them. The rest of the batch must
