@@ -36,7 +36,6 @@ NOT_YET_REWRITTEN = (
     "src/agenthive/ipc",
     "src/agenthive/owner.py",
     "src/agenthive/queries",
-    "src/agenthive/runtimes",
     "src/agenthive/selection",
     "src/agenthive/settings.py",
     "src/agenthive/simulation",

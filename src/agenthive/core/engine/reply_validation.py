@@ -45,7 +45,9 @@ def validate_reply(reply: Reply) -> Reply:
             asks=_clean_tool_calls(reply.asks) if reply.asks else (),
         )
     except Exception as error:
-        message = f"the reply cannot be recorded: {type(error).__name__}: {_clean_text(error)[:200]}"
+        message = (
+            f"the reply cannot be recorded: {type(error).__name__}: {_clean_text(error)[:200]}"
+        )
         return Reply(fault=Fault(kind="invalid_reply", message=message, counts=False), usage=usage)
 
 
