@@ -19,7 +19,7 @@ MAX_PIECES: Final = 10_000
 class Piece(msgspec.Struct, frozen=True):
     """The next text of a streamed answer."""
 
-    #: Key of the task whose call is answered.
+    #: Key of the task that made the call.
     task: str
     attempt: int
     #: Never empty.

@@ -1,4 +1,4 @@
-"""Budgets: the scopes that a call is spent from, what it reserves there, and who waits for money.
+"""Budgets: the scopes that a call is spent from, what it reserves there, and which tasks wait.
 
 A call is spent from every scope around it at once, the narrowest first: its task, its agent within
 the run, its run, the same of the runs above it, then the agent, the tenant and the day. Before the
@@ -66,7 +66,7 @@ class LimitExceeded(msgspec.Struct, frozen=True):
     shortfall: NanoUSD
     #: Whether the scope takes no holds because a call cost more than its hold.
     frozen: bool
-    #: What the workflow wants to happen then.
+    #: What the workflow declares for this case.
     policy: OnExceeded
 
 
@@ -79,7 +79,7 @@ class UnpricedCall(msgspec.Struct, frozen=True):
 
 HoldDecision: TypeAlias = Grant | MustWait | LimitExceeded | UnpricedCall
 FREE_GRANT: Final = Grant()
-"""The grant of a call that costs nothing, or whose cost is unknown and not limited."""
+"""The grant of a call that costs nothing, or that has an unknown cost and no limit."""
 
 
 def day_of(at: Micros) -> int:
@@ -106,7 +106,7 @@ class BudgetManager:
         self._runs, self._quoter, self._limits = runs, quoter, dict(limits or {})
         #: Scope -> ready tasks that wait for other calls there, with what each needs, in order.
         self._queues: dict[str, dict[Waiter, NanoUSD]] = {}
-        #: Blocked tasks -> scope whose limit must be raised or whose next day must begin.
+        #: Blocked tasks -> scope that needs a higher limit, or its next day.
         self._blocked_scopes: dict[Waiter, str] = {}
         #: Heap of (time, run id, index, attempt) at which a hold in doubt counts as spent.
         self._hold_expiries: list[tuple[Micros, str, int, int]] = []
@@ -232,7 +232,7 @@ class BudgetManager:
         )
 
     def _lineage(self, run: ActiveRun) -> Iterator[tuple[ActiveRun, int | None]]:
-        """The run and its ancestors, each with the index of the task whose child is below it."""
+        """The run and its ancestors, each with the index of the task that started the run below."""
         ancestor: ActiveRun | None = run
         task: int | None = None
         while ancestor is not None:

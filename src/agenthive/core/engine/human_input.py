@@ -42,7 +42,7 @@ class ApprovalDecision(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskResolution(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator's record of the outcome of a call whose outcome is unknown."""
+    """An operator's record of the outcome of a call, which was unknown."""
 
     #: Id of an open run.
     run: str

@@ -94,7 +94,7 @@ class LateUsage:
 
 
 class UnsettledCall(NamedTuple):
-    """A call of an ended run whose cost is in doubt."""
+    """A call of an ended run; its cost is in doubt."""
 
     #: Scopes that the call is spent from.
     scopes: tuple[str, ...]
