@@ -480,7 +480,7 @@ def test_why_says_what_is_lacking(how: OnExceeded, unblock: str) -> None:
     found.run(pair(60, how))
     (_, ready) = list_reasons(found.driver.runs["r"].state)
     assert ready.kind is ReasonKind.SLOT
-    assert "what other calls hold of the budget" in ready.detail
+    assert "budget that other calls have reserved" in ready.detail
     found.answer("a", usage=used(50))
     (reason,) = list_reasons(found.driver.runs["r"].state)
     assert reason.kind is ReasonKind.BUDGET

@@ -404,7 +404,7 @@ def test_the_story_tells_what_the_run_cannot_know() -> None:
         "acted: reserve: came in again under its key",
         "parked: the run waits for somebody's help",
         "ended: the run is compensated",
-        "task.started: order: attempt 1 given to shop",
+        "task.started: order: attempt 1 started on agent shop",
     ):
         assert text in every, text
     assert "acted: order" not in every
