@@ -14,7 +14,6 @@ from tests.house import words
 # parts of a folder can be finished one by one; the line of a folder that moves, moves with it (some
 # stand here before their folder is made). Nothing else is ever added: the end is an empty list.
 NOT_YET_REWRITTEN = (
-    "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
     "RELIABILITY.md",
@@ -26,11 +25,9 @@ NOT_YET_REWRITTEN = (
     "src/agenthive/agents",
     "src/agenthive/authoring",
     "src/agenthive/cli",
-    "src/agenthive/core/engine",
     "src/agenthive/errors.py",
     "src/agenthive/facades",
     "src/agenthive/infra",
-    "src/agenthive/runtimes",
     "src/agenthive/settings.py",
     "src/agenthive/simulation",
     "src/agenthive/testing",
