@@ -49,6 +49,7 @@ def make(log: Log, **custom: Any) -> mcp.McpAgent:
     return agent(PEER, env=env, max_result=100_000, **custom)
 
 
+@pytest.mark.slow
 async def test_the_kit(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PEER_TOKEN", TOKEN)
     await check_agent(
@@ -359,6 +360,7 @@ def workflow(log: Log, once: Path) -> WorkflowSpec:
     return WorkflowSpec(name="w", agents=(spec,), tasks=(task,))
 
 
+@pytest.mark.slow
 async def test_a_run_tries_again_after_a_crash(
     log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

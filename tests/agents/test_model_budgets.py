@@ -107,7 +107,7 @@ async def test_a_model_without_a_price_is_refused_under_a_limit(mock: Aimock) ->
     async with Hive.open() as hive:
         report = await hive.run(spec)
     assert mock.journal("unpriced") == []
-    assert "nobody knows what a call of agent 'model' may cost" in str(report.tasks["t[0]"].error)
+    assert "the cost of a call of agent 'model' is unknown" in str(report.tasks["t[0]"].error)
     default = price_list.parse_prices({"default": {"input": 1, "output": 2}})
     async with Hive.open(agents=AgentRegistry(prices=Prices(default))) as hive:
         report = await hive.run(spec)

@@ -139,7 +139,7 @@ def test_show(cli: Cli, run: str) -> None:
     assert cli("show", run, "--json").json["errors"] == {"two": "ValueError: it broke"}
     assert cli("show", run[:20]).code == 0
     story = cli("show", run, "--task", "two")
-    assert "attempt 1 failed, ValueError: it broke" in story.out
+    assert "attempt 1 failed: ValueError: it broke" in story.out
     types = [fact["type"] for fact in cli("show", run, "--task", "two", "--json").json["facts"]]
     assert types[-1] == "task.failed"
     missing = cli("show", "nope", "--json")
@@ -151,7 +151,7 @@ def test_why(cli: Cli, run: str, blocked: str) -> None:
     assert "Nothing waits: the run is failed." in cli("why", run).out
     found = cli("why", blocked)
     assert "first: agent, since " in found.out
-    assert "unblocked by: supply it, then resume the run" in found.out
+    assert "unblocked when the agent is available and the run is resumed" in found.out
     kinds = [reason["kind"] for reason in cli("why", blocked, "--json").json["reasons"]]
     assert kinds == ["agent", "dependency"]
 

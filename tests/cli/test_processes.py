@@ -20,6 +20,9 @@ from agenthive.ipc.client import ControlClient
 from agenthive.queries.journal_reader import EventView
 from tests.cli.conftest import Cli, workflow
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 Start = Callable[..., "subprocess.Popen[str]"]
 RUN = ("--agents", "agents.py", "--home", "home", "--json")
 

@@ -18,6 +18,9 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 from blocks import Block, blocks, pages  # noqa: E402
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 PAGES = pages(ROOT)
 
 

@@ -31,6 +31,7 @@ from typing import Any
 import click
 
 from agenthive.cli import main as cli_main
+from agenthive.facades import document_files
 from tests.house.figures import ROOT
 
 PACKAGE = "agenthive"
@@ -53,7 +54,7 @@ VALUES = {
     r"[A-Z]+([/ :]+[A-Z ]+)+": "several placeholders, or a heading of several words",
     r"[\w-]+~\d+(\[\d+\])?": "the key of a task in a run of the examples",
     r"bee-[\w.-]+": "the model of the examples",
-    r"(source|kill|pipx) .*": "a command of the shell or of another tool",
+    r"(source|kill|pip|pipx) .*": "a command of the shell or of another tool",
 }
 """Patterns of what is no name of ours."""
 
@@ -70,6 +71,12 @@ ALLOWED = {
     "isError": "a field of the protocol of MCP",
 }
 """Spans that no rule covers -> why they may stay."""
+
+DESIGN_PAGES = tuple(
+    f"docs/howto/{name}.md"
+    for name in ("agent-hive", "document-names", "lead-agent", "orchestration-engine")
+)
+"""Pages that also speak of the names of older designs."""
 
 Complaint = tuple[str, str]
 
@@ -241,6 +248,35 @@ def list_all_options() -> frozenset[str]:
             found = [command.get_command(context, name) for name in command.list_commands(context)]
             pending += [child for child in found if child is not None]
     return frozenset(options)
+
+
+def check_compat(span: str, text: Text) -> bool | None:
+    """`agenthive-compat COMMAND --option`, and an option alone on the page of that command."""
+    group = document_files.main
+    words = span.split()
+    if words[0] == "agenthive-compat" and len(words) > 1:
+        command = group.commands.get(words[1])
+        return command is not None and set(OPTION.findall(span)) <= list_options(command)
+    if text.name not in DESIGN_PAGES or not OPTION.fullmatch(span):
+        return None
+    return any(span in list_options(command) for command in group.commands.values()) or None
+
+
+def check_design_name(span: str, text: Text) -> bool | None:
+    """A name that an older design prints, or a module of agenthive-compat, on a page about it."""
+    if text.name not in DESIGN_PAGES:
+        return None
+    module = text.root / "compat" / "packages" / span.replace(".", "/")
+    if module.is_dir() or module.with_suffix(".py").is_file():
+        return True
+    printed = PLACEHOLDER.sub("", span).strip()
+    return (len(printed) > 1 and printed in read_documents(text.root)) or None
+
+
+@functools.cache
+def read_documents(root: Path) -> str:
+    """The documents of the older designs."""
+    return "\n".join(file.read_text("utf-8") for file in (root / "tests/documents").glob("*.md"))
 
 
 def check_option(span: str, text: Text) -> bool | None:
@@ -458,6 +494,8 @@ Check = Callable[[str, Text], bool | None]
 CHECKS: tuple[Check, ...] = (
     check_value,
     check_command,
+    check_compat,
+    check_design_name,
     check_option,
     check_tool,
     check_script,

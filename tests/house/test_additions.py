@@ -22,6 +22,9 @@ sys.path.insert(0, str(HERE))
 from blocks import SHELLS, Block, blocks  # noqa: E402
 from test_contracts import lint  # noqa: E402
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 HOW_TO = ROOT / "docs" / "howto"
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 PROGRAMS = {

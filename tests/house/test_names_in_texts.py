@@ -89,6 +89,36 @@ def test_wrong_name_on_a_page_is_found(span: str) -> None:
     assert names.find_wrong_names([write_page(f"See `{span}`.")]) == [("docs/howto/page.md", span)]
 
 
+DESIGN_NAMES = [
+    "from lead_agent import LeadAgent",
+    "lead_agent.config_loader",
+    "python -m lead_agent.lead_agent FILE",
+    "fetch_raw_data",
+]
+
+
+@pytest.mark.parametrize("span", DESIGN_NAMES)
+def test_names_of_older_designs_belong_on_their_pages(span: str) -> None:
+    page = Text(names.DESIGN_PAGES[0], f"See `{span}`.", ROOT, ROOT / "docs" / "howto")
+    assert names.find_wrong_names([page]) == []
+    assert names.find_wrong_names([write_page(f"See `{span}`.")]) == [("docs/howto/page.md", span)]
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        "from lead_agent import NoSuchAgent",
+        "lead_agent.no_such_module",
+        "agenthive-compat fly",
+        "agenthive-compat files --no-such-option",
+        "--no-such-option",
+    ],
+)
+def test_wrong_name_on_the_page_of_a_design_is_found(span: str) -> None:
+    page = Text(names.DESIGN_PAGES[0], f"See `{span}`.", ROOT, ROOT / "docs" / "howto")
+    assert names.find_wrong_names([page]) == [(page.name, span)]
+
+
 @pytest.mark.parametrize(
     ("package", "span"),
     [

@@ -31,13 +31,10 @@ NOT_YET_REWRITTEN = (
     "src/agenthive/errors.py",
     "src/agenthive/facades",
     "src/agenthive/infra",
-    "src/agenthive/insights",
     "src/agenthive/owner.py",
-    "src/agenthive/queries",
     "src/agenthive/runtimes",
     "src/agenthive/settings.py",
     "src/agenthive/simulation",
-    "src/agenthive/stores",
     "src/agenthive/testing",
 )
 

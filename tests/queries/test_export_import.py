@@ -241,7 +241,7 @@ FORGED: dict[str, Callable[[Lines], None]] = {
     "no blob": lambda x: x.remove(first(x, "blob")),
     "no blob, and counted": no_blob,
     "another blob": lambda x: first(x, "blob").update(body='"other"'),
-    "a blob nobody speaks of": one_more_blob,
+    "a blob without a reference": one_more_blob,
     "no definition": lambda x: x.remove(first(x, "definition")),
     "another definition": other_definition,
     "a definition too many": lambda x: x.append(
@@ -270,7 +270,7 @@ def test_what_was_forged_stays_out(made: bytes, what: str) -> None:
     FORGED[what](lines)
     if what not in ("a count that is wrong", "no submission", "a hash that is none"):
         rechained(lines)
-    with pytest.raises(DefinitionError, match="no whole export of a run"):
+    with pytest.raises(DefinitionError, match="not a complete export of a run"):
         read_import(file_of(lines), SteadyClock().now())
 
 
@@ -297,7 +297,7 @@ def test_what_a_later_version_wrote(
     [b"", b"\n", b"{}", b"[]\n", b"\xff\xfe", b'{"schema":"agenthive/run/1"}\n', b"\0" * 100],
 )
 def test_what_is_no_export(content: bytes) -> None:
-    with pytest.raises(DefinitionError, match="no whole export of a run"):
+    with pytest.raises(DefinitionError, match="not a complete export of a run"):
         read_import(io.BytesIO(content), 1)
 
 
@@ -338,7 +338,7 @@ def test_any_cut_shows(made: bytes) -> None:
 
 def test_bounds(made: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_import, "MAX_LINE_BYTES", len(LARGE) // 2)
-    with pytest.raises(DefinitionError, match="bytes a line"):
+    with pytest.raises(DefinitionError, match="a line has more than"):
         read_import(io.BytesIO(made), SteadyClock().now())
     monkeypatch.undo()
     monkeypatch.setattr(export_import, "MAX_BYTES", len(made) - 1)

@@ -198,7 +198,7 @@ async def test_reading_shows_a_missing_blob(tmp_path: Path) -> None:
     async with open_journal(tmp_path / "home") as archive:
         with pytest.raises(StoreCorrupt, match="is missing"):
             await archive.read_report(run)
-        assert (await archive.state(run)).status == "completed", "nobody reads it any more"
+        assert (await archive.load_state(run)).status == "completed", "nobody reads it any more"
 
 
 async def test_journal_of_the_first_schema(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ async def test_journal_of_the_first_schema(tmp_path: Path) -> None:
     outside.close()
     async with open_journal(tmp_path / "home") as archive:
         assert (await archive.read_report(first.run_id)).status == "failed"
-        assert (await archive.measure_sizes()).blobs == 0
+        assert (await archive.storage.measure_sizes()).blobs == 0
         await archive.verify_chains()
     store = SqliteStore.open(path)
     assert store._db.pragma("user_version") == 1, "who only reads changes nothing"

@@ -38,6 +38,10 @@ PACKAGE: Final = "agenthive.cli.commands"
 _SHORT_HELP: Final = re.compile(r'\bshort_help="([^"]+)"')
 
 
+_SETTINGS: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"]}
+"""Settings of every click context."""
+
+
 @functools.cache
 def find_commands() -> Mapping[str, str]:
     """Name of each command -> its file's name without the ending, in the order of the help text."""
@@ -96,25 +100,63 @@ class CommandGroup(click.Group):
         standalone = options.pop("standalone_mode", True)
         _ensure_outputs()
         run = partial(super().main, args, standalone_mode=False, **options)
-        return _exit_process(_run_guarded(run)) if standalone else run()
+        return exit_process(_run_guarded(run)) if standalone else run()
+
+
+async def run_file(arguments: Sequence[str], *, prog_name: str) -> int:
+    """`agenthive run` for a program that has an event loop already; gives the exit code."""
+    from agenthive.cli.commands import run
+
+    _ensure_outputs()
+    meta: dict[str, Any] = {}
+    try:
+        with run.command.make_context(prog_name, list(arguments), **_SETTINGS) as context:
+            meta = context.meta
+            code = await run.execute_command(**context.params)
+            sys.stdout.flush()
+            return code
+    except AgentHiveError as error:
+        from agenthive.cli.support.output import print_error
+
+        return print_error(error, as_json=meta.get(JSON, False))
+    except _ENDINGS as error:
+        return _report_ending(error)
 
 
 def _run_guarded(run: Callable[[], Any]) -> int:
     try:
         result = run()
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    except BrokenPipeError:
-        _silence_output()
-        return 0
-    except OSError as error:
-        _silence_output()
-        click.echo(f"error: a file or the output cannot be used: {error}", err=True)
-        return 1
+    except _ENDINGS as error:
+        return _report_ending(error)
     return result if isinstance(result, int) else 0
+
+
+_ENDINGS: Final = (
+    click.ClickException,
+    click.exceptions.Exit,
+    click.Abort,
+    KeyboardInterrupt,
+    OSError,
+)
+"""How a command may end besides with a result; errors of agenthive are reported before."""
+
+
+def _report_ending(error: BaseException) -> int:
+    """Show why a command ended, if there is anything to show; its exit code."""
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return 2
+        case click.Abort() | KeyboardInterrupt():
+            return 130
+        case BrokenPipeError():
+            _silence_output()
+            return 0
+    _silence_output()
+    click.echo(f"error: a file or the output cannot be used: {error}", err=True)
+    return 1
 
 
 def _ensure_outputs() -> None:
@@ -133,18 +175,23 @@ def _silence_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _exit_process(code: int) -> NoReturn:
+def has_running_functions() -> bool:
+    """Whether a custom agent's function is still in its thread and cannot be stopped."""
+    python_agents = sys.modules.get("agenthive.agents.python")
+    return python_agents is not None and python_agents.has_running_calls()
+
+
+def exit_process(code: int) -> NoReturn:
+    """End the process with this exit code."""
     with contextlib.suppress(OSError):
         sys.stderr.flush()
-    python_agents = sys.modules.get("agenthive.agents.python")
-    if python_agents is not None and python_agents.has_running_calls():
-        # A function of the operator's is still in its thread and cannot be stopped; Python would
-        # wait for it.
+    if has_running_functions():
+        # Python would wait for it.
         os._exit(code)
     sys.exit(code)
 
 
-@click.command(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=CommandGroup, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="agenthive")
 def main() -> None:
     """Durable workflows of AI agents.

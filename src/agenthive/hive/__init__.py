@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any
 
 from agenthive.agents.registry import AgentRegistry
+from agenthive.core.engine.human_input import TaskResolution
 from agenthive.core.engine.reply_validation import to_plain_json
 from agenthive.core.history.report import RunReport
 from agenthive.core.history.run_index import list_open_imports
@@ -228,12 +229,17 @@ class Hive:
         ``outcome`` is ``succeeded`` (with ``result``), ``failed`` or ``retry``. Raises RunNotFound,
         NotFound, Conflict if the outcome is not unknown.
         """
-        payload, details = to_plain_json(result), (plain_text(actor), plain_text(reason))
+        resolution = TaskResolution(
+            run=run,
+            task=task,
+            outcome=outcome,
+            result=to_plain_json(result),
+            actor=plain_text(actor),
+            reason=plain_text(reason),
+        )
         driver = self._resources.driver
         await self._resources.runtime.commit_request(
-            lambda now, token: driver.resolve_outcome(
-                now, run, task, outcome, payload, *details, token
-            )
+            lambda now, token: driver.resolve_outcome(now, resolution, token)
         )
 
     # Following and reading runs.

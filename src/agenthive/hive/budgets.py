@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agenthive.core.engine.budget_requests import HoldSettlement
 from agenthive.core.journal.records import AccountState
 from agenthive.core.values import NanoUSD
 from agenthive.hive.resources import HiveResources, plain_text
@@ -65,10 +66,17 @@ class HiveBudgets:
         ``attempt`` counts from 1; None is the oldest attempt in doubt. Raises RunNotFound, NotFound
         if the cost of no such call is in doubt.
         """
-        details = (plain_text(actor), plain_text(reason))
+        settlement = HoldSettlement(
+            run=run,
+            task=task,
+            cost=cost,
+            attempt=attempt,
+            actor=plain_text(actor),
+            reason=plain_text(reason),
+        )
         driver = self._resources.driver
         await self._resources.runtime.commit_request(
-            lambda now, token: driver.settle_hold(now, run, task, attempt, cost, *details, token)
+            lambda now, token: driver.settle_hold(now, settlement, token)
         )
 
     async def list(self) -> Sequence[AccountState]:

@@ -47,7 +47,7 @@ class RunRecovery:
         while pending:
             run = pending.pop()
             if run in unfinished and run not in states:
-                states[run] = await self._resources.journal.state(run)
+                states[run] = await self._resources.journal.load_state(run)
                 pending += related_runs(states[run])
         return states
 

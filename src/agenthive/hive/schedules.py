@@ -91,7 +91,7 @@ class HiveSchedules:
 
     async def list(self) -> Sequence[ScheduleRow]:
         """All schedules, in the order in which they were set first."""
-        return await self._resources.journal.list_schedules(self._resources.calendar)
+        return await self._resources.journal.hive_stream.list_schedules(self._resources.calendar)
 
     async def start(self) -> None:
         """From now on start runs at planned times, and catch up on the times that passed."""

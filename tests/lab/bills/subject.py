@@ -172,7 +172,7 @@ class Life:
             )
 
     async def list_doubts(self, hive: Hive) -> list[tuple[str, int]]:
-        state = await hive.journal.state(RUN)
+        state = await hive.journal.load_state(RUN)
         return [(state.graph.keys[index], attempt) for index, attempt in state.holds]
 
 
