@@ -106,6 +106,15 @@ def test_ps(cli: Cli, run: str, here: Path) -> None:
     assert not (here / "nowhere").exists()
 
 
+@pytest.mark.parametrize("url", ["postgresql://host/db", "sqllite:home", "memory:", ""])
+def test_home_is_a_folder_not_a_url(url: str, cli: Cli, here: Path) -> None:
+    before = list(here.iterdir())
+    refused = cli("ps", "--home", url)
+    assert refused.code == 2
+    assert "folder" in refused.err
+    assert list(here.iterdir()) == before
+
+
 def test_metrics(cli: Cli, run: str) -> None:
     found = cli("ps", "--metrics", "--json").json
     assert (found["runs"], found["tasks_succeeded"]) == ({"failed": 1}, 1)

@@ -21,11 +21,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Folder(click.Path):
-    """A folder that has a name: `--home "$UNSET"` must not mean the working folder."""
+    """A folder that has a name: `--home "$UNSET"` must not mean the working folder.
+
+    Nor may a URL become a folder of that name: only `Hive.open` opens stores by their URLs.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             self.fail("it is empty; name a folder", param, ctx)
+        if isinstance(value, str) and ":" in value:
+            from agenthive.hive.store_urls import read_scheme
+
+            if read_scheme(value):
+                self.fail(f"'{value}' is a URL; name a folder, such as ./home", param, ctx)
         return super().convert(value, param, ctx)
 
 
