@@ -67,21 +67,21 @@ class AgentRegistry:
     # What the operator supplies.
 
     def register(self, name: str, agent: Callable[..., Any] | type[BaseAgent]) -> None:
-        """Make a function or a `BaseAgent` class known as ``custom://NAME``."""
+        """Register a function or a `BaseAgent` class as ``custom://NAME``."""
         if not callable(agent):
             raise ConfigurationError(f"custom agent '{name}' is not callable")
         self._custom[name] = agent
 
     def register_lazily(self, name: str, target: str) -> None:
-        """Make ``module:attribute`` or ``FILE.py:attribute`` known, imported when first needed."""
+        """Register ``module:attribute`` or ``FILE.py:attribute``, imported when first needed."""
         self._lazy[name] = target
 
     def register_kind(self, kind: str, agent: Callable[[AgentSpec], BaseAgent]) -> None:
-        """The class for a kind; for ``custom``, the class for names that nobody registered."""
+        """Set the class for a kind; for ``custom``, the class for names without an agent."""
         self._kinds[kind] = agent
 
     def find_kind(self, kind: str) -> Callable[[AgentSpec], BaseAgent] | None:
-        """What was registered for a kind."""
+        """The class that `register_kind` set for a kind; None if there is none."""
         return self._kinds.get(kind)
 
     def load_file(self, path: str | Path) -> list[str]:
@@ -101,12 +101,12 @@ class AgentRegistry:
 
     @property
     def names(self) -> list[str]:
-        """The custom names that are known."""
+        """The names of all custom agents that are registered or packaged, sorted."""
         return sorted(self.sources)
 
     @property
     def sources(self) -> dict[str, str]:
-        """Each custom name that is known, and where it comes from."""
+        """Each custom name, and where its agent comes from."""
         sources = {entry.name: f"package: {entry.value}" for entry in _entry_points()}
         sources |= {name: f"settings: {target}" for name, target in self._lazy.items()}
         for name, agent in self._custom.items():
@@ -114,7 +114,10 @@ class AgentRegistry:
         return dict(sorted(sources.items()))
 
     def load_custom(self, name: str) -> Any:
-        """The custom agent of that name, None if nobody has it. Raises ConfigurationError."""
+        """The custom agent of that name; None if there is none.
+
+        Raises ConfigurationError if it cannot be loaded.
+        """
         if name not in self._custom:
             if name in self._lazy:
                 target = self._lazy[name]
@@ -127,7 +130,7 @@ class AgentRegistry:
     # What a runtime asks.
 
     def find_agent(self, spec: AgentSpec) -> BaseAgent:
-        """The agent for ``spec``. Raises AgentUnavailable if nobody has it."""
+        """The agent for ``spec``, created at the first call. Raises AgentUnavailable."""
         key = msgspec.json.encode(spec)
         agent = self._agents.get(key)
         if agent is None:
@@ -135,7 +138,7 @@ class AgentRegistry:
         return agent
 
     def action_problem(self, spec: AgentSpec, action: str) -> str | None:
-        """Why ``action`` cannot be asked of such an agent; None if it can."""
+        """Why an agent like ``spec`` cannot perform ``action``; None if it can."""
         if spec.type not in KINDS:
             return None
         problem = _kind_module(spec.type).action_problem(spec, action)
@@ -158,21 +161,21 @@ class AgentRegistry:
         return spec.type == AgentType.AI_AGENT and not spec.endpoint.startswith("offline:")
 
     def estimate_max_cost(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
-        """What a call can cost at most."""
+        """The most that a call can cost, in nano-dollars; None if its price is unknown."""
         return self.find_agent(spec).estimate_max_cost(call)
 
     def estimate_tokens(self, spec: AgentSpec, call: Call) -> int:
-        """How large a call is, for a rate limit."""
+        """About how many tokens a call uses, for a rate limit."""
         return self.find_agent(spec).estimate_tokens(call)
 
     def fit_max_tokens(
         self, spec: AgentSpec, call: Call, max_cost: NanoUSD
     ) -> tuple[int, NanoUSD] | None:
-        """The call with an answer that is short enough."""
+        """The longest reply (tokens) that keeps a call within ``max_cost``, and its cost."""
         return self.find_agent(spec).fit_max_tokens(call, max_cost)
 
     async def close(self) -> None:
-        """Close every agent that was made. May be called twice."""
+        """Close every agent that was created. May be called twice."""
         agents, self._agents = list(self._agents.values()), {}
         for agent in agents:
             await agent.close()
@@ -225,7 +228,7 @@ def _kind_module(kind: str) -> Any:
 
 
 def _load_target(name: str, target: str, loader: Callable[[], Any]) -> Any:
-    """What ``load`` gives; whatever the operator's code does wrong is told as such."""
+    """The result of ``loader``. An exception of the operator's code is a ConfigurationError."""
     try:
         return loader()
     except ConfigurationError:
