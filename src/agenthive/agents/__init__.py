@@ -17,7 +17,8 @@ Every kind keeps the same contract, which `agenthive.testing.check_agent` tests:
 Kinds never import each other, and nothing here decides about a run. A kind's module is imported
 when its first agent is needed, so that a vendor's package costs nothing before that.
 
-To add a kind: a file here with a `BaseAgent` whose ``kind`` names it (or an entry point in the
-group `agenthive.agents`) and a line in `registry.KINDS`; it is done when `check_agent` passes.
-`docs/howto/add-an-agent-kind.md` has an example.
+To add a kind: a file here with the four functions of `base.AgentKind`; its name is the name of the
+kind. Nothing else is edited: `registry.AgentRegistry` finds it, also in an installed package (entry
+points in the group `agenthive.agents`) or in an ``--agents`` file. It is done when `check_agent`
+passes. `docs/howto/add-an-agent-kind.md` has an example.
 """

@@ -1,9 +1,11 @@
-"""What all kinds of agent share: the base class, and how failures become faults.
+"""What all kinds of agent share: the functions of a kind, the class of its agents, and faults.
 
-A user's kind implements `BaseAgent.execute(action, parameters) -> AgentResponse`. The kinds of this
-package override `BaseAgent.perform` instead, which receives the whole `Call`: its idempotency key,
-its dependencies, its references to secrets. Nothing here knows a vendor. The docstring of the
-package says how to add a kind.
+A kind is a module with the functions of `AgentKind`, which create agents that derive from
+`BaseAgent`. A user's agent implements `BaseAgent.execute(action, parameters) -> AgentResponse`. The
+agents of this package override `BaseAgent.perform` instead, which receives the whole `Call`: its
+idempotency key, its dependencies, its references to secrets. `status_fault` and `fault_of` turn the
+failures of a call into faults. Nothing here knows a vendor. The docstring of the package says how
+to add a kind.
 """
 
 from __future__ import annotations
@@ -11,16 +13,17 @@ from __future__ import annotations
 import base64
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import httpx2
 import msgspec
 
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
-from agenthive.core.values import NanoUSD
+from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.errors import (
     AgentError,
     AgentHiveError,
@@ -30,6 +33,9 @@ from agenthive.errors import (
 )
 from agenthive.infra.retry_after import retry_after
 from agenthive.infra.secrets import Secrets
+
+if TYPE_CHECKING:
+    from agenthive.infra.egress import Egress
 
 
 class AgentType(StrEnum):
@@ -60,8 +66,8 @@ class BaseAgent(ABC):
     kind: ClassVar[str] = AgentType.CUSTOM
     #: Actions that only read: their effect is `Effect.NONE`, so a crash may repeat them.
     pure_actions: ClassVar[frozenset[str]] = frozenset()
-    #: Whether calls cost money, and `estimate_max_cost` can bound it. Read for registered kinds
-    #: only; the registry itself knows this of the kinds in this package.
+    #: Whether calls cost money, which `estimate_max_cost` bounds. Read for added kinds only; the
+    #: registry itself knows this of the shipped kinds.
     is_priced: ClassVar[bool] = False
 
     def __init__(self, config: AgentSpec) -> None:
@@ -112,6 +118,54 @@ class BaseAgent(ABC):
     def effect_of(cls, spec: AgentSpec, action: str) -> Effect | None:
         """The effect that ``action`` is known to have on the outside world; None if unknown."""
         return Effect.NONE if action in cls.pure_actions else None
+
+
+def find_no_agent(name: str) -> Any:
+    """Return None: the default of `AgentServices.load_custom`, without custom agents."""
+    return None
+
+
+@dataclass(frozen=True)
+class AgentServices:
+    """What the registry passes to the function ``make`` of a kind."""
+
+    #: Resolves references to secrets, and removes secrets from texts.
+    secrets: Secrets
+    #: The HTTP client for addresses that a workflow names; in server mode it refuses private ones.
+    egress: Egress
+    #: The prices of models (`agents.llm.prices.Prices`), or None for the published ones.
+    prices: Any = None
+    #: From a custom name to the function or class that is registered under it; None if none is.
+    load_custom: Callable[[str], Any] = find_no_agent
+
+
+class AgentKind(Protocol):
+    """The functions of a module that is an agent kind. The registry calls them and nothing else."""
+
+    def make(self, spec: AgentSpec, services: AgentServices, /) -> BaseAgent:
+        """The agent for ``spec``. Raises ConfigurationError if its endpoint is invalid."""
+        ...
+
+    def action_problem(self, spec: AgentSpec, action: str, /) -> str | None:
+        """Why an agent like ``spec`` cannot perform ``action``; None if it can."""
+        ...
+
+    def effect_of(self, spec: AgentSpec, action: str, /) -> Effect | None:
+        """The effect an action is known to have on the outside world; None if it is unknown."""
+        ...
+
+    def parameters(self, spec: AgentSpec, action: str, /) -> JSONObject | None:
+        """A JSON Schema of the parameters that an action takes; None if it takes any."""
+        ...
+
+
+#: The functions of `AgentKind`, and the signature of each for error messages.
+KIND_FUNCTIONS = {
+    "make": "make(spec, services)",
+    "action_problem": "action_problem(spec, action)",
+    "effect_of": "effect_of(spec, action)",
+    "parameters": "parameters(spec, action)",
+}
 
 
 async def execute_via_perform(

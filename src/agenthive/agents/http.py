@@ -18,6 +18,7 @@ import msgspec
 
 from agenthive.agents.base import (
     AgentResponse,
+    AgentServices,
     AgentType,
     BaseAgent,
     check_headers,
@@ -31,6 +32,7 @@ from agenthive.agents.base import (
 )
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.values import JSONObject
 from agenthive.errors import ConfigurationError
 from agenthive.infra.egress import MAX_BODY, Egress, HttpResponse
 from agenthive.infra.secrets import Secrets
@@ -38,6 +40,20 @@ from agenthive.infra.secrets import Secrets
 ACTIONS: Final = ("fetch", "ping", "request")
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 METHODS: Final = READS | {"POST", "PUT", "PATCH", "DELETE"}
+#: JSON Schema of the parameters of every action.
+PARAMETERS: Final[JSONObject] = {
+    "type": "object",
+    "properties": {
+        "method": {"type": "string"},
+        "endpoint": {"type": "string"},
+        "query": {"type": "object"},
+        "headers": {"type": "object"},
+        "json": {},
+        "form": {"type": "object"},
+        "body": {"type": "string"},
+    },
+    "additionalProperties": False,
+}
 #: Headers that address and frame a message. A task that set them could reach another host, or
 #: make the server read the rest of the request as a second one (request smuggling).
 _FRAMING: Final = frozenset(
@@ -131,13 +147,13 @@ class HttpAgent(BaseAgent):
         await self._egress.close()
 
 
-def make(spec: AgentSpec, secrets: Secrets, egress: Egress, prices: object = None) -> BaseAgent:
+def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
     """The agent for a spec. Raises ConfigurationError if its endpoint is not an HTTP address."""
     if urlsplit(spec.endpoint).scheme not in ("http", "https"):
         raise ConfigurationError(
             f"agent '{spec.name}': '{spec.endpoint}' is not an http or https address"
         )
-    return HttpAgent(spec, secrets, egress)
+    return HttpAgent(spec, services.secrets, services.egress)
 
 
 def action_problem(spec: AgentSpec, action: str) -> str | None:
@@ -150,6 +166,11 @@ def action_problem(spec: AgentSpec, action: str) -> str | None:
 def effect_of(spec: AgentSpec, action: str) -> Effect | None:
     """A ping only reads. The effect of the other actions depends on the method of each call."""
     return Effect.NONE if action in HttpAgent.pure_actions else None
+
+
+def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
+    """The parameters of a request, the same for all actions; others would be ignored."""
+    return PARAMETERS
 
 
 def _join_url(base: str, path: str) -> str:

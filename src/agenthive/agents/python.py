@@ -15,20 +15,24 @@ import functools
 import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from agenthive.agents.base import (
     AgentResponse,
+    AgentServices,
     BaseAgent,
     check_size,
     execute_via_perform,
     fault_reply,
 )
 from agenthive.core.model.calls import Call, Reply
-from agenthive.core.model.workflow import AgentSpec
-from agenthive.errors import APIError, ConfigurationError
+from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.values import JSONObject
+from agenthive.errors import AgentUnavailable, APIError, ConfigurationError
+
+CUSTOM: Final = "custom://"
 
 #: How many sync functions run at the same time; others wait for a thread.
 THREADS = 64
@@ -76,6 +80,38 @@ class FunctionAgent(BaseAgent):
         except (Exception, SystemExit) as error:
             # exit() in a custom function must end this call, not the process with all its runs.
             return fault_reply("agent_error", f"{type(error).__name__}: {error}", counts=False)
+
+
+def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
+    """The agent for a spec. Raises AgentUnavailable if its name has no registered agent."""
+    name = spec.endpoint.removeprefix(CUSTOM)
+    agent = services.load_custom(name)
+    if agent is None:
+        raise AgentUnavailable(
+            f"agent '{spec.name}': no agent is registered for custom://{name}",
+            hint=f"Supply it: --agents FILE.py with AGENTS = {{'{name}': ...}}, or a line "
+            f"under [agents] in the settings, or hive.agents.register('{name}', function).",
+        )
+    if inspect.isclass(agent) and issubclass(agent, BaseAgent):
+        return agent(spec)
+    if inspect.isclass(agent):
+        agent = agent()
+    return FunctionAgent(spec, agent)
+
+
+def action_problem(spec: AgentSpec, action: str) -> str | None:
+    """None: a function performs any action."""
+    return None
+
+
+def effect_of(spec: AgentSpec, action: str) -> Effect | None:
+    """None: only the author of the function knows its effect."""
+    return None
+
+
+def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
+    """None: a function may take any parameters."""
+    return None
 
 
 async def _run_in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

@@ -64,18 +64,17 @@ def load(
     limits: SizeLimits = OPERATOR,
     keep_secret: KeepSecret | None = None,
     actions: ActionCatalog | None = None,
-    kinds: tuple[str, ...] | None = None,
 ) -> Loaded:
     """Read and check a file: JSON if named ``*.json``, else YAML.
 
     ``keep_secret`` takes secrets that are written out (None: refused; `placeholder`: for checking
-    only). ``actions`` knows what agents can be asked for. ``kinds`` are the agent kinds there are,
-    None for document C's four. Raises ConfigurationError with every problem and its place.
+    only). ``actions`` knows the agent kinds and their actions; without it the kinds of this package
+    are known by name. Raises ConfigurationError with every problem and its place.
     """
     problems = Problems(str(path))
     file = Path(path)
     node = read_file(file, limits, problems)
-    options = _build_options(limits, keep_secret, actions, kinds)
+    options = _build_options(limits, keep_secret, actions)
     return assemble(node, problems, options, Origin(files=(file,)))
 
 
@@ -87,14 +86,13 @@ def loads(
     limits: SizeLimits = OPERATOR,
     keep_secret: KeepSecret | None = None,
     actions: ActionCatalog | None = None,
-    kinds: tuple[str, ...] | None = None,
 ) -> Loaded:
     """As `load`, from text in ``format`` yaml or json; ``name`` stands where the file would."""
     if format not in FORMATS:
         raise ConfigurationError(f"unknown format {format!r}; there are {', '.join(FORMATS)}")
     problems = Problems(name)
     node = read_text(text, format, limits, problems)
-    return assemble(node, problems, _build_options(limits, keep_secret, actions, kinds))
+    return assemble(node, problems, _build_options(limits, keep_secret, actions))
 
 
 def from_mapping(
@@ -104,18 +102,14 @@ def from_mapping(
     limits: SizeLimits = OPERATOR,
     keep_secret: KeepSecret | None = None,
     actions: ActionCatalog | None = None,
-    kinds: tuple[str, ...] | None = None,
 ) -> Loaded:
     """As `load`, from Python data; places are paths such as ``tasks[2].agent_name``."""
     problems = Problems(name)
     node = from_python(data, problems)
-    return assemble(node, problems, _build_options(limits, keep_secret, actions, kinds))
+    return assemble(node, problems, _build_options(limits, keep_secret, actions))
 
 
 def _build_options(
-    limits: SizeLimits,
-    keep_secret: KeepSecret | None,
-    actions: ActionCatalog | None,
-    kinds: tuple[str, ...] | None,
+    limits: SizeLimits, keep_secret: KeepSecret | None, actions: ActionCatalog | None
 ) -> LoadOptions:
-    return LoadOptions(limits=limits, keep_secret=keep_secret, actions=actions, kinds=kinds)
+    return LoadOptions(limits=limits, keep_secret=keep_secret, actions=actions)

@@ -1,18 +1,20 @@
 """The group of all commands: finds them when they are needed, and ends as they say.
 
-Knows the name and one line about each command, so that `--help` imports none of them. Turns errors
-into one message and an exit code. To add a command: a line in `COMMANDS`.
+A file in `commands/` is the command of its name. Its ``short_help`` is read from the source, so
+that `--help` imports none of them. Turns errors into one message and an exit code.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import importlib.util
 import io
-import keyword
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
@@ -21,41 +23,46 @@ import click
 from agenthive import __version__
 from agenthive.cli.support.options import JSON
 from agenthive.errors import AgentHiveError
+from agenthive.infra.discovery import list_modules
 
-COMMANDS: Final = {
-    "run": "Run a workflow and show how it goes.",
-    "resume": "Go on with unfinished runs.",
-    "work": "Own a home in the foreground: resume its runs and take in new ones.",
-    "validate": "Check workflow files without running anything.",
-    "plan": "Say what a workflow may cost and how long it may take, before it is run.",
-    "simulate": "Play a workflow on virtual time, with faults, and say what came of it.",
-    "ps": "List the runs of a home.",
-    "show": "Show what a run came to.",
-    "why": "Say why each open task of a run does not go on.",
-    "costs": "Show what calls cost, by run, task, agent, model or day.",
-    "budget": "Show and change what may be spent.",
-    "events": "Print the facts of a run, oldest first.",
-    "approvals": "List the approvals that are waited for.",
-    "approve": "Approve what a task is going to do.",
-    "reject": "Reject what a task is going to do.",
-    "signal": "Send a signal to a run.",
-    "resolve": "Say what came of a call nobody knows about.",
-    "cancel": "Cancel an open run.",
-    "migrate": "Let an open run go on under a changed workflow.",
-    "fork": "Do a run again from one task on.",
-    "replay": "Apply a run's facts again, calling nobody.",
-    "schedule": "Start a workflow again and again.",
-    "du": "Show how much room a home takes, and what for.",
-    "gc": "Drop runs that ended long ago, and give their room back.",
-    "export": "Write one run into a file.",
-    "import": "Take in a run from a file.",
-    "agents": "List the kinds of agent and the custom agents that are known.",
-    "tools": "Ask MCP servers for their tools, as text for a workflow.",
-    "config": "Show the settings and where each comes from.",
-    "doctor": "Check this installation and the journal of its home.",
-    "completion": "Print the completion script of a shell.",
-}
-"""Name -> what it does. The order is that of the help text."""
+ORDER: Final = (
+    *("run", "resume", "work", "validate", "plan", "simulate"),
+    *("ps", "show", "why", "costs", "budget", "events"),
+    *("approvals", "approve", "reject", "signal", "resolve"),
+    *("cancel", "migrate", "fork", "replay", "schedule"),
+    *("du", "gc", "export", "import"),
+    *("agents", "tools", "config", "doctor", "completion"),
+)
+"""The order of the help text; a command that is not here comes after these, by its name."""
+PACKAGE: Final = "agenthive.cli.commands"
+_SHORT_HELP: Final = re.compile(r'\bshort_help="([^"]+)"')
+
+
+_SETTINGS: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"]}
+"""Settings of every click context."""
+
+
+@functools.cache
+def find_commands() -> Mapping[str, str]:
+    """Name of each command -> its file's name without the ending, in the order of the help text."""
+    files = {file.rstrip("_"): file for file in list_modules(PACKAGE)}
+    names = [*(name for name in ORDER if name in files), *(name for name in files)]
+    return {name: files[name] for name in dict.fromkeys(names)}
+
+
+def describe_command(name: str) -> str:
+    """The line about a command for the help text, read from its file: importing all takes long."""
+    spec = importlib.util.find_spec(f"{PACKAGE}.{find_commands()[name]}")
+    source = None if spec is None else spec.loader.get_source(spec.name)  # type: ignore[union-attr]
+    text = _SHORT_HELP.search(source or "")
+    return text[1] if text is not None else load_command(name).get_short_help_str(100)
+
+
+def load_command(name: str) -> click.Command:
+    """Import a command."""
+    module = importlib.import_module(f"{PACKAGE}.{find_commands()[name]}")
+    command: click.Command = module.command
+    return command
 
 
 class CommandGroup(click.Group):
@@ -63,21 +70,16 @@ class CommandGroup(click.Group):
 
     def list_commands(self, context: click.Context) -> list[str]:
         """All names, in order."""
-        return list(COMMANDS)
+        return list(find_commands())
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """The command of that name."""
-        if name not in COMMANDS:
-            return None
-        file = f"{name}_" if keyword.iskeyword(name) else name
-        module = importlib.import_module(f"agenthive.cli.commands.{file}")
-        command: click.Command = module.command
-        return command
+        return load_command(name) if name in find_commands() else None
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Names and lines, without importing anything."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, describe_command(name)) for name in find_commands()])
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; an error of ours becomes a message and an exit code."""
@@ -98,25 +100,63 @@ class CommandGroup(click.Group):
         standalone = options.pop("standalone_mode", True)
         _ensure_outputs()
         run = partial(super().main, args, standalone_mode=False, **options)
-        return _exit_process(_run_guarded(run)) if standalone else run()
+        return exit_process(_run_guarded(run)) if standalone else run()
+
+
+async def run_file(arguments: Sequence[str], *, prog_name: str) -> int:
+    """`agenthive run` for a program that has an event loop already; gives the exit code."""
+    from agenthive.cli.commands import run
+
+    _ensure_outputs()
+    meta: dict[str, Any] = {}
+    try:
+        with run.command.make_context(prog_name, list(arguments), **_SETTINGS) as context:
+            meta = context.meta
+            code = await run.execute_command(**context.params)
+            sys.stdout.flush()
+            return code
+    except AgentHiveError as error:
+        from agenthive.cli.support.output import print_error
+
+        return print_error(error, as_json=meta.get(JSON, False))
+    except _ENDINGS as error:
+        return _report_ending(error)
 
 
 def _run_guarded(run: Callable[[], Any]) -> int:
     try:
         result = run()
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    except BrokenPipeError:
-        _silence_output()
-        return 0
-    except OSError as error:
-        _silence_output()
-        click.echo(f"error: a file or the output cannot be used: {error}", err=True)
-        return 1
+    except _ENDINGS as error:
+        return _report_ending(error)
     return result if isinstance(result, int) else 0
+
+
+_ENDINGS: Final = (
+    click.ClickException,
+    click.exceptions.Exit,
+    click.Abort,
+    KeyboardInterrupt,
+    OSError,
+)
+"""How a command may end besides with a result; errors of agenthive are reported before."""
+
+
+def _report_ending(error: BaseException) -> int:
+    """Show why a command ended, if there is anything to show; its exit code."""
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return 2
+        case click.Abort() | KeyboardInterrupt():
+            return 130
+        case BrokenPipeError():
+            _silence_output()
+            return 0
+    _silence_output()
+    click.echo(f"error: a file or the output cannot be used: {error}", err=True)
+    return 1
 
 
 def _ensure_outputs() -> None:
@@ -135,18 +175,23 @@ def _silence_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _exit_process(code: int) -> NoReturn:
+def has_running_functions() -> bool:
+    """Whether a custom agent's function is still in its thread and cannot be stopped."""
+    python_agents = sys.modules.get("agenthive.agents.python")
+    return python_agents is not None and python_agents.has_running_calls()
+
+
+def exit_process(code: int) -> NoReturn:
+    """End the process with this exit code."""
     with contextlib.suppress(OSError):
         sys.stderr.flush()
-    python_agents = sys.modules.get("agenthive.agents.python")
-    if python_agents is not None and python_agents.has_running_calls():
-        # A function of the operator's is still in its thread and cannot be stopped; Python would
-        # wait for it.
+    if has_running_functions():
+        # Python would wait for it.
         os._exit(code)
     sys.exit(code)
 
 
-@click.command(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=CommandGroup, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="agenthive")
 def main() -> None:
     """Durable workflows of AI agents.

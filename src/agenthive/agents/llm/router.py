@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agenthive.agents.base import AgentResponse, AgentType, BaseAgent, fault_reply
+from agenthive.agents.base import AgentResponse, AgentServices, AgentType, BaseAgent, fault_reply
 from agenthive.agents.llm.prices import Prices
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
-from agenthive.core.values import NanoUSD
+from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.errors import AgentUnavailable, ConfigurationError
 from agenthive.infra.extras import require_package
 from agenthive.infra.secrets import Secrets
@@ -138,12 +138,10 @@ def _module_name(vendor: str) -> str:
     return f"agenthive.agents.llm.{vendor}"
 
 
-def make(
-    spec: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
-) -> BaseAgent:
+def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
     """The agent for a spec. Raises AgentUnavailable if its vendor's package is not installed."""
     require_vendor(vendor_of(spec), spec.name)
-    return ModelAgent(spec, secrets, egress, prices)
+    return ModelAgent(spec, services.secrets, services.egress, services.prices)
 
 
 def require_vendor(vendor: str, agent: str) -> None:
@@ -176,3 +174,8 @@ def action_problem(spec: AgentSpec, action: str) -> str | None:
 def effect_of(spec: AgentSpec, action: str) -> Effect | None:
     """Unknown: a call costs money and may use tools. The offline model does neither."""
     return Effect.NONE if vendor_of(spec) == "offline" else None
+
+
+def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
+    """Any: a parameter that is not an option of the model is part of its prompt."""
+    return None

@@ -28,6 +28,7 @@ import msgspec
 
 from agenthive.agents.base import (
     AgentResponse,
+    AgentServices,
     AgentType,
     BaseAgent,
     check_size,
@@ -43,6 +44,7 @@ from agenthive.agents.mcp.session_owner import ConnectionLost, Peer, SessionOwne
 from agenthive.agents.mcp.transport import HttpRefusal, SafeTransport
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.values import JSONObject
 from agenthive.errors import AgentError, APIError, ConfigurationError
 from agenthive.infra.egress import MAX_BODY, Egress, GuardedTransport
 from agenthive.infra.extras import require_package
@@ -53,10 +55,28 @@ if TYPE_CHECKING:
     from mcp.client import Transport
     from mcp.client._transport import TransportStreams
 
+
+def _object(**types: str) -> JSONObject:
+    """The schema of an object with these properties; all but ``arguments`` are required."""
+    return {
+        "type": "object",
+        "properties": {name: {"type": kind} for name, kind in types.items()},
+        "required": [name for name in types if name != "arguments"],
+        "additionalProperties": False,
+    }
+
+
 STDIO: Final = "stdio:"
 LISTS: Final = {f"list_{what}": what for what in ("tools", "resources", "prompts")}
 READS: Final = frozenset({*LISTS, "read_resource", "get_prompt"})
 ACTIONS: Final = READS | {"call_tool"}
+#: Action of the protocol -> JSON Schema of its parameters.
+PARAMETERS: Final[dict[str, JSONObject]] = {
+    **{name: {"type": "object", "additionalProperties": False} for name in LISTS},
+    "read_resource": _object(uri="string"),
+    "get_prompt": _object(name="string", arguments="object"),
+    "call_tool": _object(name="string", arguments="object"),
+}
 #: The key in ``_meta`` for the idempotency key, unless ``custom_params.idempotency_meta`` names
 #: another one.
 KEY: Final = "agenthive/idempotency-key"
@@ -416,12 +436,12 @@ class RemoteServer:
         )
 
 
-def make(spec: AgentSpec, secrets: Secrets, egress: Egress, prices: object = None) -> BaseAgent:
+def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
     """The agent for a spec. Raises AgentUnavailable if the package `mcp` is not installed."""
     require_package("mcp", "mcp", spec.name)
-    if problem := _spec_problem(spec, egress):
+    if problem := _spec_problem(spec, services.egress):
         raise ConfigurationError(f"agent '{spec.name}': {problem}")
-    return McpAgent(spec, secrets, egress)
+    return McpAgent(spec, services.secrets, services.egress)
 
 
 def action_problem(spec: AgentSpec, action: str) -> str | None:
@@ -432,6 +452,11 @@ def action_problem(spec: AgentSpec, action: str) -> str | None:
 def effect_of(spec: AgentSpec, action: str) -> Effect | None:
     """Listing and reading only read. The effect of a tool is unknown; its server is not trusted."""
     return Effect.NONE if action in READS else None
+
+
+def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
+    """The parameters of the protocol's own actions; only its server knows those of a tool."""
+    return PARAMETERS.get(action)
 
 
 def tool_problem(spec: AgentSpec, tool: str) -> str | None:

@@ -5,5 +5,5 @@ needs is imported when it runs, so that `--help` stays quick. Siblings are stran
 
 A command never prints a secret and never writes anything but to its home.
 
-To add one: a file here, a line in `root.COMMANDS`, a test, `python3 x.py docs`.
+To add one: a file here, a test, `python3 x.py docs`. Its ``short_help`` is one literal string.
 """

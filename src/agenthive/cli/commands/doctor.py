@@ -9,7 +9,7 @@ import click
 from agenthive.cli.support.options import home_option, json_option, load_settings
 
 
-@click.command(name="doctor", short_help="Check this installation and its home's journal.")
+@click.command(name="doctor", short_help="Check this installation and the journal of its home.")
 @home_option
 @json_option
 def command(home: Path | None, as_json: bool) -> int:

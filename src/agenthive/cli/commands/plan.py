@@ -9,7 +9,10 @@ import click
 from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 
-@click.command(name="plan", short_help="Say what a workflow may cost and take, before it is run.")
+@click.command(
+    name="plan",
+    short_help="Say what a workflow may cost and how long it may take, before it is run.",
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="One input.")
 @click.option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -31,7 +31,25 @@ if TYPE_CHECKING:
 @click.option(
     "--stream", is_flag=True, help="Show answers as they come in, of tasks with stream: true."
 )
-def command(
+def command(**options: Any) -> int:
+    """Run the workflow in FILE (YAML or JSON) to its end.
+
+    The run is on disk before its first call. Ctrl-C lets the calls under way end and leaves the
+    rest for `agenthive resume`; a second Ctrl-C stops at once. Exit codes: 0 completed, 1 failed,
+    2 the file or an input is wrong, 6 over budget, 7 partially completed, 8 waiting for somebody,
+    9 timed out, 130 interrupted or cancelled.
+    """
+    from agenthive.runtimes import event_loop
+
+    return event_loop.run(_run_workflow(*_prepare_run(**options)))
+
+
+async def execute_command(**options: Any) -> int:
+    """The same inside an event loop that runs already."""
+    return await _run_workflow(*_prepare_run(**options))
+
+
+def _prepare_run(
     file: Path,
     pairs: tuple[str, ...],
     inputs_file: Path | None,
@@ -40,22 +58,15 @@ def command(
     as_json: bool,
     quiet: bool,
     stream: bool,
-) -> int:
-    """Run the workflow in FILE (YAML or JSON) to its end.
-
-    The run is on disk before its first call. Ctrl-C lets the calls under way end and leaves the
-    rest for `agenthive resume`; a second Ctrl-C stops at once. Exit codes: 0 completed, 1 failed,
-    2 the file or an input is wrong, 6 over budget, 7 partially completed, 8 waiting for somebody,
-    9 timed out, 130 interrupted or cancelled.
-    """
+) -> tuple[Settings, AcceptedWorkflow, tuple[Path, ...], _ViewOptions]:
+    """Check the file and the inputs before anything is started."""
     from agenthive.cli.support.workflow_files import accept_workflow, collect_inputs
-    from agenthive.runtimes import event_loop
 
     settings = load_settings(home)
     raw_inputs = collect_inputs(pairs, inputs_file)
     accepted = accept_workflow(file, raw_inputs, settings, agent_files)
     view = _ViewOptions(as_json=as_json, quiet=quiet or stream, stream=stream)
-    return event_loop.run(_run_workflow(settings, accepted, agent_files, view))
+    return settings, accepted, agent_files, view
 
 
 class _ViewOptions(NamedTuple):

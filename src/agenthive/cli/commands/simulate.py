@@ -11,7 +11,10 @@ from agenthive.cli.support.options import json_option, load_settings
 SEEDS = 100
 
 
-@click.command(name="simulate", short_help="Play a workflow on virtual time, with faults.")
+@click.command(
+    name="simulate",
+    short_help="Play a workflow on virtual time, with faults, and say what came of it.",
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="One input.")
 @click.option(

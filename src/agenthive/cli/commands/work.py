@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from agenthive.settings import Settings
 
 
-@click.command(name="work", short_help="Own a home in the foreground.")
+@click.command(
+    name="work", short_help="Own a home in the foreground: resume its runs and take in new ones."
+)
 @agents_option
 @home_option
 @click.option("--until-idle", is_flag=True, help="End when nothing moves any more.")
@@ -44,7 +46,7 @@ async def _work_home(settings: Settings, files: tuple[Path, ...], *, until_idle:
                 hint="One process works a home; commands are handed to it.",
             )
         resumed = await hive.resume()
-        await hive.start_schedules()
+        await hive.schedules.start()
         output.print_note(
             f"working in {settings.home}; {len(resumed)} runs resumed; Ctrl-C to leave"
         )
@@ -68,8 +70,8 @@ async def _report_runs(hive: Hive, *, until_idle: bool) -> None:
             report = await hive.report(run)
             output.print_note(output.format_ending(report))
         reported = set(open_now)
-        if hive.failed is not None:
-            raise hive.failed
-        if until_idle and hive.idle:
+        if hive.fatal_error is not None:
+            raise hive.fatal_error
+        if until_idle and hive.is_idle:
             return
         await asyncio.sleep(0.2)

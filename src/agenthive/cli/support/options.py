@@ -65,7 +65,8 @@ def agents_option(command: F) -> F:
         metavar="FILE.py",
         multiple=True,
         type=click.Path(path_type=Path),
-        help="Python file with custom agents: AGENTS = {NAME: function}. May be repeated.",
+        help="Python file with custom agents (AGENTS = {NAME: function}) or an agent kind. "
+        "May be repeated.",
     )(command)
 
 
