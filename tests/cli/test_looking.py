@@ -78,7 +78,7 @@ def test_validate(cli: Cli, here: Path) -> None:
     assert both.code == 2
     first, second = both.json["files"]
     assert first["valid"]
-    assert "nobody has registered custom://broken" in first["warnings"][0]
+    assert "no agent is registered for custom://broken" in first["warnings"][0]
     assert not second["valid"]
     assert "bad.json:1:" in second["problems"][0]
     assert not (here / "home").exists()

@@ -87,7 +87,7 @@ def test_run_for_an_owner_without_the_agent(here: Path, start: Start) -> None:
     assert "working in" in owner.stderr.readline()
     code, found, _ = finish(start("run", chain(here, "w.json", 1), *RUN))
     assert code == 5
-    assert "nobody has registered custom://sleep" in found["error"]["message"]
+    assert "no agent is registered for custom://sleep" in found["error"]["message"]
     owner.send_signal(signal.SIGTERM)
     assert owner.wait(20) == 0
 

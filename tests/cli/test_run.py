@@ -182,7 +182,7 @@ def test_agent_that_nobody_has(cli: Cli, here: Path) -> None:
     (here / "w.json").write_text(workflow(OK))
     result = cli("run", "w.json")
     assert result.code == 5
-    assert "nobody has registered custom://echo" in result.err
+    assert "no agent is registered for custom://echo" in result.err
     assert "--agents FILE.py" in result.err
     assert cli("ps", "--json").json["runs"] == []
 

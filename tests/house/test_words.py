@@ -22,7 +22,6 @@ NOT_YET_REWRITTEN = (
     "docs/howto",
     "docs/reference",
     "docs/tutorial",
-    "src/agenthive/agents",
     "src/agenthive/authoring",
     "src/agenthive/cli",
     "src/agenthive/errors.py",
