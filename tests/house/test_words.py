@@ -25,8 +25,6 @@ NOT_YET_REWRITTEN = (
     "docs/reference",
     "docs/tutorial",
     "src/agenthive/agents",
-    "src/agenthive/authoring",
-    "src/agenthive/cli",
     "src/agenthive/core",
     "src/agenthive/errors.py",
     "src/agenthive/facades",

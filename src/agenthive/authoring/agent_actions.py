@@ -1,6 +1,6 @@
-"""What authoring asks about the actions of agents; whoever loads a workflow answers.
+"""What authoring needs to know of the actions of agents; the caller of `load` passes it.
 
-Only the question stands here: this room never imports an agent.
+Only the port is here: this package never imports an agent.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from agenthive.core.model.workflow import AgentSpec, Effect
 
 
 class ActionCatalog(Protocol):
-    """What is known of the agents' actions; `agents.Directory` knows it of the shipped kinds."""
+    """Knows the actions of agents; `agents.registry.AgentRegistry` implements it."""
 
     def action_problem(self, spec: AgentSpec, action: str) -> str | None:
-        """Why the agent cannot do it, with the list of what it can; None if it can."""
+        """Why the agent cannot perform an action, with those that it can; None if it can."""
         ...
 
     def effect_of(self, spec: AgentSpec, action: str) -> Effect | None:
-        """What the action is known to do outside, where the author does not say; None: unknown."""
+        """The effect an action is known to have, where its author says none; None: unknown."""
         ...

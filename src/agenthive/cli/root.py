@@ -1,7 +1,7 @@
-"""The group of all commands: finds them when they are needed, and ends as they say.
+"""The group of all commands: imports a command on its first use and ends the process.
 
-Knows the name and one line about each command, so that `--help` imports none of them. Turns errors
-into one message and an exit code. To add a command: a line in `COMMANDS`.
+Has the name and the one-line description of each command, so that `--help` imports none of them.
+Turns errors into one message and an exit code. To add a command: a line in `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -23,50 +23,50 @@ from agenthive.cli.support.options import JSON
 from agenthive.errors import AgentHiveError
 
 COMMANDS: Final = {
-    "run": "Run a workflow and show how it goes.",
-    "resume": "Go on with unfinished runs.",
-    "work": "Own a home in the foreground: resume its runs and take in new ones.",
-    "validate": "Check workflow files without running anything.",
-    "plan": "Say what a workflow may cost and how long it may take, before it is run.",
-    "simulate": "Play a workflow on virtual time, with faults, and say what came of it.",
-    "ps": "List the runs of a home.",
-    "show": "Show what a run came to.",
-    "why": "Say why each open task of a run does not go on.",
-    "costs": "Show what calls cost, by run, task, agent, model or day.",
-    "budget": "Show and change what may be spent.",
-    "events": "Print the facts of a run, oldest first.",
-    "approvals": "List the approvals that are waited for.",
-    "approve": "Approve what a task is going to do.",
-    "reject": "Reject what a task is going to do.",
+    "run": "Run a workflow and show its progress.",
+    "resume": "Continue unfinished runs.",
+    "work": "Process the runs and schedules of a home in the foreground.",
+    "validate": "Check workflow files without running them.",
+    "plan": "Estimate the cost and duration of a workflow before it runs.",
+    "simulate": "Simulate a workflow on virtual time, with injected faults.",
+    "ps": "List runs.",
+    "show": "Show the tasks, results and errors of a run.",
+    "why": "Explain why the open tasks of a run are waiting.",
+    "costs": "Show the cost of calls by run, task, agent, model or day.",
+    "budget": "Show and change budgets.",
+    "events": "Print the events of a run, oldest first.",
+    "approvals": "List pending approvals.",
+    "approve": "Approve the pending action of a task.",
+    "reject": "Reject the pending action of a task.",
     "signal": "Send a signal to a run.",
-    "resolve": "Say what came of a call nobody knows about.",
+    "resolve": "Record the outcome of a call whose outcome is unknown.",
     "cancel": "Cancel an open run.",
-    "migrate": "Let an open run go on under a changed workflow.",
-    "fork": "Do a run again from one task on.",
-    "replay": "Apply a run's facts again, calling nobody.",
-    "schedule": "Start a workflow again and again.",
-    "du": "Show how much room a home takes, and what for.",
-    "gc": "Drop runs that ended long ago, and give their room back.",
-    "export": "Write one run into a file.",
-    "import": "Take in a run from a file.",
-    "agents": "List the kinds of agent and the custom agents that are known.",
-    "tools": "Ask MCP servers for their tools, as text for a workflow.",
-    "config": "Show the settings and where each comes from.",
-    "doctor": "Check this installation and the journal of its home.",
-    "completion": "Print the completion script of a shell.",
+    "migrate": "Move an open run to a changed workflow.",
+    "fork": "Start a new run from a task of an earlier run.",
+    "replay": "Replay the events of a run without calling any agent.",
+    "schedule": "Start workflows on a schedule.",
+    "du": "Show the disk usage of a home.",
+    "gc": "Delete ended runs whose retention time has passed.",
+    "export": "Export a run to a file.",
+    "import": "Import a run from a file.",
+    "agents": "List the agent kinds and the registered custom agents.",
+    "tools": "Print the tools of MCP servers as YAML for a workflow.",
+    "config": "Show the settings and the origin of each value.",
+    "doctor": "Check this installation, its home and the journal.",
+    "completion": "Print the completion script for a shell.",
 }
-"""Name -> what it does. The order is that of the help text."""
+"""Name -> its line in the help text, which shows the commands in this order."""
 
 
 class CommandGroup(click.Group):
-    """Imports a command when it is asked for."""
+    """A click group that imports a command on its first use."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """All names, in order."""
+        """Return the names of all commands, in the order of the help text."""
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """The command of that name."""
+        """Import and return the command of that name; None if there is none."""
         if name not in COMMANDS:
             return None
         file = f"{name}_" if keyword.iskeyword(name) else name
@@ -75,12 +75,12 @@ class CommandGroup(click.Group):
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Names and lines, without importing anything."""
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the command; an error of ours becomes a message and an exit code."""
+        """Run the command; turn an AgentHiveError into a message and an exit code."""
         try:
             result = super().invoke(context)
             sys.stdout.flush()
@@ -94,7 +94,7 @@ class CommandGroup(click.Group):
             return print_error(error, as_json=context.meta.get(JSON, False))
 
     def main(self, args: Sequence[str] | None = None, **options: Any) -> Any:  # type: ignore[override]
-        """Run, then end the process with the command's exit code."""
+        """Run, then end the process with the exit code of the command."""
         standalone = options.pop("standalone_mode", True)
         _ensure_outputs()
         run = partial(super().main, args, standalone_mode=False, **options)
@@ -114,24 +114,24 @@ def _run_guarded(run: Callable[[], Any]) -> int:
         return 0
     except OSError as error:
         _silence_output()
-        click.echo(f"error: a file or the output cannot be used: {error}", err=True)
+        click.echo(f"error: cannot read a file or write the output: {error}", err=True)
         return 1
     return result if isinstance(result, int) else 0
 
 
 def _ensure_outputs() -> None:
-    """Nothing that is opened later must get the number of an output that was closed for us."""
+    """Replace closed standard streams, so that no file opened later gets their descriptor."""
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lasts
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # File names need not be text, and terminals need not know all of it.
+        # A file name may hold bytes that are not UTF-8, and a terminal may lack characters.
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _silence_output() -> None:
-    """Whoever read our output has gone: say nothing more, not even when Python ends."""
+    """Redirect standard output to /dev/null: its reader is gone, and Python flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -140,8 +140,8 @@ def _exit_process(code: int) -> NoReturn:
         sys.stderr.flush()
     python_agents = sys.modules.get("agenthive.agents.python")
     if python_agents is not None and python_agents.has_running_calls():
-        # A function of the operator's is still in its thread and cannot be stopped; Python would
-        # wait for it.
+        # A custom agent still runs in a thread, which cannot be stopped; a normal exit of Python
+        # would wait for it.
         os._exit(code)
     sys.exit(code)
 
@@ -149,9 +149,9 @@ def _exit_process(code: int) -> NoReturn:
 @click.command(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="agenthive")
 def main() -> None:
-    """Durable workflows of AI agents.
+    """Run durable workflows of AI agents.
 
-    A workflow file names agents and tasks; `agenthive run FILE` carries it out. Everything is on
-    disk before it is done, in the home (--home, AGENTHIVE_HOME), so a run that was cut off goes on
-    with `agenthive resume`.
+    A workflow file declares agents and tasks; `agenthive run FILE` runs it. Every step is recorded
+    in the home, the state directory (--home, AGENTHIVE_HOME), before it is executed, so that
+    `agenthive resume` can continue a run that was interrupted.
     """
