@@ -15,7 +15,7 @@ from agenthive.errors import ConfigurationError
 
 MOST_SHOWN: Final = 20
 """Problems that an error lists; the others are only counted."""
-HINT: Final = "Correct the file at these places, then check it with `agenthive validate FILE`."
+HINT: Final = "Correct this, then check the file with `agenthive validate FILE`."
 
 
 class Problems:

@@ -88,7 +88,7 @@ def _refuse_binary(text: str, problems: Problems) -> None:
                 problems.abort((line_number, column), "", message)
 
 
-NO_TEXT: Final = "contains bytes that are not valid UTF-8, or an unpaired surrogate"
+NO_TEXT: Final = "is not text: invalid UTF-8, or an unpaired surrogate"
 
 
 def from_python(value: object, problems: Problems, path: str = "", depth: int = 0) -> SourceNode:

@@ -91,7 +91,7 @@ async def _show_home(settings: Settings, limit: int, *, as_json: bool) -> int:
         output.print_table(("LARGEST RUN", "RECORDS", "BLOBS"), rows)
         output.print_line()
     output.print_line(
-        f"agenthive gc would free {output.format_size(sum(_content_fields(prunable).values()))} in "
+        f"gc would free {output.format_size(sum(_content_fields(prunable).values()))} in "
         f"{len(due):,} runs"
     )
     return 0

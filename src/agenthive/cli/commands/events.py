@@ -78,4 +78,4 @@ def _print_event(event: EventView, *, as_json: bool) -> None:
         output.print_document("fact", run_id=event.run, seq=event.seq, at=event.at, fact=event.data)
     else:
         text = output.escape(event.text).replace("\n", " ")
-        output.print_line(f"{event.seq:>7}  {output.format_time(event.at)}  {event.type:20} {text}")
+        output.print_line(f"{event.seq:>7}  {output.format_time(event.at)}  {event.type:24} {text}")
