@@ -3,13 +3,15 @@
 
     setup            make .venv and install everything from the hash-pinned locks
     demo [ARGS]      write release notes for this repository with a workflow of agents
-    test [ARGS]      run the tests (ARGS go to pytest); ends with pytest's closing line
+    test [--quick] [ARGS]
+                     run the tests (ARGS go to pytest); ends with pytest's closing line; --quick
+                     leaves out those that are marked slow, and takes two minutes
     check [--fast] [--only STEP,..] [--skip STEP,..]
                      format, lint, types, contracts, house, figures, docs, tests, coverage
     bench [NAME]     run benchmarks/NAME.py (no NAME: list them)
     lab gate|nightly|ROW [--seeds A:B]
                      put the promises to the proof: lab/results.jsonl, RELIABILITY.md (`lab -h`)
-    docs             write the generated pages of docs/reference again
+    docs             write the generated pages of docs/reference and the maps again
     lock             resolve requirements/*.lock again
     build [DIR]      make the wheel and the sdist of agenthive and the wheel of agenthive-compat
     release VERSION  set the version, date the changelog's heading, commit and tag; uploads nothing
@@ -189,10 +191,13 @@ def demo(args: list[str]) -> int:
 
 
 def test(args: list[str]) -> int:
-    """The whole suite leaves coverage data behind; a part of it, chosen by ARGS, does not."""
+    """The whole suite leaves coverage data behind; a part of it does not."""
     ensure(node=True)
     # Many tests wait: two processes take little more than half the time of one.
-    whole = () if args else ("--cov", "--cov-report=", "-n", "2", "--dist", "loadfile")
+    shared = ("-n", "2", "--dist", "loadfile")
+    if args[:1] == ["--quick"]:
+        return run(PYTHON, "-m", "pytest", *shared, "-q", "-m", "not slow", *args[1:])
+    whole = () if args else ("--cov", "--cov-report=", *shared)
     return run(PYTHON, "-m", "pytest", *whole, *args)
 
 

@@ -83,11 +83,11 @@ async def once(make: Callable[[int], WorkflowSpec], size: int) -> dict[str, floa
     home = Path(tempfile.mkdtemp(prefix="agenthive_bench_"))
     try:
         async with Hive.open(home, agents=directory(lambda spec: echo)) as hive:
-            before = (await hive.journal.measure_sizes()).records
+            before = (await hive.journal.storage.measure_sizes()).records
             began, cpu = time.perf_counter(), time.process_time()
-            status = await hive.ended(await hive.submit(spec))
+            status = await hive.wait_for_end(await hive.submit(spec))
             seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-            sizes = await hive.journal.measure_sizes()
+            sizes = await hive.journal.storage.measure_sizes()
     finally:
         shutil.rmtree(home)
     if status is not RunStatus.COMPLETED or echo.calls != size:

@@ -55,10 +55,10 @@ def worker(action: str) -> str:
 async def main() -> None:
     """The tour."""
     agents = AgentRegistry()
-    agents.register("analysis", example_agents.analysis)
+    agents.register("report", example_agents.report)
     agents.register("worker", worker)
     async with Hive.open(agents=agents) as hive:
-        stop("1. Four tasks in a row: an API, a model, a function, a report")
+        stop("1. Four tasks in a row: an API, a model, an MCP server, a function")
         for file in ("simple_workflow.yaml", "parallel_workflow.yaml"):
             if file.startswith("parallel"):
                 stop("2. Two sources at once, then combined")

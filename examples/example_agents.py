@@ -1,6 +1,7 @@
-"""What the small examples need: an HTTP API on loopback, and `custom://analysis`.
+"""What the small examples need: an HTTP API on loopback, and the agent `custom://report`.
 
-Named in agenthive.toml. Importing it serves the API for as long as the process lives.
+Named in agenthive.toml. Importing it serves the API for as long as the process lives; to serve it
+for other processes: `python examples/example_agents.py`, until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from agenthive.agents.python import NonRetryableError
 
 ADDRESS = ("127.0.0.1", 8099)
 ROWS = [{"month": m, "visits": 90 + 7 * m, "sales": 20 + 2 * m + m % 3} for m in range(1, 13)]
+NOTES = (
+    "Visits grew every month of the year. Sales grew with the visits, a little slower in summer. "
+    "No month lost visits."
+)
 PAGES: dict[str, Any] = {
-    "/data": {"data": ROWS, "count": len(ROWS)},
+    "/data": {"data": ROWS, "count": len(ROWS), "notes": NOTES, "closed_at": "15:30"},
     "/source/1": {"source": 1, "text": "Visits grew every month of the year."},
     "/source/2": {"source": 2, "text": "Sales grew with the visits, a little slower."},
 }
@@ -51,19 +56,32 @@ def serve() -> None:
             server.serve_forever()
 
 
-threading.Thread(target=serve, daemon=True).start()
-
-
-def analysis(action: str, parameters: dict[str, Any]) -> dict[str, float]:
+def correlate(rows: list[dict[str, Any]]) -> float:
     """The correlation of visits and sales (Pearson's r)."""
-    if action != "correlate":
-        raise NonRetryableError(f"analysis has no action '{action}'")
+    visits, sales = [row["visits"] for row in rows], [row["sales"] for row in rows]
+    offsets = [(x - mean(visits), y - mean(sales)) for x, y in zip(visits, sales, strict=True)]
+    spread = (sum(x * x for x, _ in offsets) * sum(y * y for _, y in offsets)) ** 0.5
+    return round(sum(x * y for x, y in offsets) / spread, 3) if spread else 0.0
+
+
+def report(action: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """A Markdown page about the data."""
+    if action != "write":
+        raise NonRetryableError(f"report has no action '{action}'")
     rows = parameters["data"]
-    xs, ys = [row["visits"] for row in rows], [row["sales"] for row in rows]
-    dx, dy = [x - mean(xs) for x in xs], [y - mean(ys) for y in ys]
-    spread = (sum(a * a for a in dx) * sum(b * b for b in dy)) ** 0.5
-    together = sum(a * b for a, b in zip(dx, dy, strict=True))
-    return {"correlation": round(together / spread, 3) if spread else 0.0, "rows": len(rows)}
+    closing = json.loads(parameters["closing"])["target"]
+    lines = [
+        f"# Report: {parameters['topic']}",
+        f"{parameters['summary']}",
+        f"{len(rows)} months; correlation of visits and sales {correlate(rows)}.",
+        f"Closed at {closing['datetime']} ({closing['timezone']}).",
+    ]
+    return {"report": "\n\n".join(lines)}
 
 
-AGENTS = {"analysis": analysis}
+AGENTS = {"report": report}
+
+if __name__ == "__main__":
+    serve()
+else:
+    threading.Thread(target=serve, daemon=True).start()

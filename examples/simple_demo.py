@@ -18,7 +18,7 @@ EXAMPLES = Path(__file__).parent
 async def main() -> None:
     """One workflow, in memory."""
     agents = AgentRegistry()
-    agents.register("analysis", example_agents.analysis)
+    agents.register("report", example_agents.report)
     workflow = load(EXAMPLES / "simple_workflow.yaml", actions=agents).spec
     async with Hive.open(agents=agents) as hive:
         report = await hive.run(workflow)

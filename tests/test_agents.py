@@ -8,6 +8,7 @@ import pytest
 
 from agenthive.core.model.workflow import AgentSpec, TaskSpec
 from agenthive.errors import AgentUnavailable
+from agenthive.facades import agent_kinds
 from agenthive.facades import lead_agent as la
 from tests.lead_agent_rig import home
 
@@ -35,3 +36,18 @@ async def test_factory_and_executor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "too loud" in str(done.error)
     monkeypatch.setenv("AGENTHIVE_AGENTS", "extra=nowhere:thing")
     assert "extra" in la.AgentFactory.directory().names
+
+
+@pytest.mark.parametrize(
+    ("agent_class", "kind", "endpoint"),
+    [
+        (agent_kinds.AIAgent, la.AgentType.AI_AGENT, "offline://extractive"),
+        (agent_kinds.HTTPAPIAgent, la.AgentType.HTTP_API, "https://api.example.com"),
+        (agent_kinds.MCPServerAgent, la.AgentType.MCP_SERVER, "stdio:mcp-server-time"),
+    ],
+)
+def test_factory_makes_the_classes_of_the_design(
+    agent_class: type[la.BaseAgent], kind: la.AgentType, endpoint: str
+) -> None:
+    spec = AgentSpec(name="x", type=kind, endpoint=endpoint)
+    assert type(la.AgentFactory.create_agent(spec)) is agent_class

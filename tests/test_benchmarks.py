@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 SMALL = {
     "dags": "",

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
 from agenthive import Hive
+from agenthive.cli import root
+from agenthive.cli.commands import run
 from agenthive.errors import ConfigurationError
 from agenthive.facades import lead_agent as la
 from agenthive.testing import ScriptedAgent
@@ -55,13 +59,52 @@ async def test_main(
     )
     (tmp_path / "flow.json").write_text(json.dumps(given))
     monkeypatch.setattr(sys, "argv", ["lead_agent", str(tmp_path / "flow.json")])
-    await la.main()
+    with pytest.raises(SystemExit) as ended:
+        await la.main()
+    assert ended.value.code == 1
     out = capsys.readouterr().out
     assert out.startswith("Workflow completed with status: failed\nCompleted tasks: 1/2\n")
-    assert "\n  b failed: ValueError: it broke\n" in out
+    assert "\nErrors:\n  b: ValueError: it broke\n" in out
     monkeypatch.setattr(sys, "argv", ["lead_agent"])
-    with pytest.raises(SystemExit, match="usage"):
+    with pytest.raises(SystemExit) as ended:
         await la.main()
+    assert ended.value.code == 2
+    assert "Missing argument 'FILE'" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["lead_agent", "--help"])
+    await la.main()
+    assert "Exit codes: 0 completed, 1 failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_main_returns_after_a_run_that_completed(
+    busy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code after it goes on, unless a function holds the process, which then ends at once."""
+    (tmp_path / "flow.json").write_text(json.dumps(config({"name": "a", "agent_name": "m"})))
+    monkeypatch.setattr(sys, "argv", ["lead_agent", str(tmp_path / "flow.json")])
+    monkeypatch.setattr(root, "has_running_functions", lambda: busy)
+    codes: list[int] = []
+    monkeypatch.setattr(root, "exit_process", codes.append)
+    await la.main()
+    assert codes == ([0] if busy else [])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyboardInterrupt(), 130), (click.Abort(), 130), (click.UsageError("no"), 2)],
+    ids=["Ctrl-C", "abort", "usage"],
+)
+async def test_main_ends_as_the_command_line_does(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(**options: Any) -> int:
+        raise error
+
+    monkeypatch.setattr(run, "execute_command", interrupted)
+    monkeypatch.setattr(sys, "argv", ["lead_agent", "flow.json"])
+    with pytest.raises(SystemExit) as ended:
+        await la.main()
+    assert ended.value.code == code
 
 
 async def test_a_service_that_recovers() -> None:

@@ -49,7 +49,7 @@ SITUATIONS: dict[str, Stuck] = {
     "dependency": Stuck("dependency", "waits for 'first' (running)", before=("first",)),
     "approval": Stuck(
         "approval",
-        "pay the bees? (asked: ann; 0 of 1)",
+        "pay the bees? (approvers: ann; 0 of 1 approvals)",
         task={"approval": {"message": "pay the bees?", "approvers": ["ann"]}},
         unblock="agenthive approve RUN t",
     ),
@@ -59,28 +59,32 @@ SITUATIONS: dict[str, Stuck] = {
         task={"wait_for": {"signal": "go"}},
         unblock="agenthive signal RUN go",
     ),
-    "timer": Stuck("timer", "waits for its time", task={"delay": 3600}, unblock="its time, in 36"),
+    "timer": Stuck(
+        "timer", "waits for its time", task={"delay": 3600}, unblock="its time has come, in 36"
+    ),
     "rate limit": Stuck(
         "rate_limit",
         "attempt 1 failed: 429: slow down",
         answer=limited,
         task={"retry_config": LATER},
-        unblock="the next attempt in 6",
+        unblock="the next attempt is due, in 6",
     ),
     "no capable agent": Stuck(
         "agent",
         "there is no kind 'acme'",
         agent={"type": "acme"},
-        unblock="supply it, then resume the run",
+        unblock="the agent is available and the run is resumed: agenthive resume RUN",
     ),
     "open breaker": Stuck(
-        "breaker", "the circuit breaker of agent 'work' is open", unblock="a probe that goes well"
+        "breaker",
+        "the circuit breaker of agent 'work' is open",
+        unblock="a probe call has succeeded",
     ),
     "unregistered custom agent": Stuck(
         "agent",
         "nobody has registered custom://gone",
         agent={"endpoint": "custom://gone"},
-        unblock="supply it, then resume the run",
+        unblock="the agent is available and the run is resumed: agenthive resume RUN",
     ),
     "unknown outcome": Stuck(
         "outcome",
@@ -89,7 +93,7 @@ SITUATIONS: dict[str, Stuck] = {
         unblock="agenthive resolve RUN t --succeeded, --failed or --retry",
     ),
     "full disk": Stuck(
-        "store", "takes no writes now: database or disk is full", unblock="make room"
+        "store", "takes no writes now: database or disk is full", unblock="freed space"
     ),
 }
 

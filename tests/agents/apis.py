@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agenthive.agents import http
+from agenthive.agents.base import AgentServices
 from agenthive.core.model.calls import Call
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.infra.egress import Egress
@@ -32,7 +33,7 @@ def make(url: str, login: dict[str, Any] | None = None, **custom: Any) -> http.H
     spec = AgentSpec(
         name="api", type="http_api", endpoint=url, authentication=login, custom_params=custom
     )
-    made = http.make(spec, Secrets(), Egress())
+    made = http.make(spec, AgentServices(Secrets(), Egress()))
     assert isinstance(made, http.HttpAgent)
     return made
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from agenthive.agents.base import AgentServices
 from agenthive.agents.mcp import agent as mcp
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec
@@ -29,7 +30,7 @@ RUDE = f"stdio:'{sys.executable}' '{HERE / 'rude_peer.py'}'"
 
 def agent(endpoint: str = PEER, secrets: Secrets | None = None, **custom: Any) -> mcp.McpAgent:
     spec = AgentSpec(name="peer", type="mcp_server", endpoint=endpoint, custom_params=custom)
-    made = mcp.make(spec, secrets or Secrets(), Egress())
+    made = mcp.make(spec, AgentServices(secrets or Secrets(), Egress()))
     assert isinstance(made, mcp.McpAgent)
     return made
 

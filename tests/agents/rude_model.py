@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from agenthive.agents.base import BaseAgent
+from agenthive.agents.base import AgentServices, BaseAgent
 from agenthive.agents.llm.router import make
 from agenthive.core.model.calls import Call
 from agenthive.core.model.workflow import AgentSpec
@@ -94,7 +94,7 @@ class RudeModel:
             authentication=authentication,
             custom_params={"provider": vendor, "model": "m-1", **custom},
         )
-        return make(spec, secrets or Secrets(), egress or Egress())
+        return make(spec, AgentServices(secrets or Secrets(), egress or Egress()))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._served[asyncio.current_task()] = writer

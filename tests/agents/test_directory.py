@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from agenthive.agents import registry
-from agenthive.agents.base import AgentResponse, BaseAgent
+from agenthive.agents.base import KIND_FUNCTIONS, AgentResponse, BaseAgent
 from agenthive.agents.http import HttpAgent
 from agenthive.agents.mcp import agent as mcp
 from agenthive.agents.python import FunctionAgent
@@ -25,6 +26,22 @@ def custom(name: str = "greet") -> AgentSpec:
 
 def greet() -> str:
     return "hello"
+
+
+KIND = '''"""A kind that says its name."""
+from agenthive.agents.base import AgentResponse, BaseAgent
+class Sayer(BaseAgent):
+    async def execute(self, action, parameters):
+        return AgentResponse(success=True, result=self.name)
+def make(spec, services): return Sayer(spec) if spec.endpoint != "no agent" else 5
+def action_problem(spec, action): return None if action == "say" else f"cannot {action}"
+def parameters(spec, action): return {"type": "object"}
+def effect_of(spec, action): return "none"
+'''
+
+
+def of_kind(kind: str, endpoint: str = "x") -> AgentSpec:
+    return AgentSpec(name="a", type=kind, endpoint=endpoint)
 
 
 class Greeter:
@@ -150,8 +167,11 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: brings-agents\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(
         f"[{registry.GROUP}]\nbrought = brings_agents:brought\nbroken = brings_agents:no_such\n"
+        "whole = brings_kind\nhalf = brings_half\nabsent = brings_nothing\n"
     )
     (tmp_path / "brings_agents.py").write_text("def brought(): return 'from a package'\n")
+    (tmp_path / "brings_kind.py").write_text(KIND)
+    (tmp_path / "brings_half.py").write_text(KIND.partition("def effect_of")[0])
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
@@ -198,6 +218,86 @@ def test_agents_are_told_apart_by_their_whole_spec() -> None:
     first = AgentSpec(name="a", type="http_api", endpoint="http://x.invalid")
     second = AgentSpec(name="a", type="http_api", endpoint="http://x.invalid", timeout=1)
     assert agents.find_agent(first) is not agents.find_agent(second)
+
+
+async def test_kind_of_a_package(package: Path) -> None:
+    agents = AgentRegistry()
+    assert {"whole", "half", "absent"} <= set(agents.kinds)
+    assert "whole" not in agents.sources
+    assert await said(agents, of_kind("whole")) == "a"
+    assert agents.effect_of(of_kind("whole"), "x") is Effect.NONE
+    assert agents.action_problem(of_kind("whole"), "fly") == "cannot fly"
+    assert agents.parameters(of_kind("whole"), "x") == {"type": "object"}
+    assert not agents.is_priced(of_kind("whole"))
+    descriptions = agents.describe_kinds()
+    assert descriptions["whole"] == "A kind that says its name"
+    assert descriptions["http_api"] == "An HTTP API: fetch, request, ping"
+    assert "lacks the function effect_of(spec, action)" in descriptions["half"]
+
+
+async def test_kind_of_a_file(tmp_path: Path) -> None:
+    agents, file = AgentRegistry(), tmp_path / "sayer.py"
+    file.write_text(KIND)
+    assert agents.load_file(file) == ["sayer"]
+    assert await said(agents, of_kind("sayer")) == "a"
+    assert agents.describe_kinds()["sayer"] == f"A kind that says its name ({file})"
+    assert AgentRegistry().kind_problem("sayer") is not None
+
+
+@pytest.mark.parametrize("function", sorted(KIND_FUNCTIONS))
+def test_kind_that_lacks_a_function(function: str, tmp_path: Path) -> None:
+    file = tmp_path / "lame.py"
+    file.write_text(KIND.replace(f"def {function}(", "def other("))
+    with pytest.raises(ConfigurationError, match="agent kind 'lame' lacks the function") as caught:
+        AgentRegistry().load_file(file)
+    assert KIND_FUNCTIONS[function] in caught.value.message
+    assert caught.value.hint == "See docs/howto/add-an-agent-kind.md."
+    assert (Path(__file__).parents[2] / registry.HOW_TO).is_file()
+
+
+def test_file_that_has_the_name_of_a_kind(tmp_path: Path) -> None:
+    (tmp_path / "http_api.py").write_text(KIND)
+    with pytest.raises(ConfigurationError, match="there is an agent kind 'http_api' already"):
+        AgentRegistry().load_file(tmp_path / "http_api.py")
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        ("half", "agent kind 'half' lacks the function effect_of(spec, action)"),
+        ("absent", "agent kind 'absent' cannot be loaded from 'brings_nothing': ModuleNotFound"),
+    ],
+)
+def test_kind_of_a_package_that_cannot_be_used(package: Path, kind: str, problem: str) -> None:
+    agents = AgentRegistry()
+    for _ in range(2):
+        with pytest.raises(AgentUnavailable, match=re.escape(f"agent 'a': {problem}")) as caught:
+            agents.find_agent(of_kind(kind))
+        assert "add-an-agent-kind.md" in caught.value.hint
+    assert problem in str(agents.kind_problem(kind))
+    assert agents.action_problem(of_kind(kind), "x") is None
+    assert agents.effect_of(of_kind(kind), "x") is None
+    assert agents.parameters(of_kind(kind), "x") is None
+    assert not agents.is_priced(of_kind(kind))
+
+
+def test_kind_that_makes_no_agent(package: Path) -> None:
+    with pytest.raises(AgentUnavailable, match="make returned int, not a BaseAgent"):
+        AgentRegistry().find_agent(of_kind("whole", "no agent"))
+
+
+@pytest.mark.parametrize("kind", ["ai_agent", "mcp_server", "http_api", "custom"])
+def test_shipped_kinds_have_every_function(kind: str) -> None:
+    assert AgentRegistry().kind_problem(kind) is None
+
+
+def test_kind_that_code_stands_in_for() -> None:
+    agents = AgentRegistry()
+    agents.register_kind("acme", Whole)
+    assert "acme" in agents.kinds
+    assert agents.kind_problem("acme") is None
+    assert agents.describe_kinds()["acme"] == "from code: Whole"
+    assert agents.parameters(of_kind("acme"), "x") is None
 
 
 async def test_a_kind_of_ones_own() -> None:

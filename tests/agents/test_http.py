@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from agenthive.agents import http
+from agenthive.agents.base import AgentServices
 from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.errors import ConfigurationError
 from agenthive.infra.egress import Egress
@@ -171,8 +172,7 @@ async def test_a_secret_stays_with_its_host(wire: Wire) -> None:
         first, second = (
             http.make(
                 AgentSpec(name="a", type="http_api", endpoint=url, authentication=login),
-                secrets,
-                Egress(),
+                AgentServices(secrets, Egress()),
             )
             for url in (wire.url, elsewhere.url)
         )

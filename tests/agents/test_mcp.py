@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from agenthive.agents.base import AgentServices
 from agenthive.agents.mcp import agent as mcp
 from agenthive.agents.mcp import session_owner
 from agenthive.core.model.calls import Call
@@ -48,6 +49,7 @@ def make(log: Log, **custom: Any) -> mcp.McpAgent:
     return agent(PEER, env=env, max_result=100_000, **custom)
 
 
+@pytest.mark.slow
 async def test_the_kit(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PEER_TOKEN", TOKEN)
     await check_agent(
@@ -358,6 +360,7 @@ def workflow(log: Log, once: Path) -> WorkflowSpec:
     return WorkflowSpec(name="w", agents=(spec,), tasks=(task,))
 
 
+@pytest.mark.slow
 async def test_a_run_tries_again_after_a_crash(
     log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -433,4 +436,4 @@ def test_a_malformed_allow_list_allows_nothing() -> None:
 def test_a_guarded_server_runs_no_commands() -> None:
     spec = AgentSpec(name="a", type="mcp_server", endpoint=PEER)
     with pytest.raises(ConfigurationError, match="does not run commands"):
-        mcp.make(spec, Secrets(), Egress(guarded=True))
+        mcp.make(spec, AgentServices(Secrets(), Egress(guarded=True)))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agenthive.agents.base import AgentServices
 from agenthive.agents.mcp import agent as mcp
 from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.core.policies.retry import RetryPolicy
@@ -133,7 +134,7 @@ async def test_authentication_is_sent_and_never_told(monkeypatch: pytest.MonkeyP
         wire.answer(401, body=f"no, not with {TOKEN}")
         login = {"type": "bearer", "token": "${env:PEER_TOKEN}"}
         spec = AgentSpec(name="a", type="mcp_server", endpoint=wire.url, authentication=login)
-        one = mcp.make(spec, Secrets(), Egress())
+        one = mcp.make(spec, AgentServices(Secrets(), Egress()))
         found = (await one.perform(asked("echo"))).fault
         await one.close()
     assert wire.seen[0].headers["authorization"] == f"Bearer {TOKEN}"
@@ -267,7 +268,7 @@ async def test_a_server_that_does_not_answer_the_greeting() -> None:
 
 async def test_a_guarded_agent_does_not_reach_loopback(url: str) -> None:
     spec = AgentSpec(name="a", type="mcp_server", endpoint=url)
-    one = mcp.make(spec, Secrets(), Egress(guarded=True))
+    one = mcp.make(spec, AgentServices(Secrets(), Egress(guarded=True)))
     found = (await one.perform(asked("echo", text="x"))).fault
     assert found is not None
     assert (found.kind, found.retriable) == ("refused", False)
@@ -280,6 +281,6 @@ async def test_a_guarded_agent_reaches_what_the_operator_allows(url: str) -> Non
     port = host.partition(":")[2]
     spec = AgentSpec(name="a", type="mcp_server", endpoint=f"http://localhost:{port}/mcp")
     allowed = Egress(guarded=True, allow=[f"localhost:{port}"])
-    one = mcp.make(spec, Secrets(), allowed)
+    one = mcp.make(spec, AgentServices(Secrets(), allowed))
     assert (await one.execute("echo", {"text": "x"})).result["content"] == "x"
     await one.close()

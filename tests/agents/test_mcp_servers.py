@@ -24,6 +24,9 @@ from agenthive.hive import Hive
 from tests.agents.peers import agent, alive, asked, group, until
 from tests.requires import NODE_BIN, require
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 
 @dataclass
 class Server:

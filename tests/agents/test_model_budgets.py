@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from agenthive import AgentRegistry, Hive
+from agenthive.agents.base import AgentServices
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.router import make
 from agenthive.agents.llm.token_bounds import LONGEST_SECRET, PER_IMAGE, max_input_tokens
@@ -106,7 +107,7 @@ async def test_a_model_without_a_price_is_refused_under_a_limit(mock: Aimock) ->
     async with Hive.open() as hive:
         report = await hive.run(spec)
     assert mock.journal("unpriced") == []
-    assert "nobody knows what a call of agent 'model' may cost" in str(report.tasks["t[0]"].error)
+    assert "the cost of a call of agent 'model' is unknown" in str(report.tasks["t[0]"].error)
     default = price_list.parse_prices({"default": {"input": 1, "output": 2}})
     async with Hive.open(agents=AgentRegistry(prices=Prices(default))) as hive:
         report = await hive.run(spec)
@@ -170,7 +171,7 @@ def spec(**custom: Any) -> AgentSpec:
 
 
 def test_the_worst_case_is_bytes_and_a_full_answer() -> None:
-    model = make(spec(), Secrets(), Egress())
+    model = make(spec(), AgentServices(Secrets(), Egress()))
     worst = model.estimate_max_cost(call(max_tokens=1000))
     assert worst is not None
     assert 1000 * 10_000 < worst < 1000 * 10_000 + 400 * 2500
@@ -192,7 +193,7 @@ def test_what_a_question_is_made_of_counts() -> None:
 
 
 def test_the_longest_answer_that_fits() -> None:
-    model = make(spec(), Secrets(), Egress())
+    model = make(spec(), AgentServices(Secrets(), Egress()))
     asked = call(max_tokens=1000)
     worst = model.estimate_max_cost(asked)
     assert worst is not None
@@ -200,15 +201,14 @@ def test_the_longest_answer_that_fits() -> None:
     cut = model.fit_max_tokens(asked, worst - 1)
     assert cut == (999, worst - 10_000)
     assert model.fit_max_tokens(asked, worst - 990 * 10_000) is None, "ten tokens are no answer"
-    unknown = make(spec(model="bee-9000"), Secrets(), Egress())
+    unknown = make(spec(model="bee-9000"), AgentServices(Secrets(), Egress()))
     assert unknown.estimate_max_cost(asked) is None
     assert unknown.fit_max_tokens(asked, 10**12) is None
 
 
 def test_what_will_be_refused_costs_nothing() -> None:
-    model = make(
-        AgentSpec(name="m", type="ai_agent", endpoint="https://h.example"), Secrets(), Egress()
-    )
+    agent = AgentSpec(name="m", type="ai_agent", endpoint="https://h.example")
+    model = make(agent, AgentServices(Secrets(), Egress()))
     assert (model.estimate_max_cost(call()), model.estimate_tokens(call())) == (0, 0)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agenthive.agents.base import BaseAgent
+from agenthive.agents.base import AgentServices, BaseAgent
 from agenthive.agents.llm import router
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
@@ -48,7 +48,7 @@ def test_the_vendor_of_an_endpoint(endpoint: str, provider: str | None, vendor: 
 
 def test_what_is_no_address_of_a_model() -> None:
     with pytest.raises(ConfigurationError, match="'ftp://x' is no address of a model"):
-        router.make(spec("ftp://x"), Secrets(), Egress())
+        router.make(spec("ftp://x"), AgentServices(Secrets(), Egress()))
 
 
 def test_what_is_known_of_its_actions() -> None:
@@ -58,7 +58,7 @@ def test_what_is_known_of_its_actions() -> None:
 
 
 async def test_the_offline_model_is_one_of_them() -> None:
-    agent = router.make(spec(), Secrets(), Egress())
+    agent = router.make(spec(), AgentServices(Secrets(), Egress()))
     reply = await agent.perform(asked("Bees dance."))
     outside = await agent.execute("summarize", {"text": "Bees dance."})
     named = await agent.perform(asked("Bees dance.", model="offline:extractive"))
@@ -100,7 +100,7 @@ async def test_a_model_may_be_named_with_its_vendor(
 
     vendor, _, name = model.partition(":")
     monkeypatch.setattr(f"agenthive.agents.llm.{vendor}.make", lambda spec, *rest: Noted(spec))
-    agent = router.make(spec(), Secrets(), Egress())
+    agent = router.make(spec(), AgentServices(Secrets(), Egress()))
     call = asked("x", model=model)
     await asyncio.gather(*(agent.perform(call) for _ in range(3)))
     assert (await agent.perform(call)).result == "noted"
@@ -121,7 +121,7 @@ async def test_the_vendor_of_the_endpoint_keeps_its_own_login() -> None:
 
 
 async def test_a_wrong_definition_is_a_refusal() -> None:
-    agent = router.make(spec(), Secrets(), Egress())
+    agent = router.make(spec(), AgentServices(Secrets(), Egress()))
     agent.config = msgspec.structs.replace(agent.config, endpoint="ftp://x")
     found = (await agent.perform(asked())).fault
     assert found is not None
@@ -138,7 +138,8 @@ VENDORS_PACKAGES = ("openai", "anthropic", "mcp", "genai_prices")
     [
         "import agenthive, agenthive.hive, agenthive.cli",
         "from agenthive.agents.llm import router as models; models.make("
-        "models.AgentSpec(name='a', type='ai_agent', endpoint='https://api.openai.com'), 0, 0)",
+        "models.AgentSpec(name='a', type='ai_agent', endpoint='https://api.openai.com'),"
+        "models.AgentServices(0, 0))",
     ],
 )
 def test_no_vendors_package_before_it_is_needed(what: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from agenthive.agents.base import AgentServices
 from agenthive.agents.llm.router import make
 from agenthive.core.model.calls import Fault
 from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
@@ -92,7 +93,7 @@ async def test_a_run_that_waits_no_longer_closes_the_connection(vendor: str) -> 
             custom_params={"provider": vendor, "model": "m-1"},
         )
         # What is imported at first use must not use up the time of the first call.
-        await make(spec, Secrets(), Egress(guarded=True)).perform(asked())
+        await make(spec, AgentServices(Secrets(), Egress(guarded=True))).perform(asked())
         task = TaskSpec(name="t", agent="model", action="say something")
         async with Hive.open() as hive:
             report = await hive.run(WorkflowSpec(name="w", agents=(spec,), tasks=(task,)))
@@ -329,14 +330,16 @@ async def test_a_vendor_is_not_asked_without_a_key(
 ) -> None:
     monkeypatch.delenv(variable, raising=False)
     spec = AgentSpec(name="model", type="ai_agent", endpoint=endpoint)
-    bare = make(spec, Secrets(), Egress())
+    bare = make(spec, AgentServices(Secrets(), Egress()))
     found = (await bare.perform(asked(model="m"))).fault
     assert found is not None
     assert (found.kind, found.retriable, found.counts) == ("refused", False, False)
     assert f"has no key for {name}" in found.message
     assert f"${{env:{variable}}}" in found.message
     login = {"type": "bearer", "token": f"${{env:{variable}}}"}
-    unset = make(msgspec.structs.replace(spec, authentication=login), Secrets(), Egress())
+    unset = make(
+        msgspec.structs.replace(spec, authentication=login), AgentServices(Secrets(), Egress())
+    )
     found = (await unset.perform(asked(model="m"))).fault
     assert found is not None
     assert found.message == f"the environment variable {variable} is not set"

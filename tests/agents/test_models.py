@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agenthive.agents.base import BaseAgent
+from agenthive.agents.base import AgentServices, BaseAgent
 from agenthive.agents.llm.router import ModelAgent, make
 from agenthive.core.model.calls import Call, Reply
 from agenthive.infra.egress import Egress
@@ -39,7 +39,7 @@ def asked(says: str, *, key: str = "key-1", action: str = "chat_completion", **m
 
 
 def agent(mock: Aimock, vendor: str, test: str, **more: Any) -> BaseAgent:
-    made = make(mock.spec(vendor, test, **more), Secrets(), Egress())
+    made = make(mock.spec(vendor, test, **more), AgentServices(Secrets(), Egress()))
     assert isinstance(made, ModelAgent)
     return made
 

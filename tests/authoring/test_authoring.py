@@ -15,6 +15,7 @@ from agenthive.authoring import SERVER, load, loads, placeholder
 from agenthive.core.model.workflow import Effect, FailureStrategy
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.errors import ConfigurationError
+from tests.authoring.known_actions import KnownActions
 
 from .definitions import BAD, FULL, MINIMAL, with_agent, with_task
 
@@ -356,7 +357,7 @@ def test_environment_is_checked_without_printing_it(tmp_path: Path) -> None:
 
 
 def test_actions_are_checked_by_who_knows_them() -> None:
-    class Known:
+    class Known(KnownActions):
         def action_problem(self, spec: Any, action: str) -> str | None:
             return None if action == "fetch" else f"{spec.type} cannot {action}; it can: fetch"
 
@@ -393,9 +394,37 @@ def test_enumerations_of_python_are_their_values() -> None:
 
 def test_other_kinds_of_agents() -> None:
     text = with_agent("{name: b, type: team, endpoint: e}")
-    assert loads(text, kinds=("custom", "team")).spec.agents[1].type == "team"
-    with pytest.raises(ConfigurationError):
+    assert loads(text, actions=KnownActions()).spec.agents[1].type == "team"
+    with pytest.raises(ConfigurationError, match="'team' is not one of ai_agent, mcp_server"):
         loads(text)
+    with pytest.raises(ConfigurationError, match=r"'teem' is not one of .* Did you mean 'team'"):
+        loads(text.replace("team", "teem"), actions=KnownActions())
+
+
+def test_kind_that_cannot_be_used_is_a_problem_at_its_place() -> None:
+    class Known(KnownActions):
+        def kind_problem(self, kind: str) -> str | None:
+            return "it lacks make" if kind == "team" else None
+
+    text = with_agent("{name: b, type: team, endpoint: e}")
+    with pytest.raises(
+        ConfigurationError, match=r"f\.yaml:\d+:\d+: agents\[1\]\.type: it lacks make"
+    ):
+        loads(text, "f.yaml", actions=Known())
+
+
+def test_parameter_that_an_action_does_not_take_is_warned_about() -> None:
+    class Known(KnownActions):
+        def parameters(self, spec: Any, action: str) -> Any:
+            if action != "fetch":
+                return None
+            properties = {"query": {"type": "object"}}
+            return {"type": "object", "properties": properties, "additionalProperties": False}
+
+    text = with_task("{name: u, agent_name: a, action: fetch, parameters: {qeury: {}, query: {}}}")
+    (warning,) = loads(text, "f.yaml", actions=Known()).warnings
+    assert "parameters.qeury: is not a parameter of this action. Did you mean 'query'?" in warning
+    assert loads(text.replace("fetch", "push"), actions=Known()).warnings == ()
 
 
 def test_mapping_places_are_paths() -> None:

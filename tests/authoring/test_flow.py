@@ -25,6 +25,7 @@ from agenthive.core.model.control_flow import (
 )
 from agenthive.core.model.workflow import Effect, TaskSpec
 from agenthive.errors import ConfigurationError
+from tests.authoring.known_actions import KnownActions
 
 from .flows import AFTER, BAD, CALL, GOOD, HEAD, WARNED, with_task
 
@@ -193,7 +194,7 @@ def test_a_section_that_is_wrong_is_the_only_problem() -> None:
 
 
 def test_known_actions_decide_what_may_be_cached() -> None:
-    class Known:
+    class Known(KnownActions):
         def action_problem(self, spec: Any, action: str) -> str | None:
             return f"cannot {action}" if action == "fly" else None
 

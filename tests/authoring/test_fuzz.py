@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -95,6 +96,7 @@ def tasks(depth: int) -> st.SearchStrategy[list[dict[str, Any]]]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tasks(2), st.booleans())
 def test_any_sections(found: list[dict[str, Any]], native: bool) -> None:

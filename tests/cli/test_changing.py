@@ -108,7 +108,7 @@ def test_fork_acts_again_only_if_told(cli: Cli, here: Path, run: str) -> None:
     fact = json.loads(cli("events", done.json["run_id"], "--json").out.splitlines()[0])
     assert fact["fact"]["fork"]["run"] == run
     told = cli("events", done.json["run_id"]).out
-    assert f"submitted, as run {run} from pay on; 1 taken over" in told
+    assert f"submitted as a fork of run {run} from task 'pay' on; results inherited: 1" in told
 
 
 def test_fork_under_a_changed_workflow(cli: Cli, here: Path, run: str) -> None:
@@ -120,7 +120,7 @@ def test_fork_under_a_changed_workflow(cli: Cli, here: Path, run: str) -> None:
 def test_fork_from_nowhere(cli: Cli, run: str) -> None:
     done = cli("fork", run, "--from", "post", *KNOWN)
     assert done.code == 3
-    assert "there is no task 'post'" in done.err
+    assert "has no task 'post'" in done.err
     assert "fetch, pay, gate, mail" in done.err
 
 

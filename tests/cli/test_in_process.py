@@ -137,7 +137,7 @@ def test_beside_an_owner(cli: Cli, here: Path, start: Start) -> None:
 def _cancel_soon(here: Path) -> None:
     import asyncio
 
-    from agenthive.hive import open_journal
+    from agenthive.hive import Hive, open_journal
     from agenthive.infra.home import Home
     from agenthive.ipc.client import ControlClient
 
@@ -146,7 +146,8 @@ def _cancel_soon(here: Path) -> None:
             async with open_journal(here / "home") as archive:
                 open_ones = await archive.list_runs(unfinished=True)
             if open_ones:
-                await ControlClient(Home(here / "home")).cancel(open_ones[0].run, reason="enough")
+                owner = ControlClient(Home(here / "home")).proxy_for(Hive)
+                await owner.cancel(open_ones[0].run, reason="enough")
                 return
             await asyncio.sleep(0.05)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agenthive.cli.root import COMMANDS
+from agenthive.cli.root import describe_command, find_commands, load_command
 from tests.cli.conftest import Cli, workflow
 
 FLOW = workflow(
@@ -54,8 +54,10 @@ def blocked(cli: Cli, here: Path, run: str) -> str:
 def test_help_names_every_command(cli: Cli) -> None:
     result = cli("--help", home=None)
     assert result.code == 0
-    for name in COMMANDS:
+    assert len(find_commands()) > 30
+    for name in find_commands():
         assert f"\n  {name} " in result.out
+        assert load_command(name).short_help == describe_command(name)
         assert cli(name, "--help", home=None).code == 0
     assert cli("--version", home=None).out.startswith("agenthive, version ")
 
@@ -128,7 +130,7 @@ def test_show(cli: Cli, run: str) -> None:
     assert cli("show", run, "--json").json["errors"] == {"two": "ValueError: it broke"}
     assert cli("show", run[:20]).code == 0
     story = cli("show", run, "--task", "two")
-    assert "attempt 1 failed, ValueError: it broke" in story.out
+    assert "attempt 1 failed: ValueError: it broke" in story.out
     types = [fact["type"] for fact in cli("show", run, "--task", "two", "--json").json["facts"]]
     assert types[-1] == "task.failed"
     missing = cli("show", "nope", "--json")
@@ -140,7 +142,7 @@ def test_why(cli: Cli, run: str, blocked: str) -> None:
     assert "no task is waiting: the run is failed" in cli("why", run).out
     found = cli("why", blocked)
     assert "first: agent, since " in found.out
-    assert "unblocked by: supply it, then resume the run" in found.out
+    assert "unblocked when the agent is available and the run is resumed" in found.out
     kinds = [reason["kind"] for reason in cli("why", blocked, "--json").json["reasons"]]
     assert kinds == ["agent", "dependency"]
 

@@ -65,6 +65,7 @@ def wait_for(cli: Cli, run: str, count: int) -> list[dict[str, Any]]:
     return list(found)
 
 
+@pytest.mark.slow
 def test_three_approvals_with_the_process_killed_in_between(
     cli: Cli, here: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

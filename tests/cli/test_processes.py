@@ -20,6 +20,9 @@ from agenthive.ipc.client import ControlClient
 from agenthive.queries.journal_reader import EventView
 from tests.cli.conftest import Cli, workflow
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 Start = Callable[..., "subprocess.Popen[str]"]
 RUN = ("--agents", "agents.py", "--home", "home", "--json")
 
@@ -248,7 +251,7 @@ def test_owner_that_is_stopped_keeps_nobody(
         assert run.poll() is None, "it waits for the owner"
         run.send_signal(signal.SIGINT)
         assert run.wait(timeout=5) == 130
-        monkeypatch.setattr("agenthive.ipc.client.PATIENCE", 0.2)
+        monkeypatch.setattr("agenthive.ipc.client.HANDSHAKE_SECONDS", 0.2)
         found = cli("doctor")
         assert found.code == 1
         assert "which does not answer" in found.out

@@ -86,6 +86,7 @@ def test_what_is_not_there(cli: Cli, here: Path) -> None:
         assert (done.code, "there is no schedule 'nope'" in done.err) == (3, True)
 
 
+@pytest.mark.slow
 def test_each_time_starts_one_run_though_its_process_is_killed(
     cli: Cli, here: Path, start: Start, tick: str
 ) -> None:

@@ -49,6 +49,7 @@ def flow(here: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_what_is_printed_can_be_used(cli: Cli, flow: Path) -> None:
     asked = cli("tools", "flow.yaml", "--agents", "model.py")
     assert (asked.code, asked.err) == (0, "")
@@ -105,6 +106,7 @@ def test_a_server_that_does_not_answer(cli: Cli, flow: Path) -> None:
     assert "the MCP server did not respond within 0.3 s" in late.err
 
 
+@pytest.mark.slow
 def test_nothing_is_offered(cli: Cli, flow: Path) -> None:
     flow.write_text(FLOW.replace("[convert_time]", "[other]"))
     nothing = cli("tools", "flow.yaml", "clock")

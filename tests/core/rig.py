@@ -12,7 +12,7 @@ from typing import Any
 
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.driver import Driver
-from agenthive.core.engine.human_input import ApprovalDecision
+from agenthive.core.engine.human_input import ApprovalDecision, TaskResolution
 from agenthive.core.engine.invariants import find_driver_violations, find_violations
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.migration import Migration, examine_run, replay_under_graph
@@ -303,9 +303,10 @@ class Bench:
 
     def resolve(self, name: str, outcome: str, result: Any = None, run: str = "r") -> None:
         self.tokens += 1
-        self.driver.resolve_outcome(
-            self.now, run, name, outcome, result, "ann", "looked", self.tokens
+        resolution = TaskResolution(
+            run=run, task=name, outcome=outcome, result=result, actor="ann", reason="looked"
         )
+        self.driver.resolve_outcome(self.now, resolution, self.tokens)
         self.turn()
 
     def open_calls(self) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 from agenthive.core.budget.holds import DAY
 from agenthive.core.engine import actions as act
+from agenthive.core.engine.budget_requests import HoldSettlement
 from agenthive.core.engine.human_input import ApprovalDecision, pending_approvals
 from agenthive.core.history.report import build_report
 from agenthive.core.history.waiting_reasons import list_reasons
@@ -101,7 +102,7 @@ def test_people_are_asked_for_more() -> None:
     assert act.AcknowledgeRequest(7, about="r") in found.turn()
     assert list(found.calls) == [("r", "b")]
     (told,) = facts(found, ev.BudgetSet, ev.HIVE)
-    assert (told.limit, told.actor, told.reason) == (100, "ann", "asked by r/b")
+    assert (told.limit, told.actor, told.reason) == (100, "ann", "requested by r/b")
 
 
 def test_people_may_say_no() -> None:
@@ -112,7 +113,7 @@ def test_people_may_say_no() -> None:
     found.driver.answer(found.now, "r", "b", no, 7)
     found.turn()
     (fault,) = facts(found, ev.TaskFaulted)
-    assert fault.fault.message == "ann agreed to no more money: too dear"
+    assert fault.fault.message == "ann did not approve a higher limit: too dear"
     assert "r" not in found.driver.runs
 
 
@@ -224,31 +225,37 @@ def test_what_costs_nothing_more_is_not_cut() -> None:
 # Settling.
 
 
+def settlement(task: str = "a", reason: str = "", **more: Any) -> HoldSettlement:
+    return HoldSettlement(
+        **{"run": "r", "task": task, "cost": 15, "actor": "me", "reason": reason} | more
+    )
+
+
 def test_somebody_says_what_it_cost() -> None:
     found = doubtful()
-    found.driver.settle_hold(found.now, "r", "a", None, 15, "me", "the bill", 8)
+    found.driver.settle_hold(found.now, settlement(reason="the bill"), 8)
     assert act.AcknowledgeRequest(8, about="r") in found.turn()
     assert account(found, "run r") == (15, 0)
     (fact,) = facts(found, ev.HoldSettled)
     assert (fact.attempt, fact.cost, fact.actor, fact.reason) == (1, 15, "me", "the bill")
     with pytest.raises(NotFound, match="no call of task 'a' is in doubt"):
-        found.driver.settle_hold(found.now, "r", "a", None, 15, "me", "", 8)
+        found.driver.settle_hold(found.now, settlement(), 8)
 
 
 @pytest.mark.parametrize(("name", "attempt"), [("a", 2), ("x", None)])
 def test_what_is_not_in_doubt_is_not_settled(name: str, attempt: int | None) -> None:
     found = doubtful()
     with pytest.raises(NotFound):
-        found.driver.settle_hold(found.now, "r", name, attempt, 15, "me", "", 8)
+        found.driver.settle_hold(found.now, settlement(name, attempt=attempt), 8)
     with pytest.raises(RunNotFound):
-        found.driver.settle_hold(found.now, "s", name, attempt, 15, "me", "", 8)
+        found.driver.settle_hold(found.now, settlement(name, attempt=attempt, run="s"), 8)
 
 
 def test_a_call_under_way_is_not_settled() -> None:
     found = bench()
     found.run(flow(task("a"), budget=budget(100)))
     with pytest.raises(NotFound):
-        found.driver.settle_hold(found.now, "r", "a", 1, 15, "me", "", 8)
+        found.driver.settle_hold(found.now, settlement(attempt=1), 8)
 
 
 def test_a_call_that_takes_more_than_a_day_is_not_settled_for_it() -> None:
@@ -473,7 +480,7 @@ def test_why_says_what_is_lacking(how: OnExceeded, unblock: str) -> None:
     found.run(pair(60, how))
     (_, ready) = list_reasons(found.driver.runs["r"].state)
     assert ready.kind is ReasonKind.SLOT
-    assert "what other calls hold of the budget" in ready.detail
+    assert "budget that other calls have reserved" in ready.detail
     found.answer("a", usage=used(50))
     (reason,) = list_reasons(found.driver.runs["r"].state)
     assert reason.kind is ReasonKind.BUDGET

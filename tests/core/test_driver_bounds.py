@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agenthive.core.engine import actions as act
-from agenthive.core.engine.driver import MAX_STARTS_PER_TURN
+from agenthive.core.engine.admission import MAX_STARTS_PER_TURN
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.control_flow import ApprovalSpec, EachSpec
 from agenthive.core.model.workflow import Effect, FailureStrategy

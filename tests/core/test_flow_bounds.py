@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agenthive.core.engine import actions as act
-from agenthive.core.engine import child_runs, human_input
-from agenthive.core.engine import driver as drivers
+from agenthive.core.engine import child_runs, human_input, human_requests
 from agenthive.core.engine.driver import Driver
 from agenthive.core.engine.human_input import ApprovalDecision
 from agenthive.core.engine.reply_validation import to_plain_json
@@ -39,7 +38,7 @@ def only(bench: Bench, name: str) -> Reason:
 
 
 def test_refusals_are_recorded_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drivers, "MAX_REFUSALS", 2)
+    monkeypatch.setattr(human_requests, "MAX_REFUSALS", 2)
     bench = Bench()
     bench.run(flow(task("a", approval=ApprovalSpec(approvers=("ann",)))))
     for _ in range(3):
@@ -75,7 +74,7 @@ def test_who_says_what_is_known_already_is_told_so_at_once() -> None:
 def test_an_outcome_that_is_none() -> None:
     bench = Bench()
     bench.run(flow(task("a", effect=Effect.ONCE)))
-    with pytest.raises(Conflict, match="'perhaps' is no outcome; there are"):
+    with pytest.raises(Conflict, match="'perhaps' is not an outcome; use one of"):
         bench.resolve("a", "perhaps")
 
 
@@ -89,7 +88,7 @@ def test_the_outside_world_is_asked_so_often_and_no_more(monkeypatch: pytest.Mon
         reason = only(bench, "pay")
         assert (reason.kind, reason.unblock) == (
             ReasonKind.OUTCOME,
-            f"the answer of pay#reconcile{number}",
+            f"the reconcile call 'pay#reconcile{number}' has ended",
         )
         bench.answer(f"pay#reconcile{number}", {"happened": False})
     bench.crash()
@@ -239,20 +238,20 @@ def test_why_a_task_with_parts_stands() -> None:
     bench.answer("each[0]")
     child = next(run for run in bench.driver.runs if run != "r")
     told = {one.task: (one.kind, one.detail, one.unblock) for one in list_reasons(bench.state())}
-    assert told["rounds"] == ("parts", "round 2 is under way", "the end of what is made of it")
-    assert told["each"][1] == "1 of 3 items have ended"
+    assert told["rounds"] == ("parts", "iteration 2 is running", "the last iteration has ended")
+    assert told["each"][1] == "1 of 3 mapped items have ended"
     assert told["each[2]"] == (
         "slot",
-        "waits for its turn among the items of 'each'",
-        "the end of another item",
+        "as many mapped items of 'each' as allowed are running",
+        "another of them has ended",
     )
     assert told["sub"] == (
         "child",
-        f"its own run {child} is under way",
-        f"agenthive why {child} says more",
+        f"its child run {child} is running",
+        f"the child run has ended; agenthive why {child} explains what it waits for",
     )
     assert told["it's"][2] == "agenthive signal r 'g o'"
-    assert told["later"][2] == "its time, in 90.0 s"
+    assert told["later"][2] == "its time has come, in 90.0 s"
 
 
 def test_why_a_name_is_quoted() -> None:
@@ -268,7 +267,7 @@ def test_who_found_out_is_told() -> None:
     bench.turn()
     bench.resolve("pay", "succeeded", 1)
     lines = [one.text for one in build_story(bench.graph("r"), bench.disk.records("r"), "pay")]
-    assert "pay: ann says of attempt 1: succeeded: looked" in lines
+    assert "pay: ann recorded the outcome of attempt 1: succeeded: looked" in lines
 
 
 def test_a_fork_and_a_change_of_workflow_are_told() -> None:
@@ -279,8 +278,8 @@ def test_a_fork_and_a_change_of_workflow_are_told() -> None:
     changed = msgspec_renamed(wait)
     bench.migrate(flow(task("aa"), changed))
     lines = [one.text for one in build_story(bench.graph("r"), bench.disk.records("r"), "b")]
-    assert "submitted, as run old from b on; 1 taken over" in lines
-    assert any(line.startswith("goes on under a changed workflow, by local") for line in lines)
+    assert "submitted as a fork of run old from task 'b' on; results inherited: 1" in lines
+    assert any(line.startswith("moved to a changed workflow by local") for line in lines)
     assert act.run_of(act.RunParked("r")) == "r"
 
 

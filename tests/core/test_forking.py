@@ -111,7 +111,7 @@ def test_what_failed_and_did_no_harm_is_tried_again_and_nobody_else() -> None:
 
 
 def test_there_is_no_such_task() -> None:
-    with pytest.raises(NotFound, match="there is no task 'x'"):
+    with pytest.raises(NotFound, match="has no task 'x'"):
         fork(done(), "x")
 
 

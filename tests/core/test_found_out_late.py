@@ -62,7 +62,7 @@ def test_a_compensation_whose_turn_is_over_cannot_be_resolved() -> None:
     bench.crash()
     bench.turn()
     assert bench.open_calls() == ["r/a#undo"]
-    with pytest.raises(Conflict, match="goes on without knowing"):
+    with pytest.raises(Conflict, match="does not wait for its outcome"):
         bench.resolve("b#undo", "succeeded")
     bench.answer("a#undo")
     assert bench.status() == "compensation_failed"

@@ -131,7 +131,7 @@ def test_what_a_driver_counts() -> None:
     bench.run(flow(task("a"), task("b")))
     bench.run(flow(task("a")), "queued")
     assert find_driver_violations(bench.driver) == []
-    bench.driver.used_run_slots += 1
+    bench.driver._engine.used_run_slots += 1
     bench.driver.queue.used += 1
     bench.driver.runs["r"].state.open += 1
     assert find_driver_violations(bench.driver) == [

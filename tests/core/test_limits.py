@@ -94,7 +94,7 @@ def test_what_is_larger_than_the_limit_fails_at_once() -> None:
     found.run(calls("a", sizes={"a": 101}, tokens_per_minute=100))
     (fact,) = facts(found, ev.TaskFaulted)
     assert fact.fault.kind == "too_large"
-    assert "about 101 tokens is more than agent 'a' may have in a minute" in fact.fault.message
+    assert "about 101 tokens, more than agent 'a' may use in a minute" in fact.fault.message
 
 
 def test_a_size_that_nobody_knows_is_none() -> None:

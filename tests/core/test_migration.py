@@ -50,24 +50,24 @@ def renamed() -> WorkflowSpec:
 
 
 EDITS: dict[str, tuple[WorkflowSpec, MigrationCheck, str]] = {
-    "rename a task that is done": (renamed(), MAP, "read under its new name"),
-    "add a leaf": (flow(*BASE, task("log", "fetch")), ADOPT, "it has not begun"),
+    "rename a task that is done": (renamed(), MAP, "read under the new name"),
+    "add a leaf": (flow(*BASE, task("log", "fetch")), ADOPT, "it has not started"),
     "add in the middle, before what is to come": (
         swapped(TIDY, task("check", "mail"), but(TIDY, depends_on=("check",))),
         ADOPT,
-        "not begun",
+        "not started",
     ),
     "add in the middle, before what is done": (
         swapped(PAY, task("check", "fetch"), but(PAY, depends_on=("check", "fetch"))),
         STAY,
-        "it is succeeded under the old one",
+        "it is succeeded under the old definition",
     ),
     "remove one that is done": (
         flow(but(PAY, depends_on=(), parameters={"sum": 5}), GATE, MAIL, TIDY),
         STAY,
-        "what it did would be lost",
+        "its outcome would be lost",
     ),
-    "remove one that is to come": (flow(*BASE[:-1]), ADOPT, "it has not begun"),
+    "remove one that is to come": (flow(*BASE[:-1]), ADOPT, "it has not started"),
     "parameters of one that is done": (
         swapped(FETCH, but(FETCH, parameters={"url": "/wasps"})),
         STAY,
@@ -76,44 +76,44 @@ EDITS: dict[str, tuple[WorkflowSpec, MigrationCheck, str]] = {
     "parameters of one that is to come": (
         swapped(MAIL, but(MAIL, parameters={"to": "bob"})),
         ADOPT,
-        "it has not begun",
+        "it has not started",
     ),
     "effect of one that is to come": (
         swapped(TIDY, but(TIDY, effect=Effect.ONCE)),
         ADOPT,
-        "it has not begun",
+        "it has not started",
     ),
-    "reorder": (flow(*reversed(BASE)), ADOPT, "order in a file means nothing"),
+    "reorder": (flow(*reversed(BASE)), ADOPT, "order in a file has no effect"),
     "output schema of one that is to come": (
         swapped(TIDY, but(TIDY, output_schema=SCHEMA)),
         ADOPT,
-        "it has not begun",
+        "it has not started",
     ),
     "output schema of one that is done": (
         swapped(PAY, but(PAY, output_schema=SCHEMA)),
         STAY,
-        "was not checked against the new one",
+        "was not validated against the new schema",
     ),
     "retries of one that is done": (
         swapped(PAY, but(PAY, retry=NO_RETRY)),
         ADOPT,
-        "from here on",
+        "from now on",
     ),
     "effect of one that is done": (
         swapped(FETCH, but(FETCH, effect=Effect.ANY)),
         ADOPT,
-        "from here on",
+        "from now on",
     ),
-    "rename one that is to come": (swapped(TIDY, but(TIDY, name="clean")), ADOPT, "not begun"),
+    "rename one that is to come": (swapped(TIDY, but(TIDY, name="clean")), ADOPT, "not started"),
     "remove one that is being asked about": (
         flow(FETCH, PAY, but(MAIL, depends_on=("pay",)), TIDY),
         STAY,
-        "the journal speaks of it",
+        "the journal has records of it",
     ),
     "rename one that is being asked about": (
         flow(FETCH, PAY, but(GATE, name="door"), but(MAIL, depends_on=("door",)), TIDY),
         STAY,
-        "key of its call follows from its name",
+        "idempotency key is derived from its name",
     ),
     "nothing": (flow(*BASE), ADOPT, ""),
 }
@@ -157,7 +157,7 @@ def test_what_is_approved_is_asked_again_when_it_has_changed() -> None:
     bench = opened()
     bench.approve("gate")
     found = bench.migrate(swapped(MAIL, but(MAIL, parameters={"to": "bob"})))
-    assert "asked again" in found.changes[0].reason
+    assert "requested again" in found.changes[0].reason
     assert bench.approve("mail") == ""
     assert bench.states()["mail"] == "blocked"
     assert bench.approve("mail") == ""
@@ -167,7 +167,7 @@ def test_what_is_approved_is_asked_again_when_it_has_changed() -> None:
 def test_calls_under_way_are_waited_for() -> None:
     bench = Bench()
     bench.run(flow(*BASE))
-    with pytest.raises(Conflict, match="has calls under way"):
+    with pytest.raises(Conflict, match="has calls in progress"):
         bench.migrate(flow(*BASE, task("log")))
 
 
@@ -176,7 +176,7 @@ def test_a_run_that_moved_on_meanwhile_is_not_changed() -> None:
     spec = flow(*BASE, task("log"))
     state = replay_under_graph(Graph(spec), bench.disk.records("r"), {})
     bench.approve("gate")
-    with pytest.raises(Conflict, match="moved on"):
+    with pytest.raises(Conflict, match="changed in the meantime"):
         bench.driver.migrate_run(bench.now, ev.RunMigrated(at=0, definition="d"), state, {}, b"", 9)
 
 
@@ -196,7 +196,7 @@ def test_the_key_of_a_call_that_may_be_made_again_stays() -> None:
     bench.answer("slow", fault=FAULT, draw=0.9)
     found = bench.examine(flow(but(slow, name="brisk"), task("next", "brisk")))
     assert found.verdict is STAY
-    assert "key of its call" in found.changes[0].reason
+    assert "idempotency key" in found.changes[0].reason
 
 
 def test_a_pure_call_may_be_renamed_while_it_waits_for_its_next_attempt() -> None:
@@ -223,7 +223,7 @@ def test_a_renamed_task_that_differs_too_stays() -> None:
     other = flow(but(FETCH, name="get", parameters={"url": "/x"}), *renamed().tasks[1:])
     found = opened().examine(other, fetch="get")
     assert found.verdict is STAY
-    assert found.changes[0].reason == "parameters changed too"
+    assert found.changes[0].reason == "parameters changed as well"
 
 
 def test_the_facts_themselves_speak_last() -> None:
@@ -235,7 +235,7 @@ def test_the_facts_themselves_speak_last() -> None:
     bench.answer("a", 1)
     found = bench.examine(flow(task("a", retry=NO_RETRY), task("b", "a")))
     assert found.verdict is STAY
-    assert "its facts do not fit" in found.changes[-1].reason
+    assert "its events do not fit" in found.changes[-1].reason
 
 
 def test_where_it_would_stand_elsewhere_it_stays() -> None:
@@ -259,7 +259,7 @@ def test_a_run_with_nothing_left_to_do_is_cancelled_instead() -> None:
     bench.driver.draining = True
     bench.answer("a")
     found = bench.examine(flow(task("a")))
-    assert found.changes[-1].reason.startswith("nothing would be left to do")
+    assert found.changes[-1].reason.startswith("no task would be left to run")
     with pytest.raises(InvalidTransition):
         bench.migrate(flow(task("a")))
 

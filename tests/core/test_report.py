@@ -170,8 +170,8 @@ def test_why_skipped() -> None:
     assert told(bench).errors == {
         "ok": "no",
         "a": "no",
-        "b": "skipped: 'a' failed",
-        "c": "skipped: 'b' skipped",
+        "b": "skipped: task 'a' failed",
+        "c": "skipped: task 'b' was skipped",
         "far": "skipped: the run stopped",
     }
 
@@ -193,7 +193,7 @@ def test_why_skipped_behind_a_call_that_was_stopped() -> None:
     )
     bench.answer("a", fault=FINAL)
     bench.stop("read")
-    assert told(bench).errors["b"] == "skipped: 'read' cancelled"
+    assert told(bench).errors["b"] == "skipped: task 'read' was cancelled"
 
 
 def test_blocked_lost_and_unknown() -> None:
@@ -253,7 +253,7 @@ def test_submission() -> None:
     assert find_submission(bare(fact, ev.RunStarted(at=2))) == fact
     wrong: list[list[Record]] = [[], bare(ev.RunStarted(at=2), fact)]
     for records in wrong:
-        with pytest.raises(StoreCorrupt, match="does not begin with its submission"):
+        with pytest.raises(StoreCorrupt, match="is not its submission"):
             find_submission(records)
 
 

@@ -43,7 +43,7 @@ def test_spans(text: str, micros: int | None) -> None:
 
 @pytest.mark.parametrize("text", ["", "30", "d", "-1d", "1.5d", "30 d", "1y", "٣d", "1" * 10 + "d"])
 def test_what_is_no_span(text: str) -> None:
-    with pytest.raises(ValueError, match="a length of time such as 12h"):
+    with pytest.raises(ValueError, match="a time span such as 12h"):
         parse_span(text)
 
 
@@ -60,7 +60,7 @@ def test_classes() -> None:
     assert retention_by_class("forever", "forever", "forever") == Retention()
     assert set(older_than(DAY).limits) == CLOSED
     assert older_than(DAY, [RunStatus.FAILED]).limits == {RunStatus.FAILED: DAY}
-    with pytest.raises(ValueError, match="length of time"):
+    with pytest.raises(ValueError, match="time span"):
         retention_by_class("forever", "soon", "forever")
 
 
@@ -115,5 +115,5 @@ def test_roll(
     for ends in good:
         roll.check_ends(ends)
     for ends in bad:
-        with pytest.raises(StoreCorrupt, match="stream r: facts are missing"):
+        with pytest.raises(StoreCorrupt, match=r"run r has .* events, the hive stream records"):
             roll.check_ends(ends)

@@ -364,7 +364,7 @@ def test_the_run_before_may_be_cancelled() -> None:
 
 def test_a_run_that_ends_at_once_when_cancelled() -> None:
     bench = Timetable(ONE_TASK, overlap=Overlap.CANCEL)
-    bench.driver._max_runs = 0  # so that the run has not begun
+    bench.driver._engine.max_runs = 0  # so that the run has not begun
     bench.to(1)
     bench.to(2)
     assert bench.story == ["fired 1", "queued 2", "fired 2"]

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import agenthive.core
-from agenthive.core.engine import driver, ready_queue, reply_validation
+from agenthive.core.engine import admission, ready_queue, reply_validation
 from agenthive.core.expressions import functions, template
 from agenthive.core.graph import estimates
 from agenthive.core.history.report import RunReport, TaskReport
@@ -169,7 +169,7 @@ def test_facts_carry_their_type() -> None:
 
 
 def test_bounds() -> None:
-    assert driver.MAX_STARTS_PER_TURN == 1000
+    assert admission.MAX_STARTS_PER_TURN == 1000
     assert outcome.MAX_LOSSES == 100
     assert ready_queue.UNLIMITED == 1 << 62
     assert estimates.MAX_KINDS == 64

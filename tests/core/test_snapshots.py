@@ -61,6 +61,7 @@ def test_every_field_is_in_it() -> None:
     assert {*snapshots._FrozenFlow.__struct_fields__} == {*FlowState.__slots__}
 
 
+@pytest.mark.slow
 def test_in_random_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
     compared = 0
 

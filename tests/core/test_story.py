@@ -21,7 +21,7 @@ TEXTS: list[tuple[ev.Event, str, str]] = [
     (
         ev.TaskStarted(at=1, task="t", attempt=2, agent="x", key="k"),
         "task.started",
-        "t: attempt 2 given to x",
+        "t: attempt 2 started on agent x",
     ),
     (
         ev.TaskSucceeded(at=1, task="t", attempt=2, result="secret"),
@@ -31,7 +31,7 @@ TEXTS: list[tuple[ev.Event, str, str]] = [
     (
         ev.TaskFailed(at=1, task="t", attempt=2, fault=FAULT),
         "task.failed",
-        "t: attempt 2 failed, gone",
+        "t: attempt 2 failed: gone",
     ),
     (
         ev.TaskLost(at=1, task="t", attempt=2),
@@ -41,7 +41,7 @@ TEXTS: list[tuple[ev.Event, str, str]] = [
     (
         ev.TaskBlocked(at=1, task="t", reason="agent", detail="nobody"),
         "task.blocked",
-        "t: blocked, nobody",
+        "t: blocked: nobody",
     ),
     (ev.TaskUnblocked(at=1, task="t"), "task.unblocked", "t: unblocked"),
     (ev.TaskWoke(at=1, task="t"), "task.woke", "t: woke"),
@@ -70,15 +70,15 @@ def test_a_story() -> None:
     assert [line.text for line in lines] == [
         "submitted",
         "started",
-        "a: attempt 1 given to a",
-        "a: attempt 1 failed, gone",
+        "a: attempt 1 started on agent a",
+        "a: attempt 1 failed: gone",
         "a: woke",
-        "a: attempt 2 given to a",
+        "a: attempt 2 started on agent a",
         "a: attempt 2 succeeded",
-        "b: attempt 1 given to a",
+        "b: attempt 1 started on agent a",
     ]
     assert lines[0] == StoryLine(1, START, "run.submitted", "submitted")
     assert [line.seq for line in lines] == sorted(line.seq for line in lines)
-    assert "b: attempt 1 given to a" not in {
+    assert "b: attempt 1 started on agent a" not in {
         line.text for line in build_story(bench.graphs["r"], bench.disk.records("r"), "a")
     }

@@ -316,7 +316,7 @@ def test_the_same_again_and_again() -> None:
         turn_after(bench, number, ask(at=1))
         notes.append(bench.calls["r", f"q~{number + 1}"].call.turns[-1].note)
     assert notes[:2] == ["", ""]
-    assert "'look' was asked for 3 times" in notes[2]
+    assert "'look' was requested 3 times" in notes[2]
     bench.answer("q~5", asks=(ask(at=1),))
     assert (bench.status(), fault_of(bench).kind) == ("failed", "trajectory")
     assert "5 times with the same arguments, 4 are allowed" in fault_of(bench).message
@@ -373,9 +373,9 @@ def test_why_and_story() -> None:
     bench = begun()
     bench.answer("q~1", asks=(ask(), ask(id="2", at=1)))
     reasons = {one.task: one.detail for one in list_reasons(bench.state())}
-    assert reasons["q"] == "turn 1 is under way"
+    assert reasons["q"] == "model turn 1 is running"
     told = [describe_event(event) for event in bench.events()]
-    assert "q~1: attempt 1 succeeded and asks for look, look" in told
+    assert "q~1: attempt 1 succeeded and requested tool calls: look, look" in told
 
 
 def test_an_agent_that_may_ask_for_nothing_asks_in_vain() -> None:

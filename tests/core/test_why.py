@@ -41,7 +41,11 @@ def test_queued() -> None:
     run = Machine(flow(task("a"), task("b", "a")), start=False)
     assert list_reasons(run.state) == [
         Reason(
-            task=name, kind=ReasonKind.RUN, detail="the run waits for a free run slot", since=START
+            task=name,
+            kind=ReasonKind.RUN,
+            detail="the run is queued, because all run slots are in use",
+            unblock="a run slot is free",
+            since=START,
         )
         for name in ("a", "b")
     ]
@@ -54,9 +58,9 @@ def test_dependency() -> None:
     assert only(run, "c") == Reason(
         task="c",
         kind=ReasonKind.DEPENDENCY,
-        detail="waits for 'b' (running)",
+        detail="the task waits for 'b' (running)",
         since=START,
-        unblock="their end",
+        unblock="task 'b' has ended",
     )
 
 
@@ -65,7 +69,8 @@ def test_many_dependencies(count: int, more: str) -> None:
     names = [f"t{n}" for n in range(count)]
     run = Machine(flow(*map(task, names), task("end", *names)))
     shown = ", ".join(f"'{name}' (ready)" for name in names[:5])
-    assert only(run, "end").detail == f"waits for {shown}{more}"
+    assert only(run, "end").detail == f"the task waits for {shown}{more}"
+    assert only(run, "end").unblock == "all these tasks have ended"
 
 
 def test_call() -> None:
@@ -75,9 +80,9 @@ def test_call() -> None:
     assert only(run, "a") == Reason(
         task="a",
         kind=ReasonKind.CALL,
-        detail="attempt 1 is under way at agent 'x'",
+        detail="attempt 1 is running on agent 'x'",
         since=START + 7,
-        unblock="its answer or its time-out",
+        unblock="the agent has replied, or the call has timed out",
     )
 
 
@@ -91,13 +96,13 @@ def test_timer() -> None:
         task="a",
         kind=ReasonKind.RATE_LIMIT,
         detail="attempt 1 failed: slow down",
-        unblock="the next attempt in 2.5 s",
+        unblock="the next attempt is due, in 2.5 s",
         until=START + 12_500_000,
         since=START,
     )
     run.now += 10 * SECOND
     run.succeed("z")
-    assert only(run, "a").unblock == "the next attempt in 0.0 s"
+    assert only(run, "a").unblock == "the next attempt is due, in 0.0 s"
 
 
 def test_blocked() -> None:
@@ -108,7 +113,7 @@ def test_blocked() -> None:
         kind=ReasonKind.AGENT,
         detail="bring x",
         since=START,
-        unblock="supply it, then resume the run",
+        unblock="the agent is available and the run is resumed: agenthive resume r",
     )
 
 
@@ -119,8 +124,9 @@ def test_unknown_outcome() -> None:
         task="a",
         kind=ReasonKind.OUTCOME,
         since=START,
-        unblock="find out, then: agenthive resolve r a --succeeded, --failed or --retry",
-        detail="it may or may not have acted, and must not act twice",
+        unblock="you have found out whether it acted, and recorded the outcome: "
+        "agenthive resolve r a --succeeded, --failed or --retry",
+        detail="the call may or may not have acted, and must not act twice",
     )
 
 
@@ -129,9 +135,9 @@ def test_slot_and_breaker() -> None:
     slot = Reason(
         task="a",
         kind=ReasonKind.SLOT,
-        detail="waits for a free slot",
+        detail="the task waits for a free slot",
         since=START,
-        unblock="the end of another call",
+        unblock="another call has ended",
     )
     assert (
         list_reasons(run.state)
@@ -146,7 +152,7 @@ def test_slot_and_breaker() -> None:
             until=5,
             since=START,
             detail="the circuit breaker of agent 'x' is open",
-            unblock="a probe that goes well",
+            unblock="a probe call has succeeded",
         )
     ]
 
@@ -158,4 +164,4 @@ def test_a_journal_that_takes_nothing_holds_up_all_but_who_waits_for_others() ->
     assert kinds == {"a": ReasonKind.STORE, "b": ReasonKind.DEPENDENCY, "c": ReasonKind.STORE}
     one = only(run, "c", store_error="the disk is full")
     assert (one.detail, one.until) == ("the disk is full", None)
-    assert one.unblock == "make room for the journal; it is tried again by itself"
+    assert one.unblock.startswith("you have freed space for the journal")

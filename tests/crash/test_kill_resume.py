@@ -9,6 +9,9 @@ import pytest
 
 from tests.crash.kill_resume import AT_ONCE, TASKS, look, rounds, workflow
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 needs_kill = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
 
 

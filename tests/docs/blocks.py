@@ -3,10 +3,14 @@
     <!-- run -->         the commands of the next block are run (python blocks always are)
     <!-- run: 8 -->      and end with that exit code
     <!-- file: NAME -->  the next block is written to NAME first
+    <!-- edit: NAME -->  the next block, a diff without line numbers, is applied to NAME
+    <!-- added -->      the commands of the next block need the page's files in the source tree
     <!-- compile -->     the next python block is only compiled: it needs what a test cannot have
 
 Only lines that start with `agenthive` or `python3 x.py` are commands; `$ ` in front is dropped,
-and in a console block all other lines are output. To add a mark: here, and in `test_blocks.py`.
+and in a console block all other lines are output. `tests/house/test_additions.py` carries out the
+marks `edit` and `added` in a copy of the source tree, with the files of the page in it. To add a
+mark: here, and in `test_blocks.py`.
 """
 
 from __future__ import annotations

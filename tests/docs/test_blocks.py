@@ -18,6 +18,9 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 from blocks import Block, blocks, pages  # noqa: E402
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 PAGES = pages(ROOT)
 
 
@@ -37,7 +40,9 @@ def execute(block: Block, folder: Path) -> None:
     """Do with one block what its language and its mark ask for."""
     where = f"{block.page}:{block.line}"
     if block.mark == "file":
-        (folder / block.value).write_text(block.text)
+        file = folder / block.value
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(block.text)
     if block.language == "python":
         compile(block.text, where, "exec")
     if block.language == "python" and block.mark not in {"compile", "file"}:

@@ -33,12 +33,3 @@ def test_records_have_status_and_date() -> None:
 def test_index_lists_all() -> None:
     index = (FOLDER / "README.md").read_text("utf-8")
     assert [record.name for record in RECORDS if f"({record.name})" not in index] == []
-
-
-def test_map_in_contributing_names_every_room() -> None:
-    readme = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    source = ROOT / "src" / "agenthive"
-    rooms = [f"`{path.parent.name}/`" for path in source.glob("*/__init__.py")]
-    files = [f"`{path.name}`" for path in source.glob("*.py") if not path.name.startswith("__")]
-    assert len(rooms) > 5
-    assert [room for room in sorted(rooms + files) if room not in readme] == []

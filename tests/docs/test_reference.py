@@ -57,3 +57,61 @@ def test_every_state_is_drawn(generate: ModuleType) -> None:
     assert [status for status in RunStatus if f" {status}" not in runs] == []
     assert "    ready --> running: TaskStarted\n" in tasks
     assert "    queued --> running: RunStarted\n" in runs
+
+
+def test_maps_are_current(generate: ModuleType) -> None:
+    assert generate.stale_maps(ROOT) == [], "run: python3 x.py docs"
+
+
+def test_map_names_every_package(generate: ModuleType) -> None:
+    source = ROOT / "src" / "agenthive"
+    packages = [f"`{path.parent.name}/`" for path in source.glob("*/__init__.py")]
+    files = [f"`{path.name}`" for path in source.glob("*.py") if not path.name.startswith("__")]
+    assert len(packages) > 5
+    drawn = generate.house_map(ROOT)
+    assert [name for name in sorted(packages + files) if f"| {name} | " not in drawn] == []
+    assert "engine > history > machine > { budget | graph } >" in drawn
+
+
+@pytest.fixture
+def small_house(generate: ModuleType, tmp_path: Path) -> Path:
+    """Two packages, and the pages that show their map."""
+    write(
+        tmp_path / "pyproject.toml",
+        "[[tool.importlinter.contracts]]\nid = 'layers'\ncontainers = ['agenthive']\n"
+        "layers = ['cli', '(later)', 'core | infra']\n"
+        "[[tool.importlinter.contracts]]\nid = 'core'\ncontainers = ['agenthive.core']\n"
+        "layers = ['engine']\n",
+    )
+    for name in ("cli", "core", "infra", "core/engine"):
+        write(tmp_path / "src" / "agenthive" / name / "__init__.py", f'"""THIS: it is {name}."""')
+    for name in generate.MAPS:
+        comments = "<!-- map: generated -->\n<!-- end of map -->"
+        write(tmp_path / name, generate.write_map(comments, tmp_path))
+    return tmp_path
+
+
+def write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, "utf-8")
+
+
+def test_stale_map_is_noticed(generate: ModuleType, small_house: Path) -> None:
+    assert "cli > { core | infra }\n" in generate.house_map(small_house)
+    assert "| `cli/` | it is cli |" in generate.house_map(small_house)
+    assert generate.stale_maps(small_house) == []
+    config = small_house / "pyproject.toml"
+    config.write_text(config.read_text().replace("'core | infra'", "'core', 'infra'"))
+    assert generate.stale_maps(small_house) == list(generate.MAPS)
+    sign = small_house / "src" / "agenthive" / "cli" / "__init__.py"
+    config.write_text(config.read_text().replace("'core', 'infra'", "'core | infra'"))
+    sign.write_text('"""THIS: it is another thing."""')
+    assert generate.stale_maps(small_house) == list(generate.MAPS)
+
+
+def test_page_without_a_place_for_the_map_is_refused(
+    generate: ModuleType, small_house: Path
+) -> None:
+    write(small_house / "CONTRIBUTING.md", "# No map\n")
+    with pytest.raises(ValueError, match="has lost the comments"):
+        generate.stale_maps(small_house)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
+A = HERE / "A-agent-hive-api.md"
 B = HERE / "B-orchestration-engine-api.md"
 C = HERE / "C-lead-agent-readme.md"
 
@@ -21,3 +22,17 @@ def block(language: str, holds: str, document: Path = C) -> str:
     found = [one for one in blocks(language, document) if holds in one]
     assert len(found) == 1, f"{len(found)} {language} blocks hold {holds!r}"
     return found[0]
+
+
+PACKAGES = (
+    "lead_agent", "src", "advanced_orchestration", "external_api", "ml_enhancements", "cli",
+)  # fmt: skip
+"""The top-level packages that the documents import from."""
+IMPORT = re.compile(rf"\bfrom (?:{'|'.join(PACKAGES)})\b[\w.]* import \w+(?:, \w+)*")
+
+
+def import_lines(document: Path) -> list[str]:
+    """Every import line of a document's packages that stands in a code block, once, in order."""
+    text = document.read_text(encoding="utf-8")
+    fenced = re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL)
+    return list(dict.fromkeys(line for part in fenced for line in IMPORT.findall(part)))

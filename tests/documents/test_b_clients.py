@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 
+from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import AgentHiveError, AgentUnavailable, APIError
 from agenthive.facades.orchestration import (
     AgentStatus,
     AnthropicClient,
+    CostConfig,
     LLMClient,
     LLMResponse,
     OpenAIClient,
     WorkflowStatus,
 )
+from agenthive.facades.orchestration.calls import ClientAgentFactory
 from tests.agents.aimock import MODELS, Aimock, serving
 from tests.agents.wire import Seen, Wire
 from tests.documents.rig_b import FakeClient, agent, engine, executed, workflow
@@ -245,3 +248,17 @@ async def test_b16_a_client_is_stopped_for_real() -> None:
     assert done.status is WorkflowStatus.FAILED
     assert slow.at_once == 0
     assert "timeout" in str(done.agents[0].result.error).lower()  # type: ignore[union-attr]
+
+
+async def test_b37_a_client_serves_an_agent_outside_any_run() -> None:
+    """The agent that runs call, called by itself: an answer, and an error of the client."""
+    spec = AgentSpec(name="writer", type="llm_client", endpoint="client://writer")
+    parameters = {"prompt": "Hi {name}", "model": "gpt-4", "inputs": {"name": "bee"}}
+    writer = ClientAgentFactory(FakeClient(), CostConfig())(spec)
+    response = await writer.execute("complete", parameters)
+    assert response.success
+    assert response.result["content"] == "done: Hi bee"
+    broken = FakeClient(lambda prompt: ConnectionError("gone"))
+    response = await ClientAgentFactory(broken, CostConfig())(spec).execute("complete", parameters)
+    assert (response.success, response.result) == (False, None)
+    assert "gone" in str(response.error)

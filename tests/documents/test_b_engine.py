@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ WRONG: dict[str, tuple[Workflow, str]] = {
     "tokens": (workflow(agent(llm_config={"max_tokens": 0})), "max_tokens: must be"),
     "taken": (workflow(agent(llm_config={"prompt": "x"})), "cannot be said here"),
     "costly": (workflow(agent(llm_config={"n": 2})), "max_tokens bounds what a call costs"),
+    "no text": (
+        workflow(replace(agent(), prompt_template=7)),  # type: ignore[arg-type]
+        "prompt_template: must be text",
+    ),
+    "no map": (workflow(agent(llm_config={"inputs": ["x"]})), "inputs: must be a map"),
     "no JSON": (workflow(agent(llm_config={"stop": object()})), "must be JSON"),
 }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from agenthive.errors import RateLimitTimeout
 from agenthive.facades.orchestration import RateLimitConfig, RateLimiter
-from tests.documents.rig_b import ROOMY, Timeline, settle
+from tests.documents.rig_b import ROOMY, Alarm, Timeline, settle
 
 HUGE = 10**8
 
@@ -246,3 +247,23 @@ async def test_b27_a_limiter_of_real_time() -> None:
         await one.acquire(1)
         one.release()
     assert 0 < one.get_statistics()["total_wait_time"] < 5
+
+
+async def test_b25_a_pass_and_a_time_out_in_one_turn() -> None:
+    """A call that was admitted before its time-out fired has passed."""
+    time, expiries = Timeline(), []
+
+    def later(seconds: float, act: Callable[[], None]) -> Alarm:
+        expiries.append(act)
+        return time.later(seconds, act)
+
+    config = RateLimitConfig(**{**ROOMY.__dict__, "concurrent_requests": 1})
+    one = RateLimiter(config, clock=time.clock, later=later)
+    await one.acquire()
+    waiting = asyncio.create_task(one.acquire(timeout=1.0))
+    await settle()
+    one.release()
+    expiries[-1]()
+    await waiting
+    statistics = one.get_statistics()
+    assert (statistics["timeouts"], statistics["total_requests"]) == (0, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -15,10 +14,10 @@ import pytest
 from tests.agents.aimock import Aimock, serving
 from tests.documents.rig_b import block, blocks
 from tests.requires import require
+from tests.wheels import clean_environment
 
 HERE = Path(__file__).parent
 LINE = re.compile(r"b(\d+)(?=_)")
-ROOT = HERE.parent.parent
 WARNINGS = ("-W", "error", "-W", "ignore::ResourceWarning")
 """The document does not close what it opens."""
 IMPORTS = """
@@ -73,31 +72,26 @@ def mock() -> Iterator[Aimock]:
         yield running
 
 
-def run(code: str, folder: Path, url: str = "") -> str:
+def run(code: str, folder: Path, site: Path, url: str = "") -> str:
     """What the code says under the document's import names; nothing may go wrong."""
-    path = os.pathsep.join([str(HERE / "shims"), str(ROOT / "src")])
     done = subprocess.run(
         [sys.executable, *WARNINGS, "-c", REACHES.format(url=url) + code],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+        cwd=folder, env=clean_environment(site), capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 
 @pytest.mark.parametrize("number", range(len(blocks()) - 1))
-def test_b53_every_block_runs(number: int, tmp_path: Path, mock: Aimock) -> None:
+def test_b53_every_block_runs(number: int, tmp_path: Path, site: Path, mock: Aimock) -> None:
     """All but the last, which runs by itself below. A block is told what it speaks of."""
     inner = textwrap.indent(blocks()[number], "    ")
-    run(IMPORTS + STAGE + inner + TAIL, tmp_path, mock.url)
+    run(IMPORTS + STAGE + inner + TAIL, tmp_path, site, mock.url)
 
 
-def test_b53_a_block_that_does_not_run_is_noticed(tmp_path: Path) -> None:
+def test_b53_a_block_that_does_not_run_is_noticed(tmp_path: Path, site: Path) -> None:
     with pytest.raises(AssertionError):
-        run("from src.orchestrator.engine import Motor", tmp_path)
+        run("from src.orchestrator.engine import Motor", tmp_path, site)
 
 
 def test_every_line_of_the_list_has_a_test() -> None:
@@ -108,21 +102,23 @@ def test_every_line_of_the_list_has_a_test() -> None:
     assert set(range(1, 55)) - named - listed == set()
 
 
-def test_b53_import_paths() -> None:
+def test_b53_import_paths(site: Path) -> None:
     paths = re.findall(r"^from (src\.\S+) import", block("async def main"), flags=re.MULTILINE)
     assert len(paths) == 8
     for path in paths:
-        assert (HERE / "shims" / Path(*path.split("."))).with_suffix(".py").is_file(), path
+        assert (site / Path(*path.split("."))).with_suffix(".py").is_file(), path
 
 
-def test_b54_the_complete_example(tmp_path: Path, mock: Aimock) -> None:
+def test_b54_the_complete_example(tmp_path: Path, site: Path, mock: Aimock) -> None:
     """As written, against a server that plays OpenAI: 1,000 tokens in and 200 out of gpt-4."""
-    told = run(block("async def main"), tmp_path, mock.url)
+    told = run(block("async def main"), tmp_path, site, mock.url)
     assert told == "Status: completed\nCost: $0.0420\nTotal calls: 1\n"
 
 
-def test_b54_says_what_is_wrong_if_the_server_refuses(tmp_path: Path, mock: Aimock) -> None:
+def test_b54_says_what_is_wrong_if_the_server_refuses(
+    tmp_path: Path, site: Path, mock: Aimock
+) -> None:
     code = block("async def main").replace('"Analyze..."', '"no entry"')
     assert code != block("async def main")
-    told = run(code, tmp_path, mock.url)
+    told = run(code, tmp_path, site, mock.url)
     assert told.startswith("Status: failed\nCost: $0.0000\n")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,81 +18,198 @@ import yaml
 
 from agenthive import authoring
 from agenthive.errors import ConfigurationError
+from tests.agents.aimock import serving
+from tests.documents.code_blocks import block, blocks
+from tests.requires import require
+from tests.wheels import clean_environment
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-sys.path.insert(0, str(HERE))
-from code_blocks import block, blocks  # noqa: E402
-
-SHIMS = str(HERE / "shims")
-
-
-def run(
-    code: str, folder: Path, *arguments: str, module: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """Run Python with the document's import names, in a folder of its own."""
-    environment = os.environ | {
-        "PYTHONPATH": f"{SHIMS}{os.pathsep}{ROOT / 'src'}",
-        "AGENTHIVE_HOME": str(folder / "home"),
-        "AGENTHIVE_AGENTS": f"analysis={ROOT}/examples/example_agents.py:analysis",
-    }
-    command = ["-m", module] if module else ["-c", code]
-    return subprocess.run(
-        [sys.executable, *command, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+Python = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with the examples in it, as the document has them."""
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    return tmp_path
+def python(site: Path, folder: Path) -> Python:
+    """Run Python with the document's import names, in a folder with the document's files."""
+
+    def run_python(*words: str) -> subprocess.CompletedProcess[str]:
+        environment = clean_environment(site, AGENTHIVE_HOME=str(folder / "home"))
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=folder, env=environment, capture_output=True, text=True, timeout=100,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    return run_python
 
 
-def test_verify_installation(folder: Path) -> None:
+def test_verify_installation(python: Python) -> None:
     line = re.search(
         r'python -c "(from lead_agent .*?)"$',
         block("bash", "from lead_agent import LeadAgent; print"),
         re.M,
     )
     assert line is not None
-    done = run(line[1], folder)
+    done = python("-c", line[1])
     assert done.stdout.strip() == "Lead Agent installed successfully!", done.stderr
 
 
-def test_command_line_and_its_output(folder: Path) -> None:
-    """C9, C10, C11: `python -m lead_agent.lead_agent FILE` prints the result lines."""
-    done = run("", folder, "examples/simple_workflow.yaml", module="lead_agent.lead_agent")
-    lines = done.stdout.splitlines()
-    assert lines[0] == "Workflow completed with status: completed", done.stderr
+SAMPLE = "examples/simple_workflow.yaml"
+"""The four-task sample, by the name that the document calls it."""
+TASKS = ["fetch_raw_data", "process_with_ai", "analyze_with_mcp", "generate_report"]
+
+
+def check_output(process: subprocess.CompletedProcess[str]) -> None:
+    """C10, C11: the lines that the document shows, for its four tasks."""
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    assert lines[0] == "Workflow completed with status: completed"
     assert lines[1] == "Completed tasks: 4/4"
     assert re.fullmatch(r"Execution time: \d+\.\d\ds", lines[2])
     assert lines[4] == "Results:"
-    names = [line.split(":")[0].strip() for line in lines[5:9]]
-    assert names == ["fetch_raw_data", "process_with_ai", "analyze_with_mcp", "generate_report"]
+    assert [line.split(":")[0].strip() for line in lines[5:9]] == TASKS
 
 
-def test_command_line_through_main(folder: Path) -> None:
+def test_command_line_and_its_output(python: Python) -> None:
+    """C9: the command as the document prints it; its MCP task calls mcp-server-time."""
+    assert f"python -m lead_agent.lead_agent {SAMPLE}\n" in block("bash", "Run a workflow from a")
+    process = python("-m", "lead_agent.lead_agent", SAMPLE)
+    check_output(process)
+    assert "Asia/Tokyo" in process.stdout
+    assert "analyze_with_mcp         succeeded" in process.stderr
+
+
+def test_agenthive_runs_the_sample_too(python: Python) -> None:
+    process = python("-m", "agenthive", "run", SAMPLE, "--json")
+    assert process.returncode == 0, process.stderr
+    results = json.loads(process.stdout)["results"]
+    assert list(results) == TASKS
+    assert results["fetch_raw_data"]["count"] == 12
+    assert json.loads(results["analyze_with_mcp"]["content"])["time_difference"] == "+9.0h"
+    assert results["generate_report"]["report"].startswith("# Report: sales\n\nVisits grew")
+
+
+def test_command_line_through_main(python: Python) -> None:
     """The second form: importing main and running it; argv holds the file."""
-    code = "import asyncio\nfrom lead_agent.lead_agent import main\nasyncio.run(main())\n"
-    assert code.strip() in block("bash", "asyncio.run(main())").replace("\n\n", "\n")
-    done = run(code, folder, "examples/simple_workflow.yaml")
-    assert "Completed tasks: 4/4" in done.stdout, done.stderr
+    printed = block("bash", "asyncio.run(main())").split('python -c "')[1]
+    code, arguments = printed.rsplit('" ', 1)
+    check_output(python("-c", code, *arguments.split()))
 
 
-def test_programmatic_usage(folder: Path) -> None:
+BROKEN = json.dumps({
+    "name": "broken",
+    "agents": [{
+        "name": "h", "type": "http_api", "endpoint": "http://127.0.0.1:9",
+        "retry_config": {"max_attempts": 1},
+    }],
+    "tasks": [{"name": "t", "agent_name": "h", "action": "fetch"}],
+})  # fmt: skip
+PARTIAL = json.dumps({
+    "name": "partial",
+    "failure_strategy": "partial_completion_allowed",
+    "agents": [
+        {"name": "m", "type": "ai_agent", "endpoint": "offline://extractive"},
+        *json.loads(BROKEN)["agents"],
+    ],
+    "tasks": [
+        {"name": "good", "agent_name": "m", "action": "say"},
+        *json.loads(BROKEN)["tasks"],
+    ],
+})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ([], 2),
+        (["--help"], 0),
+        (["-h"], 0),
+        (["--nonsense"], 2),
+        (["missing.yaml"], 2),
+        (["--json", "missing.yaml"], 2),
+        (["invalid.json"], 2),
+        (["broken.json", "-q"], 1),
+        (["partial.json", "-q"], 7),
+        ([SAMPLE, "--home", ""], 2),
+    ],
+    ids=lambda words: " ".join(words) or "nothing" if isinstance(words, list) else str(words),
+)
+def test_entry_point_behaves_as_the_command_line(
+    words: list[str], code: int, python: Python, folder: Path
+) -> None:
+    """The same exit code and the same texts as `agenthive run`, in both forms."""
+    for name, text in {"broken": BROKEN, "partial": PARTIAL, "invalid": '{"name": "w"}'}.items():
+        (folder / f"{name}.json").write_text(text)
+    main = "import asyncio; from lead_agent.lead_agent import main; asyncio.run(main())"
+    ways = (
+        python("-m", "agenthive", "run", *words),
+        python("-m", "lead_agent.lead_agent", *words),
+        python("-c", main, *words),
+    )
+    texts = [
+        re.sub(r"python -m agenthive run|python -m lead_agent\.lead_agent", "COMMAND", text)
+        for process in ways
+        for text in (process.stdout, process.stderr)
+    ]
+    texts = [re.sub(r"\d+\.\d\ds|\s+", " ", text) for text in texts]
+    assert [process.returncode for process in ways] == [code] * 3, texts
+    assert texts[0::2] == [texts[0]] * 3
+    assert texts[1::2] == [texts[1]] * 3
+    assert "Traceback" not in texts[1]
+
+
+SLOW = json.dumps({
+    "name": "slow",
+    "agents": [{"name": "s", "type": "custom", "endpoint": "custom://slow"}],
+    "tasks": [
+        {"name": "first", "agent_name": "s", "action": "go"},
+        {"name": "second", "agent_name": "s", "action": "go", "depends_on": ["first"]},
+    ],
+})  # fmt: skip
+SLOW_AGENT = """
+import asyncio, pathlib
+
+async def slow(parameters):
+    pathlib.Path("started").touch()
+    await asyncio.sleep(1)
+
+AGENTS = {"slow": slow}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_entry_point_drains(number: signal.Signals, site: Path, folder: Path) -> None:
+    """The call under way ends, the next one is left for `agenthive resume`; exit code 130."""
+    (folder / "slow.json").write_text(SLOW)
+    (folder / "agents.py").write_text(SLOW_AGENT)
+    words = ["-m", "lead_agent.lead_agent", "slow.json", "--agents", "agents.py"]
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=folder,
+        env=clean_environment(site, AGENTHIVE_HOME=str(folder / "home")),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while not (folder / "started").exists():
+            assert time.monotonic() < end, "the first task does not start"
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    assert output.startswith("Workflow not finished, status: "), errors
+    assert "Completed tasks: 1/2" in output
+    assert "Traceback" not in errors
+
+
+def test_programmatic_usage(python: Python) -> None:
     """The elided lists of the block are filled in; nothing else is changed."""
     code = block("python", "Option B: Run from dictionary")
     agents = '[{"name": "m", "type": "ai_agent", "endpoint": "offline://extractive"}]'
     tasks = '[{"name": "t", "agent_name": "m", "action": "say"}]'
     code = code.replace('"agents": [...]', f'"agents": {agents}')
     code = code.replace('"tasks": [...]', f'"tasks": {tasks}')
-    done = run(code, folder)
+    done = python("-c", code)
     assert "✅ Workflow completed successfully!" in done.stdout, done.stderr
 
 
@@ -98,9 +217,9 @@ def test_programmatic_usage(folder: Path) -> None:
     "holds",
     ["structlog.stdlib.add_log_level,\n        structlog.processors.T", "logging.basicConfig"],
 )
-def test_logging_blocks(folder: Path, holds: str) -> None:
+def test_logging_blocks(python: Python, holds: str) -> None:
     code = block("python", holds) + "\nstructlog.get_logger().info('hello', run='r1')\n"
-    done = run(code, folder)
+    done = python("-c", code)
     assert done.returncode == 0, done.stderr
     assert "hello" in done.stdout + done.stderr
 
@@ -134,22 +253,22 @@ CONFIG = {
 }
 
 
-def test_observers(folder: Path) -> None:
+def test_observers(python: Python) -> None:
     code = block("python", "class WorkflowMonitor")
-    done = run(OBSERVED.format(code=code, attach="", config=CONFIG, after=""), folder)
+    done = python("-c", OBSERVED.format(code=code, attach="", config=CONFIG, after=""))
     assert "Task good completed successfully" in done.stdout, done.stderr
     assert "Task bad failed: " in done.stdout
 
 
-def test_custom_observer(folder: Path) -> None:
+def test_custom_observer(python: Python) -> None:
     code = block("python", "class MetricsCollector")
     attach = "collector = MetricsCollector()\nworkflow_engine.state_machine.attach(collector)"
     after = "print(collector.metrics)"
-    done = run(OBSERVED.format(code=code, attach=attach, config=CONFIG, after=after), folder)
+    done = python("-c", OBSERVED.format(code=code, attach=attach, config=CONFIG, after=after))
     assert re.search(r"\{'good': \d+\.\d+\}", done.stdout), done.stderr
 
 
-def test_custom_agent(folder: Path) -> None:
+def test_custom_agent(python: Python) -> None:
     """The class, its registration, and the YAML that uses it."""
     code = block("python", "class CustomAgent(BaseAgent)")
     agents = yaml.safe_load(block("yaml", "my_custom_agent"))["agents"]
@@ -169,7 +288,7 @@ from lead_agent import LeadAgent
 result = asyncio.run(LeadAgent().execute_workflow_from_dict({config!r}))
 print(result.status, result.results)
 """
-    done = run(code, folder)
+    done = python("-c", code)
     assert done.stdout.strip() == "completed {'t': ['go', 1, 'value']}", done.stderr
 
 
@@ -255,15 +374,40 @@ def test_circuit_breaker_says_so() -> None:
 
 
 @pytest.mark.parametrize("file", ["demo.py", "simple_demo.py"])
-def test_demos(folder: Path, file: str) -> None:
-    """C15, C16."""
-    code = f"import runpy; runpy.run_path('examples/{file}', run_name='__main__')"
-    done = run(code, folder)
-    assert done.returncode == 0, done.stderr
-    assert "completed" in done.stdout
+def test_demos(python: Python, file: str) -> None:
+    """C15, C16, as the document calls them."""
+    assert f"python examples/{file}\n" in block("bash", "comprehensive demo")
+    process = python(f"examples/{file}")
+    assert process.returncode == 0, process.stderr
+    assert "completed" in process.stdout
 
 
-def test_result_shape_is_json(folder: Path) -> None:
+def test_basic_usage_example(python: Python, folder: Path) -> None:
+    """my_workflow.yaml and the program that runs it, against a server that plays OpenAI."""
+    require("node")
+    fixtures = {"fixtures": [{"match": {"userMessage": "creative story"},
+                              "response": {"content": "Once upon a time."}}]}  # fmt: skip
+    (folder / "fixtures.json").write_text(json.dumps(fixtures))
+    text = block("yaml", "my_first_workflow")
+    with serving(folder / "fixtures.json") as mock:
+        endpoint = f"{mock.url}/v1/chat/completions"
+        text = text.replace("https://api.openai.com/v1/chat/completions", endpoint)
+        assert mock.url in text
+        (folder / "my_workflow.yaml").write_text(text)
+        process = python("-c", block("python", 'execute_workflow_from_file("my_workflow.yaml")'))
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.startswith("Status: completed\nResults: {'generate_content': ")
+    assert "Once upon a time." in process.stdout
+
+
+@pytest.mark.parametrize("words", [["-m", "lead_agent.api.server"], ["run_api_server.py"]])
+def test_server_is_not_there_yet(python: Python, words: list[str]) -> None:
+    process = python(*words)
+    assert process.returncode != 0
+    assert "No module named" in process.stderr or "No such file" in process.stderr
+
+
+def test_result_shape_is_json(python: Python) -> None:
     """What LeadAgent gives has the document's fields."""
     code = f"""
 import asyncio, json
@@ -271,5 +415,5 @@ from lead_agent import LeadAgent
 result = asyncio.run(LeadAgent().execute_workflow_from_dict({CONFIG!r}))
 print(json.dumps([result.status, result.results["good"]["model"], list(result.errors)]))
 """
-    done = run(code, folder)
+    done = python("-c", code)
     assert json.loads(done.stdout) == ["failed", "offline-extractive", ["bad"]], done.stderr

@@ -15,11 +15,13 @@ from typing import Final, TypeAlias
 
 from agenthive.core.budget.scopes import run_of
 from agenthive.core.engine.active_run import ActiveRun
+from agenthive.core.engine.budget_requests import HoldSettlement
 from agenthive.core.engine.driver import Driver
 from agenthive.core.engine.human_input import (
     OUTCOMES,
     ApprovalDecision,
     PendingApproval,
+    TaskResolution,
     pending_approvals,
 )
 from agenthive.core.journal.records import RunRow
@@ -184,11 +186,12 @@ class RandomPeople:
 
     def _send_resolution(self, run: str, task: str, outcome: str) -> None:
         result: JSONValue = {"n": 10_000 + self._token} if outcome == "succeeded" else None
+        resolution = TaskResolution(
+            run=run, task=task, outcome=outcome, result=result, actor="ann", reason="she saw"
+        )
         self._submit_statement(
             {"what": "resolve", "run": run, "task": task, "outcome": outcome, "result": result},
-            lambda driver, now, token: driver.resolve_outcome(
-                now, run, task, outcome, result, "ann", "she saw", token
-            ),
+            lambda driver, now, token: driver.resolve_outcome(now, resolution, token),
         )
 
     def _submit_statement(self, statement: JSONObject, request: DriverRequest) -> None:
@@ -213,7 +216,8 @@ def _raise_budget(scope: str, amount: NanoUSD, driver: Driver, now: Micros, toke
 def _settle_hold(
     run: str, task: str, cost: NanoUSD, driver: Driver, now: Micros, token: int
 ) -> None:
-    driver.settle_hold(now, run, task, None, cost, "ann", "the bill", token)
+    settlement = HoldSettlement(run=run, task=task, cost=cost, actor="ann", reason="the bill")
+    driver.settle_hold(now, settlement, token)
 
 
 def _missing_approvers(approval: PendingApproval) -> list[str]:

@@ -151,6 +151,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["$ref", "anyOf", "oneOf", "allOf"])
 def test_the_longest_way_down_fits_the_stack(kind: str) -> None:
     value: Any = "x"

@@ -100,7 +100,7 @@ PROMISES = (
         "P9",
         "A changed journal is noticed, never silently believed.",
         "Every record is chained to the one before it by a hash that is checked when it is read; "
-        "`agenthive verify` also checks workflows, large values and the list of runs.",
+        "`agenthive doctor` also checks workflows, large values and the list of runs.",
         ("T6",),
         ("tests/stores",),
         "Noticed when it is read, not before, and not repaired: restore a backup. Whoever can "

@@ -15,6 +15,9 @@ from tests.lab.rows import t4, t5, t6
 from tests.planted.bugs import copy_with_bug, find_bug
 from tests.requires import require
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 
 def test_points_are_always_the_same_and_cover_every_kind() -> None:
     points = [t4.choose_point(unit) for unit in range(500)]

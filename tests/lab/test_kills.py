@@ -20,6 +20,9 @@ from tests.lab.kills.server import hunt_bug, spread_points, start_target
 from tests.lab.rows import t2
 from tests.planted.bugs import find_bug, list_bugs
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 needs_kill = pytest.mark.skipif(sys.platform == "win32", reason="no fork, no SIGKILL there")
 Event = dict[str, Any]
 

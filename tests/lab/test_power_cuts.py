@@ -16,6 +16,9 @@ from tests.lab.rows import t3
 from tests.lab.strace import Call, read_calls
 from tests.requires import require
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 HOME = "/h/home"
 DB = f"{HOME}/db"
 

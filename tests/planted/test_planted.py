@@ -7,6 +7,9 @@ import pytest
 from tests.planted.bugs import Bug, list_bugs
 from tests.planted.run import hunt
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 SEEDS = 1000
 
 

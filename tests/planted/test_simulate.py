@@ -13,6 +13,9 @@ import pytest
 
 from tests.planted.bugs import copy_with_bug, find_bug
 
+pytestmark = pytest.mark.slow
+"""Most of its tests take more than a second."""
+
 ORDERS = """
 agenthive: 1
 name: orders

@@ -82,9 +82,9 @@ def written(folder: Path, content: bytes) -> Path:
 async def test_comes_back_as_it_was(tmp_path: Path, made: bytes) -> None:
     file = written(tmp_path, made)
     async with opened(tmp_path / "there") as there, opened(tmp_path / "here") as here:
-        taken = await here.import_run(file)
+        taken = await here.retention.import_run(file)
         assert (taken.run, taken.status, taken.new) == ("r", "failed", True)
-        assert not (await here.import_run(file)).new
+        assert not (await here.retention.import_run(file)).new
         assert await here.report("r") == await there.report("r")
         assert await here.runs() == await there.runs()
         first, second = [await one.journal.read_records("r") for one in (here, there)]
@@ -94,11 +94,11 @@ async def test_comes_back_as_it_was(tmp_path: Path, made: bytes) -> None:
         with pytest.raises(Conflict, match="exists already"):
             await here.submit(SPEC, run_id="r")
         with pytest.raises(Conflict, match="exists already"):
-            await here.import_run(written(tmp_path, await other(tmp_path)))
-        assert [done async for done in here.prune(older_than(0))][-1].runs == 1
+            await here.retention.import_run(written(tmp_path, await other(tmp_path)))
+        assert [done async for done in here.retention.prune(older_than(0))][-1].runs == 1
         with pytest.raises(RunNotFound):
             await here.report("r")
-        assert (await here.import_run(written(tmp_path, made))).new
+        assert (await here.retention.import_run(written(tmp_path, made))).new
         await here.journal.verify_chains()
     async with open_journal(tmp_path / "here") as archive:
         await archive.verify_chains()
@@ -120,26 +120,26 @@ async def test_an_open_run_is_a_copy(tmp_path: Path) -> None:
         file = written(tmp_path, await exported(there, run))
     async with opened(tmp_path / "here") as here:
         with pytest.raises(Conflict, match="has not ended") as caught:
-            await here.import_run(file)
+            await here.retention.import_run(file)
         assert "--open" in caught.value.hint
         with pytest.raises(RunNotFound):
             await here.report(run)
-        assert (await here.import_run(file, open_too=True)).new
+        assert (await here.retention.import_run(file, open_too=True)).new
         assert await here.resume() == [], "it does not go on by itself"
         assert await here.journal.list_unresumed_imports() == {"r"}
         await here.journal.verify_chains()
     async with opened(tmp_path / "here", recover=True) as here:
         assert await here.resume() == []
-        assert not here._driver.runs
-        assert not (await here.import_run(file, open_too=True)).new
+        assert not here._resources.driver.runs
+        assert not (await here.retention.import_run(file, open_too=True)).new
         assert await here.resume([run]) == [run]
         await here.cancel(run)
-        assert await here.ended(run) == "cancelled"
+        assert await here.wait_for_end(run) == "cancelled"
         assert await here.journal.list_unresumed_imports() == set()
         assert (await here.report(run)).results == {"t": LARGE}
         await here.journal.verify_chains()
         with pytest.raises(Conflict, match="exists already"):
-            await here.import_run(file, open_too=True)
+            await here.retention.import_run(file, open_too=True)
 
 
 async def test_once_gone_on_with_it_is_like_any_other(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ async def test_once_gone_on_with_it_is_like_any_other(tmp_path: Path) -> None:
         await until(there, run, ev.TaskStarted)
         file = written(tmp_path, await exported(there, run))
     async with opened(tmp_path / "here") as here:
-        await here.import_run(file, open_too=True)
+        await here.retention.import_run(file, open_too=True)
         await here.resume([run])
         await until(here, run, ev.TaskLost)
     async with opened(tmp_path / "here") as here:
@@ -241,7 +241,7 @@ FORGED: dict[str, Callable[[Lines], None]] = {
     "no blob": lambda x: x.remove(first(x, "blob")),
     "no blob, and counted": no_blob,
     "another blob": lambda x: first(x, "blob").update(body='"other"'),
-    "a blob nobody speaks of": one_more_blob,
+    "a blob without a reference": one_more_blob,
     "no definition": lambda x: x.remove(first(x, "definition")),
     "another definition": other_definition,
     "a definition too many": lambda x: x.append(
@@ -270,7 +270,7 @@ def test_what_was_forged_stays_out(made: bytes, what: str) -> None:
     FORGED[what](lines)
     if what not in ("a count that is wrong", "no submission", "a hash that is none"):
         rechained(lines)
-    with pytest.raises(DefinitionError, match="no whole export of a run"):
+    with pytest.raises(DefinitionError, match="not a complete export of a run"):
         read_import(file_of(lines), SteadyClock().now())
 
 
@@ -297,7 +297,7 @@ def test_what_a_later_version_wrote(
     [b"", b"\n", b"{}", b"[]\n", b"\xff\xfe", b'{"schema":"agenthive/run/1"}\n', b"\0" * 100],
 )
 def test_what_is_no_export(content: bytes) -> None:
-    with pytest.raises(DefinitionError, match="no whole export of a run"):
+    with pytest.raises(DefinitionError, match="not a complete export of a run"):
         read_import(io.BytesIO(content), 1)
 
 
@@ -338,7 +338,7 @@ def test_any_cut_shows(made: bytes) -> None:
 
 def test_bounds(made: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_import, "MAX_LINE_BYTES", len(LARGE) // 2)
-    with pytest.raises(DefinitionError, match="bytes a line"):
+    with pytest.raises(DefinitionError, match="a line has more than"):
         read_import(io.BytesIO(made), SteadyClock().now())
     monkeypatch.undo()
     monkeypatch.setattr(export_import, "MAX_BYTES", len(made) - 1)
@@ -360,7 +360,7 @@ async def test_ids_that_cannot_be(tmp_path: Path, made: bytes, run: str) -> None
     file = written(tmp_path, file_of(lines).read())
     async with opened(tmp_path / "here") as here:
         with pytest.raises(DefinitionError):
-            await here.import_run(file)
+            await here.retention.import_run(file)
         assert await here.runs() == []
         await here.journal.verify_chains()
 

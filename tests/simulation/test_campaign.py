@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pytest
 
 from agenthive.core.engine import active_run as live
-from agenthive.core.engine import driver
+from agenthive.core.engine.engine_state import EngineState
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.calls import Call, Fault, Reply, Usage
@@ -41,6 +41,7 @@ def test_the_same_seed_is_the_same_story() -> None:
     assert len({outcome.trace for outcome in first}) == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hash_seed", ["1", "4242"])
 def test_in_another_process_too(hash_seed: str) -> None:
     env = dict(os.environ, PYTHONHASHSEED=hash_seed)
@@ -50,6 +51,7 @@ def test_in_another_process_too(hash_seed: str) -> None:
     assert printed.stdout.split() == [outcome.trace for outcome in run_campaign(range(40))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", range(4))
 def test_every_promise_is_kept(block: int) -> None:
     outcomes = run_campaign(range(block * 500, block * 500 + 500))
@@ -62,6 +64,7 @@ def _tag(kind: type[ev.RunEvent]) -> str:
     return str(kind.__struct_config__.tag)
 
 
+@pytest.mark.slow
 def test_the_seeds_come_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     cases: list[SimulationCase] = []
     monkeypatch.setattr(campaign, "judge", lambda case: cases.append(case) or [])
@@ -155,7 +158,7 @@ def test_the_command_tells_what_is_wrong(
 
 
 def test_a_fault_inside_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver.Driver, "_find_current_task", lambda self, live, task, attempt: 0)
+    monkeypatch.setattr(EngineState, "find_current_task", lambda self, live, task, attempt: 0)
     found = [outcome for outcome in run_campaign(range(50)) if outcome.violations]
     assert any("InvalidTransition" in line for outcome in found for line in outcome.violations)
 

@@ -16,6 +16,7 @@ import pytest
 from agenthive.core.engine import actions as act
 from agenthive.core.engine import active_run as live
 from agenthive.core.engine.driver import Driver
+from agenthive.core.engine.engine_state import EngineState
 from agenthive.core.model.workflow import (
     AgentSpec,
     CompensationSpec,
@@ -333,7 +334,7 @@ def test_a_planted_bug_is_found_at_some_seeds(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_fault_inside_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Driver, "_find_current_task", lambda self, live, task, attempt: 0)
+    monkeypatch.setattr(EngineState, "find_current_task", lambda self, live, task, attempt: 0)
     found = simulate(ORDERS, seeds=20)
     assert found.broken
     assert any("InvalidTransition" in violation.detail for violation in found.violations)
@@ -403,7 +404,7 @@ def test_the_story_tells_what_the_run_cannot_know() -> None:
         "acted: reserve: came in again under its key",
         "parked: the run waits for somebody's help",
         "ended: the run is compensated",
-        "task.started: order: attempt 1 given to shop",
+        "task.started: order: attempt 1 started on agent shop",
     ):
         assert text in every, text
     assert "acted: order" not in every

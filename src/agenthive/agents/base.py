@@ -1,7 +1,8 @@
-"""What every kind of agent shares: the contract `execute(action, parameters) -> AgentResponse`.
+"""What every kind of agent shares: the functions of a kind, and the class of its agents.
 
-A kind of ours overrides `perform`, which sees the whole call; a kind of a user's may stop at
-`execute`. Nothing here knows a vendor. To add a kind see the sign on the room's door.
+A kind is a module with the functions of `AgentKind`. Its agents derive from `BaseAgent`: they
+override `perform`, which sees the whole call, or stop at `execute(action, parameters)`. Nothing
+here knows a vendor. To add a kind see the sign of this package.
 """
 
 from __future__ import annotations
@@ -9,19 +10,23 @@ from __future__ import annotations
 import base64
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import httpx2
 import msgspec
 
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
-from agenthive.core.values import NanoUSD
+from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.errors import AgentError, APIError, ConfigurationError, EgressRefused
 from agenthive.infra.retry_after import retry_after
 from agenthive.infra.secrets import Secrets
+
+if TYPE_CHECKING:
+    from agenthive.infra.egress import Egress
 
 
 class AgentType(StrEnum):
@@ -99,6 +104,54 @@ class BaseAgent(ABC):
     def effect_of(cls, spec: AgentSpec, action: str) -> Effect | None:
         """The effect that is known of an action, None if nothing is known."""
         return Effect.NONE if action in cls.pure_actions else None
+
+
+def find_no_agent(name: str) -> Any:
+    """The default of `AgentServices.load_custom`: no custom agent is registered."""
+    return None
+
+
+@dataclass(frozen=True)
+class AgentServices:
+    """What the registry passes to the function ``make`` of a kind."""
+
+    #: Resolves references to secrets, and removes secrets from texts.
+    secrets: Secrets
+    #: The HTTP client for addresses that a workflow names; in server mode it refuses private ones.
+    egress: Egress
+    #: What models cost: `agents.llm.prices.Prices`, or None.
+    prices: Any = None
+    #: Gives what is registered under a custom name; None if nothing is.
+    load_custom: Callable[[str], Any] = find_no_agent
+
+
+class AgentKind(Protocol):
+    """The functions of a module that is an agent kind. The registry calls them and nothing else."""
+
+    def make(self, spec: AgentSpec, services: AgentServices, /) -> BaseAgent:
+        """The agent for ``spec``. Raises ConfigurationError if its endpoint makes no sense."""
+        ...
+
+    def action_problem(self, spec: AgentSpec, action: str, /) -> str | None:
+        """Why an agent like ``spec`` cannot perform ``action``; None if it can."""
+        ...
+
+    def effect_of(self, spec: AgentSpec, action: str, /) -> Effect | None:
+        """The effect an action is known to have on the outside world; None if it is unknown."""
+        ...
+
+    def parameters(self, spec: AgentSpec, action: str, /) -> JSONObject | None:
+        """A JSON Schema of the parameters that an action takes; None if it takes any."""
+        ...
+
+
+KIND_FUNCTIONS = {
+    "make": "make(spec, services)",
+    "action_problem": "action_problem(spec, action)",
+    "effect_of": "effect_of(spec, action)",
+    "parameters": "parameters(spec, action)",
+}
+"""The functions of `AgentKind`, and how each is written."""
 
 
 async def execute_via_perform(

@@ -1,9 +1,10 @@
-"""HTTP APIs: one request an attempt.
+"""An HTTP API: fetch, request, ping.
 
-Actions ``fetch`` (GET unless told otherwise), ``request`` (any method), ``ping`` (does it answer?).
-Parameters: method, endpoint (joined to the agent's), query, headers, and one of json, form, body.
-A JSON answer is decoded strictly; what is too large is refused. Status 429 and 5xx may be tried
-again, other 4xx may not. The idempotency key goes along in a header. Never retries by itself.
+One request an attempt. Actions: ``fetch`` (GET by default), ``request`` (any method), ``ping``
+(does it answer?). Parameters: method, endpoint (joined to the agent's), query, headers, and one of
+json, form, body. A JSON answer is decoded strictly; what is too large is refused. Status 429 and
+5xx may be tried again, other 4xx may not. The idempotency key goes along in a header. Never retries
+by itself.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 
 from agenthive.agents.base import (
     AgentResponse,
+    AgentServices,
     AgentType,
     BaseAgent,
     check_headers,
@@ -30,6 +32,7 @@ from agenthive.agents.base import (
 )
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.values import JSONObject
 from agenthive.errors import ConfigurationError
 from agenthive.infra.egress import MAX_BODY, Egress, HttpResponse
 from agenthive.infra.secrets import Secrets
@@ -37,6 +40,19 @@ from agenthive.infra.secrets import Secrets
 ACTIONS: Final = ("fetch", "ping", "request")
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 METHODS: Final = READS | {"POST", "PUT", "PATCH", "DELETE"}
+PARAMETERS: Final[JSONObject] = {
+    "type": "object",
+    "properties": {
+        "method": {"type": "string"},
+        "endpoint": {"type": "string"},
+        "query": {"type": "object"},
+        "headers": {"type": "object"},
+        "json": {},
+        "form": {"type": "object"},
+        "body": {"type": "string"},
+    },
+    "additionalProperties": False,
+}
 _FRAMING: Final = frozenset(
     {"connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -124,13 +140,13 @@ class HttpAgent(BaseAgent):
         await self._egress.close()
 
 
-def make(spec: AgentSpec, secrets: Secrets, egress: Egress, prices: object = None) -> BaseAgent:
+def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
     """The agent for a spec."""
     if urlsplit(spec.endpoint).scheme not in ("http", "https"):
         raise ConfigurationError(
             f"agent '{spec.name}': '{spec.endpoint}' is not an http or https address"
         )
-    return HttpAgent(spec, secrets, egress)
+    return HttpAgent(spec, services.secrets, services.egress)
 
 
 def action_problem(spec: AgentSpec, action: str) -> str | None:
@@ -143,6 +159,11 @@ def action_problem(spec: AgentSpec, action: str) -> str | None:
 def effect_of(spec: AgentSpec, action: str) -> Effect | None:
     """A ping changes nothing; of the others nothing is known before the method is."""
     return Effect.NONE if action in HttpAgent.pure_actions else None
+
+
+def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
+    """What a request is made of; anything else would be left out."""
+    return PARAMETERS
 
 
 def _join_url(base: str, path: str) -> str:

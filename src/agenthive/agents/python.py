@@ -1,9 +1,10 @@
-"""Custom agents: Python functions and classes that the operator registered under a name.
+"""Python of the operator's: custom://NAME.
 
-A function takes ``parameters``, ``action`` and the whole ``call``, whichever its arguments name.
-Async ones run on the event loop; sync ones in a thread that nobody can stop: prefer async. What it
-raises is a failure that may be retried; `NonRetryableError` says that trying again cannot help. A
-workflow can only name what is registered, never bring code of its own.
+Functions and classes that the operator has registered under a name. A function takes
+``parameters``, ``action`` and the whole ``call``, whichever its arguments name. Async ones run on
+the event loop; sync ones in a thread that nobody can stop: prefer async. What it raises is a
+failure that may be retried; `NonRetryableError` says that trying again cannot help. A workflow can
+only name what is registered, never bring code of its own.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ import functools
 import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from agenthive.agents.base import (
     AgentResponse,
+    AgentServices,
     BaseAgent,
     check_size,
     execute_via_perform,
     fault_reply,
 )
 from agenthive.core.model.calls import Call, Reply
-from agenthive.core.model.workflow import AgentSpec
-from agenthive.errors import APIError, ConfigurationError
+from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.values import JSONObject
+from agenthive.errors import AgentUnavailable, APIError, ConfigurationError
+
+CUSTOM: Final = "custom://"
 
 THREADS = 64
 """How many sync functions run at once."""
@@ -75,6 +80,38 @@ class FunctionAgent(BaseAgent):
         except (Exception, SystemExit) as error:
             # Whoever calls exit() in a function ends that call, not the runs of everybody else.
             return fault_reply("agent_error", f"{type(error).__name__}: {error}", counts=False)
+
+
+def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
+    """What is registered under the name. Raises AgentUnavailable if nothing is."""
+    name = spec.endpoint.removeprefix(CUSTOM)
+    agent = services.load_custom(name)
+    if agent is None:
+        raise AgentUnavailable(
+            f"agent '{spec.name}': nobody has registered custom://{name}",
+            hint=f"Supply it: --agents FILE.py with AGENTS = {{'{name}': ...}}, or a line "
+            f"under [agents] in the settings, or hive.agents.register('{name}', function).",
+        )
+    if inspect.isclass(agent) and issubclass(agent, BaseAgent):
+        return agent(spec)
+    if inspect.isclass(agent):
+        agent = agent()
+    return FunctionAgent(spec, agent)
+
+
+def action_problem(spec: AgentSpec, action: str) -> str | None:
+    """None: a function may take any action."""
+    return None
+
+
+def effect_of(spec: AgentSpec, action: str) -> Effect | None:
+    """None: only the author of the function knows."""
+    return None
+
+
+def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
+    """None: a function takes any."""
+    return None
 
 
 async def _run_in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

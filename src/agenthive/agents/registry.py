@@ -1,8 +1,10 @@
-"""Who there is: finds the agent for a spec, and the operator's custom functions by name.
+"""The registry of agents: finds the kind of a spec, and the operator's custom agents by name.
 
-A kind's module is imported when the first agent of that kind is needed, so that vendors' packages
-cost nothing before. Custom names come from `register`, from an ``--agents`` file, from the settings
-or from entry points in the group `agenthive.agents`; never from a workflow.
+A kind is a module in this folder, in an installed package (entry points in the group
+`agenthive.agents`) or in an ``--agents`` file; `infra.discovery` lists them without an import. It
+is imported when its first agent is needed, so that vendors' packages cost nothing before. Custom
+names come from `Directory.register`, an ``--agents`` file, the settings or entry points; never from
+a workflow.
 """
 
 from __future__ import annotations
@@ -11,33 +13,37 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
-from agenthive.agents.base import AgentType, BaseAgent
+from agenthive.agents.base import (
+    KIND_FUNCTIONS,
+    AgentKind,
+    AgentServices,
+    AgentType,
+    BaseAgent,
+)
 from agenthive.agents.llm.prices import Prices
-from agenthive.agents.python import FunctionAgent
 from agenthive.core.model.calls import Call
 from agenthive.core.model.workflow import AgentSpec, Effect
-from agenthive.core.values import NanoUSD
+from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.errors import AgentUnavailable, ConfigurationError
+from agenthive.infra.discovery import (
+    AGENTS,
+    NAMED_OTHERWISE,
+    list_agent_kinds,
+    list_packaged_agents,
+    list_packaged_kinds,
+)
 from agenthive.infra.secrets import Secrets
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
-
-CUSTOM: Final = "custom://"
-GROUP: Final = "agenthive.agents"
-
-KINDS: Final[Mapping[str, str]] = {
-    AgentType.AI_AGENT: "llm.router",
-    AgentType.MCP_SERVER: "mcp.agent",
-    AgentType.HTTP_API: "http",
-}
-"""Type -> module of this room with a function ``make(spec, secrets, egress, prices)``."""
+GROUP: Final = AGENTS
+HOW_TO: Final = "docs/howto/add-an-agent-kind.md"
+MAX_FOUND: Final = 10_000
+"""Specs whose agents are remembered by identity."""
 
 
 class AgentRegistry:
@@ -62,7 +68,14 @@ class AgentRegistry:
         self._custom: dict[str, Any] = {}
         self._lazy: dict[str, str] = {}
         self._kinds: dict[str, Callable[[AgentSpec], BaseAgent]] = {}
+        self._loaded_kinds: dict[str, AgentKind] = {}
+        self._unusable_kinds: dict[str, AgentUnavailable] = {}
+        self._files: dict[str, Path] = {}
+        #: By the JSON of the spec: equal specs share an agent.
         self._agents: dict[bytes, BaseAgent] = {}
+        #: By the identity of a spec, which is kept so that the number is not used again. Encoding
+        #: a spec costs more than all else that a lookup does, and a run looks up each agent twice.
+        self._found: dict[int, tuple[AgentSpec, BaseAgent]] = {}
 
     # What the operator supplies.
 
@@ -85,19 +98,34 @@ class AgentRegistry:
         return self._kinds.get(kind)
 
     def load_file(self, path: str | Path) -> list[str]:
-        """Register what a Python file names in its ``AGENTS`` mapping; gives the names.
+        """Register what a Python file brings: the custom agents in its ``AGENTS``, or a kind.
 
-        Raises ConfigurationError if the file cannot be loaded or names nothing.
+        A file without ``AGENTS`` that has functions of `AgentKind` is the kind of its own name.
+        Gives the names. Raises ConfigurationError if the file cannot be loaded or brings nothing.
         """
-        agents = getattr(_load_module(Path(path)), "AGENTS", None)
+        module = _load_module(Path(path))
+        agents = getattr(module, "AGENTS", None)
+        if agents is None and any(callable(getattr(module, name, None)) for name in KIND_FUNCTIONS):
+            return [self._add_kind(Path(path), module)]
         if not isinstance(agents, Mapping) or not agents:
             raise ConfigurationError(
                 f"{path} does not say which agents it brings",
-                hint='Write AGENTS = {"name": function} at its end.',
+                hint='Write AGENTS = {"name": function} at its end, or the functions of a kind: '
+                f"see {HOW_TO}.",
             )
         for name, agent in agents.items():
             self.register(str(name), agent)
         return [str(name) for name in agents]
+
+    def _add_kind(self, path: Path, module: Any) -> str:
+        name = path.stem
+        if name in list_agent_kinds():
+            raise ConfigurationError(f"{path}: there is an agent kind '{name}' already; rename it")
+        if problem := _find_kind_problem(name, module):
+            raise ConfigurationError(f"{path}: {problem}", hint=f"See {HOW_TO}.")
+        self._loaded_kinds[name] = module
+        self._files[name] = path
+        return name
 
     @property
     def names(self) -> list[str]:
@@ -107,7 +135,9 @@ class AgentRegistry:
     @property
     def sources(self) -> dict[str, str]:
         """Each custom name that is known, and where it comes from."""
-        sources = {entry.name: f"package: {entry.value}" for entry in _entry_points()}
+        sources = {
+            name: f"package: {entry.value}" for name, entry in list_packaged_agents().items()
+        }
         sources |= {name: f"settings: {target}" for name, target in self._lazy.items()}
         for name, agent in self._custom.items():
             sources.setdefault(name, f"code: {getattr(agent, '__qualname__', repr(agent))}")
@@ -120,7 +150,8 @@ class AgentRegistry:
                 target = self._lazy[name]
                 self._custom[name] = _load_target(name, target, lambda: _import_target(target))
             else:
-                for entry in _entry_points().select(name=name):
+                entry = list_packaged_agents().get(name)
+                if entry is not None:
                     self._custom[name] = _load_target(name, entry.value, entry.load)
         return self._custom.get(name)
 
@@ -128,34 +159,99 @@ class AgentRegistry:
 
     def find_agent(self, spec: AgentSpec) -> BaseAgent:
         """The agent for ``spec``. Raises AgentUnavailable if nobody has it."""
+        entry = self._found.get(id(spec))
+        if entry is not None and entry[0] is spec:
+            return entry[1]
         key = msgspec.json.encode(spec)
         agent = self._agents.get(key)
         if agent is None:
             agent = self._agents[key] = self._make_agent(spec)
+        if len(self._found) >= MAX_FOUND:
+            self._found.clear()
+        self._found[id(spec)] = spec, agent
         return agent
 
-    def action_problem(self, spec: AgentSpec, action: str) -> str | None:
-        """Why ``action`` cannot be asked of such an agent; None if it can."""
-        if spec.type not in KINDS:
+    # Kinds: what `authoring.Actions` needs.
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """The names of every kind there is: shipped, packaged, from files and from code."""
+        names = [*list_agent_kinds(), *list_packaged_kinds(), *self._loaded_kinds, *self._kinds]
+        return list(dict.fromkeys(names))
+
+    def describe_kinds(self) -> dict[str, str]:
+        """Each kind and the first line of its module's docstring, or why it cannot be used."""
+        return {name: self._describe_kind(name) for name in self.kinds}
+
+    def _describe_kind(self, name: str) -> str:
+        if self._is_replaced(name):
+            return f"from code: {getattr(self._kinds[name], '__qualname__', '?')}"
+        problem = self.kind_problem(name)
+        if problem is not None:
+            return problem
+        first_line = (inspect.getdoc(self.load_kind(name)) or "").partition("\n")[0].rstrip(".")
+        return f"{first_line} ({self._files[name]})" if name in self._files else first_line
+
+    def kind_problem(self, kind: str) -> str | None:
+        """Why agents of this kind cannot be made, and what to do; None if they can."""
+        if self._is_replaced(kind):
             return None
-        problem = _kind_module(spec.type).action_problem(spec, action)
+        try:
+            self.load_kind(kind)
+        except AgentUnavailable as error:
+            return f"{error.message}. {error.hint}".strip()
+        return None
+
+    def load_kind(self, kind: str) -> AgentKind:
+        """The module of a kind, imported once. Raises AgentUnavailable if it cannot be used."""
+        if kind in self._unusable_kinds:
+            raise self._unusable_kinds[kind]
+        if kind not in self._loaded_kinds:
+            try:
+                self._loaded_kinds[kind] = _import_kind(kind, self)
+            except AgentUnavailable as error:
+                self._unusable_kinds[kind] = error
+                raise
+        return self._loaded_kinds[kind]
+
+    def _is_replaced(self, kind: str) -> bool:
+        """Whether `register_kind` stands in for it: then its module is not asked."""
+        return kind in self._kinds and kind not in list_agent_kinds()
+
+    def action_problem(self, spec: AgentSpec, action: str) -> str | None:
+        """Why an agent like ``spec`` cannot perform ``action``; None if it can."""
+        kind = self._find_kind(spec)
+        problem = None if kind is None else kind.action_problem(spec, action)
         return None if problem is None else str(problem)
 
     def effect_of(self, spec: AgentSpec, action: str) -> Effect | None:
-        """The effect that is known of an action; None if nothing is known."""
-        effect = _kind_module(spec.type).effect_of(spec, action) if spec.type in KINDS else None
+        """The effect that an action is known to have; None if it is unknown."""
+        kind = self._find_kind(spec)
+        effect = None if kind is None else kind.effect_of(spec, action)
         return None if effect is None else Effect(effect)
+
+    def parameters(self, spec: AgentSpec, action: str) -> JSONObject | None:
+        """A JSON Schema of the parameters that an action takes; None if it takes any."""
+        kind = self._find_kind(spec)
+        return None if kind is None else kind.parameters(spec, action)
+
+    def _find_kind(self, spec: AgentSpec) -> AgentKind | None:
+        """The kind of an agent; None if code stands in for it, or it cannot be used."""
+        unknown = self._is_replaced(spec.type) or self.kind_problem(spec.type) is not None
+        return None if unknown else self.load_kind(spec.type)
 
     # What calls cost: `core.ports.Quoter`.
 
     def is_priced(self, spec: AgentSpec) -> bool:
         """Whether calls of this agent have prices: those of a model that is not offline.
 
-        And those of a kind that was registered, if it says so.
+        Of a kind that is added, if its agents say so.
         """
-        if spec.type in self._kinds and spec.type not in KINDS:
-            return self.find_agent(spec).is_priced
-        return spec.type == AgentType.AI_AGENT and not spec.endpoint.startswith("offline:")
+        if spec.type in NAMED_OTHERWISE:
+            return spec.type == AgentType.AI_AGENT and not spec.endpoint.startswith("offline:")
+        # Registered code has no problem of its kind: this is asked for every agent of a run.
+        usable = spec.type in self._kinds or self.kind_problem(spec.type) is None
+        return usable and self.find_agent(spec).is_priced
 
     def estimate_max_cost(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
         """What a call can cost at most."""
@@ -174,6 +270,7 @@ class AgentRegistry:
     async def close(self) -> None:
         """Close every agent that was made. May be called twice."""
         agents, self._agents = list(self._agents.values()), {}
+        self._found.clear()
         for agent in agents:
             await agent.close()
 
@@ -182,46 +279,60 @@ class AgentRegistry:
     def _make_agent(self, spec: AgentSpec) -> BaseAgent:
         if spec.type != AgentType.CUSTOM and spec.type in self._kinds:
             return self._kinds[spec.type](spec)
-        if spec.type in KINDS:
-            # Imported here: the HTTP client takes a tenth of a second, and not every run needs it.
-            from agenthive.infra.egress import Egress
+        try:
+            kind = self.load_kind(spec.type)
+        except AgentUnavailable as error:
+            message = f"agent '{spec.name}': {error.message}"
+            raise AgentUnavailable(message, hint=error.hint) from error
+        # Imported here: the HTTP client takes a tenth of a second, and not every run needs it.
+        from agenthive.infra.egress import Egress
 
-            egress = Egress(guarded=self.guarded, allow=self.allow)
-            agent = _kind_module(spec.type).make(spec, self.secrets, egress, self.prices)
-            assert isinstance(agent, BaseAgent)
-            return agent
-        if spec.type == AgentType.CUSTOM:
-            return self._make_custom(spec)
-        raise AgentUnavailable(
-            f"agent '{spec.name}': there is no kind '{spec.type}'",
-            hint=f"Known kinds: {', '.join([*KINDS, AgentType.CUSTOM])}.",
-        )
-
-    def _make_custom(self, spec: AgentSpec) -> BaseAgent:
-        name = spec.endpoint.removeprefix(CUSTOM)
-        agent: Any = self.load_custom(name) or self._kinds.get(spec.type)
-        if agent is None:
+        egress = Egress(guarded=self.guarded, allow=self.allow)
+        services = AgentServices(self.secrets, egress, self.prices, self._load_custom)
+        agent = kind.make(spec, services)
+        if not isinstance(agent, BaseAgent):
             raise AgentUnavailable(
-                f"agent '{spec.name}': nobody has registered custom://{name}",
-                hint=f"Supply it: --agents FILE.py with AGENTS = {{'{name}': ...}}, or a line "
-                f"under [agents] in the settings, or hive.agents.register('{name}', function).",
+                f"agent kind '{spec.type}': make returned {type(agent).__name__}, not a BaseAgent",
+                hint=f"See {HOW_TO}.",
             )
-        if inspect.isclass(agent) and issubclass(agent, BaseAgent):
-            return agent(spec)
-        if inspect.isclass(agent):
-            agent = agent()
-        return FunctionAgent(spec, agent)
+        return agent
+
+    def _load_custom(self, name: str) -> Any:
+        return self.load_custom(name) or self._kinds.get(AgentType.CUSTOM)
 
 
-def _entry_points() -> EntryPoints:
-    """What installed packages bring; looking costs more than most commands do."""
-    from importlib.metadata import entry_points
+def _import_kind(kind: str, registry: AgentRegistry) -> AgentKind:
+    """The module of a kind of this package or of an installed one."""
+    if kind in list_agent_kinds():
+        source = f"{AGENTS}.{list_agent_kinds()[kind]}"
+    else:
+        entry = list_packaged_kinds().get(kind)
+        if entry is None:
+            raise AgentUnavailable(
+                f"there is no kind '{kind}'", hint=f"Known kinds: {', '.join(registry.kinds)}."
+            )
+        source = entry.value
+    try:
+        module = importlib.import_module(source)
+    except (Exception, SystemExit) as error:
+        raise AgentUnavailable(
+            f"agent kind '{kind}' cannot be loaded from '{source}': "
+            f"{type(error).__name__}: {error}",
+            hint=f"See {HOW_TO}.",
+        ) from error
+    if problem := _find_kind_problem(kind, module):
+        raise AgentUnavailable(problem, hint=f"See {HOW_TO}.")
+    return cast("AgentKind", module)
 
-    return entry_points(group=GROUP)
 
-
-def _kind_module(kind: str) -> Any:
-    return importlib.import_module(f"agenthive.agents.{KINDS[kind]}")
+def _find_kind_problem(kind: str, module: Any) -> str | None:
+    """Which functions of `AgentKind` a module lacks; None if it has them all."""
+    missing = [
+        text for name, text in KIND_FUNCTIONS.items() if not callable(getattr(module, name, None))
+    ]
+    if not missing:
+        return None
+    return f"agent kind '{kind}' lacks the function {', '.join(missing)}"
 
 
 def _load_target(name: str, target: str, loader: Callable[[], Any]) -> Any:

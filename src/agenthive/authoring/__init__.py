@@ -73,19 +73,18 @@ def load(
     limits: SizeLimits = OPERATOR,
     keep_secret: KeepSecret | None = None,
     actions: ActionCatalog | None = None,
-    kinds: tuple[str, ...] | None = None,
 ) -> Loaded:
     """Read and check a file: JSON if named ``*.json``, else YAML.
 
     ``keep_secret`` stores secrets that are written out in the file (None: they are refused;
-    `placeholder`: for checking only). ``actions`` knows the actions of the agent kinds (None:
-    actions are not checked). ``kinds`` are the allowed agent kinds (None: the built-in ones).
-    Raises ConfigurationError with every problem and its place.
+    `placeholder`: for checking only). ``actions`` knows the agent kinds and their actions (None:
+    only the names of the built-in kinds are checked). Raises ConfigurationError with every problem
+    and its place.
     """
     problems = Problems(str(path))
     file = Path(path)
     node = read_file(file, limits, problems)
-    options = _build_options(limits, keep_secret, actions, kinds)
+    options = _build_options(limits, keep_secret, actions)
     return assemble(node, problems, options, Origin(files=(file,)))
 
 
@@ -97,14 +96,13 @@ def loads(
     limits: SizeLimits = OPERATOR,
     keep_secret: KeepSecret | None = None,
     actions: ActionCatalog | None = None,
-    kinds: tuple[str, ...] | None = None,
 ) -> Loaded:
     """As `load`, from a text in ``format`` yaml or json; messages call it ``name``."""
     if format not in FORMATS:
         raise ConfigurationError(f"unknown format {format!r}; use one of: {', '.join(FORMATS)}")
     problems = Problems(name)
     node = read_text(text, format, limits, problems)
-    return assemble(node, problems, _build_options(limits, keep_secret, actions, kinds))
+    return assemble(node, problems, _build_options(limits, keep_secret, actions))
 
 
 def from_mapping(
@@ -114,18 +112,14 @@ def from_mapping(
     limits: SizeLimits = OPERATOR,
     keep_secret: KeepSecret | None = None,
     actions: ActionCatalog | None = None,
-    kinds: tuple[str, ...] | None = None,
 ) -> Loaded:
     """As `load`, from Python data; messages have paths such as ``tasks[2].agent_name``."""
     problems = Problems(name)
     node = from_python(data, problems)
-    return assemble(node, problems, _build_options(limits, keep_secret, actions, kinds))
+    return assemble(node, problems, _build_options(limits, keep_secret, actions))
 
 
 def _build_options(
-    limits: SizeLimits,
-    keep_secret: KeepSecret | None,
-    actions: ActionCatalog | None,
-    kinds: tuple[str, ...] | None,
+    limits: SizeLimits, keep_secret: KeepSecret | None, actions: ActionCatalog | None
 ) -> LoadOptions:
-    return LoadOptions(limits=limits, keep_secret=keep_secret, actions=actions, kinds=kinds)
+    return LoadOptions(limits=limits, keep_secret=keep_secret, actions=actions)

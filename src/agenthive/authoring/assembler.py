@@ -38,12 +38,11 @@ from agenthive.core.model.workflow import (
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a definition is loaded. ``kinds``: the allowed agent kinds (None: the built-in ones)."""
+    """How a definition is loaded. ``actions`` knows the agent kinds (None: the built-in ones)."""
 
     limits: SizeLimits = OPERATOR
     keep_secret: KeepSecret | None = None
     actions: ActionCatalog | None = None
-    kinds: tuple[str, ...] | None = None
 
 
 def assemble(
@@ -55,7 +54,7 @@ def assemble(
     """
     origin = origin or Origin()
     native = _is_native(node, problems, origin.native)
-    checker = SectionChecker(problems, native=native, kinds=options.kinds)
+    checker = SectionChecker(problems, native=native, actions=options.actions)
     top = checker.check_section(node, WORKFLOW, "")
     if top is None:
         raise problems.build_error()
@@ -104,7 +103,12 @@ class _Assembler:
     def build(self, checker: SectionChecker) -> Loaded:
         inputs = self._build_inputs(checker)
         builder = AgentBuilder(
-            self._title, self._problems, self._options.keep_secret, self._native, inputs
+            self._title,
+            self._problems,
+            self._options.keep_secret,
+            self._native,
+            inputs,
+            self._options.actions,
         )
         agents = builder.build(self._top.subsections("agents"))
         tasks = TaskBuilder(

@@ -1,18 +1,20 @@
 """The group of all commands: imports a command on its first use and ends the process.
 
-Has the name and the one-line description of each command, so that `--help` imports none of them.
-Turns errors into one message and an exit code. To add a command: a line in `COMMANDS`.
+A file in `commands/` is the command of that name. Its ``short_help`` is read from the source, so
+that `--help` imports none of them. Turns errors into one message and an exit code.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import importlib.util
 import io
-import keyword
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
@@ -21,41 +23,46 @@ import click
 from agenthive import __version__
 from agenthive.cli.support.options import JSON
 from agenthive.errors import AgentHiveError
+from agenthive.infra.discovery import list_modules
 
-COMMANDS: Final = {
-    "run": "Run a workflow and show its progress.",
-    "resume": "Continue unfinished runs.",
-    "work": "Process the runs and schedules of a home in the foreground.",
-    "validate": "Check workflow files without running them.",
-    "plan": "Estimate the cost and duration of a workflow before it runs.",
-    "simulate": "Simulate a workflow on virtual time, with injected faults.",
-    "ps": "List runs.",
-    "show": "Show the tasks, results and errors of a run.",
-    "why": "Explain why the open tasks of a run are waiting.",
-    "costs": "Show the cost of calls by run, task, agent, model or day.",
-    "budget": "Show and change budgets.",
-    "events": "Print the events of a run, oldest first.",
-    "approvals": "List pending approvals.",
-    "approve": "Approve the pending action of a task.",
-    "reject": "Reject the pending action of a task.",
-    "signal": "Send a signal to a run.",
-    "resolve": "Record the outcome of a call whose outcome is unknown.",
-    "cancel": "Cancel an open run.",
-    "migrate": "Move an open run to a changed workflow.",
-    "fork": "Start a new run from a task of an earlier run.",
-    "replay": "Replay the events of a run without calling any agent.",
-    "schedule": "Start workflows on a schedule.",
-    "du": "Show the disk usage of a home.",
-    "gc": "Delete ended runs whose retention time has passed.",
-    "export": "Export a run to a file.",
-    "import": "Import a run from a file.",
-    "agents": "List the agent kinds and the registered custom agents.",
-    "tools": "Print the tools of MCP servers as YAML for a workflow.",
-    "config": "Show the settings and the origin of each value.",
-    "doctor": "Check this installation, its home and the journal.",
-    "completion": "Print the completion script for a shell.",
-}
-"""Name -> its line in the help text, which shows the commands in this order."""
+ORDER: Final = (
+    *("run", "resume", "work", "validate", "plan", "simulate"),
+    *("ps", "show", "why", "costs", "budget", "events"),
+    *("approvals", "approve", "reject", "signal", "resolve"),
+    *("cancel", "migrate", "fork", "replay", "schedule"),
+    *("du", "gc", "export", "import"),
+    *("agents", "tools", "config", "doctor", "completion"),
+)
+"""The order of the help text; other commands follow, in the order of their names."""
+PACKAGE: Final = "agenthive.cli.commands"
+_SHORT_HELP: Final = re.compile(r'\bshort_help="([^"]+)"')
+
+
+_SETTINGS: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"]}
+"""Settings of every click context."""
+
+
+@functools.cache
+def find_commands() -> Mapping[str, str]:
+    """Map the name of each command to its module, in the order of the help text."""
+    files = {file.rstrip("_"): file for file in list_modules(PACKAGE)}
+    names = [*(name for name in ORDER if name in files), *(name for name in files)]
+    return {name: files[name] for name in dict.fromkeys(names)}
+
+
+def describe_command(name: str) -> str:
+    """The line of a command in the help text, read from its source: importing all is slow."""
+    spec = importlib.util.find_spec(f"{PACKAGE}.{find_commands()[name]}")
+    source = None if spec is None else spec.loader.get_source(spec.name)  # type: ignore[union-attr]
+    text = _SHORT_HELP.search(source or "")
+    return text[1] if text is not None else load_command(name).get_short_help_str(100)
+
+
+def load_command(name: str) -> click.Command:
+    """Import a command."""
+    module = importlib.import_module(f"{PACKAGE}.{find_commands()[name]}")
+    command: click.Command = module.command
+    return command
 
 
 class CommandGroup(click.Group):
@@ -63,21 +70,16 @@ class CommandGroup(click.Group):
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the names of all commands, in the order of the help text."""
-        return list(COMMANDS)
+        return list(find_commands())
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         """Import and return the command of that name; None if there is none."""
-        if name not in COMMANDS:
-            return None
-        file = f"{name}_" if keyword.iskeyword(name) else name
-        module = importlib.import_module(f"agenthive.cli.commands.{file}")
-        command: click.Command = module.command
-        return command
+        return load_command(name) if name in find_commands() else None
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, describe_command(name)) for name in find_commands()])
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; turn an AgentHiveError into a message and an exit code."""
@@ -98,25 +100,63 @@ class CommandGroup(click.Group):
         standalone = options.pop("standalone_mode", True)
         _ensure_outputs()
         run = partial(super().main, args, standalone_mode=False, **options)
-        return _exit_process(_run_guarded(run)) if standalone else run()
+        return exit_process(_run_guarded(run)) if standalone else run()
+
+
+async def run_file(arguments: Sequence[str], *, prog_name: str) -> int:
+    """Execute `agenthive run` in a program with a running event loop; return the exit code."""
+    from agenthive.cli.commands import run
+
+    _ensure_outputs()
+    meta: dict[str, Any] = {}
+    try:
+        with run.command.make_context(prog_name, list(arguments), **_SETTINGS) as context:
+            meta = context.meta
+            code = await run.execute_command(**context.params)
+            sys.stdout.flush()
+            return code
+    except AgentHiveError as error:
+        from agenthive.cli.support.output import print_error
+
+        return print_error(error, as_json=meta.get(JSON, False))
+    except _ENDINGS as error:
+        return _report_ending(error)
 
 
 def _run_guarded(run: Callable[[], Any]) -> int:
     try:
         result = run()
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    except BrokenPipeError:
-        _silence_output()
-        return 0
-    except OSError as error:
-        _silence_output()
-        click.echo(f"error: cannot read a file or write the output: {error}", err=True)
-        return 1
+    except _ENDINGS as error:
+        return _report_ending(error)
     return result if isinstance(result, int) else 0
+
+
+_ENDINGS: Final = (
+    click.ClickException,
+    click.exceptions.Exit,
+    click.Abort,
+    KeyboardInterrupt,
+    OSError,
+)
+"""Exceptions that end a command, except those of agenthive, which are handled before."""
+
+
+def _report_ending(error: BaseException) -> int:
+    """Print why a command ended, if that needs a message; return its exit code."""
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return 2
+        case click.Abort() | KeyboardInterrupt():
+            return 130
+        case BrokenPipeError():
+            _silence_output()
+            return 0
+    _silence_output()
+    click.echo(f"error: cannot read a file or write the output: {error}", err=True)
+    return 1
 
 
 def _ensure_outputs() -> None:
@@ -135,18 +175,23 @@ def _silence_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _exit_process(code: int) -> NoReturn:
+def has_running_functions() -> bool:
+    """Whether the function of a custom agent still runs in a thread, which cannot be stopped."""
+    python_agents = sys.modules.get("agenthive.agents.python")
+    return python_agents is not None and python_agents.has_running_calls()
+
+
+def exit_process(code: int) -> NoReturn:
+    """End the process with this exit code."""
     with contextlib.suppress(OSError):
         sys.stderr.flush()
-    python_agents = sys.modules.get("agenthive.agents.python")
-    if python_agents is not None and python_agents.has_running_calls():
-        # A custom agent still runs in a thread, which cannot be stopped; a normal exit of Python
-        # would wait for it.
+    if has_running_functions():
+        # A normal exit of Python would wait for the thread.
         os._exit(code)
     sys.exit(code)
 
 
-@click.command(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=CommandGroup, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="agenthive")
 def main() -> None:
     """Run durable workflows of AI agents.

@@ -4,6 +4,9 @@ Where a document and the house mean the same thing the facade re-exports ours; w
 translates, in methods of about five lines with the document's exact signatures. A name that two
 documents use for two things is imported from its own file, all others also from here.
 
+The import names of the documents are the distribution agenthive-compat (`compat/`), which
+re-exports from here; `document_files` is its command.
+
 A facade never decides, never keeps a second copy of a fact, and is never imported by another room.
 
 To add one: a file or a folder here, a line below for each name that is nobody else's, and the

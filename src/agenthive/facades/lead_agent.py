@@ -310,14 +310,12 @@ def _open_configured_hive() -> Hive:
 
 
 async def main() -> None:
-    """``python -m ... FILE``: run a workflow file and print what came of it."""
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: lead_agent FILE")
-    execution = await LeadAgent().execute_workflow_from_file(sys.argv[1])
-    sys.stdout.write(f"Workflow completed with status: {execution.status}\n")
-    sys.stdout.write(f"Completed tasks: {execution.completed_tasks}/{execution.total_tasks}\n")
-    sys.stdout.write(f"Execution time: {execution.execution_time:.2f}s\n\nResults:\n")
-    for name, value in execution.results.items():
-        sys.stdout.write(f"  {name}: {value}\n")
-    for name, error in execution.errors.items():
-        sys.stdout.write(f"  {name} failed: {error}\n")
+    """``python -m lead_agent.lead_agent FILE``: does what `agenthive run FILE` does.
+
+    Raises SystemExit with its exit code, unless that is 0.
+    """
+    from agenthive.cli.root import exit_process, has_running_functions, run_file
+
+    code = await run_file(sys.argv[1:], prog_name="python -m lead_agent.lead_agent")
+    if code or has_running_functions():
+        exit_process(code)

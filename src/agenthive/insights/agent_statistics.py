@@ -1,7 +1,13 @@
 """How agents have behaved: how long their calls took, how often they failed, what they cost.
 
-Folded from the records of a journal, one pass, in the order they were committed. Who has little or
-no past is judged by those next to it: an agent's rate of failures is pulled towards that of all.
+Folded from the records of a journal in one pass, in the order they were committed. Calls are
+counted by kind: a kind is an action of an agent at an endpoint, an action of an agent by name, or
+an endpoint as a whole. An estimate takes the most specific kind that has calls.
+
+Failure rates of a kind with few calls are shrunk towards the rate of all calls:
+``(failures + PULL * overall rate) / (calls + PULL)``, the posterior mean of a beta-binomial model
+whose prior is worth `PULL` calls (Gelman et al., Bayesian Data Analysis, section 2.4).
+
 Memory grows with the kinds of call and the open runs, not with the journal.
 """
 
@@ -23,37 +29,45 @@ from agenthive.core.values import SECOND, JSONValue, Micros
 from agenthive.insights.distributions import Distribution, fit_times, from_values
 
 KEPT: Final = 1000
-"""Values kept of each kind of call, the newest."""
+"""Durations, costs and token counts kept for each kind of call; the newest are kept."""
 MOST_KINDS: Final = 10_000
-"""Kinds of call that are kept apart; those that were met first are forgotten first."""
+"""Kinds of call that are counted; those that were added first are dropped first."""
 PULL: Final = 2
-"""How many calls the rate of all others counts as, when an agent's own is told."""
+"""Calls that the overall rate counts as, when the rate of a kind is estimated."""
 NOT_THE_AGENT: Final = frozenset({"expression", "cancelled", "lost", "unregistered"})
-"""Faults of calls that no agent has answered."""
+"""Kinds of fault that do not come from the agent; such calls are not counted."""
 
+# The key of a derived task: mapped item `[2]`, iteration or model turn `~3`, compensation or
+# reconcile call.
 _DERIVED_KEY: Final = re.compile(
     r"(?P<task>.+?)(?:\[\d+\])?(?:~\d+)?(?P<mark>#undo|#reconcile)?\d*"
 )
 
 Kind: TypeAlias = tuple[str, ...]
+"""``("where", endpoint key[, action])`` or ``("name", agent, action)``."""
 Trait: TypeAlias = tuple[str, bool, bool]
+"""Kind of a fault, whether it is retriable, and whether it counts for the circuit breaker."""
 
 
 class AgentStatistics(msgspec.Struct, kw_only=True):
-    """Calls of one kind. Times are seconds; costs nano-dollars a call; ``traits`` counts failures
-    by (kind, whether a retry may help, whether the endpoint is unwell).
-    """
+    """What is recorded of the calls of one kind."""
 
     calls: int = 0
+    #: Calls that failed, without those that timed out.
     failed: int = 0
+    #: Calls that timed out.
     hung: int = 0
+    #: Seconds of each call that succeeded.
     times: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=KEPT))
+    #: Nano-dollars of each call that succeeded and has a known price.
     costs: deque[int] = msgspec.field(default_factory=lambda: deque(maxlen=KEPT))
+    #: Input and output tokens of each call that succeeded and reported them.
     tokens: deque[int] = msgspec.field(default_factory=lambda: deque(maxlen=KEPT))
+    #: Number of failed calls by trait of the fault.
     traits: dict[Trait, int] = {}
 
     def record_success(self, seconds: float, usage: Usage | None) -> None:
-        """One more call went well."""
+        """Count a call that succeeded after ``seconds``."""
         self.calls += 1
         self.times.append(seconds)
         if usage is None:
@@ -63,7 +77,7 @@ class AgentStatistics(msgspec.Struct, kw_only=True):
             self.costs.append(usage.cost)
 
     def record_failure(self, fault: Fault) -> None:
-        """One more call did not."""
+        """Count a call that failed or timed out."""
         self.calls += 1
         if fault.kind == "timeout":
             self.hung += 1
@@ -75,41 +89,49 @@ class AgentStatistics(msgspec.Struct, kw_only=True):
 
 
 class CallEstimate(msgspec.Struct, frozen=True, kw_only=True):
-    """What may be expected of a call: shares from 0 to 1, None where nothing was recorded.
+    """What to expect of a call; None where nothing is recorded."""
 
-    ``own``: that action itself was recorded, in ``calls`` calls; else others of its agent.
-    """
-
+    #: Whether calls of this action are recorded; else the estimate is from other actions.
     own: bool
+    #: Recorded calls that the estimate is from.
     calls: int
+    #: Seconds of a call that succeeds.
     time: Distribution | None = None
+    #: Share of calls that fail, 0 to 1.
     fail: float = 0.0
+    #: Share of calls that time out, 0 to 1.
     hang: float = 0.0
+    #: Number of failed calls by trait of the fault.
     traits: tuple[tuple[Trait, int], ...] = ()
+    #: Nano-dollars of a call.
     cost: Distribution | None = None
+    #: Input and output tokens of a call.
     tokens: Distribution | None = None
 
 
 class Fit:
-    """Takes records.
+    """Folds records into statistics of agents.
 
-    The last result is kept of each task named in ``tasks``: of ``workflow``, else of any other.
+    Also keeps the last result of each task named in ``tasks``: of the workflow named ``workflow``,
+    and of any other workflow.
     """
 
     def __init__(self, workflow: str = "", tasks: Collection[str] = ()) -> None:
         self._workflow = workflow
         self._result_tasks = frozenset(tasks)
+        #: Graph of each open run, and when the running call of each task started.
         self._runs: dict[str, tuple[Graph, dict[str, Micros]]] = {}
         self._overall = AgentStatistics()
         self._statistics: dict[Kind, AgentStatistics] = {}
+        #: By (whether the task is of ``workflow``, name of the task).
         self._results: dict[tuple[bool, str], JSONValue] = {}
 
     def open_run(self, run: str, graph: Graph) -> None:
-        """Records of this run will follow; what they say of is in ``graph``."""
+        """Announce a run; records of runs that were not announced are ignored."""
         self._runs[run] = (graph, {})
 
     def add_records(self, records: Iterable[Record]) -> None:
-        """More records, in the order of their ``pos``. Passes over runs that were not opened."""
+        """Add records, in the order of their ``pos``; ignores runs that were not opened."""
         for record in records:
             if record.stream == ev.HIVE:
                 for hive_event in ev.decode_hive_events(record.payload):
@@ -121,9 +143,10 @@ class Fit:
                         self._on_task_event(*run, event)
 
     def estimate_call(self, agent: AgentSpec, action: str) -> CallEstimate | None:
-        """What the past says of a call: its own, that of agents of its name, its other actions.
+        """The estimate from the most specific kind of call that is recorded; None if none is.
 
-        None if there is none of these.
+        Kinds are tried in this order: the action at the endpoint, the action of agents with the
+        same name, all actions at the endpoint.
         """
         for kind in _call_kinds(agent, action):
             if kind in self._statistics:
@@ -133,7 +156,7 @@ class Fit:
         return None
 
     def result(self, task: str) -> tuple[JSONValue] | None:
-        """The last result of a task of that name, in a tuple; None if there is none."""
+        """The last result of a task of that name as a tuple of one; None if there is none."""
         for own in (True, False):
             if (own, task) in self._results:
                 return (self._results[own, task],)
@@ -168,7 +191,7 @@ class Fit:
 
 
 def _find_node(graph: Graph, key: str) -> Node | None:
-    """The node of a task, or the pattern it was made of: as an item, a round, a question."""
+    """The node of a task; for an item, iteration or turn the pattern that it was made from."""
     index = graph.index.get(key)
     if index is not None:
         return graph.nodes[index]
@@ -183,7 +206,7 @@ def _find_node(graph: Graph, key: str) -> Node | None:
 
 
 def _call_kinds(agent: AgentSpec, action: str) -> list[Kind]:
-    """What a call is one of, nearest first: itself, that of its agent's name, its agent's."""
+    """The kinds that a call belongs to, the most specific first."""
     return [
         ("where", agent.endpoint_key, action),
         ("name", agent.name, action),
@@ -207,5 +230,5 @@ def _build_estimate(
 
 
 def _shrink_rate(count: int, calls: int, overall: float) -> float:
-    """A share, pulled towards that of everybody the more the fewer calls there were."""
+    """A share of calls, shrunk towards the overall share (see the module)."""
     return (count + PULL * overall) / (calls + PULL)

@@ -1,7 +1,7 @@
-"""How the budgets of a home stand: each scope with its limit, what was spent and what is held.
+"""The budgets of a home: each scope with its limit, what is spent and what is reserved.
 
-Read from the accounts of the journal; the limits that nobody has set come from the workflows and
-the settings. Changes nothing.
+Computed from the accounts of the journal. A limit that was set by a user is in the account; other
+limits come from the workflow of a run or from the settings. Changes nothing.
 """
 
 from __future__ import annotations
@@ -21,29 +21,36 @@ from agenthive.core.values import SECOND, Micros, NanoUSD
 
 
 class BudgetLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One scope. Nano-dollars; ``origin`` says who set the limit: people, workflow or settings."""
+    """The budget of one scope, in nano-dollars."""
 
     scope: str
+    #: None if the scope has no limit.
     limit: NanoUSD | None
     spent: NanoUSD
+    #: Reserved for calls whose cost is not known yet.
     held: NanoUSD
+    #: Whether the scope takes no holds until its limit is set again.
     frozen: bool
+    #: Where the limit is from: ``people`` (set by a user), ``workflow``, ``settings``, or empty.
     origin: str
 
     @property
     def left(self) -> NanoUSD | None:
-        """What a new hold may take; None without a limit."""
+        """What a new hold may reserve, in nano-dollars; None without a limit."""
         return None if self.limit is None else self.limit - self.spent - self.held
 
 
 class OpenHold(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that holds money: ``is_call_running``, or nobody knows what it cost."""
+    """A call that has budget reserved."""
 
     run: str
     task: str
     attempt: int
+    #: Nano-dollars.
     held: NanoUSD
+    #: When the hold was made, microseconds UTC.
     since: Micros
+    #: Whether the call is running; otherwise it has ended and its cost is not known.
     under_way: bool
 
 
@@ -53,9 +60,10 @@ def budget_lines(
     limits: Mapping[str, NanoUSD],
     run: str | None = None,
 ) -> list[BudgetLine]:
-    """Every scope that something was spent from or that has a limit; with ``run``, its own.
+    """Every scope that has an account or a limit; with ``run``, only the scopes of that run.
 
-    ``specs`` are the workflows of the runs that limits are looked up for.
+    ``specs`` are workflows by run, for the limits that they declare; ``limits`` are those of the
+    settings.
     """
     accounts_by_scope = {account.scope: account for account in accounts}
     for scope in [*map(shared_scope, limits), *([f"run {run}"] if run else [])]:
@@ -76,6 +84,7 @@ def _budget_line(
     scope = account.scope
     default_limit = find_file_limit(scope, specs.get(run_of(scope)), limits)
     origin = "" if default_limit is None else "workflow" if run_of(scope) else "settings"
+    # The account `day D/N` of one day has the limit that was set for the scope `day D`.
     day_account = (
         accounts_by_scope.get(scope.partition("/")[0]) if scope.startswith("day ") else None
     )
@@ -93,7 +102,10 @@ def _budget_line(
 
 
 def open_holds(state: RunState) -> list[OpenHold]:
-    """The calls of a run that hold money, the oldest first. Once it has ended, that is spent."""
+    """The calls of a run that have budget reserved, oldest first; none if the run has ended.
+
+    When a run ends, its open holds are booked as spent.
+    """
     if state.status in CLOSED:
         return []
     holds = []
@@ -108,11 +120,11 @@ def open_holds(state: RunState) -> list[OpenHold]:
                 under_way=state.is_call_running(task, attempt),
             )
         )
-    return sorted(holds, key=lambda one: one.since)
+    return sorted(holds, key=lambda hold: hold.since)
 
 
 def format_scope(scope: str) -> str:
-    """A scope for people: days by their dates."""
+    """A scope as it is shown: a day by its date instead of its number."""
     head, slash, number = scope.rpartition("/")
     if not scope.startswith("day ") or not slash:
         return scope

@@ -1,10 +1,15 @@
-"""What a workflow can cost at most, before it is run: every call it may make, at its worst.
+"""What a workflow can cost at most, before it runs: all calls that it may make, each at its worst.
 
-A call costs at most what is held before it: what its task or its agent declares, else what the
-list of prices says of its question and an answer of full length. Of a question whose size is not
-known before (it holds a result, an item that comes from one, a signal) nobody can say; then only a
-limit bounds it. Attempts that are lost when a process ends come on top: nobody can say how often
-that happens. To add something that makes calls: a line in `_bound_node`.
+The cost of a call is bounded by the hold that is made before it: ``max_cost`` of its task or agent,
+else the price of its prompt and of a reply of full length (`Quoter.estimate_max_cost`). The number
+of calls is bounded by attempts, items, iterations, turns and compensations.
+
+A prompt of unknown size has no bound: it contains a result, an item of a result, or a signal. Then
+only a limit bounds the cost: ``cost_limit`` of the task or agent, or a budget. Attempts that are
+repeated after a process ended are not counted, because their number is not known.
+
+Never calls an agent. To add a part of a task that makes calls: a case in `_BoundCalculator`'s
+`_bound_node`.
 """
 
 from __future__ import annotations
@@ -26,51 +31,55 @@ from agenthive.core.values import JSONObject, JSONValue, NanoUSD
 from agenthive.errors import ExpressionError
 
 RUN_ID: Final = "0" * 36
+"""A run id of the usual length, for templates that contain it."""
 LONG: Final = "x" * 4096
-"""Stands for a result, to see whether a question holds it."""
+"""A sample result: if it makes a call dearer, the prompt of the call contains results."""
 COMPLAINT: Final = "x" * MAX_MESSAGE_LENGTH
+"""The longest complaint about a reply that is sent with the request to repair it."""
 
 
 class CallBound(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls of one agent that a task may make: at most so many, each of at most so much.
-
-    ``cost`` is nano-dollars for all of them, None if nothing bounds it; then ``why`` says what is
-    not known. ``own``: the task's ``cost_limit`` is for them. ``call`` is one of them, if that can
-    be made already; ``one`` is what one costs at most as far as its question is known before, None
-    if nothing is.
-    """
+    """The calls of one agent that a task may make."""
 
     agent: str
+    #: Calls at most.
     calls: int
+    #: Nano-dollars of all these calls at most; None if nothing bounds it.
     cost: NanoUSD | None
+    #: What is unknown, if ``cost`` is None.
     why: str = ""
+    #: Whether the ``cost_limit`` of the task applies to these calls.
     own: bool = True
+    #: One of the calls, if its parameters are known before the run.
     call: Call | None = None
+    #: Nano-dollars of one call at most, as far as its prompt is known; None if it is unknown.
     call_cost: NanoUSD | None = None
 
 
 class TaskBound(msgspec.Struct, frozen=True, kw_only=True):
-    """What a task can cost at most; ``limit`` if it is its ``cost_limit`` that says so."""
+    """What a task can cost at most."""
 
     task: str
+    #: Calls at most.
     calls: int
+    #: Nano-dollars; None if nothing bounds it.
     cost: NanoUSD | None
+    #: Whether ``cost_limit`` of the task is the bound.
     limit: bool
     parts: tuple[CallBound, ...]
 
     @property
     def why(self) -> str:
-        """What is not known of it, where nothing bounds it."""
+        """What is unknown about its calls; empty if all are bounded."""
         return next((part.why for part in self.parts if part.why), "")
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
-    """What a whole workflow can cost at most (nano-dollars), and what says so.
+    """What a workflow can cost at most."""
 
-    ``by`` is ``calls``, ``budget`` or another limit; empty if nothing does.
-    """
-
+    #: Nano-dollars; None if nothing bounds it.
     cost: NanoUSD | None
+    #: The tightest bound: ``calls``, ``budget``, or another limit; empty if there is none.
     by: str
     tasks: tuple[TaskBound, ...]
 
@@ -81,9 +90,10 @@ def worst_case(
     inputs: JSONObject,
     limits: Mapping[str, NanoUSD] | None = None,
 ) -> Bound:
-    """The bound of a workflow with these inputs. ``limits`` are those of all runs.
+    """The bound of a workflow with these inputs.
 
-    Raises ConfigurationError.
+    ``quoter`` knows prices; without one, calls without ``max_cost`` count as free. ``limits`` are
+    the limits of scopes of all runs (nano-dollars). Raises ConfigurationError.
     """
     graph = Graph(spec)
     calculator = _BoundCalculator(spec, graph, quoter, inputs)
@@ -102,18 +112,18 @@ def worst_case(
     ]
     bounds += [(name, limits[name]) for name in ("tenant",) if limits and name in limits]
     known_bounds = [(cost, name) for name, cost in bounds if cost is not None]
-    tightest = min(known_bounds, key=lambda one: one[0], default=(None, ""))
+    tightest = min(known_bounds, key=lambda bound: bound[0], default=(None, ""))
     return Bound(cost=tightest[0], by=tightest[1], tasks=tasks)
 
 
 def sum_bounds(costs: Iterable[NanoUSD | None]) -> NanoUSD | None:
-    """The sum; None if one of them is not bounded."""
+    """The sum of costs; None if one of them has no bound."""
     bounds = list(costs)
     return None if None in bounds else sum(cost for cost in bounds if cost is not None)
 
 
 def smaller_bound(first: NanoUSD | None, second: NanoUSD | None) -> NanoUSD | None:
-    """The smaller of two bounds."""
+    """The smaller of two bounds; None is no bound."""
     return first if second is None else second if first is None else min(first, second)
 
 
@@ -128,6 +138,8 @@ def _sum_by_agent(spec: WorkflowSpec, parts: list[CallBound]) -> NanoUSD | None:
 
 
 class _BoundCalculator:
+    """Bounds the tasks of one workflow with given inputs."""
+
     def __init__(
         self, spec: WorkflowSpec, graph: Graph, quoter: Quoter | None, inputs: JSONObject
     ) -> None:
@@ -150,7 +162,7 @@ class _BoundCalculator:
     def _bound_node(
         self, task: TaskSpec, node: Node, times: int, scopes: tuple[JSONObject, ...]
     ) -> Iterator[CallBound]:
-        """All calls of a node, done ``times``; ``scopes`` are what is known of its items."""
+        """The calls of a node that runs ``times`` times; ``scopes`` are the known names."""
         last = node.steps[-1]
         if last is Step.EACH:
             assert node.inner is not None
@@ -164,6 +176,7 @@ class _BoundCalculator:
             yield from self._bound_node(task, node.inner, times * width, item_scopes)
         elif last is Step.REPEAT:
             assert node.inner is not None
+            # The longest number that an iteration may have, so that no prompt is longer.
             iteration_scopes = ({**scope, "round": 10_000} for scope in scopes)
             yield from self._bound_node(
                 task, node.inner, times * node.repeat.max_rounds, tuple(iteration_scopes)
@@ -177,7 +190,7 @@ class _BoundCalculator:
         yield from self._bound_recovery(task, node, times)
 
     def _bound_recovery(self, task: TaskSpec, node: Node, times: int) -> Iterator[CallBound]:
-        """What may have to be done about a task."""
+        """The calls that compensate a task or find out its outcome."""
         if node.inner is not None:
             return
         if node.undo is not None:
@@ -191,7 +204,7 @@ class _BoundCalculator:
     def _bound_turns(
         self, task: TaskSpec, node: Node, times: int, scopes: tuple[JSONObject, ...]
     ) -> Iterator[CallBound]:
-        """A model may have all its turns, and each other one that goes on one more."""
+        """All turns of each model, and the tools that they may call."""
         for voice in node.voices:
             turns = task.max_turns if task.tools else 1
             part = self._bound_calls(task, voice, times * turns, scopes)
@@ -201,7 +214,7 @@ class _BoundCalculator:
                     calls=part.calls,
                     cost=None,
                     call_cost=part.call_cost,
-                    why="how long its conversation gets is not known",
+                    why="the length of its conversation is not known",
                 )
             else:
                 yield part
@@ -212,7 +225,7 @@ class _BoundCalculator:
                 *self._bound_recovery(task, tool, times),
             ):
                 is_free = part.cost == 0
-                why = "" if is_free else "how often its tools are called is not known"
+                why = "" if is_free else "the number of its tool calls is not known"
                 yield CallBound(
                     agent=part.agent, calls=part.calls, cost=0 if is_free else None, why=why
                 )
@@ -247,7 +260,7 @@ class _BoundCalculator:
             return CallBound(agent=agent.name, calls=calls, cost=0, call_cost=0)
         parameter_sets = self._render_parameters(node, scopes)
         if parameter_sets is None:
-            why = "its question holds what is not known before"
+            why = "its prompt contains a value that is not known before the run"
             return CallBound(agent=agent.name, calls=calls, cost=None, why=why)
         samples = [self._build_call(task, node, item) for item in parameter_sets]
         first_cost = self._quote_dearest(node, samples)
@@ -256,11 +269,11 @@ class _BoundCalculator:
             repair_calls = [msgspec.structs.replace(item, complaint=COMPLAINT) for item in samples]
             repair_cost = self._quote_dearest(node, repair_calls)
         if first_cost is None or repair_cost is None:
-            why = f"nobody knows the price of agent '{agent.name}'"
+            why = f"the price of agent '{agent.name}' is not known"
             return CallBound(agent=agent.name, calls=calls, cost=None, why=why)
         if self._holds_results(task, node, samples, first_cost):
             dependencies = ", ".join(f"'{name}'" for name in task.depends_on[:3])
-            why = f"its question holds the result of {dependencies}"
+            why = f"its prompt contains the result of {dependencies}"
             return CallBound(
                 agent=agent.name, calls=calls, cost=None, why=why, call_cost=first_cost
             )
@@ -270,7 +283,7 @@ class _BoundCalculator:
         )
 
     def _quote_dearest(self, node: Node, calls: list[Call]) -> NanoUSD | None:
-        """What the dearest of these costs at most."""
+        """Nano-dollars of the dearest of these calls at most; None if a price is not known."""
         assert self._quoter is not None
         costs = [self._quoter.estimate_max_cost(node.agent, call) for call in calls]
         return None if None in costs else max(cost for cost in costs if cost is not None)
@@ -278,7 +291,7 @@ class _BoundCalculator:
     def _holds_results(
         self, task: TaskSpec, node: Node, samples: list[Call], first_cost: NanoUSD
     ) -> bool:
-        """Whether a call is dearer when what its task depends on has given more."""
+        """Whether the calls get dearer with longer results of the dependencies."""
         results = dict.fromkeys(task.depends_on, LONG)
         longer = [msgspec.structs.replace(call, dependencies=results) for call in samples]
         return bool(results) and self._quote_dearest(node, longer) != first_cost
@@ -301,7 +314,7 @@ class _BoundCalculator:
     def _render_parameters(
         self, node: Node, scopes: tuple[JSONObject, ...]
     ) -> list[JSONObject] | None:
-        """The parameters, for each of the scopes; None if they are not known before."""
+        """The parameters in each of the scopes; None if they are not known before the run."""
         template = node.parameters
         if template.task_names:
             return None
@@ -321,7 +334,7 @@ class _BoundCalculator:
         return parameter_sets
 
     def _render_items(self, node: Node) -> list[JSONValue] | None:
-        """The items, if they are known before."""
+        """The items to map over; None if they are not known before the run."""
         assert node.control_flow is not None
         assert node.control_flow.items is not None
         if node.control_flow.items.task_names:
@@ -338,10 +351,11 @@ class _BoundCalculator:
 
 
 def count_attempts(node: Node) -> int:
-    """How many calls that may have cost something are made for one success or failure.
+    """How many calls with a cost one execution of a node makes at most.
 
-    What acts once is called again only if it has certainly not acted, or if the outside world says
-    so that is asked about it; a model may be asked once more for an answer that fits its schema.
+    A call with ``effect: once`` is repeated only if it was not sent (then it cost nothing), or if a
+    reconcile call finds that it has not acted. A model with an output schema gets one more call to
+    repair a reply that does not fit.
     """
     if node.effect is Effect.ONCE:
         return 1 + (MAX_RECONCILE_CALLS if node.reconcile is not None else 0)
@@ -349,29 +363,29 @@ def count_attempts(node: Node) -> int:
     return node.retry.max_attempts + repair
 
 
-# What is never done.
+# Tasks that never run.
 
 
 def order_tasks(graph: Graph) -> list[int]:
-    """The author's tasks, each after what it depends on."""
+    """The tasks of the workflow in topological order."""
     dependents = [[d for d in graph.dependents[i] if d < graph.tasks] for i in range(graph.tasks)]
     return topological_order(dependents)
 
 
 def unreachable(spec: WorkflowSpec, graph: Graph, inputs: JSONObject) -> dict[str, str]:
-    """Tasks that are never done with these inputs: by their own condition, or all before them."""
+    """Tasks that never run with these inputs, and why."""
     reasons: dict[str, str] = {}
     for index in order_tasks(graph):
         task = spec.tasks[index]
         if task.when and never_holds(task.when, inputs):
-            reasons[task.name] = f"its condition never holds: {task.when}"
+            reasons[task.name] = f"its condition is always false: {task.when}"
         elif task.depends_on and all(name in reasons for name in task.depends_on):
-            reasons[task.name] = "all that it depends on is never done"
+            reasons[task.name] = "none of its dependencies ever runs"
     return reasons
 
 
 def never_holds(when: str, inputs: JSONObject) -> bool:
-    """Whether a condition that reads no task is false with these inputs."""
+    """Whether a condition refers to no task and is false with these inputs."""
     try:
         expression = compile_expression(when)
         return not expression.task_names and not expression.evaluate({"inputs": inputs})

@@ -1,9 +1,9 @@
 """What calls cost, summed from a journal: by run, workflow, task, agent, model or day.
 
-One pass over the records of all streams, in the order they were committed. A call counts once, when
-it says what it used, however late that is; it belongs to the agent it was given to and to the day
-(UTC) on which it was. A call whose price nobody knows is counted as such, never as 0. Memory grows
-with the rows that come of it and the calls that have not answered.
+One pass over the records of all streams, in the order they were committed. A call is counted once,
+when its usage is reported, however late that is. It is booked on the agent that it was made to, and
+on the day (UTC) on which it started. A call of unknown price is counted as unpriced, never as 0.
+Memory grows with the rows of the sums and the calls that have not reported their usage.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from agenthive.core.journal.records import Record
 from agenthive.core.model.calls import Usage
 from agenthive.core.values import SECOND, Micros, NanoUSD
 
+#: What costs can be summed by.
 BY: Final = ("run", "workflow", "task", "agent", "model", "day")
 
-Key = tuple[str, ...]
+Key: TypeAlias = tuple[str, ...]
+"""The name of a row: (run, task) for a task, else one name."""
 _About: TypeAlias = (
     ev.TaskSucceeded
     | ev.TaskFailed
@@ -34,25 +36,26 @@ _About: TypeAlias = (
 
 
 class CostTotals(msgspec.Struct):
-    """What some calls used. ``cost`` is nano-dollars, without those of unknown price (unpriced).
+    """The usage of some calls."""
 
-    ``assumed`` is what was booked for calls that never said what they cost, ``held`` what is put
-    aside for those that may still say so.
-    """
-
+    #: Calls that reported their usage.
     calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
+    #: Nano-dollars, without the ``unpriced`` calls.
     cost: NanoUSD = 0
+    #: Calls of unknown price.
     unpriced: int = 0
+    #: Nano-dollars booked for calls that did not report what they cost.
     assumed: NanoUSD = 0
+    #: Nano-dollars reserved for calls that may still report it.
     held: NanoUSD = 0
 
     def add(self, usage: Usage) -> None:
-        """One more call."""
+        """Add the usage of one call."""
         self.calls += 1
         self.input_tokens += usage.input_tokens
         self.output_tokens += usage.output_tokens
@@ -63,13 +66,13 @@ class CostTotals(msgspec.Struct):
         self.unpriced += usage.cost is None
 
     def merge(self, other: CostTotals) -> None:
-        """What other calls used, too."""
+        """Add the totals of other calls."""
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class _Call(msgspec.Struct):
-    """A call that has not said what it used."""
+    """A call that has not reported its usage."""
 
     agent: str
     at: Micros
@@ -77,19 +80,26 @@ class _Call(msgspec.Struct):
 
 
 class Costs:
-    """Takes records; `rows` gives the sums. ``since`` and ``until`` bound the days, inclusive."""
+    """Folds records into sums, which `sum_rows` gives.
+
+    ``by`` is one of `BY`. ``since`` and ``until`` are the first and the last day (YYYY-MM-DD, UTC).
+    """
 
     def __init__(self, by: str, since: str = "", until: str = "9999") -> None:
         if by not in BY:
-            raise ValueError(f"costs are summed by {', '.join(BY)}, not by {by!r}")
+            raise ValueError(f"costs can be summed by {', '.join(BY)}, not by {by!r}")
         self._by, self._since, self._until = by, since, until
+        #: Name of the workflow by run.
         self._names: dict[str, str] = {}
+        #: Child runs by run.
         self._children: dict[str, list[str]] = {}
+        #: Calls that have not reported their usage: by run, then by (task, attempt).
         self._calls: dict[str, dict[tuple[str, int], _Call]] = {}
+        #: By run, then by row.
         self._sums: dict[str, dict[Key, CostTotals]] = {}
 
     def add_records(self, records: Iterable[Record]) -> None:
-        """More records, in the order of their ``pos``."""
+        """Add records, in the order of their ``pos``."""
         for record in records:
             if record.stream == ev.HIVE:
                 for hive_event in ev.decode_hive_events(record.payload):
@@ -99,10 +109,7 @@ class Costs:
                     self._on_run_event(record.stream, event)
 
     def sum_rows(self, run: str | None = None) -> list[tuple[Key, CostTotals]]:
-        """The sums, dearest first; with ``run`` only of that run and the runs below it.
-
-        A key is one name; of a task it is the run and the task.
-        """
+        """The sums by row, dearest first; with ``run`` only of that run and its child runs."""
         sums: dict[Key, CostTotals] = {}
         for run_id in self._sums.keys() | self._calls if run is None else self._run_tree(run):
             for key, spent in self._sums.get(run_id, {}).items():
@@ -114,6 +121,7 @@ class Costs:
         return sorted(sums.items(), key=lambda row: (-row[1].cost, -row[1].calls, row[0]))
 
     def _run_tree(self, root: str) -> list[str]:
+        """A run with its child runs, and theirs."""
         runs = [root]
         for run in runs:
             runs += self._children.get(run, ())
@@ -144,7 +152,7 @@ class Costs:
     def _record_reply(
         self, run: str, event: ev.TaskSucceeded | ev.TaskFailed | ev.LateReply
     ) -> None:
-        """What an answer says, or what is booked because it says nothing."""
+        """Book the usage that a reply reports, or the assumed cost if it reports none."""
         call = self._find_call(run, event)
         fault = event.fault if isinstance(event, ev.TaskFailed) else None
         cached = isinstance(event, ev.TaskSucceeded) and bool(event.cached)
@@ -156,7 +164,7 @@ class Costs:
         if cost is None:
             return
         if event.usage is None and not cost and fault is not None:
-            call.hold = None  # it may still say what it used
+            call.hold = None  # A late reply may still report the usage.
         else:
             self._forget_call(run, event)
 
@@ -167,7 +175,7 @@ class Costs:
                 self._event_totals(event.run, event, "").assumed -= event.booked
             self._forget_call(event.run, event)
         elif isinstance(event, ev.RunClosed):
-            # What was in doubt at the end of its run is spent.
+            # Holds that are open when a run ends are booked as spent.
             for (task, _), call in self._calls.get(event.run, {}).items():
                 if call.hold is not None:
                     self._call_totals(event.run, task, call, "").assumed += call.hold.amount
@@ -184,7 +192,7 @@ class Costs:
         return self._call_totals(run, event.task, self._find_call(run, event), model)
 
     def _call_totals(self, run: str, task: str, call: _Call, model: str) -> CostTotals:
-        """Where a call is summed; nowhere if its day is not looked at."""
+        """The totals that a call belongs to; discarded totals if its day is not included."""
         key = self._row_key(run, task, call, model)
         return (
             CostTotals()
@@ -193,7 +201,7 @@ class Costs:
         )
 
     def _row_key(self, run: str, task: str, call: _Call, model: str) -> Key | None:
-        """The name of the row a call belongs to; None if its day is not looked at."""
+        """The row that a call belongs to; None if its day is not included."""
         day = datetime.fromtimestamp(call.at // SECOND, UTC).date().isoformat()
         if not self._since <= day <= self._until:
             return None
@@ -209,7 +217,7 @@ class Costs:
 
 
 def sum_totals(rows: Iterable[tuple[Key, CostTotals]]) -> CostTotals:
-    """All rows together."""
+    """The sum of all rows."""
     totals = CostTotals()
     for _, spent in rows:
         totals.merge(spent)

@@ -1,4 +1,4 @@
-"""The way through a run that made it as long as it was."""
+"""The critical path of a run: the chain of tasks that determined how long it took."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from agenthive.core.values import Micros
 
 
 def critical_path(deps: Sequence[Sequence[int]], ended: Mapping[int, Micros]) -> list[int]:
-    """From the task that ended last back over what each waited for longest, in order of time.
+    """The tasks of the critical path, in the order in which they ended.
 
-    ``ended`` says when each task ended; those that never began are not in it.
+    Found backwards: from the task that ended last to the dependency of each that ended last.
+    ``deps`` are the dependencies of each task, ``ended`` the times when tasks ended; tasks that
+    never started are not in it.
     """
     if not ended:
         return []

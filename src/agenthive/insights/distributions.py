@@ -1,7 +1,8 @@
-"""Distributions as tables: what values a quantity took, or may take, each equally likely.
+"""Distributions as tables of equally likely values.
 
-One form for what was measured and for what is guessed, so that whoever draws needs to know no
-formula. Pure: the random number comes in as an argument. Never more than `POINTS` values are kept.
+Measured and assumed distributions have the same form, so that the simulator draws from both in the
+same way: `Distribution.quantile` of a uniform random number (inverse transform sampling). Nothing
+here draws the random number. A table never has more than `POINTS` values.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from typing import Final
 import msgspec
 
 POINTS: Final = 201
-"""Values of a table; between two of them everything is equally likely."""
+"""Values of a table at most; between two of them the quantile is interpolated linearly."""
 ENOUGH: Final = 20
-"""From so many measured values on, they speak for themselves."""
+"""With this many measured values or more, `fit_times` uses them unchanged."""
 DOUBT: Final = 0.5
-"""The sigma of a log-normal before anything is known of it."""
+"""The sigma of a log-normal distribution of times that is assumed before any are measured."""
 WEIGHT: Final = 4
-"""How many measured values that doubt is worth."""
+"""How many measured values `DOUBT` counts as."""
 SMALLEST: Final = 1e-6
+"""Smaller values count as this one, because a logarithm is taken."""
 _TAIL: Final = 0.5 / POINTS
 _STEPS: Final = tuple(
     NormalDist().inv_cdf(min(max(i / (POINTS - 1), _TAIL), 1 - _TAIL)) for i in range(POINTS)
@@ -29,12 +31,13 @@ _STEPS: Final = tuple(
 
 
 class Distribution(msgspec.Struct, frozen=True):
-    """A distribution: its quantiles at equal steps, ascending. Never empty."""
+    """A distribution, given by its quantiles."""
 
+    #: Quantiles at equal steps from 0 to 1, ascending; never empty.
     values: tuple[float, ...]
 
     def quantile(self, share: float) -> float:
-        """The value that a ``share`` in [0, 1] of all values does not exceed."""
+        """The value that a share (0 to 1) of all values does not exceed."""
         position = share * (len(self.values) - 1)
         low = int(position)
         high = min(low + 1, len(self.values) - 1)
@@ -42,18 +45,18 @@ class Distribution(msgspec.Struct, frozen=True):
 
 
 def log_normal(middle: float, sigma: float) -> Distribution:
-    """Positive values around a median, as likely twice as large as half as large."""
+    """A log-normal distribution with the median ``middle``."""
     return Distribution(tuple(max(middle, SMALLEST) * math.exp(sigma * step) for step in _STEPS))
 
 
 def log_normal_between(middle: float, high: float) -> Distribution:
-    """A log-normal with that median and that 95th percentile."""
+    """A log-normal distribution with the median ``middle`` and the 95th percentile ``high``."""
     sigma = math.log(max(high / max(middle, SMALLEST), 1.0)) / NormalDist().inv_cdf(0.95)
     return log_normal(middle, sigma)
 
 
 def from_values(values: Sequence[float]) -> Distribution:
-    """Values as they were found, thinned out if there are many."""
+    """The distribution of measured values, reduced to `POINTS` quantiles if there are more."""
     ordered = sorted(values)
     if len(ordered) <= POINTS:
         return Distribution(tuple(ordered))
@@ -62,10 +65,12 @@ def from_values(values: Sequence[float]) -> Distribution:
 
 
 def fit_times(values: Sequence[float]) -> Distribution:
-    """What times may be expected after these, at least one.
+    """The distribution of times to expect after these measured times (at least one).
 
-    Few of them say little about how far they spread: then a log-normal around their median whose
-    sigma is pulled towards `DOUBT`, which counts as `WEIGHT` values of its own.
+    Fewer than `ENOUGH` values say little about their spread. Then the result is a log-normal
+    distribution around their median, with the variance of the logarithms shrunk towards `DOUBT`
+    squared, which counts as `WEIGHT` values:
+    ``sigma² = (sum((log x - median)²) + WEIGHT * DOUBT²) / (n + WEIGHT)``.
     """
     if len(values) >= ENOUGH:
         return from_values(values)

@@ -1,7 +1,7 @@
-"""Sums over a journal: runs, tasks, retries, breakers, how fast agents answer.
+"""Metrics of a journal: runs, tasks, retries, circuit breakers, response times of agents.
 
 One pass over the records of all streams, in the order they were committed. Memory grows with the
-agents and the calls under way, not with the journal.
+agents, the open runs and the tasks that have failed, not with the journal.
 """
 
 from __future__ import annotations
@@ -17,31 +17,41 @@ from agenthive.core.values import SECOND, Micros
 
 
 class AgentFigures(msgspec.Struct):
-    """One agent's calls. Times are seconds, over calls that were answered."""
+    """The calls of one agent."""
 
+    #: Calls that were started.
     calls: int = 0
+    #: Calls that ended with a fault.
     failures: int = 0
+    #: Calls that ended with a result or a fault.
     answered: int = 0
+    #: Mean seconds of the answered calls.
     mean_time: float = 0.0
+    #: Seconds of the longest answered call.
     longest_time: float = 0.0
+    #: Input and output tokens.
     tokens: int = 0
+    #: US dollars, without calls of unknown price.
     cost_usd: float = 0.0
 
 
 class Metrics(msgspec.Struct):
-    """All sums. ``success_rate`` is the part of finished tasks that succeeded, 0 to 1.
+    """The metrics of a journal."""
 
-    ``retries`` counts attempts after the first; ``mean_run_time`` is seconds from the acceptance of
-    a run to its end.
-    """
-
+    #: Number of ended runs by final status.
     runs: dict[str, int] = {}
+    #: Mean seconds from the acceptance of a run to its end.
     mean_run_time: float = 0.0
     tasks_succeeded: int = 0
+    #: Tasks that have failed last, and have not succeeded since.
     tasks_failed: int = 0
+    #: Share of succeeded among succeeded and failed tasks, 0 to 1.
     success_rate: float = 0.0
+    #: Attempts after the first of a task.
     retries: int = 0
+    #: Calls that were running when their process ended.
     lost_calls: int = 0
+    #: Replies that came after their attempt had ended.
     late_replies: int = 0
     breakers_opened: int = 0
     breakers_closed: int = 0
@@ -49,17 +59,20 @@ class Metrics(msgspec.Struct):
 
 
 class MetricsFold:
-    """Takes records; `metrics` gives the sums so far."""
+    """Folds records; `metrics` gives the metrics so far."""
 
     def __init__(self) -> None:
         self._metrics = Metrics()
         self._started_at: dict[str, Micros] = {}
+        #: Number of ended runs, and the sum of their seconds.
         self._run_times: list[float] = [0.0, 0.0]
+        #: Agent and start of the running call, by (run, task).
         self._calls: dict[tuple[str, str], tuple[str, Micros]] = {}
+        #: Tasks whose last attempt failed, by (run, task).
         self._failing: set[tuple[str, str]] = set()
 
     def add_records(self, records: Iterable[Record]) -> None:
-        """More records, in the order of their ``pos``."""
+        """Add records, in the order of their ``pos``."""
         for record in records:
             if record.stream == ev.HIVE:
                 for hive_event in ev.decode_hive_events(record.payload):
@@ -71,7 +84,7 @@ class MetricsFold:
 
     @property
     def metrics(self) -> Metrics:
-        """The sums."""
+        """The metrics of all records so far."""
         metrics = self._metrics
         metrics.tasks_failed = len(self._failing)
         finished = metrics.tasks_succeeded + metrics.tasks_failed

@@ -1,9 +1,11 @@
-"""What is to be known of a workflow before it is run: cost, time, throughput, and what to look at.
+"""The plan of a workflow, before it runs: its cost, time, throughput, and the tasks to review.
 
-The worst cost is `worst_case`'s. What is typical comes from a journal if there is one (`Fit`), from
-what the file declares, or is a guess by kind of agent; each task says which. Time without a bound
-is that of people and signals, which no plan counts, and of calls without a time-out. To add
-something to look at: a field of `Plan`.
+The worst cost is the one of `worst_case`. Typical figures come from the journal if it has such
+calls (`Fit`), else from what the workflow declares, else they are guesses by kind of agent; each
+task names the source. Times do not include waiting for approvals and signals; a call without a
+time-out has no worst time.
+
+Never calls an agent. To add something to review: a field of `Plan`, computed in `plan_workflow`.
 """
 
 from __future__ import annotations
@@ -32,62 +34,78 @@ from agenthive.insights.cost_bounds import (
 )
 
 GUESSES: Final = {"ai_agent": 4.0, "mcp_server": 1.0, "http_api": 0.5, "custom": 0.2}
-"""Seconds that a call takes, if nothing better is known; `GUESS` for all other kinds."""
+"""Typical seconds of a call by kind of agent, if the journal and the workflow have no figure."""
 GUESS: Final = 1.0
+"""The same for all other kinds of agent."""
 TYPICAL_SHARE: Final = 0.5
-"""What part of its worst case a call costs, if nothing better is known."""
+"""Typical share of the worst cost of a call, if the journal has no figure."""
 TYPICAL_TURNS: Final = 3
-"""Turns that a model with tools has, if nothing better is known."""
+"""Typical number of turns of a model with tools."""
 
 
 class TaskPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One task: calls and nano-dollars at most and usually, seconds likewise.
-
-    None where nothing bounds it; ``why`` says what is not known then. ``source`` is where the
-    typical figures are from; ``typical`` is None where not even a guess can be made.
-    """
+    """The plan of one task."""
 
     task: str
+    #: The agent, or the workflow of a sub-workflow task.
     agent: str
+    #: Calls at most.
     calls: int
+    #: Nano-dollars at most; None if nothing bounds it.
     worst: NanoUSD | None
+    #: Typical nano-dollars; None if there is not even a guess.
     typical: NanoUSD | None
+    #: Seconds at most; None if a call has no time-out.
     worst_seconds: float | None
     typical_seconds: float
+    #: Where the typical time is from.
     source: str
+    #: Whether ``cost_limit`` of the task is the bound of its cost.
     limit: bool = False
+    #: What is unknown, if ``worst`` is None.
     why: str = ""
 
 
 class Throughput(msgspec.Struct, frozen=True):
-    """How many runs a minute the limits of an agent allow, and which of them it is."""
+    """The number of runs that the tightest rate limit allows."""
 
     runs_per_minute: float
+    #: The agent that has the limit.
     agent: str
+    #: The field of `RateLimitSpec`, such as ``requests_per_minute``.
     tier: str
 
 
 class Concern(msgspec.Struct, frozen=True):
-    """A task that somebody should look at, and why."""
+    """A task that the author should review, and why."""
 
     task: str
     why: str
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. ``path`` is the critical path by typical times; ``by`` what bounds the cost."""
+    """The plan of a workflow."""
 
     name: str
+    #: Nano-dollars at most; None if nothing bounds it.
     worst: NanoUSD | None
+    #: What bounds the cost: ``calls``, ``budget`` or another limit; empty if nothing does.
     by: str
+    #: Typical nano-dollars; None if a task has no typical cost.
     typical: NanoUSD | None
+    #: Seconds at most; None if nothing bounds it.
     worst_seconds: float | None
     typical_seconds: float
+    #: The critical path by typical times.
     path: tuple[str, ...]
+    #: None if no rate limit applies.
     throughput: Throughput | None
     tasks: tuple[TaskPlan, ...]
+    #: Tasks whose own cost has no bound.
     unbounded: tuple[Concern, ...]
+    #: Tasks that act outside without approval and without compensation.
     irreversible: tuple[Concern, ...]
+    #: Tasks that never run with these inputs.
     unreachable: tuple[Concern, ...]
 
 
@@ -99,7 +117,11 @@ def plan_workflow(
     fit: Fit | None = None,
     limits: Mapping[str, NanoUSD] | None = None,
 ) -> Plan:
-    """Look at a workflow with these inputs. Raises ConfigurationError."""
+    """Plan a workflow with these inputs. Raises ConfigurationError.
+
+    ``quoter`` knows prices, ``fit`` what the journal has recorded, ``limits`` are the limits of
+    scopes of all runs (nano-dollars).
+    """
     given_inputs = inputs or {}
     graph, bound = Graph(spec), worst_case(spec, quoter, given_inputs, limits)
     unreachable_tasks = unreachable(spec, graph, given_inputs)
@@ -135,7 +157,7 @@ def plan_workflow(
 
 
 def _cap_cost(cost: NanoUSD | None, bound: NanoUSD | None) -> NanoUSD | None:
-    """A typical cost, if there is one: it is not above the worst."""
+    """A typical cost, at most the worst one."""
     return None if cost is None else smaller_bound(cost, bound)
 
 
@@ -168,7 +190,7 @@ def _plan_task(
 
 
 def _typical_counts(node: Node) -> tuple[int, int, Node]:
-    """How often a task's call is usually made, how many of them one after the other; its node."""
+    """Typical number of parallel calls of a task and of sequential ones, and the node of a call."""
     width, rounds = 1, 1
     while node.inner is not None:
         if node.steps[-1] is Step.EACH:
@@ -186,13 +208,17 @@ def _typical_counts(node: Node) -> tuple[int, int, Node]:
 def _typical_seconds(
     node: Node, task: TaskSpec, spec: WorkflowSpec, fit: Fit | None
 ) -> tuple[float, str, int]:
-    """How long a task usually takes, where that is from, and how many calls it usually makes."""
+    """Typical seconds of a task, their source, and the typical number of its calls."""
     width, rounds, leaf = _typical_counts(node)
     if task.workflow is not None:
         child_plan = plan_workflow(task.workflow, None, {}, fit=fit)
-        return child_plan.typical_seconds * width * rounds, "its own workflow", width * rounds
+        return (
+            child_plan.typical_seconds * width * rounds,
+            "the plan of its workflow",
+            width * rounds,
+        )
     if not leaf.agent.name:
-        return _delay_seconds(task), "calls nobody", 0
+        return _delay_seconds(task), "calls no agent", 0
     estimate = fit.estimate_call(leaf.agent, leaf.action) if fit is not None else None
     if estimate is not None and estimate.time is not None:
         call_seconds, source = estimate.time.quantile(0.5), f"the journal, {estimate.calls:,} calls"
@@ -211,7 +237,7 @@ def _typical_seconds(
 
 
 def _delay_seconds(task: TaskSpec) -> float:
-    """Seconds that a task waits first, as far as its file says."""
+    """Seconds of a constant ``delay`` of a task; one that is computed counts as 0."""
     return float(task.delay) if isinstance(task.delay, int | float) else 0.0
 
 
@@ -221,6 +247,7 @@ def _typical_cost(bound: TaskBound, node: Node, fit: Fit | None, times: int) -> 
     if fit is not None and leaf.agent.name:
         estimate = fit.estimate_call(leaf.agent, leaf.action)
     if estimate is not None and estimate.cost is not None:
+        # The expected number of attempts, if each fails with the same probability.
         tries = 1 / max(0.05, 1 - estimate.fail)
         return _cap_cost(round(estimate.cost.quantile(0.5) * tries * times), bound.cost)
     first = next((part for part in bound.parts if part.own), None)
@@ -234,7 +261,7 @@ def _typical_cost(bound: TaskBound, node: Node, fit: Fit | None, times: int) -> 
 
 
 def _worst_seconds(node: Node, spec: WorkflowSpec) -> float | None:
-    """Every attempt up to its time-out, with the longest pauses between them."""
+    """Seconds if every attempt times out, with the longest delays; None if a call has no limit."""
     task = node.task
     assert task is not None
     if task.workflow is not None:
@@ -253,13 +280,14 @@ def _worst_seconds(node: Node, spec: WorkflowSpec) -> float | None:
 
 
 def leaf_nodes(node: Node) -> list[Node]:
-    """The calls that a task may consist of, one after the other."""
+    """The nodes of the calls that a task may consist of."""
     while node.inner is not None:
         node = node.inner
     return [*node.voices, *node.tools] or [node]
 
 
 def _max_counts(node: Node) -> tuple[int, int]:
+    """As `_typical_counts`, but at most."""
     width, rounds = 1, 1
     while node.inner is not None:
         if node.steps[-1] is Step.EACH:
@@ -283,7 +311,7 @@ def _longest_call_seconds(node: Node) -> float:
 
 
 def _longest_path(graph: Graph, seconds: Sequence[float]) -> list[int]:
-    """The longest way through the graph."""
+    """The tasks of the path through the graph that takes longest."""
     length: list[float] = [0.0] * graph.tasks
     predecessors: list[int | None] = [None] * graph.tasks
     for index in order_tasks(graph):
@@ -301,7 +329,7 @@ def _longest_path(graph: Graph, seconds: Sequence[float]) -> list[int]:
 
 
 def _typical_makespan(graph: Graph, seconds: Sequence[float], slots: int) -> float:
-    """At least so long: the longest way, or all the work shared by the slots."""
+    """A lower bound of the seconds of a run: its longest path, or its work divided by the slots."""
     path = sum(seconds[index] for index in _longest_path(graph, seconds))
     return max(path, sum(seconds) / slots)
 
@@ -309,8 +337,10 @@ def _typical_makespan(graph: Graph, seconds: Sequence[float], slots: int) -> flo
 def _worst_makespan(
     spec: WorkflowSpec, graph: Graph, seconds: Sequence[float | None]
 ) -> float | None:
-    """No list schedule takes longer than this (R. Graham, "Bounds on multiprocessing timing
-    anomalies", SIAM J. Appl. Math. 17, 1969); nor does a run take longer than its time-out.
+    """An upper bound of the seconds of a run: ``work / slots + (1 - 1 / slots) * longest path``.
+
+    No list schedule takes longer (R. Graham, "Bounds on multiprocessing timing anomalies", SIAM J.
+    Appl. Math. 17, 1969), and no run longer than its time-out. None if a task has no bound.
     """
     durations = [duration for duration in seconds if duration is not None]
     if len(durations) < len(seconds):
@@ -324,7 +354,7 @@ def _worst_makespan(
 def _find_throughput(
     spec: WorkflowSpec, tasks: Sequence[TaskPlan], bound: Bound, quoter: Quoter | None
 ) -> Throughput | None:
-    """The tightest of the agents' rate limits, for the calls that a run usually makes."""
+    """The rate limit that allows the fewest runs, given the typical calls of a run."""
     graph = Graph(spec)
     calls: dict[str, float] = {}
     tokens: dict[str, float] = {}
@@ -353,18 +383,19 @@ def _find_throughput(
             for tier, allowed, needed in tiers
             if allowed is not None and needed > 0
         ]
-    return min(candidates, key=lambda one: one.runs_per_minute, default=None)
+    return min(candidates, key=lambda limit: limit.runs_per_minute, default=None)
 
 
 def _call_tokens(parts: Sequence[CallBound], spec: WorkflowSpec, quoter: Quoter | None) -> int:
-    part = next((item for item in parts if item.call is not None), None)
+    """Tokens of the first call that is known before the run; 0 if there is none."""
+    part = next((part for part in parts if part.call is not None), None)
     if part is None or part.call is None or quoter is None:
         return 0
-    agent = next(item for item in spec.agents if item.name == part.agent)
+    agent = next(agent for agent in spec.agents if agent.name == part.agent)
     return quoter.estimate_tokens(agent, part.call)
 
 
-# What to look at.
+# What to review.
 
 
 def _find_unbounded(bound: Bound) -> tuple[Concern, ...]:
@@ -372,9 +403,9 @@ def _find_unbounded(bound: Bound) -> tuple[Concern, ...]:
 
 
 def _find_irreversible(spec: WorkflowSpec) -> list[Concern]:
-    """What acts outside and can neither be refused by people beforehand nor be undone after.
+    """Tasks and tools that act outside without an approval before or a compensation after.
 
-    A question to a model acts on nothing, unless its author says so.
+    A call of a model with the default effect does not count: it acts only through its tools.
     """
     models = {agent.name for agent in spec.agents if agent.type == "ai_agent"}
     concerns = []
@@ -398,5 +429,5 @@ def _find_irreversible(spec: WorkflowSpec) -> list[Concern]:
 
 def _describe_effect(effect: Effect) -> str:
     if effect is Effect.ANY:
-        return "may act outside (effect any); write effect: none if it only reads"
-    return f"acts outside (effect {effect}), without approval and without compensate"
+        return "it may act outside (effect any); declare effect: none if it only reads"
+    return f"it acts outside (effect {effect}), without approval and without compensate"

@@ -1,9 +1,12 @@
-"""One run as a file: written by `export_lines`, read and checked by `read_import`.
+"""Exports one run to a file (`export_lines`), and reads and checks such a file (`read_import`).
 
-JSON lines, UTF-8: a header with the schema and counts, then a line a definition, a line a record in
-order with its chain, a line a blob; bodies are text, so that every byte is kept. What is read is
-believed in nothing: versions, chain, digests, sizes, the run's own facts, all are checked before
-anything is written. Never runs anything, never resolves a secret (a journal has references only).
+The file is JSON lines in UTF-8: a header with the schema and counts, then one line for each
+definition, for each record in order with its hashes, and for each blob. Bodies are JSON strings, so
+that every byte is kept.
+
+A file is not trusted: versions, chain, digests, sizes, times and the events themselves are checked
+before anything is written. Never runs a task, and never resolves a secret: a journal holds only
+references to secrets.
 """
 
 from __future__ import annotations
@@ -28,22 +31,31 @@ from agenthive.errors import DefinitionError, JournalTooNew, StoreCorrupt
 
 SCHEMA: Final = "agenthive/run-export/"
 VERSION: Final = 1
+"""Version of the file format."""
 MAX_BYTES: Final = 512 * 2**20
+"""Bytes of a file that is read."""
 MAX_LINE_BYTES: Final = 96 * 2**20
+"""Bytes of one line that is read."""
 MAX_CLOCK_AHEAD: Final[Micros] = 24 * 3600 * SECOND
-"""How far the clock that wrote a file may be ahead of ours."""
+"""How far the clock of the exporting machine may be ahead of this one, in microseconds."""
 
 
 class ExportHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line."""
+    """The first line of a file."""
 
+    #: `SCHEMA` and the version of the format.
     schema: str
     run: str
+    #: Name of the workflow.
     name: str
     status: str
+    #: Number of the last event.
     events: int
+    #: Lines of records that follow.
     records: int
+    #: Lines of blobs that follow.
     blobs: int
+    #: Hash of the last record, in hex.
     head: str
 
 
@@ -76,7 +88,7 @@ _line_decoder = msgspec.json.Decoder(_ExportLine)
 
 
 class RunImport(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that may be taken in: the fact for the hive's stream, and what is to be written."""
+    """A checked run: the event for the hive stream, and the batch to append with it."""
 
     event: ev.RunImported
     batch: Batch
@@ -88,15 +100,16 @@ class RunImport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of taking in a file; ``new`` is False if the run was here already."""
+    """The outcome of an import."""
 
     run: str
     status: str
+    #: False if the journal had the same run already; nothing was written then.
     new: bool
 
 
 async def export_lines(store: Store, records: list[Record]) -> AsyncIterator[bytes]:
-    """The lines of a file with this run. Raises StoreCorrupt."""
+    """The lines of a file with the run that has these records. Raises StoreCorrupt."""
     definitions = _pinned_digests(records)
     references = {blob.digest: blob for blob in blobs.list_references(records)}
     state = replay(
@@ -141,12 +154,15 @@ def _build_record_line(record: Record) -> _RecordLine:
 async def _load_definition(store: Store, digest: str) -> bytes:
     body = await store.load_definition(digest)
     if body is None or definition.compute_digest(body) != digest:
-        raise StoreCorrupt(f"the definition {digest} is missing or was changed")
+        raise StoreCorrupt(
+            f"the definition {digest} is missing or was changed",
+            hint="Restore the journal from a backup.",
+        )
     return body
 
 
 def _pinned_digests(records: list[Record]) -> list[str]:
-    """The digests of the definitions that a run was pinned to, the first in front."""
+    """The digests of the definitions that a run was pinned to, oldest first."""
     digests = [find_submission(records).definition]
     for _, event in decode_events(records):
         digest = getattr(event, "definition", None)
@@ -156,7 +172,7 @@ def _pinned_digests(records: list[Record]) -> list[str]:
 
 
 def read_import(file: BinaryIO, now: Micros) -> RunImport:
-    """Read and check a file. Raises DefinitionError, JournalTooNew."""
+    """Read and check a file at the time ``now``. Raises DefinitionError, JournalTooNew."""
     try:
         lines = _read_lines(file)
         header = _parse_header(next(lines, b""))
@@ -164,16 +180,21 @@ def read_import(file: BinaryIO, now: Micros) -> RunImport:
     except JournalTooNew:
         raise
     except Exception as error:
-        # Whatever it is: the file is somebody else's, and nothing has been touched.
-        raise DefinitionError(f"this is no whole export of a run: {error}") from error
+        # Any error means a bad file: its content is arbitrary, and nothing has been written yet.
+        raise DefinitionError(
+            f"the file is not a complete export of a run: {error}",
+            hint="Export the run again: agenthive export RUN",
+        ) from error
 
 
 def _read_lines(file: BinaryIO) -> Iterator[bytes]:
     total = 0
     while line := file.readline(MAX_LINE_BYTES + 1):
         total += len(line)
-        if len(line) > MAX_LINE_BYTES or total > MAX_BYTES:
-            raise ValueError(f"more than {MAX_LINE_BYTES:,} bytes a line or {MAX_BYTES:,} in all")
+        if len(line) > MAX_LINE_BYTES:
+            raise ValueError(f"a line has more than {MAX_LINE_BYTES:,} bytes")
+        if total > MAX_BYTES:
+            raise ValueError(f"it has more than {MAX_BYTES:,} bytes in all")
         yield line
 
 
@@ -181,10 +202,10 @@ def _parse_header(line: bytes) -> ExportHeader:
     header = msgspec.json.decode(line, type=ExportHeader)
     kind, _, number = header.schema.rpartition("/")
     if f"{kind}/" != SCHEMA or not number.isdecimal():
-        raise ValueError(f"its schema is {header.schema[:80]!r}")
+        raise ValueError(f"its schema is {header.schema[:80]!r}, not {SCHEMA}N")
     if int(number[:9]) > VERSION:
         raise JournalTooNew(
-            f"the file is of version {number[:9]}, this agenthive reads up to {VERSION}",
+            f"the file has version {number[:9]}, this agenthive reads versions up to {VERSION}",
             hint="Import it with the agenthive that wrote it, or a later one.",
         )
     return header
@@ -197,7 +218,7 @@ def _build_import(header: ExportHeader, lines: list[_ExportLine], now: Micros) -
         line.digest: line.body.encode() for line in lines if isinstance(line, _DefinitionLine)
     }
     if len(records) != header.records or len(contents) != header.blobs or not records:
-        raise ValueError("lines are missing, or there are too many")
+        raise ValueError("the numbers of lines differ from those in its header")
     _check_records(header, records, now)
     pinned_digests = _pinned_digests(records)
     for digest in {*bodies, *pinned_digests}:
@@ -205,10 +226,12 @@ def _build_import(header: ExportHeader, lines: list[_ExportLine], now: Micros) -
             digest not in pinned_digests
             or definition.compute_digest(bodies.get(digest, b"")) != digest
         ):
-            raise ValueError(f"the definition {digest[:80]!r} is missing, changed or not its own")
+            raise ValueError(
+                f"the definition {digest[:80]!r} is missing, was changed or belongs to another run"
+            )
     references = {blob.digest: blob for blob in blobs.list_references(records)}
     if references.keys() != contents.keys():
-        raise ValueError("its blobs are not those that it speaks of")
+        raise ValueError("its blobs are not those that its records refer to")
     for digest, blob in references.items():
         blobs.verify_body(blob, contents[digest])
     state = replay(Graph(definition.decode(bodies[pinned_digest(records)])), records)
@@ -238,11 +261,11 @@ def _build_record(run: str, line: _RecordLine) -> Record:
 
 
 def _check_records(header: ExportHeader, records: list[Record], now: Micros) -> None:
-    """The chain holds, from the run's own submission to the head that the header names."""
+    """Check the chain from the submission of the run to the head in the header."""
     for record in verify_chain(records):
         if record.type != "run" or record.at > now + MAX_CLOCK_AHEAD:
-            raise ValueError(f"record {record.seq} is not one of a run, or from the future")
+            raise ValueError(f"record {record.seq} is not a record of a run, or lies in the future")
         if len(ev.decode_run_events(record.payload)) != record.count:
-            raise ValueError(f"record {record.seq} does not hold as many facts as it says")
+            raise ValueError(f"record {record.seq} does not hold as many events as it declares")
     if records[-1].hash.hex() != header.head or find_submission(records).run != header.run:
-        raise ValueError("its records are not those of the run in its header")
+        raise ValueError("its records do not belong to the run in its header")

@@ -1,19 +1,18 @@
-"""Reading runs back from a journal: reports, reasons, stories, events.
+"""Reads runs from a journal: reports, waiting reasons, stories, events.
 
-Works on any store and needs no owner, so that a second process can look while the first one writes.
-Checks the hash chain of whatever it reads. Never writes.
+Works on any store and does not own it, so that a second process can read while the first one
+writes. Records of a run are returned only after a check of their hash chain, blobs and definitions
+only after a check of their digest. Never writes.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 import msgspec
 
 from agenthive.core.engine.human_input import PendingApproval, pending_approvals
-from agenthive.core.engine.schedules import ScheduleRow, Schedules
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history import blobs, snapshots
 from agenthive.core.history.replay import (
@@ -25,45 +24,58 @@ from agenthive.core.history.replay import (
     replay,
 )
 from agenthive.core.history.report import RunReport, build_report
-from agenthive.core.history.retention import Retention
-from agenthive.core.history.run_index import RunIndex, list_open_imports
+from agenthive.core.history.run_index import RunIndex
 from agenthive.core.history.story import StoryLine, build_story, describe_event, event_type
 from agenthive.core.history.waiting_reasons import list_reasons
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.hash_chain import ChainVerifier, verify_chain
-from agenthive.core.journal.records import AccountState, Blob, Record, RunRow, Sizes, StreamSize
+from agenthive.core.journal.records import AccountState, Blob, Record, RunRow
 from agenthive.core.journal.store import Store
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model import definition
 from agenthive.core.model.states import Reason
 from agenthive.core.model.workflow import WorkflowSpec
-from agenthive.core.ports import Calendar
 from agenthive.core.values import Micros
 from agenthive.errors import NotFound, RunNotFound, StoreCorrupt
 from agenthive.queries.export_import import export_lines
-from agenthive.queries.retention import find_due_runs
+from agenthive.queries.hive_stream import HiveStreamReader
 from agenthive.queries.run_list_check import verify_run_list
+from agenthive.queries.storage import StorageReader
 
 FEW_RECORDS: Final = 100
-"""Records from which on it is worth asking for a snapshot."""
+"""A run with fewer records is replayed without a query for a snapshot."""
+MAX_CACHED_GRAPHS: Final = 100
+"""Graphs that a reader keeps for its next calls."""
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
-    """One event as it is shown: ``data`` is the event itself as JSON."""
+    """One event of a run, as commands and the API show it."""
 
     run: str
+    #: Number of the event in the stream of the run, from 1.
     seq: int
+    #: Microseconds UTC.
     at: Micros
+    #: Such as ``task.started``.
     type: str
+    #: The event in one sentence.
     text: str
+    #: The event itself, as JSON.
     data: msgspec.Raw
 
 
 class JournalReader:
-    """What a journal knows about its runs."""
+    """Answers questions about the runs of a journal.
+
+    ``hive_stream`` answers those about schedules, circuit breakers and imports, ``storage`` those
+    about bytes and retention.
+    """
 
     def __init__(self, store: Store) -> None:
+        self.hive_stream = HiveStreamReader(store)
+        self.storage = StorageReader(store)
         self._store = store
+        #: Graphs by the digest of their definition.
         self._graphs: dict[str, Graph] = {}
 
     async def list_runs(
@@ -73,14 +85,18 @@ class JournalReader:
         return list(await self._store.list_runs(unfinished=unfinished, limit=limit))
 
     async def find_run(self, run: str) -> str:
-        """The id of the run with this id or beginning. Raises RunNotFound, also if several fit."""
+        """The id of the one run that has this id, or an id beginning with it.
+
+        Raises RunNotFound, also if several ids begin with it.
+        """
         if await self._store.find_run(run) is not None:
             return run
         rows = [row.run for row in await self._store.list_runs() if run and row.run.startswith(run)]
         if len(rows) == 1:
             return rows[0]
         summary = f"{len(rows)} runs begin with" if rows else "there is no run"
-        raise RunNotFound(f"{summary} '{run}'", hint="`agenthive ps` lists the runs of this home.")
+        hint = "Write more characters of its id." if rows else "`agenthive ps` lists the runs."
+        raise RunNotFound(f"{summary} '{run}'", hint=hint)
 
     async def read_row(self, run: str) -> RunRow:
         """The row of a run in the run list. Raises RunNotFound."""
@@ -97,20 +113,20 @@ class JournalReader:
         return records
 
     async def load_graph(self, records: Sequence[Record]) -> Graph:
-        """The graph that a run is pinned to. Raises StoreCorrupt if it is gone."""
+        """The graph of the definition that a run is pinned to. Raises StoreCorrupt."""
         return await self._cached_graph(pinned_digest(records))
 
     async def _cached_graph(self, digest: str) -> Graph:
         graph = self._graphs.get(digest)
         if graph is None:
             spec = await self.load_definition(digest)
-            if len(self._graphs) >= 100:
+            if len(self._graphs) >= MAX_CACHED_GRAPHS:
                 self._graphs.clear()
             graph = self._graphs[digest] = Graph(spec)
         return graph
 
     async def read_blobs(self, references: Iterable[Blob]) -> dict[str, bytes]:
-        """The bodies of these blobs. Raises StoreCorrupt."""
+        """The bodies of these blobs by digest. Raises StoreCorrupt."""
         bodies: dict[str, bytes] = {}
         for blob in references:
             if blob.digest not in bodies:
@@ -120,7 +136,7 @@ class JournalReader:
         return bodies
 
     async def last_seq(self, run: str) -> int:
-        """The number of a run's last fact, 0 if it has none."""
+        """The number of the last event of a run, 0 if it has none."""
         record = await self._store.read_last_record(run)
         return 0 if record is None else record.seq + record.count - 1
 
@@ -133,31 +149,21 @@ class JournalReader:
             )
         return succeeded
 
-    async def list_due_runs(self, policy: Retention, now: Micros) -> tuple[list[RunRow], Sizes]:
-        """The runs that are kept no longer, and what would go with them."""
-        rows = await find_due_runs(self._store, policy, now)
-        return rows, await self._store.measure_sizes([row.run for row in rows])
-
-    async def measure_sizes(self, run: str | None = None) -> Sizes:
-        """How much is in the journal; with ``run``, only what would go with that run."""
-        return await self._store.measure_sizes(None if run is None else [run])
-
-    async def list_largest(self, limit: int) -> Sequence[StreamSize]:
-        """The largest streams, largest first."""
-        return await self._store.list_largest_streams(limit)
-
     async def export_run(self, run: str) -> AsyncIterator[bytes]:
-        """A run as the lines of a file. Raises RunNotFound, StoreCorrupt."""
+        """A run as the lines of an export file. Raises RunNotFound, StoreCorrupt."""
         async for line in export_lines(self._store, await self.read_records(run)):
             yield line
 
     async def list_unresumed_imports(self) -> set[str]:
-        """Runs that came in open from a file, and that nobody has gone on with here."""
-        imports = list_open_imports([record async for record in self._store.read(ev.HIVE)])
+        """Runs that were imported while they were open, and that have not been resumed here."""
+        imports = await self.hive_stream.list_open_imports()
         return {run for run, events in imports.items() if events == await self.last_seq(run)}
 
-    async def state(self, run: str) -> RunState:
-        """The state of a run, replayed; from its last snapshot on, if it has one."""
+    async def load_state(self, run: str) -> RunState:
+        """The state of a run, replayed from its last snapshot on.
+
+        Raises RunNotFound, StoreCorrupt.
+        """
         state = await self._state_from_records(run) or await self._state_from_snapshot(run)
         if state is None:
             records = await self.read_records(run)
@@ -166,7 +172,7 @@ class JournalReader:
         return state
 
     async def _state_from_records(self, run: str) -> RunState | None:
-        """The state of a run with a few records, as most are: it takes one question."""
+        """The state of a run that has few records; None if it has more. Most runs have few."""
         records: list[Record] = []
         async for record in self._store.read(run):
             records.append(record)
@@ -180,6 +186,7 @@ class JournalReader:
         )
 
     async def _state_from_snapshot(self, run: str) -> RunState | None:
+        """The state of a run that has a snapshot; None if it has none that can be used."""
         last = await self._store.read_last_record(run)
         if last is None or last.seq + last.count <= snapshots.SNAPSHOT_INTERVAL:
             return None
@@ -200,17 +207,26 @@ class JournalReader:
         return state
 
     async def read_report(self, run: str, until: int | None = None) -> RunReport:
-        """What the run came to so far, or up to the fact of that number."""
+        """The report of a run so far, or up to the event with the number ``until``.
+
+        Raises RunNotFound, StoreCorrupt.
+        """
         records = await self.read_records(run)
         contents = await self.read_blobs(blobs.list_references(records))
         return build_report(await self.load_graph(records), records, contents, until)
 
     async def list_reasons(self, run: str, store_error: str = "") -> list[Reason]:
-        """The reason of every open task; ``store_error`` is why the journal takes no writes."""
-        return list_reasons(await self.state(run), await self._list_open_breakers(), store_error)
+        """Why each open task of a run waits. Raises RunNotFound, StoreCorrupt.
+
+        ``store_error`` is why the journal takes no writes now; empty if it does.
+        """
+        state = await self.load_state(run)
+        return list_reasons(state, await self.hive_stream.list_open_breakers(), store_error)
 
     async def find_root(self, run: str) -> str:
-        """The run that this one is a part of, or the run itself."""
+        """The run at the top of the tree that this run belongs to; the run itself if it has no
+        parent. Raises RunNotFound, StoreCorrupt.
+        """
         while True:
             parent = find_submission(await self.read_records(run)).parent
             if parent is None:
@@ -218,19 +234,19 @@ class JournalReader:
             run = parent.run
 
     async def list_approvals(self, run: str | None = None) -> list[PendingApproval]:
-        """The approvals that one run waits for, or every open run, the oldest first."""
+        """The approvals that one run waits for, or all open runs, oldest first."""
         run_ids = (
             [row.run for row in await self.list_runs(unfinished=True)] if run is None else [run]
         )
         approvals = [
             approval
             for run_id in run_ids
-            for approval in pending_approvals(await self.state(run_id))
+            for approval in pending_approvals(await self.load_state(run_id))
         ]
-        return sorted(approvals, key=lambda one: one.asked)
+        return sorted(approvals, key=lambda approval: approval.asked)
 
     async def read_story(self, run: str, task: str) -> list[StoryLine]:
-        """The facts that made a task what it is. Raises NotFound if the run has no such task."""
+        """The events that led a task to its state. Raises RunNotFound, NotFound (no such task)."""
         records = await self.read_records(run)
         graph = await self.load_graph(records)
         if task not in graph.index:
@@ -238,7 +254,7 @@ class JournalReader:
         return build_story(graph, records, task)
 
     async def read_events(self, run: str, after: int = 0) -> AsyncIterator[EventView]:
-        """The facts of a run after event number ``after``."""
+        """The events of a run after event number ``after``. Chains are not checked."""
         async for record in self._store.read(run):
             if record.seq + record.count - 1 <= after:
                 continue
@@ -247,12 +263,12 @@ class JournalReader:
                     yield _build_event_view(run, seq, event)
 
     async def last_position(self) -> int:
-        """A position that all that is committed from now on comes after."""
+        """A position before every record that is committed from now on."""
         record = await self._store.read_last_record(ev.HIVE)
         return 0 if record is None else record.pos
 
     async def read_pages(self, pos: int = 0) -> AsyncIterator[Sequence[Record]]:
-        """All records after ``pos`` in the order they were committed, some at a time.
+        """All records after position ``pos`` in the order they were committed, a page at a time.
 
         Chains are not checked.
         """
@@ -263,8 +279,8 @@ class JournalReader:
     async def verify_chains(self) -> int:
         """Check every chain, blob and run; the number of records. Raises StoreCorrupt.
 
-        The hive's own stream says which runs there must be, how long the ended ones are, and which
-        were taken out. What the list of runs says of each must be what its records lead to.
+        The hive stream names the runs that must exist, the number of events of each ended run, and
+        the runs that were deleted. The row of each run must equal what its records lead to.
         """
         chains = ChainVerifier()
         run_index = RunIndex()
@@ -281,46 +297,22 @@ class JournalReader:
         return total
 
     async def list_accounts(self) -> Sequence[AccountState]:
-        """How every account stands."""
+        """All accounts with their limits and amounts (nano-dollars)."""
         return await self._store.list_account_states()
 
-    async def list_schedules(self, calendar: Calendar) -> list[ScheduleRow]:
-        """All schedules, in the order in which they were set first."""
-        schedules = Schedules(calendar)
-        async for record in self._store.read(ev.HIVE):
-            for event in ev.decode_hive_events(record.payload):
-                schedules.apply_event(event)
-        return [schedule.build_row(calendar) for schedule in schedules.by_name.values()]
-
-    async def list_schedule_events(self, name: str, limit: int) -> list[ev.ScheduleEvent]:
-        """The last facts about a schedule, oldest first."""
-        events: deque[ev.ScheduleEvent] = deque(maxlen=limit)
-        async for record in self._store.read(ev.HIVE):
-            for event in ev.decode_hive_events(record.payload):
-                if isinstance(event, ev.ScheduleEvent) and event.schedule == name:
-                    events.append(event)
-        return list(events)
-
     async def load_definition(self, digest: str) -> WorkflowSpec:
-        """The workflow with that digest. Raises StoreCorrupt if it is gone or was changed."""
+        """The workflow with that digest. Raises StoreCorrupt if it is missing or was changed."""
         body = await self._store.load_definition(digest)
         if body is None or definition.compute_digest(body) != digest:
-            raise StoreCorrupt(f"the definition {digest} is missing or was changed")
+            raise StoreCorrupt(
+                f"the definition {digest} is missing or was changed",
+                hint="Restore the journal from a backup.",
+            )
         return definition.decode(body)
 
     async def load_workflow(self, run: str) -> WorkflowSpec:
-        """The workflow that a run is pinned to."""
+        """The workflow that a run is pinned to. Raises RunNotFound, StoreCorrupt."""
         return await self.load_definition(pinned_digest(await self.read_records(run)))
-
-    async def _list_open_breakers(self) -> dict[str, Micros]:
-        breakers: dict[str, Micros] = {}
-        async for record in self._store.read(ev.HIVE):
-            for event in ev.decode_hive_events(record.payload):
-                if isinstance(event, ev.BreakerOpened):
-                    breakers[event.endpoint] = event.until
-                elif isinstance(event, ev.BreakerClosed):
-                    breakers.pop(event.endpoint, None)
-        return breakers
 
 
 def _build_event_view(run: str, seq: int, event: ev.RunEvent) -> EventView:

@@ -1,8 +1,10 @@
-"""Keeping a journal small: whole runs that have ended go, and leave a tombstone.
+"""Deletes ended runs from a journal, and returns their space to the disk.
 
-Each run goes in one transaction with its tombstone in the hive's stream, a bounded number of runs a
-transaction, and space is given back to the disk a bounded part at a time. Never an open run, never
-a part of one. Writes nothing itself: whoever owns the journal does (`HiveWriter`).
+A run is deleted as a whole, in one transaction with a tombstone in the hive stream that names its
+last hash, so that a run that is missing without a tombstone is recognised as damage. Transactions
+and the return of space are bounded (`CHUNK` runs, some pages), so that other writes come in
+between. Never deletes an open run or a part of a run. Writes through the owner of the journal only
+(`HiveWriter`).
 """
 
 from __future__ import annotations
@@ -19,34 +21,38 @@ from agenthive.core.journal.store import Store
 from agenthive.core.values import Micros
 
 CHUNK: Final = 100
-"""Runs that go in one transaction."""
+"""Runs that are deleted in one transaction."""
 
 HiveWriter: TypeAlias = Callable[[Sequence[ev.HiveEvent], Batch], Awaitable[None]]
-"""Writes facts of the hive and what they tell of, all or nothing."""
+"""Appends events to the hive stream together with a batch, in one transaction."""
 
 
 class PruneProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """What went so far, of how many ``due`` runs; bytes of what was in it, and ``returned``
-    to the disk.
-    """
+    """What has been deleted so far."""
 
+    #: Runs that are to be deleted.
     due: int
+    #: Runs that have been deleted.
     runs: int = 0
+    #: Bytes of the deleted records.
     records: int = 0
+    #: Bytes of the deleted blobs.
     blobs: int = 0
+    #: Bytes of the deleted definitions.
     definitions: int = 0
+    #: Bytes that were given back to the disk.
     returned: int = 0
 
 
 async def find_due_runs(store: Store, policy: Retention, now: Micros) -> list[RunRow]:
-    """The runs that are to go, oldest first."""
+    """The runs that the policy does not keep any longer, the one that ended first in front."""
     return select_due_runs(await store.list_runs(), policy, now)
 
 
 async def drop_runs(
     store: Store, rows: Sequence[RunRow], write: HiveWriter
 ) -> AsyncIterator[PruneProgress]:
-    """Drop these runs; tells after each transaction how far it is."""
+    """Delete these runs, then return free space; yields the progress after each step."""
     progress = PruneProgress(due=len(rows))
     yield progress
     for start in range(0, len(rows), CHUNK):

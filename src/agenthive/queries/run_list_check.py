@@ -1,6 +1,7 @@
-"""Whether the list of runs says what the records say: it is a projection, and no hash guards it.
+"""Checks that the run list equals what the records lead to: it is a projection without a hash.
 
-Reads only. Somebody may be writing meanwhile, so a row that does not fit is looked at again.
+Only reads. Another process may write during the check, so a row that differs is read again before
+it counts as wrong.
 """
 
 from __future__ import annotations
@@ -18,30 +19,36 @@ from agenthive.core.model.states import CLOSED
 from agenthive.errors import RunNotFound, StoreCorrupt
 
 MAX_READS = 5
-"""How often a row is looked at before it counts as wrong."""
+"""How often a row is read before it counts as wrong."""
 
 
 class StateSource(Protocol):
-    """Where the states of runs come from."""
+    """Loads the states of runs; `JournalReader` is one."""
 
-    async def state(self, run: str) -> RunState:
-        """What the records of a run lead to. Raises RunNotFound."""
+    async def load_state(self, run: str) -> RunState:
+        """The state that the records of a run lead to. Raises RunNotFound."""
         ...
 
 
 async def verify_run_list(states: StateSource, store: Store, runs: Sequence[str]) -> None:
-    """Each of these runs is listed as it is, and no other. Raises StoreCorrupt."""
+    """Check that the run list has these runs and no others, each as its records say.
+
+    Raises StoreCorrupt.
+    """
     for run in runs:
         if not await _is_listed(states, store, run):
             raise StoreCorrupt(
-                f"run {run}: the list of runs does not say what its records say",
+                f"run {run}: its row in the list of runs does not match its records",
                 hint="Restore the journal from a backup.",
             )
     run_ids = set(runs)
     for row in await store.list_runs():
-        # One that is not known may have begun since.
+        # A run that is not in `runs` may have been submitted during the check: then it has records.
         if row.run not in run_ids and await store.read_last_record(row.run) is None:
-            raise StoreCorrupt(f"run {row.run} is listed and has no records")
+            raise StoreCorrupt(
+                f"run {row.run} is in the list of runs, but has no records",
+                hint="Restore the journal from a backup.",
+            )
 
 
 async def _is_listed(states: StateSource, store: Store, run: str) -> bool:
@@ -55,14 +62,16 @@ async def _is_listed(states: StateSource, store: Store, run: str) -> bool:
 
 async def _load_state(states: StateSource, run: str) -> RunState | None:
     try:
-        return await states.state(run)
+        return await states.load_state(run)
     except RunNotFound:
         return None
 
 
 def _is_consistent(row: RunRow | None, state: RunState | None) -> bool:
-    """A run that was taken out meanwhile has neither. The list counts the tasks of an open run
-    only now and then.
+    """Whether a row fits the state. A run that was deleted during the check has neither.
+
+    Task counts are compared only for ended runs: those of an open run are not written at every
+    event.
     """
     if row is None or state is None:
         return row is None and state is None

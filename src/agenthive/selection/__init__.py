@@ -1,11 +1,9 @@
-"""WHO DOES IT: from candidates to a decision.
+"""selection: which agent performs a task. Empty so far: workflows name their agents.
 
-Candidates are filtered (free, healthy, capable), scored by a strategy, and one is picked; the
-decision says who, why, and why not the others. Strategies live in `strategies/`, one file each.
+Candidates will be filtered (free, healthy, capable), scored by a strategy, and one picked, with a
+decision that says why, and why not the others.
 
-Pure like the core: no clock, no dice, no disk. History, load and the random draw come in as values.
-A strategy never knows its siblings and never picks somebody who cannot do the task.
-
-To add a strategy: a file in `strategies/` with one scoring function; it is found by its name.
-`agenthive.testing.check_strategy` says when it is done.
+Pure like the core: what is added here never has a clock, random numbers or a disk; history, load
+and random draws come in as values. A strategy will be one file with one scoring function, which
+never knows its siblings.
 """

@@ -1,4 +1,4 @@
-"""From the thread that writes back to the loop that waits: how a write ended."""
+"""Passes the outcome of a write from the writer thread to the event loop that waits for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import contextlib
 def notify_waiter(
     loop: asyncio.AbstractEventLoop, future: asyncio.Future[None], error: Exception | None
 ) -> None:
-    """Settle ``done`` on its own loop; called from any thread."""
+    """Settle ``future`` on its own loop: with ``error``, or successfully if that is None.
+
+    May be called from any thread. A future that was cancelled meanwhile is left alone.
+    """
 
     def settle() -> None:
         if future.done():
@@ -19,6 +22,6 @@ def notify_waiter(
         else:
             future.set_exception(error)
 
-    # The loop may be gone when the process is being torn down; the write itself has happened.
+    # The loop may already be closed when the process is shutting down; the write itself is done.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(settle)

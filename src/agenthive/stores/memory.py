@@ -1,4 +1,8 @@
-"""A journal in memory: for tests, simulations and `Hive.open("memory:")`. Gone with the process."""
+"""The journal in memory: for tests, simulations and `Hive.open("memory:")`.
+
+Behaves like the other stores, but is lost with the process. Most reads also exist without ``async``
+for callers that have no event loop, such as the simulator. Never writes a file.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +27,22 @@ class MemoryStore:
     """Implements `core.journal.store.Store` with lists and dicts."""
 
     def __init__(self) -> None:
+        #: All records in the order of their ``pos``.
         self._records: list[Record] = []
+        #: The same records by stream.
         self._streams: dict[str, list[Record]] = {}
         self._definitions: dict[str, bytes] = {}
+        #: Blobs by digest.
         self.contents: dict[str, bytes] = {}
+        #: Digests of the definitions and blobs that a stream uses.
         self._uses: dict[str, set[str]] = {}
         self._cached: dict[str, CachedResult] = {}
         self._runs: dict[str, RunRow] = {}
         self._accounts: dict[str, AccountState] = {}
         self._marks: dict[str, str] = {}
+        #: Position of the last event.
         self._pos = 0
+        #: The error of a failed write; every later write raises it.
         self._poison: StoreFailed | None = None
 
     async def append(self, batch: Batch) -> None:
@@ -40,7 +50,7 @@ class MemoryStore:
         self.write(batch)
 
     def write(self, batch: Batch) -> None:
-        """What `append` does, for callers without an event loop."""
+        """As `append`, without an event loop."""
         if self._poison is not None:
             raise self._poison
         sealed: dict[str, list[Record]] = {}
@@ -50,8 +60,11 @@ class MemoryStore:
             dropped = record.stream in batch.drops
             before = sealed.get(record.stream) or (not dropped and self._streams.get(record.stream))
             last = before[-1] if before else None
-            if record.seq != (last.seq + last.count if last else 1):
-                self._poison = StoreFailed(f"stream {record.stream}: {record.seq} is out of order")
+            expected = last.seq + last.count if last else 1
+            if record.seq != expected:
+                self._poison = StoreFailed(
+                    f"stream {record.stream}: record {record.seq}, expected {expected}"
+                )
                 raise self._poison
             new = seal_record(record, last.hash if last else GENESIS, pos + 1)
             pos += record.count
@@ -93,6 +106,7 @@ class MemoryStore:
         for stream in streams:
             for index in (self._streams, self._uses, self._runs):
                 index.pop(stream, None)
+            # The account of the run itself, and those of its tasks and agents.
             for run_scope in [
                 account_scope
                 for account_scope in self._accounts
@@ -103,7 +117,7 @@ class MemoryStore:
             self._records = [record for record in self._records if record.stream not in streams]
 
     def _unshared_digests(self, streams: Sequence[str]) -> set[str]:
-        """What only these streams use."""
+        """Digests that only these streams use."""
         digests = set[str]().union(*(self._uses.get(stream, ()) for stream in streams))
         other_uses = (uses for stream, uses in self._uses.items() if stream not in streams)
         return digests.difference(*other_uses)
@@ -115,7 +129,7 @@ class MemoryStore:
                 yield record
 
     def records(self, stream: str) -> list[Record]:
-        """All records of a stream, for callers without an event loop."""
+        """All records of a stream, without an event loop."""
         return list(self._streams.get(stream, ()))
 
     async def read_last_record(self, stream: str) -> Record | None:
@@ -124,11 +138,11 @@ class MemoryStore:
         return records[-1] if records else None
 
     async def read_marked_record(self, stream: str, cause: str) -> Record | None:
-        """The last record of a stream whose cause begins so."""
+        """The last record of a stream that has a cause beginning with ``cause``."""
         return self.marked_as(stream, cause)
 
     def marked_as(self, stream: str, cause: str) -> Record | None:
-        """What `read_marked_record` gives, for callers without an event loop."""
+        """As `read_marked_record`, without an event loop."""
         matches = (
             record
             for record in reversed(self._streams.get(stream, ()))
@@ -137,7 +151,7 @@ class MemoryStore:
         return next(matches, None)
 
     async def scan_records(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
-        """Records of all streams with ``pos`` > ``after``."""
+        """Records of all streams with ``pos`` > ``after``, in the order they were committed."""
         return [record for record in self._records if record.pos > after][:limit]
 
     async def load_definition(self, digest: str) -> bytes | None:
@@ -145,31 +159,31 @@ class MemoryStore:
         return self._definitions.get(digest)
 
     async def find_cached_result(self, key: str) -> CachedResult | None:
-        """The result that is kept under that key; it may have expired."""
+        """The result that is stored under that key; it may have expired."""
         return self.get_cached(key)
 
     def get_cached(self, key: str) -> CachedResult | None:
-        """What `cached` gives, for callers without an event loop."""
+        """As `find_cached_result`, without an event loop."""
         return self._cached.get(key)
 
     def get_definition(self, digest: str) -> bytes:
-        """What `definition` gives, for callers without an event loop."""
+        """As `load_definition`, without an event loop. Raises KeyError if there is none."""
         return self._definitions[digest]
 
     async def list_account_states(self) -> Sequence[AccountState]:
-        """How every account stands."""
+        """All accounts with their limits and amounts, in order of their scopes."""
         return self.accounts()
 
     async def list_marks(self) -> dict[str, str]:
-        """The texts that are kept, by name."""
+        """The stored texts by name."""
         return self.get_marks()
 
     def get_marks(self) -> dict[str, str]:
-        """What `marks` gives, for callers without an event loop."""
+        """As `list_marks`, without an event loop."""
         return dict(self._marks)
 
     def accounts(self) -> list[AccountState]:
-        """What `list_account_states` gives, for callers without an event loop."""
+        """As `list_account_states`, without an event loop."""
         return [self._accounts[scope] for scope in sorted(self._accounts)]
 
     async def load_blob(self, digest: str) -> bytes | None:
@@ -177,7 +191,7 @@ class MemoryStore:
         return self.contents.get(digest)
 
     async def measure_sizes(self, streams: Sequence[str] | None = None) -> Sizes:
-        """How much is in the journal; with ``streams``, only what would go with them."""
+        """Bytes of the journal; with ``streams``, only what would be deleted with them."""
         unshared = None if streams is None else self._unshared_digests(streams)
         sizes = Sizes(
             records=sum(map(self._stream_size, self._streams if streams is None else streams)),
@@ -197,13 +211,13 @@ class MemoryStore:
             )
             for stream in self._streams
         ]
-        return sorted(sizes, key=lambda one: (-one.records - one.blobs, one.stream))[:limit]
+        return sorted(sizes, key=lambda size: (-size.records - size.blobs, size.stream))[:limit]
 
     def _stream_size(self, stream: str) -> int:
         return sum(len(record.payload) for record in self._streams.get(stream, ()))
 
     async def reclaim_space(self) -> int:
-        """There is no disk to give anything back to."""
+        """Always 0: memory has no free space to return to a disk."""
         return 0
 
     async def list_runs(
@@ -213,7 +227,7 @@ class MemoryStore:
         return self.rows(tenant, unfinished=unfinished)[:limit]
 
     def rows(self, tenant: str = "default", *, unfinished: bool = False) -> list[RunRow]:
-        """What `runs` gives, for callers without an event loop."""
+        """As `list_runs`, without an event loop."""
         rows = [
             row
             for row in self._runs.values()
@@ -223,13 +237,18 @@ class MemoryStore:
         return rows
 
     async def find_run(self, run: str, *, tenant: str = "default") -> RunRow | None:
-        """The row of one run."""
+        """The row of one run; None if that tenant has no such run."""
         row = self._runs.get(run)
         return row if row is not None and row.tenant == tenant else None
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there are no files to close."""
 
 
 def _total_size(bodies: Mapping[str, bytes], digests: set[str] | None) -> int:
     return sum(len(body) for digest, body in bodies.items() if digests is None or digest in digests)
+
+
+def open_store(place: str, *, owner: bool) -> MemoryStore:
+    """A new, empty store for the URL ``memory:``; ``place`` and ``owner`` have no meaning here."""
+    return MemoryStore()

@@ -1,6 +1,7 @@
-"""Rows of SQL as the values that cross the port, and back.
+"""Converts rows of SQL into the values of the port `Store`, and back.
 
-The order of the columns is that of the queries in `sql/`. Nothing here runs a query.
+Functions ending in ``_of`` decode a row, those ending in ``_values`` encode one; the order of the
+columns is that of the queries in `sql/`. Nothing here runs a query.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from agenthive.core.journal.records import AccountState, Batch, CachedResult, Re
 
 
 def record_of(row: tuple[Any, ...]) -> Record:
-    """A record as it was read."""
+    """Decode a record."""
     pos, stream, seq, count, at, kind, v, rules, actor, cause, payload, prev, chain_hash = row
     return Record(
         pos=pos,
@@ -32,7 +33,7 @@ def record_of(row: tuple[Any, ...]) -> Record:
 
 
 def record_values(record: Record, pos: int, prev: bytes, chain_hash: bytes) -> tuple[Any, ...]:
-    """What is written for a record, chained to ``prev``."""
+    """Encode a record at position ``pos``, chained by ``chain_hash`` to the hash ``prev``."""
     return (
         pos,
         record.stream,
@@ -51,7 +52,7 @@ def record_values(record: Record, pos: int, prev: bytes, chain_hash: bytes) -> t
 
 
 def run_of(row: tuple[Any, ...]) -> RunRow:
-    """A row of the run list as it was read."""
+    """Decode a row of the run list."""
     run, name, status, created, finished, total, completed, failed, tenant, owner = row
     return RunRow(
         run=run,
@@ -68,17 +69,17 @@ def run_of(row: tuple[Any, ...]) -> RunRow:
 
 
 def cached_values(cached: CachedResult) -> tuple[Any, ...]:
-    """What is written for a result that may be used again."""
+    """Encode a result that equal calls may use."""
     return cached.key, cached.origin, cached.result.decode(), cached.at, cached.expires
 
 
 def definition_values(batch: Batch) -> list[tuple[Any, ...]]:
-    """What is written for definitions, each once."""
+    """Encode the definitions of a batch, each once."""
     return [(name, body.decode()) for name, body in dict(batch.definitions).items()]
 
 
 def account_writes(batch: Batch) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
-    """What is written of accounts and limits: a query, and its rows."""
+    """The queries that write accounts, limits and marks, each with its rows."""
     if batch.entries:
         yield "enter", [(row.scope, row.captured, row.held) for row in batch.entries]
     if batch.standings:
@@ -88,13 +89,13 @@ def account_writes(batch: Batch) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
 
 
 def standing_of(row: tuple[Any, ...]) -> AccountState:
-    """An account as it was read."""
+    """Decode an account."""
     scope, limit, captured, held, frozen = row
     return AccountState(scope=scope, limit=limit, captured=captured, held=held, frozen=bool(frozen))
 
 
 def run_values(row: RunRow) -> tuple[Any, ...]:
-    """What is written for a row of the run list."""
+    """Encode a row of the run list."""
     return (
         row.run,
         row.tenant,

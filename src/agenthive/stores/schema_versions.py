@@ -1,7 +1,10 @@
-"""Files of earlier versions: brought up to this one by their owner, read as they are by others.
+"""Journal files of earlier schema versions: the owner upgrades them, other processes read them.
 
-Never changes a record. To change the tables: a new number, a query that brings the one before to
-it, and stand-ins for who only reads.
+A process that only reads must not change the file. It gets empty temporary tables in place of those
+that the file lacks, so that the same queries work. Never changes a record.
+
+To change the tables: raise `SCHEMA_VERSION`, extend the queries ``schema`` and ``upgrade``, and
+add a query that creates the missing tables as temporary ones.
 """
 
 from __future__ import annotations
@@ -12,14 +15,14 @@ from typing import Any, Final, Protocol
 from agenthive.stores.sql import queries
 
 SCHEMA_VERSION: Final = 3
-"""1: records, definitions, runs. 2: blobs, and which stream needs what. 3: accounts."""
+"""1: records, definitions, runs. 2: blobs, and which stream uses which. 3: accounts, marks."""
 
 
 class Connection(Protocol):
-    """What is needed of a connection."""
+    """The part of a database connection that is used here; as a context it is a transaction."""
 
     def execute(self, statements: str) -> Iterator[Any]:
-        """Run SQL."""
+        """Run SQL statements."""
         ...
 
     def __enter__(self) -> Any: ...
@@ -28,12 +31,12 @@ class Connection(Protocol):
 
 
 def version_of(connection: Connection) -> int:
-    """The version of an open file."""
+    """The schema version of an open file; 0 if it has none."""
     return next((int(row[0]) for row in connection.execute("PRAGMA user_version")), 0)
 
 
 def upgrade_schema(connection: Connection) -> None:
-    """Bring a file to this version, all or nothing. Only its owner may."""
+    """Bring a file to `SCHEMA_VERSION` in one transaction. Only the owner of the file may."""
     if version_of(connection) < SCHEMA_VERSION:
         with connection:
             for query in ("schema", "upgrade"):
@@ -41,7 +44,10 @@ def upgrade_schema(connection: Connection) -> None:
 
 
 def create_stand_ins(connection: Connection) -> None:
-    """For who only reads: an earlier version has nothing in the tables that it lacks."""
+    """Create empty temporary tables for those that an earlier version lacks.
+
+    They belong to this connection; the file is not changed.
+    """
     version = version_of(connection)
     if version < 2:
         list(connection.execute(queries("sqlite")["stand_ins"]))

@@ -1,14 +1,14 @@
-"""Reading a journal that lies in SQL: the questions of the port, each a named query.
+"""Reads a journal in an SQL database: every read of the port `Store` is one named query.
 
-A store says in `_run_query` how a query is asked; what comes back is turned into values here. Never
-writes. To add a question: a query in `sql/`, a method here.
+A store passes in the function that runs a query; this module turns the rows into the values of the
+port. Never writes, and knows no database. To add a read: a query in `sql/`, a method here.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 from agenthive.core.journal.records import (
     AccountState,
@@ -21,16 +21,22 @@ from agenthive.core.journal.records import (
 from agenthive.stores.row_codec import record_of, run_of, standing_of
 
 PAGE: Final = 500
-"""Records a read fetches at a time."""
+"""Records that `SqlReader.read` fetches with one query."""
 
-Rows = list[tuple[Any, ...]]
+Rows: TypeAlias = list[tuple[Any, ...]]
+RunQuery: TypeAlias = Callable[[str, tuple[Any, ...]], Awaitable[Rows]]
+"""Runs a query, by its name in `sql/`, with these values. Raises StoreUnavailable, StoreFailed."""
 
 
 class SqlReader:
-    """The half of `core.journal.store.Store` that asks."""
+    """The reads of `core.journal.store.Store`.
 
-    def _run_query(self, query: str, values: tuple[Any, ...]) -> Awaitable[Rows]:
-        raise NotImplementedError
+    ``measure_log`` gives the bytes of a write-ahead log beside the database, 0 if there is none.
+    """
+
+    def __init__(self, run_query: RunQuery, measure_log: Callable[[], int]) -> None:
+        self._run_query = run_query
+        self._measure_log = measure_log
 
     async def read(self, stream: str, after: int = 0) -> AsyncIterator[Record]:
         """Records of a stream that begin after event number ``after``, a page at a time."""
@@ -44,12 +50,12 @@ class SqlReader:
                 return
 
     async def read_last_record(self, stream: str) -> Record | None:
-        """The last record of a stream."""
+        """The last record of a stream; None if the stream is empty."""
         rows = await self._run_query("last", (stream,))
         return record_of(rows[0]) if rows else None
 
     async def read_marked_record(self, stream: str, cause: str) -> Record | None:
-        """The last record of a stream whose cause begins so."""
+        """The last record of a stream that has a cause beginning with ``cause``."""
         rows = await self._run_query("marked", (stream, len(cause), cause))
         return record_of(rows[0]) if rows else None
 
@@ -68,7 +74,7 @@ class SqlReader:
         return bytes(rows[0][0]) if rows else None
 
     async def find_cached_result(self, key: str) -> CachedResult | None:
-        """The result that is kept under that key; it may have expired."""
+        """The result that is stored under that key; it may have expired."""
         rows = await self._run_query("cached", (key,))
         if not rows:
             return None
@@ -76,11 +82,11 @@ class SqlReader:
         return CachedResult(key=key, origin=origin, result=result.encode(), at=at, expires=expires)
 
     async def list_account_states(self) -> Sequence[AccountState]:
-        """How every account stands."""
+        """All accounts with their limits and amounts, in order of their scopes."""
         return [standing_of(row) for row in await self._run_query("standings", ())]
 
     async def list_marks(self) -> dict[str, str]:
-        """The texts that are kept, by name."""
+        """The stored texts by name."""
         return dict(await self._run_query("marks", ()))
 
     async def list_runs(
@@ -88,16 +94,17 @@ class SqlReader:
     ) -> Sequence[RunRow]:
         """Rows of the run list, newest first."""
         query = "open_runs" if unfinished else "runs"
+        # To SQLite a negative limit is no limit.
         rows = await self._run_query(query, (tenant, -1 if limit is None else limit))
         return [run_of(row) for row in rows]
 
     async def find_run(self, run: str, *, tenant: str = "default") -> RunRow | None:
-        """The row of one run."""
+        """The row of one run; None if that tenant has no such run."""
         rows = await self._run_query("run", (run, tenant))
         return run_of(rows[0]) if rows else None
 
     async def measure_sizes(self, streams: Sequence[str] | None = None) -> Sizes:
-        """How much is in the journal; with ``streams``, only what would go with them."""
+        """Bytes of the journal; with ``streams``, only what would be deleted with them."""
         if streams is not None:
             parameters = (json.dumps(list(streams)),)
             records, blobs, definitions = (await self._run_query("sizes_of", parameters))[0]
@@ -109,11 +116,8 @@ class SqlReader:
             definitions=definitions,
             file=file,
             free=free,
-            log=self._log_size(),
+            log=self._measure_log(),
         )
-
-    def _log_size(self) -> int:
-        return 0
 
     async def list_largest_streams(self, limit: int = 20) -> Sequence[StreamSize]:
         """The largest streams, largest first."""

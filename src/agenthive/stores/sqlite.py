@@ -1,10 +1,16 @@
-"""The journal in a SQLite file: WAL, ``synchronous=FULL``, one writer thread, group commit.
+"""The journal in an SQLite file: WAL, ``synchronous=FULL``, one writer thread, group commit.
 
-`append` hands a batch to the writer, which puts everything that waits into one transaction and
-answers after its COMMIT. Reads have connections of their own. A disk that is full, read-only or
-busy refuses (StoreUnavailable: nothing was written); an I/O error leaves the outcome unknown and
-poisons the store (StoreFailed from then on). apsw, because the SQLite of the standard library may
-carry the WAL-reset bug (fixed in 3.51.3).
+`SqliteStore.append` puts a batch into a queue. The writer thread takes everything that is queued,
+writes it in one transaction, and settles the futures after its COMMIT: the longer a commit takes,
+the more batches share the next one. Reads run on connections of their own (`_ReadConnections`), so
+that they never wait for a commit.
+
+A disk that is full, read-only or busy refuses a write (StoreUnavailable: nothing was written). Any
+other error leaves the outcome unknown and poisons the store (StoreFailed from then on), because
+after a failed fsync the operating system may drop pages that it could not write
+(https://wiki.postgresql.org/wiki/Fsync_Errors).
+
+Uses apsw, because the SQLite of the standard library may carry the WAL-reset bug (fixed in 3.51.3).
 """
 
 from __future__ import annotations
@@ -12,17 +18,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread, local
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
 from agenthive.core.journal.hash_chain import GENESIS, hash_record
-from agenthive.core.journal.records import Batch
+from agenthive.core.journal.records import (
+    AccountState,
+    Batch,
+    CachedResult,
+    Record,
+    RunRow,
+    Sizes,
+    StreamSize,
+)
 from agenthive.errors import JournalTooNew, StoreCorrupt, StoreFailed, StoreUnavailable
 from agenthive.infra.fsync import make_folder, sync_path
 from agenthive.stores import row_codec as values
@@ -36,45 +50,51 @@ from agenthive.stores.schema_versions import (
 from agenthive.stores.sql import queries
 from agenthive.stores.sql_reader import Rows, SqlReader
 
-READER_CONNECTIONS = 2
+READER_CONNECTIONS: Final = 2
 """Connections for reading."""
 
 _REFUSED_ERRORS = (apsw.FullError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.BusyError)
 _SHRINK_REQUEST = Batch()
-"""Stands for a request to give space back."""
+"""An empty batch that asks the writer to give free space back to the file system."""
 _PendingWrite = tuple[Batch, "asyncio.Future[None]", asyncio.AbstractEventLoop]
 
 
-class SqliteStore(SqlReader):
+class SqliteStore:
     """Implements `core.journal.store.Store`. Make one with `SqliteStore.open`."""
 
     def __init__(self, path: Path, connection: apsw.Connection, *, preallocate: bool) -> None:
         self.path = path
         self._preallocate = preallocate
         self._sql = queries("sqlite")
+        #: The connection of the writer thread; no other thread uses it before `close`.
         self._db = connection
+        #: The next number and the last hash of streams that are open or were written lately.
         self._heads: dict[str, tuple[int, bytes]] = {}
+        #: Position of the last event.
         self._pos = _read_scalar(connection, self._sql["last_pos"])
+        #: What the writer thread has to write; None ends the thread.
         self._queue: SimpleQueue[_PendingWrite | None] = SimpleQueue()
         self._closing = False
+        #: The error of a write of unknown outcome; every later write fails with it.
         self._poison: StoreFailed | None = None
-        self._readers = ThreadPoolExecutor(READER_CONNECTIONS, "agenthive-read")
-        self._local = local()
-        self._open_readers: list[apsw.Connection] = []
+        self._connections = _ReadConnections(path)
+        self._reader = SqlReader(self._connections.run_query, self._connections.measure_log)
         self._thread = Thread(target=self._run_writer, name="agenthive-write", daemon=True)
         self._thread.start()
 
     @classmethod
     def open(cls, path: Path, *, preallocate: bool = False) -> SqliteStore:
-        """Open or make the file. Raises StoreUnavailable, StoreFailed or JournalTooNew.
+        """Open the file, or create it. Raises StoreUnavailable, StoreFailed or JournalTooNew.
 
-        ``room``: make some for what is going to be written, which halves the time of a commit.
+        With ``preallocate`` the caller owns the home: the file is upgraded to this schema version,
+        and its log grows once in advance, which halves the time of a commit.
         """
         try:
             if not path.exists():
                 _create_file(path)
             with contextlib.suppress(FileNotFoundError):
-                # Whoever was killed may have written what is not safe yet; it must not be told.
+                # A process that was killed may have written to the log without a sync. What is read
+                # from it must not be lost again by a power cut.
                 sync_path(path.with_name(f"{path.name}-wal"))
             connection = _open_connection(path)
             version = version_of(connection)
@@ -87,13 +107,16 @@ class SqliteStore(SqlReader):
                 upgrade_schema(connection)
             return cls(path, connection, preallocate=preallocate)
         except (OSError, *_REFUSED_ERRORS) as error:
-            hint = "Its folder must be writable, also to read it; a copy will do."
+            hint = "SQLite needs a writable folder even to read: make it writable, or open a copy."
             raise StoreUnavailable(f"{path} cannot be opened: {error}", hint=hint) from error
         except apsw.Error as error:
             raise StoreFailed(f"{path} cannot be opened: {error}") from error
 
     def append(self, batch: Batch) -> asyncio.Future[None]:
-        """Write one batch in one transaction, with others that wait."""
+        """Write one batch in one transaction, possibly together with others.
+
+        The future ends after the COMMIT. Cancelling it does not take the batch back.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         if self._poison is not None or self._closing:
@@ -119,6 +142,7 @@ class SqliteStore(SqlReader):
                 notify_waiter(loop, future, error)
 
     def _write_batches(self, writes: Sequence[_PendingWrite]) -> Exception | None:
+        """Write all in one transaction; the error that their futures get, None if it succeeded."""
         if self._poison is not None:
             return self._poison
         pos, heads = self._pos, dict[str, tuple[int, bytes]]()
@@ -139,7 +163,7 @@ class SqliteStore(SqlReader):
         except Exception as error:
             self._poison = StoreFailed(
                 f"writing to the journal {self.path} failed, outcome unknown: {error}",
-                hint="Open the hive again; it goes on from what is on disk.",
+                hint="Open the hive again: it continues from the records that are on disk.",
             )
             return self._poison
         self._pos = pos
@@ -150,10 +174,15 @@ class SqliteStore(SqlReader):
         try:
             self._db.execute("COMMIT")
         except (apsw.FullError, apsw.BusyError):
+            # SQLite leaves the transaction open; rolled back, nothing of it was written.
             _roll_back(self._db)
             raise
 
     def _insert_batch(self, batch: Batch, pos: int, heads: dict[str, tuple[int, bytes]]) -> int:
+        """Insert a batch after position ``pos``; the position of its last event.
+
+        ``heads`` are the new heads of streams, which count once the transaction is committed.
+        """
         if batch is _SHRINK_REQUEST:
             self._db.execute(self._sql["shrink"]).fetchall()
         rows = []
@@ -162,7 +191,7 @@ class SqliteStore(SqlReader):
         for record in batch.records:
             stream = record.stream
             head = heads.get(stream) or self._heads.get(stream)
-            # A stream that begins needs no look: its name is UNIQUE with the number of its record.
+            # A new stream needs no query: (stream, seq) is UNIQUE, so a second record 1 fails.
             expected, prev = head or ((1, GENESIS) if record.seq == 1 else self._read_head(stream))
             if record.seq != expected:
                 raise StoreFailed(f"stream {stream}: record {record.seq}, expected {expected}")
@@ -186,15 +215,17 @@ class SqliteStore(SqlReader):
             self._db.executemany(
                 self._sql["put_run"], [values.run_values(row) for row in batch.runs]
             )
+            # An ended run gets no more records, so that its head would only take memory.
             for run in [row.run for row in batch.runs if row.finished is not None]:
                 heads.pop(run, None)
                 self._heads.pop(run, None)
         return pos
 
     def _drop_stream(self, stream: str, heads: dict[str, tuple[int, bytes]]) -> None:
-        """A stream with its row, and what nobody else uses."""
+        """Delete a stream, its row, and the content that no other stream uses."""
         heads.pop(stream, None)
         self._heads.pop(stream, None)
+        # The order matters: `uses` says which blobs and definitions belong to the stream.
         for table in ("blobs", "definitions", "uses", "records", "accounts", "run"):
             self._db.execute(self._sql[f"drop_{table}"], {"stream": stream})
 
@@ -204,56 +235,138 @@ class SqliteStore(SqlReader):
 
     async def reclaim_space(self) -> int:
         """Give some free space back to the disk; the bytes given, 0 when there is no more."""
-        before = (await self._run_query("free", ()))[0][0]
+        before = await self._connections.run_query("free", ())
         await self.append(_SHRINK_REQUEST)
-        return int(before - (await self._run_query("free", ()))[0][0])
+        after = await self._connections.run_query("free", ())
+        return int(before[0][0] - after[0][0])
 
-    # Reading.
+    # Reading. Plain functions: the coroutine that is awaited is the one of the reader.
 
-    def _log_size(self) -> int:
-        log = self.path.with_name(f"{self.path.name}-wal")
-        return log.stat().st_size if log.exists() else 0
+    def read(self, stream: str, after: int = 0) -> AsyncIterator[Record]:
+        """Records of a stream that begin after event number ``after``, a page at a time."""
+        return self._reader.read(stream, after)
 
-    async def _run_query(self, query: str, values: tuple[Any, ...]) -> Rows:
+    def read_last_record(self, stream: str) -> Awaitable[Record | None]:
+        """The last record of a stream; None if the stream is empty."""
+        return self._reader.read_last_record(stream)
+
+    def read_marked_record(self, stream: str, cause: str) -> Awaitable[Record | None]:
+        """The last record of a stream that has a cause beginning with ``cause``."""
+        return self._reader.read_marked_record(stream, cause)
+
+    def scan_records(self, after: int = 0, limit: int = 1000) -> Awaitable[Sequence[Record]]:
+        """Records of all streams with ``pos`` > ``after``, in the order they were committed."""
+        return self._reader.scan_records(after, limit)
+
+    def load_definition(self, digest: str) -> Awaitable[bytes | None]:
+        """The definition with that digest."""
+        return self._reader.load_definition(digest)
+
+    def load_blob(self, digest: str) -> Awaitable[bytes | None]:
+        """The blob with that digest."""
+        return self._reader.load_blob(digest)
+
+    def find_cached_result(self, key: str) -> Awaitable[CachedResult | None]:
+        """The result that is stored under that key; it may have expired."""
+        return self._reader.find_cached_result(key)
+
+    def list_account_states(self) -> Awaitable[Sequence[AccountState]]:
+        """All accounts with their limits and amounts, in order of their scopes."""
+        return self._reader.list_account_states()
+
+    def list_marks(self) -> Awaitable[dict[str, str]]:
+        """The stored texts by name."""
+        return self._reader.list_marks()
+
+    def list_runs(
+        self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
+    ) -> Awaitable[Sequence[RunRow]]:
+        """Rows of the run list, newest first."""
+        return self._reader.list_runs(tenant=tenant, unfinished=unfinished, limit=limit)
+
+    def find_run(self, run: str, *, tenant: str = "default") -> Awaitable[RunRow | None]:
+        """The row of one run; None if that tenant has no such run."""
+        return self._reader.find_run(run, tenant=tenant)
+
+    def measure_sizes(self, streams: Sequence[str] | None = None) -> Awaitable[Sizes]:
+        """Bytes of the journal; with ``streams``, only what would be deleted with them."""
+        return self._reader.measure_sizes(streams)
+
+    def list_largest_streams(self, limit: int = 20) -> Awaitable[Sequence[StreamSize]]:
+        """The largest streams, largest first."""
+        return self._reader.list_largest_streams(limit)
+
+    async def close(self) -> None:
+        """Write what is queued, then close the file. May be called twice."""
+        self._closing = True
+        self._connections.refuse_queries()
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._connections.close()
+        self._db.close()
+
+
+class _ReadConnections:
+    """Threads that run queries, each with a connection of its own to the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._sql = queries("sqlite")
+        self._closing = False
+        self._executor = ThreadPoolExecutor(READER_CONNECTIONS, "agenthive-read")
+        #: ``connection`` is the connection of the current thread.
+        self._local = local()
+        #: The connections of all threads, to be closed.
+        self._connections: list[apsw.Connection] = []
+
+    async def run_query(self, query: str, values: tuple[Any, ...]) -> Rows:
+        """Run a query of `sql/sqlite.sql`. Raises StoreUnavailable, StoreCorrupt, StoreFailed."""
         if self._closing:
             raise StoreFailed("the store is closed")
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._fetch_rows, query, values)
+        return await loop.run_in_executor(self._executor, self._fetch_rows, query, values)
 
     def _fetch_rows(self, query: str, values: tuple[Any, ...]) -> Rows:
-        """Runs in a reader's thread, on that thread's connection."""
+        """Runs in a thread of the executor, on the connection of that thread."""
         try:
             connection = getattr(self._local, "connection", None)
             if connection is None:
-                connection = self._local.connection = _open_connection(self.path)
+                connection = self._local.connection = _open_connection(self._path)
                 create_stand_ins(connection)
-                self._open_readers.append(connection)
+                self._connections.append(connection)
             return list(connection.execute(self._sql[query], values))
         except apsw.Error as error:
-            raise StoreUnavailable(f"the journal {self.path} cannot be read: {error}") from error
+            raise StoreUnavailable(f"the journal {self._path} cannot be read: {error}") from error
         except UnicodeDecodeError as error:
             raise StoreCorrupt(
-                f"the journal {self.path} holds text that is none: {error}"
+                f"the journal {self._path} has a text field that is not UTF-8: {error}",
+                hint="Restore the journal from a backup.",
             ) from error
 
-    async def close(self) -> None:
-        """Write what waits, then close the file. May be called twice."""
+    def measure_log(self) -> int:
+        """Bytes of the write-ahead log, 0 if there is none."""
+        log = self._path.with_name(f"{self._path.name}-wal")
+        return log.stat().st_size if log.exists() else 0
+
+    def refuse_queries(self) -> None:
+        """Fail all queries that begin from now on."""
         self._closing = True
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
-        self._readers.shutdown()
-        for connection in (*self._open_readers, self._db):
+
+    def close(self) -> None:
+        """Wait for the running queries and close the connections. May be called twice."""
+        self._executor.shutdown()
+        for connection in self._connections:
             connection.close()
-        self._open_readers.clear()
+        self._connections.clear()
 
 
 def engine_version() -> str:
-    """The version of SQLite that is used here."""
+    """The version of the SQLite library that apsw brings."""
     return apsw.sqlite_lib_version()
 
 
 def _create_file(path: Path) -> None:
-    """Make the file elsewhere and move it into place, so that no reader sees it half made."""
+    """Create the file under another name and rename it, so that no reader sees half of it."""
     make_folder(path.parent)
     partial = path.with_name(f"{path.name}.new")
     for name in (partial.name, f"{partial.name}-wal", f"{partial.name}-shm"):
@@ -264,27 +377,32 @@ def _create_file(path: Path) -> None:
         with connection:
             connection.execute(queries("sqlite")["schema"])
             connection.pragma("user_version", SCHEMA_VERSION)
-        # Closing does this too, but says nothing when it fails; only the file itself is moved.
+        # All must be in the file, as its log is not renamed with it. Closing would checkpoint as
+        # well, but reports no failure.
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     finally:
         connection.close()
     partial.replace(path)
-    # The folder's own name too: whoever made it may have ended before that was safe.
+    # The entry of the folder in its parent too: a process may have created the folder and ended
+    # before the parent was synced.
     for folder in (path.parent, path.parent.parent):
         sync_path(folder)
 
 
 def _open_connection(path: Path, *first: str) -> apsw.Connection:
+    """Open a connection, run the queries ``first`` on it, then ``pragmas``."""
     connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)
-    # Some of these answer with a row, and what follows an answer is run only once it is taken.
+    # Some statements return a row; apsw runs the next statement only after that row was fetched.
     for query in (*first, "pragmas"):
         connection.execute(queries("sqlite")[query]).fetchall()
     return connection
 
 
 def _preallocate_log(connection: apsw.Connection) -> None:
-    """Let the log grow once by what is then taken back. A commit into a file that need not grow
-    has no size to record, and takes half the time. If there is no room, a write will say so.
+    """Let the log file grow once, by a transaction that is rolled back.
+
+    A commit into a file that keeps its size has no new size to sync, and takes half the time. A
+    full disk is no error here: the next write reports it.
     """
     sql = queries("sqlite")
     with contextlib.suppress(apsw.Error):

@@ -1,4 +1,6 @@
-"""Language models: which vendor's agent does `ai_agent` mean? Decided by the endpoint.
+"""A language model: OpenAI, Anthropic, anything compatible, offline://extractive.
+
+Decides which vendor's agent `ai_agent` means, by the endpoint.
 
 ``offline://`` is the deterministic model; an address at anthropic.com is Anthropic's; every other
 http(s) address speaks OpenAI's protocol. A parameter ``model: "openai:NAME"`` (or
@@ -15,11 +17,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agenthive.agents.base import AgentResponse, AgentType, BaseAgent, fault_reply
+from agenthive.agents.base import AgentResponse, AgentServices, AgentType, BaseAgent, fault_reply
 from agenthive.agents.llm.prices import Prices
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
-from agenthive.core.values import NanoUSD
+from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.errors import AgentUnavailable, ConfigurationError
 from agenthive.infra.extras import require_package
 from agenthive.infra.secrets import Secrets
@@ -134,12 +136,10 @@ def _module_name(vendor: str) -> str:
     return f"agenthive.agents.llm.{vendor}"
 
 
-def make(
-    spec: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
-) -> BaseAgent:
+def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
     """The agent for a spec. Raises AgentUnavailable if its vendor's package is not installed."""
     require_vendor(vendor_of(spec), spec.name)
-    return ModelAgent(spec, secrets, egress, prices)
+    return ModelAgent(spec, services.secrets, services.egress, services.prices)
 
 
 def require_vendor(vendor: str, agent: str) -> None:
@@ -172,3 +172,8 @@ def action_problem(spec: AgentSpec, action: str) -> str | None:
 def effect_of(spec: AgentSpec, action: str) -> Effect | None:
     """Nothing is known: a call costs money, and may have tools. The offline model has neither."""
     return Effect.NONE if vendor_of(spec) == "offline" else None
+
+
+def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
+    """Any: what is no option of a model is part of its prompt."""
+    return None

@@ -1,10 +1,10 @@
-"""MCP servers, through the official SDK: a command over stdio, or an address over HTTP.
+"""An MCP server: stdio:COMMAND or http(s)://...
 
-Actions: a tool by its name, ``call_tool`` (name, arguments), ``list_tools``, ``list_resources``,
-``read_resource``, ``list_prompts``, ``get_prompt``. One session serves all calls and is made anew
-when it has ended: a call that was under way gets a ``connection`` fault. What a server says about
-itself is never believed: tools outside the allow-list (``custom_params.tools``) are refused here.
-The SDK is imported when the first call needs it.
+It is called through the official SDK. Actions: a tool by its name, ``call_tool`` (name, arguments),
+``list_tools``, ``list_resources``, ``read_resource``, ``list_prompts``, ``get_prompt``. One session
+serves all calls and is made anew when it has ended: a call that was under way gets a ``connection``
+fault. What a server says about itself is never believed: tools outside the allow-list
+(``custom_params.tools``) are refused here. The SDK is imported when the first call needs it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import msgspec
 
 from agenthive.agents.base import (
     AgentResponse,
+    AgentServices,
     AgentType,
     BaseAgent,
     check_size,
@@ -42,6 +43,7 @@ from agenthive.agents.mcp.session_owner import ConnectionLost, Peer, SessionOwne
 from agenthive.agents.mcp.transport import HttpRefusal, SafeTransport
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.values import JSONObject
 from agenthive.errors import AgentError, APIError, ConfigurationError
 from agenthive.infra.egress import MAX_BODY, Egress, GuardedTransport
 from agenthive.infra.extras import require_package
@@ -52,10 +54,28 @@ if TYPE_CHECKING:
     from mcp.client import Transport
     from mcp.client._transport import TransportStreams
 
+
+def _object(**types: str) -> JSONObject:
+    """The schema of an object with these properties; all but ``arguments`` are required."""
+    return {
+        "type": "object",
+        "properties": {name: {"type": kind} for name, kind in types.items()},
+        "required": [name for name in types if name != "arguments"],
+        "additionalProperties": False,
+    }
+
+
 STDIO: Final = "stdio:"
 LISTS: Final = {f"list_{what}": what for what in ("tools", "resources", "prompts")}
 READS: Final = frozenset({*LISTS, "read_resource", "get_prompt"})
 ACTIONS: Final = READS | {"call_tool"}
+PARAMETERS: Final[dict[str, JSONObject]] = {
+    **{name: {"type": "object", "additionalProperties": False} for name in LISTS},
+    "read_resource": _object(uri="string"),
+    "get_prompt": _object(name="string", arguments="object"),
+    "call_tool": _object(name="string", arguments="object"),
+}
+"""Action of the protocol -> JSON Schema of its parameters."""
 KEY: Final = "agenthive/idempotency-key"
 """Where in ``_meta`` the idempotency key stands, unless ``custom_params.idempotency_meta`` says."""
 GRACE: Final = 2.0
@@ -383,12 +403,12 @@ class RemoteServer:
         )
 
 
-def make(spec: AgentSpec, secrets: Secrets, egress: Egress, prices: object = None) -> BaseAgent:
+def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
     """The agent for a spec. Raises AgentUnavailable if the package `mcp` is not installed."""
     require_package("mcp", "mcp", spec.name)
-    if problem := _spec_problem(spec, egress):
+    if problem := _spec_problem(spec, services.egress):
         raise ConfigurationError(f"agent '{spec.name}': {problem}")
-    return McpAgent(spec, secrets, egress)
+    return McpAgent(spec, services.secrets, services.egress)
 
 
 def action_problem(spec: AgentSpec, action: str) -> str | None:
@@ -399,6 +419,11 @@ def action_problem(spec: AgentSpec, action: str) -> str | None:
 def effect_of(spec: AgentSpec, action: str) -> Effect | None:
     """Listing and reading change nothing; of a tool nothing is known, whatever its server says."""
     return Effect.NONE if action in READS else None
+
+
+def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
+    """Those of the protocol's own actions; what a tool takes, only its server knows."""
+    return PARAMETERS.get(action)
 
 
 def tool_problem(spec: AgentSpec, tool: str) -> str | None:

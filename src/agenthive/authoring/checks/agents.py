@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 import msgspec
 
+from agenthive.authoring.agent_actions import ActionCatalog
 from agenthive.authoring.checks import secret_references
 from agenthive.authoring.checks.policies import (
     build_breaker_policy,
@@ -54,7 +55,9 @@ class AgentBuilder:
         keep_secret: KeepSecret | None,
         native: bool,
         inputs: Collection[str] | None,
+        actions: ActionCatalog | None = None,
     ) -> None:
+        self._actions = actions
         self._title = title
         self._problems = problems
         self._keep_secret = keep_secret
@@ -75,6 +78,8 @@ class AgentBuilder:
 
     def _build_agent(self, section: Section) -> AgentSpec:
         kind = section.text("type")
+        if kind and self._actions is not None and (problem := self._actions.kind_problem(kind)):
+            self._problems.add(section.place_of("type"), f"{section.path}.type", problem)
         for key in ("endpoint", "custom_params", "authentication"):
             node = section.node.get(key)
             if node is not None:

@@ -11,7 +11,7 @@ from agenthive.authoring.agent_actions import ActionCatalog
 from agenthive.authoring.checks.expressions import ExpressionChecker
 from agenthive.authoring.checks.parameters import ParameterChecker
 from agenthive.authoring.checks.sections import Section
-from agenthive.authoring.readers.problems import Problems
+from agenthive.authoring.readers.problems import Problems, did_you_mean
 from agenthive.core.model.control_flow import ReconcileSpec
 from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.core.values import JSONObject
@@ -66,7 +66,23 @@ class CallChecker:
             fault = self._actions.action_problem(spec, action)
             if fault:
                 self._problems.add(section.place_of("action"), f"{section.path}.action", fault)
+            else:
+                self._check_parameter_names(section, self._actions.parameters(spec, action))
         return action
+
+    def _check_parameter_names(self, section: Section, schema: JSONObject | None) -> None:
+        """Warn about parameters that the action does not take."""
+        node = section.node.get("parameters")
+        if schema is None or schema.get("additionalProperties") is not False:
+            return
+        if node is None or not isinstance(node.value, dict):
+            return
+        properties = schema.get("properties")
+        known = list(properties) if isinstance(properties, dict) else []
+        for name, item in node.value.items():
+            if name not in known:
+                what = f"is not a parameter of this action.{did_you_mean(name, known)}"
+                self._problems.warn(item.place, f"{section.path}.parameters.{name[:60]}", what)
 
     def read_effect(self, section: Section, agent: str, default: str = "") -> Effect:
         """The effect as written, else that of the action if its agent kind knows it, else any."""

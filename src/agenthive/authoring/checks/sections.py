@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TypeAlias, cast
 
+from agenthive.authoring.agent_actions import ActionCatalog
 from agenthive.authoring.dialect.dialect import AGENT_KINDS, SHAPES, UNITS
 from agenthive.authoring.dialect.names import name_fault, title_fault
 from agenthive.authoring.dialect.shapes import SWITCH, Field, Kind, Shape
@@ -100,11 +101,11 @@ class SectionChecker:
     """Checks sections and reports problems; ``native``: by the native dialect."""
 
     def __init__(
-        self, problems: Problems, *, native: bool, kinds: tuple[str, ...] | None = None
+        self, problems: Problems, *, native: bool, actions: ActionCatalog | None = None
     ) -> None:
         self._problems = problems
         self._native = native
-        self._kinds = kinds
+        self._actions = actions
 
     def check_section(self, node: SourceNode, shape: Shape, path: str) -> Section | None:
         """Check ``node`` as a section of ``shape``; None if it is not a map."""
@@ -199,10 +200,9 @@ class SectionChecker:
         return self.check_section(node, shape, path)
 
     def _read_choice(self, field: Field, node: SourceNode) -> str:
-        choices = field.choices
-        if self._kinds and choices is AGENT_KINDS:
-            choices = self._kinds
-        value = node.value
+        choices, value = field.choices, node.value
+        if choices is AGENT_KINDS and value not in choices and self._actions is not None:
+            choices = tuple(self._actions.kinds)
         if not isinstance(value, str):
             raise _InvalidValue(f"must be one of {', '.join(choices)}, not {describe_kind(value)}")
         if value not in choices:

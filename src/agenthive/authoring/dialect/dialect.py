@@ -38,11 +38,13 @@ from agenthive.authoring.dialect.shapes import SWITCH, Field, Kind, Shape
 from agenthive.core.model.workflow import FailureStrategy, OnExceeded
 from agenthive.core.policies.retry import RetryStrategy
 from agenthive.core.values import JSONValue
+from agenthive.infra.discovery import list_agent_kinds
 
 NATIVE: Final = 1
 """The only value of the key ``agenthive``. Without the key, a file has the classic dialect, 0."""
 
-AGENT_KINDS: Final = ("ai_agent", "mcp_server", "http_api", "custom")
+AGENT_KINDS: Final = tuple(list_agent_kinds())
+"""The kinds of this package, one a module in its folder ``agents``."""
 AUTH_KINDS: Final = ("bearer", "api_key", "basic")
 INPUT_KINDS: Final = (
     "any",

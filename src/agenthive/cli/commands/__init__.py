@@ -7,5 +7,5 @@ Command files never import each other.
 A command never prints a secret and never writes outside its home, except to files that the user
 names.
 
-To add one: a file here, a line in `root.COMMANDS`, a test, `python3 x.py docs`.
+To add one: a file here, a test, `python3 x.py docs`. Its ``short_help`` is one literal string.
 """

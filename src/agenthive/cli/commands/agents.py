@@ -8,13 +8,6 @@ import click
 
 from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
-KINDS = {
-    "ai_agent": "a language model: OpenAI, Anthropic, a compatible API, offline://extractive",
-    "mcp_server": "an MCP server: stdio:COMMAND or http(s)://...",
-    "http_api": "an HTTP API: fetch, request, ping",
-    "custom": "a Python function of your own: custom://NAME",
-}
-
 
 @click.command(name="agents", short_help="List the agent kinds and the registered custom agents.")
 @agents_option
@@ -23,18 +16,20 @@ KINDS = {
 def command(agent_files: tuple[Path, ...], home: Path | None, as_json: bool) -> int:
     """List the agent kinds that a workflow may use, and the registered custom agents.
 
-    Custom agents are registered by the settings (`agents`), by --agents files and by installed
-    packages (entry points in the group agenthive.agents), never by a workflow.
+    Kinds are part of agenthive, or come from --agents files and installed packages. Custom agents
+    are registered by the settings (`agents`), by --agents files and by installed packages (entry
+    points in the group agenthive.agents), never by a workflow.
     """
     from agenthive.cli.support import output
     from agenthive.cli.support.session import build_registry
 
     settings = load_settings(home)
-    custom_agents = build_registry(settings, agent_files).sources
+    agents = build_registry(settings, agent_files)
+    kinds, custom_agents = agents.describe_kinds(), agents.sources
     if as_json:
-        output.print_document("agents", kinds=KINDS, custom=custom_agents)
+        output.print_document("agents", kinds=kinds, custom=custom_agents)
         return 0
-    output.print_table(("KIND", "DESCRIPTION"), list(KINDS.items()))
+    output.print_table(("KIND", "DESCRIPTION"), list(kinds.items()))
     output.print_line()
     if custom_agents:
         rows = [(f"custom://{name}", source) for name, source in custom_agents.items()]

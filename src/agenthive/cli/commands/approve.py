@@ -47,13 +47,16 @@ def command(
         load_settings(home),
         agent_files,
         run,
-        "approve",
         task,
+        lambda hive, run_id: hive.approvals.decide(
+            run_id,
+            task,
+            approved=True,
+            actor=approver,
+            digest=digest.lower(),
+            comment=comment,
+        ),
         done_message=f"approved by {approver}",
         as_json=as_json,
-        approved=True,
-        actor=approver,
-        digest=digest.lower(),
-        comment=comment,
     )
     return event_loop.run(work)

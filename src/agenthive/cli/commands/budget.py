@@ -148,14 +148,12 @@ def settle_call(
         load_settings(home),
         agent_files,
         run,
-        "settle",
         task,
+        lambda hive, run_id: hive.budgets.settle(
+            run_id, task, dollars, attempt=attempt, actor=current_user(), reason=reason
+        ),
         done_message=f"settled at {shown(dollars)}",
         as_json=as_json,
-        cost=dollars,
-        attempt=attempt,
-        actor=current_user(),
-        reason=reason,
     )
     return event_loop.run(work)
 
@@ -203,7 +201,7 @@ async def _read_budgets(
         specs = {item: await journal.load_workflow(item) for item in needed_runs}
         rows = budget_lines(scopes, specs, limits, run_id)
         if run_id is not None:
-            return rows, open_holds(await journal.state(run_id))
+            return rows, open_holds(await journal.load_state(run_id))
         return [row for row in rows if everything or _is_shown(row)], []
 
 

@@ -47,7 +47,7 @@ async def _show_run(settings: Settings, run: str, *, as_json: bool) -> int:
 
     async with open_journal(settings.home) as journal:
         run_id = await journal.find_run(run)
-        sizes = await journal.measure_sizes(run_id)
+        sizes = await journal.storage.measure_sizes(run_id)
     if as_json:
         output.print_document("du-run", run_id=run_id, **_content_fields(sizes))
         return 0
@@ -63,9 +63,9 @@ async def _show_home(settings: Settings, limit: int, *, as_json: bool) -> int:
 
     now = SteadyClock().now()
     async with open_journal(settings.home) as journal:
-        sizes = await journal.measure_sizes()
-        largest = await journal.list_largest(limit)
-        due, prunable = await journal.list_due_runs(settings.retention, now)
+        sizes = await journal.storage.measure_sizes()
+        largest = await journal.storage.list_largest_streams(limit)
+        due, prunable = await journal.storage.list_due_runs(settings.retention, now)
     files = {"journal": sizes.file, "free": sizes.free, "log": sizes.log}
     files |= {"secrets": _folder_size(settings.home / "secrets")}
     gc_fields = {"runs": len(due), **_content_fields(prunable)}

@@ -70,7 +70,7 @@ async def _fork_run(
     from agenthive.cli.support.interrupts import Interrupts
     from agenthive.cli.support.session import Session
     from agenthive.hive import open_journal
-    from agenthive.hive.migrations import plan_fork
+    from agenthive.hive.forks import plan_fork
     from agenthive.infra.ids import uuid7
 
     fork_id = uuid7()

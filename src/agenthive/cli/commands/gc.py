@@ -119,7 +119,7 @@ async def _preview_prune(
     from agenthive.hive import open_journal
 
     async with open_journal(settings.home) as journal:
-        rows, sizes = await journal.list_due_runs(policy, now)
+        rows, sizes = await journal.storage.list_due_runs(policy, now)
     totals = _zero_totals() | {"runs": len(rows)}
     for name in ("records", "blobs", "definitions"):
         totals[name] = getattr(sizes, name)

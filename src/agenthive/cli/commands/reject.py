@@ -45,13 +45,16 @@ def command(
         load_settings(home),
         agent_files,
         run,
-        "approve",
         task,
+        lambda hive, run_id: hive.approvals.decide(
+            run_id,
+            task,
+            approved=False,
+            actor=approver,
+            digest=digest.lower(),
+            comment=comment,
+        ),
         done_message=f"rejected by {approver}",
         as_json=as_json,
-        approved=False,
-        actor=approver,
-        digest=digest.lower(),
-        comment=comment,
     )
     return event_loop.run(work)

@@ -50,13 +50,11 @@ def command(
         load_settings(home),
         agent_files,
         run,
-        "resolve",
         task,
-        outcome,
+        lambda hive, run_id: hive.resolve_outcome(
+            run_id, task, outcome, value, actor=current_user(), reason=reason
+        ),
         done_message=outcome,
         as_json=as_json,
-        result=value,
-        actor=current_user(),
-        reason=reason,
     )
     return event_loop.run(work)

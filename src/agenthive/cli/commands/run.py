@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -35,16 +35,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Print model responses while they are generated, for tasks with stream: true.",
 )
-def command(
-    file: Path,
-    pairs: tuple[str, ...],
-    inputs_file: Path | None,
-    agent_files: tuple[Path, ...],
-    home: Path | None,
-    as_json: bool,
-    quiet: bool,
-    stream: bool,
-) -> int:
+def command(**options: Any) -> int:
     """Run the workflow in FILE (YAML or JSON) until it ends or waits for input.
 
     The run is recorded before its first call. Ctrl-C waits for the calls in flight and leaves the
@@ -57,14 +48,34 @@ def command(
       2  invalid file or input  9  timed out
       6  over budget            130  interrupted or cancelled
     """
-    from agenthive.cli.support.workflow_files import accept_workflow, collect_inputs
     from agenthive.runtimes import event_loop
+
+    return event_loop.run(_run_workflow(*_prepare_run(**options)))
+
+
+async def execute_command(**options: Any) -> int:
+    """Run the command inside an event loop that is already running."""
+    return await _run_workflow(*_prepare_run(**options))
+
+
+def _prepare_run(
+    file: Path,
+    pairs: tuple[str, ...],
+    inputs_file: Path | None,
+    agent_files: tuple[Path, ...],
+    home: Path | None,
+    as_json: bool,
+    quiet: bool,
+    stream: bool,
+) -> tuple[Settings, AcceptedWorkflow, tuple[Path, ...], _ViewOptions]:
+    """Check the file and the inputs before the run starts."""
+    from agenthive.cli.support.workflow_files import accept_workflow, collect_inputs
 
     settings = load_settings(home)
     raw_inputs = collect_inputs(pairs, inputs_file)
     accepted = accept_workflow(file, raw_inputs, settings, agent_files)
     view = _ViewOptions(as_json=as_json, quiet=quiet or stream, stream=stream)
-    return event_loop.run(_run_workflow(settings, accepted, agent_files, view))
+    return settings, accepted, agent_files, view
 
 
 class _ViewOptions(NamedTuple):

@@ -239,7 +239,7 @@ async def _read_rows(home: Path | None) -> list[ScheduleRow]:
     from agenthive.infra.calendar import SystemCalendar
 
     async with open_journal(load_settings(home).home) as journal:
-        return await journal.list_schedules(SystemCalendar())
+        return await journal.hive_stream.list_schedules(SystemCalendar())
 
 
 async def _list_schedules(home: Path | None, *, as_json: bool) -> int:
@@ -297,7 +297,7 @@ async def _show_schedule(home: Path | None, name: str, limit: int, *, as_json: b
         hint = "List the schedules with `agenthive schedule list`."
         raise NotFound(f"there is no schedule '{name}'", hint=hint)
     async with open_journal(load_settings(home).home) as journal:
-        events = await journal.list_schedule_events(name, limit)
+        events = await journal.hive_stream.list_schedule_events(name, limit)
     if as_json:
         event_fields = msgspec.to_builtins(events)
         output.print_document("schedule", schedule=msgspec.to_builtins(row), facts=event_fields)

@@ -49,12 +49,11 @@ def command(
         load_settings(home),
         agent_files,
         run,
-        "signal",
         name,
+        lambda hive, run_id: hive.signals.send(
+            run_id, name, value, id=signal_id, actor=current_user()
+        ),
         done_message="received",
         as_json=as_json,
-        data=value,
-        id=signal_id,
-        actor=current_user(),
     )
     return event_loop.run(work)

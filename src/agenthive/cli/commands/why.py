@@ -48,7 +48,8 @@ async def _print_reasons(run: str, home: Path | None, *, as_json: bool) -> int:
         output.print_line(f"{output.escape(reason.task)}: {reason.kind}, since {since}")
         output.print_line(f"    {output.escape(reason.detail)}")
         if reason.unblock:
-            output.print_line(f"    unblocked by: {output.escape(reason.unblock)}")
+            how = "by:" if reason.unblock.startswith("agenthive ") else "when"
+            output.print_line(f"    unblocked {how} {output.escape(reason.unblock)}")
     if not owner:
         output.print_note(
             f"no process owns this home; continue the run with: agenthive resume {run_id}"

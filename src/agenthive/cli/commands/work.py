@@ -47,7 +47,7 @@ async def _work_home(settings: Settings, files: tuple[Path, ...], *, until_idle:
                 hint="One process owns a home; `agenthive doctor` shows its process id.",
             )
         resumed = await hive.resume()
-        await hive.start_schedules()
+        await hive.schedules.start()
         output.print_note(
             f"processing {settings.home}; {len(resumed):,} runs resumed; press Ctrl-C to stop"
         )
@@ -71,8 +71,8 @@ async def _report_runs(hive: Hive, *, until_idle: bool) -> None:
             report = await hive.report(run)
             output.print_note(output.format_ending(report))
         reported = set(open_now)
-        if hive.failed is not None:
-            raise hive.failed
-        if until_idle and hive.idle:
+        if hive.fatal_error is not None:
+            raise hive.fatal_error
+        if until_idle and hive.is_idle:
             return
         await asyncio.sleep(0.2)

@@ -39,7 +39,7 @@ async def change_limit(
     scope_name = f"run {run_id}{part}" if run_id else shared_scope(scope.replace(":", " ", 1))
     details = {"add": add, "actor": current_user(), "reason": reason}
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        await session.set_budget(scope_name, amount, **details)
+        await session.change_limit(scope_name, amount, **details)
         if run_id:
             if not as_json:
                 output.print_line(f"{scope_name}: {_describe_change(amount, add=add)}")

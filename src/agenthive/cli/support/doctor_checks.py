@@ -72,6 +72,7 @@ async def _check_agents(settings: Settings) -> Finding:
             registry.load_custom(name)
         except AgentHiveError as error:
             problems.append(error.message)
+    problems += [problem for kind in registry.kinds if (problem := registry.kind_problem(kind))]
     summary = f"{len(registry.sources)} custom agents"
     return Finding(what="agents", good=not problems, detail="; ".join(problems) or summary)
 

@@ -6,9 +6,8 @@ Shared by `approve`, `reject`, `signal`, `resolve` and `budget settle`. Decides 
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -19,7 +18,7 @@ from agenthive.core.history.report import RunReport
 from agenthive.core.model.states import CLOSED, RunStatus
 from agenthive.core.values import JSONValue
 from agenthive.errors import DefinitionError
-from agenthive.hive import open_journal
+from agenthive.hive import Hive, open_journal
 from agenthive.settings import Settings
 
 
@@ -27,24 +26,25 @@ async def send_and_follow(
     settings: Settings,
     files: Sequence[Path],
     run: str,
-    verb: str,
-    *arguments: str,
+    subject: str,
+    request: Callable[[Hive, str], Awaitable[object]],
+    *,
     done_message: str,
     as_json: bool,
-    **details: Any,
 ) -> int:
-    """Send the input, then follow the run until it ends or waits, unless another process owns it.
+    """Send a request about a run, then follow the run, unless another process owns the home.
 
-    ``verb`` is a method of `Hive` with ``arguments`` and ``details``. ``done_message`` is printed
-    once the input is on disk. Returns 0, or the exit code of the run if it ends meanwhile.
+    ``request`` receives the owner of the home and the full id of the run. Once it is on disk,
+    ``subject`` (the task or the signal) and ``done_message`` are printed. The exit code is 0, or
+    that of the run if it ends meanwhile.
     """
     async with open_journal(settings.home) as journal:
         run_id = await journal.find_run(run)
         root_id = await journal.find_root(run_id)
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        await session.send_input(verb, run_id, *arguments, **details)
+        await session.send_input(run_id, lambda owner: request(owner, run_id))
         if not as_json:
-            output.print_line(f"{run_id} {output.escape(arguments[0])}: {done_message}")
+            output.print_line(f"{run_id} {output.escape(subject)}: {done_message}")
         return await follow_and_report(session, interrupts, root_id, as_json=as_json)
 
 

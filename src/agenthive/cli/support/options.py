@@ -66,7 +66,8 @@ def agents_option(command: F) -> F:
         metavar="FILE.py",
         multiple=True,
         type=click.Path(path_type=Path),
-        help="Load custom agents from a Python file with AGENTS = {NAME: function}. Repeatable.",
+        help="Load custom agents (AGENTS = {NAME: function}) or an agent kind from a Python file. "
+        "Repeatable.",
     )(command)
 
 

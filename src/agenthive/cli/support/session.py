@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.registry import AgentRegistry
@@ -32,6 +32,8 @@ from agenthive.queries.export_import import ImportResult
 from agenthive.queries.journal_reader import EventView
 from agenthive.queries.retention import PruneProgress
 from agenthive.settings import Settings
+
+T = TypeVar("T")
 
 PATIENCE: Final = 10.0
 """Seconds to wait for an owner that holds the home but does not respond."""
@@ -68,6 +70,7 @@ class Session:
         """The hive if this process owns the home; None if another process does."""
         self._files = files
         self._client = ControlClient(Home(settings.home))
+        self._remote_owner = self._client.proxy_for(Hive)
 
     async def __aenter__(self) -> Session:
         if self._interrupts is None:
@@ -121,13 +124,26 @@ class Session:
             return False
         return True
 
-    # Requests of commands. `OwnerGone` in them: the owner ended; take ownership and send again.
+    @property
+    def owner(self) -> Hive:
+        """The owner of the home: our hive, or a proxy with the verbs of the control socket."""
+        return self.hive or self._remote_owner
+
+    async def _request(self, request: Callable[[Hive], Awaitable[T]]) -> T:
+        """Send a request to the owner; if the owner ends, take ownership and send it again."""
+        while True:
+            try:
+                return await request(self.owner)
+            except OwnerGone:
+                await self._join_home()
+
+    # What commands request.
 
     async def submit(self, workflow: WorkflowSpec, inputs: Mapping[str, Any], run: str) -> None:
         """Submit a run under the id ``run``; it is on disk when this returns."""
         while True:
             try:
-                await (self.hive or self._client).submit(workflow, inputs, run_id=run)
+                await self.owner.submit(workflow, inputs, run_id=run)
                 return
             except OwnerGone:
                 await self._join_home()
@@ -142,7 +158,7 @@ class Session:
         """The events of a run until it ends or waits for input, whichever process runs it."""
         while True:
             try:
-                async for event in (self.hive or self._client).watch(run, after):
+                async for event in self.owner.watch(run, after):
                     after = event.seq
                     yield event
                 return
@@ -153,54 +169,47 @@ class Session:
     async def cancel(self, run: str, reason: str) -> None:
         """Cancel an open run. Raises RunNotFound if it is not open."""
         if self.hive is None:
-            await self._client.cancel(run, reason=reason)
+            await self._remote_owner.cancel(run, reason=reason)
             return
         # No task starts between the two calls: neither yields to the event loop before the
         # cancellation is recorded.
         await self.hive.resume([run])
         await self.hive.cancel(run, reason=reason)
 
-    async def send_input(self, verb: str, run: str, *arguments: str, **details: Any) -> None:
-        """Send human input by a method of `Hive`: ``approve``, ``signal``, ``resolve``, ``settle``.
+    async def send_input(self, run: str, request: Callable[[Hive], Awaitable[object]]) -> None:
+        """Resume a run and send a request about it, such as an approval or a signal.
 
-        Raises what that method raises.
+        Raises what the request raises.
         """
-        while True:
-            try:
-                if self.hive is not None:
-                    await self.hive.resume([run])
-                await getattr(self.hive or self._client, verb)(run, *arguments, **details)
-                return
-            except OwnerGone:
-                await self._join_home()
 
-    async def set_budget(self, scope: str, amount: NanoUSD | None, **details: Any) -> None:
-        """Set the limit of a scope; as `Hive.set_budget`."""
-        while True:
-            try:
-                if self.hive is not None and run_of(scope):
-                    await self.hive.resume([run_of(scope)])
-                await (self.hive or self._client).set_budget(scope, amount, **details)
-                return
-            except OwnerGone:
-                await self._join_home()
+        async def resume_and_request(owner: Hive) -> None:
+            if self.hive is not None:
+                await self.hive.resume([run])
+            await request(owner)
+
+        await self._request(resume_and_request)
+
+    async def change_limit(self, scope: str, amount: NanoUSD | None, **details: Any) -> None:
+        """Change the limit of a scope; parameters and errors as in `HiveBudgets.change_limit`."""
+
+        async def resume_and_change(owner: Hive) -> None:
+            if self.hive is not None and run_of(scope):
+                await self.hive.resume([run_of(scope)])
+            await owner.budgets.change_limit(scope, amount, **details)
+
+        await self._request(resume_and_change)
 
     async def migrate(self, run: str, workflow: WorkflowSpec, **details: Any) -> None:
-        """Move a run to a changed workflow; as `Hive.migrate`."""
-        while True:
-            try:
-                await (self.hive or self._client).migrate(run, workflow, **details)
-                return
-            except OwnerGone:
-                await self._join_home()
+        """Migrate a run; parameters and errors as in `HiveMigrations.migrate`."""
+        await self._request(lambda owner: owner.migrations.migrate(run, workflow, **details))
 
     async def fork(
         self, run: str, task: str, workflow: WorkflowSpec | None, fork_id: str, *, again: bool
     ) -> None:
-        """Fork a run from a task as the new run ``fork_id``; as `Hive.fork`."""
+        """Repeat a run from a task on as the run ``fork_id``; raises as `HiveForks.create`."""
         while True:
             try:
-                await (self.hive or self._client).fork(run, task, workflow, id=fork_id, again=again)
+                await self.owner.forks.create(run, task, workflow, id=fork_id, again=again)
                 return
             except OwnerGone:
                 await self._join_home()
@@ -219,22 +228,22 @@ class Session:
         """
         while True:
             try:
-                await (self.hive or self._client).change_schedule(change, body)
+                await self.owner.schedules.apply_change(change, body)
                 return
             except (OwnerGone, HomeBusy):
                 await self._join_home()
 
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:
         """Resume unfinished runs (None: all); return the ids of those that were not yet active."""
-        return await (self.hive or self._client).resume(None if runs is None else list(runs))
+        return await self.owner.resume(None if runs is None else list(runs))
 
     def prune(self, policy: Retention) -> AsyncIterator[PruneProgress]:
         """Delete runs past their retention; yield the progress. Raises OwnerGone."""
-        return (self.hive or self._client).prune(policy)
+        return self.owner.retention.prune(policy)
 
     async def import_run(self, file: Path, *, open_too: bool) -> ImportResult:
         """Import a run from a file; ``open_too``: also one that has not ended."""
-        return await (self.hive or self._client).import_run(file, open_too=open_too)
+        return await self.owner.retention.import_run(file, open_too=open_too)
 
     async def report(self, run: str) -> RunReport:
         """The report of a run as of now."""

@@ -1,4 +1,8 @@
-"""What a runtime carries out once the facts behind it are committed."""
+"""Actions: what a runtime carries out once the events behind them are committed.
+
+Plain frozen values; `Driver.confirm_commit` returns them in order. To add an action: a struct here,
+a place in `Action` and `run_of`, and a branch in each runtime.
+"""
 
 from __future__ import annotations
 
@@ -13,24 +17,23 @@ from agenthive.core.values import Micros
 
 
 class PerformCall(msgspec.Struct, frozen=True, gc=False):
-    """Make this call and report its reply.
-
-    ``timeout`` (microseconds) bounds it; when it passes, the call is cancelled and the reply is a
-    fault of kind ``timeout``. So does the call when ``heartbeat`` (microseconds) passes without a
-    sign of life. ``cache`` names the result among those that may be used again.
-    """
+    """Make this call and report its reply."""
 
     call: Call
+    #: The agent to call.
     agent: AgentSpec
+    #: Microseconds after which the call is cancelled; its reply is then a ``timeout`` fault.
     timeout: Micros | None
+    #: Microseconds without a heartbeat of the agent after which the same happens.
     heartbeat: Micros | None = None
+    #: Key of the result cache under which a result may exist already; empty: do not look.
     cache_key: str = ""
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing stands around the call."""
+        """Whether the runtime only has to call the agent: no cache, heartbeat, schema or stream."""
         call = self.call
-        # In one piece, since it is asked of every call.
+        # One expression without further calls, because every call evaluates it.
         return not (
             self.cache_key
             or self.heartbeat is not None
@@ -41,17 +44,17 @@ class PerformCall(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_streamed(self) -> bool:
-        """Whether its answer is to come in pieces."""
+        """Whether the answer is to be streamed."""
         return self.call.parameters.get("stream") is True
 
     @property
     def needs_validation(self) -> bool:
-        """Whether the reply must be like some schema."""
+        """Whether the reply must be validated against a schema."""
         return self.call.output_schema is not None or bool(self.call.tools)
 
 
 class CancelCall(msgspec.Struct, frozen=True, gc=False):
-    """Cancel this call and report that it was stopped, unless it has answered by then."""
+    """Cancel this call and report the cancellation, unless it has replied by then."""
 
     run: str
     task: str
@@ -59,34 +62,33 @@ class CancelCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class AcknowledgeRequest(msgspec.Struct, frozen=True, gc=False):
-    """What was asked for under this token is on disk: say so to whoever asked.
-
-    ``run`` is set when it is the acceptance of a new run; ``about`` when it was said to one, and is
-    lost if that run is.
-    """
+    """The request with this token is on disk: acknowledge it to its caller."""
 
     token: int
+    #: Id of the run whose acceptance this acknowledges; else empty.
     run: str = ""
+    #: Id of the run that the request was about: if that run is withdrawn, so is the request.
     about: str = ""
 
 
 class RejectRequest(msgspec.Struct, frozen=True, gc=False):
-    """What was asked for under this token does not count, and that is on disk: say why."""
+    """The request with this token was refused, and that is on disk: report the reason."""
 
     token: int
     reason: str
+    #: Id of the run that the request was about: if that run is withdrawn, so is the request.
     run: str = ""
 
 
 class RunEnded(msgspec.Struct, frozen=True, gc=False):
-    """The run is closed: tell whoever waits for it."""
+    """The run is closed: notify the callers that wait for it."""
 
     run: str
     status: RunStatus
 
 
 class RunParked(msgspec.Struct, frozen=True, gc=False):
-    """Nothing of the run can move without somebody's help: tell whoever waits for it."""
+    """The run waits for help from outside: notify the callers that wait for it."""
 
     run: str
 
@@ -97,7 +99,7 @@ Action: TypeAlias = (
 
 
 def run_of(action: Action) -> str:
-    """The run an action is about."""
+    """Id of the run that an action is about; empty if it is about none."""
     if isinstance(action, AcknowledgeRequest):
         return action.run or action.about
     return action.call.run if isinstance(action, PerformCall) else action.run

@@ -1,4 +1,9 @@
-"""A run that the driver has in hand: its state, and what is still to be written."""
+"""A run that the engine owns: its state, and its events that are not written yet.
+
+The state itself (`RunState`) belongs to the machine and changes in `step` only; `ActiveRun` has
+what the engine needs besides. It is made when a run is accepted or recovered, and dropped when the
+end of the run is on disk.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +22,7 @@ from agenthive.core.values import JSONObject
 
 
 class ActiveRun:
-    """One open run.
-
-    ``written`` is the number of its last event that is in a batch, ``durable_seq`` that of its last
-    event on disk; a snapshot is made ``every`` so many. ``cache_keys`` is the key under which the
-    result of a call will be kept for equal ones; ``reported_wait_state`` how the run that waits for
-    this one was last told that it stands; ``hold_scopes`` what the calls that hold money are spent
-    from; ``prepared_call`` what ``intent`` is to make, if that has been looked at already;
-    ``priced_agents`` of which agents calls can cost something, by name.
-    """
+    """One open run. It gets a snapshot whenever it has ``snapshot_every`` more events."""
 
     __slots__ = (
         "_row_status",
@@ -53,26 +50,42 @@ class ActiveRun:
     ) -> None:
         self.id = run_id
         self._snapshot_every = snapshot_every
+        #: Gives the idempotency key of a task's call.
         self.key_for = IdempotencyKeys(run_id)
+        #: The machine's state, up to the last event that was applied.
         self.state = state
+        #: Agents that are not registered: name -> how to supply them.
         self.missing_agents: dict[str, str] = {}
+        #: Durations learnt in this run, from which `ranks` are computed anew.
         self.estimates = Estimates(state.graph)
+        #: Upward rank of each task of the workflow file: estimated seconds to the end of the run.
         self.ranks = state.graph.rank
+        #: Events that were applied and are in no batch yet, in order.
         self.pending_events: list[ev.RunEvent] = []
+        #: (task key, attempt) of calls in progress that were requested to stop.
         self.cancelling_calls: set[tuple[str, int]] = set()
+        #: The intent that is being applied: `CommandHandlers` makes its call.
         self.intent: ev.TaskStarted | None = None
+        #: The call of that intent if admission has built it already.
         self.prepared_call: Call | None = None
+        #: Number of the last event that is in a batch.
         self.written_seq = 0
+        #: Number of the last event that is on disk.
         self.durable_seq = 0
+        #: Index of a task with a call in progress -> key under which its result will be cached.
         self.cache_keys: dict[int, str] = {}
+        #: (index, attempt) of a call that holds money -> scopes that it is spent from.
         self.hold_scopes: dict[tuple[int, int], tuple[str, ...]] = {}
+        #: Agent name -> whether its calls can cost anything.
         self.priced_agents: dict[str, bool] = {}
+        #: How this run waits, as last recorded in the parent run (`child_wait_state`).
         self.reported_wait_state = "moving"
+        #: Status in the row of the run list that was written last.
         self._row_status = ""
 
     @property
     def is_parked(self) -> bool:
-        """Whether nothing moves the run without somebody's help, and that is on disk."""
+        """Whether the run waits for help from outside (a user, a signal), and that is on disk."""
         return self.state.needs_help and self.durable_seq == self.state.seq
 
     @property
@@ -96,8 +109,8 @@ class ActiveRun:
     def dependency_results(self, index: int) -> JSONObject:
         """Name -> result of what a task depends on (a tolerated failure gives None).
 
-        A compensation depends on nothing: what its task has read may be gone by then. Nor does a
-        tool: a model says what it is given.
+        Empty for a compensation, because the results that its task has read may be dropped by
+        then, and for a tool, whose arguments come from the model.
         """
         graph, results = self.state.graph, self.state.results
         if index < graph.static:
@@ -111,12 +124,12 @@ class ActiveRun:
         return {graph.keys[dependency]: results.get(dependency) for dependency in dependencies}
 
     def rank_of(self, index: int) -> float:
-        """How far a task is from the end of the run; an item or a round as far as its task."""
+        """The upward rank of a task; a mapped item or an iteration has that of its task."""
         ranks = self.ranks
         return ranks[index] if index < len(ranks) else ranks[self.state.graph.origin_of(index)]
 
     def build_record(self, rules: int, batch: Batch) -> Record:
-        """What has not been written yet, as one record. Large values go into the batch."""
+        """The pending events as one record. Large values and a due snapshot go into the batch."""
         events, self.pending_events = self.pending_events, []
         first_seq = self.written_seq + 1
         self.written_seq += len(events)
@@ -133,25 +146,25 @@ class ActiveRun:
         )
 
     def _take_due_snapshot(self, batch: Batch) -> str:
-        """Make a snapshot if one is due: all facts so far are in a batch."""
+        """Make a snapshot if one is due; returns its digest, else an empty text."""
         state = self.state
         if not snapshots.is_due(state, self._snapshot_every) or state.status in CLOSED:
             return ""
         return snapshots.freeze_state(state, batch)
 
     def update_row_status(self) -> bool:
-        """Whether the list of runs must be told."""
+        """Whether the row of the run list must be written, because the status has changed."""
         changed = self._row_status != self.state.status
         self._row_status = self.state.status
         return changed
 
     def build_row(self) -> RunRow:
-        """This run's row in the list of runs."""
+        """This run's row of the run list."""
         return row_of(self.state)
 
 
 def row_of(state: RunState) -> RunRow:
-    """The row of a run in this state."""
+    """The row of the run list for a run in this state."""
     return RunRow(
         run=state.run,
         name=state.name,

@@ -1,57 +1,140 @@
-"""What the driver does about money: calls that fit the budget start, others wait, ask or fail.
+"""Admission: which runs and tasks start now. Every gate before a call is checked here, in order.
 
-The arithmetic is `treasury`'s; here its answers become facts. What people say about budgets comes
-in here, too. Nothing is put aside, captured or given back anywhere else but where a call ends.
+The order is documented in `agenthive.core.engine` and tested (tests/core/test_gate_order.py). The
+state of a gate lives in its own file (`ready_queue`, `circuit_breakers`, `budgets`,
+`rate_limits`); this file checks one after the other, and turns a refusal into an event or into a
+place in a queue. Admission never makes a call: an admitted task gets its intent, and
+`CommandHandlers` puts the call into the outbox.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+
 from agenthive.core.budget.holds import BUDGET_EXCEEDED, BUDGET_REASONS
-from agenthive.core.budget.scopes import run_of
-from agenthive.core.engine import actions as act
 from agenthive.core.engine.active_run import ActiveRun
 from agenthive.core.engine.budgets import FREE_GRANT, Grant, LimitExceeded, MustWait, UnpricedCall
 from agenthive.core.engine.call_builder import build_call
 from agenthive.core.engine.command_handlers import CommandHandlers
-from agenthive.core.engine.human_input import ApprovalDecision, budget_request_digest
+from agenthive.core.engine.engine_state import EngineState
 from agenthive.core.engine.step_evaluation import task_faulted_event
+from agenthive.core.engine.task_preparation import TaskPreparation
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.calls import Call
 from agenthive.core.model.states import TaskState
 from agenthive.core.model.workflow import OnExceeded
 from agenthive.core.policies.rate_limit import NotAdmitted
-from agenthive.core.values import Micros, NanoUSD, format_dollars
-from agenthive.errors import Conflict, ExpressionError, NotFound
+from agenthive.core.values import Micros, format_dollars
+from agenthive.errors import ExpressionError
 
-UNPRICED = "unpriced"
-TOO_LARGE = "too_large"
+# A module constant: in Python 3.11 the lookup in the enum costs more than the comparison.
+_READY = TaskState.READY
+
+UNPRICED: Final = "unpriced"
+"""Fault kind of a call under a budget whose cost cannot be bounded."""
+TOO_LARGE: Final = "too_large"
+"""Fault kind of a call that needs more tokens than its rate limit admits in a minute."""
+
+MAX_STARTS_PER_TURN: Final = 1000
+"""Intents that one batch holds at most, so that a wide run does not delay every other one."""
 
 
-class Admission(CommandHandlers):
-    """The part of a driver that knows what things cost."""
+class Admission:
+    """Starts queued runs and ready tasks, as far as the gates admit them."""
 
-    # Before a call.
+    def __init__(
+        self, engine: EngineState, handlers: CommandHandlers, preparation: TaskPreparation
+    ) -> None:
+        self._engine, self._handlers, self._preparation = engine, handlers, preparation
+        # None of these is ever replaced: each is looked up once, not for every task.
+        self._queue, self._budgets, self._rate_limits = (
+            engine.queue,
+            engine.budgets,
+            engine.rate_limits,
+        )
+
+    def start_runs(self, now: Micros) -> None:
+        """Start queued runs, the oldest first, while there are run slots."""
+        engine = self._engine
+        while engine.queued_runs and engine.used_run_slots < engine.max_runs:
+            run_id = next(iter(engine.queued_runs))
+            del engine.queued_runs[run_id]
+            self._handlers.apply_event(engine.runs[run_id], ev.RunStarted(at=now), now)
+
+    def start_tasks(self, now: Micros) -> None:
+        """Start the tasks that the queue picks, at most `MAX_STARTS_PER_TURN`."""
+        engine, queue = self._engine, self._queue
+        engine.has_unpicked = False
+        for _ in range(MAX_STARTS_PER_TURN):
+            next_task = queue.pick_task()
+            if next_task is None:
+                return
+            run_id, index, lane = next_task
+            run = engine.runs[run_id]
+            if run.state.state[index] is _READY:
+                self._start_task(run, index, now)
+            else:
+                queue.release_slots(run_id, lane)
+        engine.has_unpicked = True
+
+    def _start_task(self, run: ActiveRun, index: int, now: Micros) -> None:
+        """Take a task that has its slots past the other gates, and record the intent to call."""
+        state = run.state
+        node = state.graph.nodes[index]
+        if node.control_flow is not None and not self._preparation.check_approval(run, index, now):
+            self._queue.release_slots(run.id, state.graph.lanes[index])
+            return
+        key, attempt = state.graph.keys[index], state.attempts[index] + 1
+        intent = ev.TaskStarted(
+            at=now, task=key, attempt=attempt, agent=node.agent.name, key=run.key_for(key)
+        )
+        call = self._preview_call(run, index, intent)
+        grant = FREE_GRANT if call is None else self._check_budget(run, index, call, intent)
+        if grant is None:
+            self._queue.release_slots(run.id, state.graph.lanes[index])
+            return
+        if node.endpoint in self._rate_limits.gates and not self._acquire_rate_limit(
+            run, index, call, intent
+        ):
+            return
+        # Only now: a call that the rate limit delays must not hold money.
+        if grant is not FREE_GRANT or state.holds:
+            superseded = self._budgets.reserve_hold(run, index, attempt, grant)
+            intent = msgspec.structs.replace(
+                intent, hold=grant.amount, over=superseded, max_tokens=grant.max_tokens
+            )
+        if call is not None and grant.max_tokens is not None:
+            call = msgspec.structs.replace(call, max_tokens=grant.max_tokens)
+        run.prepared_call = call
+        self._engine.breakers.record_start(node.endpoint, now)
+        run.intent = intent
+        self._handlers.apply_event(run, intent, now)
 
     def _preview_call(self, run: ActiveRun, index: int, intent: ev.TaskStarted) -> Call | None:
-        """The call, if its cost or its size matters; None also if it cannot be made."""
-        if not self.budgets.can_cost(run, index):
+        """The call, if a gate needs its cost or its size.
+
+        None also if its parameters cannot be evaluated: that fails the task when it is called.
+        """
+        if not self._budgets.can_cost(run, index):
             endpoint = run.state.graph.nodes[index].endpoint
-            if endpoint not in self.rate_limits.gates or not self.rate_limits.counts_tokens(
+            if endpoint not in self._rate_limits.gates or not self._rate_limits.counts_tokens(
                 endpoint
             ):
                 return None
         try:
             return build_call(run, index, intent)
         except ExpressionError:
-            return None  # it will not be made, and says so itself
+            return None
 
     def _check_budget(
         self, run: ActiveRun, index: int, call: Call, intent: ev.TaskStarted
     ) -> Grant | None:
-        """What may be put aside for a call; None if it does not start now."""
-        if not self.budgets.can_cost(run, index):
+        """What may be reserved for a call; None if the call does not start now."""
+        if not self._budgets.can_cost(run, index):
             return FREE_GRANT
-        decision = self.budgets.check_hold(run, index, call, intent.at)
+        decision = self._budgets.check_hold(run, index, call, intent.at)
         if isinstance(decision, Grant):
             return decision
         if not isinstance(decision, MustWait):
@@ -61,171 +144,73 @@ class Admission(CommandHandlers):
     def _acquire_rate_limit(
         self, run: ActiveRun, index: int, call: Call | None, intent: ev.TaskStarted
     ) -> bool:
-        """Whether a gate lets a call start; if not, it is next again when it does."""
+        """Whether the endpoint's rate limit admits a call now.
+
+        If not, the task is the next of its lane when the limit admits calls again.
+        """
         node, graph = run.state.graph.nodes[index], run.state.graph
+        quoter = self._engine.quoter
         tokens = 0
         if (
             call is not None
-            and self._quoter is not None
-            and self.rate_limits.counts_tokens(node.endpoint)
+            and quoter is not None
+            and self._rate_limits.counts_tokens(node.endpoint)
         ):
-            tokens = self._quoter.estimate_tokens(node.agent, call)
+            tokens = quoter.estimate_tokens(node.agent, call)
         call_id = (run.id, intent.task, intent.attempt)
-        wait = self.rate_limits.admit_call(node.endpoint, call_id, tokens, intent.at)
+        wait = self._rate_limits.admit_call(node.endpoint, call_id, tokens, intent.at)
         if wait == NotAdmitted.NEVER:
-            self.queue.release_slots(run.id, graph.lanes[index])
+            self._queue.release_slots(run.id, graph.lanes[index])
             message = (
-                f"a call of about {tokens:,} tokens is more than agent '{node.agent.name}' may "
-                "have in a minute: make it smaller (max_tokens counts), or raise tokens_per_minute"
+                f"the call needs about {tokens:,} tokens, more than agent '{node.agent.name}' may "
+                "use in a minute: make the call smaller (max_tokens counts), or raise "
+                "tokens_per_minute"
             )
-            self._apply_event(
+            self._handlers.apply_event(
                 run, task_faulted_event(intent.at, intent.task, TOO_LARGE, message), intent.at
             )
         elif wait:
             rank = run.rank_of(index)
-            self.queue.put_back_task(run.id, index, graph.lanes[index], node.priority, rank)
+            self._queue.put_back_task(run.id, index, graph.lanes[index], node.priority, rank)
         return not wait
 
     def _fail_or_block(
         self, run: ActiveRun, index: int, decision: LimitExceeded | UnpricedCall, now: Micros
     ) -> None:
+        """The call cannot be made under its budgets: fail the task, or block it, by its policy."""
         key, agent = run.state.graph.keys[index], run.agent_of(index)
         if isinstance(decision, UnpricedCall):
             message = (
-                f"nobody knows what a call of agent '{agent.name}' may cost, and "
-                f"{decision.scope} has "
-                "a limit: give it a max_cost, or a price in the settings, or a default price"
+                f"the cost of a call of agent '{agent.name}' is unknown, and {decision.scope} has "
+                "a limit: give the agent a max_cost, or a price in the settings, or set a default "
+                "price"
             )
-            self._apply_event(run, task_faulted_event(now, key, UNPRICED, message), now)
+            event: ev.RunEvent = task_faulted_event(now, key, UNPRICED, message)
+            self._handlers.apply_event(run, event, now)
             return
         message = _describe_shortfall(decision)
         if decision.policy is OnExceeded.FAIL:
-            self._apply_event(run, task_faulted_event(now, key, BUDGET_EXCEEDED, message), now)
+            event = task_faulted_event(now, key, BUDGET_EXCEEDED, message)
+            self._handlers.apply_event(run, event, now)
             return
-        reason = BUDGET_REASONS[decision.policy is OnExceeded.ASK]
-        blocked = ev.TaskBlocked(
+        event = ev.TaskBlocked(
             at=now,
             task=key,
-            reason=reason,
+            reason=BUDGET_REASONS[decision.policy is OnExceeded.ASK],
             detail=message,
             scope=decision.scope,
             amount=decision.amount,
         )
-        self._apply_event(run, blocked, now)
-        self.budgets.block_task(run, index, now)
-
-    def _wake_budget_waiters(self, now: Micros) -> None:
-        """Look again at those for whom something may have come free."""
-        for run_id, index in self.budgets.take_woken_waiters(now):
-            active_run = self.runs.get(run_id)
-            if active_run is None:
-                continue
-            if active_run.state.state[index] is TaskState.READY:
-                self._offer_task(active_run, index, now)
-            elif active_run.state.blocked.get(index, ("",))[0] in BUDGET_REASONS:
-                key = active_run.state.graph.keys[index]
-                self._apply_event(active_run, ev.TaskUnblocked(at=now, task=key), now)
-
-    def _settle_overdue_holds(self, now: Micros) -> None:
-        for run, event in self.budgets.take_overdue_holds(now):
-            index = run.state.graph.index[event.task]
-            self._book_cost(run, index, event.attempt, event.cost, now, under_way=False)
-            self._apply_event(run, event, now)
-
-    # What people say.
-
-    def set_budget(
-        self,
-        now: Micros,
-        scope: str,
-        amount: NanoUSD | None,
-        actor: str,
-        reason: str,
-        token: int,
-        *,
-        add: bool = False,
-    ) -> None:
-        """Somebody sets the limit of a scope, or adds to it. None: as files say.
-
-        Raises Conflict if it has no limit to add to.
-        """
-        now = self._advance_clock(now)
-        if add:
-            limit = self.budgets.limit_of(scope)
-            if limit is None or amount is None:
-                raise Conflict(f"{scope} has no limit", hint="Set one: agenthive budget set.")
-            amount = limit + amount
-        self._set_limit(now, scope, amount, actor, reason)
-        self._outbox.actions.append(act.AcknowledgeRequest(token, about=run_of(scope)))
-
-    def _set_limit(
-        self, now: Micros, scope: str, limit: NanoUSD | None, actor: str, reason: str
-    ) -> None:
-        event = ev.BudgetSet(
-            at=now, scope=scope, limit=limit, run=run_of(scope), actor=actor, reason=reason
-        )
-        self._outbox.hive_events.append(event)
-        self.budgets.set_limit(scope, limit)
-
-    def settle_hold(
-        self,
-        now: Micros,
-        run_id: str,
-        task: str,
-        attempt: int | None,
-        cost: NanoUSD,
-        actor: str,
-        reason: str,
-        token: int,
-    ) -> None:
-        """Somebody says what a call cost whose cost is in doubt. Raises RunNotFound, NotFound."""
-        active_run, now = self._get_open_run(run_id), self._advance_clock(now)
-        state = active_run.state
-        index = state.graph.index.get(task)
-        doubtful_attempts = [
-            held_attempt
-            for held_index, held_attempt in state.holds
-            if held_index == index
-            and attempt in (None, held_attempt)
-            and not state.is_call_running(held_index, held_attempt)
-        ]
-        if index is None or not doubtful_attempts:
-            raise NotFound(
-                f"run {run_id}: no call of task '{task}' is in doubt",
-                hint=f"See them: agenthive budget show {run_id}",
-            )
-        event = ev.HoldSettled(
-            at=now, task=task, attempt=doubtful_attempts[0], cost=cost, actor=actor, reason=reason
-        )
-        self._book_cost(active_run, index, doubtful_attempts[0], cost, now, under_way=False)
-        self._apply_event(active_run, event, now)
-        self._outbox.actions.append(act.AcknowledgeRequest(token, about=run_id))
-
-    def _answer_budget_request(
-        self, run: ActiveRun, task: str, decision: ApprovalDecision, now: Micros, token: int
-    ) -> bool:
-        """Somebody agrees to a higher limit, or does not; False if that was not the question."""
-        index = run.state.graph.index.get(task)
-        if index is None or run.state.blocked.get(index, ("",))[0] != BUDGET_REASONS[1]:
-            return False
-        if not budget_request_digest(run.state, index).startswith(decision.digest):
-            raise Conflict("the answer is about another amount", hint="See: agenthive approvals")
-        scope, limit = self.budgets.sufficient_limit(run, index)
-        if decision.approved:
-            reason = decision.comment or f"asked by {run.id}/{task}"
-            self._set_limit(now, scope, limit, decision.actor, reason)
-            self._wake_budget_waiters(now)
-        else:
-            comment = f": {decision.comment}" if decision.comment else ""
-            message = f"{decision.actor} agreed to no more money{comment}"
-            self._apply_event(run, task_faulted_event(now, task, BUDGET_EXCEEDED, message), now)
-        self._outbox.actions.append(act.AcknowledgeRequest(token, about=run.id))
-        return True
+        self._handlers.apply_event(run, event, now)
+        self._budgets.block_task(run, index, now)
 
 
 def _describe_shortfall(exceeded: LimitExceeded) -> str:
     if exceeded.frozen:
-        return f"{exceeded.scope} is frozen: a call cost more than it was to. Set its limit again"
+        return (
+            f"{exceeded.scope} is frozen because a call cost more than was reserved for it: set "
+            "its limit again"
+        )
     return (
         f"the call may cost {format_dollars(exceeded.amount)}, which is "
         f"{format_dollars(exceeded.shortfall)} more than is "

@@ -1,4 +1,7 @@
-"""What a call is told beside its parameters, and the name its result is kept under for others."""
+"""Builds calls, and the keys and entries of the result cache.
+
+Pure functions of a run's state and an intent. Nothing here makes a call or reads the cache.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,10 @@ _sorted_encoder = msgspec.json.Encoder(order="sorted")
 
 
 def build_call(run: ActiveRun, task: int, intent: TaskStarted) -> Call:
-    """The call that an intent is to make. Raises ExpressionError."""
+    """The call of an intent. Raises ExpressionError if its parameters cannot be evaluated."""
     state = run.state
     node = state.graph.nodes[task]
-    # Sixteen keywords and more take five times as long: what few calls have comes after.
+    # In Python 3.11 sixteen keywords and more take five times as long: rare fields come after.
     call = Call(
         run=state.run,
         task=intent.task,
@@ -47,18 +50,18 @@ def build_call(run: ActiveRun, task: int, intent: TaskStarted) -> Call:
 
 
 def find_complaint(state: RunState, task: int) -> str:
-    """What was wrong with the last result of this task; empty if nothing was."""
+    """Why the last result of the task did not match its schema; empty if it did."""
     fault = state.faults.get(task)
     return fault.message if fault is not None and fault.kind == INVALID_OUTPUT else ""
 
 
 def without_tool_calls(reply: Reply) -> Reply:
-    """The reply of an agent that has nothing to ask for."""
+    """The reply without its tool calls, for an agent that was offered no tools."""
     return msgspec.structs.replace(reply, asks=())
 
 
 def reply_from_cache(cached: CachedResult | None, now: Micros) -> Reply | None:
-    """The reply that a kept result is, unless its time is over."""
+    """The reply that a cached result gives; None if there is none or it has expired."""
     if cached is None or (cached.expires is not None and cached.expires < now):
         return None
     return Reply(result=msgspec.json.decode(cached.result), cached=cached.origin)
@@ -67,7 +70,7 @@ def reply_from_cache(cached: CachedResult | None, now: Micros) -> Reply | None:
 def build_cache_entry(
     node: Node, key: str, origin: str, result: JSONValue, now: Micros
 ) -> CachedResult:
-    """What is kept of a result, for equal calls."""
+    """The entry of the result cache for a call's result. ``origin`` is run and task."""
     assert node.task is not None
     assert node.task.cache is not None
     ttl = node.task.cache.ttl
@@ -77,7 +80,10 @@ def build_cache_entry(
 
 
 def cache_key(node: Node, parameters: JSONObject) -> str:
-    """The name of what this call gives: equal for equal agents, actions and parameters."""
+    """The cache key of a call: equal for equal agent, action, parameters, schema and version.
+
+    SHA-256 of their canonical JSON, in hex.
+    """
     assert node.task is not None
     assert node.task.cache is not None
     identity = (node.agent, node.action, parameters, node.schema, node.task.cache.version)

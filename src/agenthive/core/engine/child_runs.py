@@ -1,8 +1,8 @@
-"""Runs that are tasks of other runs: how they begin, how they are told of, what they come to.
+"""Child runs (sub-workflows): how they are submitted, how they wait, and what their end gives.
 
-Pure: makes the facts, which the driver applies. The child's run id follows from the parent's and
-the task, so that it is the same whoever makes it. ``InputBinder`` checks a workflow's inputs and
-fills them in: `authoring`'s business, given from outside.
+Makes the events, which `TaskPreparation` and `CommandHandlers` apply. The id of a child run is
+computed from the parent's id and the task, so that it is the same after a crash. Checking inputs
+and filling them into a workflow belongs to `authoring`; it comes in as an `InputBinder`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from agenthive.core.values import JSONObject, JSONValue, Micros
 from agenthive.errors import ExpressionError
 
 InputBinder: TypeAlias = Callable[[WorkflowSpec, JSONObject], tuple[WorkflowSpec, JSONObject]]
-"""The workflow and the inputs as a run has them. Raises ConfigurationError."""
+"""(workflow, inputs) -> both as a run is submitted with them. Raises ConfigurationError."""
 
 MAX_ID_LENGTH: Final = 128
+"""Characters of a run id."""
 MAX_GRAPHS: Final = 100
+"""Graphs of child workflows that are kept for the next child run."""
 _SUCCESSFUL: Final = frozenset({RunStatus.COMPLETED, RunStatus.PARTIALLY_COMPLETED})
 
 
@@ -36,14 +38,14 @@ def bind_unchanged(spec: WorkflowSpec, inputs: JSONObject) -> tuple[WorkflowSpec
 
 
 def child_id(run: str, key: str) -> str:
-    """The id of the run that does a task of another run."""
+    """The id of the child run of a task."""
     fingerprint = sha256(f"{len(run)}:{run}{key}".encode()).hexdigest()
     full_id = f"{run}.{fingerprint[:12]}"
     return full_id if len(full_id) <= MAX_ID_LENGTH else fingerprint
 
 
 class ChildRunFactory:
-    """Makes child runs. Graphs are shared between those of one definition."""
+    """Submits child runs. Those with the same definition share one graph."""
 
     def __init__(self, bind: InputBinder = bind_unchanged) -> None:
         self._bind_inputs = bind
@@ -52,7 +54,7 @@ class ChildRunFactory:
     def build_submission(
         self, state: RunState, task: int, inputs: JSONObject, now: Micros
     ) -> tuple[ev.RunSubmitted, Graph, bytes]:
-        """The child of a task, ready to be submitted. Raises ConfigurationError."""
+        """The event, graph and definition of a task's child run. Raises ConfigurationError."""
         around, key = state.graph.nodes[task].control_flow, state.graph.keys[task]
         assert around is not None
         assert around.workflow is not None
@@ -81,7 +83,7 @@ class ChildRunFactory:
 
 
 def related_runs(state: RunState) -> list[str]:
-    """The runs that this one cannot go on without: that which waits for it, and its own."""
+    """The ids of the runs that this one depends on: its parent, and its open children."""
     parents = [] if state.parent is None else [state.parent.run]
     flow = state.flow
     if flow is None:
@@ -91,7 +93,7 @@ def related_runs(state: RunState) -> list[str]:
 
 
 def child_ended_event(state: RunState, parent: ev.Parent, now: Micros) -> ev.ChildEnded:
-    """What a run that has ended is to the task it was."""
+    """The event in the parent run for a child run that has ended."""
     result, error = _child_outcome(state)
     status = RunStatus.FAILED if error and state.status in _SUCCESSFUL else state.status
     return ev.ChildEnded(
@@ -112,11 +114,11 @@ def _child_outcome(state: RunState) -> tuple[JSONValue, str]:
         except ExpressionError as fault:
             return None, f"outputs: {fault.message}"
     faults = (state.graph.keys[task] + ": " + fault.message for task, fault in state.faults.items())
-    return None, next(faults, "it did not come to its end")
+    return None, next(faults, "the child run did not complete")
 
 
 def child_wait_state(state: RunState) -> str:
-    """How a run stands, for whoever waits for it."""
+    """How a child run waits: ``moving`` (not at all), ``timed``, ``helpless`` (for help)."""
     if state.parked is None:
         return "moving"
     return "helpless" if state.needs_help else "timed"

@@ -1,6 +1,9 @@
-"""The breakers of a hive: one per endpoint, closing and opening the lanes that lead there.
+"""The circuit breakers of a hive: one for each endpoint.
 
-What opens or closes a breaker is journaled in the hive's stream, so a restart remembers it.
+A breaker that opens closes the lanes of all agents at its endpoint, so that the queue picks none of
+their tasks; when its time is over, the lanes open for probes. Opening and closing are recorded in
+the hive's stream, and a new process restores them. `core.policies.circuit_breaker` decides when a
+breaker opens; nothing here counts failures.
 """
 
 from __future__ import annotations
@@ -18,18 +21,22 @@ _CLOSED: Final = BreakerState.CLOSED
 
 
 class BreakerRegistry:
-    """All breakers, and the lanes behind each."""
+    """All circuit breakers, by endpoint, with the lanes of the agents there."""
 
     def __init__(self, queue: ReadyQueue) -> None:
         self._queue = queue
         self._breakers: dict[str, Breaker] = {}
+        #: Endpoint -> names of its lanes (the values are unused).
         self._lanes: dict[str, dict[str, None]] = {}
+        #: Heap of (time in microseconds, endpoint) at which an open breaker admits a probe.
         self._wakes: list[tuple[Micros, str]] = []
+        #: Endpoint -> event of a breaker that was open before the restart and has no lane yet.
         self._restored_events: dict[str, ev.BreakerOpened] = {}
+        #: Lanes that were closed since `take_closed_lanes` was called last.
         self._closed_lanes: list[str] = []
 
     def restore_breaker(self, event: ev.HiveEvent) -> None:
-        """Take in a fact from before the restart."""
+        """Apply an event of the hive's stream from before the restart."""
         if isinstance(event, ev.BreakerOpened):
             self._restored_events[event.endpoint] = event
         elif isinstance(event, ev.BreakerClosed):
@@ -38,7 +45,7 @@ class BreakerRegistry:
     def attach_lane(
         self, endpoint: str, lane: str, policy: BreakerPolicy | None, now: Micros
     ) -> None:
-        """A lane leads to this endpoint. The first policy that is seen counts."""
+        """Register the lane of an agent at this endpoint. The policy of the first lane counts."""
         lanes = self._lanes.setdefault(endpoint, {})
         if lane in lanes:
             return
@@ -55,20 +62,20 @@ class BreakerRegistry:
             self._queue.close_lane(lane)
 
     def allows_call(self, endpoint: str, now: Micros) -> bool:
-        """Whether one more call may start there now."""
+        """Whether one more call may start at the endpoint now."""
         return self._breakers[endpoint].allows_call(now)
 
     def take_closed_lanes(self) -> list[str]:
-        """The lanes that were closed since this was asked before."""
+        """The lanes that were closed since the last call of this method."""
         closed_lanes, self._closed_lanes = self._closed_lanes, []
         return closed_lanes
 
     def state(self, endpoint: str) -> Breaker | None:
-        """The breaker of an endpoint, if anything leads there."""
+        """The breaker of an endpoint; None if no agent of an open run uses it."""
         return self._breakers.get(endpoint)
 
     def record_start(self, endpoint: str, now: Micros) -> None:
-        """A call starts; in half-open state the lanes close behind the last allowed probe."""
+        """Record that a call starts; a half-open breaker closes its lanes after the last probe."""
         breaker = self._breakers[endpoint]
         if breaker.state is _CLOSED:
             return
@@ -77,7 +84,7 @@ class BreakerRegistry:
             self._set_lanes(endpoint, closed=True)
 
     def record_success(self, endpoint: str, now: Micros) -> list[ev.HiveEvent]:
-        """A call came back well; the fact to journal if that closed the breaker."""
+        """Record a success; returns the event to journal if it closed the breaker."""
         breaker = self._breakers[endpoint]
         if breaker.state is _CLOSED:
             if breaker.failures:
@@ -88,7 +95,7 @@ class BreakerRegistry:
         return [ev.BreakerClosed(at=now, endpoint=endpoint)]
 
     def record_failure(self, endpoint: str, fault: Fault, now: Micros) -> list[ev.HiveEvent]:
-        """A call failed; the fact to journal if that opened the breaker."""
+        """Record a failure; returns the event to journal if it opened the breaker."""
         breaker = self._breakers[endpoint]
         if not fault.counts:
             breaker.release_probe()
@@ -108,11 +115,11 @@ class BreakerRegistry:
         return [opened_event]
 
     def next_wake(self) -> Micros | None:
-        """When a breaker lets a probe through."""
+        """The time at which the next breaker admits a probe; None if none is open."""
         return self._wakes[0][0] if self._wakes else None
 
     def tick(self, now: Micros) -> None:
-        """Open the lanes whose time has come; their next call is a probe."""
+        """Open the lanes of breakers whose time is over; their next call is a probe."""
         while self._wakes and self._wakes[0][0] <= now:
             _, endpoint = heappop(self._wakes)
             breaker = self._breakers[endpoint]

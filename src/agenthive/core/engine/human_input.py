@@ -36,6 +36,23 @@ class ApprovalDecision(msgspec.Struct, frozen=True, kw_only=True):
     comment: str = ""
 
 
+class TaskResolution(msgspec.Struct, frozen=True, kw_only=True):
+    """An operator's record of the outcome of a call whose outcome is unknown."""
+
+    #: Id of an open run.
+    run: str
+    #: Key of the task that made the call.
+    task: str
+    #: One of `OUTCOMES`.
+    outcome: str
+    #: Result of the call if it succeeded.
+    result: JSONValue = None
+    #: Who records it.
+    actor: str
+    #: Why, for the journal.
+    reason: str
+
+
 class PendingApproval(msgspec.Struct, frozen=True, kw_only=True):
     """An approval that is waited for. ``digest`` is that of ``payload``; times are microseconds.
 
@@ -193,24 +210,28 @@ def _signal_names(state: RunState) -> list[str]:
 
 
 def task_resolved_event(
-    state: RunState, key: str, outcome: str, result: JSONValue, actor: str, reason: str, now: Micros
+    state: RunState, resolution: TaskResolution, now: Micros
 ) -> ev.TaskResolved:
-    """The fact that somebody found out. Raises NotFound, Conflict."""
+    """The event that records an outcome. Raises NotFound, Conflict."""
+    key, outcome = resolution.task, resolution.outcome
     task = _find_task(state, key)
     if outcome not in OUTCOMES:
-        raise Conflict(f"'{outcome}' is no outcome; there are {', '.join(OUTCOMES)}")
+        raise Conflict(f"'{outcome}' is not an outcome; use one of: {', '.join(OUTCOMES)}")
     if state.state[task] is not TaskState.UNKNOWN_OUTCOME:
         raise Conflict(f"task '{key}' is {state.state[task]}: its outcome is not unknown")
     if state.graph.nodes[task].compensates is not None:
-        raise Conflict(f"'{key}' has undone something or not: the run goes on without knowing")
+        raise Conflict(
+            f"'{key}' is a compensation: the run does not wait for its outcome, and none can be "
+            "recorded"
+        )
     return ev.TaskResolved(
         at=now,
         task=key,
         attempt=state.attempts[task],
         outcome=outcome,
-        result=result,
-        actor=actor,
-        reason=reason,
+        result=resolution.result,
+        actor=resolution.actor,
+        reason=resolution.reason,
     )
 
 

@@ -1,7 +1,8 @@
-"""What has been decided and is not on disk yet, and what is to be carried out once it is.
+"""The outbox: events that are decided and not on disk yet, and the actions that wait for them.
 
-The driver's other half: it fills the outbox, which makes batches of it, and takes back what the
-store refused before anybody was promised anything. Knows nothing of tasks.
+Two generations exist at most: the batch that is being committed, and what has come in since. If the
+store refuses a batch, the outbox can withdraw the runs that the batch would have accepted, because
+no caller has an acknowledgement yet. It knows nothing about tasks.
 """
 
 from __future__ import annotations
@@ -15,30 +16,32 @@ from agenthive.core.journal.records import Batch, Record
 
 
 class Outbox:
-    """``hive`` are facts for the hive's own stream, ``after`` what follows their commit.
-
-    ``dirty_runs`` are the runs with facts that are in no batch; ``next_batch`` is what else goes
-    into that.
-    """
+    """Events and actions on their way to the disk. ``rules_version`` goes into each record."""
 
     def __init__(self, rules_version: int) -> None:
+        #: Events for the hive's stream that are in no batch yet.
         self.hive_events: list[ev.HiveEvent] = []
+        #: Actions that follow the next batch.
         self.actions: list[act.Action] = []
+        #: Runs with events that are in no batch yet, by id.
         self.dirty_runs: dict[str, ActiveRun] = {}
+        #: What goes into the next batch besides records: definitions, uses, cached results.
         self.next_batch = Batch()
+        #: Number of the last event of the hive's stream that is in a batch.
         self.hive_seq = 0
         self._rules_version = rules_version
+        #: Hive events, actions and runs of the batch that is being committed.
         self._committing_events: list[ev.HiveEvent] = []
         self._committing_actions: list[act.Action] = []
         self._committing_runs: list[ActiveRun] = []
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to write, and nobody to tell that nothing had to be."""
+        """Whether there is nothing to write and nothing to acknowledge."""
         return not self.dirty_runs and not self.hive_events and not self.actions
 
     def build_batch(self) -> Batch:
-        """All that is to be written, as one transaction."""
+        """All events and what belongs to them, as one transaction."""
         batch, self.next_batch = self.next_batch, Batch()
         for run in self.dirty_runs.values():
             batch.records.append(run.build_record(self._rules_version, batch))
@@ -52,7 +55,7 @@ class Outbox:
         return batch
 
     def confirm_commit(self) -> tuple[list[ActiveRun], list[act.Action]]:
-        """The batch is on disk: the runs it was about, and what follows."""
+        """The batch is on disk: returns the runs that it is about, and the actions that follow."""
         runs, self._committing_runs = self._committing_runs, []
         actions, self._committing_actions = self._committing_actions, []
         self._committing_events = []
@@ -63,10 +66,10 @@ class Outbox:
     def withdraw_runs(
         self, batch: Batch, include_children: Callable[[Collection[str]], Collection[str]]
     ) -> tuple[list[int], Collection[str]]:
-        """Take back the runs this batch and the next would have accepted, and those made by them.
+        """Withdraw the runs that this batch and the next would have accepted, with their children.
 
-        Changes the batch; gives the tokens of those who wait for that, and the runs.
-        ``include_children`` gives the runs that these have begun, with these.
+        Changes the batch. Returns the tokens of the requests that are lost with the runs, and the
+        ids of the runs. ``include_children`` adds to ids of runs those of their child runs.
         """
         promises = [
             action
@@ -106,7 +109,7 @@ class Outbox:
         later_events = [
             event for event in self.hive_events if getattr(event, "run", None) not in withdrawn
         ]
-        # What came in since belongs to the next batch, with the records it speaks of.
+        # Events that came in since belong to the next batch, like the records they refer to.
         self.hive_events, self._committing_events = remaining_events, []
         if remaining_events:
             batch.records.append(self._build_hive_record())

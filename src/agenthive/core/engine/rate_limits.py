@@ -1,8 +1,11 @@
-"""The rate limits of a hive: one gate an endpoint, closing and opening the lanes that lead there.
+"""The rate limits of a hive: one gate for each endpoint that has a limit.
 
-An endpoint whose agents declare no limit has no gate until the other side says that it is too much;
-then it is asked again after a pause, with fewer calls at once. Arrival times are written with what
-they admitted, so that a restart does not begin a day's quota anew. Pure; times are microseconds.
+A gate that admits no call closes the lanes of all agents at its endpoint, and opens them when a
+call fits again. An endpoint whose agents declare no limit gets a gate when it throttles a call:
+then it is called again after a pause, with fewer calls at once. The arrival times are written in
+the batch of the calls that they admitted, so that a restart does not begin a day's quota anew.
+`core.policies.rate_limit` (GCRA) and `core.policies.aimd` have the arithmetic. Pure; times are
+microseconds.
 """
 
 from __future__ import annotations
@@ -19,54 +22,66 @@ from agenthive.core.policies.rate_limit import NotAdmitted, RateLimit, RateLimit
 from agenthive.core.values import SECOND, Micros
 
 CallId: TypeAlias = tuple[str, str, int]
+"""Run id, task key, attempt."""
 
 THROTTLE_KINDS: Final = frozenset({"rate_limited", "overloaded"})
-"""Faults that say that the other side is asked too often; it is not unwell."""
+"""Kinds of fault that throttle: the endpoint is called too often, but it is healthy."""
 FIRST_PAUSE, MAX_PAUSE = SECOND, 30 * SECOND
-"""How long an endpoint is left alone that does not say for how long."""
+"""Pause after a throttled call without ``retry_after``: doubled each time, in microseconds."""
 _NANOS_PER_MICRO: Final = 1000
 _encode = msgspec.json.encode
 _decoder = msgspec.json.Decoder(list[tuple[int, int]])
 
 
 class Gate:
-    """What stands before one endpoint. ``until`` is when its lanes open again, None if unknown."""
+    """The gate of one endpoint. ``lanes`` are those of its agents, by name."""
 
     __slots__ = ("closed", "closed_until", "concurrency", "lanes", "limiter", "throttle_count")
 
     def __init__(self, limit: RateLimit, lanes: dict[str, Lane]) -> None:
+        #: Windows of requests and tokens; the concurrency is counted by the lanes.
         self.limiter = RateLimiter(msgspec.structs.replace(limit, concurrent_requests=None))
         max_concurrent = limit.concurrent_requests
+        #: Calls that may be in progress at once, adapted to what the endpoint takes; None: any.
         self.concurrency = None if max_concurrent is None else AdaptiveConcurrency(max_concurrent)
         self.lanes = lanes
+        #: Whether the lanes are closed by this gate.
         self.closed = False
+        #: When the lanes open again; None: when a call ends.
         self.closed_until: Micros | None = 0
+        #: Pauses in a row without a success between them.
         self.throttle_count = 0
 
     @property
     def in_flight(self) -> int:
-        """The calls that are under way."""
+        """The calls in progress at the endpoint."""
         return sum([lane.used for lane in self.lanes.values()])
 
 
 class RateLimitGates:
-    """All ``gates``, by endpoint. `restore_marks` what was kept before anything is attached."""
+    """All gates, by endpoint. Call `restore_marks` before a lane is attached."""
 
     def __init__(self, queue: ReadyQueue) -> None:
         self._queue = queue
+        #: Gates by endpoint; an endpoint without a limit has none.
         self.gates: dict[str, Gate] = {}
+        #: Endpoint -> its lanes, by name.
         self._lanes: dict[str, dict[str, Lane]] = {}
+        #: Heap of (time in microseconds, endpoint) at which a gate opens.
         self._wakes: list[tuple[Micros, str]] = []
+        #: Tokens that calls in progress have reserved.
         self._receipts: dict[CallId, Receipt] = {}
+        #: Endpoint -> arrival times from before the restart, until a gate takes them.
         self._restored_marks: dict[str, str] = {}
+        #: Endpoints that admitted a call since `take_marks` (the values are unused).
         self._changed_endpoints: dict[str, None] = {}
 
     def restore_marks(self, marks: dict[str, str]) -> None:
-        """What `marks` gave before the restart."""
+        """Set what `take_marks` returned before the restart, by endpoint."""
         self._restored_marks = marks
 
     def attach_lane(self, endpoint: str, lane: str, limit: RateLimit | None) -> None:
-        """A lane leads to this endpoint. The first limit that is seen counts."""
+        """Register the lane of an agent at this endpoint. The first limit counts."""
         lanes = self._lanes.setdefault(endpoint, {})
         if lane not in lanes:
             lanes[lane] = self._queue.get_lane(lane)
@@ -80,15 +95,15 @@ class RateLimitGates:
             self._queue.close_lane(lane, CLOSED_BY_LIMIT)
 
     def counts_tokens(self, endpoint: str) -> bool:
-        """Whether the tokens of a call matter there."""
+        """Whether the endpoint's limit counts the tokens of a call."""
         gate = self.gates.get(endpoint)
         return gate is not None and gate.limiter.limit.tokens_per_minute is not None
 
     def admit_call(self, endpoint: str, call: CallId, tokens: int, now: Micros) -> Micros:
-        """0 if a call may start now, which has its slot already; else the lanes there close.
+        """Admit a call that has its slots already, or close the lanes of the endpoint.
 
-        Only where there is a gate. `No.NEVER` if it is larger than what is admitted at all: then
-        they stay as they are.
+        Returns 0 if the call may start now, `NotAdmitted.NEVER` if it needs more than the limit
+        ever admits (the lanes stay open), else another number. The endpoint must have a gate.
         """
         gate = self.gates[endpoint]
         if gate.concurrency is not None and gate.in_flight > gate.concurrency.places:
@@ -112,7 +127,10 @@ class RateLimitGates:
         headroom: Headroom | None,
         now: Micros,
     ) -> Micros | None:
-        """A call has ended, whose slot is still taken. The pause if there are too many."""
+        """Record the end of a call, before its slots are freed.
+
+        Returns the microseconds until the endpoint may be called again if the call was throttled.
+        """
         gate = self.gates.get(endpoint)
         throttled = fault is not None and fault.kind in THROTTLE_KINDS and not fault.counts
         if gate is None:
@@ -138,7 +156,7 @@ class RateLimitGates:
     def _settle_tokens(
         self, gate: Gate, call: CallId, usage: Usage | None, *, throttled: bool
     ) -> bool:
-        """A call used other tokens than it reserved; whether some are free again."""
+        """Settle the tokens that a call reserved with those it used; whether some are freed."""
         receipt = self._receipts.pop(call, None)
         used = (
             0 if throttled else None if usage is None else usage.input_tokens + usage.output_tokens
@@ -150,6 +168,7 @@ class RateLimitGates:
         return tokens_freed
 
     def _pause_endpoint(self, endpoint: str, gate: Gate, fault: Fault, now: Micros) -> Micros:
+        """Close the gate of an endpoint that throttled a call; returns the pause, microseconds."""
         requested_pause = None if fault.retry_after is None else round(fault.retry_after * SECOND)
         if gate.limiter.blocked_until <= now * _NANOS_PER_MICRO:
             gate.throttle_count += 1
@@ -163,11 +182,11 @@ class RateLimitGates:
         return gate.limiter.blocked_until // _NANOS_PER_MICRO - now
 
     def next_wake(self) -> Micros | None:
-        """When a gate opens."""
+        """The time at which the next gate opens; None if none is waiting for a time."""
         return self._wakes[0][0] if self._wakes else None
 
     def tick(self, now: Micros) -> None:
-        """Open the gates whose time has come."""
+        """Open the gates whose time is over."""
         while self._wakes and self._wakes[0][0] <= now:
             at, endpoint = heappop(self._wakes)
             gate = self.gates[endpoint]
@@ -175,12 +194,12 @@ class RateLimitGates:
                 self._open_gate(gate)
 
     def closed_until(self, endpoint: str) -> Micros | None:
-        """When the gate before an endpoint opens, if it is closed for a time."""
+        """When the gate of an endpoint opens; None if it is open, or waits for a call to end."""
         gate = self.gates.get(endpoint)
         return gate.closed_until if gate is not None and gate.closed else None
 
     def take_marks(self) -> list[tuple[str, str]]:
-        """The arrival times of the gates that admitted something since this was asked last."""
+        """(endpoint, arrival times as JSON) of gates that admitted calls since this was called."""
         changed_marks = [
             (endpoint, self.gates[endpoint].limiter.list_marks())
             for endpoint in self._changed_endpoints

@@ -140,11 +140,12 @@ def _clean_usage(reply: Reply) -> Usage | None:
         usage = msgspec.json.decode(msgspec.json.encode(reply.usage), type=Usage | None)
     except Exception:
         return None
-    counts = (
-        () if usage is None else tuple(getattr(usage, name) for name in usage.__struct_fields__)
-    )
-    has_negative = any(isinstance(count, int) and count < 0 for count in counts)
-    return None if has_negative else usage
+    # A loop, because a generator expression takes a Python call for each field of each reply.
+    for field in usage.__struct_fields__ if usage is not None else ():
+        count = getattr(usage, field)
+        if isinstance(count, int) and count < 0:
+            return None
+    return usage
 
 
 def _clean_headroom(reply: Reply) -> Headroom | None:

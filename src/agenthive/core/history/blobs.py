@@ -1,10 +1,12 @@
-"""Large values, kept apart from the records that speak of them.
+"""Stores large values as blobs, outside of the records that refer to them.
 
-A fact whose value is large is journaled with a reference in its ``blob`` field instead: digest and
-size, so that the chain still covers it. Equal values are kept once. Whoever replays gets the
-references of what is still to be read, and fills those in; nothing large is loaded for the rest.
+An event with a large value is journaled without it; its field ``blob`` refers to the value by
+digest and size, so that the hash chain covers the value too. Equal values are stored once. A replay
+puts references into the state in place of the values. The caller lists the references that the
+state still has (`list_pending`), reads those blobs, and fills them in (`fill_state`), so that a
+value that was replaced meanwhile is never loaded.
 
-Never here: reading or writing. To add a fact with a value that may be large: a field ``blob`` in
+Never reads or writes a store. To add an event with a value that may be large: a field ``blob`` in
 its struct, a line in `LARGE_FIELDS`.
 """
 
@@ -24,13 +26,13 @@ from agenthive.core.values import JSONValue
 from agenthive.errors import StoreCorrupt
 
 LARGE_BYTES: Final = 64 * 1024
-"""Bytes of JSON from which on a value is kept apart."""
+"""Values with more bytes of JSON than this are stored as blobs."""
 
 LARGE_FIELDS: Final[dict[type[ev.Event], tuple[str, JSONValue]]] = {
     ev.RunSubmitted: ("inputs", {}),
     ev.TaskSucceeded: ("result", None),
 }
-"""Which field of a fact may be large, and what stands there instead."""
+"""The field of an event that may be large, and the value that the journal has in its place."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -41,7 +43,7 @@ Contents = Mapping[str, bytes]
 
 
 def encode_events(run: str, events: Sequence[ev.RunEvent], batch: Batch) -> bytes:
-    """The facts as they are journaled, as JSON; their large values go into the batch."""
+    """The payload of a record with these events; their large values go into the batch as blobs."""
     parts = [*map(_encode, events)]
     if max(map(len, parts)) > LARGE_BYTES:
         parts = [
@@ -60,7 +62,7 @@ def _extract_large_values(run: str, event: ev.RunEvent, batch: Batch) -> ev.RunE
         fork = msgspec.structs.replace(event.fork, taken=kept_results)
         event = msgspec.structs.replace(event, fork=fork)
     field, empty = LARGE_FIELDS.get(type(event), ("", None))
-    # What the outside world says came of a call is read while replaying: it stays where it is.
+    # The machine reads the result of a reconcile call during a replay: it must be in the record.
     if not field or RECONCILE_SUFFIX in getattr(event, "task", ""):
         return event
     return _extract_value(run, event, field, empty, batch)
@@ -83,10 +85,10 @@ def digest(body: bytes) -> str:
 
 
 def list_references(records: Iterable[Record]) -> list[Blob]:
-    """The references in a run's records, in order."""
+    """The references in the records of a run, in order."""
     references = []
     for record in records:
-        # Text of a user's may look like one; then the look was in vain.
+        # A cheap test before decoding. It may also match text of a user.
         if b'"blob":{' in record.payload:
             events = ev.decode_run_events(record.payload)
             references += [blob for event in events for blob in _references_in_event(event)]
@@ -94,15 +96,16 @@ def list_references(records: Iterable[Record]) -> list[Blob]:
 
 
 def _references_in_event(event: ev.Event) -> list[Blob]:
-    """The references in a fact."""
+    """The references in an event: its own, and those in the results that a fork inherits."""
     blob: Blob | None = getattr(event, "blob", None)
     fork: ev.Fork | None = getattr(event, "fork", None)
     kept_results = () if fork is None else fork.taken
-    return [item for item in (blob, *(item.blob for item in kept_results)) if item is not None]
+    references = (blob, *(kept_result.blob for kept_result in kept_results))
+    return [reference for reference in references if reference is not None]
 
 
 def fill_event(event: ev.RunEvent, contents: Contents) -> ev.RunEvent:
-    """The fact with its value in place of the reference. Raises StoreCorrupt."""
+    """The event with its values in place of references. Raises StoreCorrupt."""
     if isinstance(event, ev.RunSubmitted) and event.fork is not None:
         kept_results = [
             _fill_value(kept_result, "result", contents) for kept_result in event.fork.taken
@@ -120,7 +123,7 @@ def _fill_value(holder: T, field: str, contents: Contents) -> T:
 
 
 def list_pending(state: RunState) -> list[Blob]:
-    """The references that a replayed state holds."""
+    """The references in a replayed state: of its inputs, then of its results."""
     if not state.blobs:
         return []
     inputs = [state.blobs[INPUTS]] if INPUTS in state.blobs else []
@@ -130,7 +133,7 @@ def list_pending(state: RunState) -> list[Blob]:
 
 
 def _nested_references(result: object) -> list[Blob]:
-    """A result is a reference, or a list of the results of items; else it holds none."""
+    """A result is a reference, a list of the results of mapped items, or holds no reference."""
     if isinstance(result, Blob):
         return [result]
     return (
@@ -141,7 +144,7 @@ def _nested_references(result: object) -> list[Blob]:
 
 
 def fill_state(state: RunState, contents: Contents) -> None:
-    """Put the values that are still to be read into the state. Raises StoreCorrupt."""
+    """Replace the references in the state by their values. Raises StoreCorrupt."""
     if INPUTS in state.blobs:
         inputs = load_value(state.blobs[INPUTS], contents)
         state.inputs = inputs if isinstance(inputs, dict) else {}
@@ -159,17 +162,17 @@ def _resolve_value(result: object, contents: Contents) -> JSONValue:
 
 
 def load_value(blob: Blob, contents: Contents) -> JSONValue:
-    """What a reference stands for. Raises StoreCorrupt if that is missing or was changed."""
+    """The value of a reference. Raises StoreCorrupt if its blob is missing or was changed."""
     body = verify_body(blob, contents.get(blob.digest))
     content: JSONValue = msgspec.json.decode(body)
     return content
 
 
 def verify_body(blob: Blob, body: bytes | None) -> bytes:
-    """The body of a blob, if it is the one. Raises StoreCorrupt."""
+    """The body of a blob, if its size and digest fit. Raises StoreCorrupt."""
     if body is None or len(body) != blob.size or digest(body) != blob.digest:
         raise StoreCorrupt(
-            f"the blob {blob.digest} is {'missing' if body is None else 'not what was written'}",
-            hint="Restore the journal from a backup; do not go on with this one.",
+            f"the blob {blob.digest} {'is missing' if body is None else 'was changed'}",
+            hint="Restore the journal from a backup; do not continue with this one.",
         )
     return body

@@ -1,7 +1,8 @@
-"""Doing a run again from one task on: what is taken over, and what would act once more.
+"""Plans a fork: a new run that re-runs one task of an old run, and everything that depends on it.
 
-The new run has the results of everything that has succeeded and does not depend on that task. Pure;
-the fork itself is an ordinary submission whose fact names what it takes over.
+The new run inherits the results of all other tasks that have succeeded and are unchanged. The fork
+is submitted like any other run; its submission event names the old run and the inherited results.
+Never submits anything: `build_plan` only says what a fork would inherit and repeat.
 """
 
 from __future__ import annotations
@@ -24,18 +25,25 @@ from agenthive.errors import NotFound
 
 
 class ForkPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """``again`` are the tasks that may have acted already, must act once, and would act again."""
+    """What a fork would inherit and repeat."""
 
+    #: The old run and the inherited results, for the submission of the new run.
     fork: ev.Fork
+    #: Tasks with ``effect: once`` that have started in the old run and would act a second time.
     again: list[str]
 
 
 def build_plan(
     old: Graph, new: Graph, records: Sequence[Record], contents: Contents, task: str
 ) -> ForkPlan:
-    """What a fork of the run with these records would be. Raises NotFound."""
+    """The plan of a fork from ``task`` on, under the workflow ``new``.
+
+    ``old`` and ``records`` are of the run that is forked, ``contents`` the blobs that its records
+    refer to. Raises NotFound if the workflow has no such task.
+    """
     if task not in new.index or new.index[task] >= new.tasks:
-        raise NotFound(f"there is no task '{task}'", hint=f"There are: {_format_task_names(new)}")
+        hint = f"The tasks of the workflow are: {_format_task_names(new)}"
+        raise NotFound(f"the workflow '{new.spec.name}' has no task '{task}'", hint=hint)
     state, started = RunState(old), set()
     state.keep = True
     for _, event in decode_history(records, contents):
@@ -57,7 +65,7 @@ def build_plan(
 
 
 def _list_kept_tasks(old: Graph, new: Graph, state: RunState, task: str) -> list[str]:
-    """The tasks that are done, mean the same, and follow nothing that is done anew."""
+    """The tasks that succeeded, are unchanged, and depend on no task that is run again."""
     old_specs = {spec.name: spec for spec in old.spec.tasks}
     unchanged = {
         spec.name
@@ -81,6 +89,7 @@ def _list_kept_tasks(old: Graph, new: Graph, state: RunState, task: str) -> list
 
 
 def _acts_once(task: TaskSpec) -> bool:
+    """Whether a task, or a task of its sub-workflow, has ``effect: once``."""
     inner_tasks = () if task.workflow is None else task.workflow.tasks
     return task.effect is Effect.ONCE or any(_acts_once(inner_task) for inner_task in inner_tasks)
 

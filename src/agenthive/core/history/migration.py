@@ -1,8 +1,14 @@
-"""Whether an open run can go on under a changed workflow: adopt, map or stay pinned.
+"""Decides whether an open run may continue under a changed workflow: adopt, map or stay pinned.
 
-Two proofs, both needed. Task by task: what has begun must mean the same in the new workflow. Then
-the whole: the run's facts are replayed under the new graph, as if it had been so always, and must
-lead every task that has begun to where it is. Never changes a run; `Driver.migrate` does.
+Two checks, and a run must pass both:
+
+1. Task by task: a task that has started must mean the same in the new workflow. Fields in
+   `POLICY_FIELDS`, such as a retry policy, may differ, because they apply only to what comes next.
+2. As a whole: the recorded events are replayed under the new graph, as if it had been the graph
+   from the start. The replay must not refuse an event, and must lead every task that has started to
+   the state and the number of attempts that it has now.
+
+Never changes a run; `Driver.migrate` does.
 """
 
 from __future__ import annotations
@@ -37,7 +43,7 @@ POLICY_FIELDS: Final = frozenset(
         "continue_on_failure",
     }
 )
-"""Fields of a task that count for what it does from here on; all others are what it means."""
+"""Fields of a task that only affect its future; all others are part of its meaning."""
 
 _ENDED_STATES: Final = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED})
 _START_EVENTS: Final = (ev.TaskStarted, ev.TaskExpanded, ev.ChildOpened)
@@ -45,37 +51,44 @@ _PlainTask: TypeAlias = "dict[str, object]"
 
 
 class MigrationCheck(StrEnum):
-    """What can be done with an open run."""
+    """Whether an open run can continue under a changed workflow; later members are worse."""
 
     ADOPT = "adopt"
-    """It can go on under the new workflow as it is."""
+    """The run can continue under the new workflow as it is."""
     MAP = "map"
-    """It can, with tasks it has begun under new names."""
+    """The run can continue; tasks that have records get new names."""
     STAY = "stay"
-    """It cannot: it stays pinned to the workflow it was started with."""
+    """The run cannot continue: it stays pinned to its present workflow."""
+
+
+_ADOPT: Final = MigrationCheck.ADOPT
 
 
 class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What is different about one task, and what that means for the run."""
+    """A difference between the workflows, and what it means for the run."""
 
+    #: Name in the old workflow, or in the new one if the task was added; empty for the whole.
     task: str
+    #: The difference, such as ``parameters changed`` or ``removed``.
     what: str
     verdict: MigrationCheck
     reason: str
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):
-    """``renamed`` is old name -> new name, of tasks that the run's facts speak of."""
+    """The result of both checks."""
 
+    #: The worst verdict of the changes.
     verdict: MigrationCheck
     changes: list[TaskChange]
+    #: Old name -> new name of renamed tasks that the run has records of.
     renamed: dict[str, str]
 
 
 def examine_run(
     old: Graph, new: Graph, records: Sequence[Record], declared: Mapping[str, str] | None = None
 ) -> Migration:
-    """What becomes of a run with these records. ``declared`` are renamings somebody declares."""
+    """Check a run with these records. ``declared`` are renamings (old -> new) given by the user."""
     before = replay(old, records)
     comparison = _TaskComparison(old, new, before, records, dict(declared or {}))
     changes = comparison.list_changes()
@@ -92,11 +105,8 @@ def examine_run(
     return Migration(verdict=verdict, changes=changes, renamed=renamed)
 
 
-_ADOPT: Final = MigrationCheck.ADOPT
-
-
 class _TaskComparison:
-    """Compares two workflows, knowing what a run has done so far."""
+    """Compares two workflows task by task, in view of what a run has done so far."""
 
     def __init__(
         self,
@@ -110,7 +120,9 @@ class _TaskComparison:
         self._old = {task.name: task for task in old.spec.tasks}
         self._new = {task.name: task for task in new.spec.tasks}
         self._orders = [list(self._old), list(self._new)]
+        #: Names of tasks that the run has records of.
         self.recorded: set[str] = set()
+        #: Names of tasks that have started or ended.
         self.started = {
             key
             for key in self._old
@@ -130,7 +142,7 @@ class _TaskComparison:
         return self._state.state[self._state.graph.index[name]]
 
     def _match_renamed(self, declared: dict[str, str]) -> dict[str, str]:
-        """Tasks that are gone, each with the new one that means the same."""
+        """Removed tasks, each with an added task that means the same: old name -> new name."""
         renames = {
             old_name: new_name
             for old_name, new_name in declared.items()
@@ -140,7 +152,8 @@ class _TaskComparison:
             name for name in self._new if name not in self._old and name not in renames.values()
         ]
         gone = [name for name in self._old if name not in self._new and name not in renames]
-        # Again and again: what reads a renamed task is the same only once that is known.
+        # One at a time: a task that refers to a renamed task is the same only once that renaming is
+        # known.
         while gone:
             pairs = [
                 (old_name, new_name)
@@ -162,13 +175,13 @@ class _TaskComparison:
         )
 
     def list_changes(self) -> list[TaskChange]:
-        """Of each task, in the order of the old workflow; then what is new."""
+        """The changes of each task, in the order of the old workflow; then the added tasks."""
         changes = [
             change for name in self._old if (change := self._describe_change(name)) is not None
         ]
         current_names = {self.renamed.get(name, name) for name in self._old}
         changes += [
-            _build_change(new_name, "added", _ADOPT, "it has not begun")
+            _build_change(new_name, "added", _ADOPT, "it has not started")
             for new_name in self._new
             if new_name not in current_names
         ]
@@ -178,11 +191,12 @@ class _TaskComparison:
         ]
         if orders[0] != orders[1]:
             changes.append(
-                _build_change("", "reordered", _ADOPT, "the order in a file means nothing")
+                _build_change("", "reordered", _ADOPT, "the order in a file has no effect")
             )
         return changes
 
     def _describe_change(self, name: str) -> TaskChange | None:
+        """The change of a task of the old workflow; None if it is unchanged."""
         new = self._new.get(self.renamed.get(name, name))
         if new is None:
             return self._describe_removal(name)
@@ -199,21 +213,22 @@ class _TaskComparison:
         )
 
     def _describe_started_change(self, name: str, summary: str, fields: list[str]) -> TaskChange:
-        """A task that has begun."""
+        """The change of a task that has started; ``fields`` are those that change its meaning."""
         task_state = self._task_state(name)
         ended = task_state in _ENDED_STATES or task_state is TaskState.BYPASSED
+        # The effect matters only for the next attempt, and there is none.
         if ended and fields == ["effect"]:
             fields = []
         if not fields:
-            return _build_change(name, summary, _ADOPT, "it counts for what is done from here on")
-        reason = f"it is {task_state} under the old one"
+            return _build_change(name, summary, _ADOPT, "it applies from now on")
+        reason = f"it is {task_state} under the old definition"
         if "output_schema" in fields and len(fields) == 1:
-            reason += ", and its result was not checked against the new one"
+            reason += ", and its result was not validated against the new schema"
         return _build_change(
             name,
             summary,
             MigrationCheck.STAY,
-            f"{reason}; to do it anew: agenthive fork --from {name}",
+            f"{reason}; to run it again: agenthive fork --from {name}",
         )
 
     def _describe_pending(self, name: str, fields: list[str]) -> str:
@@ -221,28 +236,25 @@ class _TaskComparison:
             split_key(self._state.graph.keys[index])[0] == name
             for index in (*self._state.flow.approvals, *self._state.flow.approved)
         )
-        remark = (
-            "; what was approved is asked again, if what it does changes" if has_approval else ""
-        )
-        return f"it has not begun{remark}"
+        remark = "; its approval is requested again if its payload changes" if has_approval else ""
+        return f"it has not started{remark}"
 
     def _describe_rename(self, name: str, new: TaskSpec, fields: list[str]) -> TaskChange:
         summary = f"renamed to {new.name}"
         if name not in self.recorded:
-            return _build_change(name, summary, _ADOPT, "it has not begun")
+            return _build_change(name, summary, _ADOPT, "it has not started")
         if [field for field in fields if field not in POLICY_FIELDS]:
-            reason = f"{', '.join(fields)} changed too"
+            reason = f"{', '.join(fields)} changed as well"
             return _build_change(name, summary, MigrationCheck.STAY, reason)
         if (
             self._task_state(name) not in _ENDED_STATES
             and self._old[name].effect is not Effect.NONE
         ):
-            reason = (
-                f"it is {self._task_state(name)}, and the key of its call follows from its name"
-            )
+            task_state = self._task_state(name)
+            reason = f"it is {task_state}, and its idempotency key is derived from its name"
             return _build_change(name, summary, MigrationCheck.STAY, reason)
         return _build_change(
-            name, summary, MigrationCheck.MAP, "what it has done is read under its new name"
+            name, summary, MigrationCheck.MAP, "its records are read under the new name"
         )
 
     def _describe_removal(self, name: str) -> TaskChange:
@@ -252,12 +264,12 @@ class _TaskComparison:
                 name,
                 "removed",
                 MigrationCheck.STAY,
-                f"it is {task_state}: what it did would be lost",
+                f"it is {task_state}: its outcome would be lost",
             )
         if name in self.recorded:
-            reason = f"it is {self._task_state(name)}, and the journal speaks of it"
+            reason = f"it is {self._task_state(name)}, and the journal has records of it"
             return _build_change(name, "removed", MigrationCheck.STAY, reason)
-        return _build_change(name, "removed", _ADOPT, "it has not begun")
+        return _build_change(name, "removed", _ADOPT, "it has not started")
 
 
 def _build_change(task: str, summary: str, verdict: MigrationCheck, reason: str) -> TaskChange:
@@ -267,7 +279,7 @@ def _build_change(task: str, summary: str, verdict: MigrationCheck, reason: str)
 def list_differences(
     old: TaskSpec, new: TaskSpec, renamed: Mapping[str, str], *, policies: bool = False
 ) -> list[str]:
-    """The fields in which two tasks differ, once names are the same."""
+    """The fields in which two tasks differ, after renaming; with ``policies`` all of them."""
     old_fields, new_fields = _plain_task(old, renamed), _plain_task(new, {})
     return [
         name
@@ -279,7 +291,7 @@ def list_differences(
 
 
 def _plain_task(task: TaskSpec, renamed: Mapping[str, str]) -> _PlainTask:
-    """A task as plain data, with what it says of others under their new names."""
+    """A task as JSON values, with its references to other tasks under their new names."""
     fields: _PlainTask = msgspec.json.decode(msgspec.json.encode(task))
     fields["depends_on"] = sorted(renamed.get(name, name) for name in task.depends_on)
     if not renamed:
@@ -301,15 +313,15 @@ def _check_replay(
     renamed: dict[str, str],
     started: set[str],
 ) -> list[TaskChange]:
-    """What the run's own facts say against the new workflow."""
+    """The second check: replay the records under the new graph and compare the states."""
     try:
         after = replay_under_graph(new, records, renamed)
     except InvalidTransition as error:
         return [
-            _build_change("", "replayed", MigrationCheck.STAY, f"its facts do not fit: {error}")
+            _build_change("", "replayed", MigrationCheck.STAY, f"its events do not fit: {error}")
         ]
     if after.status in CLOSED:
-        reason = "nothing would be left to do; to end the run: agenthive cancel"
+        reason = "no task would be left to run; to end the run: agenthive cancel"
         return [_build_change("", "replayed", MigrationCheck.STAY, reason)]
     changes = []
     for key, index in before.graph.index.items():
@@ -321,10 +333,8 @@ def _check_replay(
                 None if new_index is None else (after.state[new_index], after.attempts[new_index])
             )
             if old_position != new_position:
-                reason = (
-                    f"it is {old_position[0]}, and would be "
-                    f"{new_position[0] if new_position else 'nowhere'}"
-                )
+                consequence = f"be {new_position[0]}" if new_position else "not exist"
+                reason = f"it is {old_position[0]}, and would {consequence}"
                 changes.append(_build_change(key, "replayed", MigrationCheck.STAY, reason))
     return changes
 
@@ -332,7 +342,7 @@ def _check_replay(
 def replay_under_graph(
     new: Graph, records: Sequence[Record], renamed: Mapping[str, str]
 ) -> RunState:
-    """The state of a run under another graph. Raises InvalidTransition."""
+    """The state of a run under another graph. Raises InvalidTransition if an event does not fit."""
     state = RunState(new)
     for _, event in decode_history(records):
         step(state, rename_event(event, renamed))

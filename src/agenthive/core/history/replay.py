@@ -1,4 +1,10 @@
-"""From records back to state. Asks nobody and does nothing: the facts are all there."""
+"""Rebuilds the state of a run from its records.
+
+Each event is decoded, brought to the task names of the run's present definition, and applied with
+`step`. The commands that `step` returns are ignored: they were carried out when the events were
+written, and their outcomes are later events. Hence a replay needs no clock, agent or store, and
+never evaluates an expression again.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +21,17 @@ from agenthive.core.machine.machine import step
 from agenthive.core.machine.run_state import RunState
 from agenthive.errors import StoreCorrupt
 
+# What follows the author's name in the key of a derived task: `[2]` is a mapped item, `~3` an
+# iteration or model turn, `#undo` a compensation, `#reconcile` a reconcile call.
 _MARKS = re.compile(r"(\[\d+\]|~\d+|#(undo|reconcile\d*))+$")
 
 
 def decode_events(
     records: Iterable[Record], contents: blobs.Contents | None = None
 ) -> Iterator[tuple[int, ev.RunEvent]]:
-    """(number, event) of every fact in the records of a run's stream.
+    """(number, event) of every event in the records of a run.
 
-    With ``contents`` large values are filled in. Raises StoreCorrupt.
+    With ``contents`` (bodies of blobs by digest) large values are filled in. Raises StoreCorrupt.
     """
     for record in records:
         for seq, event in enumerate(ev.decode_run_events(record.payload), record.seq):
@@ -35,7 +43,7 @@ def list_migrations(records: Iterable[Record]) -> list[ev.RunMigrated]:
     return [
         event
         for record in records
-        # Text of a user's may look like one; then the look was in vain.
+        # A cheap test before decoding. It may also match text of a user.
         if b'"run.migrated"' in record.payload
         for event in ev.decode_run_events(record.payload)
         if isinstance(event, ev.RunMigrated)
@@ -45,7 +53,7 @@ def list_migrations(records: Iterable[Record]) -> list[ev.RunMigrated]:
 def decode_history(
     records: Sequence[Record], contents: blobs.Contents | None = None
 ) -> Iterator[tuple[int, ev.RunEvent]]:
-    """As `facts`, with every task under the name it has in the definition the run has now."""
+    """As `decode_events`, with every task under its name in the present definition of the run."""
     changes = list_migrations(records)
     names = _new_names(changes)
     for seq, event in decode_events(records, contents):
@@ -56,7 +64,7 @@ def decode_history(
 
 
 def _new_names(changes: Iterable[ev.RunMigrated]) -> dict[str, str]:
-    """What tasks are called in the end that had these names before the first of the changes."""
+    """Task names before the first of the changes -> names after the last."""
     names: dict[str, str] = {}
     for change in changes:
         names = {old: change.renamed.get(new, new) for old, new in names.items()}
@@ -65,7 +73,7 @@ def _new_names(changes: Iterable[ev.RunMigrated]) -> dict[str, str]:
 
 
 def rename_event(event: ev.RunEvent, names: Mapping[str, str]) -> ev.RunEvent:
-    """The fact with the task it is about, or those it takes over, under their new names."""
+    """The event with its task, or the tasks of the results it inherits, under their new names."""
     if names and isinstance(event, ev.RunSubmitted) and event.fork is not None:
         kept_results = [
             msgspec.structs.replace(kept_result, task=names.get(kept_result.task, kept_result.task))
@@ -81,7 +89,7 @@ def rename_event(event: ev.RunEvent, names: Mapping[str, str]) -> ev.RunEvent:
 
 
 def split_key(key: str) -> tuple[str, str]:
-    """The name of the author's task, and what stands behind it: item, round, question, undoing."""
+    """Split a task key: the name in the workflow, and the marks of a derived task (or empty)."""
     marks = _MARKS.search(key)
     return (key, "") if marks is None else (key[: marks.start()], key[marks.start() :])
 
@@ -89,9 +97,10 @@ def split_key(key: str) -> tuple[str, str]:
 def replay(
     graph: Graph, records: Sequence[Record], contents: blobs.Contents | None = None
 ) -> RunState:
-    """The state that these records lead to. The commands on the way are not carried out.
+    """The state that these records lead to.
 
-    With ``contents`` the large values that are still to be read are filled in. Raises StoreCorrupt.
+    With ``contents`` (bodies of blobs by digest) the references in the state are filled in. Raises
+    StoreCorrupt.
     """
     state = RunState(graph)
     apply_records(state, records)
@@ -101,21 +110,24 @@ def replay(
 
 
 def apply_records(state: RunState, records: Sequence[Record]) -> None:
-    """Apply the facts of these records, which come next."""
+    """Apply the events of the records that follow the state."""
     for _, event in decode_history(records):
         step(state, event)
 
 
 def pinned_digest(records: Sequence[Record]) -> str:
-    """The digest of the definition that a run has now. Raises StoreCorrupt."""
+    """The digest of the present definition of a run. Raises StoreCorrupt."""
     changes = list_migrations(records)
     return changes[-1].definition if changes else find_submission(records).definition
 
 
 def find_submission(records: Iterable[Record]) -> ev.RunSubmitted:
-    """The first fact of a run: who, what, with which inputs. Raises StoreCorrupt."""
+    """The first event of a run, its submission. Raises StoreCorrupt."""
     for _, event in decode_events(records):
         if isinstance(event, ev.RunSubmitted):
             return event
         break
-    raise StoreCorrupt("a run's stream does not begin with its submission")
+    raise StoreCorrupt(
+        "the first event of a run is not its submission",
+        hint="Restore the journal from a backup; do not continue with this one.",
+    )

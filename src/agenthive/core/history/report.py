@@ -1,4 +1,8 @@
-"""What a run came to, folded from its records: the one shape that every face shows."""
+"""The report of a run, folded from its records: the same for the library, the CLI and the API.
+
+Open runs have a report as well as ended ones. Never reads a store or changes a run. To add a
+figure: a field of `RunReport` or `TaskReport`, computed in `build_report` or `_build_task_report`.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ from agenthive.core.values import SECOND, JSONValue, Micros
 from agenthive.errors import BudgetExceeded, RunCancelled, RunError, RunFailed, RunTimedOut
 
 NANO: Final = 1_000_000_000
+"""Nano-dollars in a US dollar."""
 
 EXIT_CODES: Final = {
     RunStatus.COMPLETED: 0,
@@ -30,24 +35,26 @@ EXIT_CODES: Final = {
     RunStatus.COMPENSATED: 1,
     RunStatus.COMPENSATION_FAILED: 1,
 }
-"""Exit code by final status; an open run that waits for people is 8."""
+"""Exit code by final status; an open run has 8."""
 
 
 class TaskReport(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One task of a report. ``cost_usd`` is US dollars; times are microseconds UTC.
-
-    ``agent`` and ``action`` are empty for a task that calls nobody.
-    """
+    """One task of a report."""
 
     status: str
     attempts: int
+    #: US dollars of all attempts, without calls of unknown price.
     cost_usd: float
+    #: Empty if the task calls no agent; so is ``action``.
     agent: str = ""
     action: str = ""
     result: JSONValue | msgspec.UnsetType = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
+    #: Input and output tokens of all attempts.
     tokens: int = 0
+    #: Start of the first attempt, microseconds UTC.
     started: Micros | None = None
+    #: Last event of an attempt so far, microseconds UTC.
     ended: Micros | None = None
 
 
@@ -57,35 +64,40 @@ RUN_ERRORS: Final[Mapping[int, type[RunError]]] = {
     9: RunTimedOut,
     130: RunCancelled,
 }
-"""Exit code -> the error that `RunReport.raise_for_status` raises."""
+"""The error that `RunReport.raise_for_status` raises, by exit code."""
 
 
 class RunReport(msgspec.Struct, kw_only=True):
-    """A run, whether it has ended or not.
-
-    ``execution_time`` is seconds from its start to its end (or its last record);
-    ``results`` and ``errors`` map task names to results and messages. ``cost_usd`` is without the
-    ``unpriced``: calls whose price nobody knows.
-    """
+    """The outcome of a run, or its progress while it is open."""
 
     run_id: str
+    #: Name of the workflow.
     name: str
     status: str
+    #: All tasks by key, with mapped items, iterations and model turns.
     tasks: dict[str, TaskReport]
+    #: Results by task name; those of mapped items and iterations are in the result of their task.
     results: dict[str, JSONValue]
+    #: Error messages by task key.
     errors: dict[str, str]
     completed_tasks: int
     total_tasks: int
+    #: Seconds from the start of the run to its end, or to its last record.
     execution_time: float
+    #: US dollars, without the ``unpriced`` calls.
     cost_usd: float
+    #: Input and output tokens of all calls.
     tokens: int
+    #: Calls that used tokens at an unknown price.
     unpriced: int = 0
     timed_out: bool = False
     over_budget: bool = False
 
     @property
     def exit_code(self) -> int:
-        """The code a command that ran this ends with (DESIGN: exit codes)."""
+        """The exit code of a command that waited for this run: `EXIT_CODES`, 6 if over budget, 9 if
+        timed out, 8 if the run is still open.
+        """
         if self.timed_out:
             return 9
         code = EXIT_CODES.get(RunStatus(self.status), 8)
@@ -95,8 +107,8 @@ class RunReport(msgspec.Struct, kw_only=True):
         """Raise if the run has ended without reaching its goal.
 
         Raises RunTimedOut, BudgetExceeded, RunCancelled, or RunFailed with the first error of a
-        task. A run that is partially completed has done what its failure strategy allows, and one
-        that waits has not ended: neither raises.
+        task. Does not raise for a partially completed run, because its failure strategy allows
+        that, nor for a run that is still open.
         """
         error = RUN_ERRORS.get(self.exit_code)
         if error is None:
@@ -110,10 +122,11 @@ class RunReport(msgspec.Struct, kw_only=True):
 
 
 class _UsageTotals:
-    """What tasks used, and when they ran: what the state itself does not keep."""
+    """Usage and times of tasks, which the run state does not keep."""
 
     def __init__(self) -> None:
         self.usage: dict[str, list[Usage]] = {}
+        #: Start of the first attempt and last event of an attempt, by task.
         self.times: dict[str, tuple[Micros, Micros]] = {}
 
     def add_event(self, event: ev.RunEvent) -> None:
@@ -142,9 +155,10 @@ def build_report(
     contents: Contents | None = None,
     until: int | None = None,
 ) -> RunReport:
-    """Fold the records of one run; large results are filled in from ``contents``.
+    """Fold the records of one run into a report.
 
-    With ``until`` as if the fact of that number had been the last.
+    ``contents`` are the bodies of blobs by digest, for large results. With ``until`` the report is
+    as of the event with that number.
     """
     state, totals = RunState(graph), _UsageTotals()
     state.keep = True
@@ -196,7 +210,7 @@ def _build_task_report(state: RunState, totals: _UsageTotals, index: int) -> Tas
 
 
 def _collect_results(state: RunState, tasks: dict[str, TaskReport]) -> dict[str, JSONValue]:
-    """Name -> result; what items and rounds gave is in the result of their task."""
+    """Results by task name, of the tasks of the workflow itself."""
     results = {key: state.results.get(state.graph.index[key], msgspec.UNSET) for key in tasks}
     return {
         key: result
@@ -222,5 +236,6 @@ def _skip_reason(state: RunState, index: int) -> str:
     for dep in state.graph.deps[index]:
         tolerated = state.state[dep] is TaskState.FAILED and state.graph.nodes[dep].tolerated
         if state.state[dep] in causes and not tolerated:
-            return f"skipped: '{state.graph.keys[dep]}' {state.state[dep]}"
+            ending = "failed" if state.state[dep] is TaskState.FAILED else f"was {state.state[dep]}"
+            return f"skipped: task '{state.graph.keys[dep]}' {ending}"
     return "skipped: the run stopped"

@@ -1,6 +1,6 @@
-"""How long runs are kept after they have ended: a time for each way of ending.
+"""How long runs are kept after they have ended: a time for each final status.
 
-Values and maths only: who drops a run, and when, is decided elsewhere. An open run is never due.
+Computes only which runs are due; `queries/retention.py` deletes them. An open run is never due.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ _FAILED: Final = frozenset({RunStatus.FAILED, RunStatus.COMPENSATION_FAILED})
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """Microseconds by final status; a status that is not here is kept forever."""
+    """A retention policy."""
 
+    #: Microseconds after its end by final status; runs of other statuses are kept forever.
     limits: dict[RunStatus, Micros] = {}
 
 
 def retention_by_class(completed: str, failed: str, others: str) -> Retention:
-    """What the settings say, each such as ``30d`` or ``forever``. Raises ValueError."""
+    """The policy of the settings, each a span such as ``30d`` or ``forever``. Raises ValueError.
+
+    ``failed`` is for runs that failed or whose compensation failed, ``others`` for the rest.
+    """
     limits: dict[RunStatus, Micros] = {}
     for status in CLOSED:
         text = failed if status in _FAILED else others
@@ -39,12 +43,12 @@ def retention_by_class(completed: str, failed: str, others: str) -> Retention:
 
 
 def older_than(age: Micros, statuses: Collection[RunStatus] = ()) -> Retention:
-    """One age for all ended runs, or for those of some statuses."""
+    """The same age for all ended runs, or only for those with one of ``statuses``."""
     return Retention(limits=dict.fromkeys(sorted(statuses or CLOSED), age))
 
 
 def parse_span(text: str) -> Micros | None:
-    """A length of time such as ``90s``, ``12h``, ``30d``, ``8w``; None for ``forever``.
+    """Microseconds of a span such as ``90s``, ``12h``, ``30d``, ``8w``; None for ``forever``.
 
     Raises ValueError.
     """
@@ -52,23 +56,23 @@ def parse_span(text: str) -> Micros | None:
         return None
     match = _SPAN.fullmatch(text)
     if match is None:
-        raise ValueError(f"must be a length of time such as 12h, 30d or 8w, or {FOREVER}")
+        raise ValueError(f"must be a time span such as 12h, 30d or 8w, or {FOREVER}")
     return int(match[1]) * _UNITS[match[2]] * SECOND
 
 
 def select_due_runs(
     rows: Iterable[RunRow], policy: Retention, now: Micros, needed: Collection[str] = ()
 ) -> list[RunRow]:
-    """The runs whose time is over, the one that ended first in front.
+    """The runs that are kept no longer at the time ``now``, the one that ended first in front.
 
-    ``needed`` are runs that an open one cannot do without, such as the one it is a part of.
+    ``needed`` are runs that an open run depends on, such as its parent; they are kept.
     """
     matches = [
         (row.finished, row.run, row)
         for row in rows
         if row.finished is not None and row.run not in needed and _is_expired(row, policy, now)
     ]
-    return [row for _, _, row in sorted(matches, key=lambda one: one[:2])]
+    return [row for _, _, row in sorted(matches, key=lambda match: match[:2])]
 
 
 def _is_expired(row: RunRow, policy: Retention, now: Micros) -> bool:

@@ -1,7 +1,7 @@
-"""The roll of a journal: which runs its own stream says there are, and how long the ended ones.
+"""Folds the hive stream into the runs that a journal must have, and how long the ended ones are.
 
-A run that was taken out is crossed off by its tombstone; one that is missing without one is damage.
-Knows only the hive's facts, never what is in a run.
+A deleted run has a tombstone in the hive stream (`RunDropped`); a run that is missing without a
+tombstone, or has the wrong number of events, is damage. Never reads the stream of a run.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from agenthive.core.journal.records import Record
 from agenthive.core.model.states import CLOSED
 from agenthive.errors import StoreCorrupt
 
+# In place of the number of events of an ended run: the run is open, or was deleted.
 _OPEN = -1
 _GONE = 0
 
 
 def list_open_imports(records: Iterable[Record]) -> dict[str, int]:
-    """The runs that came in open from a file, with the number of their last fact then."""
+    """The runs that were imported while they were open, with their number of events then."""
     imports: dict[str, int] = {}
     for record in records:
         if b"hive.run_imported" in record.payload:
@@ -29,13 +30,14 @@ def list_open_imports(records: Iterable[Record]) -> dict[str, int]:
 
 
 class RunIndex:
-    """Takes the records of the hive's stream, oldest first; leaves others alone."""
+    """The runs of a journal, folded from the records of the hive stream."""
 
     def __init__(self) -> None:
+        #: Number of events by run, `_OPEN` or `_GONE`.
         self._events: dict[str, int] = {}
 
     def add_record(self, record: Record) -> None:
-        """One more record."""
+        """Add the next record; records of other streams are ignored."""
         if record.stream != ev.HIVE:
             return
         for event in ev.decode_hive_events(record.payload):
@@ -50,15 +52,16 @@ class RunIndex:
 
     @property
     def runs(self) -> list[str]:
-        """The runs that there are."""
+        """The runs that the journal must have, oldest first."""
         return [run for run, events in self._events.items() if events != _GONE]
 
     def check_ends(self, ends: Mapping[str, int]) -> None:
-        """``ends`` is how many facts each stream has. Raises StoreCorrupt if that cannot be."""
+        """Compare with the number of events that each stream has. Raises StoreCorrupt."""
         for run, events in self._events.items():
             end = ends.get(run, _GONE)
             if end != events and not (events == _OPEN and end):
+                expected = {_OPEN: "an open run", _GONE: "a deleted run"}.get(events, f"{events}")
                 raise StoreCorrupt(
-                    f"stream {run}: facts are missing, or there are too many",
-                    hint="Restore the journal from a backup; do not go on with this one.",
+                    f"run {run} has {end} events, the hive stream records {expected}",
+                    hint="Restore the journal from a backup; do not continue with this one.",
                 )

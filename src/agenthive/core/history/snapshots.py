@@ -1,10 +1,17 @@
-"""Snapshots: the state of a run as bytes, so that a long history need not be replayed whole.
+"""Snapshots: the state of a run as bytes, so that a long history need not be replayed as a whole.
 
-Every so often a record's ``cause`` names a blob that holds the state after it; the record's hash
-covers that name, so that the chain guards snapshots too. A snapshot is a short cut, nothing more:
-one that is missing, or of another version, is passed over. Large results stay the blobs they are. A
-new field of `RunState` or `FlowState` belongs in `_FrozenRun` or `_FrozenFlow` (a test looks), and
-`SNAPSHOT_FORMAT` goes up.
+From time to time the ``cause`` of a record names a blob that holds the state after that record
+(`CAUSE_PREFIX`, digest, size). The hash of the record covers that name, so that the hash chain
+covers snapshots too. A state is loaded by decoding the last snapshot and replaying the records
+after it. A snapshot is only a short cut: one that is missing, has another format or other rules, or
+was made before a migration is ignored, and the run is replayed from its first record.
+
+Large results are not copied into a snapshot; it refers to their blobs. What follows from other
+fields, such as the counts of states, is computed again.
+
+Never here: the decision when a snapshot is written (`Driver`), or access to a store. To add a field
+to `RunState` or `FlowState`: add it to `_FrozenRun` or `_FrozenFlow` (a test compares them), and
+raise `SNAPSHOT_FORMAT`.
 """
 
 from __future__ import annotations
@@ -36,28 +43,30 @@ from agenthive.core.policies.loop_detection import Trajectory
 from agenthive.core.values import JSONValue, Micros, NanoUSD
 
 SNAPSHOT_FORMAT: Final = 3
+"""Snapshots of other formats are ignored."""
 SNAPSHOT_INTERVAL: Final = 10_000
-"""Facts after which a run is due for its next snapshot, or as many as it has tasks, if more."""
+"""Events between two snapshots of a run; a run with more tasks waits for as many events."""
 WHOLE_VALUE: Final = -1
-"""Where in a value that is which is large as a whole."""
+"""The position of a value that is large as a whole, not one item of a list."""
 CAUSE_PREFIX: Final = "snapshot:"
-"""What the cause of a record begins with that has one."""
+"""The beginning of the cause of a record that has a snapshot."""
 
 
 class _GrownNode(msgspec.Struct, frozen=True, array_like=True):
-    """A node that was made from a pattern of ``owner``'s: inner, undo, reconcile.
+    """A node that was added to the graph at run time, from a pattern of its owner."""
 
-    Or one of its voices or tools, by their number.
-    """
-
+    #: Index of the node that has the pattern.
     owner: int
+    #: Field of the owner: ``inner``, ``undo``, ``reconcile``, ``voices`` or ``tools``.
     pattern: str
+    #: Key of the added task.
     key: str
+    #: Position in ``voices`` or ``tools``.
     number: int = 0
 
 
 class _FrozenFlow(msgspec.Struct, frozen=True, array_like=True):
-    """`FlowState`, field by field."""
+    """`FlowState`, field by field; explained there."""
 
     position: dict[int, int]
     each: dict[int, MappedItems]
@@ -81,11 +90,12 @@ class _FrozenFlow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _FrozenRun(msgspec.Struct, frozen=True, array_like=True):
-    """`RunState`, field by field, without what follows from the rest."""
+    """`RunState`, field by field, without what follows from other fields; explained there."""
 
     format: int
     rules: int
     definition: str
+    #: Names of all task states; ``state`` has the position of the state of each task.
     states: list[str]
     state: list[int]
     pending: list[int]
@@ -107,6 +117,7 @@ class _FrozenRun(msgspec.Struct, frozen=True, array_like=True):
     seq: int
     broken: list[int]
     results: dict[int, JSONValue]
+    #: Blobs of large results: by task, then by position in the list or `WHOLE_VALUE`.
     apart: dict[int, dict[int, Blob]]
     faults: dict[int, Fault]
     wake_at: dict[int, Micros]
@@ -144,13 +155,13 @@ _decode = msgspec.json.Decoder(_FrozenRun)
 
 
 def is_due(state: RunState, every: int) -> bool:
-    """Whether it is time for a snapshot."""
+    """Whether a run is due for a snapshot, with one after ``every`` events."""
     since = state.seq - state.snapshot
     return since >= every and since >= len(state.state)
 
 
 def freeze_state(state: RunState, batch: Batch) -> str:
-    """Put a snapshot into the batch; what the record after which it holds says as its cause."""
+    """Put a snapshot of the state into the batch; the cause for the last record of that state."""
     results: dict[int, JSONValue] = {}
     apart: dict[int, dict[int, Blob]] = {}
     for task, result in {INPUTS: state.inputs, **state.results}.items():
@@ -188,7 +199,7 @@ def _store_blob(run: str, body: bytes, batch: Batch) -> Blob:
 def _extract_large_parts(
     result: JSONValue, run: str, batch: Batch
 ) -> tuple[JSONValue, dict[int, Blob]]:
-    """A value without its large parts, and those: items of a list by position, or `WHOLE_VALUE`."""
+    """A value without its large parts, and their blobs by position in a list or `WHOLE_VALUE`."""
     if not isinstance(result, str | list | dict):
         return result, {}
     body = msgspec.json.encode(result)
@@ -214,6 +225,7 @@ def _list_grown_nodes(graph: Graph) -> list[_GrownNode]:
 
 
 def _pattern_of(node: Node, owner: Node) -> tuple[str, int]:
+    """The field of the owner that a node was made from, and the position in it."""
     for pattern in ("voices", "tools"):
         for number, candidate in enumerate(getattr(owner, pattern)):
             if node is candidate:
@@ -232,7 +244,7 @@ def _freeze_flow(flow: FlowState) -> _FrozenFlow:
 
 
 def find_reference(record: Record) -> Blob | None:
-    """The snapshot of the state after a record."""
+    """The snapshot of the state after a record; None if the record has none."""
     digest, _, size = record.cause.removeprefix(CAUSE_PREFIX).partition(":")
     if not record.cause.startswith(CAUSE_PREFIX) or not size.isdecimal():
         return None
@@ -240,18 +252,18 @@ def find_reference(record: Record) -> Blob | None:
 
 
 class Snapshot:
-    """One that can be used; `thaw` once."""
+    """A decoded snapshot. `thaw` may be called once: the state takes over its values."""
 
     def __init__(self, frozen: _FrozenRun) -> None:
         self._frozen = frozen
 
     @property
     def definition(self) -> str:
-        """The digest of the definition that the run had."""
+        """The digest of the definition that the run was pinned to."""
         return self._frozen.definition
 
     def thaw(self, graph: Graph) -> RunState:
-        """The state of a run of that definition; large results are references, to be filled in."""
+        """The state of the run; ``graph`` is of that definition, large results are references."""
         frozen = self._frozen
         state = RunState(graph)
         for name in _COPIED_FIELDS:
@@ -285,7 +297,7 @@ def decode_snapshot(body: bytes) -> Snapshot | None:
 
 
 def _place_reference(results: dict[int, JSONValue], task: int, position: int, blob: Blob) -> None:
-    """As a replay has it: a reference stands for what is to be filled in."""
+    """Put a reference into a result, as a replay would: `blobs.fill_state` replaces it."""
     result = results[task]
     if position == WHOLE_VALUE or not isinstance(result, list):
         results[task] = blob  # type: ignore[assignment]
@@ -296,7 +308,7 @@ def _place_reference(results: dict[int, JSONValue], task: int, position: int, bl
 def find_latest(
     records: Sequence[Record], contents: Mapping[str, bytes]
 ) -> tuple[Snapshot, Sequence[Record]] | None:
-    """The last snapshot among the records of a run, if it can be used, and the records after it."""
+    """The last snapshot of a run and the records after it; None if it cannot be used."""
     for position in reversed(range(len(records))):
         blob = find_reference(records[position])
         if blob is not None:
@@ -315,7 +327,7 @@ def find_latest(
 def restore_state(
     graph: Graph, records: Sequence[Record], contents: Mapping[str, bytes]
 ) -> RunState:
-    """As `replay`, from the last snapshot on if there is one."""
+    """As `replay`, but from the last snapshot on, if there is one. Raises StoreCorrupt."""
     starting_point = find_latest(records, contents)
     if starting_point is None:
         return replay(graph, records, contents)
@@ -335,6 +347,7 @@ def _thaw_flow(frozen: _FrozenFlow) -> FlowState:
 
 
 def _regrow_graph(graph: Graph, grown: list[_GrownNode]) -> Graph:
+    """Add the nodes that the run had added to its graph, in the same order."""
     for grown_node in grown:
         template = getattr(graph.nodes[grown_node.owner], grown_node.pattern)
         pattern: Node | None = (

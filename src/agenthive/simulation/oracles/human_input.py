@@ -212,10 +212,10 @@ def _is_budget_answer(case: SimulationCase, statement: Event) -> bool:
     if statement["what"] != "answer":
         return False
     if statement["approved"]:
-        reason = f"asked by {statement['run']}/{statement['task']}"
+        reason = f"requested by {statement['run']}/{statement['task']}"
         changes = [e for e in case.hive if e["type"] == "hive.budget_set"]
         return any(e["actor"] == statement["actor"] and e["reason"] == reason for e in changes)
-    refused = f"{statement['actor']} agreed to no more money"
+    refused = f"{statement['actor']} did not approve a higher limit"
     events = [e for e in case.journal.get(statement["run"], ()) if e["type"] == "task.faulted"]
     return any(e["task"] == statement["task"] and e["fault"]["message"] == refused for e in events)
 

@@ -1,6 +1,7 @@
-"""SQL in files, by name: one ``.sql`` file a store, each query under a ``-- name:`` line.
+"""SQL in files: one ``.sql`` file for each store, each query below a ``-- name:`` line.
 
-Nothing here builds SQL from values. To add a query: a name, the text, done.
+The line above it says in a comment what the query is for. Nothing here builds SQL from values;
+values are bound by the caller. To add a query: a comment line, a ``-- name:`` line, the text.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from importlib.resources import files
 
 @cache
 def queries(store: str) -> dict[str, str]:
-    """The queries of ``store`` by name."""
+    """The queries of the file ``{store}.sql``, by name."""
     text = files(__package__).joinpath(f"{store}.sql").read_text(encoding="utf-8")
-    found: dict[str, str] = {}
+    queries_by_name: dict[str, str] = {}
     for part in text.split("-- name: ")[1:]:
         name, _, body = part.partition("\n")
-        found[name.strip()] = body.strip()
-    return found
+        # The comment above the next query's name is at the end of this part.
+        lines = [line for line in body.splitlines() if not line.startswith("--")]
+        queries_by_name[name.strip()] = "\n".join(lines).strip()
+    return queries_by_name

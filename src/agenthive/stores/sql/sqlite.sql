@@ -1,15 +1,19 @@
--- The SQLite store. One table of facts, three of what is looked up beside them, one that says which
--- stream needs which definition or blob, and one of the accounts that money is spent from.
+-- The SQLite store. `records` is the journal. `definitions`, `blobs` and `cache` hold content that is
+-- looked up by key, `uses` says which stream needs which definition or blob. `runs`, `accounts` and
+-- `marks` are projections, written in the transaction of the records that they follow from.
 
+-- Settings that must be made before the first table is created.
 -- name: new_file
 PRAGMA auto_vacuum = INCREMENTAL;
 
+-- Settings of every connection: durable commits, and a wait of 5 s for a lock.
 -- name: pragmas
 PRAGMA busy_timeout = 5000;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA foreign_keys = ON;
 
+-- All tables and indexes of the current schema version.
 -- name: schema
 CREATE TABLE IF NOT EXISTS records (
     pos INTEGER PRIMARY KEY,
@@ -76,12 +80,14 @@ CREATE TABLE IF NOT EXISTS marks (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Brings an older file to schema version 3: notes which stream uses which definition.
 -- name: upgrade
 INSERT OR IGNORE INTO uses (stream, digest)
 SELECT stream, json_extract(payload, '$[0].definition') FROM records
 WHERE seq = 1 AND type = 'run' AND json_extract(payload, '$[0].definition') IS NOT NULL;
 PRAGMA user_version = 3;
 
+-- Empty tables for a reader of a file of schema version 1, which has no blobs.
 -- name: stand_ins
 CREATE TEMP TABLE IF NOT EXISTS blobs (digest TEXT, body BLOB);
 CREATE TEMP TABLE IF NOT EXISTS uses (stream TEXT, digest TEXT);
@@ -89,40 +95,50 @@ CREATE TEMP TABLE IF NOT EXISTS cache (
     key TEXT, origin TEXT, result TEXT, at INTEGER, expires INTEGER
 );
 
+-- Empty tables for a reader of a file of schema version 1 or 2, which has no accounts.
 -- name: stand_in_for_accounts
 CREATE TEMP TABLE IF NOT EXISTS accounts (
     scope TEXT, ceiling INTEGER, captured INTEGER, held INTEGER, frozen INTEGER
 );
 CREATE TEMP TABLE IF NOT EXISTS marks (name TEXT, value TEXT);
 
+-- Begins a transaction that lets the log file grow by 1 MiB; it is rolled back afterwards.
 -- name: make_room
 PRAGMA cache_size = 10;
 BEGIN IMMEDIATE;
 CREATE TABLE room (filling BLOB NOT NULL) STRICT;
 INSERT INTO room (filling) VALUES (zeroblob(1048576));
 
+-- Restores the page cache (2,000 KiB) that `make_room` made small.
 -- name: room_made
 PRAGMA cache_size = -2000;
 
+-- Number, event count and hash of the last record of a stream.
 -- name: head
 SELECT seq, count, hash FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1;
 
+-- The position of the last event in the journal.
 -- name: last_pos
 SELECT pos + count - 1 FROM records ORDER BY pos DESC LIMIT 1;
 
+-- Adds one record.
 -- name: append
 INSERT INTO records (pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
+-- Stores a definition, unless it is stored already.
 -- name: define
 INSERT INTO definitions (digest, body) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING;
 
+-- Stores a blob, unless it is stored already.
 -- name: keep
 INSERT INTO blobs (digest, body) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING;
 
+-- Notes that a stream uses a definition or a blob.
 -- name: use
 INSERT INTO uses (stream, digest) VALUES (?, ?) ON CONFLICT (stream, digest) DO NOTHING;
 
+-- Stores a result for equal calls, in place of an older one with the same key.
 -- name: cache
 INSERT INTO cache (key, origin, result, at, expires) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET
@@ -131,53 +147,67 @@ ON CONFLICT (key) DO UPDATE SET
     at = excluded.at,
     expires = excluded.expires;
 
+-- Deletes the cached results that expired before a time.
 -- name: forget_cached
 DELETE FROM cache WHERE expires < ?;
 
+-- Adds to the captured and held amounts of an account; the first entry creates the account.
 -- name: enter
 INSERT INTO accounts (scope, ceiling, captured, held, frozen) VALUES (?, NULL, ?, ?, 0)
 ON CONFLICT (scope) DO UPDATE SET
     captured = captured + excluded.captured,
     held = held + excluded.held;
 
+-- Sets the limit of an account and whether it is frozen; its amounts stay.
 -- name: set_standing
 INSERT INTO accounts (scope, ceiling, captured, held, frozen) VALUES (?, ?, 0, 0, ?)
 ON CONFLICT (scope) DO UPDATE SET ceiling = excluded.ceiling, frozen = excluded.frozen;
 
+-- Stores a text under a name, in place of an older one.
 -- name: mark
 INSERT INTO marks (name, value) VALUES (?, ?)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
+-- All stored texts by name.
 -- name: marks
 SELECT name, value FROM marks;
 
+-- All accounts with their limits and amounts (nano-dollars).
 -- name: standings
 SELECT scope, ceiling, captured, held, frozen FROM accounts ORDER BY scope;
 
+-- The result stored under a key, expired or not.
 -- name: cached
 SELECT origin, result, at, expires FROM cache WHERE key = ?;
 
+-- Deletes the blobs that only this stream uses.
 -- name: drop_blobs
 DELETE FROM blobs WHERE digest IN (SELECT digest FROM uses WHERE stream = :stream)
 AND NOT EXISTS (SELECT 1 FROM uses WHERE digest = blobs.digest AND stream <> :stream);
 
+-- Deletes the definitions that only this stream uses.
 -- name: drop_definitions
 DELETE FROM definitions WHERE digest IN (SELECT digest FROM uses WHERE stream = :stream)
 AND NOT EXISTS (SELECT 1 FROM uses WHERE digest = definitions.digest AND stream <> :stream);
 
+-- Deletes the notes of what a stream uses; must follow the two queries above.
 -- name: drop_uses
 DELETE FROM uses WHERE stream = :stream;
 
+-- Deletes the records of a stream.
 -- name: drop_records
 DELETE FROM records WHERE stream = :stream;
 
+-- Deletes the accounts of a run: scope 'run ID' and all scopes that begin with 'run ID '.
 -- name: drop_accounts
 DELETE FROM accounts WHERE scope = 'run ' || :stream
 OR (scope > 'run ' || :stream || ' ' AND scope < 'run ' || :stream || '!');
 
+-- Deletes a run from the run list.
 -- name: drop_run
 DELETE FROM runs WHERE run = :stream;
 
+-- Adds a run to the run list, or updates its status, end and task counts.
 -- name: put_run
 INSERT INTO runs (
     run, tenant, owner, name, status, created, finished, total_tasks, completed_tasks, failed_tasks
@@ -188,28 +218,35 @@ ON CONFLICT (run) DO UPDATE SET
     completed_tasks = excluded.completed_tasks,
     failed_tasks = excluded.failed_tasks;
 
+-- One page of the records of a stream after an event number, oldest first.
 -- name: read
 SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
 FROM records WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?;
 
+-- The last record of a stream.
 -- name: last
 SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
 FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1;
 
+-- The last record of a stream that has a cause with a given beginning (length, text).
 -- name: marked
 SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
 FROM records WHERE stream = ? AND substr(cause, 1, ?) = ? ORDER BY seq DESC LIMIT 1;
 
+-- Records of all streams after a position, in the order they were committed.
 -- name: scan
 SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
 FROM records WHERE pos > ? ORDER BY pos LIMIT ?;
 
+-- The definition with a digest.
 -- name: definition
 SELECT body FROM definitions WHERE digest = ?;
 
+-- The blob with a digest.
 -- name: blob
 SELECT body FROM blobs WHERE digest = ?;
 
+-- Bytes of payloads, blobs and definitions, of the whole file, and of its free pages.
 -- name: sizes
 SELECT
     (SELECT coalesce(sum(octet_length(payload)), 0) FROM records),
@@ -218,6 +255,7 @@ SELECT
     (SELECT page_count FROM pragma_page_count) * (SELECT page_size FROM pragma_page_size),
     (SELECT freelist_count FROM pragma_freelist_count) * (SELECT page_size FROM pragma_page_size);
 
+-- Bytes of payloads, blobs and definitions that would be deleted with these streams.
 -- name: sizes_of
 WITH gone AS (SELECT value AS stream FROM json_each(?)),
 used AS (SELECT DISTINCT digest FROM uses WHERE stream IN (SELECT stream FROM gone)),
@@ -235,9 +273,11 @@ SELECT
     (SELECT coalesce(sum(octet_length(body)), 0) FROM definitions
     WHERE digest IN (SELECT digest FROM lost));
 
+-- Bytes of free pages in the file.
 -- name: free
 SELECT (SELECT freelist_count FROM pragma_freelist_count) * (SELECT page_size FROM pragma_page_size);
 
+-- The largest streams: bytes of their payloads, and of the blobs that they use.
 -- name: largest
 SELECT records.stream, sum(octet_length(payload)) AS here, coalesce((
     SELECT sum(octet_length(body)) FROM uses JOIN blobs USING (digest)
@@ -245,19 +285,23 @@ SELECT records.stream, sum(octet_length(payload)) AS here, coalesce((
 ), 0) AS apart
 FROM records GROUP BY records.stream ORDER BY here + apart DESC, records.stream LIMIT ?;
 
+-- Gives up to 2,000 free pages back to the file system.
 -- name: shrink
 PRAGMA incremental_vacuum(2000);
 
+-- The run list of a tenant, newest first.
 -- name: runs
 SELECT run, name, status, created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
     owner
 FROM runs WHERE tenant = ? ORDER BY created DESC, run DESC LIMIT ?;
 
+-- The runs of a tenant that have not ended, newest first.
 -- name: open_runs
 SELECT run, name, status, created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
     owner
 FROM runs WHERE tenant = ? AND finished IS NULL ORDER BY created DESC, run DESC LIMIT ?;
 
+-- One run of a tenant.
 -- name: run
 SELECT run, name, status, created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
     owner

@@ -1,0 +1,8 @@
+"""`ml_enhancements.models` of the Agent Hive API: names of agenthive."""
+
+from agenthive.errors import LeanVibeError, MLError
+
+__all__ = [
+    "LeanVibeError",
+    "MLError",
+]

@@ -1,0 +1,1 @@
+"""`src` of the Agent Orchestration Engine: names of agenthive."""

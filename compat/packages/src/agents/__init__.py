@@ -1,0 +1,1 @@
+"""`src.agents` of the Agent Orchestration Engine: names of agenthive."""

@@ -1,0 +1,1 @@
+"""`src.cost_tracking` of the Agent Orchestration Engine: names of agenthive."""

@@ -1,0 +1,1 @@
+"""`src.failure_handling` of the Agent Orchestration Engine: names of agenthive."""

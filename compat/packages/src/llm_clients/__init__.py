@@ -1,0 +1,1 @@
+"""`src.llm_clients` of the Agent Orchestration Engine: names of agenthive."""

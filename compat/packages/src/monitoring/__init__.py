@@ -1,0 +1,1 @@
+"""`src.monitoring` of the Agent Orchestration Engine: names of agenthive."""

@@ -1,0 +1,1 @@
+"""`src.orchestrator` of the Agent Orchestration Engine: names of agenthive."""

@@ -1,0 +1,1 @@
+"""`src.rate_limiting` of the Agent Orchestration Engine: names of agenthive."""

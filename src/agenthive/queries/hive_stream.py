@@ -1,0 +1,60 @@
+"""Reads the hive stream: schedules, circuit breakers and imports.
+
+The hive stream records what concerns more than one run. All answers are folded from it in one pass,
+oldest record first. Never reads the stream of a run, and never writes.
+
+To add a question about the hive: a method here; to add one about a run: `journal_reader`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+
+from agenthive.core.engine.schedules import ScheduleRow, Schedules
+from agenthive.core.history.run_index import list_open_imports
+from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.store import Store
+from agenthive.core.ports import Calendar
+from agenthive.core.values import Micros
+
+
+class HiveStreamReader:
+    """Answers questions about a hive as a whole."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def list_schedules(self, calendar: Calendar) -> list[ScheduleRow]:
+        """All schedules, in the order in which they were first set."""
+        schedules = Schedules(calendar)
+        async for event in self._read_events():
+            schedules.apply_event(event)
+        return [schedule.build_row(calendar) for schedule in schedules.by_name.values()]
+
+    async def list_schedule_events(self, name: str, limit: int) -> list[ev.ScheduleEvent]:
+        """The last ``limit`` events of a schedule, oldest first."""
+        events: deque[ev.ScheduleEvent] = deque(maxlen=limit)
+        async for event in self._read_events():
+            if isinstance(event, ev.ScheduleEvent) and event.schedule == name:
+                events.append(event)
+        return list(events)
+
+    async def list_open_breakers(self) -> dict[str, Micros]:
+        """Endpoints with an open circuit breaker, and when it lets a probe pass."""
+        breakers: dict[str, Micros] = {}
+        async for event in self._read_events():
+            if isinstance(event, ev.BreakerOpened):
+                breakers[event.endpoint] = event.until
+            elif isinstance(event, ev.BreakerClosed):
+                breakers.pop(event.endpoint, None)
+        return breakers
+
+    async def list_open_imports(self) -> dict[str, int]:
+        """Runs that were imported while they were open, with their number of events then."""
+        return list_open_imports([record async for record in self._store.read(ev.HIVE)])
+
+    async def _read_events(self) -> AsyncIterator[ev.HiveEvent]:
+        async for record in self._store.read(ev.HIVE):
+            for event in ev.decode_hive_events(record.payload):
+                yield event

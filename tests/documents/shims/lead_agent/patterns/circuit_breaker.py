@@ -1,3 +1,0 @@
-"""The document's import path; the names live in agenthive.facades."""
-
-from agenthive.facades.lead_agent import CircuitBreaker, CircuitBreakerConfig, CircuitState  # noqa: F401

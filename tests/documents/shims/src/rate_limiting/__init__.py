@@ -1,1 +1,0 @@
-"""The document's import path; the names live in agenthive.facades."""
