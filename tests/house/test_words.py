@@ -15,19 +15,13 @@ from tests.house import words
 # stand here before their folder is made). Nothing else is ever added: the end is an empty list.
 NOT_YET_REWRITTEN = (
     "CONTRIBUTING.md",
-    "README.md",
     "RELIABILITY.md",
     "docs/decisions",
     "docs/explanation",
     "docs/howto",
     "docs/reference",
     "docs/tutorial",
-    "src/agenthive/authoring",
-    "src/agenthive/cli",
-    "src/agenthive/errors.py",
     "src/agenthive/facades",
-    "src/agenthive/infra",
-    "src/agenthive/settings.py",
     "src/agenthive/simulation",
     "src/agenthive/testing",
 )
