@@ -111,7 +111,7 @@ def test_home_is_a_folder_not_a_url(url: str, cli: Cli, here: Path) -> None:
     before = list(here.iterdir())
     refused = cli("ps", "--home", url)
     assert refused.code == 2
-    assert "folder" in refused.err
+    assert "directory" in refused.err
     assert list(here.iterdir()) == before
 
 
