@@ -69,7 +69,7 @@ def finish(process: subprocess.Popen[str], timeout: float = 30) -> tuple[int, di
 
 
 def test_second_process_hands_its_run_to_the_first(here: Path, start: Start, cli: Cli) -> None:
-    first = start("run", chain(here, "long.json", 15), *RUN)
+    first = start("run", chain(here, "long.json", 15, 0.6), *RUN)
     wait_for_lines(here, 1)
     code, found, _ = finish(start("run", chain(here, "short.json", 2), *RUN))
     assert (code, found["status"]) == (0, "completed")
@@ -198,7 +198,10 @@ def test_several_runs_are_resumed_at_once(here: Path, start: Start, cli: Cli) ->
     assert owner.stderr is not None
     owner.stderr.readline()
     visitors = [start("run", chain(here, f"w{i}.json", 20), *RUN) for i in range(3)]
-    wait_for_lines(here, 6)
+    until = time.monotonic() + 20
+    while sum(line.startswith("t0 ") for line in lines(here)) < len(visitors):
+        assert time.monotonic() < until, "each run has ended its first task"
+        time.sleep(0.01)
     for process in (*visitors, owner):
         process.kill()
     owner.wait()
