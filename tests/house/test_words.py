@@ -15,15 +15,9 @@ from tests.house import words
 # stand here before their folder is made). Nothing else is ever added: the end is an empty list.
 NOT_YET_REWRITTEN = (
     "CHANGELOG.md",
-    "CONTRIBUTING.md",
     "README.md",
-    "RELIABILITY.md",
     "SECURITY.md",
-    "docs/decisions",
-    "docs/explanation",
-    "docs/howto",
     "docs/reference",
-    "docs/tutorial",
     "src/agenthive/agents",
     "src/agenthive/authoring",
     "src/agenthive/cli",
