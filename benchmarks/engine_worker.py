@@ -130,7 +130,7 @@ async def measure(options: argparse.Namespace, counter: CallCounter | None) -> N
         before = counter.read() if counter else Calls(0, 0)
         cpu, began = time.process_time(), time.perf_counter()
         ids = await asyncio.gather(*(hive.submit(spec) for _ in range(runs)))
-        await asyncio.gather(*(hive.ended(run) for run in ids))
+        await asyncio.gather(*(hive.wait_for_end(run) for run in ids))
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         calls = counter.read() - before if counter else Calls(0, 0)
         done = runs * len(spec.tasks)

@@ -85,7 +85,7 @@ async def once(make: Callable[[int], WorkflowSpec], size: int) -> dict[str, floa
         async with Hive.open(home, agents=directory(lambda spec: echo)) as hive:
             before = (await hive.journal.storage.measure_sizes()).records
             began, cpu = time.perf_counter(), time.process_time()
-            status = await hive.ended(await hive.submit(spec))
+            status = await hive.wait_for_end(await hive.submit(spec))
             seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
             sizes = await hive.journal.storage.measure_sizes()
     finally:

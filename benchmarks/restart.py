@@ -52,7 +52,8 @@ from agenthive.stores import sqlite
 async def main():
     began = time.perf_counter()
     async with Hive.open(sys.argv[1], recover=True, agents=directory(Never)) as hive:
-        print(json.dumps({"s": time.perf_counter() - began, "open": len(hive._driver.runs)}))
+        runs = hive._resources.driver.runs
+        print(json.dumps({"s": time.perf_counter() - began, "open": len(runs)}))
 
 asyncio.run(main())
 """
@@ -211,7 +212,7 @@ async def collect(runs: int, home: Path) -> dict[str, Any]:
     before = (home / "journal.db").stat().st_size
     began = time.perf_counter()
     async with Hive.open(home, agents=directory(Never)) as hive:
-        done = [one async for one in hive.prune(older_than(0))][-1]
+        done = [one async for one in hive.retention.prune(older_than(0))][-1]
         seconds = time.perf_counter() - began
         await hive.journal.verify_chains()
     left = sum(file.stat().st_size for file in os.scandir(home) if "journal.db" in file.name)

@@ -103,9 +103,9 @@ async def one_run(hive: Hive, options: argparse.Namespace, echo: Echo) -> None:
         tell(loaded=time.perf_counter() - began)
         run = await hive.submit(spec)
     tell(begun=time.perf_counter() - began)
-    live = hive._driver.runs[run]
+    live = hive._resources.driver.runs[run]
     state, working = live.state, time.perf_counter()
-    ended = asyncio.ensure_future(hive.ended(run))
+    ended = asyncio.ensure_future(hive.wait_for_end(run))
     while not ended.done():
         tell(done=state.counts[TaskState.SUCCEEDED])
         await asyncio.wait([ended], timeout=LOOK if options.shape == "items" else LOOK * 10)
@@ -138,21 +138,29 @@ async def park(hive: Hive, options: argparse.Namespace) -> None:
         return lambda: hive.submit(asks, run_id=f"ask-{i:06}")
 
     await in_parts([one(i) for i in range(half) for one in (timed, asked)])
-    while any(live.state.parked is None for live in hive._driver.runs.values()):
-        await hive._active_runtime.next_commit.wait()
-    tell(parked=len(hive._driver.runs), seconds=time.perf_counter() - began, first=first, step=step)
+    while any(live.state.parked is None for live in hive._resources.driver.runs.values()):
+        await hive._resources.runtime.next_commit.wait()
+    tell(
+        parked=len(hive._resources.driver.runs),
+        seconds=time.perf_counter() - began,
+        first=first,
+        step=step,
+    )
     await asyncio.Event().wait()
 
 
 async def unpark(hive: Hive, options: argparse.Namespace) -> None:
     """Let every timer come, and agree to everything that is asked."""
-    asked = await hive.approvals()
+    asked = await hive.approvals.list()
     began = time.perf_counter()
     await in_parts(
-        [lambda one=one: hive.approve(one.run, one.task, digest=one.digest) for one in asked]
+        [
+            lambda one=one: hive.approvals.approve(one.run, one.task, digest=one.digest)
+            for one in asked
+        ]
     )
     tell(answered=len(asked), seconds=time.perf_counter() - began)
-    while left := len(hive._driver.runs):
+    while left := len(hive._resources.driver.runs):
         tell(left=left)
         await asyncio.sleep(0.5)
     tell(ended="completed")
@@ -171,7 +179,7 @@ async def work(options: argparse.Namespace) -> None:
     )
     async with hive:
         seconds = time.perf_counter() - began
-        tell(opened=seconds, runs=len(hive._driver.runs), base_kb=base)
+        tell(opened=seconds, runs=len(hive._resources.driver.runs), base_kb=base)
         if options.shape == "parked":
             await (unpark if options.resume else park)(hive, options)
         else:

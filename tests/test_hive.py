@@ -26,7 +26,7 @@ from agenthive.errors import (
     StoreUnavailable,
 )
 from agenthive.hive import open_journal
-from agenthive.hive.resources import locate
+from agenthive.hive.store_urls import locate_store
 from agenthive.infra.home import Home
 from agenthive.testing import HANG, ScriptedAgent
 from tests.stores.broken_disk import writes_fail
@@ -66,12 +66,12 @@ async def test_run_and_look_at_it() -> None:
         assert [row.run for row in await hive.runs()] == [report.run_id]
         assert await hive.runs(unfinished=True) == []
         assert await hive.why(report.run_id) == []
-        lines = await hive.story(report.run_id, "b")
+        lines = await hive.journal.read_story(report.run_id, "b")
         assert any("succeeded" in line.text for line in lines)
-        assert hive.idle
-        assert hive.failed is None
+        assert hive.is_idle
+        assert hive.fatal_error is None
         with pytest.raises(NotFound, match="has no task 'z'"):
-            await hive.story(report.run_id, "z")
+            await hive.journal.read_story(report.run_id, "z")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ async def test_cancel() -> None:
     async with Hive.open(agents=directory(work=agent)) as hive:
         run = await hive.submit(flow("a", "b"))
         await started(hive, run, "a")
-        assert not hive.idle
+        assert not hive.is_idle
         await hive.cancel(run, reason="enough", actor="ann")
         report = await hive.wait(run)
         assert (report.status, report.exit_code) == ("cancelled", 130)
@@ -200,7 +200,7 @@ async def test_close_stops_what_runs(url: str, tmp_path: Path) -> None:
     run = await hive.submit(flow())
     await started(hive, run, "t")
     waiting = asyncio.ensure_future(hive.wait(run))
-    ended = asyncio.ensure_future(_of(hive.ended(run)))
+    ended = asyncio.ensure_future(_of(hive.wait_for_end(run)))
     watching = asyncio.ensure_future(_facts(hive, run))
     await asyncio.sleep(0.05)
     await hive.close()
@@ -218,7 +218,7 @@ async def test_close_stops_what_runs(url: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="not open"):
         _ = hive.journal
     with pytest.raises(ConfigurationError, match="not open"):
-        _ = hive.failed
+        _ = hive.fatal_error
 
 
 async def _of(something: Any) -> Any:
@@ -301,7 +301,7 @@ async def test_missing_agent_blocks_until_it_is_supplied(tmp_path: Path) -> None
         assert reason.unblock
         facts = [fact.type async for fact in hive.watch(run)]
         assert facts[-1] == "task.blocked", "watching ends when somebody has to help"
-        assert hive.idle
+        assert hive.is_idle
     async with Hive.open(home, agents=agents, recover=True) as hive:
         report = await hive.wait(run)
         assert report.results == {"a": "ok", "b": "rare"}
@@ -388,7 +388,7 @@ async def test_disk_that_breaks(tmp_path: Path) -> None:
         for told in (waiting, watching):
             with pytest.raises(StoreFailed, match="outcome unknown"):
                 await asyncio.wait_for(told, 5)
-    assert isinstance(hive.failed, StoreFailed)
+    assert isinstance(hive.fatal_error, StoreFailed)
     for ask in (hive.submit(flow()), hive.cancel(run), hive.wait(run)):
         with pytest.raises(StoreFailed, match="outcome unknown"):
             await ask
@@ -430,19 +430,58 @@ async def test_decision_that_breaks_leaves_nobody_waiting(monkeypatch: pytest.Mo
             await hive.submit(made.build())
 
 
-@pytest.mark.parametrize("url", ["papyrus:x", "row_codec:x"])
-def test_store_that_does_not_exist_is_refused(url: str) -> None:
-    async def main() -> None:
-        with pytest.raises(ConfigurationError, match="there is no store") as refused:
-            await Hive.open(url)
-        assert "add-a-store-or-runtime.md" in refused.value.hint
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://host/db",
+        "redis://host",
+        "sqllite:home",
+        "memry:",
+        "row_codec:x",
+        "postgresql+async://host",
+        "file:home",
+        "MEMORI:",
+    ],
+)
+def test_url_of_an_unknown_scheme_is_refused(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="known are memory:, sqlite:") as refused:
+        Hive.open(url)
+    assert "./NAME" in refused.value.hint
+    assert "add-a-store-or-runtime.md" in refused.value.hint
+    assert list(tmp_path.iterdir()) == [], "no folder is made"
 
-    asyncio.run(main())
+
+@pytest.mark.parametrize("url", ["sqlite:", "sqlite://host/home", "sqlite:///home"])
+def test_sqlite_url_without_a_folder_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="names no folder"):
+        Hive.open(url)
 
 
-def test_urls_of_homes(tmp_path: Path) -> None:
-    home, _ = locate(f"sqlite:{tmp_path}")
+@pytest.mark.parametrize(
+    "path", ["home", "./memry:x", "a/b:c", r"C:\home", "C:home", "memory", "/tmp/home", "~:x", ":x"]
+)
+def test_paths_are_homes(path: str) -> None:
+    home, url = locate_store(path)
     assert home is not None
-    assert home.path == Home(tmp_path).path
-    assert locate(tmp_path / "a:b")[0] is not None
-    assert locate("memory:") == (None, "memory:")
+    assert (home.path, url) == (Home(Path(path)).path, "")
+
+
+def test_urls_of_stores(tmp_path: Path) -> None:
+    home, _ = locate_store(f"sqlite:{tmp_path}")
+    assert home is not None
+    assert home.path == tmp_path
+    home, _ = locate_store(Path("memry:x"))
+    assert home is not None, "a Path is a folder"
+    assert locate_store("memory:") == (None, "memory:")
+    assert locate_store("Memory:") == (None, "memory:")
+
+
+def test_hive_is_small_and_inherits_nothing() -> None:
+    verbs = [name for name in vars(Hive) if not name.startswith("_")]
+    parts = [part for part in vars(Hive.open()).values() if type(part).__name__.startswith("Hive")]
+    assert len(verbs) <= 25
+    for part in (Hive, *map(type, parts)):
+        assert part.__bases__ == (object,)

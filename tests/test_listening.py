@@ -45,7 +45,7 @@ async def test_from_before_it_begins(hive: Hive) -> None:
     await hive.submit(flow(speaks(), speaks("silent", False)), run_id="r")
     pieces = [Piece("t", 1, "ta"), Piece("t", 1, "tb")]
     assert await asyncio.gather(*listens) == [pieces, pieces]
-    assert not hive._active_runtime.listeners._queues
+    assert not hive._resources.runtime.listeners._queues
 
 
 async def test_after_it_has_ended(hive: Hive) -> None:
@@ -58,7 +58,7 @@ async def test_what_needs_somebody_is_not_waited_for(hive: Hive) -> None:
 
     run = await hive.submit(flow(speaks(approval=ApprovalSpec())))
     assert await asyncio.wait_for(heard(hive, run), 5) == []
-    await hive.ended(run)
+    await hive.wait_for_end(run)
     assert await asyncio.wait_for(heard(hive, run), 5) == []
 
 

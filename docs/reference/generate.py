@@ -119,7 +119,7 @@ def describe_struct(kind: Any) -> str:
     shared = {*event.Event.__struct_fields__, "cause"}
     fields = ", ".join(f"`{name}`" for name in kind.__struct_fields__ if name not in shared)
     sentence = " ".join((kind.__doc__ or "").split()).partition(". ")[0].rstrip(".")
-    return f"| `{kind.__struct_config__.event_type}` | {fields} | {sentence.replace('|', '/')}. |\n"
+    return f"| `{kind.__struct_config__.tag}` | {fields} | {sentence.replace('|', '/')}. |\n"
 
 
 def cli_page() -> str:

@@ -84,10 +84,10 @@ def test_run_for_an_owner_without_the_agent(here: Path, start: Start) -> None:
     (here / "other.py").write_text("AGENTS = {'other': lambda: 1}")
     owner = start("work", "--home", "home")
     assert owner.stderr is not None
-    assert "working in" in owner.stderr.readline()
+    assert "processing" in owner.stderr.readline()
     code, found, _ = finish(start("run", chain(here, "w.json", 1), *RUN))
     assert code == 5
-    assert "nobody has registered custom://sleep" in found["error"]["message"]
+    assert "no agent is registered for custom://sleep" in found["error"]["message"]
     owner.send_signal(signal.SIGTERM)
     assert owner.wait(20) == 0
 
@@ -124,7 +124,7 @@ def test_interrupt_drains_and_resume_goes_on(here: Path, start: Start, cli: Cli)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "calls under way may end" in err
+    assert "waiting for calls in flight to finish" in err
     assert "next: agenthive resume " in err
     assert "not finished" in out
     before = lines(here)
@@ -174,7 +174,7 @@ def test_home_has_one_worker(here: Path, start: Start) -> None:
     other = start("work", "--home", "home")
     _, err = other.communicate(timeout=20)
     assert other.returncode == 5
-    assert "has an owner already" in err
+    assert "another process owns the home" in err
 
 
 def test_commands_reach_the_owner(here: Path, start: Start, cli: Cli) -> None:
@@ -251,7 +251,7 @@ def test_owner_that_is_stopped_keeps_nobody(
         assert run.poll() is None, "it waits for the owner"
         run.send_signal(signal.SIGINT)
         assert run.wait(timeout=5) == 130
-        monkeypatch.setattr("agenthive.ipc.client.PATIENCE", 0.2)
+        monkeypatch.setattr("agenthive.ipc.client.HANDSHAKE_SECONDS", 0.2)
         found = cli("doctor")
         assert found.code == 1
         assert "which does not answer" in found.out

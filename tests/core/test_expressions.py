@@ -327,7 +327,7 @@ def test_template_names_the_place() -> None:
         Template.compile("one\n123{{ foo }}")
     with pytest.raises(ExpressionError, match=r"a\.b: column 1: no key"):
         Template.compile({"a": {"b": "{{ inputs.gone }}"}}).render(SCOPE)
-    with pytest.raises(ExpressionError, match="without its"):
+    with pytest.raises(ExpressionError, match="unclosed expression"):
         Template.compile("{{ 'a }}")
 
 

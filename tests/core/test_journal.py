@@ -130,7 +130,9 @@ def test_a_record_of_later_rules() -> None:
     known = seal_record(msgspec.structs.replace(stream(1)[0], rules=RULES), GENESIS, 1)
     assert list(verify_chain([known])) == [known]
     later = seal_record(msgspec.structs.replace(stream(1)[0], rules=RULES + 1), GENESIS, 1)
-    with pytest.raises(JournalTooNew, match=f"version 1 and rules {RULES + 1}, this agenthive"):
+    with pytest.raises(
+        JournalTooNew, match=f"version 1 and rules {RULES + 1}, this version of agenthive"
+    ):
         list(verify_chain([later]))
 
 

@@ -186,7 +186,7 @@ def test_rounds_that_are_used_up() -> None:
     bench.answer("a~1", False)
     bench.answer("a~2", False)
     assert bench.status() == "failed"
-    assert "after 2 rounds" in bench.state().faults[0].message
+    assert "did not hold after 2 iterations" in bench.state().faults[0].message
 
 
 def test_a_round_that_fails_fails_its_task() -> None:

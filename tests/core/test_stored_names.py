@@ -65,8 +65,8 @@ def list_names() -> list[str]:
     for states_kind in STATES:
         lines |= {f"state {member.value}" for member in states_kind}
     lines |= set(name_columns())
-    for verb, fields in protocol.VERB_ARGUMENTS.items():
-        lines.add(f"verb {verb}: {' '.join(fields)}")
+    for verb in protocol.VERBS.values():
+        lines.add(f"verb {verb.name}: {' '.join(verb.arguments)}")
     return sorted(lines)
 
 

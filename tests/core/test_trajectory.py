@@ -22,7 +22,7 @@ def test_arguments_in_another_order_are_the_same() -> None:
 
 def test_one_turn_may_ask_too_often() -> None:
     verdict = judged(Trajectory(), *[("a", {})] * 3, most=2)
-    assert verdict.stop == "'a' was asked for 3 times with the same arguments, 2 are allowed"
+    assert verdict.stop == "'a' was requested 3 times with the same arguments, 2 are allowed"
 
 
 def test_repeats() -> None:

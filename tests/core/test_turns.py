@@ -316,7 +316,7 @@ def test_the_same_again_and_again() -> None:
         turn_after(bench, number, ask(at=1))
         notes.append(bench.calls["r", f"q~{number + 1}"].call.turns[-1].note)
     assert notes[:2] == ["", ""]
-    assert "'look' was asked for 3 times" in notes[2]
+    assert "'look' was requested 3 times" in notes[2]
     bench.answer("q~5", asks=(ask(at=1),))
     assert (bench.status(), fault_of(bench).kind) == ("failed", "trajectory")
     assert "5 times with the same arguments, 4 are allowed" in fault_of(bench).message

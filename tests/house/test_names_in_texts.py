@@ -43,9 +43,7 @@ def test_two_planted_names_are_found(tmp_path: Path) -> None:
     package.mkdir(parents=True)
     (package / "__init__.py").write_text('"""The core: `driver` and `drivel`."""\n')
     (package / "driver.py").write_text("LIMIT = 1\n")
-    (tmp_path / "README.md").write_text(
-        "See `core/driver.py`, `core/drivel.py` and `CLOSED_BY_LIMIT`.\n"
-    )
+    (tmp_path / "README.md").write_text("See `core/driver.py`, `core/drivel.py` and `LIMIT`.\n")
     assert names.find_wrong_names(names.read_texts(tmp_path)) == [
         ("src/agenthive/core/__init__.py", "drivel"),
         ("README.md", "core/drivel.py"),
@@ -79,7 +77,7 @@ def test_two_planted_names_are_found(tmp_path: Path) -> None:
         "tests/crash/kill_resume.py --no-such-option",
         "Hive.open(nowhere=True)",
         "await hive.resume_nothing()",
-        "await hive.schedule('digest', workflow, daily=True)",
+        "await hive.schedules.set('digest', workflow, daily=True)",
         "no_such_key: 1",
         "[no_such_table]",
         "some words that nothing prints",
@@ -145,7 +143,7 @@ def test_module_that_has_moved_away_is_found_on_the_sign(package: str, span: str
         "agenthive.toml",
         "agenthive.testing.check_agent",
         "core.engine.driver",
-        "hive.approve",
+        "hive.approvals.approve",
         "task.started",
         "AgentHiveError",
         "unknown_outcome",

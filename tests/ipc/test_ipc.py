@@ -1,4 +1,4 @@
-"""The owner's door: what is asked of the process that owns a home, by whom, and how it can fail."""
+"""The control socket: requests to the process that owns a home, and how they can fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from agenthive.errors import (
 from agenthive.infra.home import Home
 from agenthive.ipc.client import ControlClient
 from agenthive.ipc.framing import MAX_MESSAGE_BYTES, receive_message, send_message
-from agenthive.ipc.protocol import LONGEST_PATH
+from agenthive.ipc.protocol import MAX_SOCKET_PATH
 
 
 async def wait(parameters: dict[str, Any]) -> str:
@@ -49,13 +49,19 @@ async def owner(tmp_path: Path) -> AsyncIterator[Hive]:
 
 
 @pytest.fixture
-def caller(owner: Hive) -> ControlClient:
-    """Somebody outside."""
+def client(owner: Hive) -> ControlClient:
+    """A client of that home."""
     assert owner.home is not None
     return ControlClient(Home(owner.home.path))
 
 
-async def test_submit_watch_and_report(owner: Hive, caller: ControlClient) -> None:
+@pytest.fixture
+def caller(client: ControlClient) -> Hive:
+    """The owner, as another process sees it."""
+    return client.proxy_for(Hive)
+
+
+async def test_submit_watch_and_report(owner: Hive, caller: Hive) -> None:
     assert await caller.submit(flow(), {"a": 1}, run_id="r1") == "r1"
     facts = [fact async for fact in caller.watch("r1")]
     assert [fact.seq for fact in facts] == list(range(1, len(facts) + 1))
@@ -66,16 +72,16 @@ async def test_submit_watch_and_report(owner: Hive, caller: ControlClient) -> No
     assert (await owner.report("r1")).status == "completed"
 
 
-async def test_cancel_resume_status(owner: Hive, caller: ControlClient) -> None:
+async def test_cancel_resume_status(owner: Hive, client: ControlClient, caller: Hive) -> None:
     await caller.submit(flow(60), run_id="r1")
-    assert (await caller.status())["callers"] == 1
+    assert (await client.status())["callers"] == 1
     await caller.cancel("r1", reason="enough")
     assert (await owner.wait("r1")).status == "cancelled"
     assert await caller.resume() == []
     assert await caller.resume(["r1"]) == []
 
 
-async def test_errors_cross_the_door(caller: ControlClient) -> None:
+async def test_errors_cross_the_door(caller: Hive) -> None:
     with pytest.raises(RunNotFound, match="there is no open run 'nope'"):
         await caller.cancel("nope")
     with pytest.raises(ConfigurationError) as caught:
@@ -92,19 +98,19 @@ async def test_files_are_for_the_owner_only(owner: Hive) -> None:
     assert not owner.home.socket.exists()
 
 
-async def test_whoever_has_no_token_is_refused(owner: Hive, caller: ControlClient) -> None:
+async def test_caller_without_a_token_is_refused(owner: Hive, client: ControlClient) -> None:
     assert owner.home is not None
     said = json.loads(owner.home.read("door"))
     owner.home.write("door", json.dumps(said | {"token": "guess"}).encode())
     with pytest.raises(HomeBusy, match="does not know the caller"):
-        await caller.status()
+        await client.status()
 
 
 @pytest.mark.parametrize(
     "request_", [[], {"ask": "dance"}, {"ask": "submit"}, {"ask": "watch", "run": 1}, "x"]
 )
 async def test_nonsense_is_answered_with_an_error(
-    owner: Hive, caller: ControlClient, request_: Any
+    owner: Hive, client: ControlClient, request_: Any
 ) -> None:
     assert owner.home is not None
     said = json.loads(owner.home.read("door"))
@@ -114,14 +120,14 @@ async def test_nonsense_is_answered_with_an_error(
     answer = await receive_message(reader)
     assert "error" in answer
     writer.close()
-    assert await caller.status(), "the owner is still there"
+    assert await client.status(), "the owner is still there"
 
 
 async def test_garbage_and_silence_do_no_harm(
-    owner: Hive, caller: ControlClient, monkeypatch: pytest.MonkeyPatch
+    owner: Hive, client: ControlClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert owner.home is not None
-    monkeypatch.setattr("agenthive.ipc.server.PATIENCE", 0.1)
+    monkeypatch.setattr("agenthive.ipc.server.HANDSHAKE_SECONDS", 0.1)
     path = str(owner.home.socket)
     for junk in (
         b"",
@@ -134,40 +140,40 @@ async def test_garbage_and_silence_do_no_harm(
         writer.write(junk)
         await asyncio.wait_for(reader.read(), 5)
         writer.close()
-    assert await caller.status()
+    assert await client.status()
 
 
 async def test_callers_are_bounded(
-    owner: Hive, caller: ControlClient, monkeypatch: pytest.MonkeyPatch
+    client: ControlClient, caller: Hive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agenthive.ipc.server.MAX_CALLERS", 1)
     await caller.submit(flow(60), run_id="r1")
     watching = asyncio.ensure_future(anext(caller.watch("r1", after=99)))
     await asyncio.sleep(0.1)
     with pytest.raises(HomeBusy, match="too many callers"):
-        await caller.status()
+        await client.status()
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
 
 
 async def test_owner_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agenthive.ipc.client.PATIENCE", 0.1)
-    monkeypatch.setattr("agenthive.ipc.client.ANSWER", 0.2)
+    monkeypatch.setattr("agenthive.ipc.client.HANDSHAKE_SECONDS", 0.1)
+    monkeypatch.setattr("agenthive.ipc.client.REPLY_SECONDS", 0.2)
     mute = socket.socket(socket.AF_UNIX)
     mute.bind(str(tmp_path / "socket"))
     mute.listen()
     said = {"socket": str(tmp_path / "socket"), "token": "t", "pid": 1}
     (tmp_path / "door").write_text(json.dumps(said))
-    caller = ControlClient(Home(tmp_path))
+    client = ControlClient(Home(tmp_path))
     async with asyncio.timeout(5):
         with pytest.raises(OwnerGone, match="does not answer"):
-            await caller.status()
+            await client.status()
         with pytest.raises(OwnerGone, match="does not answer"):
-            await caller.submit(flow(), {"text": "x" * 10_000_000}, run_id="r1")
+            await client.proxy_for(Hive).submit(flow(), {"text": "x" * 10_000_000}, run_id="r1")
     mute.close()
 
 
-async def test_watcher_sees_the_owner_go(owner: Hive, caller: ControlClient) -> None:
+async def test_watcher_sees_the_owner_go(owner: Hive, caller: Hive) -> None:
     await caller.submit(flow(60), run_id="r1")
     watching = asyncio.ensure_future(anext(caller.watch("r1", after=99)))
     await asyncio.sleep(0.1)
@@ -176,7 +182,7 @@ async def test_watcher_sees_the_owner_go(owner: Hive, caller: ControlClient) -> 
         await watching
 
 
-async def test_owner_that_leaves_takes_nothing_more(owner: Hive, caller: ControlClient) -> None:
+async def test_owner_that_leaves_takes_nothing_more(owner: Hive, caller: Hive) -> None:
     assert owner._control_server is not None
     owner._control_server.refusing = True
     with pytest.raises(HomeBusy, match="about to leave"):
@@ -184,12 +190,12 @@ async def test_owner_that_leaves_takes_nothing_more(owner: Hive, caller: Control
 
 
 async def test_nobody_there(tmp_path: Path) -> None:
-    caller = ControlClient(Home(tmp_path))
+    client = ControlClient(Home(tmp_path))
     with pytest.raises(HomeBusy, match="does not answer"):
-        await caller.status()
+        await client.status()
     (tmp_path / "door").write_text("{]")
     with pytest.raises(HomeBusy, match="does not answer"):
-        await caller.status()
+        await client.status()
 
 
 @pytest.mark.parametrize("why", ["the path is long", "there are none"])
@@ -198,14 +204,14 @@ async def test_loopback_port_where_there_is_no_socket(
 ) -> None:
     home = tmp_path / "home"
     if why == "the path is long":
-        home = tmp_path / ("x" * LONGEST_PATH)
+        home = tmp_path / ("x" * MAX_SOCKET_PATH)
     else:
         monkeypatch.delattr(socket, "AF_UNIX")
     agents = AgentRegistry()
     agents.register("wait", wait)
     async with Hive.open(home, agents=agents):
         assert not (home / "socket").exists()
-        caller = ControlClient(Home(home))
+        caller = ControlClient(Home(home)).proxy_for(Hive)
         assert await caller.submit(flow(), run_id="r1") == "r1"
         assert [fact async for fact in caller.watch("r1")][-1].type == "task.succeeded"
 
@@ -246,5 +252,6 @@ async def test_owner_that_goes_while_it_is_told(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     async with await asyncio.start_unix_server(leave, path):
         home.write("door", json.dumps({"socket": path, "token": "t"}).encode())
+        caller = ControlClient(home).proxy_for(Hive)
         with pytest.raises(OwnerGone):
-            await ControlClient(home).submit(flow(), {"much": "x" * 20_000_000}, run_id="r")
+            await caller.submit(flow(), {"much": "x" * 20_000_000}, run_id="r")

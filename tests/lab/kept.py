@@ -97,7 +97,7 @@ async def check_recovery(home: Path) -> list[str]:
     try:
         async with asyncio.timeout(PATIENCE), Hive.open(home, recover=True, agents=agents) as hive:
             unfinished = await hive.runs(unfinished=True)
-            statuses = [await hive.ended(row.run) for row in unfinished]
+            statuses = [await hive.wait_for_end(row.run) for row in unfinished]
             await hive.journal.verify_chains()
             stuck = [str(status) for status in statuses if status not in ("completed", "waiting")]
             return [f"runs ended {stuck}"] if stuck else []

@@ -82,9 +82,9 @@ def written(folder: Path, content: bytes) -> Path:
 async def test_comes_back_as_it_was(tmp_path: Path, made: bytes) -> None:
     file = written(tmp_path, made)
     async with opened(tmp_path / "there") as there, opened(tmp_path / "here") as here:
-        taken = await here.import_run(file)
+        taken = await here.retention.import_run(file)
         assert (taken.run, taken.status, taken.new) == ("r", "failed", True)
-        assert not (await here.import_run(file)).new
+        assert not (await here.retention.import_run(file)).new
         assert await here.report("r") == await there.report("r")
         assert await here.runs() == await there.runs()
         first, second = [await one.journal.read_records("r") for one in (here, there)]
@@ -94,11 +94,11 @@ async def test_comes_back_as_it_was(tmp_path: Path, made: bytes) -> None:
         with pytest.raises(Conflict, match="exists already"):
             await here.submit(SPEC, run_id="r")
         with pytest.raises(Conflict, match="exists already"):
-            await here.import_run(written(tmp_path, await other(tmp_path)))
-        assert [done async for done in here.prune(older_than(0))][-1].runs == 1
+            await here.retention.import_run(written(tmp_path, await other(tmp_path)))
+        assert [done async for done in here.retention.prune(older_than(0))][-1].runs == 1
         with pytest.raises(RunNotFound):
             await here.report("r")
-        assert (await here.import_run(written(tmp_path, made))).new
+        assert (await here.retention.import_run(written(tmp_path, made))).new
         await here.journal.verify_chains()
     async with open_journal(tmp_path / "here") as archive:
         await archive.verify_chains()
@@ -120,26 +120,26 @@ async def test_an_open_run_is_a_copy(tmp_path: Path) -> None:
         file = written(tmp_path, await exported(there, run))
     async with opened(tmp_path / "here") as here:
         with pytest.raises(Conflict, match="has not ended") as caught:
-            await here.import_run(file)
+            await here.retention.import_run(file)
         assert "--open" in caught.value.hint
         with pytest.raises(RunNotFound):
             await here.report(run)
-        assert (await here.import_run(file, open_too=True)).new
+        assert (await here.retention.import_run(file, open_too=True)).new
         assert await here.resume() == [], "it does not go on by itself"
         assert await here.journal.list_unresumed_imports() == {"r"}
         await here.journal.verify_chains()
     async with opened(tmp_path / "here", recover=True) as here:
         assert await here.resume() == []
-        assert not here._driver.runs
-        assert not (await here.import_run(file, open_too=True)).new
+        assert not here._resources.driver.runs
+        assert not (await here.retention.import_run(file, open_too=True)).new
         assert await here.resume([run]) == [run]
         await here.cancel(run)
-        assert await here.ended(run) == "cancelled"
+        assert await here.wait_for_end(run) == "cancelled"
         assert await here.journal.list_unresumed_imports() == set()
         assert (await here.report(run)).results == {"t": LARGE}
         await here.journal.verify_chains()
         with pytest.raises(Conflict, match="exists already"):
-            await here.import_run(file, open_too=True)
+            await here.retention.import_run(file, open_too=True)
 
 
 async def test_once_gone_on_with_it_is_like_any_other(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ async def test_once_gone_on_with_it_is_like_any_other(tmp_path: Path) -> None:
         await until(there, run, ev.TaskStarted)
         file = written(tmp_path, await exported(there, run))
     async with opened(tmp_path / "here") as here:
-        await here.import_run(file, open_too=True)
+        await here.retention.import_run(file, open_too=True)
         await here.resume([run])
         await until(here, run, ev.TaskLost)
     async with opened(tmp_path / "here") as here:
@@ -360,7 +360,7 @@ async def test_ids_that_cannot_be(tmp_path: Path, made: bytes, run: str) -> None
     file = written(tmp_path, file_of(lines).read())
     async with opened(tmp_path / "here") as here:
         with pytest.raises(DefinitionError):
-            await here.import_run(file)
+            await here.retention.import_run(file)
         assert await here.runs() == []
         await here.journal.verify_chains()
 

@@ -48,7 +48,7 @@ def opened(tmp_path: Path) -> Hive:
 
 
 async def collected(hive: Hive, policy: Retention = ALL) -> PruneProgress:
-    return [done async for done in hive.prune(policy)][-1]
+    return [done async for done in hive.retention.prune(policy)][-1]
 
 
 async def dropped(hive: Hive, run: str) -> PruneProgress:
@@ -56,7 +56,7 @@ async def dropped(hive: Hive, run: str) -> PruneProgress:
     return [
         done
         async for done in retention.drop_runs(
-            hive._active_store, rows, hive._active_runtime.record_hive_events
+            hive._resources.store, rows, hive._resources.runtime.record_hive_events
         )
     ][-1]
 
@@ -70,7 +70,7 @@ async def test_what_goes_and_what_stays(tmp_path: Path) -> None:
         old = await hive.run(flow(task("t"), task("u", "t")), {})
         failed = await hive.run(flow(task("t", agent="b", retry=NO_RETRY)))
         stuck = await hive.submit(flow(task("t", agent="a"), max_parallel=1))
-        await hive.ended(stuck)
+        await hive.wait_for_end(stuck)
         before = await hive.journal.read_records(old.run_id)
         done = await collected(hive, older_than(0, [RunStatus.COMPLETED]))
         assert (done.due, done.runs) == (2, 2)
@@ -81,7 +81,7 @@ async def test_what_goes_and_what_stays(tmp_path: Path) -> None:
             await hive.report(old.run_id)
         (stone,) = [
             fact
-            for fact in await hive_facts(hive._active_store)
+            for fact in await hive_facts(hive._resources.store)
             if isinstance(fact, ev.RunDropped) and fact.run == old.run_id
         ]
         assert stone.head == before[-1].hash.hex()
@@ -100,7 +100,7 @@ async def test_shared_values_stay(tmp_path: Path) -> None:
         spec = flow(task("t"))
         first = await hive.run(spec)
         asked = await hive.submit(spec)
-        await hive.ended(asked)
+        await hive.wait_for_end(asked)
         done = await dropped(hive, first.run_id)
         assert (done.runs, done.blobs, done.definitions) == (1, 0, 0)
         assert (await hive.report(asked)).results == {"t": LARGE}
@@ -127,7 +127,7 @@ async def test_a_hundred_a_transaction(tmp_path: Path, monkeypatch: pytest.Monke
     async with Hive.open(tmp_path / "home", agents=agents()) as hive:
         spec = flow(task("t", agent="b", retry=NO_RETRY))
         await asyncio.gather(*(hive.run(spec) for _ in range(25)))
-        store = hive._active_store
+        store = hive._resources.store
         append = store.append
 
         def noted(batch: Batch) -> object:
@@ -135,7 +135,7 @@ async def test_a_hundred_a_transaction(tmp_path: Path, monkeypatch: pytest.Monke
             return append(batch)
 
         monkeypatch.setattr(store, "append", noted)
-        told = [(one.runs, one.due) async for one in hive.prune(ALL)]
+        told = [(one.runs, one.due) async for one in hive.retention.prune(ALL)]
         assert told[:4] == [(0, 25), (10, 25), (20, 25), (25, 25)]
         assert [size for size in sizes if size] == [10, 10, 5]
 
@@ -146,7 +146,9 @@ async def test_two_at_once_drop_each_run_once(tmp_path: Path) -> None:
         await asyncio.gather(*(hive.run(spec) for _ in range(150)))
         both = await asyncio.gather(collected(hive), collected(hive))
         assert sorted(one.runs for one in both) == [0, 150]
-        stones = [f for f in await hive_facts(hive._active_store) if isinstance(f, ev.RunDropped)]
+        stones = [
+            f for f in await hive_facts(hive._resources.store) if isinstance(f, ev.RunDropped)
+        ]
         assert len(stones) == len({stone.run for stone in stones}) == 150
 
 
@@ -154,7 +156,7 @@ async def test_space_is_given_back(tmp_path: Path) -> None:
     path = tmp_path / "home" / "journal.db"
     async with opened(tmp_path) as hive:
         await hive.wait(await hive.submit(flow(task("t")), run_id="x"))
-        store = hive._active_store
+        store = hive._resources.store
         body = os.urandom(10_000_000)
         await store.append(Batch(blobs=[("big", body)], uses=[("x", "big")]))
         assert (await store.measure_sizes()).blobs > len(body)
@@ -219,5 +221,5 @@ async def test_journal_of_the_first_schema(tmp_path: Path) -> None:
         done = await dropped(hive, first.run_id)
         assert done.definitions > 0
         assert (await hive.report(second.run_id)).status == "failed", "its definition is there"
-        assert hive._active_store._db.pragma("user_version") == 3  # type: ignore[attr-defined]
-        await JournalReader(hive._active_store).verify_chains()
+        assert hive._resources.store._db.pragma("user_version") == 3  # type: ignore[attr-defined]
+        await JournalReader(hive._resources.store).verify_chains()

@@ -1,7 +1,9 @@
-"""The ports: what the core asks of the rooms around it, and the values that cross.
+"""The ports: protocols that the packages around the core implement.
 
-Protocols with plain ``def ... -> Awaitable[T]``, so nothing here needs an event loop. A room that
-implements a port imports it from here and nothing else; `hive` introduces them to each other.
+The methods are plain ``def ... -> Awaitable[T]``, so that nothing here needs an event loop; the
+port of a store is in `core.journal.store`. Nothing here has behaviour. A package that implements a
+port imports it from here; `hive` connects the implementations. To add a port: a protocol here, a
+parameter of `Hive` for its implementation, and a conformance kit in `testing`.
 """
 
 from __future__ import annotations
@@ -15,58 +17,64 @@ from agenthive.core.values import Micros, NanoUSD
 
 
 class Agent(Protocol):
-    """Somebody who does tasks. Must be safe to call many times at once.
-
-    ``perform`` never raises for a failure of the outside world: it returns a fault. Cancelling it
-    stops the call for real (connection closed, process group killed).
-    """
+    """Carries out calls. One agent must be able to carry out many calls at once."""
 
     def perform(self, call: Call) -> Awaitable[Reply]:
-        """Do one attempt."""
+        """Carry out one attempt.
+
+        Never raises for a failure of the outside world: the reply has a fault then. Cancelling the
+        awaitable must stop the call itself: close its connection, end its process group.
+        """
         ...
 
     def close(self) -> Awaitable[None]:
-        """Let go of connections and processes. May be called twice."""
+        """Close connections and processes. May be called more than one time."""
         ...
 
 
 class Agents(Protocol):
-    """Where a runtime finds the agent for a spec."""
+    """Finds the agent for a spec."""
 
     def find_agent(self, spec: AgentSpec) -> Agent:
-        """The agent for ``spec``, made at first use. Raises AgentUnavailable if nobody has it."""
+        """The agent for ``spec``, created at first use.
+
+        Raises AgentUnavailable if no agent is registered for it.
+        """
         ...
 
     def close(self) -> Awaitable[None]:
-        """Close every agent that was made."""
+        """Close every agent that was created."""
         ...
 
 
 class Quoter(Protocol):
-    """Who knows what a call can cost at most, before it is made."""
+    """Knows what a call can cost at most, before it is made."""
 
     def is_priced(self, spec: AgentSpec) -> bool:
         """Whether calls of this agent can cost anything."""
         ...
 
     def estimate_max_cost(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
-        """Nano-dollars, rounded up; None if there is no price."""
+        """The worst case of a call in nano-dollars, rounded up; None if there is no price."""
         ...
 
     def estimate_tokens(self, spec: AgentSpec, call: Call) -> int:
-        """About how many tokens the call takes, with an answer of full length; for rate limits."""
+        """About how many tokens the call uses with an answer of full length; for rate limits."""
         ...
 
     def fit_max_tokens(
         self, spec: AgentSpec, call: Call, max_cost: NanoUSD
     ) -> tuple[int, NanoUSD] | None:
-        """The most tokens of an answer whose worst case is at most that, and it; None if none."""
+        """The longest answer that costs at most ``max_cost`` in the worst case.
+
+        Returns its tokens and that worst case (nano-dollars); None if not even a short one fits.
+        """
         ...
 
 
 class Calendar(Protocol):
-    """What cron expressions mean: zones, and days of the week."""
+    """Knows what a cron expression means in a time zone."""
 
     def next_after(self, cron: str, zone: str, after: Micros) -> Micros | None:
-        """The first planned time after ``after``; None if there is none."""
+        """The first planned time after ``after``, in microseconds; None if there is none."""
         ...

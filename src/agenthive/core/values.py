@@ -1,7 +1,8 @@
-"""The value types everything else is made of.
+"""The value types that all other modules use.
 
-Time is integer microseconds UTC, money is integer nano-dollars, data is JSON. Nothing here may
-know a clock or do I/O. Add a type here only if two rooms exchange it.
+Time is integer microseconds UTC, money is integer nano-dollars, data is JSON. Integers, so that
+sums are exact and equal on every computer. Nothing here may read a clock or do I/O. Add a type here
+only if two packages exchange it.
 """
 
 from __future__ import annotations
@@ -20,22 +21,26 @@ else:
     JSONObject = dict[str, object]
 
 Micros: TypeAlias = int
-"""Microseconds: since the epoch (UTC) where it is a time, else a length of time."""
+"""Microseconds: since 1970-01-01 UTC for a point in time, else a duration."""
 
 NanoUSD: TypeAlias = int
 """US dollars times 10**9."""
 
 SECOND: Final[Micros] = 1_000_000
+"""Microseconds of a second."""
 
 
 def to_nano_usd(amount: float | Decimal, *, up: bool = False) -> NanoUSD:
-    """US dollars, as they are written, in nano-dollars: cut off there, or rounded ``up``."""
+    """US dollars as nano-dollars, rounded down, or ``up``.
+
+    A float counts as its shortest decimal notation: 0.1 is 100,000,000 and not a little more.
+    """
     rounding = ROUND_CEILING if up else ROUND_FLOOR
     return int((Decimal(str(amount)) * 10**9).to_integral_value(rounding))
 
 
 def format_dollars(amount: NanoUSD) -> str:
-    """Nano-dollars for people: at least cents, at most what is there."""
+    """Nano-dollars as text for users: two decimals, and more only if they are not zero."""
     whole, fraction = divmod(abs(amount), 10**9)
     digits = f"{fraction:09}".rstrip("0").ljust(2, "0")
     return f"{'-' if amount < 0 else ''}${whole:,}.{digits}"

@@ -1,16 +1,41 @@
-"""The budgets of a hive: how they stand, who raises them, and calls whose cost is in doubt."""
+"""Budgets: limits of scopes, and the cost of calls whose cost is in doubt."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agenthive.core.engine.budget_requests import HoldSettlement
+from agenthive.core.journal.records import AccountState
 from agenthive.core.values import NanoUSD
 from agenthive.hive.resources import HiveResources, plain_text
 
 
-class HiveBudgets(HiveResources):
-    """Everything here is on disk when it returns. Amounts are nano-dollars."""
+class HiveBudgets:
+    """The budgets of a hive. Amounts are nano-dollars.
 
-    async def set_budget(
+        await hive.budgets.top_up(f"run {run}", 500_000_000, reason="approved by finance")
+        accounts = await hive.budgets.list()
+
+    A scope is ``run ID``, ``run ID task NAME``, ``run ID agent NAME``, ``tenant T``, ``day T`` (for
+    each day) or ``agent T/NAME``. A change is on disk when the method returns.
+    """
+
+    def __init__(self, resources: HiveResources) -> None:
+        self._resources = resources
+
+    async def set_limit(
+        self, scope: str, amount: NanoUSD | None, *, actor: str = "local", reason: str = ""
+    ) -> None:
+        """Set the limit of a scope; None restores what the workflow and the settings declare."""
+        await self.change_limit(scope, amount, actor=actor, reason=reason)
+
+    async def top_up(
+        self, scope: str, amount: NanoUSD, *, actor: str = "local", reason: str = ""
+    ) -> None:
+        """Add ``amount`` to the limit of a scope. Raises Conflict if the scope has no limit."""
+        await self.change_limit(scope, amount, add=True, actor=actor, reason=reason)
+
+    async def change_limit(
         self,
         scope: str,
         amount: NanoUSD | None,
@@ -19,14 +44,11 @@ class HiveBudgets(HiveResources):
         actor: str = "local",
         reason: str = "",
     ) -> None:
-        """Set the limit of a scope, or ``add`` to it; None: what files say counts again.
-
-        A scope is ``run ID``, ``run ID task NAME``, ``run ID agent NAME``, ``tenant T``, ``day T``
-        (for each day) or ``agent T/NAME``. Raises Conflict if it has no limit to add to.
-        """
+        """As `set_limit`, or with ``add`` as `top_up`."""
         details = (plain_text(actor), plain_text(reason))
-        await self._active_runtime.commit_request(
-            lambda now, token: self._driver.set_budget(now, scope, amount, *details, token, add=add)
+        driver = self._resources.driver
+        await self._resources.runtime.commit_request(
+            lambda now, token: driver.set_budget(now, scope, amount, *details, token, add=add)
         )
 
     async def settle(
@@ -39,7 +61,11 @@ class HiveBudgets(HiveResources):
         actor: str = "local",
         reason: str = "",
     ) -> None:
-        """Say what a call cost whose cost is in doubt. Raises RunNotFound, NotFound."""
+        """Record what a call cost whose cost is in doubt, and release the rest of its hold.
+
+        ``attempt`` counts from 1; None is the oldest attempt in doubt. Raises RunNotFound, NotFound
+        if the cost of no such call is in doubt.
+        """
         settlement = HoldSettlement(
             run=run,
             task=task,
@@ -48,6 +74,11 @@ class HiveBudgets(HiveResources):
             actor=plain_text(actor),
             reason=plain_text(reason),
         )
-        await self._active_runtime.commit_request(
-            lambda now, token: self._driver.settle_hold(now, settlement, token)
+        driver = self._resources.driver
+        await self._resources.runtime.commit_request(
+            lambda now, token: driver.settle_hold(now, settlement, token)
         )
+
+    async def list(self) -> Sequence[AccountState]:
+        """Every account of the journal, with what it has spent and what is reserved."""
+        return await self._resources.journal.list_accounts()

@@ -1,8 +1,8 @@
-"""The schedules of a hive."""
+"""Schedules: workflows that the hive starts by itself, at planned times."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,10 +16,19 @@ from agenthive.hive.resources import HiveResources
 from agenthive.infra.ids import uuid7
 
 
-class HiveSchedules(HiveResources):
-    """Workflows that are started again and again."""
+class HiveSchedules:
+    """The schedules of a hive.
 
-    async def schedule(
+        await hive.schedules.set("nightly", workflow, cron="0 3 * * *", zone="Europe/Berlin")
+        await hive.schedules.start()
+
+    A change is on disk when the method returns.
+    """
+
+    def __init__(self, resources: HiveResources) -> None:
+        self._resources = resources
+
+    async def set(
         self,
         name: str,
         workflow: WorkflowSpec,
@@ -34,12 +43,14 @@ class HiveSchedules(HiveResources):
         overlap: str = "queue",
         paused: bool = False,
     ) -> None:
-        """Have a workflow started again and again; replaces the schedule of that name.
+        """Start a workflow at planned times; replaces the schedule of that name.
 
-        Either ``cron`` in a ``zone``, or ``every`` so long from ``start``. The planned time (UTC,
-        ISO 8601) is given as the input ``time_input``. ``catch_up`` is none, one or all;
-        ``overlap`` is skip, queue, allow or cancel. Runs start where a hive is open with
-        ``recover``, or `start_schedules` was called. Raises DefinitionError.
+        The times follow ``cron`` in the time zone ``zone``, or come ``every`` so many seconds (or
+        ``"2h"``, or a timedelta) from ``start`` on. A run receives its planned time (UTC, ISO 8601)
+        as the input ``time_input``. ``catch_up`` is what happens to times that passed while no hive
+        was open: ``none``, ``one`` or ``all`` of them start a run. ``overlap`` is what happens when
+        the last run is still open: ``skip``, ``queue``, ``allow`` or ``cancel``. Runs start in a
+        hive that was opened with ``recover``, or after `start`. Raises DefinitionError.
         """
         rule = build_rule(cron=cron, every=every, zone=zone, start=start)
         plan = plan_schedule(
@@ -52,62 +63,74 @@ class HiveSchedules(HiveResources):
             overlap=overlap,
             paused=paused,
         )
-        await self.change_schedule(plan.event, plan.body)
+        await self.apply_change(plan.event, plan.body)
 
-    async def pause_schedule(self, name: str, *, reason: str = "") -> None:
-        """Have a schedule start nothing until it is resumed. Raises NotFound."""
-        await self.change_schedule(ev.SchedulePaused(at=0, schedule=name, reason=reason))
+    async def pause(self, name: str, *, reason: str = "") -> None:
+        """Start no runs of a schedule until it is resumed. Raises NotFound."""
+        await self.apply_change(ev.SchedulePaused(at=0, schedule=name, reason=reason))
 
-    async def resume_schedule(self, name: str) -> None:
-        """Have a schedule start runs again; what was planned meanwhile is skipped."""
-        await self.change_schedule(ev.ScheduleResumed(at=0, schedule=name))
+    async def resume(self, name: str) -> None:
+        """Start runs of a paused schedule again; the times that passed meanwhile are skipped.
 
-    async def remove_schedule(self, name: str) -> None:
-        """Take a schedule away; its runs go on. Raises NotFound."""
-        await self.change_schedule(ev.ScheduleRemoved(at=0, schedule=name))
+        Raises NotFound.
+        """
+        await self.apply_change(ev.ScheduleResumed(at=0, schedule=name))
 
-    async def trigger_schedule(self, name: str) -> str:
-        """Start a run of a schedule now; its id. Raises NotFound, Conflict if it may not start."""
+    async def remove(self, name: str) -> None:
+        """Remove a schedule; its open runs continue. Raises NotFound."""
+        await self.apply_change(ev.ScheduleRemoved(at=0, schedule=name))
+
+    async def trigger(self, name: str) -> str:
+        """Start a run of a schedule now; the id of the run.
+
+        Raises NotFound, Conflict if the run may not start.
+        """
         run = f"{RUN_ID_PREFIX}{name}:{uuid7()}"
-        await self.change_schedule(ev.ScheduleTriggered(at=0, schedule=name, run=run))
+        await self.apply_change(ev.ScheduleTriggered(at=0, schedule=name, run=run))
         return run
 
-    async def schedules(self) -> list[ScheduleRow]:
+    async def list(self) -> Sequence[ScheduleRow]:
         """All schedules, in the order in which they were set first."""
-        return await self._active_journal.hive_stream.list_schedules(self._calendar)
+        return await self._resources.journal.hive_stream.list_schedules(self._resources.calendar)
 
-    async def start_schedules(self) -> None:
-        """From now on start what schedules plan, and what they missed as each says."""
-        for name in list(self._driver.schedules.by_name):
-            await self._equip_schedule(name)
-        self._active_runtime.start_schedules()
+    async def start(self) -> None:
+        """From now on start runs at planned times, and catch up on the times that passed."""
+        for name in self._resources.driver.schedules.by_name.copy():
+            await self._attach_graph(name)
+        self._resources.runtime.start_schedules()
 
-    async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
-        """Carry out one change; it is on disk when this returns. ``body`` is what is set."""
+    async def apply_change(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
+        """Apply one change; ``body`` is the encoded workflow of a `ScheduleSet`.
+
+        Raises DefinitionError, NotFound, Conflict.
+        """
         graph, problem = None, ""
         if isinstance(change, ev.ScheduleSet):
             self._check_rule(change.rule)
-            graph = self._cached_graph(definition.compute_digest(body), definition.decode(body))
+            digest = definition.compute_digest(body)
+            graph = self._resources.cached_graph(digest, definition.decode(body))
             problem = self._describe_missing(graph.spec)
         elif isinstance(change, ev.ScheduleTriggered):
-            await self._require_unused(change.run)
-            await self._equip_schedule(change.schedule)
-        await self._active_runtime.change_schedule(change, body, graph, problem)
+            await self._resources.require_unused(change.run)
+            await self._attach_graph(change.schedule)
+        await self._resources.runtime.change_schedule(change, body, graph, problem)
 
-    async def _equip_schedule(self, name: str) -> None:
-        """Load what a schedule starts, and see whether it can start here."""
-        schedule = self._driver.schedules.by_name.get(name)
+    async def _attach_graph(self, name: str) -> None:
+        """Load the workflow that a schedule starts, and record which of its agents are missing."""
+        schedule = self._resources.driver.schedules.by_name.get(name)
         if schedule is not None:
-            spec = await self._active_journal.load_definition(schedule.settings.definition)
+            digest = schedule.settings.definition
+            spec = await self._resources.journal.load_definition(digest)
             schedule.attach_graph(
-                self._cached_graph(schedule.settings.definition, spec), self._describe_missing(spec)
+                self._resources.cached_graph(digest, spec), self._describe_missing(spec)
             )
 
     def _check_rule(self, rule: Rule) -> None:
         if rule.every:
             check_interval(rule)
         else:
-            self._calendar.check_cron(rule.cron, rule.zone, self._clock.now())
+            now = self._resources.clock.now()
+            self._resources.calendar.check_cron(rule.cron, rule.zone, now)
 
     def _describe_missing(self, spec: WorkflowSpec) -> str:
-        return "; ".join(self._find_missing_agents(spec).values())
+        return "; ".join(self._resources.find_missing_agents(spec).values())

@@ -1,121 +1,73 @@
-"""The client of the control socket: the same verbs in a process that does not own the home."""
+"""The client of the control socket: calls the owner of a home from another process.
+
+`ControlClient.proxy_for` has the methods of the owner's class that `protocol.VERBS` lists, so no
+signature is written twice. Nothing here retries: whether a request may be repeated after OwnerGone
+depends on the verb, and the caller decides it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
 from agenthive import errors
-from agenthive.core.history.retention import Retention
-from agenthive.core.journal import run_events as ev
-from agenthive.core.model import definition
-from agenthive.core.model.workflow import WorkflowSpec
-from agenthive.core.values import NanoUSD
 from agenthive.errors import AgentHiveError, HomeBusy, OwnerGone
 from agenthive.infra.home import Home
 from agenthive.ipc.framing import receive_message, send_message
-from agenthive.ipc.protocol import ANSWER, PATIENCE
-from agenthive.queries.export_import import ImportResult
-from agenthive.queries.journal_reader import EventView
-from agenthive.queries.retention import PruneProgress
+from agenthive.ipc.protocol import (
+    HANDSHAKE_SECONDS,
+    REPLY_SECONDS,
+    STATUS,
+    Verb,
+    find_verb,
+    has_part,
+)
+
+T = TypeVar("T")
 
 WAIT_HINT: Final = "Wait for it, or use another home with --home."
 
 
 class ControlClient:
-    """Asks the owner of a home. Raises what the owner raised; HomeBusy if nobody answers."""
+    """Sends requests to the owner of ``home``, each on a connection of its own.
+
+    Every method, also of a proxy, raises what the owner raised, HomeBusy if no process answers at
+    the socket, and OwnerGone if the owner ends or stops answering after it received the request.
+    """
 
     def __init__(self, home: Home) -> None:
         self._home = home
 
-    async def submit(
-        self, workflow: WorkflowSpec, inputs: Mapping[str, Any] | None = None, *, run_id: str
-    ) -> str:
-        """Hand a run over; its id, once it is on disk."""
-        body = definition.encode(workflow).decode()
-        parameters = dict(inputs or {})
-        return str(
-            await self._send_request(ask="submit", workflow=body, inputs=parameters, run=run_id)
-        )
-
-    async def cancel(self, run: str, *, reason: str = "") -> None:
-        """Have an open run cancelled."""
-        await self._send_request(ask="cancel", run=run, reason=reason)
-
-    async def resume(self, runs: Sequence[str] | None = None) -> list[str]:
-        """Have unfinished runs taken up that the owner has not in hand."""
-        return list(
-            await self._send_request(ask="resume", runs=None if runs is None else list(runs))
-        )
-
-    async def approve(self, run: str, task: str, **details: Any) -> None:
-        """Answer an approval; ``said`` as for `Hive.approve`."""
-        await self._send_request(ask="approve", run=run, task=task, **details)
-
-    async def set_budget(self, scope: str, amount: NanoUSD | None, **details: Any) -> None:
-        """Set the limit of a scope; ``said`` as for `Hive.set_budget`."""
-        await self._send_request(ask="set_budget", scope=scope, amount=amount, **details)
-
-    async def settle(self, run: str, task: str, cost: NanoUSD, **details: Any) -> None:
-        """Say what a call cost; ``said`` as for `Hive.settle`."""
-        await self._send_request(ask="settle", run=run, task=task, cost=cost, **details)
-
-    async def signal(self, run: str, name: str, **details: Any) -> None:
-        """Send a signal; ``said`` as for `Hive.signal`."""
-        await self._send_request(ask="signal", run=run, name=name, **details)
-
-    async def resolve(self, run: str, task: str, outcome: str, **details: Any) -> None:
-        """Say what came of a call; ``said`` as for `Hive.resolve`."""
-        await self._send_request(ask="resolve", run=run, task=task, outcome=outcome, **details)
-
-    async def migrate(self, run: str, workflow: WorkflowSpec, **details: Any) -> None:
-        """Have a run go on under a changed workflow; ``said`` as for `Hive.migrate`."""
-        body = definition.encode(workflow).decode()
-        await self._send_request(ask="migrate", run=run, workflow=body, **details)
-
-    async def fork(
-        self, run: str, task: str, workflow: WorkflowSpec | None = None, **details: Any
-    ) -> None:
-        """Have a run done again from a task on; ``said`` as for `Hive.fork`."""
-        body = None if workflow is None else definition.encode(workflow).decode()
-        await self._send_request(ask="fork", run=run, task=task, workflow=body, **details)
-
-    async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
-        """Have a schedule set, paused, resumed, removed or triggered."""
-        payload = msgspec.to_builtins(change)
-        await self._send_request(ask="schedule", change=payload, workflow=body.decode())
-
     async def status(self) -> dict[str, Any]:
-        """Who owns the home: ``pid``, how many callers there are, ``trouble`` with the journal."""
-        return dict(await self._send_request(max_wait=PATIENCE, ask="status"))
+        """About the owner: ``pid``, the number of ``callers``, ``trouble`` with the journal."""
+        return dict(await self._request(STATUS, {}, HANDSHAKE_SECONDS))
 
-    async def watch(self, run: str, after: int = 0) -> AsyncIterator[EventView]:
-        """The facts of a run as the owner commits them. Raises OwnerGone if it goes away."""
-        async for reply in self._exchange_messages(ask="watch", run=run, after=after):
-            event = reply.get("fact")
-            if event is not None:
-                yield EventView(**event | {"data": msgspec.Raw(msgspec.json.encode(event["data"]))})
+    def proxy_for(self, owner_class: type[T]) -> T:
+        """An object with those methods of the owner's class that callers may use.
 
-    async def prune(self, policy: Retention) -> AsyncIterator[PruneProgress]:
-        """Have dropped what is kept no longer; how far that is. Raises OwnerGone."""
-        async for reply in self._exchange_messages(ask="collect", policy=policy):
-            if "done" in reply:
-                yield msgspec.convert(reply["done"], PruneProgress)
+        A type checker sees ``owner_class``, so it checks names, arguments and results; a method
+        that has no row in `protocol.VERBS` raises AttributeError.
+        """
+        return cast("T", _RemotePart(self, ""))
 
-    async def import_run(self, file: Path, *, open_too: bool = False) -> ImportResult:
-        """Have a run taken in from a file of this machine, named by its whole path."""
-        reply = self._send_request(ask="take_in", file=str(file), open=open_too)
-        return msgspec.convert(await reply, ImportResult)
+    async def call(self, verb: Verb, arguments: Mapping[str, Any]) -> Any:
+        """Request a verb; its result. ``arguments`` are named and encoded as on the wire."""
+        return verb.decode_result(await self._request(verb.name, arguments, REPLY_SECONDS))
 
-    async def _send_request(self, max_wait: float | None = None, **request: Any) -> Any:
+    async def iterate(self, verb: Verb, arguments: Mapping[str, Any]) -> AsyncIterator[Any]:
+        """Request a verb that streams; its items, as the owner sends them."""
+        async for reply in self._exchange_messages(verb.name, arguments):
+            if verb.item_key in reply:
+                yield verb.decode_result(reply[verb.item_key])
+
+    async def _request(self, name: str, arguments: Mapping[str, Any], max_wait: float) -> Any:
         try:
-            async with asyncio.timeout(ANSWER if max_wait is None else max_wait):
-                async for reply in self._exchange_messages(**request):
+            async with asyncio.timeout(max_wait):
+                async for reply in self._exchange_messages(name, arguments):
                     return reply.get("ok")
         except TimeoutError as error:
             raise OwnerGone(self._unresponsive_message(), hint=WAIT_HINT) from error
@@ -125,12 +77,15 @@ class ControlClient:
         owner = self._home.owner_pid() or "unknown"
         return f"the home {self._home.path} is owned by process {owner}, which does not answer"
 
-    async def _exchange_messages(self, **request: Any) -> AsyncIterator[dict[str, Any]]:
+    async def _exchange_messages(
+        self, name: str, arguments: Mapping[str, Any]
+    ) -> AsyncIterator[dict[str, Any]]:
         reader, writer, token = await self._connect()
         try:
-            # An owner that goes while it is told may take a part of it: what it says then counts.
+            # If the owner closes the connection while the request is sent, its reply, if there is
+            # one, tells more than the error of the write.
             with contextlib.suppress(OSError):
-                await send_message(writer, {"token": token, **request})
+                await send_message(writer, {"token": token, "ask": name, **arguments})
             while True:
                 reply = await receive_message(reader)
                 if reply is None:
@@ -141,7 +96,7 @@ class ControlClient:
                 if "ok" in reply:
                     return
         finally:
-            # Not close(): what an owner that does not read was sent would be waited for.
+            # Not close(): it would wait until an owner that does not read has received everything.
             writer.transport.abort()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
@@ -156,6 +111,32 @@ class ControlClient:
         except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
             raise HomeBusy(self._unresponsive_message(), hint=WAIT_HINT) from error
         return *streams, str(address["token"])
+
+
+class _RemotePart:
+    """The owner, or the part of the owner at ``path``."""
+
+    def __init__(self, client: ControlClient, path: str) -> None:
+        self._client, self._path = client, path
+
+    def __getattr__(self, name: str) -> Any:
+        path = f"{self._path}.{name}" if self._path else name
+        verb = find_verb(path)
+        if verb is not None:
+            return _bind_verb(self._client, verb)
+        if has_part(path):
+            return _RemotePart(self._client, path)
+        raise AttributeError(f"the control socket has no verb for '{path}'")
+
+
+def _bind_verb(client: ControlClient, verb: Verb) -> Callable[..., Any]:
+    """A function that looks like the owner's method, and requests its verb."""
+    send = client.iterate if verb.item_key else client.call
+
+    def request_verb(*args: Any, **kwargs: Any) -> Any:
+        return send(verb, verb.encode_request(args, kwargs))
+
+    return request_verb
 
 
 def _rebuild_error(payload: Mapping[str, Any]) -> AgentHiveError:

@@ -1,7 +1,7 @@
-"""Messages over a local connection: a length, then that many bytes of JSON.
+"""Messages over a local connection: a length in four bytes, big endian, then that much JSON.
 
-Four bytes, big endian, then the text. Nothing here knows what is said. A message longer than
-`MAX_MESSAGE_BYTES` is refused before it is read. To add another wire: another pair of functions.
+Nothing here knows what a message means. A message longer than `MAX_MESSAGE_BYTES` is refused before
+it is read. To add another framing: another pair of functions.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ import msgspec
 from agenthive.errors import AgentUnavailable
 
 MAX_MESSAGE_BYTES: Final = 80 * 2**20
-"""Bytes of one message: a workflow of the largest size an operator may write, and then some."""
+"""Bytes of one message: the largest workflow that an operator may write (64 MiB), and the rest."""
 _LENGTH_BYTES: Final = 4
 
 
 async def send_message(writer: asyncio.StreamWriter, message: Any) -> None:
-    """Write one message. Raises AgentUnavailable if it is too large, OSError if nobody is there."""
+    """Write one message.
+
+    Raises AgentUnavailable if it is too large, OSError if the other side has closed.
+    """
     body = msgspec.json.encode(message)
     if len(body) > MAX_MESSAGE_BYTES:
         raise AgentUnavailable(
@@ -30,7 +33,10 @@ async def send_message(writer: asyncio.StreamWriter, message: Any) -> None:
 
 
 async def receive_message(reader: asyncio.StreamReader) -> Any:
-    """The next message, None when the other side has gone. Raises AgentUnavailable for nonsense."""
+    """Read the next message; None when the other side has closed.
+
+    Raises AgentUnavailable if the message is too large or is not JSON.
+    """
     try:
         head = await reader.readexactly(_LENGTH_BYTES)
         size = int.from_bytes(head, "big")

@@ -1,9 +1,15 @@
-"""The server of the control socket: listens for the process that owns a home."""
+"""The server of the control socket: listens for the process that owns a home.
+
+Each connection carries one request. A caller proves that it may read the home by showing the token
+in the file ``door``, which only the user that owns the home can read. Nothing here knows what a
+verb does: `protocol.VERBS` has the method of the owner to call.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import operator
 import os
 import secrets
 import socket
@@ -13,31 +19,40 @@ from typing import Any, Final
 import msgspec
 
 from agenthive import errors
-from agenthive.core.history.retention import Retention
-from agenthive.core.journal import run_events as ev
-from agenthive.core.model import definition
 from agenthive.errors import AgentHiveError, HomeBusy
 from agenthive.infra.home import Home
 from agenthive.ipc.framing import receive_message, send_message
-from agenthive.ipc.protocol import LONGEST_PATH, PATIENCE, VERB_ARGUMENTS, HomeOwner, encode_error
+from agenthive.ipc.protocol import (
+    HANDSHAKE_SECONDS,
+    MAX_SOCKET_PATH,
+    STATUS,
+    VERBS,
+    HomeOwner,
+    encode_error,
+)
 
 MAX_CALLERS: Final = 64
+"""Connections at a time; a further caller is refused with HomeBusy."""
 
 
 class ControlServer:
-    """Listens for the owner of ``home``, and hands on what is asked."""
+    """Listens in ``home``, and calls the methods of ``owner`` that callers request."""
 
     def __init__(self, home: Home, owner: HomeOwner) -> None:
         self._home, self._owner = home, owner
         self._token = secrets.token_urlsafe(32)
         self._server: asyncio.Server | None = None
         self._callers: set[asyncio.Task[None]] = set()
+        #: Whether the owner is about to close, so that verbs that start work are refused.
         self.refusing = False
 
     async def open(self) -> None:
-        """Begin to listen."""
+        """Begin to listen: on a Unix socket, or on a loopback port where there is none.
+
+        Raises StoreUnavailable if the home takes no files.
+        """
         path = str(self._home.socket)
-        if hasattr(socket, "AF_UNIX") and len(os.fsencode(path)) <= LONGEST_PATH:
+        if hasattr(socket, "AF_UNIX") and len(os.fsencode(path)) <= MAX_SOCKET_PATH:
             self._home.socket.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(self._accept_caller, path)
             self._home.socket.chmod(0o600)
@@ -49,7 +64,7 @@ class ControlServer:
         self._home.write("door", payload)
 
     async def close(self) -> None:
-        """Listen no more; whoever is connected sees the connection end. May be called twice."""
+        """Stop listening, and end the connections that are open. May be called twice."""
         server, self._server = self._server, None
         if server is None:
             return
@@ -59,7 +74,8 @@ class ControlServer:
             caller.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
         for name in ("door", "socket"):
-            # What is left over does no harm: nobody answers there. The home must be let go of.
+            # A file that cannot be removed is harmless, because no process listens behind it, and
+            # it must not keep the owner from releasing the home.
             with contextlib.suppress(OSError):
                 (self._home.path / name).unlink(missing_ok=True)
 
@@ -85,10 +101,10 @@ class ControlServer:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         try:
-            request = await asyncio.wait_for(receive_message(reader), PATIENCE)
+            request = await asyncio.wait_for(receive_message(reader), HANDSHAKE_SECONDS)
             if not isinstance(request, dict) or not self._is_known_token(request.get("token")):
                 raise HomeBusy("the owner of this home does not know the caller")
-            async for reply in self._answer_request(request):
+            async for reply in self._execute_request(request):
                 await send_message(writer, reply)
         except AgentHiveError as error:
             await send_message(writer, {"error": encode_error(error)})
@@ -101,41 +117,26 @@ class ControlServer:
     def _is_known_token(self, token: object) -> bool:
         return isinstance(token, str) and secrets.compare_digest(token, self._token)
 
-    async def _answer_request(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        verb = request.get("ask")
-        if self.refusing and verb in ("submit", "resume", "schedule", "fork"):
+    async def _execute_request(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Call the owner's method; the messages to reply with."""
+        name = request.get("ask")
+        if name == STATUS:
+            yield {"ok": self._build_status()}
+            return
+        verb = VERBS.get(name) if isinstance(name, str) else None
+        if verb is None:
+            raise HomeBusy(f"the owner of this home does not know the request '{name}'")
+        if self.refusing and verb.starts_work:
             raise HomeBusy("the owner of this home is about to leave", hint="Try again.")
-        if verb == "submit":
-            workflow = definition.decode(str(request["workflow"]).encode())
-            inputs, run = dict(request["inputs"]), str(request["run"])
-            yield {"ok": await self._owner.submit(workflow, inputs, run_id=run)}
-        elif verb == "cancel":
-            await self._owner.cancel(str(request["run"]), reason=str(request["reason"]))
+        method = operator.attrgetter(verb.method)(self._owner)
+        outcome = method(**verb.decode_request(request))
+        if verb.item_key:
+            async for item in outcome:
+                yield {verb.item_key: verb.encode_result(item)}
             yield {"ok": None}
-        elif verb == "resume":
-            yield {"ok": list(await self._owner.resume(request["runs"]))}
-        elif isinstance(verb, str) and verb in VERB_ARGUMENTS:
-            arguments = {name: request[name] for name in VERB_ARGUMENTS[verb] if name in request}
-            if arguments.get("workflow"):
-                arguments["workflow"] = definition.decode(str(arguments["workflow"]).encode())
-            await getattr(self._owner, verb)(**arguments)
-            yield {"ok": None}
-        elif verb == "schedule":
-            change = msgspec.convert(request["change"], type=ev.ScheduleChange)
-            await self._owner.change_schedule(change, str(request["workflow"]).encode())
-            yield {"ok": None}
-        elif verb == "watch":
-            async for event in self._owner.watch(str(request["run"]), int(request["after"])):
-                yield {"fact": event}
-            yield {"ok": None}
-        elif verb == "collect":
-            async for progress in self._owner.prune(msgspec.convert(request["policy"], Retention)):
-                yield {"done": progress}
-            yield {"ok": None}
-        elif verb == "take_in":
-            yield {"ok": await self._owner.import_run(request["file"], open_too=request["open"])}
-        elif verb == "status":
-            status = {"pid": os.getpid(), "callers": len(self._callers)}
-            yield {"ok": status | {"trouble": self._owner.store_error}}
         else:
-            raise HomeBusy(f"the owner of this home does not know the request '{verb}'")
+            yield {"ok": verb.encode_result(await outcome)}
+
+    def _build_status(self) -> dict[str, Any]:
+        store_error = self._owner.store_error
+        return {"pid": os.getpid(), "callers": len(self._callers), "trouble": store_error}

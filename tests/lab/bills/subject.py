@@ -147,25 +147,29 @@ class Life:
                 await hive.submit(make_workflow(self.seed), run_id=RUN)
             elif self.kind == "settles":
                 await self.settle_doubts(hive)
-                await hive.signal(RUN, END, "go", actor="ann")
+                await hive.signals.send(RUN, END, "go", actor="ann")
             if self.kind != "settles":
-                await hive.ended(RUN)
+                await hive.wait_for_end(RUN)
                 return
             await hive.wait(RUN)
 
     async def settle_doubts(self, hive: Hive) -> None:
         """Say what came of each call in doubt, and what it cost by the bills."""
         for _ in range(10 * TASKS):
-            await hive.ended(RUN)
+            await hive.wait_for_end(RUN)
             report = await hive.report(RUN)
             unknown = [n for n, task in report.tasks.items() if task.status == "unknown_outcome"]
             if not unknown:
                 break
-            await hive.resolve(RUN, unknown[0], "succeeded", result="found out", actor="ann")
+            await hive.resolve_outcome(
+                RUN, unknown[0], "succeeded", result="found out", actor="ann"
+            )
         for task, attempt in await self.list_doubts(hive):
             paid = [b for b in self.read_bills() if (b["task"], b["attempt"]) == (task, attempt)]
             cost = sum(int(bill["amount"]) for bill in paid)
-            await hive.settle(RUN, task, cost, attempt=attempt, actor="ann", reason="the bill")
+            await hive.budgets.settle(
+                RUN, task, cost, attempt=attempt, actor="ann", reason="the bill"
+            )
 
     async def list_doubts(self, hive: Hive) -> list[tuple[str, int]]:
         state = await hive.journal.load_state(RUN)

@@ -255,12 +255,14 @@ class Life:
                 "signalled", run=run, task=task.name
             ):
                 with contextlib.suppress(NotFound):  # the run ended before this was told
-                    await hive.signal(run, task.name, f"for {task.name}", id=task.name)
+                    await hive.signals.send(run, task.name, f"for {task.name}", id=task.name)
                 self.acknowledge("signalled", run=run, task=task.name)
                 self.reach_point()
-        while str(await hive.ended(run)) == "waiting" and (approvals := await hive.approvals(run)):
+        while str(await hive.wait_for_end(run)) == "waiting" and (
+            approvals := await hive.approvals.list(run)
+        ):
             for approval in approvals:
-                await hive.approve(run, approval.task, digest=approval.digest)
+                await hive.approvals.approve(run, approval.task, digest=approval.digest)
                 self.acknowledge("agreed", run=run, task=approval.task, digest=approval.digest)
                 self.reach_point()
 

@@ -1,18 +1,18 @@
-"""A home as a command sees it: owned by this process for the time of the command, or by another.
+"""A home as a command uses it: owned by this process while the command runs, or by another one.
 
-`Session.enter` becomes the owner if there is none, else asks the one there is. An owner that goes
-away while we watch is followed: we become the owner ourselves and go on with the run. Reading needs
-no session (`hive.reading`).
+Entering a `Session` takes ownership of the home; if another process owns it, the session sends its
+requests to that process. If that process ends meanwhile, the session takes ownership and continues
+the run. Reading needs no session (`hive.open_journal`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.registry import AgentRegistry
@@ -33,12 +33,14 @@ from agenthive.queries.journal_reader import EventView
 from agenthive.queries.retention import PruneProgress
 from agenthive.settings import Settings
 
+T = TypeVar("T")
+
 PATIENCE: Final = 10.0
-"""Seconds to wait for an owner that neither answers nor leaves."""
+"""Seconds to wait for an owner that holds the home but does not respond."""
 
 
 def build_registry(settings: Settings, files: Sequence[Path] = ()) -> AgentRegistry:
-    """The agents that the settings and ``--agents`` files bring. Raises ConfigurationError."""
+    """The registry with the agents of the settings and ``files``. Raises ConfigurationError."""
     guarded = settings.mode == "server"
     secrets = Secrets(settings.home / "secrets")
     prices = Prices(settings.prices)
@@ -51,9 +53,9 @@ def build_registry(settings: Settings, files: Sequence[Path] = ()) -> AgentRegis
 
 
 class Session:
-    """Use it as ``async with Session(settings, files) as session``.
+    """Access to a home within ``async with Session(settings, files) as session``.
 
-    With ``interrupts``, waiting for an owner that does not answer can be interrupted.
+    With ``interrupts``, a signal ends the wait for an owner that does not respond.
     """
 
     def __init__(
@@ -65,9 +67,10 @@ class Session:
         self.settings = settings
         self._interrupts = interrupts
         self.hive: Hive | None = None
-        """The hive, if this process owns the home."""
+        """The hive if this process owns the home; None if another process does."""
         self._files = files
         self._client = ControlClient(Home(settings.home))
+        self._remote_owner = self._client.proxy_for(Hive)
 
     async def __aenter__(self) -> Session:
         if self._interrupts is None:
@@ -85,13 +88,13 @@ class Session:
         await self.close(drain=error is None)
 
     async def close(self, *, drain: bool = True) -> None:
-        """Let go of the home, after the calls under way have ended if ``drain``."""
+        """Release the home; with ``drain``, after the calls in flight have finished."""
         if self.hive is not None:
             await self.hive.close(drain=drain)
             self.hive = None
 
     async def _join_home(self) -> None:
-        """Become the owner, or find the one there is. Raises HomeBusy if neither works."""
+        """Take ownership or reach the owner. Raises HomeBusy if neither works for PATIENCE."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -121,13 +124,26 @@ class Session:
             return False
         return True
 
-    # What commands ask for.
+    @property
+    def owner(self) -> Hive:
+        """The owner of the home: our hive, or a proxy with the verbs of the control socket."""
+        return self.hive or self._remote_owner
 
-    async def submit(self, workflow: WorkflowSpec, inputs: Mapping[str, Any], run: str) -> None:
-        """Have a run accepted under the id ``run``: by us or by the owner. It is on disk then."""
+    async def _request(self, request: Callable[[Hive], Awaitable[T]]) -> T:
+        """Send a request to the owner; if the owner ends, take ownership and send it again."""
         while True:
             try:
-                await (self.hive or self._client).submit(workflow, inputs, run_id=run)
+                return await request(self.owner)
+            except OwnerGone:
+                await self._join_home()
+
+    # What commands request.
+
+    async def submit(self, workflow: WorkflowSpec, inputs: Mapping[str, Any], run: str) -> None:
+        """Submit a run under the id ``run``; it is on disk when this returns."""
+        while True:
+            try:
+                await self.owner.submit(workflow, inputs, run_id=run)
                 return
             except OwnerGone:
                 await self._join_home()
@@ -135,14 +151,14 @@ class Session:
                     await self.resume([run])
                     return
             except HomeBusy:
-                # The owner was about to leave.
+                # The owner is closing and accepts nothing more.
                 await self._join_home()
 
     async def watch(self, run: str, after: int = 0) -> AsyncIterator[EventView]:
-        """The facts of a run until it ends or needs somebody, whoever carries it out."""
+        """The events of a run until it ends or waits for input, whichever process runs it."""
         while True:
             try:
-                async for event in (self.hive or self._client).watch(run, after):
+                async for event in self.owner.watch(run, after):
                     after = event.seq
                     yield event
                 return
@@ -153,53 +169,47 @@ class Session:
     async def cancel(self, run: str, reason: str) -> None:
         """Cancel an open run. Raises RunNotFound if it is not open."""
         if self.hive is None:
-            await self._client.cancel(run, reason=reason)
+            await self._remote_owner.cancel(run, reason=reason)
             return
-        # Nothing is started in between: the loop gets no turn before the cancellation is in.
+        # No task starts between the two calls: neither yields to the event loop before the
+        # cancellation is recorded.
         await self.hive.resume([run])
         await self.hive.cancel(run, reason=reason)
 
-    async def send_input(self, verb: str, run: str, *arguments: str, **details: Any) -> None:
-        """Tell a run what somebody says: ``approve``, ``signal`` or ``resolve``, as `Hive` has it.
+    async def send_input(self, run: str, request: Callable[[Hive], Awaitable[object]]) -> None:
+        """Resume a run and send a request about it, such as an approval or a signal.
 
-        Raises what that raises.
+        Raises what the request raises.
         """
-        while True:
-            try:
-                if self.hive is not None:
-                    await self.hive.resume([run])
-                await getattr(self.hive or self._client, verb)(run, *arguments, **details)
-                return
-            except OwnerGone:
-                await self._join_home()
 
-    async def set_budget(self, scope: str, amount: NanoUSD | None, **details: Any) -> None:
-        """Set the limit of a scope, as `Hive.set_budget` does and raises."""
-        while True:
-            try:
-                if self.hive is not None and run_of(scope):
-                    await self.hive.resume([run_of(scope)])
-                await (self.hive or self._client).set_budget(scope, amount, **details)
-                return
-            except OwnerGone:
-                await self._join_home()
+        async def resume_and_request(owner: Hive) -> None:
+            if self.hive is not None:
+                await self.hive.resume([run])
+            await request(owner)
+
+        await self._request(resume_and_request)
+
+    async def change_limit(self, scope: str, amount: NanoUSD | None, **details: Any) -> None:
+        """Change the limit of a scope; parameters and errors as in `HiveBudgets.change_limit`."""
+
+        async def resume_and_change(owner: Hive) -> None:
+            if self.hive is not None and run_of(scope):
+                await self.hive.resume([run_of(scope)])
+            await owner.budgets.change_limit(scope, amount, **details)
+
+        await self._request(resume_and_change)
 
     async def migrate(self, run: str, workflow: WorkflowSpec, **details: Any) -> None:
-        """Let a run go on under a changed workflow, as `Hive.migrate` does and raises."""
-        while True:
-            try:
-                await (self.hive or self._client).migrate(run, workflow, **details)
-                return
-            except OwnerGone:
-                await self._join_home()
+        """Migrate a run; parameters and errors as in `HiveMigrations.migrate`."""
+        await self._request(lambda owner: owner.migrations.migrate(run, workflow, **details))
 
     async def fork(
         self, run: str, task: str, workflow: WorkflowSpec | None, fork_id: str, *, again: bool
     ) -> None:
-        """Have a run done again from a task on, as the run ``fork``; raises as `Hive.fork`."""
+        """Repeat a run from a task on as the run ``fork_id``; raises as `HiveForks.create`."""
         while True:
             try:
-                await (self.hive or self._client).fork(run, task, workflow, id=fork_id, again=again)
+                await self.owner.forks.create(run, task, workflow, id=fork_id, again=again)
                 return
             except OwnerGone:
                 await self._join_home()
@@ -207,35 +217,36 @@ class Session:
                     await self.resume([fork_id])
                     return
             except HomeBusy:
-                # The owner was about to leave.
+                # The owner is closing and accepts nothing more.
                 await self._join_home()
 
     async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
-        """Have a schedule set, paused, resumed, removed or triggered.
+        """Set, pause, resume, remove or trigger a schedule.
 
-        Raises DefinitionError, NotFound, Conflict.
+        ``body`` is the encoded definition that a `ScheduleSet` names. Raises DefinitionError,
+        NotFound, Conflict.
         """
         while True:
             try:
-                await (self.hive or self._client).change_schedule(change, body)
+                await self.owner.schedules.apply_change(change, body)
                 return
             except (OwnerGone, HomeBusy):
                 await self._join_home()
 
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:
-        """Have unfinished runs taken up; the ids of those that were not in hand already."""
-        return await (self.hive or self._client).resume(None if runs is None else list(runs))
+        """Resume unfinished runs (None: all); return the ids of those that were not yet active."""
+        return await self.owner.resume(None if runs is None else list(runs))
 
     def prune(self, policy: Retention) -> AsyncIterator[PruneProgress]:
-        """Have dropped what is kept no longer; how far that is. Raises OwnerGone."""
-        return (self.hive or self._client).prune(policy)
+        """Delete runs past their retention; yield the progress. Raises OwnerGone."""
+        return self.owner.retention.prune(policy)
 
     async def import_run(self, file: Path, *, open_too: bool) -> ImportResult:
-        """Have a run taken in from a file."""
-        return await (self.hive or self._client).import_run(file, open_too=open_too)
+        """Import a run from a file; ``open_too``: also one that has not ended."""
+        return await self.owner.retention.import_run(file, open_too=open_too)
 
     async def report(self, run: str) -> RunReport:
-        """What a run came to so far."""
+        """The report of a run as of now."""
         if self.hive is not None:
             return await self.hive.report(run)
         async with open_journal(self.settings.home) as journal:

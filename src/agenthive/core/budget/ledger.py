@@ -1,10 +1,14 @@
-"""The ledger: what was captured and what is held, for every scope that money is spent in.
+"""The ledger: what was captured and what is held, for every scope.
 
-A hold is the worst case of a call, put aside before the call is made; a capture is what it cost.
-``captured + held`` never passes a scope's limit by a hold: `fits` looks at every scope before
-`hold` touches one. Only a provider that reports more than it was allowed can pass it, and then the
-scope takes no more holds until somebody sets its limit again. Amounts are nano-dollars. Pure: knows
-no runs and no clock; what changes is noted as entries, which go to disk with the facts behind them.
+A hold is the worst case of a call, reserved before the call is made; a capture is what the call
+cost. A hold never brings ``captured + held`` above the limit of a scope: the engine calls
+`Ledger.find_short_accounts` for all scopes before `Ledger.reserve` changes one. Only a reply that
+reports a cost above its hold can exceed a limit; the scope is then frozen and takes no holds until
+its limit is set again.
+
+Amounts are nano-dollars. Pure: never knows a run's state or a clock. Changes are collected as
+entries, which the engine writes in the transaction of the events that caused them. To add a
+movement of money: a method that changes accounts and calls ``_add_entry`` for each.
 """
 
 from __future__ import annotations
@@ -18,34 +22,37 @@ from agenthive.core.journal.records import AccountState, LedgerEntry
 from agenthive.core.values import NanoUSD
 
 ALERT_PERCENTS: Final = (50, 80, 95)
-"""Per cent of a limit that are told when they are captured."""
+"""Percentages of a limit that cause an alert when they have been captured."""
 
 
 class Account:
-    """One scope. ``pending`` is the part of ``held`` whose calls are under way.
-
-    The rest of it is in doubt: nobody knows what those calls cost. ``explicit_limit`` is the limit
-    that somebody set, ``file_limit`` what files say without that; None is no limit.
-    """
+    """The account of one scope, in nano-dollars."""
 
     __slots__ = ("captured", "explicit_limit", "file_limit", "frozen", "held", "pending", "scope")
 
     def __init__(self, scope: str, explicit_limit: NanoUSD | None = None) -> None:
+        #: Name of the scope: see `core.budget.scopes`.
         self.scope = scope
+        #: The limit that a user set at run time; it replaces ``file_limit``. None: not set.
         self.explicit_limit = explicit_limit
+        #: The limit of the workflow or the settings; None: no limit.
         self.file_limit: NanoUSD | None = None
+        #: What calls cost.
         self.captured: NanoUSD = 0
+        #: What is reserved.
         self.held: NanoUSD = 0
+        #: The part of ``held`` for calls in flight. The rest is in doubt.
         self.pending: NanoUSD = 0
+        #: Takes no holds until its limit is set again: a call cost more than its hold.
         self.frozen = False
 
     @property
     def limit(self) -> NanoUSD | None:
-        """The limit that counts."""
+        """The limit that applies; None: no limit."""
         return self.file_limit if self.explicit_limit is None else self.explicit_limit
 
     def can_hold(self, amount: NanoUSD) -> bool:
-        """Whether a hold of that much fits."""
+        """Whether a hold of ``amount`` fits."""
         return self.limit is None or (not self.frozen and self.shortfall(amount) <= 0)
 
     def shortfall(self, amount: NanoUSD) -> NanoUSD:
@@ -54,7 +61,7 @@ class Account:
         return 0 if limit is None else self.captured + self.held + amount - limit
 
     def crossed_percent(self, before: NanoUSD) -> int:
-        """The highest per cent of the limit that was captured since ``before``; 0 for none."""
+        """The highest of `ALERT_PERCENTS` that was crossed since ``before`` was captured, or 0."""
         limit = self.limit
         if not limit:
             return 0
@@ -67,22 +74,27 @@ class Account:
 
 
 class CaptureResult(msgspec.Struct, frozen=True):
-    """What a capture led to: scopes with the per cent that were crossed, and those now frozen."""
+    """What a capture caused."""
 
+    #: Scopes with the percentage of their limit that was crossed.
     alerts: list[tuple[str, int]]
+    #: Scopes that are frozen now and were not before.
     frozen: list[str]
 
 
 class Ledger:
-    """All accounts, by scope."""
+    """All accounts, and their changes since the last batch."""
 
     def __init__(self) -> None:
+        #: By scope.
         self.accounts: dict[str, Account] = {}
+        #: By (run, scope): captured and held that are not written yet.
         self._entries: dict[tuple[str, str], list[NanoUSD]] = {}
+        #: Accounts with a new limit, or newly frozen, that are not written yet.
         self._changed_accounts: dict[str, Account] = {}
 
     def restore_account(self, account_state: AccountState) -> None:
-        """Take in an account from before the restart: what it holds is in doubt until it is not."""
+        """Restore an account after a restart. All that it holds is in doubt at first."""
         account = self.accounts[account_state.scope] = Account(
             account_state.scope, account_state.limit
         )
@@ -90,7 +102,7 @@ class Ledger:
         account.frozen = account_state.frozen
 
     def open_account(self, scope: str, file_limit: NanoUSD | None = None) -> Account:
-        """The account of a scope, made if need be, with the limit that files give it."""
+        """The account of a scope, created if needed, with its limit from workflow or settings."""
         account = self.accounts.get(scope)
         if account is None:
             account = self.accounts[scope] = Account(scope)
@@ -98,14 +110,14 @@ class Ledger:
         return account
 
     def find_short_accounts(self, scopes: Iterable[str], amount: NanoUSD) -> list[Account]:
-        """Those of the scopes that do not take a hold of ``amount``."""
+        """The accounts of the scopes in which a hold of ``amount`` does not fit."""
         accounts = [self.accounts[scope] for scope in scopes]
         return [account for account in accounts if not account.can_hold(amount)]
 
     def reserve(self, run: str, scopes: Iterable[str], amount: NanoUSD) -> None:
-        """Put that much aside in every scope, for a call of ``run``.
+        """Reserve ``amount`` in every scope for a call of ``run``.
 
-        Look at `find_short_accounts` first.
+        Does not check the limits: `find_short_accounts` must have returned nothing.
         """
         for scope in scopes:
             account = self.accounts[scope]
@@ -114,14 +126,17 @@ class Ledger:
             self._add_entry(run, scope, 0, amount)
 
     def mark_in_doubt(self, scopes: Iterable[str], amount: NanoUSD) -> None:
-        """The call has ended, and nobody knows what it cost: what it holds stays held."""
+        """The call has ended and its cost is in doubt: its hold stays."""
         for scope in scopes:
             self.accounts[scope].pending -= amount
 
     def capture(
         self, run: str, scopes: Iterable[str], held: NanoUSD, cost: NanoUSD, *, pending: bool
     ) -> CaptureResult:
-        """A hold becomes what its call cost, in every scope. ``pending``: it was not in doubt."""
+        """Replace a hold by the cost of its call, in every scope.
+
+        ``pending``: the call was in flight until now, so that its hold was not in doubt.
+        """
         alerts, frozen = list[tuple[str, int]](), list[str]()
         for scope in scopes:
             account = self.accounts[scope]
@@ -141,24 +156,24 @@ class Ledger:
         return CaptureResult(alerts, frozen)
 
     def set_limit(self, account: Account, limit: NanoUSD | None) -> None:
-        """Somebody sets the limit of a scope, which takes holds again if it was frozen."""
+        """Set the limit of a scope (None: that of the files). A frozen scope takes holds again."""
         account.explicit_limit, account.frozen = limit, False
         self._changed_accounts[account.scope] = account
 
     def release(self, run: str, scopes: Iterable[str], amount: NanoUSD) -> None:
-        """What is held in doubt is not any more; a negative amount is held again."""
+        """Release what is held in doubt; a negative ``amount`` holds it again."""
         for scope in scopes:
             self.accounts[scope].held -= amount
             self._add_entry(run, scope, 0, -amount)
 
     def adjust_captured(self, run: str, scopes: Iterable[str], cost: NanoUSD) -> None:
-        """What was captured is that much more, or less; what is held stays."""
+        """Add ``cost`` (which may be negative) to what was captured; holds do not change."""
         for scope in scopes:
             self.accounts[scope].captured += cost
             self._add_entry(run, scope, cost, 0)
 
     def cancel_hold(self, run: str, scopes: Iterable[str], amount: NanoUSD) -> None:
-        """A hold of a run that was never accepted: as if it had not been."""
+        """Remove the hold of a run that was not accepted, as if it had not been made."""
         for scope in scopes:
             account = self.accounts[scope]
             account.held -= amount
@@ -166,7 +181,7 @@ class Ledger:
             self._entries.pop((run, scope), None)
 
     def take_changes(self) -> tuple[list[LedgerEntry], list[AccountState]]:
-        """What has changed since this was asked last: to be added, and limits that were set."""
+        """The changes since the last call: amounts to add to accounts, and limits to set."""
         entries = [
             LedgerEntry(run=run, scope=scope, captured=captured, held=held)
             for (run, scope), (captured, held) in self._entries.items()

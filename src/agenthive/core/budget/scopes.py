@@ -1,7 +1,15 @@
-"""What the scopes of budgets are called, and which limit a file gives each of them.
+"""The names of budget scopes, and the limit that a file gives to each.
 
-``run ID``, ``run ID task NAME``, ``run ID agent NAME``, ``agent T/NAME``, ``tenant T``, ``day T``
-for each day and ``day T/N`` for one. Knows no amounts but those that files say.
+    run ID               a run with its child runs
+    run ID task NAME     one task of it
+    run ID agent NAME    one agent in it
+    agent T/NAME         an agent in all runs of tenant T
+    tenant T             all runs of tenant T
+    day T                the limit of every day of tenant T
+    day T/N              one day of tenant T, N days after 1970-01-01
+
+Never knows what was spent: see `ledger`. To add a scope: its name in this list and its limit in
+`find_file_limit`.
 """
 
 from __future__ import annotations
@@ -13,12 +21,12 @@ from agenthive.core.values import NanoUSD
 
 
 def run_of(scope: str) -> str:
-    """The run that a scope belongs to; empty if it is none of a run's."""
+    """The run that a scope belongs to; empty for a scope of several runs."""
     return scope.split(" ")[1] if scope.startswith("run ") else ""
 
 
 def shared_scope(name: str, tenant: str = "default") -> str:
-    """The scope of all runs that settings call ``tenant``, ``day`` or ``agent NAME``."""
+    """The scope of all runs of a tenant; ``name`` is ``tenant``, ``day`` or ``agent NAME``."""
     agent = name.removeprefix("agent ")
     return f"agent {tenant}/{agent}" if agent != name else f"{name} {tenant}"
 
@@ -26,14 +34,17 @@ def shared_scope(name: str, tenant: str = "default") -> str:
 def find_file_limit(
     scope: str, spec: WorkflowSpec | None, limits: Mapping[str, NanoUSD]
 ) -> NanoUSD | None:
-    """The limit that files give a scope: the workflow of its run, or the settings' ``limits``."""
+    """The limit of a scope in nano-dollars: of the workflow of its run, or of the settings.
+
+    ``limits`` are those of the settings, by the names that `shared_scope` takes. None: no limit.
+    """
     kind, _, name = scope.partition(" ")
     if kind != "run":
         return limits.get(f"agent {name.partition('/')[2]}" if kind == "agent" else kind)
     if spec is None:
         return None
-    part, _, item_name = name.partition(" ")[2].partition(" ")
+    part, _, part_name = name.partition(" ")[2].partition(" ")
     if not part:
         return None if spec.budget is None else spec.budget.limit
-    items = spec.tasks if part == "task" else spec.agents
-    return next((item.cost_limit for item in items if item.name == item_name), None)
+    members = spec.tasks if part == "task" else spec.agents
+    return next((member.cost_limit for member in members if member.name == part_name), None)

@@ -1,9 +1,12 @@
-"""From Python's syntax tree to something that can be run, by an allow-list.
+"""The compiler: from Python's syntax tree to closures, by an allow-list.
 
-Each node that is allowed becomes a small closure over JSON values; any other node is refused when
-the expression is compiled. A dot is a look-up in a map, never an attribute of a Python object.
-Nothing here may call anything but `FUNCTIONS`, ``has`` and ``default``. To allow a node: add a case
-to `Compiler.node`, a method that makes its closure, and rows to the tests, hostile ones too.
+Each allowed node of the tree becomes a small closure over JSON values; any other node is refused
+when the expression is compiled. A dot is a look-up in a map, never an attribute of a Python object.
+A closure never calls anything but `FUNCTIONS`, ``has`` and ``default``, and charges the meter for
+each node that it evaluates.
+
+To allow a node: a case in `Compiler._compile_node`, a method that builds its closure, and rows in
+the tests, with hostile inputs too. A closure that builds a value must charge for its size first.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from agenthive.core.expressions.functions import FUNCTIONS, EvaluationError, Met
 from agenthive.core.values import JSONValue
 
 MAX_DEPTH: Final = 64
-"""How deep the parts of one expression may nest."""
+"""Levels to which the parts of one expression may nest; keeps recursion far from Python's limit."""
 
 _CONSTANTS: Final[dict[str, JSONValue]] = {"null": None, "true": True, "false": False}
+# They catch a missing value, so their first argument is not evaluated before the call.
 _LAZY_FUNCTIONS: Final = ("default", "has")
+# How messages name the nodes that are refused.
 _NODE_NAMES: Final = {
     "Lambda": "lambda",
     "JoinedStr": "an f-string",
@@ -37,13 +42,15 @@ _NODE_NAMES: Final = {
 
 
 class Frame:
-    """What one evaluation works on."""
+    """The variables of one evaluation."""
 
     __slots__ = ("item", "meter", "scope")
 
     def __init__(self, scope: Mapping[str, JSONValue], meter: Meter) -> None:
+        #: Root name -> value.
         self.scope = scope
         self.meter = meter
+        #: Value of the variable of a comprehension. One is enough, as comprehensions do not nest.
         self.item: JSONValue = None
 
 
@@ -51,23 +58,27 @@ Evaluator = Callable[[Frame], JSONValue]
 
 
 class Compiler:
-    """Compiles one expression and notes which tasks and inputs it reads.
-
-    ``plain`` stays true while the expression is nothing but a look-up, so that its value cannot be
-    larger than what was there already.
-    """
+    """Compiles one expression and records which tasks and inputs it reads."""
 
     def __init__(self, roots: Collection[str], column: Callable[[ast.expr], int]) -> None:
+        #: Root names that the expression may use.
         self._roots = roots
+        #: The column of a node in the source text, from 1.
         self._column = column
+        #: Variable of the comprehension that is being compiled; empty outside one.
         self._variable = ""
         self._depth = 0
         self.task_names: set[str] = set()
         self.input_names: set[str] = set()
+        #: True while the expression is only a look-up: its value exists already, so that its size
+        #: need not be measured.
         self.plain = True
 
     def compile(self, node: ast.expr) -> Evaluator:
-        """The closure for a node; it fills in the column of any fault that has none."""
+        """The closure of a node. An error that has no column yet gets that of the node.
+
+        Raises EvaluationError for a node that is not allowed, or nests too deep.
+        """
         column = self._column(node)
         self._depth += 1
         try:
@@ -140,8 +151,10 @@ class Compiler:
 
     def _compile_attribute(self, node: ast.Attribute) -> Evaluator:
         key = node.attr
+        # A look-up in a map could not reach an attribute, but such a name is always a mistake or
+        # an attack.
         if key.startswith("__"):
-            raise EvaluationError(f"{key!r} is not a name expressions may use")
+            raise EvaluationError(f"{key!r} is not a name that expressions may use")
         if self._is_root(node.value, "tasks"):
             return self._compile_task(key)
         if self._is_root(node.value, "inputs"):
@@ -154,6 +167,7 @@ class Compiler:
             self.plain = False
             return self._compile_slice(node.value, node.slice)
         literal = node.slice.value if isinstance(node.slice, ast.Constant) else None
+        # The names of tasks must be known when the workflow is checked, so they are literals.
         if self._is_root(node.value, "tasks"):
             if not isinstance(literal, str):
                 raise EvaluationError('a task is named by a text in quotes, as in tasks["my-task"]')
@@ -217,6 +231,7 @@ class Compiler:
 
     def _compile_bool_op(self, node: ast.BoolOp) -> Evaluator:
         parts = [self.compile(value) for value in node.values]
+        # ``or`` stops at the first true value, ``and`` at the first false one, as in Python.
         stop_at = isinstance(node.op, ast.Or)
 
         def evaluate(frame: Frame) -> JSONValue:
@@ -296,6 +311,7 @@ class Compiler:
         name = loop.target.id
         if name in self._roots or name in _CONSTANTS or name.startswith("__"):
             raise EvaluationError(f"{name!r} cannot be the name of an item")
+        # The source is outside the scope of the variable, conditions and value are inside.
         source = self.compile(loop.iter)
         self._variable = name
         try:
@@ -310,6 +326,8 @@ _Comparison = Callable[[Meter, JSONValue, JSONValue], bool]
 
 
 def _with_column(evaluator: Evaluator, column: int) -> Evaluator:
+    """``evaluator``, charged one step, with ``column`` in errors of its own."""
+
     def evaluate(frame: Frame) -> JSONValue:
         try:
             frame.meter.charge_work(1)
@@ -336,12 +354,14 @@ def _look_up(base: JSONValue, key: JSONValue) -> JSONValue:
         raise MissingValue(f"no key {_shorten_key(key)}; there {_describe_keys(base)}")
     if isinstance(base, list | str):
         return _index_sequence(base, key)
+    # null has no keys: `default` and `has` accept it like a missing key, but not a wrong type.
     error_type = MissingValue if base is None else EvaluationError
     raise error_type(f"cannot look up {_shorten_key(key)} in {fn.describe_kind(base)}")
 
 
 def _index_sequence(base: list[JSONValue] | str, key: JSONValue) -> JSONValue:
     kind = fn.describe_kind(base if isinstance(base, str) else [])
+    # In Python true is the index 1; in JSON it is not a number.
     if isinstance(key, bool) or not isinstance(key, int):
         raise EvaluationError(f"{kind} is indexed by a whole number, not {_shorten_key(key)}")
     if not -len(base) <= key < len(base):
@@ -369,6 +389,7 @@ def _slice_value(meter: Meter, base: JSONValue, lower: JSONValue, upper: JSONVal
         bounds.append(bound)
     if not isinstance(base, list | str):
         raise EvaluationError(f"cannot take a slice of {fn.describe_kind(base)}")
+    # Charged afterwards, as a part is never larger than what exists already.
     part = base[bounds[0] : bounds[1]]
     meter.charge_work(len(part) // (64 if isinstance(part, str) else 1))
     return part

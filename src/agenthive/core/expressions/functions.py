@@ -1,9 +1,12 @@
-"""The functions an expression may call, and the meter that bounds what they may do.
+"""The functions that an expression may call, and the meter that bounds what they may do.
 
-Every function takes JSON values and gives a JSON value; none sees Python attributes, patterns or
-formats of the user. What a call builds is announced to the meter before it is built, so nothing
-large ever exists. To add one: write it below, add it to `FUNCTIONS` with the numbers of arguments
-it takes, and add a row to the tests. A fault is an `EvaluationError`; the evaluator adds the place.
+Every function takes JSON values and returns a JSON value; none ever sees Python attributes, or runs
+a pattern or a format of the user. A function charges the meter for what it is about to build before
+it builds it, so that nothing large ever exists. An error is an `EvaluationError`; the compiler adds
+the column.
+
+To add one: write it below, add it to `FUNCTIONS` with the numbers of arguments that it takes, a row
+in the tests and a line in the reference.
 """
 
 from __future__ import annotations
@@ -17,24 +20,29 @@ import msgspec
 from agenthive.core.values import JSONValue
 
 MAX_STEPS: Final = 250_000
-"""Units of work one evaluation may take: about one for each node visited or item produced."""
+"""Units of work of one evaluation, or one rendering of a template, at most.
+
+About one unit for each node evaluated, item visited, or 64 characters of text.
+"""
 
 MAX_OUTPUT: Final = 4 << 20
-"""Characters (about) that one evaluation, or one rendering of a template, may produce."""
+"""Characters that one evaluation, or one rendering of a template, may produce; approximately."""
 
 MAX_INT: Final = 2**63 - 1
+"""The largest whole number, that of 64 bits: the journal and its readers keep it exactly."""
 
 Function = Callable[["Meter", Sequence[JSONValue]], JSONValue]
 
 
 class EvaluationError(Exception):
-    """A fault of evaluation. ``column`` (from 1) is 0 until the evaluator has filled it in."""
+    """An error in an expression."""
 
+    #: Column in the expression, from 1; 0 until the compiler's closures have set it.
     column = 0
 
 
 class MissingValue(EvaluationError):
-    """A look-up found nothing: what ``has`` and ``default`` forgive."""
+    """A look-up found nothing; ``has`` and ``default`` catch it."""
 
 
 class Meter:
@@ -43,32 +51,34 @@ class Meter:
     __slots__ = ("output", "steps")
 
     def __init__(self) -> None:
+        #: Units of work that are left.
         self.steps = MAX_STEPS
+        #: Characters of output that are left.
         self.output = MAX_OUTPUT
 
     def charge_work(self, units: int) -> None:
-        """Take ``units`` of work off the account."""
+        """Charge ``units`` of work. Raises EvaluationError when none are left."""
         self.steps -= units
         if self.steps < 0:
             raise EvaluationError(f"takes more than {MAX_STEPS:,} steps")
 
     def charge_text(self, length: int) -> None:
-        """Announce a new text of ``length`` characters."""
+        """Charge for a text of ``length`` characters that is about to be built."""
         if length > MAX_OUTPUT:
             raise EvaluationError(f"makes a text of more than {MAX_OUTPUT:,} characters")
         self.charge_work(1 + length // 64)
 
     def charge_output(self, value: JSONValue) -> None:
-        """Take the size of a finished value off what may be produced."""
+        """Charge for a finished value that becomes output."""
         self.output -= self.measure_size(value)
         if self.output < 0:
             raise EvaluationError(f"produces more than {MAX_OUTPUT:,} characters")
 
     def measure_size(self, value: JSONValue) -> int:
-        """About how many characters ``value`` is as JSON; stops counting past the bound.
+        """The characters of ``value`` as JSON, approximately; stops counting beyond the bound.
 
-        A value built by an expression may hold one large part many times, so it is measured by
-        walking it, never by writing it.
+        A value that an expression builds may contain one large part many times, at no cost in
+        memory until it is written. So it is measured by walking it, never by writing it.
         """
         total, stack = 0, [value]
         while stack:
@@ -82,6 +92,7 @@ class Meter:
             elif isinstance(item, dict):
                 stack.extend(item.values())
                 total += sum(map(len, item)) + 2 * len(item)
+            # The stack counts too: every value on it has at least one character.
             if total + len(stack) > MAX_OUTPUT:
                 raise EvaluationError(f"produces more than {MAX_OUTPUT:,} characters")
         self.charge_work(total // 64)
@@ -89,7 +100,7 @@ class Meter:
 
 
 def describe_kind(value: JSONValue) -> str:
-    """What a value is, in the words of an author."""
+    """The type of a value, as messages name it."""
     match value:
         case None:
             return "null"
@@ -106,14 +117,14 @@ def describe_kind(value: JSONValue) -> str:
 
 
 def require_number(value: JSONValue) -> int | float:
-    """The value if it is a number (true and false are not)."""
+    """The value if it is a number; true and false are not. Raises EvaluationError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise EvaluationError(f"needs a number, not {describe_kind(value)}")
     return value
 
 
 def require_finite(value: int | float) -> int | float:
-    """The number, if JSON can carry it exactly."""
+    """The number if JSON can carry it exactly: finite, and of 64 bits if it is whole."""
     if isinstance(value, float) and not math.isfinite(value):
         raise EvaluationError("gives a number that is not finite")
     if isinstance(value, int) and not -MAX_INT - 1 <= value <= MAX_INT:
@@ -122,14 +133,14 @@ def require_finite(value: int | float) -> int | float:
 
 
 def require_text(value: JSONValue) -> str:
-    """The value if it is text."""
+    """The value if it is text. Raises EvaluationError."""
     if not isinstance(value, str):
         raise EvaluationError(f"needs text, not {describe_kind(value)}")
     return value
 
 
 def require_list(meter: Meter, value: JSONValue) -> list[JSONValue]:
-    """The value if it is a list; looking at it costs its length."""
+    """The value if it is a list, charged for a walk over it. Raises EvaluationError."""
     if not isinstance(value, list):
         raise EvaluationError(f"needs a list, not {describe_kind(value)}")
     meter.charge_work(len(value))
@@ -137,7 +148,7 @@ def require_list(meter: Meter, value: JSONValue) -> list[JSONValue]:
 
 
 def as_json(meter: Meter, value: JSONValue) -> str:
-    """Compact JSON text of a value."""
+    """The value as compact JSON."""
     meter.charge_text(meter.measure_size(value))
     try:
         return msgspec.json.encode(value).decode()
@@ -146,12 +157,13 @@ def as_json(meter: Meter, value: JSONValue) -> str:
 
 
 def as_text(meter: Meter, value: JSONValue) -> str:
-    """Text as it is, anything else as compact JSON."""
+    """The value if it is text, else its compact JSON."""
     return value if isinstance(value, str) else as_json(meter, value)
 
 
 def is_equal(meter: Meter, left: JSONValue, right: JSONValue) -> bool:
-    """Equality of JSON values; comparing two collections costs their size."""
+    """Equality of JSON values, charged for the size of what is compared."""
+    # One side is enough: the comparison ends where the other one differs or ends.
     if isinstance(left, list | dict) and isinstance(right, list | dict):
         meter.measure_size(left)
     elif isinstance(left, str) and isinstance(right, str):
@@ -235,6 +247,7 @@ def _replace(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
     value, old, new = require_text(args[0]), require_text(args[1]), require_text(args[2])
     if not old:
         raise EvaluationError("cannot replace an empty text")
+    # First for the search, then for the text that it leads to.
     meter.charge_text(len(value))
     meter.charge_text(len(value) + value.count(old) * (len(new) - len(old)))
     return value.replace(old, new)
@@ -290,6 +303,7 @@ def _pick_best(
     choices: Sequence[JSONValue], better: Callable[[JSONValue, JSONValue], bool]
 ) -> JSONValue:
     best = choices[0]
+    # One value is compared with itself, so that its type is checked too.
     better(best, best)
     for item in choices[1:]:
         if better(item, best):
@@ -355,6 +369,7 @@ def _float(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
 
 
 def _parse_number(value: str, convert: Callable[[str], int | float]) -> int | float:
+    # Only the beginning: Python converts a long text in quadratic time.
     try:
         return convert(value[:100])
     except ValueError as fault:
@@ -376,6 +391,7 @@ def _range(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
 
 def _sort(meter: Meter, args: Sequence[JSONValue]) -> JSONValue:
     values = require_list(meter, args[0])
+    # Sorting takes n log n comparisons; a fixed factor is enough for the lengths that fit.
     meter.charge_work(4 * len(values))
     if all(isinstance(item, str) for item in values):
         meter.charge_work(sum(len(require_text(item)) for item in values) // 8)
@@ -420,4 +436,4 @@ FUNCTIONS: Final[dict[str, tuple[Function, int, int]]] = {
     "upper": (_upper, 1, 1),
     "values": (_values, 1, 1),
 }
-"""Name -> (function, fewest, most arguments). ``has`` and ``default`` are of the evaluator."""
+"""Name -> (function, fewest arguments, most arguments); `compiler` adds ``has`` and ``default``."""

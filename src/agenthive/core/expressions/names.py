@@ -1,9 +1,12 @@
-"""Which names the expressions of a task may use, part by part.
+"""The root names that each part of a task may use in its expressions.
 
-Asked by whoever checks a workflow and by the graph that compiles it, so that they cannot disagree.
-A part may use what is there when it is evaluated: ``when``, ``delay`` or ``until``, ``wait_for``,
-``for_each``, the rounds of ``repeat_until``, ``approval`` (of each). Never evaluates anything.
-To add a name: say here from which part on it is there, and give it a value where that is evaluated.
+The checks of `authoring` and the graph both call these functions, so that they cannot disagree. A
+part may use the names that have values when it is evaluated. The order of evaluation is ``when``,
+``delay`` or ``until``, ``wait_for``, ``for_each``, then for each item ``repeat_until``, then for
+each iteration ``approval`` and the call. Nothing here evaluates an expression.
+
+To add a name: a constant here, the functions of the parts that may use it, and its value in
+`core.engine.expression_scope`.
 """
 
 from __future__ import annotations
@@ -14,31 +17,31 @@ from agenthive.core.expressions.template import ROOTS
 from agenthive.core.model.workflow import TaskSpec
 
 ITEM: Final = frozenset({"item", "index"})
-"""An item of `for_each` and its place in the list, from 0."""
+"""An item of ``for_each``, and its index in the list, from 0."""
 
 SIGNAL: Final = frozenset({"signal"})
-"""The data of the signal that was waited for."""
+"""The data of the signal that the task waited for."""
 
 ROUND: Final = frozenset({"round", "previous"})
-"""The number of the round, from 1, and the result of the round before (null in the first)."""
+"""The number of the iteration, from 1, and the result of the one before it (null in the first)."""
 
 ARGUMENTS: Final = frozenset({"arguments"})
-"""What a model asks a tool for."""
+"""The arguments with which a model requests a tool."""
 
 RESULT: Final = frozenset({"result"})
-"""The result of the round that has just ended."""
+"""The result of the iteration that has just ended."""
 
 _NONE: Final[frozenset[str]] = frozenset()
 
 
 def condition_names(task: TaskSpec) -> frozenset[str]:
-    """For ``when``, ``delay`` and ``until``: they come before everything else."""
+    """For ``when``, ``delay`` and ``until``, which are evaluated first."""
     del task
     return ROOTS
 
 
 def for_each_names(task: TaskSpec) -> frozenset[str]:
-    """For the list of ``for_each``; the signal is there by then."""
+    """For the list of ``for_each``, which is evaluated after ``wait_for``."""
     return ROOTS | (SIGNAL if task.wait_for is not None else _NONE)
 
 
@@ -60,7 +63,7 @@ def tool_names(task: TaskSpec) -> frozenset[str]:
 
 
 def approval_names(task: TaskSpec) -> frozenset[str]:
-    """For the message and the payload of ``approval``: asked for each round of each item."""
+    """For the message and the payload of ``approval``, one for each iteration of each item."""
     return parameter_names(task)
 
 

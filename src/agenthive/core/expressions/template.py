@@ -1,10 +1,12 @@
-"""The expressions in ``{{ }}``: a small subset of Python's expression syntax.
+"""Expressions and templates: the entry points of the language.
 
-``Expression`` is one formula, ``Template`` a JSON value whose texts may hold formulas. Parsed by
-`ast` against an allow-list and evaluated here: no eval, no attributes of Python objects, no
-patterns. Length, depth, steps and output are bounded; every fault is an `ExpressionError` that
-names the column. A whole ``{{ x }}`` keeps the type of its value, otherwise text is put together;
-``{{{{`` writes ``{{``. To add a function see `expression_functions`, syntax: `expression_eval`.
+An `Expression` is one compiled expression; a `Template` is a JSON value with texts that may contain
+expressions in ``{{ }}``. A text that consists of one ``{{ x }}`` keeps the type of its value;
+otherwise the values are joined to a text. ``{{{{`` stands for ``{{``. Every error is an
+`ExpressionError` that names the column, and within a template the path of the text.
+
+This module never interprets an expression itself: see `compiler` for the syntax and `functions` for
+the functions. To add a place where expressions may occur: compile it with the names of `names`.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ from agenthive.core.values import JSONValue
 from agenthive.errors import ExpressionError
 
 MAX_LENGTH: Final = 4096
-"""Characters one expression may have."""
+"""Characters of one expression, at most."""
 
 ROOTS: Final = frozenset({"tasks", "inputs", "run"})
-"""The names a task's parameters may use."""
+"""The root names that every expression may use, except for the label of an item."""
 
 _T = TypeVar("_T")
 _OPEN, _CLOSE = "{{", "}}"
@@ -33,14 +35,18 @@ _SPACES: Final = str.maketrans("\n\r\t\f", "    ")
 
 
 class Expression:
-    """One compiled formula. ``task_names`` and ``input_names`` are what it reads by name."""
+    """One compiled expression. Immutable, and so shared by all runs."""
 
     __slots__ = ("_evaluator", "input_names", "plain", "task_names", "text")
 
     def __init__(self, text: str, compiler: Compiler, evaluator: Evaluator) -> None:
+        #: The source text.
         self.text = text
+        #: Tasks that it reads, by name.
         self.task_names = frozenset(compiler.task_names)
+        #: Inputs that it reads, by name.
         self.input_names = frozenset(compiler.input_names)
+        #: Whether it is only a look-up: its value is then not larger than what exists already.
         self.plain = compiler.plain
         self._evaluator = evaluator
 
@@ -56,12 +62,15 @@ class Expression:
         return value
 
     def evaluate_metered(self, scope: Mapping[str, JSONValue], meter: Meter) -> JSONValue:
-        """As ``evaluate``, on an account shared with others; the output is not measured."""
+        """As `evaluate`, with a meter that others share; does not measure the output."""
         return _translate_errors(self.text, lambda: self._evaluator(Frame(scope, meter)))
 
 
 def compile_expression(text: str, roots: Collection[str] = ROOTS) -> Expression:
-    """The expression written as ``text``, which may use ``roots``. Raises ExpressionError."""
+    """Compile the expression ``text``, which may use the names ``roots``.
+
+    Raises ExpressionError. Results are cached, as runs of one definition compile the same texts.
+    """
     if len(text) > MAX_LENGTH:
         raise _build_error(text, 0, f"an expression may have at most {MAX_LENGTH:,} characters")
     return _compile_cached(text, frozenset(roots))
@@ -79,6 +88,7 @@ def _compile_cached(text: str, roots: frozenset[str]) -> Expression:
 
 def _parse_body(text: str, body: str) -> ast.expr:
     try:
+        # Python warns about constructs such as ``1 is 1``; the compiler refuses or accepts them.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(body, mode="eval").body
@@ -89,13 +99,14 @@ def _parse_body(text: str, body: str) -> ast.expr:
 
 
 def _character_column(body: str, offset: int) -> int:
-    """From ast's count of UTF-8 bytes to a count of characters, from 1."""
+    """The column in characters, from 1, for an offset of `ast` in UTF-8 bytes, from 0."""
     if body.isascii():
         return offset + 1
     return len(body.encode()[:offset].decode(errors="ignore")) + 1
 
 
 def _translate_errors(text: str, action: Callable[[], _T]) -> _T:
+    """Run ``action``; raise its EvaluationError as an ExpressionError about ``text``."""
     try:
         return action()
     except EvaluationError as error:
@@ -107,6 +118,7 @@ def _translate_errors(text: str, action: Callable[[], _T]) -> _T:
 def _build_error(text: str, column: int, reason: str) -> ExpressionError:
     excerpt = text.strip()
     excerpt = excerpt if len(excerpt) <= 80 else excerpt[:77] + "..."
+    # Control characters of a definition must not reach a terminal.
     excerpt = "".join(char if char.isprintable() else "?" for char in excerpt)
     place = f"column {column}: " if column else ""
     return ExpressionError(f"{place}{reason} (in {_OPEN} {excerpt} {_CLOSE})")
@@ -116,11 +128,9 @@ _Renderer = Callable[[Mapping[str, JSONValue], Meter], JSONValue]
 
 
 class Template:
-    """A JSON value whose texts may hold ``{{ expressions }}``.
+    """A JSON value with texts that may contain ``{{ expressions }}``.
 
-    ``constant`` means there are none: ``render`` then gives back the very value it was made of, as
-    it does for every part without one. ``collect_task_names`` and ``input_names`` are what is read
-    by name.
+    Parts without expressions are not copied: `render` returns the same objects.
     """
 
     __slots__ = ("_renderer", "constant", "input_names", "task_names", "value")
@@ -128,11 +138,15 @@ class Template:
     def __init__(
         self, value: JSONValue, renderer: _Renderer | None, expressions: list[Expression]
     ) -> None:
+        #: The value with its expressions as texts.
         self.value = value
+        #: Whether it contains no expressions.
         self.constant = renderer is None
+        #: Tasks that its expressions read, by name.
         self.task_names = frozenset[str]().union(
             *(expression.task_names for expression in expressions)
         )
+        #: Inputs that its expressions read, by name.
         self.input_names = frozenset[str]().union(
             *(expression.input_names for expression in expressions)
         )
@@ -140,7 +154,10 @@ class Template:
 
     @classmethod
     def compile(cls, value: JSONValue, roots: Collection[str] = ROOTS) -> Template:
-        """Find the expressions in ``value``. Raises ExpressionError, which says where."""
+        """Compile the expressions in ``value``, which may use the names ``roots``.
+
+        Raises ExpressionError; its message has the path of the text.
+        """
         expressions: list[Expression] = []
         try:
             renderer = _build_renderer(value, "", frozenset(roots), expressions)
@@ -149,13 +166,18 @@ class Template:
         return cls(value, renderer, expressions)
 
     def render(self, scope: Mapping[str, JSONValue]) -> JSONValue:
-        """The value with every expression replaced by what it gives. Raises ExpressionError."""
+        """The value with every expression replaced by its value for ``scope`` (root name -> value).
+
+        One meter bounds the work and the output of all expressions together. Raises
+        ExpressionError.
+        """
         return self.value if self._renderer is None else self._renderer(scope, Meter())
 
 
 def _build_renderer(
     value: JSONValue, path: str, roots: frozenset[str], expressions: list[Expression]
 ) -> _Renderer | None:
+    """A function that renders ``value``; None if it contains no expressions."""
     if isinstance(value, str):
         return _build_text_renderer(value, path, roots, expressions) if _OPEN in value else None
     if isinstance(value, list):
@@ -239,11 +261,12 @@ def _prefix_errors(path: str, action: Callable[[], _T]) -> _T:
 
 
 def _split_text(text: str, roots: frozenset[str]) -> list[str | Expression]:
-    """The pieces of a text: plain ones and expressions, in order."""
+    """The parts of a text, in order: plain texts, and expressions."""
     parts: list[str | Expression] = []
     plain, start = "", 0
     while (opening := text.find(_OPEN, start)) >= 0:
         plain += text[start:opening]
+        # Four braces: an escaped pair.
         if text.startswith(_OPEN, opening + 2):
             plain, start = plain + _OPEN, opening + 4
             continue
@@ -270,13 +293,14 @@ def _compile_at(text: str, start: int, end: int, roots: frozenset[str]) -> Expre
 
 
 def _find_end(text: str, start: int) -> int:
-    """Where the ``}}`` of an expression is: outside its quotes and brackets."""
+    """The index of the ``}}`` of an expression: the first one outside its quotes and brackets."""
     open_brackets: list[str] = []
     quote = ""
     i = start
     while i < len(text) and i - start <= MAX_LENGTH:
         char = text[i]
         if quote:
+            # A backslash escapes the character after it, which may be the quote.
             i += char == "\\"
             quote = "" if char == quote else quote
         elif char in "\"'":
@@ -289,5 +313,6 @@ def _find_end(text: str, start: int) -> int:
             return i
         i += 1
     raise ExpressionError(
-        f"column {start - 1}: {_OPEN} without its {_CLOSE} (write {_OPEN}{_OPEN} for two braces)"
+        f"column {start - 1}: unclosed expression {_OPEN}; add {_CLOSE} within {MAX_LENGTH:,} "
+        f"characters, or write {_OPEN}{_OPEN} for two braces"
     )

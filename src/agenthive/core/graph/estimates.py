@@ -1,8 +1,9 @@
-"""How long tasks take, learnt inside a run, and the upward ranks that follow.
+"""Durations of tasks, learnt inside a run, and the upward ranks that follow.
 
-Tasks of one agent and action are taken to be alike: once some have ended, their mean stands for the
-ones to come. Declared durations are never overruled. Ranks are computed anew only a few times, so
-that a run costs O(n log n) however large it is.
+Tasks of one agent and action count as one kind: once some have ended, their mean is the estimate
+for the others of the kind. A declared duration is never replaced. Ranks are computed anew only at
+`CHECKPOINTS`, so that a run costs O(n log n) however large it is. To change the estimate:
+`Estimates.record_duration`.
 """
 
 from __future__ import annotations
@@ -12,26 +13,32 @@ from typing import Final
 from agenthive.core.graph.graph import Graph, upward_rank
 
 CHECKPOINTS: Final = frozenset({1, 4, 16, 64, 256})
-"""After how many ended tasks of a kind the ranks are looked at again."""
+"""Numbers of ended tasks of a kind after which the ranks are computed anew."""
 
 MAX_KINDS: Final = 64
-"""A run with more kinds of tasks than this keeps the ranks it began with."""
+"""A run with more kinds of tasks keeps its first ranks."""
 
 
 class Estimates:
-    """What one run has learnt. Not needed for replay: it only orders what is ready."""
+    """The durations of one run. Not needed for a replay: they only order ready tasks."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        # Alike tasks all rank by their number of hops, which is what a run begins with; and of
-        # those that all say how long they take there is nothing to learn.
+        # With one kind, the learnt ranks would order tasks as the first ones do, by their number
+        # of hops to the end; with all durations declared there is nothing to learn.
         has_undeclared = any(task.estimated_duration is None for task in graph.spec.tasks)
+        #: Whether learning can change an order; nothing is recorded otherwise.
         self.useful = 1 < graph.kind_count <= MAX_KINDS and has_undeclared
+        #: Ended tasks, by kind.
         self._count = [0] * graph.kind_count if self.useful else []
+        #: Sum of their durations (seconds), by kind.
         self._total = [0.0] * len(self._count)
 
     def record_duration(self, task: int, seconds: float) -> list[float] | None:
-        """A task took so long; the new ranks, if it is time to look at them again."""
+        """Record that ``task`` took so many seconds.
+
+        Returns the new ranks by task if they are due, else None.
+        """
         if not self.useful or task >= self._graph.tasks:
             return None
         kind = self._graph.kinds[task]

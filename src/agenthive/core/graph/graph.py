@@ -1,8 +1,10 @@
-"""The workflow as integers: indexes, dependents, ranks.
+"""A workflow as integers: indexes, edges, ranks.
 
-Compiled once from a `WorkflowSpec` and shared by all its runs; never changes afterwards. Each task
-that declares a compensation gets a second node, ``NAME#undo``, which sleeps until it is needed. A
-run that makes tasks of its own (items, rounds) gets a copy that grows.
+Compiled from a `WorkflowSpec` and shared by all runs of the definition; never changes afterwards.
+Each task that declares a compensation gets a second node, ``NAME#undo``, which is dormant until it
+is needed. A run that generates tasks (items, iterations, turns) gets a copy to which it appends. To
+add an attribute: a name in ``__slots__``, its value in ``__init__`` and, if it is by node, a line
+in `Graph.add_node`.
 """
 
 from __future__ import annotations
@@ -39,19 +41,16 @@ __all__ = [
 
 
 MAX_SIMULATED_TASKS: Final = 2000
-"""Tasks of a workflow whose declared durations are tried out before it is run."""
+"""The order of a workflow with more tasks is not simulated before it runs."""
 
 
 class Graph:
     """Nodes by index, and the edges between them.
 
-    ``deps`` and ``dependents`` are direct edges; ``readers[i]`` counts the nodes that need the
-    result of i; ``rank[i]`` is the longest way from i to the end in seconds (tasks without a
-    declared duration count as ``unit``), or 0 everywhere if that is quicker; ``result_reads``
-    are what the result of a run is made of; ``undo[i]`` is the index of i's compensation. Tasks
-    of one agent and action are of one kind, numbered in ``kinds``. The first ``tasks`` nodes are
-    the author's, those up to ``static`` their compensations. What a run makes of patterns (items,
-    rounds, ...) is appended to a copy of its own: see `own`.
+    The first ``tasks`` nodes are those of the definition, in its order; up to ``static`` come their
+    compensations; after that the generated nodes of one run (see `ensure_growable`).
+
+    Raises ConfigurationError for a duplicate name, an unknown dependency or agent, or a cycle.
     """
 
     __slots__ = (
@@ -80,42 +79,57 @@ class Graph:
 
     def __init__(self, spec: WorkflowSpec) -> None:
         self.spec = spec
+        #: Number of tasks of the definition.
         self.tasks = len(spec.tasks)
+        #: Whether this is the copy of one run, to which nodes may be appended.
         self.grown = False
+        #: For each generated node, from ``static`` on, the node with the pattern of it.
         self.owner: list[int] = []
         agents = {agent.name: agent for agent in spec.agents}
         self.nodes: list[Node] = [build_task_node(task, agents) for task in spec.tasks]
+        #: Index of a task -> index of its compensation.
         self.compensations: dict[int, int] = {}
         for i in range(self.tasks):
             pattern = self.nodes[i].undo
             if pattern is not None:
                 self.compensations[i] = len(self.nodes)
                 self.nodes.append(msgspec.structs.replace(pattern, compensates=i))
+        #: Number of nodes that follow from the definition.
         self.static = len(self.nodes)
+        #: Key of each node; events name tasks by it.
         self.keys = [node.key for node in self.nodes]
+        #: Index of each key.
         self.index = {key: i for i, key in enumerate(self.keys)}
         if len(self.index) != len(self.nodes):
             raise ConfigurationError("Two tasks have the same name")
+        #: Lane of each agent by name, and the agent of each lane.
         self._lane_of, self.lane_agents = _assign_lanes(self.nodes)
+        #: Lane of each node: calls of one lane share the slots of an agent.
         self.lanes = [self._lane_of[node.agent.name] for node in self.nodes]
         names = [(task.agent, task.action) for task in spec.tasks]
         numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        #: Kind of each task: equal for tasks of one agent and action.
         self.kinds = [numbers[name] for name in names]
+        #: Number of kinds.
         self.kind_count = len(numbers)
         self._connect_nodes()
+        #: The outputs of the workflow, compiled; None if it declares none.
         self.outputs = (
             Template.compile(spec.outputs, roots.output_names()) if spec.outputs else None
         )
+        #: Tasks that the result of the run is built from.
         self.result_reads = self._find_result_reads()
         durations = [task.estimated_duration for task in spec.tasks]
+        #: Seconds of the longest path from the start of each node to the end; of two ready tasks
+        #: of equal priority the one with the higher rank starts first.
         self.rank = upward_rank(self.dependents, durations)
         if len(spec.tasks) <= MAX_SIMULATED_TASKS and None not in durations:
             self.rank = self._choose_ranks(self.rank, [duration or 0.0 for duration in durations])
 
     def _choose_ranks(self, rank: list[float], seconds: list[float]) -> list[float]:
-        """The ranks, unless first come, first served is quicker with these durations.
+        """The ranks, or zeros (first come, first served) if that is faster with these durations.
 
-        A list schedule by ranks is nearly always the better one, and sometimes an eleventh worse.
+        A list schedule by ranks is nearly always the faster one, but it can be a tenth slower.
         """
         slots = self.spec.max_parallel
         if slots >= self.tasks:
@@ -127,7 +141,7 @@ class Graph:
         return rank if rank_makespan <= fifo_makespan else flat_rank
 
     def _simulate_makespan(self, rank: list[float], seconds: list[float], slots: int) -> float:
-        """How long a list schedule takes that starts ready tasks by rank, then by their turn."""
+        """Seconds of a list schedule that starts ready tasks by rank, then in order of arrival."""
         pending = [len(deps) for deps in self.deps[: self.tasks]]
         ready = [(-rank[i], i, i) for i in range(self.tasks) if not pending[i]]
         heapify(ready)
@@ -148,9 +162,14 @@ class Graph:
 
     def _connect_nodes(self) -> None:
         size = len(self.nodes)
+        #: Direct dependencies of each node.
         self.deps: list[tuple[int, ...]] = [()] * size
+        #: Direct dependents of each node.
         self.dependents: list[Sequence[int]] = [[] for _ in range(size)]
+        #: For each node the results that it may read: of its dependencies, and of tasks that its
+        #: expressions name.
         self.reads: list[tuple[int, ...]] = [()] * size
+        #: Number of nodes that may read the result of each node; it is dropped when all have ended.
         self.readers = [0] * size
         for i, task in enumerate(self.spec.tasks):
             if task.depends_on:
@@ -167,12 +186,14 @@ class Graph:
                 self.reads[i] = tuple(dict.fromkeys((*self.deps[i], *named_tasks, *compensated)))
             for dep in self.reads[i]:
                 self.readers[dep] += 1
+            # Compensations of items and iterations are generated and have no reads of their own
+            # here. They may run at the very end, so what they read is never dropped.
             if not node.is_plain:
                 for dep in self._find_indexes(node.key, collect_compensation_names(node)):
                     self.readers[dep] += 1
 
     def _find_result_reads(self) -> tuple[int, ...]:
-        """The tasks that a run's own result is made of: those of its outputs, or its last ones."""
+        """The tasks of the run's result: those that its outputs name, else those at the end."""
         if self.outputs is not None:
             return self._find_indexes("outputs", self.outputs.task_names)
         return tuple([i for i in range(self.tasks) if not self.dependents[i]])
@@ -190,7 +211,7 @@ class Graph:
     # Growing, for one run.
 
     def ensure_growable(self) -> Graph:
-        """This graph if it is one run's own already, else a copy that may grow."""
+        """This graph if it belongs to one run already, else a copy that may grow."""
         if self.grown:
             return self
         copy = object.__new__(Graph)
@@ -201,7 +222,7 @@ class Graph:
         return copy
 
     def add_node(self, owner: int, node: Node, key: str) -> int:
-        """Add a node made from a pattern of ``owner``'s; its index."""
+        """Append a node made from a pattern of ``owner``; returns its index."""
         index = len(self.nodes)
         self.nodes.append(node)
         self.keys.append(key)
@@ -214,21 +235,21 @@ class Graph:
         return index
 
     def owner_of(self, index: int) -> int | None:
-        """The node from whose pattern this one was made; None for those of the definition."""
+        """The node with the pattern of a generated node; None for a node of the definition."""
         return None if index < self.static else self.owner[index - self.static]
 
     def origin_of(self, index: int) -> int:
-        """The node of the definition that this one goes back to."""
+        """The node of the definition from which a node was made, over any number of steps."""
         while index >= self.static:
             index = self.owner[index - self.static]
         return index
 
 
 def topological_order(dependents: Sequence[Sequence[int]]) -> list[int]:
-    """Indexes in an order that puts every node after what it depends on.
+    """The indexes in an order in which every node comes after its dependencies.
 
-    Raises ConfigurationError if there is a cycle. A. B. Kahn, "Topological sorting of large
-    networks", CACM 5(11), 1962.
+    ``dependents[i]`` are the nodes that depend on node i. Raises ConfigurationError if there is a
+    cycle. A. B. Kahn, "Topological sorting of large networks", CACM 5(11), 1962.
     """
     pending = [0] * len(dependents)
     for targets in dependents:
@@ -248,10 +269,12 @@ def topological_order(dependents: Sequence[Sequence[int]]) -> list[int]:
 def upward_rank(
     dependents: Sequence[Sequence[int]], durations: Sequence[float | None], unit: float = 1.0
 ) -> list[float]:
-    """For each node, the length of the longest path from its start to the end (seconds).
+    """For each node, the seconds of the longest path from its start to the end of the graph:
 
-    Nodes without a duration count as ``unit``. H. Topcuoglu et al., "Performance-effective and
-    low-complexity task scheduling for heterogeneous computing", IEEE TPDS 13(3), 2002.
+        rank(i) = duration(i) + max(rank(j) for each dependent j of i, or 0)
+
+    Nodes without a duration count as ``unit`` seconds. H. Topcuoglu et al., "Performance-effective
+    and low-complexity task scheduling for heterogeneous computing", IEEE TPDS 13(3), 2002.
     """
     rank = [unit if duration is None else duration for duration in durations]
     rank += [unit] * (len(dependents) - len(rank))
@@ -263,9 +286,10 @@ def upward_rank(
 
 
 def _assign_lanes(nodes: Sequence[Node]) -> tuple[dict[str, str], dict[str, AgentSpec]]:
-    """For each agent's name the lane to it, and the agent of each lane.
+    """For each agent by name its lane, and for each lane its agent.
 
-    Equal agents share a lane in all runs, so that their slots and breakers are shared too.
+    A lane is named by the digest of its agent, so that equal agents share one lane, and with it
+    their slots, in all runs of a home.
     """
     names: dict[str, str] = {NO_AGENT.name: ""}
     agents: dict[str, AgentSpec] = {}
@@ -282,6 +306,6 @@ def _assign_lanes(nodes: Sequence[Node]) -> tuple[dict[str, str], dict[str, Agen
 
 
 def _canonical_bytes(agent: AgentSpec) -> bytes:
-    """An agent as it comes back from the journal, where 9 seconds are 9.0."""
+    """An agent as it is read back from the journal, where a time-out of 9 is 9.0."""
     stored_agent = msgspec.json.decode(msgspec.json.encode(agent), type=AgentSpec)
     return msgspec.json.encode(stored_agent)

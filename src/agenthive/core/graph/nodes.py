@@ -1,8 +1,10 @@
 """One task as the machine sees it: its steps in order, defaults resolved, expressions compiled.
 
-Compiled once from a `TaskSpec`. A task that is done for each item, or in rounds, has an ``inner``
-node: the pattern of the tasks that are made for them. To add something that stands around a call:
-a `Step` here, where it comes in `_steps`, and what it leads to in `rules/flow.py`.
+A node is compiled from a `TaskSpec` and never changes. A task with items or iterations has an
+``inner`` node: the pattern from which the machine generates their tasks. Both at once nest: the
+inner node of the items has an inner node for their iterations. To add something around a call: a
+`Step` here, its place in `_split_layers`, and the guard that leads to its state in
+`machine.guards.flow`.
 """
 
 from __future__ import annotations
@@ -38,127 +40,160 @@ from agenthive.core.values import JSONObject, JSONValue, Micros, to_micros
 from agenthive.errors import ConfigurationError
 
 COMPENSATION_SUFFIX = "#undo"
-"""What the key of a compensation ends in; no task name may contain a #."""
+"""The end of the key of a compensation; no task name may contain a #."""
 RECONCILE_SUFFIX = "#reconcile"
-"""What stands between the key of a task and the number of the call that asks what came of it."""
+"""Follows the key of a task in the keys of its reconcile calls; the second call adds a number."""
 
 NO_AGENT: Final = AgentSpec(name="", type="", endpoint="", timeout=None)
-"""The agent of a task that calls none."""
+"""The agent of a task that makes no call."""
 _DEFAULT_RETRY: Final = RetryPolicy()
 
 
 class Step(StrEnum):
-    """What a task goes through before it has ended; the last one is its body."""
+    """One step of a task. A task passes its steps in order; the last one is its body."""
 
     WHEN = "when"
+    """Its condition is evaluated."""
     TIMER = "timer"
+    """It waits for a time."""
     SIGNAL = "signal"
+    """It waits for a signal."""
     APPROVAL = "approval"
+    """It waits for an approval."""
     EACH = "each"
+    """Body: its items."""
     REPEAT = "repeat"
+    """Body: its iterations."""
     CHILD = "child"
+    """Body: its child run."""
     TURNS = "turns"
+    """Body: its model turns."""
     CALL = "call"
+    """Body: its call."""
     END = "end"
+    """Body: nothing; the task only waited."""
 
 
 EVALUATED: Final = frozenset({Step.WHEN, Step.TIMER, Step.APPROVAL, Step.EACH, Step.CHILD})
-"""Steps that begin with an expression."""
+"""Steps that begin with an expression, which the engine evaluates and journals as an event."""
 
 
 class ControlFlow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What stands around the call of a task, compiled."""
+    """The control flow around the call of a task, compiled. None: the task does not have it."""
 
+    #: The condition of ``when``.
     when: Expression | None = None
+    #: Seconds to wait.
     delay: Template | None = None
+    #: The time to wait for.
     until: Template | None = None
     wait: WaitSpec | None = None
     approval: ApprovalSpec | None = None
+    #: Message of the approval.
     message: Template | None = None
+    #: Payload of the approval.
     payload: Template | None = None
     each: EachSpec | None = None
+    #: The list of ``for_each``.
     items: Template | None = None
+    #: The name of an item.
     label: Expression | None = None
     repeat: RepeatSpec | None = None
+    #: The condition of ``repeat_until``.
     round_end: Expression | None = None
+    #: The sub-workflow of the task.
     workflow: WorkflowSpec | None = None
 
 
 class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One task, with every default resolved.
+    """One task, or the pattern of generated tasks, with every default resolved."""
 
-    ``compensates`` is the index of the task that a compensation belongs to.
-
-    ``steps`` is what it goes through; ``inner`` the pattern of its items or rounds; ``undo`` and
-    ``reconcile`` those of what may have to be done about it. ``voices`` are the patterns of its
-    turns, one for each model that may have to speak, ``tools`` those of what they may ask for, and
-    ``offers`` what they are told of that. ``recorded_first``: what leads to its call, a yes of
-    people or the question of a turn, is on disk before it is called. Another life of the turn may
-    ask for another tool in the same place, and so under the same key.
-    """
-
+    #: Key of the task. In a pattern the name of its task: generated tasks have keys of their own.
     key: str
+    #: The agent that is called; `NO_AGENT` for a task that makes no call.
     agent: AgentSpec
     action: str
     description: str
+    #: Parameters of the call, or inputs of the child run.
     parameters: Template
     effect: Effect
     retry: RetryPolicy
+    #: Microseconds for one call; None without a bound.
     timeout: Micros | None
+    #: 1 (last) to 10 (first).
     priority: int
+    #: Whether the run and the dependents continue when the task fails.
     tolerated: bool
+    #: Calls with the same value share a circuit breaker and a rate limit.
     endpoint: str
+    #: Secret references in the parameters of the definition: see `Call.references`.
     references: frozenset[str]
+    #: What the task passes through, in order.
     steps: tuple[Step, ...] = (Step.CALL,)
+    #: What the steps before the body need; None for a plain call.
     control_flow: ControlFlow | None = None
+    #: Pattern of its items or iterations.
     inner: Node | None = None
+    #: Pattern of its compensation.
     undo: Node | None = None
+    #: Pattern of the reconcile calls of its calls of unknown outcome.
     reconcile: Node | None = None
+    #: JSON Schema that the result must match.
     schema: JSONObject | None = None
+    #: Microseconds that a call may be silent; None without a bound.
     heartbeat: Micros | None = None
+    #: Whether a result of an equal call may be used.
     cached: bool = False
+    #: The task of the definition; None for compensations and reconcile calls.
     task: TaskSpec | None = None
+    #: For a compensation: the index of the task that it compensates.
     compensates: int | None = None
+    #: Whether the events that led to the call must be on disk before it is made, even if it is a
+    #: pure read. So it is for a call that was approved, and for a tool call: after a crash the
+    #: model may request another tool in the same position, which would have the same key.
     recorded_first: bool = False
+    #: Patterns of its model turns: the agent's, then one for each fallback.
     voices: tuple[Node, ...] = ()
+    #: Patterns of its tool calls, one for each tool.
     tools: tuple[Node, ...] = ()
+    #: The tools as a model sees them, in the order of ``tools``; set in ``voices``.
     offers: tuple[Tool, ...] = ()
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is a call and nothing else."""
+        """Whether the task is a call and nothing else."""
         return self.steps is PLAIN
 
     @property
     def wait(self) -> WaitSpec:
-        """The signal it waits for."""
+        """The signal that the task waits for; only for a task with that step."""
         assert self.control_flow is not None
         assert self.control_flow.wait is not None
         return self.control_flow.wait
 
     @property
     def approval(self) -> ApprovalSpec:
-        """The approval it needs."""
+        """The approval that the task needs; only for a task with that step."""
         assert self.control_flow is not None
         assert self.control_flow.approval is not None
         return self.control_flow.approval
 
     @property
     def each(self) -> EachSpec:
-        """How it is done for every item."""
+        """The specification of its items; only for a task with that step."""
         assert self.control_flow is not None
         assert self.control_flow.each is not None
         return self.control_flow.each
 
     @property
     def repeat(self) -> RepeatSpec:
-        """How it is repeated."""
+        """The specification of its iterations; only for a task with that step."""
         assert self.control_flow is not None
         assert self.control_flow.repeat is not None
         return self.control_flow.repeat
 
     def iter_patterns(self) -> Iterator[Node]:
-        """This node and all that may be made from it."""
+        """This node and every pattern below it."""
         yield self
         for pattern in (self.inner, self.undo, self.reconcile, *self.voices, *self.tools):
             if pattern is not None:
@@ -166,23 +201,25 @@ class Node(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 PLAIN: Final = (Step.CALL,)
+"""The steps of a plain call. One object, so that `Node.is_plain` is a comparison of identity."""
 
 
 def build_task_node(task: TaskSpec, agents: Mapping[str, AgentSpec]) -> Node:
-    """The node of a task. Raises ConfigurationError if it names an agent that is not there."""
+    """The node of a task. Raises ConfigurationError if it names an agent that is not declared."""
     if not _has_control_flow(task):
         return _build_inner_node(task, agents, PLAIN, None)
     layers = _split_layers(task)
     node = _build_inner_node(task, agents, layers[-1], _compile_control_flow(task))
     if layers[-1][-1] is Step.TURNS:
         node = _add_turns(node, task, agents)
+    # The innermost layer keeps the compensation and the reconcile call: they belong to one call.
     for steps in reversed(layers[:-1]):
         node = msgspec.structs.replace(node, steps=steps, inner=node, undo=None, reconcile=None)
     return node
 
 
 def _split_layers(task: TaskSpec) -> list[tuple[Step, ...]]:
-    """The steps of the task, of its items, and of their rounds, as far as there are such."""
+    """The steps of the task, of its items, and of their iterations; without those it has not."""
     layers: list[tuple[Step, ...]] = []
     steps: list[Step] = []
     if task.when:
@@ -203,6 +240,7 @@ def _split_layers(task: TaskSpec) -> list[tuple[Step, ...]]:
 
 
 def _body_step(task: TaskSpec) -> Step:
+    """The step that a task ends with, without items and iterations."""
     if not task.agent:
         return Step.CHILD if task.workflow is not None else Step.END
     return Step.TURNS if task.tools or task.fallback else Step.CALL
@@ -247,8 +285,9 @@ def _build_inner_node(
 
 
 def _add_turns(node: Node, task: TaskSpec, agents: Mapping[str, AgentSpec]) -> Node:
-    """A task whose body is turns: each is a call of its own, and so is each tool."""
+    """Add the patterns of turns and tool calls to a task with model turns as its body."""
     tools = tuple([_build_tool_node(task, tool, agents) for tool in task.tools])
+    # With tools a turn is one of several, and its result depends on theirs.
     cached = node.cached and not tools
     turn = msgspec.structs.replace(
         node, steps=PLAIN, control_flow=None, undo=None, cached=cached, offers=_list_offers(task)
@@ -272,7 +311,7 @@ def _list_offers(task: TaskSpec) -> tuple[Tool, ...]:
 def _build_fallback_turn(
     turn: Node, task: TaskSpec, fallback: FallbackSpec, agents: Mapping[str, AgentSpec]
 ) -> Node:
-    """The same turn of another model."""
+    """The pattern of a turn of a fallback: ``turn`` with another agent and model."""
     agent = _resolve_agent(agents, task.name, fallback.agent)
     model_override = {"model": fallback.model} if fallback.model else {}
     parameters = {
@@ -286,6 +325,7 @@ def _build_fallback_turn(
         timeout=_resolve_timeout(task.timeout, agent),
         endpoint=agent.endpoint_key,
         references=find_secret_references(parameters),
+        # ``max_cost`` was declared for the calls of the task's own agent.
         task=msgspec.structs.replace(task, max_cost=None),
     )
 
@@ -356,7 +396,7 @@ def _has_control_flow(task: TaskSpec) -> bool:
 
 
 def _compile_items(items: JSONValue, task: TaskSpec) -> Template:
-    """A bare text is an expression; a list may hold some."""
+    """Compile the items of ``for_each``: a text without braces is an expression as a whole."""
     if isinstance(items, str) and "{{" not in items:
         items = "{{" + items + "}}"
     return Template.compile(items, roots.for_each_names(task))
@@ -383,7 +423,8 @@ def _build_reconcile_node(
         timeout=reconcile.timeout,
         effect=Effect.NONE,
     )
-    return _build_side_node(task, call, agent, f"what came of {task.name}", RECONCILE_SUFFIX, names)
+    description = f"outcome of {task.name}"
+    return _build_side_node(task, call, agent, description, RECONCILE_SUFFIX, names)
 
 
 def _build_side_node(
@@ -394,6 +435,7 @@ def _build_side_node(
     suffix: str,
     names: frozenset[str],
 ) -> Node:
+    """A node for a call about a task: its compensation or a reconcile call."""
     return Node(
         key=task.name + suffix,
         agent=agent,
@@ -411,7 +453,7 @@ def _build_side_node(
 
 
 def collect_task_names(node: Node) -> frozenset[str]:
-    """The tasks whose results a node and its patterns read by name, but for its compensation."""
+    """The tasks that the expressions of a node and its patterns name, without compensations."""
     names = set(node.parameters.task_names)
     control_flow = node.control_flow
     if control_flow is not None:
@@ -434,10 +476,11 @@ def collect_task_names(node: Node) -> frozenset[str]:
 
 
 def collect_compensation_names(node: Node) -> frozenset[str]:
-    """The tasks that compensations of items or rounds read by name."""
+    """The tasks that the expressions of compensations of items or iterations name."""
     inner = node.inner
     if inner is None:
         return frozenset()
+    # Its own name means the item or the iteration; the machine keeps that result by itself.
     own_names = (
         inner.undo.parameters.task_names - {node.key} if inner.undo is not None else frozenset()
     )
@@ -467,7 +510,7 @@ _REFERENCE: Final = re.compile(r"\$\{(?:env|file|secret):[^}]{1,512}\}")
 
 
 def find_secret_references(value: JSONValue) -> frozenset[str]:
-    """The secret references that stand anywhere in ``value``."""
+    """All secret references in ``value``, such as ``${env:NAME}``, at any depth."""
     if isinstance(value, str):
         return frozenset(_REFERENCE.findall(value)) if "${" in value else _NO_REFERENCES
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -1,4 +1,7 @@
-"""What every fact has: a time of its own. The facts are in `events` and `hive_events`."""
+"""The base of all events. The events themselves are in `run_events` and `hive_events`.
+
+Never add a field here: it would be in every event of every journal.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from agenthive.core.values import Micros
 class Event(
     msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="type", omit_defaults=True
 ):
-    """Base of all facts."""
+    """Base of all events: something that happened, in the past tense."""
 
+    #: When it happened, in microseconds UTC; never decreases within a stream.
     at: Micros

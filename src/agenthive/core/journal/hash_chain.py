@@ -1,8 +1,17 @@
-"""The hash chain over the records of a stream: tamper-evident, not more.
+"""The hash chain over the records of a stream: tamper-evident, and no more than that.
 
-Each record's hash covers every one of its fields and the hash before it, so an edit, a deletion, an
-insertion or a change of order shows. A store calls `seal_record` when it writes and `verify_chain`
-when it reads.
+The hash of a record covers each of its fields (``v`` in the tag; not ``pos``, which is the store's)
+and the hash of the record before it:
+
+    hash = SHA-256(tag stream seq count at type rules actor cause payload prev)
+
+with each field but ``prev`` preceded by its length, so that different fields never give the same
+input. An edit, a deletion in the middle, an insertion or a change of order breaks the chain. A
+deletion of the last records does not: the hive's stream records the head of each closed run for
+that. A program that can rewrite a whole stream can also compute new hashes.
+
+A store calls `seal_record` when it writes; readers call `verify_chain`. Never changes for a version
+that was released: a new form of the hash needs a new `VERSION`.
 """
 
 from __future__ import annotations
@@ -21,13 +30,13 @@ VERSION = 1
 """The version of the record format that this code writes, and the newest it reads."""
 
 RULES = 2
-"""The version of the machine's rules that records are written under, and the newest it knows."""
+"""The version of the machine's rules that new records are written under, and the newest known."""
 
 GENESIS = bytes(32)
-"""What the first record of a stream is chained to."""
+"""The ``prev`` of the first record of a stream."""
 
 Link: TypeAlias = tuple[int, bytes]
-"""The number and the ``prev`` that the next record of a stream must have."""
+"""The ``seq`` and the ``prev`` that the next record of a stream must have."""
 
 
 def hash_record(record: Record, prev: bytes) -> bytes:
@@ -55,20 +64,21 @@ def _domain_tag(version: int) -> str:
 
 @lru_cache(maxsize=256)
 def _common_fields(kind: str, rules: int, actor: str, cause: str) -> str:
-    """What most records of a journal have in common."""
+    """The fields that most records of a journal have in common, cached."""
     return _length_prefixed(kind, str(rules), actor, cause)
 
 
 def seal_record(record: Record, prev: bytes, pos: int) -> Record:
-    """The record as it is stored, chained to ``prev``."""
+    """The record as it is stored: with its place in the store, chained to ``prev``."""
     return msgspec.structs.replace(record, prev=prev, pos=pos, hash=hash_record(record, prev))
 
 
 def verify_chain(records: Iterable[Record], after: Record | None = None) -> Iterator[Record]:
-    """The records of one stream, in order from its first, as long as the chain holds.
+    """Yield the records of one stream, in order from its first, as long as the chain holds.
 
-    With ``after`` those that follow that one. Raises StoreCorrupt at the first that does not hold,
-    JournalTooNew at one from a later version.
+    With ``after`` the records are those that follow it; its own hash is checked too. Raises
+    StoreCorrupt at the first record that breaks the chain, JournalTooNew at the first one that a
+    later version of agenthive wrote.
     """
     link: Link = (1, GENESIS) if after is None else _verify_link(after, (after.seq, after.prev))
     for record in records:
@@ -77,34 +87,34 @@ def verify_chain(records: Iterable[Record], after: Record | None = None) -> Iter
 
 
 class ChainVerifier:
-    """Checks the records of many streams as they come, those of each in order from its first."""
+    """Checks records of many streams in any mixture, each stream in order from its first record."""
 
     def __init__(self) -> None:
         self._links: dict[str, Link] = {}
 
     def verify_next(self, record: Record) -> None:
-        """The next record. Raises StoreCorrupt, JournalTooNew."""
+        """Check the next record. Raises StoreCorrupt, JournalTooNew."""
         link = self._links.get(record.stream, (1, GENESIS))
         self._links[record.stream] = _verify_link(record, link)
 
     @property
     def event_counts(self) -> dict[str, int]:
-        """How many facts each stream has."""
+        """The number of events of each stream."""
         return {stream: expected - 1 for stream, (expected, _) in self._links.items()}
 
 
 def _verify_link(record: Record, link: Link) -> Link:
-    """What the next record must follow, if this one follows ``link``."""
+    """Check that a record follows ``link``; returns the link that the next record must follow."""
     expected, prev = link
     if record.v > VERSION or record.rules > RULES:
         raise JournalTooNew(
             f"stream {record.stream}: record {record.seq} has version {record.v} and rules "
-            f"{record.rules}, this agenthive reads up to {VERSION} and {RULES}",
-            hint="Open this home with the agenthive that wrote it, or a later one.",
+            f"{record.rules}, this version of agenthive reads up to {VERSION} and {RULES}",
+            hint="Open this home with the version of agenthive that wrote it, or a later one.",
         )
     if record.seq != expected or record.prev != prev or hash_record(record, prev) != record.hash:
         raise StoreCorrupt(
             f"stream {record.stream}: the chain breaks at record {record.seq}",
-            hint="Restore the journal from a backup; do not go on with this one.",
+            hint="Restore the journal from a backup; do not continue with this one.",
         )
     return record.seq + record.count, record.hash

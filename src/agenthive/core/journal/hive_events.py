@@ -1,6 +1,8 @@
-"""Facts of the hive's own stream: its runs, breakers, clock and schedules.
+"""Events of the hive's own stream: its runs, circuit breakers, clock, budgets and schedules.
 
-As in `events`, which hands all of them on: whoever reads or writes facts imports that.
+The rules of `run_events` apply here too, and that module exports all events: import them from
+there. An event never holds a secret. To add one: a struct here, its place in `HiveEvent` and in the
+exports of `run_events`.
 """
 
 from __future__ import annotations
@@ -24,28 +26,35 @@ class RunOpened(Event, frozen=True, tag="hive.run_opened"):
 
 
 class RunClosed(Event, frozen=True, tag="hive.run_closed"):
-    """A run's stream ended: its status and how many events it holds."""
+    """A run's stream ended."""
 
     run: str
+    #: Final status of the run.
     status: str
+    #: Number of events in its stream.
     events: int
 
 
 class RunDropped(Event, frozen=True, tag="hive.run_dropped"):
-    """An ended run was taken out of the journal: what its last record's ``head`` was (hex)."""
+    """An ended run was deleted from the journal: the tombstone that stays of it."""
 
     run: str
+    #: Hash of its last record (hex), so that an exported copy can still be checked.
     head: str
+    #: Number of events that its stream had.
     events: int
     status: str
+    #: When the run had ended (us).
     closed: Micros
 
 
 class RunImported(Event, frozen=True, tag="hive.run_imported"):
-    """A run was taken in from a file, as far as its record with the hash ``head`` (hex)."""
+    """A run was imported from a file."""
 
     run: str
+    #: Hash of its last record (hex).
     head: str
+    #: Number of events in its stream.
     events: int
     status: str
     tenant: str = "default"
@@ -53,74 +62,84 @@ class RunImported(Event, frozen=True, tag="hive.run_imported"):
 
 
 class BreakerOpened(Event, frozen=True, tag="hive.breaker_opened"):
-    """An endpoint failed too often; no call goes there before ``until``."""
+    """The circuit breaker of an endpoint opened."""
 
+    #: Kind and address of the endpoint: see `AgentSpec.endpoint_key`.
     endpoint: str
+    #: No call is made before this time (us).
     until: Micros
+    #: Failures in a row that opened it.
     failures: int
 
 
 class BreakerClosed(Event, frozen=True, tag="hive.breaker_closed"):
-    """A call to the endpoint went well again."""
+    """A call to the endpoint succeeded: its circuit breaker closed."""
 
     endpoint: str
 
 
 class ClockSteppedBack(Event, frozen=True, tag="hive.clock_stepped_back"):
-    """The clock showed an earlier time than before, by ``by`` microseconds."""
+    """The clock of the operating system showed an earlier time than before."""
 
+    #: By how much, in microseconds.
     by: Micros
 
 
 class UsageAfterEnd(Event, frozen=True, tag="hive.usage_after_end"):
-    """A call answered after its run had ended, whose own stream is closed by then.
-
-    ``booked`` is what it was taken to cost when the run ended (nano-dollars).
-    """
+    """A call reported its usage after its run had ended; the run's own stream is closed by then."""
 
     run: str
     task: str
     attempt: int
     usage: Usage
+    #: Nano-dollars that were captured for the call when the run ended.
     booked: NanoUSD = 0
 
 
 class BudgetSet(Event, frozen=True, kw_only=True, tag="hive.budget_set"):
-    """Somebody set the limit of a scope (nano-dollars; None: no limit but what files say)."""
+    """A user set the limit of a scope."""
 
     scope: str
+    #: Nano-dollars; None: the limit of the workflow or the settings applies again.
     limit: NanoUSD | None = None
+    #: The run that the scope belongs to; empty for a scope of several runs.
     run: str = ""
     actor: str = "local"
     reason: str = ""
 
 
 class BudgetAlerted(Event, frozen=True, kw_only=True, tag="hive.budget_alerted"):
-    """``percent`` of a scope's limit has been spent, by a call of ``run``."""
+    """A percentage of a scope's limit has been spent."""
 
     scope: str
+    #: One of `ledger.ALERT_PERCENTS`.
     percent: int
+    #: Nano-dollars.
     captured: NanoUSD
+    #: Nano-dollars.
     limit: NanoUSD
+    #: The call that crossed it.
     run: str
     task: str
 
 
 class BudgetBreached(Event, frozen=True, kw_only=True, tag="hive.budget_breached"):
-    """A call cost ``over`` more than was put aside for it, which its agent had declared.
+    """A call cost more than its hold, which is the most that its agent had declared.
 
-    It is booked in full. Scopes whose limit that passes are ``frozen``.
+    Its cost is captured in full all the same.
     """
 
     run: str
     task: str
     attempt: int
+    #: Nano-dollars above the hold.
     over: NanoUSD
+    #: Scopes that exceed their limit by that; they take no holds until it is set again.
     frozen: list[str] = msgspec.field(default_factory=list)
 
 
 class AnswerAfterEnd(Event, frozen=True, tag="hive.answer_after_end"):
-    """Somebody answered an approval of a run that had ended. It does not count."""
+    """An approver answered an approval of a run that had ended. The answer does not count."""
 
     run: str
     task: str
@@ -129,31 +148,31 @@ class AnswerAfterEnd(Event, frozen=True, tag="hive.answer_after_end"):
 
 
 class ScheduleEvent(Event, frozen=True):
-    """Base of the facts about one schedule."""
+    """Base of the events about one schedule."""
 
+    #: Name of the schedule.
     schedule: str
 
 
 class ScheduleChanged(ScheduleEvent, frozen=True, kw_only=True):
-    """Base of what people do to a schedule.
+    """Base of the events by which users change a schedule."""
 
-    ``since`` is what the clock showed then: planned times are compared with that, not with ``at``.
-    """
-
+    #: What the clock showed (us). Planned times are compared with this and not with ``at``, which
+    #: is ahead of the clock after the clock stepped back.
     since: Micros = 0
     actor: str = "local"
 
 
 class ScheduleSet(ScheduleChanged, frozen=True, kw_only=True, tag="hive.schedule_set"):
-    """From ``since`` on, ``workflow`` is to be started by this rule. Replaces what was set before.
-
-    The planned time is given as the input ``time_input``, if that is named.
-    """
+    """A schedule was created or replaced; it applies to planned times after ``since``."""
 
     rule: Rule
+    #: Name of the workflow that it starts.
     workflow: str
+    #: Digest of the definition (hex).
     definition: str
     inputs: JSONObject = msgspec.field(default_factory=dict)
+    #: Name of the input that gets the planned time; empty: none does.
     time_input: str = ""
     catch_up: CatchUp = CatchUp.ONE
     overlap: Overlap = Overlap.QUEUE
@@ -163,21 +182,21 @@ class ScheduleSet(ScheduleChanged, frozen=True, kw_only=True, tag="hive.schedule
 
 
 class SchedulePaused(ScheduleChanged, frozen=True, kw_only=True, tag="hive.schedule_paused"):
-    """The schedule starts nothing until it is resumed."""
+    """The schedule was paused: it starts no runs until it is resumed."""
 
     reason: str = ""
 
 
 class ScheduleResumed(ScheduleChanged, frozen=True, tag="hive.schedule_resumed"):
-    """The schedule starts runs again, for times after ``since``."""
+    """The schedule was resumed: it starts runs for planned times after ``since``."""
 
 
 class ScheduleRemoved(ScheduleChanged, frozen=True, tag="hive.schedule_removed"):
-    """The schedule is gone. Its runs go on."""
+    """The schedule was removed. Its runs continue."""
 
 
 class ScheduleTriggered(ScheduleChanged, frozen=True, kw_only=True, tag="hive.schedule_triggered"):
-    """Somebody had the schedule start ``run`` out of turn."""
+    """A user triggered the schedule: it started ``run`` outside its planned times."""
 
     run: str
 
@@ -185,21 +204,25 @@ class ScheduleTriggered(ScheduleChanged, frozen=True, kw_only=True, tag="hive.sc
 class ScheduleFired(ScheduleEvent, frozen=True, tag="hive.schedule_fired"):
     """The run for a planned time was accepted."""
 
+    #: The planned time (us).
     planned: Micros
     run: str
 
 
 class ScheduleQueued(ScheduleEvent, frozen=True, tag="hive.schedule_queued"):
-    """A planned time has come, and waits for the end of the run before."""
+    """A planned time has come and waits for the end of the run before it."""
 
+    #: The planned time (us).
     planned: Micros
 
 
 class ScheduleSkipped(ScheduleEvent, frozen=True, kw_only=True, tag="hive.schedule_skipped"):
-    """The planned times from ``first`` to ``last`` get no run. ``count`` is None if it is high."""
+    """Planned times get no run."""
 
+    #: The first and the last of the planned times (us).
     first: Micros
     last: Micros
+    #: How many there are; None if there are too many to count.
     count: int | None = None
     reason: str = ""
 
@@ -207,7 +230,7 @@ class ScheduleSkipped(ScheduleEvent, frozen=True, kw_only=True, tag="hive.schedu
 ScheduleChange: TypeAlias = (
     ScheduleSet | SchedulePaused | ScheduleResumed | ScheduleRemoved | ScheduleTriggered
 )
-"""What can be asked of a schedule."""
+"""The changes that a user may make to a schedule."""
 
 HiveEvent: TypeAlias = (
     RunOpened
@@ -227,4 +250,4 @@ HiveEvent: TypeAlias = (
     | ScheduleQueued
     | ScheduleSkipped
 )
-"""Everything that can stand in the hive's own stream."""
+"""Every event that the hive's own stream may contain."""

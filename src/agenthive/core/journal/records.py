@@ -1,4 +1,10 @@
-"""Records: one row of the journal, the batch that is written at once, and the projections."""
+"""Records, the batch that one transaction writes, and the rows of the projections.
+
+Plain values without behaviour: a store keeps them and never reads a payload. A projection (list of
+runs, accounts) is written in the transaction of the events that it follows from, and can be
+computed anew from the journal. To add one: a struct here, a field of `Batch`, its table in the
+stores, its check in `testing.store_kit`.
+"""
 
 from __future__ import annotations
 
@@ -8,43 +14,57 @@ from agenthive.core.values import Micros, NanoUSD
 
 
 class Blob(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Where a large value is: the SHA-256 of its JSON in hex, and how many bytes that has."""
+    """A reference to a large value, which is stored apart from the events."""
 
+    #: SHA-256 of the value's JSON (hex).
     digest: str
+    #: Bytes of the JSON.
     size: int
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One row of the journal: what one step wrote into one stream.
+    """One row of the journal: the events that one step of the engine wrote into one stream."""
 
-    ``seq`` is the number of its first event within the stream, ``pos`` across the store; ``count``
-    events are in ``payload`` (a JSON array, kept as the exact UTF-8 bytes written). ``at`` is the
-    time of the last of them. ``hash`` chains the records of a stream.
-    """
-
+    #: The run's id, or `run_events.HIVE`.
     stream: str
+    #: Number of its first event within the stream, from 1.
     seq: int
+    #: Number of its events.
     count: int
+    #: Time of its last event (us).
     at: Micros
+    #: Kind of the stream: ``run`` or ``hive``.
     type: str
+    #: The events: a JSON array, as the exact UTF-8 bytes that were written.
     payload: bytes
+    #: Version of the record format.
     v: int = 1
+    #: Version of the machine's rules under which it was written.
     rules: int = 1
+    #: The component that wrote it; the users behind its events are in the events.
     actor: str = "engine"
+    #: A note of the engine, as a prefix and a value: the snapshot of the state after this record.
     cause: str = ""
+    #: Position across all streams of the store, in the order of commits; 0 until it is stored.
     pos: int = 0
+    #: Hash of the record before it in the stream.
     prev: bytes = b""
+    #: Hash of this record: see `hash_chain`.
     hash: bytes = b""
 
 
 class RunRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What the list of runs shows: a projection, written in the transaction of its records."""
+    """One row of the list of runs, a projection."""
 
     run: str
+    #: Name of the workflow.
     name: str
     status: str
+    #: When the run was submitted (us).
     created: Micros
+    #: When it ended (us); None while it is open.
     finished: Micros | None = None
+    #: Tasks of the author, without generated ones.
     total_tasks: int = 0
     completed_tasks: int = 0
     failed_tasks: int = 0
@@ -53,21 +73,24 @@ class RunRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class CachedResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A result that equal calls may use again. ``origin`` is the ``run/task`` that it is of.
+    """A result that equal calls may use again."""
 
-    ``result`` is JSON. Nobody uses it after ``expires`` (None: always).
-    """
-
+    #: Digest of the call's inputs.
     key: str
+    #: The ``run/task`` that produced it.
     origin: str
+    #: JSON.
     result: bytes
+    #: When it was produced (us).
     at: Micros
+    #: It is not used after this time (us); None: no bound.
     expires: Micros | None = None
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What a run adds to the account of a scope. Nano-dollars; either may be negative."""
+    """Amounts to add to the account of a scope, in nano-dollars; either may be negative."""
 
+    #: The run with the events that caused it.
     run: str
     scope: str
     captured: NanoUSD = 0
@@ -75,64 +98,66 @@ class LedgerEntry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class AccountState(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """How the account of a scope stands. Nano-dollars; ``limit`` None is none that was set.
-
-    ``frozen``: it takes no holds until its limit is set again.
-    """
+    """The account of a scope, as stored. Amounts are nano-dollars."""
 
     scope: str
+    #: The limit that a user set; None: none was set.
     limit: NanoUSD | None = None
     captured: NanoUSD = 0
     held: NanoUSD = 0
+    #: Whether it takes no holds until its limit is set again.
     frozen: bool = False
 
 
 class Batch(msgspec.Struct, kw_only=True):
-    """All that one transaction writes: records in order, definitions, rows of the run list.
+    """All that one transaction writes. ``drops`` come first, the rest in any order."""
 
-    ``blobs`` are large values, (digest, JSON). ``uses`` says which definitions and blobs a stream
-    needs, (stream, digest). ``drops`` are streams that go before anything is written, each with
-    its row, and with the definitions and blobs that no other stream uses. ``cached`` are results
-    that equal calls may use again. ``entries`` are added to the accounts; of ``standings`` only
-    the limit and whether it is frozen count. ``marks`` are texts kept by name, the last one of
-    each.
-    """
-
+    #: In the order of their positions.
     records: list[Record] = []
+    #: (digest, canonical JSON) of workflows.
     definitions: list[tuple[str, bytes]] = []
+    #: New rows of the list of runs; each replaces the row of its run.
     runs: list[RunRow] = []
+    #: (digest, JSON) of large values.
     blobs: list[tuple[str, bytes]] = []
+    #: (stream, digest): the definitions and blobs that a stream needs.
     uses: list[tuple[str, str]] = []
+    #: Streams to delete, each with its row, its accounts, and the definitions and blobs that no
+    #: other stream uses.
     drops: list[str] = []
+    #: Results for the result cache.
     cached: list[CachedResult] = []
+    #: Amounts to add to accounts.
     entries: list[LedgerEntry] = []
+    #: Accounts of which ``limit`` and ``frozen`` are set; the amounts are ignored.
     standings: list[AccountState] = []
+    #: (name, text): small states of the engine; a text replaces the one before it.
     marks: list[tuple[str, str]] = []
 
     def merge(self, other: Batch) -> None:
-        """Write what the other would write as well."""
+        """Append everything that ``other`` writes."""
         for name in self.__struct_fields__:
             getattr(self, name).extend(getattr(other, name))
 
 
 class Sizes(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes of a journal: what is in it by kind, then what it takes on the disk.
-
-    ``file`` is all of its main file, ``free`` the part that waits to be used again or given back,
-    ``log`` what was written and not yet moved there.
-    """
+    """Bytes of a journal: its contents by kind, then its files."""
 
     records: int = 0
     blobs: int = 0
     definitions: int = 0
+    #: The main file.
     file: int = 0
+    #: The part of ``file`` that is unused.
     free: int = 0
+    #: The write-ahead log, which is not yet in ``file``.
     log: int = 0
 
 
 class StreamSize(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes of one stream, and of the blobs it uses (others may use them too)."""
+    """Bytes of one stream."""
 
     stream: str
     records: int
+    #: Bytes of the blobs that it uses; other streams may use them too.
     blobs: int

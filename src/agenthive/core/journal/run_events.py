@@ -1,9 +1,10 @@
-"""Facts: what happened, in the past tense, as they are journaled.
+"""Events of runs, in the past tense, as they are journaled; and the exports of all events.
 
-An event carries its own time (``at``, microseconds UTC), ids and random draws, so that replaying it
-asks nobody. The union `RunEvent` is closed: a new event needs a struct here, rows in
-`transitions.py`, a line in the docs and, if its meaning changes later, a new version and an upcast.
-Nothing here may hold a secret.
+An event carries its own time (``at``, microseconds UTC), ids and random draws, so that a replay
+needs nothing from outside. The union `RunEvent` is closed: to add an event, write a struct here,
+its rows in `machine.transitions` and a line in the reference; if its meaning changes later, a new
+record version and an upcast. An event never holds a secret. Fields with their default are not
+written, so a new field needs a default that means "as before".
 """
 
 from __future__ import annotations
@@ -120,50 +121,57 @@ class Parent(msgspec.Struct, frozen=True, gc=False):
 
 
 class InheritedResult(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What a task came to in another run. Large results are kept apart: ``blob`` says where."""
+    """The result of a task of another run."""
 
     task: str
     result: JSONValue = None
+    #: Where a large result is stored, in place of ``result``.
     blob: Blob | None = None
 
 
 class Fork(msgspec.Struct, frozen=True, gc=False):
-    """The run that this one does again from ``task`` on, and what is taken over from it."""
+    """The run that this one repeats from a task on."""
 
     run: str
+    #: The first task that is repeated.
     task: str
+    #: The results that are taken over.
     taken: list[InheritedResult]
 
 
 class RunSubmitted(Event, frozen=True, tag="run.submitted"):
-    """A run was accepted. ``definition`` is the digest of the workflow it is pinned to.
-
-    Large inputs are kept apart: ``blob`` says where.
-    """
+    """A run was accepted. The first event of its stream."""
 
     run: str
+    #: Name of the workflow.
     name: str
+    #: Digest of the definition that the run is pinned to (hex).
     definition: str
     inputs: JSONObject = msgspec.field(default_factory=dict)
     tenant: str = "default"
+    #: The principal that submitted it.
     owner: str = "local"
+    #: The task that it is a sub-workflow of.
     parent: Parent | None = None
+    #: The run that it is a fork of.
     fork: Fork | None = None
+    #: Where large inputs are stored, in place of ``inputs``.
     blob: Blob | None = None
 
 
 class RunStarted(Event, frozen=True, tag="run.started"):
-    """The run got a slot."""
+    """The run got a run slot."""
 
 
 class RunResumed(Event, frozen=True, tag="run.resumed"):
-    """A new process took the run over. ``away`` is how long nobody had it (microseconds)."""
+    """A new process took the run over."""
 
+    #: Microseconds for which no process owned the run.
     away: Micros
 
 
 class CancelRequested(Event, frozen=True, tag="run.cancel_requested"):
-    """Somebody asked for the run to be cancelled."""
+    """A user requested that the run be cancelled."""
 
     actor: str = "local"
     reason: str = ""
@@ -174,218 +182,242 @@ class RunTimeoutReached(Event, frozen=True, tag="run.timed_out"):
 
 
 class TaskEvent(Event, frozen=True):
-    """Base of the facts about one task; ``task`` is its key."""
+    """Base of the events about one task."""
 
+    #: Key of the task, such as ``fetch``, ``fetch[2]`` or ``fetch#undo``.
     task: str
 
 
 class TaskStarted(TaskEvent, frozen=True, tag="task.started"):
-    """The intent to call: committed before the call is made.
+    """The intent to make a call, committed before the call is made."""
 
-    ``key`` is the idempotency key, equal for all attempts of one logical call. ``hold`` is what the
-    call may cost at most, put aside in every scope it is spent from, instead of what was for the
-    attempts in ``over``; ``max_tokens`` what its answer was cut to so that it fits.
-    """
-
+    #: Number of the attempt, from 1.
     attempt: int
+    #: Name of the agent in the workflow.
     agent: str
+    #: Idempotency key, equal for all attempts of one logical call.
     key: str
+    #: Nano-dollars that the call may cost at most; reserved in every scope that it draws on.
     hold: NanoUSD = 0
+    #: Earlier attempts; this hold replaces their holds.
     over: tuple[int, ...] = ()
+    #: The bound that the answer was cut to, so that the hold fits.
     max_tokens: int | None = None
 
 
 class TaskSucceeded(TaskEvent, frozen=True, tag="task.succeeded"):
-    """The agent answered well; or an equal call had, whose ``run/task`` is ``cached``.
-
-    A large result is kept apart: ``blob`` says where. ``asks`` are the tools that it wants called
-    before it goes on.
-    """
+    """The agent returned a result, or the result of an equal call was used."""
 
     attempt: int
     result: JSONValue = None
     usage: Usage | None = None
+    #: The ``run/task`` of the equal call; empty if the agent was called.
     cached: str = ""
+    #: Where a large result is stored, in place of ``result``.
     blob: Blob | None = None
+    #: Tools that a model turn requests.
     asks: tuple[ToolCall, ...] = ()
 
 
 class TaskFailed(TaskEvent, frozen=True, tag="task.failed"):
-    """An attempt failed. ``draw`` in [0, 1) is the random number for the retry's jitter.
-
-    With a ``pause`` the other side was asked too often: it is asked again after that, and the
-    attempt does not count.
-    """
+    """An attempt failed."""
 
     attempt: int
     fault: Fault
+    #: Random number in [0, 1) for the jitter of a retry.
     draw: float = 0.0
     usage: Usage | None = None
+    #: Microseconds until the next attempt, after a refusal for too many calls. The attempt does
+    #: not count then. None for any other fault.
     pause: Micros | None = None
 
 
 class TaskLost(TaskEvent, frozen=True, tag="task.lost"):
-    """The process ended with this attempt under way; nobody knows what came of it."""
+    """The process ended with this attempt in flight; its outcome is unknown."""
 
     attempt: int
 
 
 class TaskWoke(TaskEvent, frozen=True, tag="task.woke"):
-    """The time for the next attempt has come."""
+    """The time that a task waited for has come: of a retry, a timer, or a deadline."""
 
 
 class TaskBlocked(TaskEvent, frozen=True, tag="task.blocked"):
-    """The task cannot start until something is supplied: ``detail`` says what and how.
+    """The task cannot start until something is supplied."""
 
-    If that is money, it is ``amount`` nano-dollars of ``scope``.
-    """
-
+    #: What kind of thing is missing; stored and compared by code.
     reason: str
+    #: What is missing and how to supply it, for users.
     detail: str
+    #: If money is missing: the scope, and the nano-dollars that the call needs of it.
     scope: str = ""
     amount: NanoUSD = 0
 
 
 class TaskUnblocked(TaskEvent, frozen=True, tag="task.unblocked"):
-    """What was missing is there."""
+    """What was missing has been supplied."""
 
 
 class TaskCancelled(TaskEvent, frozen=True, tag="task.cancelled"):
-    """The call was stopped before it answered; ``unmade``: before it was made."""
+    """The call was stopped before it returned."""
 
     attempt: int
+    #: It was stopped before it was made.
     unmade: bool = False
 
 
 class HoldSettled(TaskEvent, frozen=True, tag="task.hold_settled"):
-    """Somebody says what a call cost that never said so itself: ``cost`` nano-dollars."""
+    """A user or a time-out settled the cost of a call that was in doubt."""
 
     attempt: int
+    #: Nano-dollars.
     cost: NanoUSD
     actor: str = "local"
     reason: str = ""
 
 
 class TaskDecided(TaskEvent, frozen=True, tag="task.decided"):
-    """The task's condition was looked at: whether the task is to be done."""
+    """The task's condition was evaluated."""
 
+    #: Whether the task continues; if not, it is bypassed.
     go: bool
 
 
 class TaskDelayed(TaskEvent, frozen=True, tag="task.delayed"):
-    """The task goes on at ``until``."""
+    """The task waits for a time."""
 
+    #: When it continues (us).
     until: Micros
 
 
 class TaskExpanded(TaskEvent, frozen=True, tag="task.expanded"):
-    """The items of a task, each of which becomes a task of its own. ``labels`` are for people."""
+    """The list of a ``for_each`` was evaluated; each item becomes a task of its own."""
 
     items: list[JSONValue]
+    #: Names of the items for users; empty if the task declares no label.
     labels: list[str] = msgspec.field(default_factory=list)
 
 
 class RoundEnded(TaskEvent, frozen=True, tag="task.round_ended"):
-    """A round of a repeated task succeeded; ``done`` if that was the last."""
+    """An iteration succeeded, and the condition of ``repeat_until`` was evaluated."""
 
+    #: Number of the iteration, from 1.
     round: int
+    #: Whether the condition held: no further iteration begins.
     done: bool
 
 
 class TaskFaulted(TaskEvent, frozen=True, tag="task.faulted"):
-    """What the task needs before it can start cannot be had: an expression, its items."""
+    """The task failed outside a call: an expression of it could not be evaluated, for example."""
 
     fault: Fault
 
 
 class ApprovalRequested(TaskEvent, frozen=True, tag="task.approval_requested"):
-    """People are asked whether exactly ``payload`` may be done. ``digest`` is its SHA-256."""
+    """An approval of exactly this payload was requested."""
 
+    #: SHA-256 of the payload's canonical JSON.
     digest: str
     payload: JSONValue = None
+    #: The text that approvers see.
     message: str = ""
 
 
 class ApprovalGiven(TaskEvent, frozen=True, tag="task.approval_given"):
-    """Somebody who was asked answered about the payload with that digest."""
+    """An approver approved or rejected the payload with this digest."""
 
+    #: The approver.
     actor: str
+    #: False for a rejection.
     approved: bool
     digest: str
     comment: str = ""
 
 
 class ApprovalRefused(TaskEvent, frozen=True, tag="task.approval_refused"):
-    """An answer did not count; ``reason`` says why."""
+    """An answer to an approval did not count: not an approver, or a digest mismatch."""
 
     actor: str
     approved: bool
     digest: str
+    #: Why it did not count.
     reason: str
 
 
 class RunMigrated(Event, frozen=True, tag="run.migrated"):
     """From here on the run is pinned to another definition.
 
-    What came before is read as if it had been so always, with tasks under their new names
-    (``renamed``: old -> new).
+    A replay reads the events before this one as if the run had had the new definition from the
+    start, with tasks under their new names.
     """
 
+    #: Digest of the new definition (hex).
     definition: str
+    #: Old name -> new name of tasks.
     renamed: dict[str, str] = msgspec.field(default_factory=dict)
     actor: str = "local"
 
 
 class SignalReceived(Event, frozen=True, tag="run.signal_received"):
-    """A signal came. ``id`` names it, so that a repeated one is known."""
+    """A signal was received."""
 
+    #: Name of the signal, which tasks wait for.
     name: str
     data: JSONValue = None
+    #: The sender's id for it, so that a repeated one is recognised; empty: it has none.
     id: str = ""
     actor: str = "local"
 
 
 class TaskResolved(TaskEvent, frozen=True, tag="task.resolved"):
-    """Somebody decided what came of a call of unknown outcome: succeeded, failed, or retry."""
+    """A user recorded the outcome of a call of unknown outcome."""
 
     attempt: int
+    #: ``succeeded``, ``failed`` or ``retry``.
     outcome: str
+    #: The result, for ``succeeded``.
     result: JSONValue = None
     actor: str = "local"
     reason: str = ""
 
 
 class TaskProgressed(TaskEvent, frozen=True, tag="task.progressed"):
-    """A sign of life of a long call, with what it says about how far it is."""
+    """A long call reported its progress."""
 
     attempt: int
+    #: What it reported; the next attempt of the task receives it.
     progress: JSONValue = None
 
 
 class ChildOpened(TaskEvent, frozen=True, tag="task.child_opened"):
-    """A run of the task's workflow was begun, in the same transaction."""
+    """The child run of a task was opened, in the same transaction as its own first event."""
 
     run: str
 
 
 class ChildWaiting(TaskEvent, frozen=True, tag="task.child_waiting"):
-    """How the child stands: ``moving``, ``timed`` (it waits for a time) or ``helpless``."""
+    """The child run of a task began to wait, or continues."""
 
+    #: ``moving`` (at work), ``timed`` (waits for a time) or ``helpless`` (waits for help).
     how: str
 
 
 class ChildEnded(TaskEvent, frozen=True, tag="task.child_ended"):
-    """The task's own run ended, with this status and result; ``kind`` is that of its fault."""
+    """The child run of a task ended."""
 
     run: str
+    #: Its final status.
     status: str
+    #: Its outputs.
     result: JSONValue = None
+    #: Why it failed; empty if it did not.
     error: str = ""
+    #: Fault kind of the task if the child failed.
     kind: str = "child"
 
 
 class LateReply(TaskEvent, frozen=True, tag="task.late_reply"):
-    """An answer of an attempt that no longer counts. Only what it used matters."""
+    """A reply of an attempt that no longer counts arrived; only its usage matters."""
 
     attempt: int
     succeeded: bool
@@ -424,7 +456,7 @@ RunEvent: TypeAlias = (
     | ChildWaiting
     | ChildEnded
 )
-"""Everything that can stand in the stream of a run."""
+"""Every event that the stream of a run may contain."""
 
 
 HIVE = "hive"
@@ -436,7 +468,7 @@ _hive_decoder = msgspec.json.Decoder(list[HiveEvent])
 
 
 def encode(events: Sequence[Event]) -> bytes:
-    """Events as the JSON array that a record keeps."""
+    """The events as a JSON array, the payload of a record."""
     return _encoder.encode(events)
 
 

@@ -1,4 +1,8 @@
-"""The port of a store: what the engine asks of whatever keeps the journal."""
+"""The port of a store: what the engine needs of the package that keeps the journal.
+
+`testing.store_kit` says when an implementation is complete. Nothing here has behaviour. To add a
+method: here, in every store, and a check in the kit.
+"""
 
 from __future__ import annotations
 
@@ -17,27 +21,30 @@ from agenthive.core.journal.records import (
 
 
 class Store(Protocol):
-    """Where the journal lives. One writer; readers may be many.
+    """Keeps the journal of one home. There is one writer; there may be many readers.
 
-    ``append`` is all or nothing, in call order, and durable when its awaitable ends. It raises
-    StoreUnavailable when nothing was written (try again later) and StoreFailed when the outcome is
-    unknown (every later call raises it too).
+    Times are microseconds, sizes are bytes.
     """
 
     def append(self, batch: Batch) -> Awaitable[None]:
-        """Write one batch in one transaction."""
+        """Write one batch in one transaction: all of it or nothing, in the order of the calls.
+
+        The batch is durable when the awaitable ends. Raises StoreUnavailable if nothing was written
+        (try again later), and StoreFailed if the outcome is unknown; every later call raises
+        StoreFailed then.
+        """
         ...
 
     def read(self, stream: str, after: int = 0) -> AsyncIterator[Record]:
-        """Records of a stream whose events come after event number ``after``, oldest first."""
+        """The records of a stream after event number ``after``, oldest first."""
         ...
 
     def read_marked_record(self, stream: str, cause: str) -> Awaitable[Record | None]:
-        """The last record of a stream whose cause begins so."""
+        """The last record of a stream with a ``cause`` that begins so; None if there is none."""
         ...
 
     def read_last_record(self, stream: str) -> Awaitable[Record | None]:
-        """The last record of a stream."""
+        """The last record of a stream; None if there is no such stream."""
         ...
 
     def scan_records(self, after: int = 0, limit: int = 1000) -> Awaitable[Sequence[Record]]:
@@ -45,15 +52,15 @@ class Store(Protocol):
         ...
 
     def load_definition(self, digest: str) -> Awaitable[bytes | None]:
-        """The definition with that digest."""
+        """The canonical JSON of the definition with that digest; None if it is not stored."""
         ...
 
     def load_blob(self, digest: str) -> Awaitable[bytes | None]:
-        """The blob with that digest."""
+        """The JSON of the blob with that digest; None if it is not stored."""
         ...
 
     def measure_sizes(self, streams: Sequence[str] | None = None) -> Awaitable[Sizes]:
-        """How much is in the journal; with ``streams``, only what would go with them."""
+        """The sizes of the journal; with ``streams``, of what deleting these would remove."""
         ...
 
     def list_largest_streams(self, limit: int = 20) -> Awaitable[Sequence[StreamSize]]:
@@ -61,31 +68,35 @@ class Store(Protocol):
         ...
 
     def reclaim_space(self) -> Awaitable[int]:
-        """Give some free space back to the disk; the bytes given, 0 when there is no more."""
+        """Return some free space to the operating system.
+
+        Returns the bytes returned; 0 when there is nothing more to return. Call it repeatedly: each
+        call is short, so that appends are not held up.
+        """
         ...
 
     def find_cached_result(self, key: str) -> Awaitable[CachedResult | None]:
-        """The result that is kept under that key; it may have expired."""
+        """The cached result with that key, even if it has expired; None if there is none."""
         ...
 
     def list_account_states(self) -> Awaitable[Sequence[AccountState]]:
-        """How every account stands."""
+        """All accounts."""
         ...
 
     def list_marks(self) -> Awaitable[dict[str, str]]:
-        """The texts that are kept, by name."""
+        """The texts of `Batch.marks`, by name."""
         ...
 
     def list_runs(
         self, *, tenant: str = "default", unfinished: bool = False, limit: int | None = None
     ) -> Awaitable[Sequence[RunRow]]:
-        """Rows of the run list, newest first."""
+        """Rows of the list of runs, newest first; with ``unfinished`` only those of open runs."""
         ...
 
     def find_run(self, run: str, *, tenant: str = "default") -> Awaitable[RunRow | None]:
-        """The row of one run."""
+        """The row of one run; None if the tenant has no such run."""
         ...
 
     def close(self) -> Awaitable[None]:
-        """Write what is pending, then let go of the files."""
+        """Write what is pending, then close the files."""
         ...

@@ -1,7 +1,9 @@
-"""What a fact adds to the state of its task, besides moving it.
+"""Event handlers: what an event records in the state, besides the move of its task.
 
-One function for each kind of fact, looked up by `machine`; it runs before the move. Called by
-nobody else. To add a fact: a function here, a line in `EVENT_HANDLERS`, rows in `transitions`.
+One function for each kind of event, named after it. `machine` calls it between the choice of the
+next state and the move, so a handler sees the old state of its task and never moves a task itself.
+To add an event: a struct in `journal.run_events`, a function here, a line in `EVENT_HANDLERS`, and
+rows in `transitions`.
 """
 
 from __future__ import annotations
@@ -25,10 +27,10 @@ EventHandler: TypeAlias = Callable[[RunState, int, Never], None]
 
 
 def keep_result(state: RunState, task: int, result: JSONValue, blob: Blob | None = None) -> None:
-    """Keep a result for as long as somebody will read it.
+    """Keep a result for as long as an open task will read it.
 
-    With a ``blob`` only the reference is there, in a replay: what is made of it meanwhile is
-    filled in with it, afterwards.
+    In a replay a large result is not loaded: its ``blob`` takes its place, also in values that are
+    built from it, and the replay fills in the values that are still kept at its end.
     """
     if blob is not None:
         state.blobs[task] = blob
@@ -39,6 +41,7 @@ def keep_result(state: RunState, task: int, result: JSONValue, blob: Blob | None
 
 def _on_task_started(state: RunState, task: int, event: ev.TaskStarted) -> None:
     state.attempts[task] = event.attempt
+    # The hold of this attempt covers the attempts of ``over`` too; their cost is in doubt.
     for attempt in event.over:
         state.holds.pop((task, attempt), None)
         state.unpaid.discard((task, attempt))
@@ -55,7 +58,7 @@ def _settle_hold(
     *,
     cached: bool = False,
 ) -> None:
-    """What is put aside for a call is not any more, unless nobody knows what it cost."""
+    """Release the hold of a call if its cost is certain; keep it while the cost is in doubt."""
     if cost_of(state.holds.get((task, attempt)), usage, fault, cached=cached) is not None:
         state.holds.pop((task, attempt), None)
 
@@ -72,6 +75,7 @@ def _on_task_succeeded(state: RunState, task: int, event: ev.TaskSucceeded) -> N
 def _record_tool_calls(state: RunState, task: int, tool_calls: tuple[ToolCall, ...]) -> None:
     owner = state.graph.owner_of(task)
     turns = None if owner is None or state.flow is None else state.flow.turns.get(owner)
+    # Only a turn may request tools; requests in a reply of any other call have no meaning.
     if turns is not None and turns.had[-1].node == task:
         turns.had[-1].asks = tool_calls
 
@@ -81,11 +85,12 @@ def _on_task_failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
     retry = state.graph.nodes[task].retry
     wait = retry.compute_delay(event.attempt, event.draw, event.fault.retry_after)
     if is_repairable(state, task, event.fault):
-        # The one repair is no attempt that was used up, and waits for nothing.
+        # The one repair does not count as an attempt of the retry policy, and starts at once.
         state.ensure_flow().repaired.add(task)
         state.losses[task] = state.losses.get(task, 0) + 1
         wait = 0
     elif event.pause is not None:
+        # The other side refused the call because there were too many: not an attempt either.
         state.losses[task] = state.losses.get(task, 0) + 1
         wait = event.pause
     state.wake_at[task] = event.at + wait
@@ -102,6 +107,7 @@ def _on_task_lost(state: RunState, task: int, event: ev.TaskLost) -> None:
 
 def _on_task_cancelled(state: RunState, task: int, event: ev.TaskCancelled) -> None:
     hold = state.holds.get((task, event.attempt))
+    # A call that was never made costs nothing, unless its hold covers earlier attempts that were.
     if not event.unmade or (hold is not None and hold.inherited):
         state.unpaid.add((task, event.attempt))
     elif hold is not None:
@@ -116,6 +122,8 @@ def _on_task_blocked(state: RunState, task: int, event: ev.TaskBlocked) -> None:
 
 def _on_task_faulted(state: RunState, task: int, event: ev.TaskFaulted) -> None:
     state.faults[task] = event.fault
+    # The condition of an iteration could not be evaluated; it was counted when the iteration
+    # succeeded.
     if state.state[task] is TaskState.EXPANDED:
         state.ensure_flow().moving -= 1
 
@@ -125,7 +133,10 @@ def _on_task_delayed(state: RunState, task: int, event: ev.TaskDelayed) -> None:
 
 
 def _on_task_expanded(state: RunState, task: int, event: ev.TaskExpanded) -> None:
-    """Every item becomes a task that waits for its release."""
+    """Generate a task for every item; `state_actions.enter_expanded` releases the first ones.
+
+    All of them are generated at once, so that their indexes are consecutive.
+    """
     flow, node = state.ensure_flow(), state.graph.nodes[task]
     assert node.inner is not None
     first_index = len(state.graph.nodes)
@@ -139,6 +150,7 @@ def _on_task_expanded(state: RunState, task: int, event: ev.TaskExpanded) -> Non
 def _on_approval_requested(state: RunState, task: int, event: ev.ApprovalRequested) -> None:
     node, flow = state.graph.nodes[task], state.ensure_flow()
     spec = node.approval
+    # A request from READY is a second one: the payload changed after the approval, which is void.
     flow.approved.pop(task, None)
     flow.position[task] = state.graph.nodes[task].steps.index(Step.APPROVAL)
     approval = flow.approvals[task] = Approval(
@@ -197,7 +209,8 @@ def _record_decision(
 
 def _on_task_woke(state: RunState, task: int, event: ev.TaskWoke) -> None:
     if state.state[task] is not TaskState.BLOCKED:
-        del state.wake_at[task]  # whatever it waits for next, it is not this
+        # The end of a back-off. Leaving BLOCKED has an exit action for this, BACKING_OFF has none.
+        del state.wake_at[task]
         return
     step = state.current_step(task)
     if step is Step.APPROVAL:
@@ -219,7 +232,7 @@ def _on_approval_time(state: RunState, task: int, at: Micros) -> None:
         _record_decision(state, task, "", "", approved=True)
     else:
         approval.rejected = "the deadline"
-        _record_decision(state, task, "nobody decided in time", "", approved=False)
+        _record_decision(state, task, "no approver decided in time", "", approved=False)
 
 
 def _on_signal_timeout(state: RunState, task: int) -> None:
@@ -228,7 +241,7 @@ def _on_signal_timeout(state: RunState, task: int) -> None:
         flow = state.ensure_flow()
         flow.passed[task] = flow.received[task] = node.wait.default
         return
-    message = f"no signal '{node.wait.signal}' came in time"
+    message = f"the signal '{node.wait.signal}' was not received in time"
     state.faults[task] = Fault(kind="timeout", message=message, retriable=False, counts=False)
 
 
@@ -236,6 +249,7 @@ def _on_round_ended(state: RunState, task: int, event: ev.RoundEnded) -> None:
     assert state.flow is not None
     rounds = state.flow.rounds[task]
     rounds.done = event.done
+    # The evaluation of the condition is over; it was counted when the iteration succeeded.
     state.flow.moving -= 1
     if event.done:
         keep_result(state, task, state.results.get(rounds.members[-1]))
@@ -248,13 +262,14 @@ def _on_child_opened(state: RunState, task: int, event: ev.ChildOpened) -> None:
 
 
 def on_child_waiting(state: RunState, task: int, event: ev.ChildWaiting) -> None:
-    """A child came to a stand, or goes on."""
+    """A child run began to wait, or continues: move it from one counter to the other."""
     _count_child(state, task, -1)
     state.ensure_flow().waiting_children[task] = event.how
     _count_child(state, task, 1)
 
 
 def _count_child(state: RunState, task: int, delta: int) -> None:
+    """Add ``delta`` to the counter for children that wait as this one does."""
     flow = state.ensure_flow()
     child_state = flow.waiting_children.get(task, "moving")
     flow.moving += delta * (child_state == "moving")
@@ -275,12 +290,12 @@ def _on_task_resolved(state: RunState, task: int, event: ev.TaskResolved) -> Non
         state.faults.pop(task, None)
         keep_result(state, task, event.result)
     elif event.outcome == "failed":
-        message = f"{event.actor} says that it failed" + (
+        message = f"{event.actor} recorded that it failed" + (
             f": {event.reason}" if event.reason else ""
         )
         state.faults[task] = Fault(kind="resolved", message=message, retriable=False, counts=False)
     else:
-        # What nobody knows the outcome of is no attempt that was used up.
+        # An attempt of unknown outcome does not count for the retry policy.
         state.losses[task] = state.losses.get(task, 0) + 1
 
 
@@ -302,4 +317,4 @@ EVENT_HANDLERS: Final[dict[type[ev.TaskEvent], EventHandler]] = {
     ev.ChildEnded: _on_child_ended,
     ev.TaskResolved: _on_task_resolved,
 }
-"""What each kind of fact adds."""
+"""The handler of each kind of event that may move its task. One without it records nothing."""

@@ -1,8 +1,9 @@
-"""The machine: `step(state, event)` applies one fact and says what must be done about it.
+"""The machine: `step(state, event)` applies one event and returns the commands that follow.
 
-The only place where a `RunState` changes. Pure: the same events give the same state and the same
-commands on every machine. What it may do is in the tables of `transitions.py`; what it must never
-do is read a clock, draw a number, or skip the tables.
+Pure: the same events give the same state and the same commands on every computer. The moves that
+it may make are in the tables of `transitions`; it never reads a clock, draws a random number or
+makes a move that is not a row. The package's docstring has the theory of operation, and says where
+to add a row.
 """
 
 from __future__ import annotations
@@ -49,13 +50,17 @@ _Transition: TypeAlias = tuple[
     dict[TaskState, TaskState | Chooser], EventHandler | None, int | None
 ]
 
-# Looked up once: in Python 3.11 that costs more than what is done with them.
+# Looked up once: in Python 3.11 the look-up of an enum member costs more than its comparison.
 _READY, _RUNNING, _RUN_RUNNING = TaskState.READY, TaskState.RUNNING, RunStatus.RUNNING
 _BLOCKED, _UNKNOWN = TaskState.BLOCKED, TaskState.UNKNOWN_OUTCOME
 
 
 def step(state: RunState, event: ev.RunEvent) -> list[cmd.RunCommand]:
-    """Apply one fact. Raises InvalidTransition if the tables have no row for it."""
+    """Apply one event to ``state`` and return the commands that follow, in order.
+
+    Raises InvalidTransition if the tables have no row for the event in this state. The state is
+    then not to be used any more: its ``seq`` and ``last_at`` already count the event.
+    """
     commands: list[cmd.RunCommand] = []
     state.seq += 1
     state.last_at = event.at
@@ -66,7 +71,7 @@ def step(state: RunState, event: ev.RunEvent) -> list[cmd.RunCommand]:
         STATIONARY_HANDLERS[type(event)](state, _find_task(state, event), event)  # type: ignore[arg-type, index]
     else:
         _apply_run_event(state, event, commands)
-    # The common case first: while something is under way or ready, no row of RUNNING can hold.
+    # The common case first: while a task is running or ready, no guard of RUNNING can hold.
     counts = state.counts
     busy = counts[_RUNNING] or counts[_READY]
     if not (busy and state.open and state.status is _RUN_RUNNING):
@@ -86,6 +91,8 @@ def _apply_task_event(
     new_state: TaskState | None = target if isinstance(target, TaskState) else None
     if new_state is None:
         new_state = target(state, task, event)  # type: ignore[operator, arg-type]
+    # After the chooser, before the move: choosers see what was so before the event, and entry
+    # actions see what the event brought.
     if handler is not None:
         handler(state, task, event)  # type: ignore[arg-type]
     touched: list[int] = []
@@ -116,11 +123,11 @@ def _event_tag(event: ev.Event) -> str:
     return str(event.__struct_config__.tag)
 
 
-# Facts that move nothing.
+# Events after which the task stays in its state.
 
 
 def _on_late_reply(state: RunState, task: int, event: ev.LateReply) -> None:
-    """An answer that no longer counts settles what its call cost, once."""
+    """A reply that no longer counts settles the cost of its call, at most one time."""
     if (task, event.attempt) not in state.unpaid:
         raise InvalidTransition(_describe_invalid_move(state, task, event))
     state.unpaid.discard((task, event.attempt))
@@ -128,6 +135,7 @@ def _on_late_reply(state: RunState, task: int, event: ev.LateReply) -> None:
 
 
 def _on_hold_settled(state: RunState, task: int, event: ev.HoldSettled) -> None:
+    # The hold of a call in flight is settled by its reply alone.
     if (task, event.attempt) not in state.holds or (
         state.state[task] is _RUNNING and event.attempt == state.attempts[task]
     ):
@@ -151,14 +159,19 @@ STATIONARY_HANDLERS: Final[dict[type[ev.TaskEvent], EventHandler]] = {
     ev.ApprovalRefused: _on_approval_refused,
     ev.ChildWaiting: on_child_waiting,
 }
-"""What each of these facts adds to the state, though its task stays where it is."""
+"""Events that are legal in every state of their task and never move it, with their handlers.
+
+They have no rows in `EVENT_MOVES`; a handler that does not accept an event raises
+InvalidTransition itself.
+"""
 
 
 def _build_transitions() -> dict[type[ev.TaskEvent], _Transition]:
-    """The event-triggered table turned around: what each kind of fact does in each state.
+    """`EVENT_MOVES` by event: for each kind of event its moves by state, its handler, its attempt.
 
-    With it the fact's note, and how far its attempt is ahead of the one that is known: 1 for the
-    start of a new one, 0 for what is about the current one, None for what is about none.
+    The last value is how far the event's attempt must be ahead of the task's: 1 for the start of
+    a new attempt, 0 for an event about the current one, None for an event without an attempt. An
+    event about another attempt is refused like one without a row.
     """
     kinds = {kind for row in EVENT_MOVES.values() for kind in row}
     return {
@@ -194,6 +207,7 @@ def _enter_state(
         state.open += state.counts_as_open(new_state) - state.counts_as_open(old_state)
     else:
         state.open += (new_state in OPEN) - (old_state in OPEN)
+    # Two comparisons are cheaper than a look-up for each move; only these states have exit actions.
     if old_state is _BLOCKED or old_state is _UNKNOWN:
         EXIT_ACTIONS[old_state](state, task)
     entry_action = _ENTRY_ACTIONS.get(new_state)
@@ -202,9 +216,14 @@ def _enter_state(
 
 
 def _settle_tasks(state: RunState, touched: list[int], at: int, commands: Commands) -> None:
-    """State-triggered moves, to a fixed point. Last in, first out; order does not matter here."""
+    """Apply state-triggered moves until no guard of a touched task holds (the fixed point).
+
+    ``touched`` is a stack: entry actions push what they may have unblocked. A task that moved is
+    pushed again, as a guard of its new state may hold at once.
+    """
     while touched:
         task = touched.pop()
+        # Looked up for every task: a failure may set ``stopping`` within this loop.
         moves = STATE_MOVES if state.stopping else _MOVES_WHILE_RUNNING
         for guard, target in moves.get(state.state[task], ()):
             if guard(state, task):
@@ -218,11 +237,11 @@ _MOVES_WHILE_RUNNING: Final = {
     state: tuple(row for row in rows if row[0] not in _STOP_GUARDS)
     for state, rows in STATE_MOVES.items()
 }
-"""The same table for a run that is not stopping, without the guards that ask for just that."""
+"""`STATE_MOVES` for a run that is not stopping: without the guards that cannot hold then."""
 
 
 def _enter_failed(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """The one end that may stop the run."""
+    """Entry action of FAILED, the one end that may stop the run; therefore it is defined here."""
     explain_failure(state, task)
     if task >= state.graph.tasks:
         forget_task(state, task)
@@ -262,13 +281,14 @@ def _apply_run_event(state: RunState, event: ev.RunEvent, commands: Commands) ->
         touched += [i for i in reversed(startable) if state.state[i] is waiting]
         _set_deadline(state, commands)
     elif isinstance(event, ev.RunResumed):
-        # Who waited for somebody before the process ended has waited all the time since.
+        # A run that waited for help before the process ended has waited all the time since: its
+        # wait includes the time that no process owned it, which must not count twice.
         state.away += event.away if state.parked is None else _take_wait_time(state, event.at)
         _set_deadline(state, commands)
     elif isinstance(event, ev.SignalReceived):
         _on_signal_received(state, event, touched)
     elif isinstance(event, ev.RunMigrated):
-        # Who replays has taken the new graph from the beginning; only its time-out is new.
+        # A replay uses the new graph from its beginning; only the time-out changes at this event.
         state.definition = event.definition
         _set_deadline(state, commands)
     elif isinstance(event, ev.CancelRequested):
@@ -281,7 +301,7 @@ def _apply_run_event(state: RunState, event: ev.RunEvent, commands: Commands) ->
 
 
 def _on_signal_received(state: RunState, event: ev.SignalReceived, touched: list[int]) -> None:
-    """Whoever has waited for it longest takes it; else it is kept."""
+    """The task that has waited longest receives the signal; without one, the signal is kept."""
     flow = state.ensure_flow()
     if event.id:
         flow.seen[event.id] = None
@@ -306,26 +326,31 @@ def _on_run_submitted(state: RunState, event: ev.RunSubmitted) -> None:
         _adopt_fork(state, event.fork)
     state.parent = event.parent
     if event.parent is not None:
-        # Whoever waits for it reads what its result is made of.
+        # The parent reads the result of this run at its end: one more reader of each task that
+        # the result is built from.
         for task in state.graph.result_reads:
             state.readers[task] += 1
 
 
 def _adopt_fork(state: RunState, fork: ev.Fork) -> None:
-    """What another run has done counts as done here; undoing it is that run's business."""
-    for entry in fork.taken:
-        task = state.graph.index[entry.task]
+    """Take over tasks that succeeded in the run that this one is a fork of.
+
+    They count as succeeded here. They are not added to ``ended``: compensating them is up to the
+    run that called their agents.
+    """
+    for inherited in fork.taken:
+        task = state.graph.index[inherited.task]
         state.counts[state.state[task]] -= 1
         state.state[task] = TaskState.SUCCEEDED
         state.counts[TaskState.SUCCEEDED] += 1
         state.open -= 1
-        keep_result(state, task, entry.result, entry.blob)
+        keep_result(state, task, inherited.result, inherited.blob)
         free_dependents(state, task, [])
         forget_task(state, task)
 
 
 def _take_wait_time(state: RunState, at: int) -> int:
-    """How long the run has waited for somebody; counted anew from here."""
+    """Microseconds that the run has waited for help; the count restarts at ``at``."""
     wait_start = at if state.parked is None else state.parked
     state.parked = at
     return at - wait_start
@@ -337,13 +362,18 @@ def _set_deadline(state: RunState, commands: Commands) -> None:
 
 
 def _stop_run(state: RunState, touched: list[int], commands: Commands, *, cancel_all: bool) -> None:
-    """Nothing new starts; pure reads under way are stopped, and all calls if ``cancel_all``."""
+    """Let nothing new start; cancel pure reads in flight, and all calls if ``cancel_all``.
+
+    Calls with an effect are awaited after a failure: their outcome is wanted, for a compensation.
+    """
     if not state.stopping:
         state.stopping = True
+        # From now on tasks of unknown outcome do not keep the run open: see `counts_as_open`.
         state.open -= state.counts[TaskState.UNKNOWN_OUTCOME]
     graph = state.graph
     for task in range(len(graph.nodes)):
         task_state = state.state[task]
+        # Compensations are not stopped: they run after a run that stopped for a failure.
         if graph.nodes[task].compensates is not None:
             continue
         if task_state in UNSTARTED:
@@ -358,6 +388,7 @@ def _stop_run(state: RunState, touched: list[int], commands: Commands, *, cancel
 
 
 def _settle_run(state: RunState, at: int, commands: Commands) -> None:
+    """Apply at most one state-triggered move of the run: no guard of its new status holds yet."""
     for guard, target in RUN_STATE_MOVES.get(state.status, ()):
         if guard(state):
             state.status = target
@@ -368,7 +399,10 @@ def _settle_run(state: RunState, at: int, commands: Commands) -> None:
 
 
 def _park_compensation(state: RunState, at: int) -> None:
-    """While undoing, the one open task is the compensation whose turn it is."""
+    """A run that compensates waits for help exactly while its current compensation is blocked.
+
+    A run that does not compensate has the statuses RUNNING and WAITING for the two.
+    """
     blocked = state.counts[TaskState.BLOCKED] > 0
     if blocked and state.parked is None:
         state.parked = at
@@ -387,7 +421,8 @@ def _enter_run_status(state: RunState, at: int, commands: Commands) -> None:
     elif state.status is RunStatus.WAITING:
         state.parked = None if state.counts[TaskState.BACKING_OFF] else at
     elif state.status is RunStatus.COMPENSATING:
-        # The author's tasks are over: what a compensation leaves unknown keeps nothing open.
+        # The author's tasks have ended: a compensation of unknown outcome must not keep the run
+        # open.
         state.stopping = True
         compensable = [i for i in state.ended if state.state[i] is TaskState.SUCCEEDED]
         state.to_undo = [compensation_of(state, i) for i in compensable]

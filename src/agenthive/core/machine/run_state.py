@@ -1,7 +1,10 @@
-"""What is known of one run: the state that `machine.step` changes, and nobody else.
+"""The state of one run. Only `machine.step` and the functions that it calls change it.
 
-Arrays by task index and a few counters, so that an event costs the same however large the run is.
-Plain data: everything here follows from the run's events alone.
+The state is arrays indexed by task and a few counters, so that an event costs the same however
+large the run is. It is plain data that follows from the run's events alone: a replay of the same
+events gives an equal state. It never holds a clock, a random generator or a reference to the
+engine. To add a field: a line in ``__slots__`` and in ``__init__``, and its place in the snapshot
+(`core.history.snapshots`; a test compares the two).
 """
 
 from __future__ import annotations
@@ -20,29 +23,23 @@ from agenthive.core.model.workflow import FailureStrategy
 from agenthive.core.values import JSONObject, JSONValue, Micros, NanoUSD, to_micros
 
 _TIMED_STATUSES = frozenset({RunStatus.RUNNING, RunStatus.WAITING})
+"""Statuses in which the run's time-out counts; compensations have no time-out of the run."""
 _SLOT_STATUSES = frozenset({RunStatus.RUNNING, RunStatus.COMPENSATING})
+"""Statuses in which a run takes a run slot of the hive."""
 
 
 INPUTS: Final = -1
-"""Where `RunState.blobs` notes the run's inputs."""
+"""The key under which `RunState.blobs` notes the run's inputs; no task has a negative index."""
 
 _ZERO_COUNTS = dict.fromkeys(TaskState, 0)
 
 
 class RunState:
-    """One run.
+    """One run: what happened to it so far, as far as a later event depends on it.
 
-    ``seq`` counts the events applied. ``pending[i]`` counts dependencies of i that have not ended;
-    ``broken`` holds tasks with a dependency that ended badly. ``open`` counts the tasks that keep
-    the run from ending. ``results`` keeps what some open task will still read. ``since[i]`` is when
-    i came into its state. ``parked`` is since when only somebody's help is awaited; that, and the
-    time during which no process had the run, is ``away`` from its time-out. ``unpaid`` holds (task,
-    attempt) of calls that ended without saying what they used, ``holds`` what is put aside for
-    calls by the same; ``lacks`` is what blocked tasks need (nano-dollars) of which scope. ``extra``
-    counts what succeeded and is no task of the author's. ``flow`` is None until a task needs it.
-    ``keep`` lets go of no result: for whoever wants to see them all. ``blobs`` says where large
-    results (and `INPUTS`) are that a replay has met; in ``results`` the same references stand for
-    them until somebody fills them in. ``snapshot`` is after which fact the last one was made.
+    Tasks are named by their index in ``graph``: first the tasks of the definition, then their
+    compensations, then the tasks that the run generates (items, iterations, turns, tool calls).
+    Times are microseconds since the epoch, amounts are nano-dollars.
     """
 
     __slots__ = (
@@ -97,64 +94,134 @@ class RunState:
 
     def __init__(self, graph: Graph) -> None:
         size = len(graph.nodes)
+
+        # Identity, from `RunSubmitted`.
+
+        #: The compiled workflow. Shared by all runs of a definition until this run generates a
+        #: task; from then on a copy that only this run uses.
         self.graph = graph
+        #: Id of the run; empty until it is submitted.
         self.run = ""
+        #: Name of the workflow.
         self.name = ""
+        #: Digest of the definition that the run is pinned to (hex).
         self.definition = ""
         self.tenant = "default"
+        #: The principal that submitted the run.
         self.owner = "local"
         self.inputs: JSONObject = {}
+        #: The task that this run is a sub-workflow of; None for a run of its own.
+        self.parent: Parent | None = None
+
+        # The run.
+
         self.status = RunStatus.QUEUED
+        #: When the run was submitted.
         self.created: Micros = 0
+        #: When the run got its slot; 0 before.
         self.started: Micros = 0
+        #: When the run came to its final status.
         self.finished: Micros | None = None
+        #: Time of the last event.
         self.last_at: Micros = 0
+        #: Microseconds that do not count for the run's time-out: the run waited for help from
+        #: outside, or no process owned it.
         self.away: Micros = 0
+        #: Since when the run can only continue with help from outside; None while it can work.
         self.parked: Micros | None = None
+        #: Number of the last event that was applied, counted from 1.
         self.seq = 0
+        #: The user cancelled the run: open tasks are cancelled, nothing is compensated.
+        self.cancelling = False
+        #: No further task of the author starts; set by a failure, the time-out or a cancellation.
+        self.stopping = False
+        #: The run's own time-out passed.
+        self.timed_out = False
+        #: Answers to approvals that were refused; the driver bounds how many it records.
+        self.refusals = 0
+        #: Number of the event after which the last snapshot was made; 0 for none.
+        self.snapshot = 0
+        #: Keep every result to the end of the run: for reports that show all of them. Without it
+        #: a result is dropped when its last reader has ended.
+        self.keep = False
+
+        # Tasks, by index.
+
         self.state = [TaskState.WAITING] * graph.tasks + [TaskState.DORMANT] * (size - graph.tasks)
+        #: Dependencies that have not ended. An item that may not begin yet counts one more.
         self.pending = [len(deps) for deps in graph.deps]
+        #: Open tasks that will read the result of this one.
         self.readers = list(graph.readers)
+        #: Number of the last attempt; 0 before the first.
         self.attempts = [0] * size
+        #: When the task came into its state.
         self.since: list[Micros] = [0] * size
+
+        # Tasks about which there is more to know; most tasks are in none of these.
+
+        #: Tasks with a dependency that ended without a usable result.
         self.broken: set[int] = set()
+        #: Results that an open task will still read. During a replay the `Blob` stands for a large
+        #: one, until the value is filled in.
         self.results: dict[int, JSONValue] = {}
+        #: Where the large results of ``results`` are stored, and the run's inputs under `INPUTS`.
         self.blobs: dict[int, Blob] = {}
+        #: Why a task failed, or its last attempt.
         self.faults: dict[int, Fault] = {}
+        #: When a task that backs off or is blocked continues by itself.
         self.wake_at: dict[int, Micros] = {}
+        #: Attempts that do not count for the retry policy: lost with the process, refused for
+        #: being too many, or the one repair of an invalid answer.
         self.losses: dict[int, int] = {}
+        #: Reason and detail of blocked tasks, as `TaskBlocked` has them.
         self.blocked: dict[int, tuple[str, str]] = {}
+        #: What an earlier attempt last reported about its progress.
+        self.progress: dict[int, JSONValue] = {}
+
+        # Money.
+
+        #: (task, attempt) of calls that ended without a report of their usage.
         self.unpaid: set[tuple[int, int]] = set()
+        #: What is reserved for a call, by (task, attempt).
         self.holds: dict[tuple[int, int], Hold] = {}
+        #: Scope and amount that a task blocked for budget needs.
         self.lacks: dict[int, tuple[str, NanoUSD]] = {}
+
+        # Counters. Each is what a walk over all tasks would give.
+
+        #: Tasks in each state.
         self.counts = _ZERO_COUNTS.copy()
         self.counts[TaskState.WAITING] = graph.tasks
         self.counts[TaskState.DORMANT] = size - graph.tasks
+        #: Tasks that keep the run from ending: see `counts_as_open`.
         self.open = graph.tasks
+        #: Tasks of the author that failed where that is not tolerated.
         self.hard_failures = 0
-        self.cancelling = False
-        self.stopping = False
-        self.timed_out = False
-        self.ended: list[int] = []
-        self.to_undo: list[int] = []
-        self.undoing: int | None = None
-        self.undo_failures = 0
+        #: Generated tasks and compensations that succeeded; ``counts`` has them too.
         self.extra = 0
-        self.refusals = 0
-        self.progress: dict[int, JSONValue] = {}
+
+        # Compensation.
+
+        #: Tasks that declare a compensation and succeeded, in the order in which they ended.
+        self.ended: list[int] = []
+        #: Compensations that still have to run; the last one runs next.
+        self.to_undo: list[int] = []
+        #: The compensation that runs now.
+        self.undoing: int | None = None
+        #: Compensations that ended badly.
+        self.undo_failures = 0
+
+        #: The state of control flow; None until a task needs it.
         self.flow: FlowState | None = None
-        self.parent: Parent | None = None
-        self.keep = False
-        self.snapshot = 0
 
     def ensure_flow(self) -> FlowState:
-        """What is known beyond plain tasks, made at first use."""
+        """The state of control flow, created at first use."""
         if self.flow is None:
             self.flow = FlowState()
         return self.flow
 
     def current_step(self, task: int) -> Step:
-        """The step that a task has come to."""
+        """The step that a task is at; its last one if it has not begun."""
         position = -1 if self.flow is None else self.flow.position.get(task, -1)
         return self.graph.nodes[task].steps[position]
 
@@ -167,7 +234,10 @@ class RunState:
         held: bool = False,
         initial_state: TaskState = TaskState.WAITING,
     ) -> int:
-        """A new task made from a pattern of ``owner``'s; ``held`` until somebody releases it."""
+        """Append a task made from a pattern of ``owner``; returns its index.
+
+        A ``held`` task does not begin until its ``pending`` is set to 0.
+        """
         self.graph = self.graph.ensure_growable()
         index = self.graph.add_node(owner, node, key)
         self.state.append(initial_state)
@@ -180,12 +250,12 @@ class RunState:
         return index
 
     def is_call_running(self, task: int, attempt: int) -> bool:
-        """Whether the call of that attempt has not ended."""
+        """Whether the call of that attempt is in flight."""
         return self.state[task] is TaskState.RUNNING and self.attempts[task] == attempt
 
     @property
     def over_budget(self) -> bool:
-        """Whether a task has failed because there was too little left."""
+        """Whether a task failed because the budget did not cover it."""
         return any(fault.kind == BUDGET_EXCEEDED for fault in self.faults.values())
 
     @property
@@ -195,7 +265,7 @@ class RunState:
 
     @property
     def deadline(self) -> Micros | None:
-        """When the run times out; None if never, or not as things stand."""
+        """When the run times out; None if it has no time-out or the time-out does not count now."""
         timeout = self.graph.spec.timeout
         is_timed = self.status in _TIMED_STATUSES and self.parked is None and not self.stopping
         if timeout is None or not is_timed:
@@ -204,33 +274,36 @@ class RunState:
 
     @property
     def takes_slot(self) -> bool:
-        """Whether the run is one of those under way."""
+        """Whether the run takes a run slot of the hive."""
         return self.would_take_slot(self.status, self.parked)
 
     def would_take_slot(self, status: RunStatus, parked: Micros | None) -> bool:
-        """Whether it would be if it stood so."""
+        """Whether the run would take a slot with that ``status`` and ``parked``.
+
+        A sub-workflow runs in the slot of its parent.
+        """
         return status in _SLOT_STATUSES and parked is None and self.parent is None
 
     @property
     def needs_help(self) -> bool:
-        """Whether nothing goes on without somebody's help; a time that comes is none."""
+        """Whether the run waits for help from outside alone, and for no timer that will fire."""
         return self.parked is not None and (self.flow is None or not self.flow.timed)
 
     @property
     def calls_in_flight(self) -> int:
-        """How many calls are under way."""
+        """How many calls are in flight."""
         return self.counts[TaskState.RUNNING]
 
     @property
     def succeeded_count(self) -> int:
-        """How many of the author's own tasks succeeded (whether undone later or not)."""
+        """How many of the author's tasks succeeded, those included that were compensated later."""
         compensated = sum(self.counts[task_state] for task_state in COMPENSATION_STATES)
         return self.counts[TaskState.SUCCEEDED] - self.extra + compensated
 
     def counts_as_open(self, state: TaskState) -> bool:
         """Whether a task in that state keeps the run from ending.
 
-        An unknown outcome keeps a run open only while it could still succeed: once the run is
-        stopping, nobody has to decide before it ends.
+        A task of unknown outcome keeps a run open only while the run could still succeed: once the
+        run is stopping, it ends without a decision about that task.
         """
         return state in OPEN and not (self.stopping and state is TaskState.UNKNOWN_OUTCOME)

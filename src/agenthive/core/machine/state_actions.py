@@ -1,7 +1,9 @@
-"""What follows at once when a task comes into a state: for those that depend on it, and outside.
+"""State actions: what follows at once when a task enters a state, leaves it, or stays in it.
 
-One function for each state that something follows from, looked up by `machine`, which moves what is
-``touched``. ``commands`` takes the commands. Called by nobody else.
+One function for each state that has consequences, named after it and looked up by `machine`. An
+action pushes the tasks that may move now to ``touched``, and what the outside world must do
+to ``commands``. It never changes the state of a task: `machine` moves the touched tasks by the
+tables. To add an action: a function here and a line in the table at the end of this file.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ Commands: TypeAlias = "list[cmd.RunCommand]"
 EntryAction: TypeAlias = Callable[[RunState, int, list[int], Commands], None]
 
 MAX_RECONCILE_CALLS: Final = 10
-"""How often the outside world is asked what came of one call."""
+"""Reconcile calls for one call of unknown outcome, at most; then a user has to record it."""
 
 _SUCCESS_STATES: Final = frozenset({TaskState.SUCCEEDED, TaskState.BYPASSED})
 
@@ -42,7 +44,7 @@ _SUCCESS_STATES: Final = frozenset({TaskState.SUCCEEDED, TaskState.BYPASSED})
 
 
 def enter_preparing(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """The next step begins."""
+    """Begin the next step: one without an expression leads to its state by the tables alone."""
     position = state.ensure_flow().position
     position[task] = step_index = position.get(task, -1) + 1
     if state.graph.nodes[task].steps[step_index] in EVALUATED:
@@ -52,19 +54,23 @@ def enter_preparing(state: RunState, task: int, touched: list[int], commands: Co
 
 
 def enter_ready(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """It waits for a slot."""
+    """Put the task into the ready queue."""
     commands.append(cmd.OfferTask(state.seq, task))
+    # An event may lead here after the run began to stop (a user records "retry" for an unknown
+    # outcome, for example); a guard of READY ends the task then.
     if state.stopping:
         touched.append(task)
 
 
 def enter_blocked(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """It waits for an agent, a time, a signal or people."""
+    """Wait for a time, a signal or an approval, or for what `TaskBlocked` says is missing."""
+    # The handler of `TaskBlocked` has recorded the reason already.
     if task in state.blocked:
         return
     step, flow = state.current_step(task), state.ensure_flow()
     if step is Step.TIMER:
         state.blocked[task] = ("timer", "waits for its time")
+        # A run that waits for timers alone needs no help from outside.
         flow.timed += 1
     elif step is Step.APPROVAL:
         approval = flow.approvals[task]
@@ -80,6 +86,7 @@ def _listen_for_signal(state: RunState, task: int, touched: list[int]) -> None:
     name = node.wait.signal
     state.blocked[task] = ("signal", f"waits for the signal '{name}'")
     kept_signals = flow.kept.get(name)
+    # The signal came first: the task passes through BLOCKED without waiting.
     if kept_signals:
         flow.received[task] = flow.passed[task] = kept_signals.pop(0)
         touched.append(task)
@@ -90,7 +97,7 @@ def _listen_for_signal(state: RunState, task: int, touched: list[int]) -> None:
 
 
 def leave_blocked(state: RunState, task: int) -> None:
-    """What it waited for is over, one way or the other."""
+    """Remove every trace of the wait, whether it was fulfilled or given up."""
     reason, _ = state.blocked.pop(task, ("", ""))
     state.wake_at.pop(task, None)
     state.lacks.pop(task, None)
@@ -107,21 +114,21 @@ def leave_blocked(state: RunState, task: int) -> None:
         state.flow.approvals.pop(task, None)
 
 
-# While it is under way.
+# While it is running.
 
 
 def enter_running(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """Its call is made."""
+    """Make the call."""
     commands.append(cmd.CallAgent(state.seq, task, state.attempts[task]))
 
 
 def enter_backing_off(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """It is tried again later."""
+    """Wait for the time of the next attempt, which the event handler has computed."""
     commands.append(cmd.WakeTask(state.seq, task, state.wake_at[task]))
 
 
 def enter_expanded(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """Its first items, its first round or its first turn begin."""
+    """Begin the first items, the first iteration or the first turn; a child run began before."""
     flow = state.ensure_flow()
     step = state.current_step(task)
     if step is Step.TURNS:
@@ -134,7 +141,8 @@ def enter_expanded(state: RunState, task: int, touched: list[int], commands: Com
         first_items: list[int] = []
         for _ in range(node.each.max_parallel or len(each.items)):
             _release_next_item(state, each, first_items)
-        # What is touched last moves first: items begin in their order.
+        # ``touched`` is a stack: reversed, the items begin in their order. The task itself is
+        # touched too, as an empty list of items has succeeded already.
         touched += [task, *reversed(first_items)]
 
 
@@ -147,12 +155,13 @@ def _release_next_item(state: RunState, each: MappedItems, touched: list[int]) -
 
 
 def begin_iteration(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """Another round of a repeated task."""
+    """Generate and begin the next iteration of a repeated task."""
     assert state.flow is not None
     rounds, inner = state.flow.rounds[task], state.graph.nodes[task].inner
     assert inner is not None
     key = f"{state.graph.keys[task]}~{len(rounds.members) + 1}"
-    # The result of the round before is still read by this one, those of earlier ones by nobody.
+    # This iteration reads the result of the one before it (``previous``). The results of earlier
+    # ones have no reader left, unless a compensation of theirs may still read them.
     if len(rounds.members) > 1 and inner.undo is None and not state.keep:
         state.results.pop(rounds.members[-2], None)
     rounds.members.append(state.add_task(task, inner, key))
@@ -163,7 +172,7 @@ def begin_iteration(state: RunState, task: int, touched: list[int], commands: Co
 
 
 def enter_succeeded(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """What depends on it may begin."""
+    """Derive the result if the task called no agent, then unblock what waits for the task."""
     graph = state.graph
     node = graph.nodes[task]
     if node.steps is not PLAIN and node.steps[-1] is not Step.CALL:
@@ -171,7 +180,8 @@ def enter_succeeded(state: RunState, task: int, touched: list[int], commands: Co
     if node.undo is not None:
         state.ended.append(task)
         if state.status is RunStatus.COMPENSATING:
-            # Somebody found out only now that it has acted: it is undone next.
+            # A call of unknown outcome turned out to have acted while the run compensates: it is
+            # compensated next.
             state.to_undo.append(compensation_of(state, task))
     free_dependents(state, task, touched)
     forget_task(state, task)
@@ -181,17 +191,18 @@ def enter_succeeded(state: RunState, task: int, touched: list[int], commands: Co
 
 
 def free_dependents(state: RunState, task: int, touched: list[int]) -> None:
-    """Those that wait for this task have one thing less to wait for."""
+    """Count one dependency less for each dependent of a task."""
     pending = state.pending
     for dependent in state.graph.dependents[task]:
         pending[dependent] -= 1
-        # One that waits for more cannot move yet: no guard of WAITING has come true.
+        # A dependent with other open dependencies cannot move: no guard of WAITING holds now that
+        # did not hold before. Touching it would only cost time.
         if not pending[dependent]:
             touched.append(dependent)
 
 
 def _derive_result(state: RunState, task: int, node: Node) -> None:
-    """The result of a task that calls nobody itself follows from what has happened."""
+    """Keep the result of a task that calls no agent itself; its iterations keep their own."""
     flow = state.flow
     assert flow is not None
     if node.steps[-1] is Step.END:
@@ -203,6 +214,7 @@ def _derive_result(state: RunState, task: int, node: Node) -> None:
         members = range(each.first, each.first + len(each.items))
         keep_result(state, task, [state.results.get(member) for member in members])
         inner = node.inner
+        # The list holds the results now; only a compensation of an item would read them apart.
         if inner is not None and not state.keep and not _has_compensation(inner):
             for member in members:
                 state.results.pop(member, None)
@@ -213,7 +225,7 @@ def _has_compensation(node: Node) -> bool:
 
 
 def enter_bypassed(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """As if it had ended well, without a result; whether others follow it is their own question."""
+    """Unblock the dependents as after a success; `guards.flow` decides whether they run."""
     free_dependents(state, task, touched)
     forget_task(state, task)
     if task >= state.graph.tasks:
@@ -221,7 +233,7 @@ def enter_bypassed(state: RunState, task: int, touched: list[int], commands: Com
 
 
 def end_without_result(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """It ended without a result: what depends on it never starts."""
+    """The task ended without a usable result: its dependents never start."""
     for dependent in state.graph.dependents[task]:
         state.pending[dependent] -= 1
         state.broken.add(dependent)
@@ -232,13 +244,13 @@ def end_without_result(state: RunState, task: int, touched: list[int], commands:
 
 
 def end_tolerated(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """A task of the author's failed where that is no harm."""
+    """A task of the author failed and has ``continue_on_failure``: its dependents start."""
     free_dependents(state, task, touched)
     forget_task(state, task)
 
 
 def explain_failure(state: RunState, task: int) -> None:
-    """Why a task failed that calls nobody itself, where nothing has said so."""
+    """Record why a task failed that calls no agent itself, unless an event said why."""
     if task in state.faults or state.graph.nodes[task].steps[-1] is Step.CALL:
         return
     flow = state.flow
@@ -257,9 +269,10 @@ def explain_failure(state: RunState, task: int) -> None:
         )
         fault = state.faults.get(last_member)
         rounds = flow.rounds.get(task)
-        message = "it was given up"
+        message = "no model completed the task"
         if rounds is not None:
-            message = f"its condition did not hold after {len(rounds.members)} rounds"
+            count = len(rounds.members)
+            message = f"the condition of repeat_until did not hold after {count} iterations"
         if fault is not None:
             message = f"{state.graph.keys[last_member]}: {fault.message}"
     state.faults[task] = Fault(kind="parts", message=message, retriable=False, counts=False)
@@ -272,9 +285,14 @@ def _member_range(each: MappedItems) -> range:
 def enter_unknown_outcome(
     state: RunState, task: int, touched: list[int], commands: Commands
 ) -> None:
-    """Nobody knows whether it has acted: ask, if there is a way to."""
+    """It is unknown whether the call acted: make a reconcile call if the task declares one.
+
+    A reconcile call that fails or cannot tell leaves the task here, for a user to record the
+    outcome. Each new unknown outcome of the task gets a reconcile call, up to the bound.
+    """
     graph = state.graph
-    state.wake_at.pop(task, None)  # it is not tried again by itself
+    # The handler of the failure has set a time for a retry, which must not come by itself.
+    state.wake_at.pop(task, None)
     if task >= graph.tasks:
         each = _find_items(state, task)
         if each is not None:
@@ -282,6 +300,8 @@ def enter_unknown_outcome(
         if graph.nodes[task].compensates is not None:
             _settle_compensation(state, task, touched, ended_well=False)
         elif state.stopping:
+            # The owner of a generated task may end now: an unknown outcome keeps no stopping run
+            # open.
             touched.append(graph.owner[task - graph.static])
     pattern = graph.nodes[task].reconcile
     if pattern is None or state.stopping:
@@ -295,18 +315,19 @@ def enter_unknown_outcome(
 
 
 def leave_unknown_outcome(state: RunState, task: int) -> None:
-    """Somebody found out, or the outside world has said."""
+    """The outcome is known: a user recorded it, or the reconcile call returned it."""
     each = _find_items(state, task)
     if each is not None:
         each.unknown -= 1
     if state.flow is None or task not in state.flow.reconciling:
         return
     reconcile_task = state.flow.reconciling[task]
+    # The state of the task has changed already; the guards read only that of the reconcile call.
     if call_acted(state, task):
         result = state.results.get(reconcile_task)
         keep_result(state, task, result.get("result") if isinstance(result, dict) else None)
     elif call_did_not_act(state, task):
-        # What has not acted is no attempt that was used up.
+        # A call that did not act does not count as an attempt of the retry policy.
         state.losses[task] = state.losses.get(task, 0) + 1
     del state.flow.reconciling[task]
 
@@ -322,7 +343,7 @@ def _find_items(state: RunState, task: int) -> MappedItems | None:
 def settle_generated_task(
     state: RunState, task: int, touched: list[int], commands: Commands
 ) -> None:
-    """A task that is none of the author's has ended: whoever it was made for moves."""
+    """A generated task or a compensation has ended: continue with the task it was made for."""
     owner = state.graph.owner_of(task)
     ended_well = state.state[task] in _SUCCESS_STATES
     if state.graph.nodes[task].compensates is not None:
@@ -335,6 +356,7 @@ def settle_generated_task(
 def _settle_member(
     state: RunState, task: int, owner: int, touched: list[int], commands: Commands
 ) -> None:
+    """A turn, a tool call, an item, an iteration or a reconcile call of ``owner`` has ended."""
     if state.flow is not None and owner in state.flow.turns:
         model_turns.settle_member(state, task, owner, touched)
         return
@@ -346,9 +368,12 @@ def _settle_member(
         if ended_well:
             _release_next_item(state, each, touched)
         elif each.failed == 1:
+            # The first failure: the items that have not begun never begin.
             touched.extend(range(each.first + each.released, each.first + len(each.items)))
     rounds = None if state.flow is None else state.flow.rounds.get(owner)
     if rounds is not None and state.state[task] is TaskState.SUCCEEDED and not state.stopping:
+        # Until the engine has evaluated the condition no task is ready or running; the run must
+        # not come to WAITING for that. `RoundEnded` or `TaskFaulted` takes the count back.
         state.ensure_flow().moving += 1
         commands.append(cmd.PrepareTask(state.seq, owner))
     else:
@@ -356,7 +381,7 @@ def _settle_member(
 
 
 def forget_task(state: RunState, task: int) -> None:
-    """Let go of the results that only this task still needed, and of what it waited for."""
+    """Drop the results that only this task still needed, and its entries of a wait."""
     if task < state.graph.static and not state.keep:
         for source in state.graph.reads[task]:
             state.readers[source] -= 1
@@ -395,7 +420,11 @@ def _settle_compensation(
 
 
 def compensation_of(state: RunState, task: int) -> int:
-    """The compensation of a task; that of an item or a round is made now."""
+    """The index of the compensation of a task.
+
+    Compensations of the author's tasks are part of the graph; that of an item, an iteration or a
+    nested one is generated here, when it is needed.
+    """
     compensation = state.graph.compensations.get(task)
     if compensation is None:
         pattern = state.graph.nodes[task].undo
@@ -412,7 +441,10 @@ def compensation_of(state: RunState, task: int) -> int:
 
 
 def begin_next_compensation(state: RunState, touched: list[int]) -> None:
-    """The latest thing that is still to be undone."""
+    """Begin the compensation of the task that ended last, of those still to be compensated.
+
+    Both tables move by guards on ``undoing``: the task to COMPENSATING, its compensation to READY.
+    """
     state.undoing = state.to_undo.pop() if state.to_undo else None
     if state.undoing is not None:
         owner = state.graph.nodes[state.undoing].compensates
@@ -420,11 +452,11 @@ def begin_next_compensation(state: RunState, touched: list[int]) -> None:
         touched.extend((owner, state.undoing))
 
 
-# Facts after which a task stays where it is.
+# Events after which a task stays in its state.
 
 
 def schedule_next_wake(state: RunState, task: int, touched: list[int], commands: Commands) -> None:
-    """More people are asked; the deadline still stands."""
+    """An approval was escalated: wake at its deadline, if it has one."""
     assert state.flow is not None
     wake_at = state.flow.approvals[task].next_wake
     if wake_at is None:
@@ -447,17 +479,17 @@ ENTRY_ACTIONS: Final[dict[TaskState, EntryAction]] = {
     TaskState.CANCELLED: end_without_result,
     TaskState.UNKNOWN_OUTCOME: enter_unknown_outcome,
 }
-"""What follows from a state; FAILED is `machine`'s, as it may stop the run."""
+"""Entry actions by state. `machine` adds the one of FAILED, which may stop the run."""
 
 EXIT_ACTIONS: Final[dict[TaskState, Callable[[RunState, int], None]]] = {
     TaskState.BLOCKED: leave_blocked,
     TaskState.UNKNOWN_OUTCOME: leave_unknown_outcome,
 }
-"""What follows from leaving a state."""
+"""Exit actions by state; they run after the state has changed and before the entry action."""
 
 STAY_ACTIONS: Final[dict[type[ev.TaskEvent], EntryAction]] = {
     ev.TaskDecided: enter_preparing,
     ev.RoundEnded: begin_iteration,
     ev.TaskWoke: schedule_next_wake,
 }
-"""What follows from a fact after which a task stays where it is."""
+"""Actions by event, for an event with a row and a chooser that left the task in its state."""

@@ -1,11 +1,14 @@
 """The tables: every move a task or a run can make. A move that is not a row is refused.
 
-Two kinds. **Event-triggered**: in this state, on this fact, go there; where the next state depends
-on policy, the row names a chooser. **State-triggered**: in this state, as soon as this guard holds,
-go there; applied to every touched task until nothing moves. The diagram in the docs is drawn from
-these tables, so nothing may change a state anywhere else.
+There are two kinds. **Event-triggered**: in this state, on this event, go to that state; where the
+next state depends on policy, the row names a chooser. **State-triggered**: in this state, as soon
+as this guard holds, go to that state; applied to every touched task until none moves. The diagram
+of the reference is drawn from these tables. `machine` applies them; nothing else moves a task or a
+run.
 
-To add a move: a row here, a guard or chooser in `rules/` if it needs one, a line in the row test.
+To add a move: a row here, a guard or chooser in `guards` if it needs one, a line in the row test
+(`tests/core/test_transitions.py` for tasks, `test_run_transitions.py` for runs). A row that changes
+where an old journal leads must depend on the run's rules number.
 """
 
 from __future__ import annotations
@@ -29,9 +32,11 @@ S = TaskState
 R = RunStatus
 
 Chooser: TypeAlias = Callable[[RunState, int, ev.RunEvent], TaskState | None]
-"""Where a fact leads to; None is: the task stays where it is."""
+"""The next state of a task for an event; None: the task stays in its state."""
 Guard: TypeAlias = Callable[[RunState, int], bool]
+"""Whether a task may move now."""
 RunGuard: TypeAlias = Callable[[RunState], bool]
+"""Whether the run may move now."""
 
 EVENT_MOVES: Final[dict[TaskState, dict[type[ev.TaskEvent], TaskState | Chooser]]] = {
     S.READY: {
@@ -72,7 +77,10 @@ EVENT_MOVES: Final[dict[TaskState, dict[type[ev.TaskEvent], TaskState | Chooser]
         ev.TaskResolved: flow.after_resolution,
     },
 }
-"""(state, fact) -> next state. `machine.STILL` are the facts that move nothing anywhere."""
+"""(state, event) -> next state, or the chooser of it.
+
+Events that never move a task have no row: see `machine.STATIONARY_HANDLERS`.
+"""
 
 CHOOSER_RESULTS: Final[dict[Chooser, tuple[TaskState, ...]]] = {
     outcome.after_failure: (S.BACKING_OFF, S.FAILED, S.UNKNOWN_OUTCOME, S.CANCELLED),
@@ -85,14 +93,17 @@ CHOOSER_RESULTS: Final[dict[Chooser, tuple[TaskState, ...]]] = {
     flow.after_child: (S.SUCCEEDED, S.FAILED, S.CANCELLED),
     flow.after_resolution: (S.SUCCEEDED, S.FAILED, S.READY),
 }
-"""What each chooser may answer: for the diagram, and checked in tests."""
+"""The states that each chooser may return, for the diagram; tests compare them with the code."""
 
+# The order within a state matters: the first guard that holds wins. The guards on stopping come
+# first, so that nothing starts in a run that is stopping; `machine` leaves them out for other runs.
 STATE_MOVES: Final[dict[TaskState, tuple[tuple[Guard, TaskState], ...]]] = {
     S.WAITING: (
         (stopping.run_is_cancelling, S.CANCELLED),
         (stopping.run_is_stopping, S.SKIPPED),
         (dependencies.dependency_failed, S.SKIPPED),
         (flow.sibling_item_failed, S.SKIPPED),
+        # The common case, before the two rows that would come to the same in more time.
         (dependencies.plain_call_dependencies_met, S.READY),
         (flow.dependencies_bypassed, S.BYPASSED),
         (dependencies.dependencies_met, S.PREPARING),
@@ -109,6 +120,7 @@ STATE_MOVES: Final[dict[TaskState, tuple[tuple[Guard, TaskState], ...]]] = {
     S.EXPANDED: (
         (flow.all_items_succeeded, S.SUCCEEDED),
         (flow.turns_done, S.SUCCEEDED),
+        # What has ended without success: the guards of success are above.
         (flow.parts_cancelled, S.CANCELLED),
         (flow.parts_failed, S.FAILED),
     ),
@@ -122,6 +134,7 @@ STATE_MOVES: Final[dict[TaskState, tuple[tuple[Guard, TaskState], ...]]] = {
     ),
     S.BACKING_OFF: (
         (stopping.run_is_cancelling, S.CANCELLED),
+        # It has started and failed: the fault of its last attempt is why it ends.
         (stopping.run_is_stopping, S.FAILED),
     ),
     S.BLOCKED: (
@@ -136,7 +149,7 @@ STATE_MOVES: Final[dict[TaskState, tuple[tuple[Guard, TaskState], ...]]] = {
         (compensation.compensation_failed, S.COMPENSATION_FAILED),
     ),
 }
-"""state -> guards in order, the first that holds wins."""
+"""state -> (guard, next state) in order; the first guard that holds wins."""
 
 RUN_EVENT_MOVES: Final[dict[RunStatus, dict[type[ev.Event], RunStatus]]] = {
     R.QUEUED: {
@@ -161,8 +174,13 @@ RUN_EVENT_MOVES: Final[dict[RunStatus, dict[type[ev.Event], RunStatus]]] = {
     },
     R.COMPENSATING: {ev.RunResumed: R.COMPENSATING, ev.SignalReceived: R.COMPENSATING},
 }
-"""(status, fact) -> next status. A request changes what the guards say, not the status itself."""
+"""(status, event) -> next status.
 
+Most rows keep the status: a request to cancel, for example, only sets what the guards of
+`RUN_STATE_MOVES` read, and the run ends once its calls have.
+"""
+
+# Each guard assumes that those before it do not hold: `run_failed` only sees that nothing is open.
 _RUN_ENDS: Final[tuple[tuple[RunGuard, RunStatus], ...]] = (
     (completion.run_cancelled, R.CANCELLED),
     (completion.compensation_due, R.COMPENSATING),
@@ -180,4 +198,4 @@ RUN_STATE_MOVES: Final[dict[RunStatus, tuple[tuple[RunGuard, RunStatus], ...]]] 
         (completion.compensations_succeeded, R.COMPENSATED),
     ),
 }
-"""status -> guards in order, looked at after every event; the first that holds wins."""
+"""status -> (guard, next status) in order, after every event; the first guard that holds wins."""

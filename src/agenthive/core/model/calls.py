@@ -1,4 +1,9 @@
-"""Calls and replies: what is requested of an agent, and what it returns."""
+"""Calls and replies: what is requested of an agent, and what it returns.
+
+`Call` and `Reply` cross the port `core.ports.Agent` and are never journaled themselves; `Fault`,
+`Usage` and `ToolCall` are parts of journaled events, so their field names are stored names. To add
+a field: with a default, so that old records stay readable.
+"""
 
 from __future__ import annotations
 
@@ -8,126 +13,144 @@ from agenthive.core.values import JSONObject, JSONValue, NanoUSD
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """What a model call used. Tokens are counts; ``cost`` is nano-dollars, None where unknown.
+    """What one call used, as the provider reports it. Tokens are counts."""
 
-    ``prices`` is the list that the cost is by, and of when.
-    """
-
+    #: The model that answered, as the provider names it.
     model: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+    #: Those of the input tokens that were read from the provider's cache.
     cache_read_tokens: int = 0
+    #: Those of the input tokens that were written to the provider's cache.
     cache_write_tokens: int = 0
+    #: Those of the output tokens that the model used for reasoning.
     reasoning_tokens: int = 0
+    #: Nano-dollars; None where the cost is unknown.
     cost: NanoUSD | None = None
+    #: The price list that ``cost`` was computed from, with its date.
     prices: str = ""
 
 
 class Fault(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """Why an attempt did not succeed.
+    """Why an attempt did not succeed."""
 
-    ``kind``: timeout, rate_limited, overloaded, unavailable, connection, refused, invalid_reply,
-    agent_error, cancelled, lost, breaker_open, unregistered, expression, budget_exceeded,
-    unpriced.
-    ``retriable``: trying again may help. ``retry_after``: seconds the other side asked for.
-    ``counts``: whether it says the endpoint is unwell (429 and overloaded do not).
-    """
-
+    #: One of: timeout, rate_limited, overloaded, unavailable, connection, refused, invalid_reply,
+    #: invalid_output, agent_error, cancelled, lost, breaker_open, unregistered, expression,
+    #: budget_exceeded, unpriced. A task that calls no agent itself also has: parts, rejected,
+    #: resolved, child, trajectory, max_turns.
     kind: str
+    #: What went wrong, for users; never holds a secret.
     message: str
+    #: Whether another attempt may succeed.
     retriable: bool = True
+    #: Seconds after which the other side wants the next attempt at the earliest.
     retry_after: float | None = None
+    #: Whether the circuit breaker of the endpoint counts it; it does not count rate limits.
     counts: bool = True
 
 
 class Tool(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What a model is told it may ask for. ``schema`` is the JSON Schema of the arguments."""
+    """A tool that a model may request."""
 
     name: str
     description: str = ""
+    #: JSON Schema of the arguments.
     schema: JSONObject = {}
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """A tool that a model asks for. Nobody is called if there is a ``problem`` with it."""
+    """A model's request to call a tool."""
 
+    #: The provider's name for the request; the result is returned under it.
     id: str
+    #: Name of the tool.
     name: str
     arguments: JSONObject = {}
+    #: Why the request cannot be called (arguments that are not JSON, for example); empty if it can.
     problem: str = ""
 
 
 class ToolResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What a model is told came of what it asked for."""
+    """What a model receives for a tool call that it requested."""
 
+    #: The request.
     asked: ToolCall
+    #: The result as text, cut to `ToolSpec.max_result`; or why there is none.
     content: str
+    #: Whether ``content`` is an error message.
     failed: bool = False
 
 
 class ModelTurn(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """A turn that a model has had: what it said, and what came of the tools it asked for.
+    """An earlier turn, as a part of the history that a model receives."""
 
-    ``note`` is what it is told besides.
-    """
-
+    #: What the model returned.
     said: JSONValue
+    #: The results of the tools that the model requested, in the order of its requests.
     outcomes: tuple[ToolResult, ...]
+    #: A warning for the model, such as that it repeats itself; empty for none.
     note: str = ""
 
 
 class Call(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One attempt, as an agent sees it.
-
-    ``key`` is the idempotency key, the same for every attempt of one logical call.
-    ``dependencies`` maps the names of the tasks this one depends on to their results.
-    ``references`` are the secret references that the definition itself holds in the parameters:
-    only those may be resolved, never one that came in with a result.
-    ``timeout`` is seconds, None without a bound; the runtime enforces it by cancelling.
-    ``output_schema`` is what the result must be like, ``complaint`` what was wrong with the last
-    one; ``progress`` is what an earlier attempt said last about how far it was. ``max_tokens`` is
-    what the answer of a model was cut to, so that its worst case fits the budget. ``tools`` are
-    what it may ask for, ``turns`` what has been said so far.
-    """
+    """One attempt of one task, as an agent sees it."""
 
     run: str
+    #: Key of the task, such as ``fetch`` or ``fetch[2]``.
     task: str
+    #: Number of the attempt, from 1.
     attempt: int
+    #: Idempotency key: the same for every attempt of one logical call.
     key: str
+    #: Name of the agent in the workflow.
     agent: str
     action: str
+    #: Parameters with their expressions evaluated; secret references are not resolved yet.
     parameters: JSONObject
+    #: Results of the tasks that this one depends on, by name.
     dependencies: JSONObject = {}
     description: str = ""
+    #: The secret references that the definition itself holds in the parameters. Only these may be
+    #: resolved, never one that came in with an input or a result.
     references: frozenset[str] = frozenset()
+    #: Seconds; None without a bound. The runtime enforces it by cancelling the call.
     timeout: float | None = None
+    #: JSON Schema that the result must match.
     output_schema: JSONObject | None = None
+    #: Why the result of the previous attempt was invalid; empty on a first attempt.
     complaint: str = ""
+    #: The last progress that an earlier attempt reported.
     progress: JSONValue = None
+    #: The bound that the answer of a model was cut to, so that its worst case fits the budget.
     max_tokens: int | None = None
+    #: Tools that the model may request.
     tools: tuple[Tool, ...] = ()
+    #: Earlier turns of the same task, oldest first.
     turns: tuple[ModelTurn, ...] = ()
 
 
 class Headroom(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """What the other side says is left of its limit for the next ``within`` seconds."""
+    """What the other side reports as left of its rate limit."""
 
+    #: Requests that it still accepts; None if it did not report them.
     requests: int | None = None
+    #: Tokens that it still accepts; None if it did not report them.
     tokens: int | None = None
+    #: Seconds until its limit is reset.
     within: float = 0.0
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What came of a call: a result (any JSON) or a fault, and what it used.
+    """The outcome of a call: a result or a fault, and what the call used."""
 
-    ``cached`` names the ``run/task`` whose result this is, if nothing was called. ``headroom`` is
-    for the rate limit, and is not recorded. ``asks`` are tools of the call's that are to be called
-    before it can go on.
-    """
-
+    #: Any JSON; ignored if there is a ``fault``.
     result: JSONValue = None
     fault: Fault | None = None
+    #: None if the agent does not report its usage.
     usage: Usage | None = None
+    #: The ``run/task`` that this result is from, if it is from the result cache.
     cached: str = ""
+    #: For the rate limit of the endpoint; never journaled.
     headroom: Headroom | None = None
+    #: Tools of `Call.tools` that the model wants called before its next turn.
     asks: tuple[ToolCall, ...] = ()

@@ -1,4 +1,8 @@
-"""The bytes a run is pinned to: one canonical JSON text per `WorkflowSpec`."""
+"""The bytes that a run is pinned to: one canonical JSON text for each `WorkflowSpec`.
+
+Never changes: the digest of a stored definition must stay the same in later versions. So a new
+field of a spec has a default, which canonical JSON leaves out.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +22,10 @@ def encode(spec: WorkflowSpec) -> bytes:
 
 
 def decode(body: bytes) -> WorkflowSpec:
-    """The spec that `encode` wrote. Raises msgspec.ValidationError."""
+    """The spec with the canonical bytes ``body``. Raises msgspec.ValidationError."""
     return _decoder.decode(body)
 
 
 def compute_digest(body: bytes) -> str:
-    """The name of a definition: SHA-256 of its canonical bytes, in hex."""
+    """SHA-256 of the canonical bytes of a definition, in hex; runs name their definition by it."""
     return sha256(body).hexdigest()

@@ -1,4 +1,8 @@
-"""Idempotency keys: the name of one logical call, equal for all its attempts."""
+"""Idempotency keys: the name of one logical call, equal for all its attempts.
+
+A retry after a crash must have the key of the attempt before, in every later version too: the
+input of the hash never changes. A new form needs a new domain tag (``agenthive/key/2``).
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ from hashlib import sha256
 
 
 class IdempotencyKeys:
-    """The keys of one run: ``keys(task, number)`` is that of a task's logical call ``number``.
+    """The keys of one run: ``keys(task, number)`` is the key of a task's logical call ``number``.
 
-    base64url(SHA-256), 43 characters. The parts are length-prefixed, so no two different triples
-    of run, task and number have the same input; what the run adds to it is hashed once.
+    A key is base64url(SHA-256(tag, run, task, number)) without padding, 43 characters. Run and task
+    are length-prefixed, so no two different triples have the same input. The hash of tag and run is
+    computed one time and copied for each key.
     """
 
     __slots__ = ("_run",)

@@ -1,7 +1,7 @@
-"""Times as people write them, as microseconds since 1970.
+"""Timestamps as users write them, converted to microseconds since 1970 (UTC).
 
-By arithmetic alone: neither a clock nor a table of zones is asked, so a time without its offset
-has no meaning here and is refused. Never guesses. What else a time may look like is added here.
+By arithmetic alone: there is no clock and no table of time zones here, so a time without an offset
+has no meaning and is refused. Never guesses. To accept another form: extend the pattern.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ _MONTH_LENGTHS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def parse_timestamp(text: str) -> Micros | None:
-    """What ISO 8601 says with an offset, as ``2026-12-01T09:00:00+01:00``; None if it is none.
+    """Microseconds of an ISO 8601 time with an offset; None if the text is not one.
 
-    Seconds may be missing, and have up to nine decimals, of which six count; years from 1970 on.
+    An example is ``2026-12-01T09:00:00+01:00``. Seconds may be left out, and may have up to nine
+    decimals, of which six count. Years before 1970 are refused.
     """
     match = _TIME.fullmatch(text.strip())
     if match is None:
@@ -38,7 +39,7 @@ def parse_timestamp(text: str) -> Micros | None:
 
 
 def _parse_offset(text: str) -> int | None:
-    """Minutes east of Greenwich."""
+    """Minutes east of Greenwich; None if the offset does not exist."""
     if text in "Zz":
         return 0
     hours, minutes = int(text[1:3]), int(text[-2:])
@@ -53,10 +54,11 @@ def _days_in_month(year: int, month: int) -> int:
 
 
 def _count_days(year: int, month: int, day: int) -> int:
-    """The number of a day of the Gregorian calendar.
+    """Days from 1970-01-01 to a date of the Gregorian calendar.
 
     H. Hinnant, "chrono-compatible low-level date algorithms", days_from_civil.
     """
+    # Years begin in March, so that the leap day is the last day of a year.
     year -= month <= 2
     era, year_of_era = divmod(year, 400)
     day_of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1

@@ -1,8 +1,10 @@
 """What a workflow is, once it has been read and checked.
 
-`authoring` makes these from YAML, JSON or Python; the core runs them. Plain frozen values without
-behaviour: whoever makes one has checked it. Durations here are seconds, as people write them.
-Canonical JSON of a `WorkflowSpec` (sorted keys, defaults left out) is what a run is pinned to.
+`authoring` builds these values from YAML, JSON or Python; the core runs them. They are plain frozen
+values without behaviour: the code that builds one has checked it, and nothing here checks it again.
+Durations are seconds, as users write them; amounts are nano-dollars. A run is pinned to the
+canonical JSON of its `WorkflowSpec` (sorted keys, defaults left out), so every new field needs a
+default that means "as before".
 """
 
 from __future__ import annotations
@@ -26,196 +28,224 @@ from agenthive.core.values import JSONObject, JSONValue, NanoUSD
 
 
 class Effect(StrEnum):
-    """What calling a task's agent may do to the outside world (DESIGN: effects)."""
+    """What a call may do to the outside world, and so when it may be repeated."""
 
     NONE = "none"
-    """A pure read: may be repeated freely."""
+    """A pure read: it may be repeated freely."""
     KEYED = "keyed"
-    """The other side honours our idempotency key."""
+    """The other side honours the idempotency key."""
     ANY = "any"
     """Unknown: repeated only after a crash or by the retry policy, always under the same key."""
     ONCE = "once"
-    """Never called again unless somebody decides."""
+    """Repeated only if the call certainly did not act, or if a user records that it may be."""
 
 
 class FailureStrategy(StrEnum):
     """What the failure of a task means for the run."""
 
     STOP = "stop_on_first_failure"
+    """No further task starts; the run fails."""
     CONTINUE = "continue_on_failure"
+    """Tasks that do not depend on the failed one still run; the run fails."""
     PARTIAL = "partial_completion_allowed"
+    """As ``CONTINUE``, but a run with at least one success is partially completed."""
 
 
 class OnExceeded(StrEnum):
-    """What happens to a call that the budget has nothing left for."""
+    """What happens to a task when the budget does not cover its call."""
 
     FAIL = "fail"
     WAIT = "wait"
-    """Until somebody raises the limit, or the next day begins."""
+    """It waits until a user raises the limit, or the next day begins."""
     ASK = "ask"
-    """People are asked to raise the limit by what the call may cost."""
+    """It waits for an approval, which raises the limit by what the call may cost."""
 
 
 class BudgetSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """What a run may spend, with all that belongs to it. ``limit`` is nano-dollars.
+    """The budget of a run, for all calls of its tree: retries, items, child runs, compensations."""
 
-    ``shrink``: the last call's answer is cut to what still fits.
-    """
-
+    #: Nano-dollars.
     limit: NanoUSD
     on_exceeded: OnExceeded = OnExceeded.FAIL
+    #: Cut the answer of a model (``max_tokens``) to what still fits, if the whole one does not.
     shrink: bool = False
 
 
 class AgentSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """Who does tasks. ``timeout`` is seconds; secrets in ``authentication`` are references.
+    """An agent that a workflow uses.
 
-    ``type`` is an agent kind (ai_agent, mcp_server, http_api, custom, ...). A secret reference is a
-    string of the form ``${env:NAME}``, ``${file:PATH}`` or ``${secret:NAME}``, never the secret.
-    ``max_cost`` is what one call costs at most, where no list of prices says, and ``cost_limit``
-    what all calls of a run cost together, both in nano-dollars.
+    Secrets in ``authentication`` and ``custom_params`` are references, never values: strings of the
+    form ``${env:NAME}``, ``${file:PATH}`` or ``${secret:NAME}``.
     """
 
     name: str
+    #: The agent kind: ai_agent, mcp_server, http_api, custom, ...
     type: str
+    #: What the kind calls: a URL, a command, a module; see the kind.
     endpoint: str
+    #: Seconds for one call; None without a bound.
     timeout: float | None = 30.0
     authentication: JSONObject | None = None
+    #: For tasks that declare no retry policy of their own.
     retry: RetryPolicy | None = None
     circuit_breaker: BreakerPolicy | None = None
     rate_limit: RateLimit | None = None
+    #: Calls at once, over all runs; None without a bound.
     max_concurrency: int | None = None
+    #: Settings of the agent kind.
     custom_params: JSONObject = {}
+    #: Nano-dollars that one call costs at most, where no price list has the model.
     max_cost: NanoUSD | None = None
+    #: Nano-dollars that all calls of this agent in a run may cost together.
     cost_limit: NanoUSD | None = None
 
     @property
     def endpoint_key(self) -> str:
-        """What agents that share a circuit breaker have in common."""
+        """The name of the endpoint: agents with the same one share breaker and rate limit."""
         return f"{self.type} {self.endpoint}"
 
 
 class CompensationSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """How a finished task is undone. Runs as a task of its own, named ``TASK#undo``."""
+    """The call that compensates a task that succeeded; a task of its own named ``TASK#undo``."""
 
     agent: str
     action: str
+    #: May contain expressions, which may read the result of the task.
     parameters: JSONObject = {}
+    #: Seconds; None: the time-out of the agent.
     timeout: float | None = None
     retry: RetryPolicy | None = None
     effect: Effect = Effect.ANY
 
 
 class ToolSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """What a model may ask for while it does a task, and the call that this becomes.
+    """A tool that the model of a task may request, and the call that a request becomes."""
 
-    ``name``, ``description`` and ``input_schema`` (of the arguments) are what the model is told.
-    ``parameters`` may read ``arguments``; without any, they are the arguments. ``repeats`` bounds
-    how often a run may ask for the same with equal arguments; of a result the model is told
-    ``max_result`` characters.
-    """
-
+    #: The name that the model sees.
     name: str
+    #: The agent that carries out the request, and its action.
     agent: str
     action: str
+    #: The description that the model sees.
     description: str = ""
+    #: JSON Schema of the arguments, which the model sees.
     input_schema: JSONObject = {}
+    #: Parameters of the call; may contain expressions, which may read ``arguments``. None: the
+    #: arguments are the parameters.
     parameters: JSONObject | None = None
     effect: Effect = Effect.ANY
+    #: Seconds; None: the time-out of the agent.
     timeout: float | None = None
     retry: RetryPolicy | None = None
+    #: An approval that every call of the tool needs.
     approval: ApprovalSpec | None = None
     reconcile: ReconcileSpec | None = None
+    #: Nano-dollars that one call costs at most.
     max_cost: NanoUSD | None = None
+    #: Requests with equal arguments in one run, at most; more count as a loop.
     repeats: int = 5
+    #: Characters of a result that the model gets, at most.
     max_result: int = 20_000
 
 
 class FallbackSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """Who does a task when the agents before could not.
-
-    ``model`` stands in place of the task's parameter of that name; without it there is none.
-    """
+    """A model that takes over when the agents before it failed."""
 
     agent: str
+    #: Replaces the parameter ``model`` of the task; empty: the task has no such parameter then.
     model: str = ""
 
 
 class TaskSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """One node of the graph. ``timeout`` and ``estimated_duration`` are seconds.
+    """One task of a workflow.
 
-    ``parameters`` may hold ``{{ expressions }}`` in its strings. ``timeout`` None means that of the
-    agent. ``priority`` is 1 (last) to 10 (first). What stands around the call comes in this order:
-    ``when``, ``delay`` or ``until``, ``wait_for``, ``for_each``, ``repeat_until``, ``approval`` (of
-    each round of each item), the call. A task without an agent calls nobody: it runs ``workflow``
-    (with its parameters as the inputs), or only waits. ``when`` is an expression; ``delay``
-    (seconds) and ``until`` (a time) may hold expressions. ``max_cost`` is that of the agent for
-    this task's calls; ``cost_limit`` (nano-dollars) is for all its attempts, items and rounds.
-    With ``tools`` the model has at most ``max_turns`` turns; those of ``fallback`` come next when
-    the agent could not, in their order.
+    The steps of a task come in this order: ``when``, ``delay`` or ``until``, ``wait_for``,
+    ``for_each``, ``repeat_until``, ``approval`` (for each iteration of each item), the call. A task
+    without an agent makes no call: it runs ``workflow`` as a child run, or only waits.
     """
 
+    #: Unique in the workflow; other tasks and expressions refer to it.
     name: str
     agent: str = ""
     action: str = ""
     description: str = ""
+    #: Parameters of the call, or inputs of ``workflow``; strings may contain ``{{ expressions }}``.
     parameters: JSONObject = {}
+    #: Names of the tasks that must have ended before.
     depends_on: tuple[str, ...] = ()
+    #: Seconds for one call; None: the time-out of the agent.
     timeout: float | None = None
+    #: Whether the run and the dependents continue when this task fails.
     continue_on_failure: bool = False
+    #: None: the retry policy of the agent.
     retry: RetryPolicy | None = None
     effect: Effect = Effect.ANY
+    #: 1 (last) to 10 (first).
     priority: int = 5
+    #: Seconds; used for the order of ready tasks and for plans, never enforced.
     estimated_duration: float | None = None
     compensate: CompensationSpec | None = None
+    #: An expression; the task is bypassed if its value is false.
     when: str = ""
+    #: Seconds to wait, or a text with expressions that evaluates to seconds.
     delay: float | str | None = None
+    #: The time to wait for; may contain expressions.
     until: str = ""
     wait_for: WaitSpec | None = None
     approval: ApprovalSpec | None = None
     for_each: EachSpec | None = None
     repeat_until: RepeatSpec | None = None
+    #: The sub-workflow that the task runs.
     workflow: WorkflowSpec | None = None
+    #: JSON Schema that the result must match.
     output_schema: JSONObject | None = None
+    #: Whether a result of an equal call may be used; None: it may not.
     cache: CacheSpec | None = None
+    #: Seconds that a call may be silent (reports no progress); None without a bound.
     heartbeat_timeout: float | None = None
     reconcile: ReconcileSpec | None = None
+    #: Nano-dollars that one call of this task costs at most; replaces that of the agent.
     max_cost: NanoUSD | None = None
+    #: Nano-dollars for all attempts, items and iterations of the task together.
     cost_limit: NanoUSD | None = None
+    #: Tools that the model may request.
     tools: tuple[ToolSpec, ...] = ()
+    #: Model turns that succeed, at most.
     max_turns: int = 10
+    #: Models that take over, in order, when the agent failed.
     fallback: tuple[FallbackSpec, ...] = ()
 
 
 class InputSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """A declared input.
+    """A declared input of a workflow."""
 
-    ``type``: string, integer, number, boolean, array, object, secret or any.
-    """
-
+    #: string, integer, number, boolean, array, object, secret or any.
     type: str = "any"
     description: str = ""
     required: bool = False
+    #: Used when the input is not given.
     default: JSONValue = None
 
 
 class WorkflowSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """A whole workflow. ``timeout`` (seconds) bounds the run; None means no bound.
-
-    ``dialect`` 0 is document C's defaults, 1 is the native ones; the defaults have been applied
-    already when this value exists, so it is only a record of what the author wrote. ``outputs`` may
-    hold expressions: what a task that runs this workflow gets as its result.
-    """
+    """A whole workflow."""
 
     name: str
     agents: tuple[AgentSpec, ...] = ()
     tasks: tuple[TaskSpec, ...] = ()
     description: str = ""
     version: str = "1.0.0"
+    #: The defaults that the author relied on: 0 the classic ones, 1 the native ones. They have been
+    #: applied already when this value exists, so this only records what the author wrote.
     dialect: int = 0
+    #: Calls of a run at once.
     max_parallel: int = 1
     failure_strategy: FailureStrategy = FailureStrategy.STOP
+    #: Seconds for the whole run; None without a bound. Time in which the run waits for help from
+    #: outside does not count.
     timeout: float | None = 300.0
     inputs: dict[str, InputSpec] = {}
+    #: The result of a child run of this workflow; may contain expressions. Empty: the results of
+    #: the tasks without dependents.
     outputs: JSONObject = {}
     budget: BudgetSpec | None = None

@@ -1,10 +1,12 @@
-"""POLICIES: values a user may set, and the arithmetic that goes with them.
+"""Policies: values that a user may set, and the arithmetic that goes with them.
 
-One file each: a frozen value with the user's settings and, beside it, the small state it needs,
-changed by plain methods.
+One file each: retry, circuit breaker, rate limit, adaptive concurrency (AIMD), fair queue, loop
+detection, schedules. A file has a frozen value with the user's settings and, beside it, the small
+state that the arithmetic needs, changed by plain methods.
 
-A policy never knows a clock or dice (both come in as arguments, journaled by the caller), never
-waits, and never knows another policy.
+A policy never reads a clock or draws a random number (both come in as arguments, which the caller
+has journaled), never waits, and never knows another policy's state. Formulas name their source.
 
-To add one: a file here, its fields in `core/model/workflow.py`, the place in the core that asks it.
+To add one: a file here, a field for its settings in `core.model.workflow`, and the place in
+`core.engine` or `core.machine` that applies it.
 """

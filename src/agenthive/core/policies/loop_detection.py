@@ -1,9 +1,14 @@
-"""Whether the tools that models ask for get a run anywhere: three signs that they do not.
+"""Detection of loops in the tool calls that models request. There are three signs of a loop.
 
-The same tool with equal arguments again and again; a few calls that come round in a circle (two
-agents that hand a thing to one another, for one); turn after turn that asks for nothing new or
-whose calls all fail. Each is first a warning, of which the model is told, then the end. Counted
-over a whole run. Pure: what was asked comes in, a verdict goes out.
+* Repeats: the same tool with equal arguments more often than `ToolSpec.repeats` allows.
+* Cycles: a sequence of 2 to 4 calls that is repeated (two agents that hand a task back and forth,
+  for example).
+* Stale turns: several turns in a row that request nothing new, or that follow tool calls that all
+  failed.
+
+Each first gives a warning, which the model receives, and later ends the turns. Calls are counted
+over a whole run, not for one task. Pure: requests come in, a verdict comes out; it never looks at
+results. To add a sign: a method that returns a `LoopVerdict`, and its call in `assess_turn`.
 """
 
 from __future__ import annotations
@@ -17,45 +22,49 @@ import msgspec
 from agenthive.core.values import JSONObject
 
 MAX_CYCLE_LENGTH: Final = 4
-"""Calls in a circle, at most."""
+"""Calls of the longest cycle that is recognised."""
 CYCLE_REPEATS: Final = (3, 4)
-"""How often a circle is gone round before the warning, and before the end."""
+"""Times that a cycle occurs for the warning, and for the end."""
 STALE_TURNS: Final = (3, 6)
-"""Turns in a row without anything new before the warning, and before the end."""
+"""Stale turns in a row for the warning, and for the end."""
 _MAX_RECENT: Final = MAX_CYCLE_LENGTH * CYCLE_REPEATS[1]
+"""Calls that must be remembered to recognise every cycle."""
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 class LoopVerdict(NamedTuple):
-    """What a model is warned of, and why it is stopped; empty if there is nothing to say."""
+    """A warning for the model, and why its turns end; each is empty if it does not apply."""
 
     warning: str = ""
     stop: str = ""
 
 
 class Trajectory(msgspec.Struct, kw_only=True):
-    """What a run has asked for so far: how often each call, and the latest of them in order."""
+    """The tool calls that the models of a run have requested so far, by their digests."""
 
+    #: Times that each call was requested.
     counts: dict[str, int] = {}
+    #: The latest calls, oldest first; at most `_MAX_RECENT`.
     recent: list[str] = []
 
     def assess_turn(
         self, tool_calls: Sequence[tuple[str, JSONObject, int]], stale: int
     ) -> LoopVerdict:
-        """Take in what a turn asks for: tools, arguments, and how often each may be repeated.
+        """Record the requests of a turn and judge them.
 
-        ``stale`` counts the turns in a row that have brought nothing new, this one too.
+        ``tool_calls`` has the tool, its arguments and the repeats that it allows; ``stale`` counts
+        the stale turns in a row, this one included.
         """
-        verdicts = [self._check_repeats(*item) for item in tool_calls]
+        verdicts = [self._check_repeats(*tool_call) for tool_call in tool_calls]
         verdicts += [self._check_cycles(), _check_stale(stale)]
         return LoopVerdict(
-            next((item.warning for item in verdicts if item.warning), ""),
-            next((item.stop for item in verdicts if item.stop), ""),
+            next((verdict.warning for verdict in verdicts if verdict.warning), ""),
+            next((verdict.stop for verdict in verdicts if verdict.stop), ""),
         )
 
     def has_new_call(self, tool_calls: Sequence[tuple[str, JSONObject, int]]) -> bool:
-        """Whether any of this has not been asked for yet."""
+        """Whether any of the calls was not requested before."""
         return any(
             digest_call(tool, arguments) not in self.counts for tool, arguments, _ in tool_calls
         )
@@ -64,9 +73,10 @@ class Trajectory(msgspec.Struct, kw_only=True):
         call_digest = digest_call(tool, arguments)
         self.counts[call_digest] = times = self.counts.get(call_digest, 0) + 1
         self.recent = [*self.recent, call_digest][-_MAX_RECENT:]
-        message = f"'{tool}' was asked for {times} times with the same arguments"
+        message = f"'{tool}' was requested {times} times with the same arguments"
         if times > max_repeats:
             return LoopVerdict(stop=f"{message}, {max_repeats} are allowed")
+        # The warning comes after half of the repeats that are allowed.
         return LoopVerdict(warning=message if 2 * times > max_repeats and times > 1 else "")
 
     def _check_cycles(self) -> LoopVerdict:
@@ -89,8 +99,9 @@ def _check_stale(turn_count: int) -> LoopVerdict:
 
 
 def _count_cycles(recent: list[str], length: int) -> int:
-    """How often the last ``length`` calls stand at the end one after the other."""
+    """How often the last ``length`` calls occur in a row at the end of ``recent``."""
     last = recent[-length:]
+    # One call that is repeated is not a cycle: `_check_repeats` counts it.
     if len(set(last)) < 2:
         return 0
     times = 0
@@ -100,5 +111,5 @@ def _count_cycles(recent: list[str], length: int) -> int:
 
 
 def digest_call(tool: str, arguments: JSONObject) -> str:
-    """The name of a call: equal for equal tools and arguments."""
+    """A digest that is equal for equal tools and arguments (whatever the order of their keys)."""
     return sha256(_encode((tool, arguments))).hexdigest()[:32]

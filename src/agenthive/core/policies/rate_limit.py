@@ -1,11 +1,15 @@
-"""Rate limits: five tiers that admit a call all or not at all, and are told what it used.
+"""Rate limits: five tiers that admit a call together or not at all.
 
-Requests a minute, an hour and a day, tokens a minute (GCRA), and calls at once. A tier lets its
-limit pass evenly, with a burst of a tenth: no window of its length holds more than 110 % of it. A
-call reserves the tokens that it may use and settles for those that it did. Pure: time is given, in
-integer nanoseconds, since sums of floats may come to stand still.
+The tiers are requests a minute, an hour and a day, tokens a minute, and calls at once. A tier of
+requests or tokens is a GCRA (generic cell rate algorithm, ITU-T I.371) in the form of one
+theoretical arrival time, TAT. With an emission interval T = period / limit and a tolerance tau, a
+request at time t is admitted if t >= TAT + T - tau, and then TAT = max(t, TAT) + T. A tolerance of
+a tenth of the period allows a burst of a tenth of the limit, so that no window of the period's
+length admits more than 110 % of the limit.
 
-GCRA: ITU-T I.371 (generic cell rate algorithm), in the form of one theoretical arrival time.
+A call reserves the tokens that it may use, and settles at its end for those that it did use. Pure:
+never reads a clock. Times are integer nanoseconds, since a sum of floats may stop growing. To add a
+tier: a field of `RateLimit`, and its line in `RateLimiter.__init__`.
 """
 
 from __future__ import annotations
@@ -22,67 +26,80 @@ MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND
 
 
 class NotAdmitted(IntEnum):
-    """Answers of `RateLimiter.acquire` that are no length of time."""
+    """Results of `RateLimiter.acquire` that are not a length of time."""
 
     FULL = -1
-    """As many calls as may be are under way: ask again when one has ended."""
+    """As many calls as allowed are in flight: try again when one has ended."""
     NEVER = -2
-    """The call is larger than what its tier admits at all."""
+    """The call needs more tokens than its tier ever admits."""
 
 
 class RateLimit(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """How much may pass; None: as much as wants to."""
+    """The limits that a user sets for an agent; None: no limit."""
 
     requests_per_minute: int | None = None
     requests_per_hour: int | None = None
     requests_per_day: int | None = None
     tokens_per_minute: int | None = None
+    #: Calls in flight at once.
     concurrent_requests: int | None = None
 
 
 class Tier:
-    """One limit of so many calls a period. ``tat`` is when its bucket is full again."""
+    """A limit of requests a period, as a GCRA."""
 
     __slots__ = ("limit", "tat", "tolerance", "unit")
 
     def __init__(self, limit: int, period: Nanos) -> None:
+        #: Requests a period.
         self.limit = limit
+        #: Emission interval T: nanoseconds that one request takes up, rounded up.
         self.unit: Nanos = -(-period // limit)
+        #: Tolerance tau (ns): the burst of a tenth, but at least one request.
         self.tolerance: Nanos = max(self.unit, max(1, limit // 10) * period // limit)
+        #: Theoretical arrival time (ns): when the whole burst is available again.
         self.tat: Nanos = 0
 
 
 class Receipt:
-    """What was admitted: when, and for how many tokens; give it back to settle."""
+    """One admission of tokens, which `TokenTier.settle` takes back."""
 
     __slots__ = ("at", "in_window", "tokens")
 
     def __init__(self, at: Nanos, tokens: int) -> None:
+        #: When it was admitted (ns), for how many tokens (the actual ones once settled), and
+        #: whether it still counts in the window of the last minute.
         self.at, self.tokens, self.in_window = at, tokens, True
 
 
 class TokenTier:
-    """Tokens a minute: GCRA for what fits the burst, and a window over what was admitted.
+    """Tokens a minute: a GCRA, and a sliding window over what was admitted.
 
-    GCRA alone bounds windows only if nothing is larger than the burst; the window bounds them all.
+    The GCRA alone bounds every window only if no call is larger than the burst. Larger calls are
+    admitted (up to the limit), and the window keeps their sum below 110 % of the limit.
     """
 
     __slots__ = ("_admitted", "limit", "max_in_window", "tat", "tolerance", "total")
 
     def __init__(self, limit: int) -> None:
         burst = max(1, limit // 10)
+        #: Tokens a minute, and tokens that a window of one minute may hold.
         self.limit, self.max_in_window = limit, limit + burst
+        #: Tolerance tau (ns), at least one token.
         self.tolerance: Nanos = max(burst * MINUTE // limit, -(-MINUTE // limit))
+        #: Theoretical arrival time (ns).
         self.tat: Nanos = 0
+        #: Tokens in the window.
         self.total = 0
+        #: What was admitted in the window, oldest first.
         self._admitted: deque[Receipt] = deque()
 
     def compute_duration(self, tokens: int) -> Nanos:
-        """The time that so many tokens take up."""
+        """Nanoseconds that so many tokens take up at the limit, rounded up."""
         return -(-tokens * MINUTE // self.limit)
 
     def compute_wait(self, now: Nanos, tokens: int) -> Nanos:
-        """How long until so many may pass; 0 or less: at once."""
+        """Nanoseconds until so many tokens may be admitted; 0 or less: at once."""
         admitted = self._admitted
         while admitted and admitted[0].at <= now - MINUTE:
             expired = admitted.popleft()
@@ -90,6 +107,7 @@ class TokenTier:
             self.total -= expired.tokens
         until = self.tat + self.compute_duration(tokens) - self.tolerance - now
         excess = self.total + tokens - self.max_in_window
+        # The tokens fit once enough of the oldest admissions have left the window.
         oldest = iter(admitted)
         while excess > 0:
             receipt = next(oldest)
@@ -99,8 +117,10 @@ class TokenTier:
         return until
 
     def admit(self, now: Nanos, tokens: int) -> Receipt:
-        """They pass; `wait` has said that they may."""
+        """Admit so many tokens at ``now``; `compute_wait` must have returned 0 or less."""
         length = self.compute_duration(tokens)
+        # A call larger than the burst uses up the whole burst and no more here; the window
+        # accounts for the rest of it.
         start = now if length <= self.tolerance else now - length + self.tolerance
         self.tat = (self.tat if self.tat > start else start) + length
         receipt = Receipt(now, tokens)
@@ -109,7 +129,7 @@ class TokenTier:
         return receipt
 
     def settle(self, receipt: Receipt, used: int) -> None:
-        """Other tokens were used than were reserved: the difference is free, or owed."""
+        """A call used other tokens than it reserved: the difference is given back, or owed."""
         difference = used - receipt.tokens
         self.tat += (
             self.compute_duration(difference)
@@ -122,11 +142,7 @@ class TokenTier:
 
 
 class RateLimiter:
-    """The tiers of one limit, and how many calls are under way.
-
-    ``most`` calls at once is what is admitted now; see `AdaptiveConcurrency` for who changes it.
-    ``last`` is the receipt of the last call that was admitted, None where tokens have no limit.
-    """
+    """The tiers of one limit, and the calls in flight. Times are nanoseconds."""
 
     __slots__ = (
         "_quota",
@@ -156,17 +172,25 @@ class RateLimiter:
         )
         tokens = limit.tokens_per_minute
         self._tokens = None if tokens is None else TokenTier(tokens)
+        #: Calls that may be in flight now; None without a bound. Its owner may change it (see
+        #: `AdaptiveConcurrency`).
         self.max_in_flight = limit.concurrent_requests
+        #: Calls that were admitted and have not ended.
         self.in_flight = 0
+        #: No call is admitted before this time (ns).
         self.blocked_until: Nanos = 0
+        #: Receipt of the last call that was admitted; None where tokens have no limit.
         self.last_receipt: Receipt | None = None
+        #: Requests and tokens that the other side reports as left, until ``_quota_until`` (ns).
         self._quota: list[int | None] = [None, None]
         self._quota_until: Nanos = 0
 
     def acquire(self, now: Nanos, tokens: int = 0) -> Nanos:
-        """0 if a call of so many tokens is admitted, in every tier; else how long it must wait.
+        """Admit a call of so many tokens in every tier, or in none.
 
-        `No.FULL` if it waits for the end of another, `No.NEVER` if no time is enough.
+        Returns 0 if the call is admitted, else the nanoseconds that it must wait, or a
+        `NotAdmitted`: ``FULL`` if it waits for the end of another call, ``NEVER`` if no wait is
+        long enough.
         """
         token_tier = self._tokens if tokens else None
         if token_tier is not None and tokens > token_tier.limit:
@@ -206,7 +230,7 @@ class RateLimiter:
         )
 
     def settle(self, receipt: Receipt | None, used: int) -> None:
-        """A call used so many tokens; the difference to what it reserved is given back, or owed."""
+        """A call used so many tokens; the difference to its reservation is given back, or owed."""
         if receipt is not None and self._tokens is not None and used != receipt.tokens:
             self._tokens.settle(receipt, used)
 
@@ -215,13 +239,17 @@ class RateLimiter:
         self.in_flight -= 1
 
     def block(self, until: Nanos) -> None:
-        """Nothing is admitted before that time: the other side asked for it."""
+        """Admit no call before ``until`` (ns): the other side requires it."""
         self.blocked_until = max(self.blocked_until, until)
 
     def apply_quota(
         self, now: Nanos, requests: int | None, tokens: int | None, within: Nanos
     ) -> None:
-        """What the other side says is left for the next ``within``. It never gives more."""
+        """Apply what the other side reports as left for the next ``within`` nanoseconds.
+
+        It can only lower what the tiers admit. Of two reports for the same time the smaller counts:
+        replies arrive in any order.
+        """
         if self._quota_until > now:
             current = self._quota
             requests, tokens = (_smaller(current[0], requests), _smaller(current[1], tokens))
@@ -229,11 +257,11 @@ class RateLimiter:
         self._quota_until = max(self._quota_until, now + within)
 
     def list_marks(self) -> list[tuple[int, Nanos]]:
-        """(limit, arrival time) of each tier of requests, to be kept over a restart."""
+        """(limit, TAT) of each tier of requests, to be stored over a restart."""
         return [(tier.limit, tier.tat) for tier in self._requests]
 
     def restore_marks(self, marks: list[tuple[int, Nanos]]) -> None:
-        """Take over what was kept, as far as the limits are the same."""
+        """Take over stored marks, as far as the limits are the same."""
         for tier, (limit, tat) in zip(self._requests, marks, strict=False):
             if tier.limit == limit:
                 tier.tat = max(tier.tat, tat)

@@ -1,6 +1,8 @@
-"""When a failed attempt is tried again, and after how long.
+"""Retry: how many attempts a task has, and how long it waits between them.
 
-Pure: the random draw comes in as a number in [0, 1) that the caller has journaled.
+Whether a fault may be retried at all is decided in `core.machine.guards.outcome`, never here. Pure:
+the random draw comes in as a number in [0, 1) that the caller has journaled. To add a strategy: a
+member of `RetryStrategy` and its case in `delay_ceiling`.
 """
 
 from __future__ import annotations
@@ -23,30 +25,32 @@ class RetryStrategy(StrEnum):
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """How often and how soon a failed attempt is tried again. Delays are in seconds.
+    """How often and how soon a failed attempt is retried."""
 
-    ``max_attempts`` counts all tries, the first one too: 1 means no retry.
-    """
-
+    #: Attempts in all, the first one included: 1 means no retry.
     max_attempts: int = 3
     strategy: RetryStrategy = RetryStrategy.EXPONENTIAL_BACKOFF
+    #: Seconds after the first failed attempt.
     initial_delay: float = 1.0
+    #: Seconds; no delay of the policy is longer.
     max_delay: float = 60.0
+    #: Factor from one delay to the next, for exponential back-off.
     exponential_base: float = 2.0
+    #: Whether delays are randomised, so that many tasks do not retry at the same moment.
     jitter: bool = True
 
     @property
     def max_retries(self) -> int:
-        """How many tries come after the first."""
+        """Attempts after the first one."""
         return self.max_attempts - 1
 
     @property
     def base_delay(self) -> float:
-        """The initial delay, in seconds, under its other name."""
+        """Another name of ``initial_delay``, in seconds."""
         return self.initial_delay
 
     def delay_ceiling(self, attempt: int) -> float:
-        """Seconds to wait at most after failed attempt number ``attempt`` (1 is the first)."""
+        """The longest wait after failed attempt number ``attempt`` (from 1), in seconds."""
         match self.strategy:
             case RetryStrategy.IMMEDIATE:
                 return 0.0
@@ -62,11 +66,11 @@ class RetryPolicy(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defa
         return min(delay, self.max_delay)
 
     def compute_delay(self, attempt: int, draw: float, retry_after: float | None = None) -> Micros:
-        """Microseconds to wait after failed attempt ``attempt``.
+        """Microseconds to wait after failed attempt ``attempt`` (from 1).
 
-        ``draw`` in [0, 1) spreads the wait over [0, ceiling) when ``jitter`` is on ("full jitter",
-        M. Brooker, "Exponential Backoff And Jitter", AWS 2015). ``retry_after`` (seconds), what the
-        other side asked for, wins when it is longer.
+        With ``jitter`` the wait is ``draw`` times the ceiling, for a ``draw`` in [0, 1) ("full
+        jitter", M. Brooker, "Exponential Backoff And Jitter", AWS 2015). A longer ``retry_after``
+        (seconds) of the other side replaces it.
         """
         ceiling = self.delay_ceiling(attempt)
         wait = ceiling * draw if self.jitter else ceiling

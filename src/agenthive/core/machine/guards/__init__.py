@@ -1,10 +1,13 @@
-"""THE RULES OF THE MACHINE: the guards and choosers that the tables in `transitions.py` name.
+"""Guards and choosers: the functions that the rows of `machine.transitions` name.
 
-One subject a file: dependencies, outcomes, stopping, completion, compensation. A guard reads the
-state and answers yes or no; a chooser answers with the next state.
+One subject a file: dependencies, outcomes of attempts, control flow, stopping, completion of a run,
+compensation. A **guard** takes the state (and a task) and returns whether its row applies. A
+**chooser** takes the state, a task and an event, and returns the next state, or None if the task
+stays in its state.
 
-A rule never changes anything, never reads a clock or draws a number, and never knows another run.
+They never change the state, never read a clock or draw a random number, and never know another run.
+Guards of a fixed point are called often: each must cost O(1), or O(parts of its task).
 
-To add one: a function here, a row in `transitions.py`, a test. A rule that would change the state
-reached from an old journal must ask for the run's rules number first.
+To add one: a function in the file of its subject, a row in `core.machine.transitions`, a test. One
+that would change the state reached from an old journal must branch on the run's rules number.
 """

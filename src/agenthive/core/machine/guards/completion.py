@@ -1,4 +1,8 @@
-"""When a run ends, how, and when it only waits."""
+"""When a run ends, with which status, and when it only waits.
+
+The guards are rows of `RUN_STATE_MOVES` and called in its order: each may assume that those above
+it do not hold.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +16,17 @@ def _no_open_tasks(state: RunState) -> bool:
 
 
 def run_cancelled(state: RunState) -> bool:
-    """Cancelled, and nothing is under way any more."""
+    """The run was cancelled, and no task is open any more."""
     return state.cancelling and _no_open_tasks(state)
 
 
 def run_succeeded(state: RunState) -> bool:
-    """Every task succeeded, or failed where that is tolerated."""
+    """Every task succeeded, was bypassed, or failed where that is tolerated."""
     return _no_open_tasks(state) and state.hard_failures == 0 and not state.timed_out
 
 
 def run_partly_succeeded(state: RunState) -> bool:
-    """Some task failed, at least one succeeded, and that is enough."""
+    """A task failed, at least one succeeded, and the failure strategy accepts that."""
     return (
         _no_open_tasks(state)
         and state.strategy is FailureStrategy.PARTIAL
@@ -32,7 +36,7 @@ def run_partly_succeeded(state: RunState) -> bool:
 
 
 def compensation_due(state: RunState) -> bool:
-    """The run failed and something that succeeded declares how to undo it."""
+    """The run failed, and a task that succeeded declares a compensation."""
     return (
         _no_open_tasks(state)
         and not run_succeeded(state)
@@ -42,22 +46,22 @@ def compensation_due(state: RunState) -> bool:
 
 
 def run_failed(state: RunState) -> bool:
-    """Nothing is left to do, and it was not enough."""
+    """No task is open, and no other end applies."""
     return _no_open_tasks(state)
 
 
 def compensations_succeeded(state: RunState) -> bool:
-    """Every compensation went well."""
+    """Every compensation succeeded."""
     return state.undoing is None and not state.to_undo and state.undo_failures == 0
 
 
 def compensations_failed(state: RunState) -> bool:
-    """Every compensation was tried, at least one ended badly."""
+    """Every compensation was tried, and at least one ended badly."""
     return state.undoing is None and not state.to_undo and state.undo_failures > 0
 
 
 def only_waiting(state: RunState) -> bool:
-    """Nothing runs and nothing could; a time, an agent or a person is awaited."""
+    """No task runs or could run: the run waits for a time, an agent, a signal or an approval."""
     counts, flow = state.counts, state.flow
     if counts[TaskState.RUNNING] or counts[TaskState.READY] or counts[TaskState.PREPARING]:
         return False
@@ -65,5 +69,5 @@ def only_waiting(state: RunState) -> bool:
 
 
 def can_progress(state: RunState) -> bool:
-    """Something runs or could run."""
+    """A task runs or could run."""
     return not only_waiting(state)

@@ -1,4 +1,4 @@
-"""When a waiting task may start, and when it never will."""
+"""When a waiting task may start, and when it can never start."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from agenthive.core.graph.nodes import PLAIN
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.states import TaskState
 
-# Looked up once: asked of every task, and in Python 3.11 that costs more than the answer.
+# Looked up once: read for every task, and in Python 3.11 the look-up of an enum member costs more
+# than the rest of the guard.
 _BYPASSED = TaskState.BYPASSED
 
 
 def plain_call_dependencies_met(state: RunState, task: int) -> bool:
-    """Everything it depends on has ended, and it is a call with nothing around it.
+    """All dependencies have ended, and the task is a plain call.
 
-    Where something was bypassed, `dependencies_met` comes after the question whether this is too.
+    Not used in a run with bypassed tasks: `flow.dependencies_bypassed` must come first there, and
+    `dependencies_met` after it.
     """
     if state.pending[task] or state.counts[_BYPASSED]:
         return False
@@ -21,10 +23,10 @@ def plain_call_dependencies_met(state: RunState, task: int) -> bool:
 
 
 def dependencies_met(state: RunState, task: int) -> bool:
-    """Everything it depends on has ended, well or tolerated."""
+    """All dependencies have ended, well or tolerated."""
     return state.pending[task] == 0
 
 
 def dependency_failed(state: RunState, task: int) -> bool:
-    """Something it depends on ended without a result that could be used."""
+    """A dependency ended without a usable result."""
     return task in state.broken

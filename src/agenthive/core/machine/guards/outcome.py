@@ -1,4 +1,4 @@
-"""What an attempt that did not succeed leads to."""
+"""Choosers for an attempt that did not succeed: retry, failure, or unknown outcome."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from agenthive.core.model.states import TaskState
 from agenthive.core.model.workflow import Effect
 
 INVALID_OUTPUT: Final = "invalid_output"
-"""The kind of fault that a result is which is not as its schema says."""
+"""Fault kind of a result that does not match the output schema of its task."""
 
 MAX_LOSSES: Final = 100
-"""A task whose calls are lost this often (say, because it ends the process) is given up."""
+"""A task with so many lost calls fails: the call itself may be what ends the process."""
 
 
 def after_failure(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
-    """Try again, give up, or admit not knowing.
+    """Retry, fail, or unknown outcome.
 
-    A ``once`` task is tried again only if the other side certainly did nothing.
+    A task with ``effect: once`` is retried only if the fault says for certain that the other side
+    did nothing. ``agent_error`` says that it did something and failed, so the task fails.
     """
     assert isinstance(event, ev.TaskFailed)
     node = state.graph.nodes[task]
@@ -30,6 +31,7 @@ def after_failure(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
         return TaskState.UNKNOWN_OUTCOME
     if _run_is_stopping(state, task):
         return TaskState.CANCELLED if state.cancelling else TaskState.FAILED
+    # Neither counts as an attempt: see `event_handlers`.
     if is_repairable(state, task, fault) or event.pause is not None:
         return TaskState.BACKING_OFF
     attempts_used = event.attempt - state.losses.get(task, 0)
@@ -40,7 +42,10 @@ def after_failure(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
 
 
 def is_repairable(state: RunState, task: int, fault: Fault) -> bool:
-    """A model gets one more try, told what was wrong with its answer; not if it acts once."""
+    """Whether a model gets its one more try, with the complaint about its invalid answer.
+
+    A task with ``effect: once`` is not called a second time for that.
+    """
     node = state.graph.nodes[task]
     if fault.kind != INVALID_OUTPUT or node.agent.type != "ai_agent" or node.effect is Effect.ONCE:
         return False
@@ -48,7 +53,7 @@ def is_repairable(state: RunState, task: int, fault: Fault) -> bool:
 
 
 def after_loss(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
-    """The process ended during the call: call again under the same key, unless it acts once."""
+    """The process ended during the call: call again under the same key, unless `Effect.ONCE`."""
     assert isinstance(event, ev.TaskLost)
     if state.graph.nodes[task].effect is Effect.ONCE:
         return TaskState.UNKNOWN_OUTCOME
@@ -60,11 +65,12 @@ def after_loss(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
 
 
 def after_cancel(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
-    """The call was stopped on our side; a ``once`` call may have acted all the same."""
+    """agenthive cancelled the call; one with ``effect: once`` may have acted all the same."""
     if state.graph.nodes[task].effect is Effect.ONCE:
         return TaskState.UNKNOWN_OUTCOME
     return TaskState.CANCELLED
 
 
 def _run_is_stopping(state: RunState, task: int) -> bool:
+    # Compensations keep their retries while the run is stopping.
     return state.stopping and state.graph.nodes[task].compensates is None
