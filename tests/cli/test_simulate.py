@@ -143,7 +143,7 @@ def test_people(cli: Cli, here: Path) -> None:
     found = cli("simulate", "ask.yaml", "--faults", "none", "--people", "2d", home=None)
     assert found.code == 0, found.err
     assert re.search(r"^time +\d+ h .* h .* h .* h \d\d min$", found.out, re.MULTILINE)
-    assert re.search(r"^ok +100\.0 % .* calls nobody$", found.out, re.MULTILINE)
+    assert re.search(r"^ok +100\.0 % .* no call$", found.out, re.MULTILINE)
     assert "--people 2d --faults none" in found.out.splitlines()[-1]
     never = cli("simulate", "ask.yaml", "--people", "never", home=None)
     assert re.search(r"^waiting \(approval\) +100 ", never.out, re.MULTILINE)
@@ -156,7 +156,7 @@ def test_people(cli: Cli, here: Path) -> None:
     ("words", "says"),
     [
         (("--faults", "crsh=0.1"), "there is no 'crsh'; did you mean 'crash'?"),
-        (("--faults", "fail=2"), "fail=2 is no chance from 0 to 1"),
+        (("--faults", "fail=2"), "fail=2 is not a probability from 0 to 1"),
         (("--seeds", "0"), "Invalid value for '--seeds'"),
         (("--seed", "-1"), "Invalid value for '--seed'"),
         (("--trace",), "say which with --seed K"),

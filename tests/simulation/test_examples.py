@@ -44,7 +44,7 @@ def test_every_key() -> None:
         ({"fetch": True}, "fetch: duration must be a number"),
         ({"fetch": -1}, "fetch: duration must be a number from 0 to 1e+09"),
         ({"fetch": float("nan")}, "fetch: duration must be a number"),
-        ({"fetch": {"time": 1}}, "there is no key 'time'; there are result, duration, fail, cost"),
+        ({"fetch": {"time": 1}}, "unknown key 'time'; known keys: result, duration, fail, cost"),
         ({"fetch": {"fail": 1.5}}, "fail must be a number from 0 to 1"),
         ({"fetch": {"cost": "1"}}, "cost must be a number"),
         ({"fetch": {"duration": {"p50": 1}}}, "a map of p50 and p95"),
