@@ -39,7 +39,7 @@ def test_the_figures(cli: Cli, here: Path, flow: str) -> None:
     assert re.search(r"^read .* none +- ", found.out, re.MULTILINE)
     assert "WENT WRONG FOR GOOD" in found.out
     assert "Every invariant held in every run (200)." in found.out
-    assert "note: no time is declared (estimated_duration) for read, write" in found.err
+    assert "note: no duration is declared (estimated_duration) for read, write" in found.err
     assert "cost" not in found.out
     assert set(here.iterdir()) == before
 
@@ -149,7 +149,7 @@ def test_people(cli: Cli, here: Path) -> None:
     assert re.search(r"^waiting \(approval\) +100 ", never.out, re.MULTILINE)
     bad = cli("simulate", "ask.yaml", "--people", "soon", home=None)
     assert (bad.code, bad.out) == (2, "")
-    assert "'soon' is no length of time" in bad.err
+    assert "'soon' is not a duration" in bad.err
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,6 @@ NOT_YET_REWRITTEN = (
     "src/agenthive/owner.py",
     "src/agenthive/runtimes",
     "src/agenthive/settings.py",
-    "src/agenthive/simulation",
     "src/agenthive/testing",
 )
 

@@ -49,8 +49,8 @@ def test_every_key() -> None:
         ({"fetch": {"cost": "1"}}, "cost must be a number"),
         ({"fetch": {"duration": {"p50": 1}}}, "a map of p50 and p95"),
         ({"fetch": {"duration": {"p50": 3, "p95": 1}}}, "p95 is less than p50"),
-        ({"fetch": {"result": {1, 2}}}, "the result is no example"),
-        ({"fetch": {"result": float("nan")}}, "the result is no example"),
+        ({"fetch": {"result": {1, 2}}}, "the result cannot be used"),
+        ({"fetch": {"result": float("nan")}}, "the result cannot be used"),
     ],
 )
 def test_bad_ones_are_refused(answers: dict[str, object], says: str) -> None:

@@ -60,8 +60,8 @@ def test_every_name_is_explained_and_means_something() -> None:
         ("crash=0.9", "crash=0.9 is not a probability from 0 to 0.5"),
         ("refuse=1", "refuse=1 is not a probability from 0 to 0.9"),
         ("fail=0.1,fail=0.2", "'fail' is given twice"),
-        ("fail=0.1,some", "the preset 'some' comes first, and alone"),
-        ("hostile=0.1", "the preset 'hostile' comes first"),
+        ("fail=0.1,some", "the preset 'some' must come first, and only one is allowed"),
+        ("hostile=0.1", "the preset 'hostile' must come first"),
     ],
 )
 def test_bad_ones_are_refused(text: str, says: str) -> None:

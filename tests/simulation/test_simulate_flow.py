@@ -192,7 +192,7 @@ def test_lengths_of_time(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "-1h", "1w", "1h30m", "9" * 30])
 def test_bad_lengths_of_time(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no length of time"):
+    with pytest.raises(ConfigurationError, match="is not a duration"):
         parse_patience(text)
 
 

@@ -93,7 +93,7 @@ def _parse_number(value: object, name: str, maximum: float = 1e9) -> float:
 def _parse_result(value: object) -> tuple[object]:
     reply = validate_reply(Reply(result=value))  # type: ignore[arg-type]
     if reply.fault is not None:
-        raise ValueError(f"the result is not valid JSON: {reply.fault.message}")
+        raise ValueError(f"the result cannot be used: {reply.fault.message}")
     return (reply.result,)
 
 
