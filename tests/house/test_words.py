@@ -30,12 +30,10 @@ NOT_YET_REWRITTEN = (
     "src/agenthive/core/engine",
     "src/agenthive/core/history",
     "src/agenthive/errors.py",
-    "src/agenthive/facades",
     "src/agenthive/infra",
     "src/agenthive/owner.py",
     "src/agenthive/runtimes",
     "src/agenthive/settings.py",
-    "src/agenthive/testing",
 )
 
 

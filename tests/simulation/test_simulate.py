@@ -145,7 +145,7 @@ def test_times_that_were_given_declared_or_guessed() -> None:
     assert 110 < found.duration(0.5) < 180
     assert found.duration(0.05) < found.duration(0.5) < found.duration(0.95) < found.duration(1)
     assert found.notes == [
-        "no time is declared (estimated_duration) for c: guessed by kind of agent"
+        "no duration is declared (estimated_duration) for c: guessed by kind of agent"
     ]
 
 
@@ -190,7 +190,7 @@ def test_a_home_to_learn_from(tmp_path: Path) -> None:
     longer = flow(*spec.tasks, task("c", "b"), task("d", "c", agent="bank"))
     found = simulate(longer, seeds=1, faults="none", fit=str(tmp_path / "home"))
     assert found.tasks["c"].source == "this agent's other actions, 6 calls"
-    assert found.notes == ["no time is in the journal for d: guessed by kind of agent"]
+    assert found.notes == ["no duration is in the journal for d: guessed by kind of agent"]
     with pytest.raises(ConfigurationError, match="there is no journal in"):
         simulate(spec, fit=tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
