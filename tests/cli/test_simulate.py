@@ -39,7 +39,7 @@ def test_the_figures(cli: Cli, here: Path, flow: str) -> None:
     assert re.search(r"^read .* none +- ", found.out, re.MULTILINE)
     assert "FAILED TASK" in found.out
     assert "All invariants held in all 200 simulated runs." in found.out
-    assert "note: no time is declared (estimated_duration) for read, write" in found.err
+    assert "note: no duration is declared (estimated_duration) for read, write" in found.err
     assert "cost" not in found.out
     assert set(here.iterdir()) == before
 
@@ -143,20 +143,20 @@ def test_people(cli: Cli, here: Path) -> None:
     found = cli("simulate", "ask.yaml", "--faults", "none", "--people", "2d", home=None)
     assert found.code == 0, found.err
     assert re.search(r"^time +\d+ h .* h .* h .* h \d\d min$", found.out, re.MULTILINE)
-    assert re.search(r"^ok +100\.0 % .* calls nobody$", found.out, re.MULTILINE)
+    assert re.search(r"^ok +100\.0 % .* no call$", found.out, re.MULTILINE)
     assert "--people 2d --faults none" in found.out.splitlines()[-1]
     never = cli("simulate", "ask.yaml", "--people", "never", home=None)
     assert re.search(r"^waiting \(approval\) +100 ", never.out, re.MULTILINE)
     bad = cli("simulate", "ask.yaml", "--people", "soon", home=None)
     assert (bad.code, bad.out) == (2, "")
-    assert "'soon' is no length of time" in bad.err
+    assert "'soon' is not a duration" in bad.err
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("--faults", "crsh=0.1"), "there is no 'crsh'; did you mean 'crash'?"),
-        (("--faults", "fail=2"), "fail=2 is no chance from 0 to 1"),
+        (("--faults", "fail=2"), "fail=2 is not a probability from 0 to 1"),
         (("--seeds", "0"), "Invalid value for '--seeds'"),
         (("--seed", "-1"), "Invalid value for '--seed'"),
         (("--trace",), "choose it with --seed K"),

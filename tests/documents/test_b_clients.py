@@ -140,7 +140,7 @@ async def test_b39_without_a_key_and_without_a_server() -> None:
 async def test_b39_a_server_that_never_answers(wire: Wire) -> None:
     wire.hang()
     client = OpenAIClient(KEY, base_url=wire.url, timeout=0.2)
-    with pytest.raises(AgentUnavailable, match=r"no answer in 0\.2 s"):
+    with pytest.raises(AgentUnavailable, match=r"no response in 0\.2 s"):
         await client.complete("Hi", "gpt-4")
     await client.close()
 

@@ -60,7 +60,7 @@ WRONG: dict[str, tuple[Workflow, str]] = {
     "limit": (workflow(agent(cost_limit=float("inf"))), "cost_limit: must be"),
     "no model": (workflow(agent(llm_config={"model": ""})), "model: must name a model"),
     "tokens": (workflow(agent(llm_config={"max_tokens": 0})), "max_tokens: must be"),
-    "taken": (workflow(agent(llm_config={"prompt": "x"})), "cannot be said here"),
+    "taken": (workflow(agent(llm_config={"prompt": "x"})), "cannot be set here"),
     "costly": (workflow(agent(llm_config={"n": 2})), "max_tokens bounds what a call costs"),
     "no text": (
         workflow(replace(agent(), prompt_template=7)),  # type: ignore[arg-type]

@@ -69,7 +69,7 @@ def test_refuses_to_overwrite(call: CliRunner, tmp_path: Path) -> None:
     result = write(call, tmp_path)
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert f"{tmp_path} has examples/demo.py already; --force overwrites" in result.stderr
+    assert f"{tmp_path} has examples/demo.py already; overwrite with --force" in result.stderr
     assert list_files(tmp_path) == ["examples/demo.py"], "nothing may be written"
     assert (tmp_path / "examples" / "demo.py").read_text() == "mine"
     assert write(call, tmp_path, "--force").exit_code == 0

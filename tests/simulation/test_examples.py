@@ -44,13 +44,13 @@ def test_every_key() -> None:
         ({"fetch": True}, "fetch: duration must be a number"),
         ({"fetch": -1}, "fetch: duration must be a number from 0 to 1e+09"),
         ({"fetch": float("nan")}, "fetch: duration must be a number"),
-        ({"fetch": {"time": 1}}, "there is no key 'time'; there are result, duration, fail, cost"),
+        ({"fetch": {"time": 1}}, "unknown key 'time'; known keys: result, duration, fail, cost"),
         ({"fetch": {"fail": 1.5}}, "fail must be a number from 0 to 1"),
         ({"fetch": {"cost": "1"}}, "cost must be a number"),
         ({"fetch": {"duration": {"p50": 1}}}, "a map of p50 and p95"),
         ({"fetch": {"duration": {"p50": 3, "p95": 1}}}, "p95 is less than p50"),
-        ({"fetch": {"result": {1, 2}}}, "the result is no example"),
-        ({"fetch": {"result": float("nan")}}, "the result is no example"),
+        ({"fetch": {"result": {1, 2}}}, "the result cannot be used"),
+        ({"fetch": {"result": float("nan")}}, "the result cannot be used"),
     ],
 )
 def test_bad_ones_are_refused(answers: dict[str, object], says: str) -> None:

@@ -209,7 +209,7 @@ BROKEN: list[tuple[str, Callable[[SimulationCase], None]]] = [
     ("acknowledged and not in the journal", nothing_on_disk),
     ("acknowledged before it was on disk", early_ack),
     ("ended twice, differently", see("ended", {"run": "r", "status": "failed"})),
-    ("told completed, recorded failed", lambda case: case.hive[-1].update(status="failed")),
+    ("reported completed, recorded failed", lambda case: case.hive[-1].update(status="failed")),
     ("closed twice", hive(CLOSED)),
     ("closed with 8 events, holds 9", put({"type": "run.resumed", "at": 8, "away": 1})),
     ("the hive opened ['r', 's']", hive({"type": "hive.run_opened", "at": 9, "run": "s"})),
@@ -221,11 +221,11 @@ BROKEN: list[tuple[str, Callable[[SimulationCase], None]]] = [
     ("shares its idempotency key", call_number(2, key="ka")),
     ("effect 'once' was called again", see("called", call("b", attempt=2))),
     ("an ended task changed again", put(succeeded("a", 1, at=9))),
-    ("an answer of attempt 2 counted", edit("task.succeeded", "a", attempt=2)),
-    ("recorded a result nobody gave", edit("task.succeeded", "b", result={"n": 7})),
+    ("a response of attempt 2 counted", edit("task.succeeded", "a", attempt=2)),
+    ("recorded a result that no call returned", edit("task.succeeded", "b", result={"n": 7})),
     ("started before 'a' had succeeded", drop("task.succeeded", "a")),
-    ("got another result of 'a'", call_number(1, dependencies={"a": 8})),
-    ("was given 8 as n, the result holds 1", call_number(1, parameters={"n": 8})),
+    ("received another result of 'a'", call_number(1, dependencies={"a": 8})),
+    ("received 8 as n, the result contains 1", call_number(1, parameters={"n": 8})),
     ("4 attempts, 3 allowed", put(*(started("c", at=8, attempt=n) for n in (2, 3, 4)))),
     (
         "2 attempts, 1 allowed",
@@ -240,29 +240,29 @@ BROKEN: list[tuple[str, Callable[[SimulationCase], None]]] = [
     ),
     ("one attempt was called twice", see("called", call("c"))),
     (
-        "tried again before the time",
+        "retried before its time",
         put(failed("c", at=8, fault=LIMITED), started("c", at=9, attempt=2)),
     ),
     ("2 calls at once, 1 allowed", set_spec(max_parallel=1)),
     ("2 calls at once in all, 1 allowed", lambda case: setattr(case, "max_calls", 1)),
     ("2 calls at once at x", both(call_number(1, agent="x"), call_number(2, agent="x"))),
     (
-        "given up after 1 of 3 attempts",
+        "failed after 1 of 3 attempts",
         both(
             set_spec(failure_strategy="continue_on_failure"),
             drop("task.succeeded", "c"),
             put(failed("c", at=8, fault={"kind": "connection", "message": "no"})),
         ),
     ),
-    ("cancelled, and nothing came of it", see("cancel", {"run": "r"})),
+    ("cancelled, without effect", see("cancel", {"run": "r"})),
     (
-        "paid 2 times",
+        "booked 2 times",
         put(
             {"type": "task.late_reply", "at": 9, "task": "a", "attempt": 1, "usage": {"model": "m"}}
         ),
     ),
     (
-        "paid 2 times",
+        "booked 2 times",
         hive(
             {
                 "type": "hive.usage_after_end",
@@ -274,12 +274,12 @@ BROKEN: list[tuple[str, Callable[[SimulationCase], None]]] = [
             }
         ),
     ),
-    ("answered and was never paid", edit("task.succeeded", "a", usage=None)),
-    ("times go back", edit("run.started", "", at=4)),
-    ("hive: times go back", hive({"type": "hive.clock_stepped_back", "at": 8, "by": 1})),
+    ("returned and its usage was never booked", edit("task.succeeded", "a", usage=None)),
+    ("times decrease", edit("run.started", "", at=4)),
+    ("hive: times decrease", hive({"type": "hive.clock_stepped_back", "at": 8, "by": 1})),
     ("timed out too early", put({"type": "run.timed_out", "at": 299 * SECOND})),
     (
-        "started after the time of the run was up",
+        "started after the timeout of the run",
         both(set_spec(timeout=1.0), put(started("c", at=9 * SECOND, attempt=2))),
     ),
     ("started after the run had stopped", put({"type": "run.cancel_requested", "at": 4}, at=4)),
@@ -288,11 +288,11 @@ BROKEN: list[tuple[str, Callable[[SimulationCase], None]]] = [
         both(task(2, continue_on_failure=False), put(failed("c", at=4), at=4)),
     ),
     ("compensated in the wrong order", put(UNDO_A, UNDO_C)),
-    ("compensated, but not everything was undone", both(put(UNDO_C), ending("compensated"))),
+    ("compensated, but not everything was compensated", both(put(UNDO_C), ending("compensated"))),
     ("failed without compensating ['c', 'a']", ENDS),
     ("completed, though not every task succeeded", drop("task.succeeded", "b")),
     ("partially completed with 3 of 3", ending("partially_completed")),
-    ("cancelled, though nobody asked", ending("cancelled")),
+    ("cancelled without a request", ending("cancelled")),
     ("failed, though every task succeeded", ending("failed")),
 ]
 

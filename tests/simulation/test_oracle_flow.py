@@ -176,25 +176,25 @@ SOUND: dict[str, SimulationCase] = {
 
 BROKEN: list[tuple[str, SimulationCase]] = [
     (
-        "though it was to be left out",
+        "though it was to be skipped",
         world([WHEN], [fact("task.decided", "t", go=False), begun("t")]),
     ),
     (
-        "r/after: begun, though it was",
+        "r/after: started, though it was",
         world([WHEN, AFTER], [fact("task.decided", "t", go=False), begun("after")]),
     ),
-    ("before its condition was looked at", world([WHEN], [begun("t")])),
+    ("before its condition was evaluated", world([WHEN], [begun("t")])),
     (
         "its condition gave True for 3",
         world([{"name": "a"}, WHEN], [gave("a", {"n": 3}), fact("task.decided", "t", go=True)]),
     ),
-    ("begun before its time", world([T | {"delay": 9.0}], [DELAYED, begun("t")])),
+    ("started before its time", world([T | {"delay": 9.0}], [DELAYED, begun("t")])),
     ("waits until 9000000, not 8000000", world([T | {"delay": 8.0}], [DELAYED])),
     ("woken before its time", world([T | {"delay": 9.0}], [DELAYED, fact("task.woke", "t")])),
-    ("taken apart twice", world([EACH], [EXPANDED, EXPANDED])),
+    ("mapped twice", world([EACH], [EXPANDED, EXPANDED])),
     ("there is no such item", world([EACH], [EXPANDED, begun("t[2]")])),
     (
-        "was given two",
+        "received two",
         world([EACH], [EXPANDED, begun("t[0]")], call("t[0]", parameters={"item": "two"})),
     ),
     (
@@ -215,7 +215,7 @@ BROKEN: list[tuple[str, SimulationCase]] = [
         ),
     ),
     (
-        "begun after another item had failed",
+        "started after another item had failed",
         world(
             [EACH],
             [
@@ -226,49 +226,52 @@ BROKEN: list[tuple[str, SimulationCase]] = [
             ],
         ),
     ),
-    ("one round too many", world([REPEAT], [begun("t~3")])),
+    ("one iteration too many", world([REPEAT], [begun("t~3")])),
     (
-        "the round before was the last",
+        "started after the last iteration",
         world([REPEAT], [fact("task.round_ended", "t", round=1, done=True), begun("t~2")]),
     ),
     (
-        "round 2 ended out of turn",
+        "iteration 2 ended out of order",
         world([REPEAT], [fact("task.round_ended", "t", round=2, done=False)]),
     ),
     (
-        "round 1 gave True",
+        "iteration 1 gave True",
         world(
             [REPEAT],
             [gave("t~1", {"stop": True}), fact("task.round_ended", "t", round=1, done=False)],
         ),
     ),
-    ("was told round 7", world([REPEAT], [], call("t~1", parameters={"round": 7, "previous": 0}))),
     (
-        "another result of the round before",
+        "received iteration 7",
+        world([REPEAT], [], call("t~1", parameters={"round": 7, "previous": 0})),
+    ),
+    (
+        "another previous result",
         world([REPEAT], [gave("t~1", 1)], call("t~2", parameters={"round": 2, "previous": 5})),
     ),
-    ("t: begun twice", world([CHILD], [OPENED, OPENED], child=[])),
-    ("its run r.c is not there", world([CHILD], [OPENED])),
+    ("t: started twice", world([CHILD], [OPENED, OPENED], child=[])),
+    ("its child run r.c does not exist", world([CHILD], [OPENED])),
     (
-        "was told that its run is failed, it is completed",
+        "recorded its child run as failed, it is completed",
         world([CHILD], [OPENED, ended("failed")], child=[], hive=[closed("r.c")]),
     ),
     (
-        "of its run, whose last task gave 4",
+        "recorded 3, its child run gave 4",
         world(
             [CHILD], [OPENED, ended(result={"i": 3})], child=[gave("i", 4)], hive=[closed("r.c")]
         ),
     ),
     (
-        "ended before its own run r.c",
+        "ended before its child run r.c",
         world([CHILD], [OPENED], child=[], hive=[closed("r"), closed("r.c")]),
     ),
     (
-        "was cancelled, and its run r.c was not",
+        "was cancelled, but its child run r.c was not",
         world([CHILD], [OPENED, fact("run.cancel_requested")], child=[]),
     ),
     (
-        "another result of 't' than its run gave",
+        "another result of 't' than its child run gave",
         world(
             [CHILD, AFTER],
             [OPENED, ended(result={"i": 1})],
@@ -290,15 +293,15 @@ BROKEN: list[tuple[str, SimulationCase]] = [
         "completed, though t[0] failed",
         world([EACH], [fact("task.failed", "t[0]", fault={})], hive=[closed("r")]),
     ),
-    ("said to wait at 1", world([T], [], call("t"), ("parked", {"run": "r"}))),
+    ("reported as waiting at 1", world([T], [], call("t"), ("parked", {"run": "r"}))),
     (
-        "r: said to wait at 1",
+        "r: reported as waiting at 1",
         world([CHILD], [OPENED], call("i", "r.c"), ("parked", {"run": "r"}), child=[]),
     ),
-    ("done before anybody was asked", world([ASKS], [], call("t"))),
-    ("done with 1 approvals", world([ASKS], [REQUESTED, agrees("ann")], *BOTH, call("t"))),
+    ("called before an approval was requested", world([ASKS], [], call("t"))),
+    ("called with 1 approvals", world([ASKS], [REQUESTED, agrees("ann")], *BOTH, call("t"))),
     (
-        "done, though it was rejected",
+        "called, though it was rejected",
         world(
             [ASKS],
             [REQUESTED, agrees("ann"), agrees("bob"), agrees("ann", approved=False)],
@@ -307,7 +310,7 @@ BROKEN: list[tuple[str, SimulationCase]] = [
         ),
     ),
     (
-        "done, though it was rejected",
+        "called, though it was rejected",
         world([ASKS], [REQUESTED, fact("task.woke", "t", 10 * SECOND)], call("t")),
     ),
     (
@@ -319,11 +322,17 @@ BROKEN: list[tuple[str, SimulationCase]] = [
             call("t", parameters={"to": "mallory"}),
         ),
     ),
-    ("r/t: done before anybody was asked", world([CHILD | {"approval": {}}], [OPENED], child=[])),
-    ("eve counts and was not asked", world([ASKS], [REQUESTED, agrees("eve")], says(1, "eve"))),
+    (
+        "r/t: called before an approval was requested",
+        world([CHILD | {"approval": {}}], [OPENED], child=[]),
+    ),
+    (
+        "eve counts and is not an approver",
+        world([ASKS], [REQUESTED, agrees("eve")], says(1, "eve")),
+    ),
     ("ann counts twice", world([ASKS], [REQUESTED, agrees("ann"), agrees("ann")], *BOTH)),
     (
-        "bob counts after all was decided",
+        "bob counts after the decision",
         world(
             [ASKS],
             [REQUESTED, agrees("ann", approved=False), agrees("bob")],
@@ -332,10 +341,10 @@ BROKEN: list[tuple[str, SimulationCase]] = [
         ),
     ),
     (
-        "ann counts and never said that",
+        "ann counts and never responded so",
         world([ASKS], [REQUESTED, agrees("ann")], says(1, "ann", digest="d2")),
     ),
-    ("counts, and it is not on disk", world([ASKS], [REQUESTED], says(1, "ann"), told(1))),
+    ("was acknowledged, and is not on disk", world([ASKS], [REQUESTED], says(1, "ann"), told(1))),
     (
         "was refused, and that is not on disk",
         world([ASKS], [REQUESTED], says(1, "ann"), ("refused_answer", {"token": 1, "reason": "-"})),
@@ -344,7 +353,7 @@ BROKEN: list[tuple[str, SimulationCase]] = [
         "the signal 'i' counts 2 times",
         world([WAITS], [comes("one", "i"), comes("one", "i")], sends(1, "one", "i")),
     ),
-    ("which nobody sent", world([WAITS], [comes("one")])),
+    ("which was never sent", world([WAITS], [comes("one")])),
     (
         "took the signal one, and two",
         world(
@@ -368,11 +377,11 @@ BROKEN: list[tuple[str, SimulationCase]] = [
         ),
     ),
     (
-        "gave up waiting, though 's' had come",
+        "stopped waiting, though 's' had arrived",
         world([WAITS], [comes("one"), fact("task.woke", "t")], sends(1, "one")),
     ),
     (
-        "resolved as retry, which nobody said",
+        "resolved as retry, which was never stated",
         world([ONCE], [fact("task.lost", "t"), fact("task.resolved", "t", outcome="retry")]),
     ),
     (

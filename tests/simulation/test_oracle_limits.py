@@ -54,8 +54,8 @@ def test_other_addresses_do_not_count() -> None:
     [
         ({"kind": "rate_limited"}, ""),
         ({"kind": "rate_limited", "retry_after": 2.0}, ""),
-        ({"kind": "overloaded", "retry_after": 3.0}, "asked again too soon"),
-        ({"kind": "timeout"}, "timeout put off a call"),
+        ({"kind": "overloaded", "retry_after": 3.0}, "retried too soon"),
+        ({"kind": "timeout"}, "timeout postponed a call"),
     ],
 )
 def test_pauses(fault: dict[str, Any], says: str) -> None:

@@ -138,7 +138,7 @@ BROKEN: list[tuple[str, Callable[[], SimulationCase]]] = [
         lambda: case([started("a", hold=10)], [succeeded("a", 4)], captured=4, held=10),
     ),
     (
-        "settled, and holds nothing",
+        "settled, but there is no hold",
         lambda: case([started("a")], [about("task.hold_settled", "a", cost=0)], captured=0),
     ),
     (
@@ -151,7 +151,7 @@ BROKEN: list[tuple[str, Callable[[], SimulationCase]]] = [
         ),
     ),
     (
-        "has less than nothing",
+        "has a negative balance",
         lambda: case([started("a", hold=1)], [succeeded("a", -5)], captured=-5),
     ),
 ]

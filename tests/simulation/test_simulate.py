@@ -145,7 +145,7 @@ def test_times_that_were_given_declared_or_guessed() -> None:
     assert 110 < found.duration(0.5) < 180
     assert found.duration(0.05) < found.duration(0.5) < found.duration(0.95) < found.duration(1)
     assert found.notes == [
-        "no time is declared (estimated_duration) for c: guessed by kind of agent"
+        "no duration is declared (estimated_duration) for c: guessed by kind of agent"
     ]
 
 
@@ -190,7 +190,7 @@ def test_a_home_to_learn_from(tmp_path: Path) -> None:
     longer = flow(*spec.tasks, task("c", "b"), task("d", "c", agent="bank"))
     found = simulate(longer, seeds=1, faults="none", fit=str(tmp_path / "home"))
     assert found.tasks["c"].source == "this agent's other actions, 6 calls"
-    assert found.notes == ["no time is in the journal for d: guessed by kind of agent"]
+    assert found.notes == ["no duration is in the journal for d: guessed by kind of agent"]
     with pytest.raises(ConfigurationError, match="there is no journal in"):
         simulate(spec, fit=tmp_path / "nowhere")
     assert not (tmp_path / "nowhere").exists()
@@ -230,8 +230,8 @@ def test_a_missing_example_is_asked_for() -> None:
     found = simulate(READS, seeds=50, faults="none")
     assert found.statuses == {"completed": 50}
     assert found.notes[-2:] == [
-        "give an example result of list: the parameters of page read it, and are left out",
-        "give an example result of page: the parameters of page#undo read it, and are left out",
+        "give an example result of list: the parameters of page read it and are omitted",
+        "give an example result of page: the parameters of page#undo read it and are omitted",
     ]
     answers = {"list": {"result": {"items": [1]}}, "page": {"result": {"id": {"x": 2}}}}
     found = simulate(READS, seeds=50, faults="none", answers=answers)
@@ -286,7 +286,7 @@ def test_who_is_not_accepted_comes_again() -> None:
 def test_a_journal_that_takes_nothing_at_all() -> None:
     found = simulate(flow(task("a")), seeds=1, faults=FaultPlan(refuse=1.0))
     assert found.statuses == {"never accepted": 1}
-    assert found.story(0)[0].text == "the journal took nothing"
+    assert found.story(0)[0].text == "the journal refused a write"
 
 
 def test_an_agent_that_nobody_has_is_awaited() -> None:
@@ -396,13 +396,13 @@ def test_the_story_tells_what_the_run_cannot_know() -> None:
     every = "\n".join(told(found, seed) for seed in range(80))
     for text in (
         "crashed: the process died; another takes over",
-        "refused: the journal took nothing",
+        "refused: the journal refused a write",
         "jumped: the clock was set forth",
         "jumped: the clock was set back",
-        "replied: order: the answer of attempt 1 came again",
-        "acted: mail: acted outside, time 2",
-        "acted: reserve: came in again under its key",
-        "parked: the run waits for somebody's help",
+        "replied: order: the response of attempt 1 arrived again",
+        "acted: mail: had its effect, time 2",
+        "acted: reserve: called again with the same idempotency key",
+        "parked: the run waits for an external decision",
         "ended: the run is compensated",
         "task.started: order: attempt 1 started on agent shop",
     ):

@@ -106,7 +106,7 @@ def test_what_each_part_is_told_of() -> None:
     assert found.tasks["each"].calls == 180
     assert found.tasks["each"].most == 3
     assert found.tasks["kid/first"].source == "declared"
-    assert found.tasks["ask"].source == "calls nobody"
+    assert found.tasks["ask"].source == "no call"
     assert found.tasks["ask"].critical > 40
     polled = found.tasks["poll"].calls
     assert polled == 3 * found.tasks["kid/first"].calls
@@ -145,9 +145,7 @@ def test_a_signal_brings_its_example() -> None:
         waits("paid", wait_for=WaitSpec(signal="paid", keep=False)),
         task("ship", "paid", when="tasks.paid.result.amount > 3"),
     )
-    with pytest.raises(
-        ConfigurationError, match="result of paid: without it nobody can tell the condition"
-    ):
+    with pytest.raises(ConfigurationError, match="result of paid: it is needed for the condition"):
         simulate(spec)
     for amount, calls in ((2, 0), (4, 30)):
         answers = {"paid": {"result": {"amount": amount}}}
@@ -169,7 +167,8 @@ def test_who_does_not_answer_though_people_do_is_a_violation(
     monkeypatch.setattr(SimulatedPeople, "review_runs", lambda self, runtime: None)
     found = simulate(flow(waits("ask", approval=ApprovalSpec())), seeds=3, faults="none")
     assert {(v.invariant, v.detail) for v in found.violations} == {
-        ("everything_ends", f"run-{seed}: waits though nobody is missing") for seed in range(3)
+        ("everything_ends", f"run-{seed}: waits, but no person or agent is missing")
+        for seed in range(3)
     }
 
 
@@ -193,7 +192,7 @@ def test_lengths_of_time(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "soon", "-1h", "1w", "1h30m", "9" * 30])
 def test_bad_lengths_of_time(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no length of time"):
+    with pytest.raises(ConfigurationError, match="is not a duration"):
         parse_patience(text)
 
 
@@ -207,23 +206,21 @@ def test_bad_lengths_of_time(text: str) -> None:
         ({"delay": "{{ tasks.a.result.seconds }}"}, "the delay"),
         ({"until": "{{ tasks.a.result }}"}, "the time"),
         ({"for_each": EachSpec(items="tasks.a.result")}, "the items"),
-        ({"repeat_until": RepeatSpec(until="tasks.a.result.ok")}, "the end of its rounds"),
+        ({"repeat_until": RepeatSpec(until="tasks.a.result.ok")}, "the end of its iterations"),
     ],
 )
 def test_a_decision_needs_an_example(more: dict[str, Any], what: str) -> None:
     spec = flow(task("a"), task("b", "a", **more))
     with pytest.raises(ConfigurationError) as refused:
         simulate(spec)
-    assert refused.value.problems == (
-        f"give an example result of a: without it nobody can tell {what} of b",
-    )
+    assert refused.value.problems == (f"give an example result of a: it is needed for {what} of b",)
     assert "--answers" in refused.value.hint
 
 
 def test_a_round_needs_an_example_of_its_own_result() -> None:
     spec = flow(task("a", repeat_until=RepeatSpec(until="result.done")))
     with pytest.raises(
-        ConfigurationError, match="result of a: without it nobody can tell the end of its rounds"
+        ConfigurationError, match="result of a: it is needed for the end of its iterations"
     ):
         simulate(spec)
     found = simulate(spec, seeds=5, faults="none", answers={"a": {"result": {"done": True}}})
@@ -245,8 +242,8 @@ def test_a_sub_workflow_needs_examples_too() -> None:
     with pytest.raises(ConfigurationError) as refused:
         simulate(spec)
     assert refused.value.problems == (
-        "give an example result of a: without it nobody can tell the inputs of c",
-        "give an example result of c/x: without it nobody can tell the condition of c/y",
+        "give an example result of a: it is needed for the inputs of c",
+        "give an example result of c/x: it is needed for the condition of c/y",
     )
     answers = {"a": {"result": {"n": 1}}, "c/x": {"result": {"ok": True}}}
     found = simulate(spec, seeds=10, faults="none", answers=answers)

@@ -215,9 +215,9 @@ class StartsAnew(EmbeddedRuntime):
         (hasty, "success", "before the intent was on disk"),
         (agents(NewKeys), "success", "the calls differ"),
         (agents(Twice), "success", "the calls differ"),
-        (agents(Hopeful), "continue on failure", "it ended completed|calls differ"),
-        (agents(Impatient), "retries, as long", "differs|did not end within"),
-        (agents(Shields), "a run that is cancelled", "given up"),
+        (agents(Hopeful), "continue on failure", "the run ended completed|calls differ"),
+        (agents(Impatient), "retries, after", "differs|did not end within"),
+        (agents(Shields), "a run that is cancelled", "calls were cancelled"),
         (agents(Spends), "success", "the journal of the run differs"),
         (acting(unbounded), "a task that times out", "did not end within"),
         (acting(hurried), "a task that times out", "did not wait"),
@@ -262,7 +262,11 @@ def lose_the_hive(played: ScenarioOutcome) -> None:
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [(edit, "chain breaks"), (lose_the_end, "it ended running"), (lose_the_hive, "of the hive")],
+    [
+        (edit, "chain breaks"),
+        (lose_the_end, "the run ended running"),
+        (lose_the_hive, "of the hive"),
+    ],
 )
 async def test_tampered_journal_is_caught(
     change: Callable[[ScenarioOutcome], None], says: str

@@ -1,16 +1,18 @@
-"""OTHER NAMES FOR THE SAME HOUSE: one file for each document whose class names we honour.
+"""Facades: the class names of other documents on top of agenthive, one file for each document.
 
-Where a document and the house mean the same thing the facade re-exports ours; where they differ it
-translates, in methods of about five lines with the document's exact signatures. A name that two
-documents use for two things is imported from its own file, all others also from here.
+Where a document and agenthive mean the same thing, the facade re-exports the class of agenthive;
+where they differ it translates, in methods of about five lines with the exact signatures of the
+document. A name that two documents use for two things is imported from its own file, all others
+also from here.
 
 The import names of the documents are the distribution agenthive-compat (`compat/`), which
 re-exports from here; `document_files` is its command.
 
-A facade never decides, never keeps a second copy of a fact, and is never imported by another room.
+A facade never decides, never keeps a second copy of an event, and is never imported by another
+package.
 
-To add one: a file or a folder here, a line below for each name that is nobody else's, and the
-document's own examples as a test in `tests/documents/`.
+To add one: a file or a folder here, a line below for each name that no other document uses, and the
+examples of the document as a test in `tests/documents/`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The agent classes of the Lead Agent design, under its names.
 
-Apart from `lead_agent`, because a program that only runs workflows needs none of these imports. To
-add a kind: an import under the name of the design, and a name in ``__all__``.
+Separate from `lead_agent`, because a program that only runs workflows needs none of these imports.
+To add a kind: an import under the name of the design, and a name in ``__all__``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """`agenthive-compat files DIR`: writes the stand-alone files that the older designs name.
 
-The files are examples of this repository; the distribution agenthive-compat carries them, and its
-console script is `main`. Files that are there are looked for before any is written. To add a file:
-a line in `FILES` and one in compat/pyproject.toml; what has to wait is a line in `NOT_YET`.
+The files are examples of this repository; the distribution agenthive-compat contains them, and its
+console script is `main`. Existing files are detected before any file is written. To add a file: a
+line in `FILES` and one in compat/pyproject.toml; files that this version cannot provide are in
+`NOT_YET`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ SETTINGS: Final = """\
 [agents]
 report = "examples/example_agents.py:report"
 """
+#: Path below DIR -> what the file contains.
 FILES: Final = {
     SETTINGS_FILE: "settings that the examples need",
     "examples/simple_workflow.yaml": "four tasks: an API, a model, an MCP server, a function",
@@ -31,14 +33,13 @@ FILES: Final = {
     "examples/demo.py": "a tour: a workflow, parallel tasks, what a failure means",
     "examples/example_agents.py": "the HTTP API and the function that the examples call",
 }
-"""Path below DIR -> what it is."""
+#: Files that the designs name and this version cannot write -> what they require.
 NOT_YET: Final = {
     "cli.py": "the command line of the Agent Hive API",
     "run_api_server.py": "the REST server of the Lead Agent design",
     "Lead_Agent_API.postman_collection.json": "calls to that server",
     "Dockerfile": "an image of that server",
 }
-"""Files that the designs name and this version cannot write yet -> what they need."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,11 +53,11 @@ def main() -> None:
 
 @main.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 def files(folder: Path, force: bool) -> None:
     """Write the examples that the designs name into DIR.
 
-    Exit codes: 0 all files are written, 2 a file is there already or DIR cannot be used.
+    Exit codes: 0 all files are written, 2 a file exists already or DIR cannot be used.
     """
     try:
         texts = read_texts()
@@ -68,12 +69,13 @@ def files(folder: Path, force: bool) -> None:
         click.echo(f"{folder / name}: {purpose}")
     for name, purpose in NOT_YET.items():
         click.echo(
-            f"not written, needs what this version does not have: {name} ({purpose})", err=True
+            f"not written, requires a feature that this version does not have: {name} ({purpose})",
+            err=True,
         )
 
 
 def read_texts() -> dict[str, str]:
-    """What each file holds. Raises UsageError if agenthive-compat is not installed."""
+    """The content of each file. Raises UsageError if agenthive-compat is not installed."""
     try:
         distribution = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -88,10 +90,10 @@ def read_texts() -> dict[str, str]:
 
 
 def _refuse_obstacles(folder: Path, texts: Mapping[str, str], *, force: bool) -> None:
-    """Raise UsageError if a file would be overwritten, or cannot be."""
+    """Raise UsageError if a file would be overwritten, or a directory is in its place."""
     present = [name for name in texts if (folder / name).exists() or (folder / name).is_symlink()]
     if present and not force:
-        raise click.UsageError(f"{folder} has {', '.join(present)} already; --force overwrites")
+        raise click.UsageError(f"{folder} has {', '.join(present)} already; overwrite with --force")
     blocked = [name for name in present if not (folder / name).is_file()]
     if blocked:
         raise click.UsageError(f"{folder}: {', '.join(blocked)} is not a file")

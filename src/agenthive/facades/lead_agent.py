@@ -1,8 +1,8 @@
 """The names of the Lead Agent design: LeadAgent, WorkflowEngine, AgentFactory and the rest.
 
-Translation only. A LeadAgent runs workflows in the configured home, so what it accepts survives the
-process; its engine tells observers what the run's journal says. Nothing here decides, and nobody
-else in the house imports it.
+Translation only. A LeadAgent runs workflows in the configured home, so accepted workflows survive
+the process; its engine notifies observers of the events in the run's journal. Nothing here decides,
+and no other package imports it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ WorkflowConfig = WorkflowSpec
 
 
 class WorkflowStatus(StrEnum):
-    """The five states of a workflow that this design knows."""
+    """The five states of a workflow in this design."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -95,7 +95,7 @@ _STATUSES = {
 
 
 class TaskStatus(StrEnum):
-    """Where a task stands, in the words of this design."""
+    """The states of a task in this design."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -104,31 +104,35 @@ class TaskStatus(StrEnum):
 
 
 class TaskExecution(msgspec.Struct, kw_only=True):
-    """One task as observers see it. ``execution_time`` is seconds."""
+    """One task as observers see it."""
 
     name: str
     status: TaskStatus = TaskStatus.PENDING
     attempts: int = 0
+    #: Seconds.
     execution_time: float = 0.0
     result: Any = None
     error: str | None = None
 
 
 class WorkflowExecution(msgspec.Struct, kw_only=True):
-    """What came of a workflow. ``execution_time`` is seconds."""
+    """The result of a workflow."""
 
     execution_id: str
     name: str
     status: WorkflowStatus
+    #: Task -> result, of the tasks that succeeded.
     results: dict[str, Any]
+    #: Task -> message, of the tasks that failed.
     errors: dict[str, str]
     completed_tasks: int
     total_tasks: int
+    #: Seconds.
     execution_time: float
 
     @classmethod
     def of(cls, report: RunReport) -> WorkflowExecution:
-        """The report of a run in this design's words."""
+        """Convert the report of a run."""
         return cls(
             execution_id=report.run_id,
             name=report.name,
@@ -142,16 +146,16 @@ class WorkflowExecution(msgspec.Struct, kw_only=True):
 
 
 class ConfigLoader:
-    """Reads workflow files, step by step checked."""
+    """Reads and checks workflow files."""
 
     @staticmethod
     def load_from_file(path: str | Path) -> WorkflowSpec:
-        """A YAML or JSON file. Raises ConfigurationError with every problem and its place."""
+        """Read a YAML or JSON file. Raises ConfigurationError with every problem and its place."""
         return authoring.load(Path(path), keep_secret=_keep_secret).spec
 
     @staticmethod
     def load_from_dict(config: Mapping[str, Any]) -> WorkflowSpec:
-        """A mapping with the same keys. Raises ConfigurationError."""
+        """Read a mapping with the same keys. Raises ConfigurationError."""
         return authoring.from_mapping(dict(config), keep_secret=_keep_secret).spec
 
 
@@ -160,7 +164,7 @@ def _keep_secret(label: str, value: str) -> str:
 
 
 class AgentFactory:
-    """Makes agents by type; a type of your own replaces the shipped one."""
+    """Makes agents by type; a registered class replaces the built-in one."""
 
     _types: ClassVar[dict[str, type[BaseAgent]]] = {}
 
@@ -171,7 +175,7 @@ class AgentFactory:
 
     @classmethod
     def directory(cls, secrets: Secrets | None = None) -> AgentRegistry:
-        """A directory that knows the registered types, and the settings' custom agents."""
+        """A registry with the registered types and the custom agents of the settings."""
         settings = Settings.load()
         directory = AgentRegistry(secrets, prices=Prices(settings.prices))
         for name, where in settings.agents.items():
@@ -182,15 +186,15 @@ class AgentFactory:
 
     @classmethod
     def create_agent(cls, config: AgentSpec) -> BaseAgent:
-        """The agent for a config. Raises AgentUnavailable if nobody has it."""
+        """The agent for a config. Raises AgentUnavailable if no such agent is registered."""
         return cls.directory().find_agent(config)
 
 
 class TaskExecutor:
-    """Does one task outside any workflow: no journal, no retries."""
+    """Executes one task outside any workflow: no journal, no retries."""
 
     async def execute(self, task: TaskSpec, agent: BaseAgent) -> TaskExecution:
-        """One attempt."""
+        """Make one attempt."""
         call = Call(
             run=uuid7(),
             task=task.name,
@@ -213,7 +217,7 @@ class TaskExecutor:
 
 
 class WorkflowStateMachine(Subject):
-    """Follows a run's facts and tells observers: task_started, task_completed, task_failed, ..."""
+    """Follows the events of a run and notifies observers: task_started, task_completed, ..."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -221,20 +225,20 @@ class WorkflowStateMachine(Subject):
         self.tasks: dict[str, TaskExecution] = {}
         self._started_at: dict[str, int] = {}
 
-    async def follow(self, fact: EventView) -> None:
-        """Take in one fact of the journal."""
-        data = msgspec.json.decode(fact.data)
-        event_type = _EVENT_NAMES.get(fact.type)
+    async def follow(self, event: EventView) -> None:
+        """Apply one event of the journal."""
+        data = msgspec.json.decode(event.data)
+        event_type = _EVENT_NAMES.get(event.type)
         if event_type is None:
             return
         if "task" not in data:
             self.status = WorkflowStatus.RUNNING
             await self.notify(event_type, self)
             return
-        await self.notify(event_type, self._update_task(fact, data))
+        await self.notify(event_type, self._update_task(event, data))
 
     async def end(self, execution: WorkflowExecution) -> None:
-        """The run has ended."""
+        """Notify observers that the run has ended."""
         self.status = execution.status
         await self.notify(f"workflow_{execution.status}", execution)
 
@@ -252,17 +256,17 @@ class WorkflowStateMachine(Subject):
         return task
 
 
+#: Event type -> the name that observers receive. Failures that will be retried are included.
 _EVENT_NAMES = {
     "run.started": "workflow_started",
     "task.started": "task_started",
     "task.succeeded": "task_completed",
     "task.failed": "task_failed",
 }
-"""Fact -> the name observers know it by. A failure that will be retried is told as well."""
 
 
 class WorkflowEngine:
-    """Carries out workflows on a hive and lets observers watch."""
+    """Executes workflows on a hive and notifies observers."""
 
     def __init__(self, hive: Hive | None = None) -> None:
         self.state_machine = WorkflowStateMachine()
@@ -271,7 +275,7 @@ class WorkflowEngine:
     async def execute(
         self, workflow: WorkflowSpec, inputs: Mapping[str, Any] | None = None
     ) -> WorkflowExecution:
-        """Run to the end. Raises what `Hive.submit` raises."""
+        """Run a workflow to its end. Raises what `Hive.submit` raises."""
         async with AsyncExitStack() as stack:
             hive = self._hive
             if hive is None:
@@ -285,7 +289,7 @@ class WorkflowEngine:
 
 
 class LeadAgent:
-    """Runs workflows. Without ``hive`` in the configured home (AGENTHIVE_HOME, settings)."""
+    """Runs workflows on ``hive``, or else in the configured home (AGENTHIVE_HOME, settings)."""
 
     def __init__(self, hive: Hive | None = None) -> None:
         self.engine = WorkflowEngine(hive)
@@ -310,9 +314,9 @@ def _open_configured_hive() -> Hive:
 
 
 async def main() -> None:
-    """``python -m lead_agent.lead_agent FILE``: does what `agenthive run FILE` does.
+    """``python -m lead_agent.lead_agent FILE``: the same as `agenthive run FILE`.
 
-    Raises SystemExit with its exit code, unless that is 0.
+    Raises SystemExit with the exit code of that command, unless it is 0.
     """
     from agenthive.cli.root import exit_process, has_running_functions, run_file
 

@@ -1,8 +1,8 @@
 """Reliability patterns as objects of their own, for code that runs outside a workflow.
 
-`CircuitBreaker` and `retry` use the same maths as the runs do (`core.policies`); inside a workflow
-declare them instead, there they are journaled. Observers are told what a run does. Nothing here may
-decide anything. To add a pattern: a class over a policy of the core.
+`CircuitBreaker` and `retry` use the same arithmetic as runs do (`core.policies`); inside a workflow
+declare them instead, so that they are journaled. Observers are notified of the events of a run.
+Nothing here decides anything. To add a pattern: a class over a policy of the core.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ RetryConfig = RetryPolicy
 
 
 class CircuitBreaker:
-    """Stops calling what keeps failing: CLOSED -> OPEN -> HALF_OPEN -> CLOSED.
+    """Stops calls that keep failing: CLOSED -> OPEN -> HALF_OPEN -> CLOSED.
 
-    ``recovery_timeout`` is seconds. What is given here wins over ``config``.
+    ``recovery_timeout`` is seconds. Explicit arguments take precedence over ``config``.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class CircuitBreaker:
 
     @property
     def state(self) -> CircuitState:
-        """What it lets through now."""
+        """The current state of the breaker."""
         open_now = self._breaker.state is BreakerState.OPEN
         if open_now and self._breaker.allows_call(self._clock()):
             return BreakerState.HALF_OPEN
         return self._breaker.state
 
     async def call(self, function: Callable[..., Awaitable[T]], *args: Any, **named: Any) -> T:
-        """Await ``function``; raises AgentUnavailable("Circuit breaker is open") instead of it."""
+        """Await ``function``; raises AgentUnavailable("Circuit breaker is open") if it is open."""
         async with self:
             return await function(*args, **named)
 
@@ -80,7 +80,7 @@ class CircuitBreaker:
         now = self._clock()
         if not self._breaker.allows_call(now):
             raise AgentUnavailable(
-                "Circuit breaker is open", hint="Wait for the recovery time-out to pass."
+                "Circuit breaker is open", hint="Wait until the recovery timeout has passed."
             )
         self._breaker.record_start(now)
         return self
@@ -114,30 +114,30 @@ async def retry(function: Callable[[], Awaitable[T]], config: RetryConfig | None
 
 
 class Observer(ABC):
-    """Is told what happens to a subject."""
+    """Receives the events of a subject."""
 
     @abstractmethod
     async def update(self, subject: Subject, event_type: str, data: Any) -> None:
-        """``event_type`` is a name like ``task_completed``; ``data`` what it happened to."""
+        """Handle an event: its name, like ``task_completed``, and the object that changed."""
 
 
 class Subject:
-    """Something that observers watch."""
+    """An object that observers watch."""
 
     def __init__(self) -> None:
         self._observers: list[Observer] = []
 
     def attach(self, observer: Observer) -> None:
-        """Tell this observer too."""
+        """Add an observer."""
         if observer not in self._observers:
             self._observers.append(observer)
 
     def detach(self, observer: Observer) -> None:
-        """Tell it no longer."""
+        """Remove an observer."""
         if observer in self._observers:
             self._observers.remove(observer)
 
     async def notify(self, event_type: str, data: Any) -> None:
-        """Tell every observer, in the order they came."""
+        """Notify every observer, in the order in which they were attached."""
         for observer in list(self._observers):
             await observer.update(self, event_type, data)

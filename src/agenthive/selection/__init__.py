@@ -1,9 +1,9 @@
-"""selection: which agent performs a task. Empty so far: workflows name their agents.
+"""selection: chooses which agent performs a task. Empty so far: workflows name their agents.
 
-Candidates will be filtered (free, healthy, capable), scored by a strategy, and one picked, with a
-decision that says why, and why not the others.
+A strategy will filter the candidates (free, healthy, capable), score them, and pick one; its
+decision records why that agent was chosen and why the others were not.
 
-Pure like the core: what is added here never has a clock, random numbers or a disk; history, load
-and random draws come in as values. A strategy will be one file with one scoring function, which
-never knows its siblings.
+Pure like the core: code in this package never reads a clock, random numbers or a disk; history,
+load and random draws are passed in as values. To add a strategy: one file with one scoring
+function, which imports no other strategy.
 """

@@ -1,7 +1,7 @@
-"""All that is known about one simulation, as plain JSON, and questions about it.
+"""Everything the oracles may read about one simulation, as plain JSON, and queries over it.
 
-What the judge looks at. Imports nothing of agenthive, as the judge does, so a mistake there cannot
-hide here.
+Imports nothing of agenthive, as the oracles do, so that a mistake in the engine cannot hide a
+violation here. To add a query that several oracles need: a method of `SimulationCase`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ Observation = tuple[int, str, dict[str, Any]]
 
 COMPENSATION: Final = "#undo"
 RECONCILE: Final = "#reconcile"
+#: The key of a task that the run itself created: a mapped item or model tool (``[n]``), an
+#: iteration or model turn (``~n``), a compensation, a reconciliation.
 DERIVED_KEY: Final = re.compile(r"(?P<of>.+)(?P<mark>\[\d+\]|~\d+|#undo|#reconcile\d*)")
-"""The key of a task that was made while the run went: an item, a round, what was done about it."""
+#: A call whose process ends more often than this counts as failed.
 MAX_LOSSES: Final = 100
-"""Whose process ended during the call more often than that is given up."""
 WAIT_KEYS: Final = frozenset({"approval", "wait_for", "workflow", "delay", "until"})
 NO_DECISION: Final = frozenset({"task.late_reply", "task.approval_refused", "task.hold_settled"})
 CONTROL_KEYS: Final = frozenset(
@@ -37,19 +38,19 @@ CONTROL_KEYS: Final = frozenset(
     }
 )
 TURN_KEYS: Final = frozenset({"tools", "fallback"})
+#: The key of a tool call that a model requested in a turn.
 TOOL_KEY: Final = re.compile(r"(?P<turn>.+~\d+)\[(?P<at>\d+)\]")
-"""The key of a tool that a model has asked for in a turn."""
 
 
 def is_call(task: Event) -> bool:
-    """Whether the task is a call and nothing else."""
+    """Whether the task is a single call, without any control flow."""
     return not CONTROL_KEYS & task.keys()
 
 
 class TaskIndex(dict[str, Event]):
-    """Name -> task of a definition. Also finds what was made of one, by its key.
+    """Task name -> task of a definition; also resolves the keys of derived tasks.
 
-    ``events`` are the facts of the run, which say what models have asked for.
+    ``events`` returns the events of the run, which record the tools that models have requested.
     """
 
     def __init__(self, events: Callable[[], list[Event]]) -> None:
@@ -74,9 +75,10 @@ class TaskIndex(dict[str, Event]):
         return pattern | {"undoes": match["of"]} if mark == COMPENSATION else pattern
 
     def find_tool(self, turn: str, position: int) -> Event:
-        """The call that the tool is which a turn has asked for at that place.
+        """The tool call that a turn requested at that position.
 
-        ``unasked`` if by what is recorded it has asked for nothing there that could be called.
+        The result is named ``unasked`` if the recorded requests have nothing callable at that
+        position.
         """
         replies = [
             e for e in self._list_events() if e["type"] == "task.succeeded" and e["task"] == turn
@@ -89,7 +91,7 @@ class TaskIndex(dict[str, Event]):
         return {"continue_on_failure": True, "asked": request, **tools[request["name"]]}
 
     def is_model_turn(self, key: str) -> bool:
-        """Whether this is a turn of a model; a round of such a task is none."""
+        """Whether the key belongs to a model turn; an iteration of a task with tools does not."""
         match = DERIVED_KEY.fullmatch(key)
         if match is None or not match["mark"].startswith("~"):
             return False
@@ -98,7 +100,7 @@ class TaskIndex(dict[str, Event]):
         return bool(TURN_KEYS & task.keys()) and key.count("~") > rounds
 
     def _authored_task(self, key: str) -> str:
-        """The task of the author's from whose pattern that one was made."""
+        """The task of the definition from which a derived task was created."""
         while key not in self:
             match = DERIVED_KEY.fullmatch(key)
             if match is None:
@@ -107,7 +109,7 @@ class TaskIndex(dict[str, Event]):
         return key
 
     def may_be_bypassed(self, name: str) -> bool:
-        """Whether its own condition, or those of all that it depends on, may leave it out."""
+        """Whether its condition, or those of all its dependencies, may skip the task."""
         task = self[name]
         approval = task.get("approval") or {}
         deps = task.get("depends_on", ())
@@ -116,15 +118,15 @@ class TaskIndex(dict[str, Event]):
 
 
 class SimulationCase:
-    """All that is known about one simulation.
+    """Everything that is known about one simulation.
 
     ``specs`` maps run ids to definitions as plain JSON; ``journal`` maps run ids to their events;
-    ``hive`` is the hive's own stream; ``observations`` is what was observed, in order;
-    ``durable_at`` says for each (run, event number) how many observations had been made when it was
-    on disk. ``rates`` are the calls a minute, an hour and at once that an address takes. Where
-    money is at stake: ``batches`` is everything in the order in which it came to be on disk,
-    ``limits`` bound all runs, ``accounts`` is how they stand in the end, ``charges`` what calls
-    were charged. ``people_answered``: people have answered in the end whatever was still asked.
+    ``hive`` is the stream of the hive itself; ``observations`` is what was observed, in order;
+    ``durable_at`` gives, for each (run, event number), how many observations had been made when the
+    event was on disk. ``rates`` maps an endpoint to its limits: calls a minute, an hour, and at
+    once. For budgets: ``batches`` are all batches in commit order, ``limits`` apply to all runs
+    together, ``accounts`` are the final balances, ``charges`` is what the world charged for calls.
+    ``people_answered``: whether every open request was answered in the end.
     """
 
     def __init__(self, specs: dict[str, Event], observations: list[Observation]) -> None:
@@ -145,7 +147,7 @@ class SimulationCase:
         self.people_answered = False
 
     def tasks(self, run: str) -> TaskIndex:
-        """Name -> task of a run, compensations as tasks of their own."""
+        """Task name -> task of a run; compensations are tasks of their own."""
         if run in self._tasks:
             return self._tasks[run]
         tasks = self._tasks[run] = TaskIndex(lambda: self.journal.get(run, []))
@@ -168,13 +170,13 @@ class SimulationCase:
                 yield i, now, data
 
     def find_successes(self, run: str) -> dict[int, str]:
-        """Number of a fact -> the task that it made succeed: its call, or what was found out."""
+        """Event number -> the task that succeeded with it, by its call or by a reconciliation."""
         return {i: task for i, task, outcome in self._iter_outcomes(run) if outcome == "succeeded"}
 
     def _iter_outcomes(self, run: str) -> Iterator[tuple[int, str, str]]:
-        """(number of a fact, task, what it says came of it: succeeded, failed, retry).
+        """(event number, task, outcome: succeeded, failed or retry).
 
-        An answer counts for the question that is open: one after each decision to try again.
+        A reconciliation counts only while the outcome is open: once after each decision to retry.
         """
         retries: Counter[str] = Counter()
         decided: set[str] = set()
@@ -198,7 +200,7 @@ class SimulationCase:
                 yield i, about, "succeeded" if verdict else "retry"
 
     def is_billed_elsewhere(self, run: str, task: str, attempt: int) -> bool:
-        """Whether a later attempt is the same call to whoever charges for it, or a bill was."""
+        """Whether another attempt is billed as the same call, or a late bill was recorded."""
         return any(
             attempt in event.get("over", ())
             or (event["type"] == "task.hold_settled" and event["attempt"] == attempt)
@@ -207,7 +209,7 @@ class SimulationCase:
         )
 
     def find_failures(self, run: str) -> set[int]:
-        """Numbers of the facts after which a task's call has failed, for now or for good."""
+        """Numbers of the events after which a task's call had failed, for now or for good."""
         losses: Counter[str] = Counter()
         numbers = set()
         for i, event in enumerate(self.journal.get(run, ())):
@@ -219,9 +221,9 @@ class SimulationCase:
         return numbers
 
     def find_last_events(self, run: str) -> dict[str, str]:
-        """Task -> the type of the last event that decided about it.
+        """Task -> the type of the last event that decided its state.
 
-        What was found out about a call of unknown outcome counts as if the call had said so.
+        The reconciled outcome of a call counts as if the call itself had returned it.
         """
         event_types: dict[str, str] = {}
         successes, failures = self.find_successes(run), self.find_failures(run)
@@ -233,7 +235,7 @@ class SimulationCase:
         return event_types
 
     def may_wait(self, run: str) -> bool:
-        """Whether the run may wait for people, a time, a signal or another run for a while."""
+        """Whether the run may wait for people, a time, a signal or a child run."""
         tasks = self.tasks(run).values()
         calls = [call for task in tasks for call in (task, *task.get("tools", ()))]
         unknown = self.people_answered and any(call.get("effect") == "once" for call in calls)
@@ -241,31 +243,31 @@ class SimulationCase:
         return unknown or asks or any(WAIT_KEYS & task.keys() for task in tasks)
 
     def find_parent(self, run: str) -> tuple[str, str] | None:
-        """The run and the task that this run was begun for."""
+        """The run and the task that started this run."""
         parent = self.journal[run][0].get("parent") if self.journal.get(run) else None
         return None if parent is None else (parent["run"], parent["task"])
 
     def list_family(self, run: str) -> list[str]:
-        """This run and all that it has begun, directly or not."""
+        """This run and all of its descendants."""
         children = [
             member for member in self.journal if (self.find_parent(member) or ("",))[0] == run
         ]
         return [run, *(member for child in children for member in self.list_family(child))]
 
     def count_retry_decisions(self, run: str, task: str) -> int:
-        """How often it was found out that a call of unknown outcome may be made again."""
+        """How often a reconciliation decided that a call may be made again."""
         return sum(
             (owner, outcome) == (task, "retry") for _, owner, outcome in self._iter_outcomes(run)
         )
 
 
 def reconciled_task(key: str) -> str:
-    """The task that a question is about; empty if it is none."""
+    """The task that a reconciliation key is about; empty if the key is not one."""
     return key.rpartition(RECONCILE)[0]
 
 
 def reconcile_verdict(event: Event) -> bool | None:
-    """What the outside world said about a call of unknown outcome; None if nothing."""
+    """The outcome that a reconciliation found for a call of unknown outcome; None if none."""
     if event["type"] != "task.succeeded" or not reconciled_task(event["task"]):
         return None
     result = event.get("result")

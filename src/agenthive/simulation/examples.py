@@ -1,4 +1,4 @@
-"""What somebody says of a workflow's tasks for a simulation: results, times, failures, costs.
+"""Example results, durations, failure rates and costs of tasks, given for a simulation.
 
 A map from task names to ``result``, ``duration`` (seconds, or ``{p50: ..., p95: ...}``), ``fail``
 (a chance from 0 to 1) and ``cost`` (US dollars a call); a bare number is a duration. To add a key:
@@ -21,21 +21,25 @@ from agenthive.core.values import JSONValue
 from agenthive.errors import ConfigurationError
 from agenthive.insights.distributions import Distribution, log_normal, log_normal_between
 
+#: Sigma of the log-normal distribution around a declared duration: 90 % are within a factor of 1.8.
 SIGMA: Final = 0.35
-"""How far a time that somebody has declared spreads: nine of ten are within a factor of 1.8."""
 
 
 class Example(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said of one task; None where nothing is. ``result`` stands in a tuple."""
+    """The values given for one task; None where no value was given."""
 
+    #: In a tuple of one, because ``null`` is a valid result.
     result: tuple[JSONValue] | None = None
+    #: Seconds of one call.
     duration: Distribution | None = None
+    #: The chance, from 0 to 1, that a call fails.
     fail: float | None = None
+    #: US dollars of one call.
     cost: Distribution | None = None
 
 
 def read_examples(answers: Mapping[str, object], tasks: Collection[str]) -> dict[str, Example]:
-    """What ``answers`` say of these tasks. Raises ConfigurationError with all that is wrong."""
+    """Parse ``answers`` for these tasks. Raises ConfigurationError with every problem."""
     problems: list[str] = []
     examples: dict[str, Example] = {}
     for name, entry in answers.items():
@@ -58,7 +62,7 @@ def _parse_example(entry: object) -> Example:
         return Example(duration=_parse_duration(entry))
     for key in entry:
         if key not in _READERS:
-            raise ValueError(f"there is no key {str(key)[:80]!r}; there are {', '.join(_READERS)}")
+            raise ValueError(f"unknown key {str(key)[:80]!r}; known keys: {', '.join(_READERS)}")
     fields = {key: _READERS[key](value) for key, value in entry.items()}
     return msgspec.structs.replace(Example(), **fields)
 
@@ -89,7 +93,7 @@ def _parse_number(value: object, name: str, maximum: float = 1e9) -> float:
 def _parse_result(value: object) -> tuple[object]:
     reply = validate_reply(Reply(result=value))  # type: ignore[arg-type]
     if reply.fault is not None:
-        raise ValueError(f"the result is no example: {reply.fault.message}")
+        raise ValueError(f"the result cannot be used: {reply.fault.message}")
     return (reply.result,)
 
 

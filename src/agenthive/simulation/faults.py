@@ -1,8 +1,9 @@
-"""What goes wrong in a simulation, and the small language that says so.
+"""Faults of a simulation, and the notation in which they are given.
 
-``crash=0.01,fail=0.1`` or the name of a preset, or both: ``some,crash=0`` begins with the preset.
-Each number is a chance from 0 to 1 at each place where that can happen. To add a trouble: a field
-with its line in `MEANINGS`, and what it does in `world` or in the simulated runtime.
+``crash=0.01,fail=0.1``, the name of a preset, or both: ``some,crash=0`` starts from the preset.
+Each number is a probability from 0 to 1, drawn at each place where the fault can happen. To add a
+fault: a field of `FaultPlan` with its text in `MEANINGS`, and its effect in `world` or in the
+simulated runtime.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from agenthive.simulation.ports import Faults
 
 
 class FaultPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How likely each trouble is; `MEANINGS` tells what each of them is."""
+    """The probability of each fault; `MEANINGS` describes them."""
 
     crash: float = 0.0
     fail: float = 0.0
@@ -36,7 +37,7 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def faults(self) -> Faults:
-        """The part of it that happens to the process and its disk."""
+        """The faults of the process and its disk, for the simulated runtime."""
         return Faults(
             crash=self.crash,
             refuse=self.refuse,
@@ -47,30 +48,30 @@ class FaultPlan(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def __str__(self) -> str:
-        """As `parse_faults` reads it."""
+        """The notation that `parse_faults` reads."""
         shares = {name: getattr(self, _field_name(name)) for name in MEANINGS}
         return ",".join(f"{name}={share:g}" for name, share in shares.items() if share) or "none"
 
 
+#: Fault name -> its description, which `agenthive simulate --help` shows.
 MEANINGS: Final = {
     "crash": "the process dies at a step, and another takes over within 30 s",
     "fail": "a call fails",
     "slow": "a call takes 3 to 10 times as long",
-    "hang": "a call never answers",
-    "lose": "a call does its work and its answer is lost",
-    "duplicate": "an answer comes twice",
+    "hang": "a call never returns",
+    "lose": "a call has its effect and its response is lost",
+    "duplicate": "a response arrives twice",
     "429": "a call is refused by a rate limit",
-    "garbage": "an answer cannot be used",
-    "refuse": "the journal takes nothing for a second",
+    "garbage": "a response is not valid",
+    "refuse": "the journal refuses writes for a second",
     "stall": "a write to the journal takes seconds",
-    "jump": "the clock is set forth or back",
-    "late": "an answer outlives its process and reaches the next one",
-    "absent": "an agent is missing when a process takes over, until somebody supplies it",
+    "jump": "the clock is set forward or back",
+    "late": "a response arrives only in the process after a crash",
+    "absent": "an agent is missing when a process takes over, until it is registered",
 }
-"""Every name of the language and what it means."""
 
+#: Higher probabilities than these would keep a run from ever ending.
 MOST: Final = {"crash": 0.5, "refuse": 0.9}
-"""With more of these, nothing would ever come to an end."""
 
 PRESETS: Final = {
     "none": FaultPlan(),
@@ -106,7 +107,7 @@ _HINT: Final = f"Presets: {', '.join(PRESETS)}. Names: {', '.join(MEANINGS)}; as
 
 
 def parse_faults(text: str) -> FaultPlan:
-    """The trouble that ``text`` says. Raises ConfigurationError with all that is wrong."""
+    """The fault plan that ``text`` describes. Raises ConfigurationError with every problem."""
     problems: list[str] = []
     plan = FaultPlan()
     seen_names: set[str] = set()
@@ -126,15 +127,15 @@ def parse_faults(text: str) -> FaultPlan:
 
 def _find_problem(name: str, equals: str, share: str, seen_names: set[str]) -> str:
     if name in PRESETS:
-        return f"the preset {name!r} comes first, and alone"
+        return f"the preset {name!r} must come first, and only one is allowed"
     if name not in MEANINGS:
         close = difflib.get_close_matches(name, [*MEANINGS, *PRESETS], 1)
         return f"there is no {name[:80]!r}" + (f"; did you mean {close[0]!r}?" if close else "")
     if name in seen_names:
-        return f"{name!r} is said twice"
+        return f"{name!r} is given twice"
     maximum = MOST.get(name, 1.0)
     if not equals or not _is_valid_share(share, maximum):
-        return f"{name}={share[:80]} is no chance from 0 to {maximum:g}"
+        return f"{name}={share[:80]} is not a probability from 0 to {maximum:g}"
     return ""
 
 

@@ -1,4 +1,7 @@
-"""What the journal of a home says of a workflow's agents. Only reads, beside whoever owns it."""
+"""Statistics of a workflow's agents, learned from the journal of a home.
+
+Only reads the journal, so it can run while another process owns the home.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ from agenthive.insights.agent_statistics import Fit
 
 
 def learn_from_journal(home: Path, spec: WorkflowSpec) -> Fit:
-    """Fold the journal of ``home``. Raises ConfigurationError if there is none."""
+    """Statistics from the journal of ``home``. Raises ConfigurationError if there is none."""
     if not Home(home).journal.exists():
         raise ConfigurationError(
             f"there is no journal in {home}", hint="Name a home in which workflows have run."
         )
-    # A thread of its own: the caller may have a loop that is running.
+    # In a thread, because the caller may already run an event loop.
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(lambda: asyncio.run(_fold_journal(home, spec))).result()
 

@@ -1,9 +1,10 @@
-"""Results that a workflow reads and nobody has given an example of.
+"""Results that a workflow reads and that have no example.
 
-Nothing in a simulation depends on what a call is given: parameters, messages and payloads that
-cannot be worked out are left out and told of, rather than fail a run for want of an example. What
-decides where a run goes (conditions, times, items, ends of rounds, inputs of sub-workflows) cannot
-be left out: there the example is asked for, and nothing is simulated without it.
+A simulation does not depend on what a call receives: parameters, messages and payloads that cannot
+be evaluated are removed, with a note, because a missing example must not fail a run. Expressions
+that decide how a run proceeds (conditions, times, items, ends of iterations, inputs of
+sub-workflows) cannot be removed: for them an example is required, and nothing is simulated without
+it.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from agenthive.simulation.world import TaskScript
 def strip_unknown_parameters(
     spec: WorkflowSpec, inputs: JSONObject, scripts: Mapping[str, TaskScript]
 ) -> tuple[WorkflowSpec, list[str]]:
-    """The workflow without what cannot be worked out, and what to say of that.
+    """The workflow without the parameters that cannot be evaluated, and notes about them.
 
-    Raises ConfigurationError if a decision needs an example that is not there.
+    Raises ConfigurationError if a decision needs an example that is missing.
     """
     stripper = _ParameterStripper(scripts)
     playable = stripper.strip_workflow(spec, inputs, "")
@@ -48,7 +49,7 @@ class _ParameterStripper:
     def strip_workflow(
         self, spec: WorkflowSpec, inputs: JSONObject | None, prefix: str
     ) -> WorkflowSpec:
-        """``inputs`` are None where they are not known before the run."""
+        """Strip one workflow; ``inputs`` is None where they are known only during the run."""
         graph = Graph(spec)
         tasks = []
         for task, node in zip(spec.tasks, graph.nodes[: graph.tasks], strict=True):
@@ -65,11 +66,11 @@ class _ParameterStripper:
         for subject, part in _decision_parts(node):
             missing = self._find_missing(graph, part.task_names, prefix)
             text = _expression_text(part)
-            if "result" in text.replace(".result", "") and subject == "the end of its rounds":
+            if "result" in text.replace(".result", "") and subject == "the end of its iterations":
                 missing += [] if self._scripts[prefix + node.key].example else [prefix + node.key]
             if missing and "result" in text:
                 self.required.append(
-                    f"give an example result of {', '.join(missing)}: without it nobody can tell "
+                    f"give an example result of {', '.join(missing)}: it is needed for "
                     f"{subject} of {prefix}{node.key}"
                 )
 
@@ -112,8 +113,8 @@ class _ParameterStripper:
             return False
         key = prefix + node.key
         self.notes.append(
-            f"give an example result of {', '.join(missing)}: the parameters of {key} read it, "
-            "and are left out"
+            f"give an example result of {', '.join(missing)}: the parameters of {key} read it "
+            "and are omitted"
         )
         return True
 
@@ -139,7 +140,7 @@ class _ParameterStripper:
         return [result] if Step.EACH in steps else result
 
     def _find_missing(self, graph: Graph, names: frozenset[str], prefix: str) -> list[str]:
-        """Of which tasks an example is missing, to know the results of these."""
+        """The tasks that need an example before these results are known."""
         missing: list[str] = []
         for name in sorted(names):
             node = graph.nodes[graph.index[name]]
@@ -157,12 +158,12 @@ _EMPTY_PARTS: dict[str, JSONValue] = {"message": "", "payload": None}
 
 
 def _produces_result(node: Node) -> bool:
-    """Whether an agent or a signal makes its result; else the core does."""
+    """Whether an agent or a signal produces its result; otherwise the core computes it."""
     return bool(node.agent.name) or Step.SIGNAL in node.steps
 
 
 def _decision_parts(node: Node) -> Iterator[tuple[str, Expression | Template]]:
-    """What of a task decides where the run goes."""
+    """The expressions of a task that decide how the run proceeds, each with its description."""
     control = node.control_flow
     if control is None:
         return
@@ -172,7 +173,7 @@ def _decision_parts(node: Node) -> Iterator[tuple[str, Expression | Template]]:
         ("the delay", control.delay),
         ("the time", control.until),
         ("the items", control.items),
-        ("the end of its rounds", control.round_end),
+        ("the end of its iterations", control.round_end),
         ("the inputs", child),
     ):
         if part is not None:
@@ -180,5 +181,5 @@ def _decision_parts(node: Node) -> Iterator[tuple[str, Expression | Template]]:
 
 
 def _expression_text(part: Expression | Template) -> str:
-    """The text of all its expressions, and of what is around them."""
+    """The text of all expressions, including the text around them."""
     return part.text if isinstance(part, Expression) else str(part.value)

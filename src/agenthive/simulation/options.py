@@ -1,7 +1,7 @@
-"""What is rehearsed: the workflow, its inputs, how each call is played, what goes wrong.
+"""The options of a simulation: workflow, inputs, scripts of its calls, faults.
 
-Inputs are checked as for a real run; secrets are not looked for. Where a result is read of which
-there is no example, `wants` says what becomes of that.
+Inputs are checked as for a real run; secrets are not resolved. `missing_examples` decides what
+happens where a workflow reads a result that has no example.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ from agenthive.simulation.world import TaskScript, build_scripts, list_script_ke
 
 
 class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a seed needs to become a run.
-
-    ``graphs`` is the one graph, by the digest of its definition. ``people_delay`` is how long they
-    take, None if they never answer. ``notes`` say what is not known of the workflow.
-    """
+    """Everything that is shared by all seeds of a simulation."""
 
     spec: WorkflowSpec
     graph: Graph
     inputs: JSONObject
+    #: Task name -> how its calls are simulated.
     scripts: dict[str, TaskScript]
     fault_plan: FaultPlan
+    #: Messages for the user about what is guessed or omitted.
     notes: list[str]
+    #: ``graph`` by the digest of its definition, so that no seed compiles it again.
     graphs: dict[str, Graph]
+    #: Seconds until people answer; None if they never do.
     people_delay: Distribution | None
+    #: Makes the driver of each simulated process.
     make_driver: Callable[[], Driver]
 
 
 def read_workflow(workflow: WorkflowSpec | str | Path) -> WorkflowSpec:
-    """The workflow, read from its file if need be; secrets in it are replaced, never kept."""
+    """The workflow, read from its file if necessary; secrets are replaced, never kept."""
     if isinstance(workflow, WorkflowSpec):
         return workflow
     return authoring.load(workflow, keep_secret=authoring.placeholder).spec
@@ -63,7 +64,10 @@ def build_options(
     people: str = DEFAULT_PATIENCE,
     make_driver: Callable[[], Driver] | None = None,
 ) -> SimulationOptions:
-    """Raises ConfigurationError if the inputs, the faults or the answers cannot be used."""
+    """Check and combine the options of `simulate`.
+
+    Raises ConfigurationError if the inputs, the faults or the examples are not valid.
+    """
     bound, bound_inputs = _bind_inputs(spec, dict(inputs or {}))
     graph = Graph(bound)
     scripts = build_scripts(graph, fit, read_examples(answers or {}, list_script_keys(graph)))
@@ -83,20 +87,20 @@ def build_options(
 
 
 def _guess_notes(scripts: Mapping[str, TaskScript], fit: Fit | None) -> list[str]:
-    """What to say of tasks whose times are guessed."""
+    """Notes about tasks with guessed durations."""
     guessed = [key for key, script in scripts.items() if script.source.startswith("a guess")]
     if not guessed:
         return []
     where = "in the journal" if fit is not None else "declared (estimated_duration)"
-    return [f"no time is {where} for {', '.join(guessed)}: guessed by kind of agent"]
+    return [f"no duration is {where} for {', '.join(guessed)}: guessed by kind of agent"]
 
 
 def _bind_inputs(spec: WorkflowSpec, values: JSONObject) -> tuple[WorkflowSpec, JSONObject]:
-    """The workflow with its inputs checked and filled in, and the inputs."""
+    """The workflow with its inputs checked and defaults filled in, and the inputs."""
     inputs = authoring.check_inputs(spec, values, keep_secret=authoring.placeholder)
     return authoring.bind_inputs(spec, inputs), inputs
 
 
 def make_checked_driver() -> Driver:
-    """The driver of a rehearsal."""
+    """The driver of a simulation, which checks its invariants before each decision."""
     return CheckedDriver(bind=_bind_inputs)

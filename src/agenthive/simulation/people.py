@@ -1,8 +1,8 @@
-"""The people of a simulation: they answer approvals and send signals, each after a while.
+"""The simulated people: they answer approvals and send signals after a delay.
 
-They look at the runs whenever something has been written, as somebody does who is told of it, and
-remember what they are about to say. What a crash has swallowed they say again. Draws come from one
-generator; nobody here ever rejects.
+They review the runs after every write to the journal, as if they were notified, and schedule each
+response once. A response that a crash has lost is sent again. All draws come from one generator of
+random numbers; simulated people never reject.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from agenthive.simulation.runtime import SimulatedRuntime
 DriverRequest: TypeAlias = Callable[[Driver, Micros], None]
 
 NEVER: Final = "never"
+#: Median time in which people answer.
 DEFAULT_PATIENCE: Final = "1h"
+#: Sigma of the log-normal response time: two of three answers are within a factor of 2.7.
 SIGMA: Final = 1.0
-"""How far the time spreads that people take: two of three answer within a factor of 2.7."""
 TOKEN: Final = 4
 _UNITS: Final = {"": 1.0, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _FORM: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(s|min|m|h|d|)")
@@ -39,16 +40,17 @@ def parse_patience(text: str) -> Distribution | None:
     match = _FORM.fullmatch(text.strip())
     if match is None:
         raise ConfigurationError(
-            f"--people: {text[:80]!r} is no length of time",
+            f"--people: {text[:80]!r} is not a duration",
             hint="Write 90s, 15m, 1h, 2d, or never.",
         )
     return log_normal(float(match[1]) * _UNITS[match[2]], SIGMA)
 
 
 class SimulatedPeople:
-    """Who answers in one simulation, after a time drawn from ``delay`` (None: never).
+    """The approvers and senders of one simulation.
 
-    ``data`` gives what a signal brings to a task of a run.
+    ``delay`` is the distribution of their response time in seconds (None: they never respond).
+    ``data`` returns the payload of the signal that a task of a run waits for.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class SimulatedPeople:
         self._signals = 0
 
     def review_runs(self, runtime: SimulatedRuntime) -> None:
-        """Somebody has been asked, or a signal is waited for: it will come."""
+        """Schedule a response for each new approval request and each awaited signal."""
         if self._delay is None:
             return
         for run, active_run in runtime.driver.runs.items():

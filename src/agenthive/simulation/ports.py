@@ -1,6 +1,6 @@
-"""What surrounds a simulated process: the world it calls, the disk that survives it, who watches.
+"""The environment of a simulated process: its world, its disk and its observers.
 
-Values and protocols only; `simulated` brings them to life.
+Values and protocols only. `runtime` drives them; `world` and `recording` implement them.
 """
 
 from __future__ import annotations
@@ -16,56 +16,54 @@ from agenthive.core.values import JSONObject, Micros
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
-    """How likely each fault is, from 0 to 1, at each place where it can happen.
+    """The probabilities, from 0 to 1, of faults of a process, at each place they can happen."""
 
-    The process dies; the store refuses a batch; the clock jumps; an answer comes to the process
-    after the one that asked; an agent is missing when a new process takes a run over; a write takes
-    seconds. After ``max_crashes`` no process dies any more: many runs would never come to an end.
-    """
-
+    #: The process ends at a step.
     crash: float = 0.0
+    #: The store refuses a batch.
     refuse: float = 0.0
+    #: The clock of the process is set forward or back.
     jump: float = 0.0
+    #: A response arrives in the process after the one that made the call.
     stale: float = 0.0
+    #: An agent is missing when a new process takes over a run.
     absent: float = 0.0
+    #: A write to the journal takes seconds.
     slow: float = 0.0
+    #: No process crashes after this many crashes; otherwise many runs would never end.
     max_crashes: int = 200
 
 
 class SimulatedReply(msgspec.Struct, frozen=True, kw_only=True):
-    """What the world does with one call. Times are microseconds after the call.
-
-    ``acts_after`` is when its effect happens (None: never); ``replies_after`` are the times at
-    which ``reply`` comes back (none: it hangs; several: duplicates).
-    """
+    """The outcome of one call in the simulated world. Times are microseconds after the call."""
 
     reply: Reply
+    #: When the effect of the call happens; None if it never does.
     acts_after: Micros | None
+    #: When ``reply`` arrives. Empty if the call hangs; several times are duplicates.
     replies_after: tuple[Micros, ...]
 
 
 class World(Protocol):
-    """The outside world: it survives crashes and remembers what was done to it."""
+    """The outside world: it survives crashes and keeps the effects of calls."""
 
     def answer(self, call: Call, agent: AgentSpec, now: Micros) -> SimulatedReply:
-        """What happens to this call."""
+        """The outcome of this call."""
         ...
 
 
 class SimulationObserver(Protocol):
-    """Sees what happens, in order. ``kind`` names it, ``data`` says more."""
+    """Receives what happens, in order. ``kind`` names it, ``data`` has the details."""
 
     def observe(self, now: Micros, kind: str, data: JSONObject) -> None:
-        """Something happened."""
+        """Record one observation."""
         ...
 
 
 class Disk(Protocol):
-    """A journal that can be written without an event loop: what survives a crash.
+    """A journal that is written without an event loop, and survives a crash."""
 
-    ``contents`` holds its blobs by their digest.
-    """
-
+    #: Blobs by their digest.
     contents: dict[str, bytes]
 
     def write(self, batch: Batch) -> None:
@@ -77,19 +75,19 @@ class Disk(Protocol):
         ...
 
     def get_cached(self, key: str) -> CachedResult | None:
-        """The result that is kept under that key."""
+        """The result that is cached under that key."""
         ...
 
     def get_marks(self) -> dict[str, str]:
-        """The texts that are kept, by name."""
+        """The stored marks, by name."""
         ...
 
     def accounts(self) -> list[AccountState]:
-        """How every account stands."""
+        """The balances of all accounts."""
         ...
 
     def get_definition(self, digest: str) -> bytes:
-        """The definition with that digest, which is there."""
+        """The definition with that digest, which must exist."""
         ...
 
     def rows(self, tenant: str = "default", *, unfinished: bool = False) -> list[RunRow]:

@@ -1,9 +1,9 @@
-"""What is gathered while a simulation runs, and what is made of it for the judge.
+"""Records what happens during a simulation, and builds the case for the oracles.
 
-`Recorder` notes what an outsider sees, `WatchedDisk` when each fact came to be on disk,
-`CheckedDriver` looks at itself before it decides. `build_case` is the whole case as plain JSON;
-`check_machine_state` says what only the inside can show. Never decides what is right: `oracle`
-does.
+`Recorder` keeps what an outside observer sees, `WatchedDisk` when each event was on disk,
+`CheckedDriver` checks its invariants before it decides. `build_case` returns the whole case as
+plain JSON; `check_machine_state` checks what only the internal state shows. Never decides what is
+right: the oracles do.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from agenthive.stores.memory import MemoryStore
 
 
 class Recorder:
-    """Notes what an outsider sees, in order."""
+    """Records what an outside observer sees, in order."""
 
     def __init__(self) -> None:
         self.observations: list[tuple[int, str, dict[str, Any]]] = []
 
     def observe(self, now: Micros, kind: str, data: JSONObject) -> None:
-        """One more."""
+        """Append one observation."""
         self.observations.append((now, kind, data))
 
 
 class WatchedDisk(MemoryStore):
-    """Notes, for each event of a run, how much had been seen when it came to be on disk."""
+    """Records, for each event of a run, how many observations preceded it on disk."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
@@ -49,10 +49,10 @@ class WatchedDisk(MemoryStore):
         self.batches: list[list[Record]] = []
 
     def reopen(self) -> None:
-        """Another process has the journal now."""
+        """Continue with the journal in another process."""
 
     def write(self, batch: Batch) -> None:
-        """Write, and note."""
+        """Write the batch and record its events."""
         super().write(batch)
         self.batches.append(batch.records)
         for record in batch.records:
@@ -60,17 +60,17 @@ class WatchedDisk(MemoryStore):
             marks.extend([len(self._recorder.observations)] * record.count)
 
 
+#: With more unfinished tasks than this, a driver checks its invariants only at some steps.
 MANY_TASKS: Final = 200
-"""Tasks in hand from which on a driver does not look at all of them at every step."""
 
 
 class CheckedDriver(Driver):
-    """Looks at itself before it decides: every time, or now and then if it has many tasks."""
+    """A driver that checks its invariants before each decision, or at some if it has many tasks."""
 
     _steps = 0
 
     def decide(self, now: Micros) -> Batch | None:
-        """As the driver decides. Raises InternalError if an invariant does not hold."""
+        """Decide as `Driver` does. Raises InternalError if an invariant does not hold."""
         self._steps += 1
         tasks = sum(len(run.state.state) for run in self.runs.values())
         is_due = self._steps % (1 + tasks // MANY_TASKS) == 0
@@ -83,7 +83,7 @@ class CheckedDriver(Driver):
 def build_case(
     specs: dict[str, WorkflowSpec], recorder: Recorder, disk: WatchedDisk
 ) -> SimulationCase:
-    """All that the judge may know; of the runs that others have begun, too."""
+    """Everything that the oracles may read, including the child runs."""
     plain_specs = {
         run: msgspec.to_builtins(find_spec(run, specs, disk)) for run in list_runs(specs, disk)
     }
@@ -98,7 +98,7 @@ def build_case(
 
 
 def list_runs(specs: Iterable[str], disk: WatchedDisk) -> list[str]:
-    """The runs that were submitted, and those that these have begun."""
+    """The submitted runs and all their descendants."""
     return list(dict.fromkeys([*specs, *(name for name in disk.durable_at if name != ev.HIVE)]))
 
 
@@ -117,7 +117,7 @@ def _decode_events(records: Iterable[Record]) -> list[dict[str, Any]]:
 def check_machine_state(
     specs: dict[str, WorkflowSpec], disk: WatchedDisk, runtime: SimulatedRuntime
 ) -> list[str]:
-    """What only the inside can show: chains, invariants, and replay against the live state."""
+    """Check hash chains, invariants, and that replay gives the live state."""
     problems: list[str] = []
     for run in list_runs(specs, disk):
         records = disk.records(run)
@@ -135,5 +135,5 @@ def check_machine_state(
             state.state,
             state.status,
         ):
-            problems.append(f"{run}: replay gives another state than the live one")
+            problems.append(f"{run}: replay gives a different state than the live one")
     return problems

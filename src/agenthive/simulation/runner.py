@@ -1,7 +1,7 @@
-"""One seed of a rehearsal: plays it on virtual time, judges it, and says what it came to.
+"""One seed of a simulation: runs it on virtual time, judges it, and returns its outcome.
 
-Times are virtual and true: those of the world, not of a process whose clock may be wrong. Draws
-nothing but from the seed, so that a seed is always the same run.
+Times are virtual and true: those of the world, not of a process with a wrong clock. All random
+draws come from the seed, so a seed always gives the same run.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from agenthive.simulation.recording import Recorder, WatchedDisk, build_case, ch
 from agenthive.simulation.runtime import SimulatedRuntime
 from agenthive.simulation.world import ScriptedWorld
 
+#: How often a run that was not accepted is submitted again.
 MAX_SUBMISSIONS: Final = 100
-"""How often somebody whose run was not accepted submits it again."""
+#: The step limit of a simulation grows with its tasks; above both limits it does not end.
 STEPS_PER_TASK: Final = 1000
-"""A simulation that takes more steps than this, and than any may, does not end."""
 
 
 THE_RUN: Final = "the run"
 TIMED_OUT: Final = "timed out"
+#: Reasons for waiting that nothing in a simulation resolves.
 EXTERNAL_REASONS: Final = frozenset({"outcome", "agent"})
-"""Reasons for waiting that nobody in a simulation takes away."""
+#: Reasons for waiting that are caused by another reason.
 DERIVED_REASONS: Final = frozenset({"dependency", "parts", "child", "slot"})
-"""Reasons for waiting behind which there is another one."""
+#: Fault kinds with a message that says what is wrong with a workflow.
 DESCRIBED_FAULTS: Final = frozenset({"expression", "not_a_list", "not_a_time", "too_many_items"})
-"""Kinds of fault whose message says what is wrong with a workflow."""
+#: Prefix of a failure of unknown outcome, which may be none.
 UNKNOWN_PREFIX: Final = "outcome unknown: "
-"""What a failure begins with that may be none."""
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """A promise that was broken at a seed."""
+    """A promise that did not hold at a seed."""
 
     seed: int
     invariant: str
@@ -57,30 +57,33 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class SeedOutcome(msgspec.Struct, kw_only=True):
-    """What one seed came to. Times are seconds, ``cost`` is nano-dollars.
-
-    ``calls`` counts by task, ``repeated`` those under a key that was called before; ``acted`` is
-    how often a task acted outside under one key, at most. ``path`` is the critical one;
-    ``failures`` say which task failed for good, and of what.
-    """
+    """The outcome of one seed."""
 
     seed: int
     status: str
+    #: Virtual seconds.
     duration: float
+    #: Nano-dollars.
     cost: int
     tokens: int
     trace: str
+    #: Task -> calls made.
     calls: dict[str, int]
+    #: Task -> calls that reused the idempotency key of an earlier call.
     repeated: dict[str, int]
+    #: Task -> the most effects that one idempotency key had.
     acted: dict[str, int]
+    #: Task -> seconds from its first event to its last.
     times: dict[str, float]
+    #: The tasks on the critical path.
     path: list[str]
+    #: (task, fault) of each final failure.
     failures: list[tuple[str, str]]
     violations: list[Violation]
 
 
 class TimedDisk(WatchedDisk):
-    """Notes when each fact came to be on disk, too."""
+    """A disk that also records the true time at which each event was written."""
 
     def __init__(self, recorder: Recorder, clock: Callable[[], Micros]) -> None:
         super().__init__(recorder)
@@ -89,7 +92,7 @@ class TimedDisk(WatchedDisk):
         self.on_write: Callable[[], None] = lambda: None
 
     def write(self, batch: Batch) -> None:
-        """Write, note, and let people look."""
+        """Write and record the batch, then let the simulated people review the runs."""
         super().write(batch)
         self.on_write()
         for record in batch.records:
@@ -98,9 +101,9 @@ class TimedDisk(WatchedDisk):
 
 
 class SimulatedRun:
-    """A seed that has been played: the run's id, the runtime, the disk, what was seen.
+    """A seed that was simulated: the run's id, the runtime, the disk, the observations.
 
-    ``runs`` are the run and those that its tasks began; ``states`` what each of them came to.
+    ``runs`` are the run and its descendants; ``states`` are their final states.
     """
 
     def __init__(self, options: SimulationOptions, seed: int) -> None:
@@ -147,7 +150,7 @@ class SimulatedRun:
                 finished = self.runtime.run(max_steps)
                 if self.disk.records(self.run):
                     break
-        except Exception as error:  # whatever it is, this seed has failed
+        except Exception as error:  # any exception is a failure of this seed
             self.error = f"{type(error).__name__}: {error}"
         return finished
 
@@ -159,10 +162,10 @@ class SimulatedRun:
     def _replay_state(self, run: str) -> RunState | None:
         try:
             return replay(self.runtime.find_graph(run), self.disk.records(run))
-        except AgentHiveError:  # told as a violation
+        except AgentHiveError:  # check_machine_state reports it as a violation
             return None
 
-    # What tasks are called over all runs: as their parts.
+    # Task names over all runs: those of their scripts.
 
     def _active_script_key(self, run: str, task: str) -> str:
         active_runs = self.runtime.driver.runs
@@ -174,23 +177,23 @@ class SimulatedRun:
         return self.options.scripts[self._active_script_key(run, task)].result
 
     def script_key(self, run: str, task: str) -> str:
-        """The name of the part that a task of a run has played."""
+        """The name of the script that a task of a run used."""
         if (run, task) not in self._keys:
             is_known = run in self.states and task in self.states[run].graph.index
             self._keys[run, task] = _script_key(self.states, run, task) if is_known else task
         return self._keys[run, task]
 
     def events(self) -> Iterator[tuple[str, dict[str, Any], Micros]]:
-        """(run, fact, true time) of all runs."""
+        """(run, event, true time) of all runs."""
         for run in self.runs:
             times = self.disk.times[run]
             for event, at in zip(self.case.journal[run], times, strict=True):
                 yield run, event, at
 
-    # What it came to.
+    # The outcome.
 
     def build_outcome(self) -> SeedOutcome:
-        """What it came to."""
+        """The outcome of the seed."""
         keys: dict[str, set[str]] = {}
         calls: Counter[str] = Counter()
         for _, _, call in self.case.observations_of("called"):
@@ -226,7 +229,7 @@ class SimulatedRun:
         return self._describe_wait() or "never accepted"
 
     def _describe_wait(self) -> str:
-        """What the run waits for; empty if it does not."""
+        """What the run waits for; empty if it does not wait."""
         kinds = self._waiting_reasons()
         return f"waiting ({', '.join(sorted(kinds))})" if kinds else ""
 
@@ -249,7 +252,7 @@ class SimulatedRun:
         return maxima
 
     def _measure_spans(self) -> dict[str, tuple[Micros, Micros]]:
-        """Task -> when the first fact about it came, and the last one."""
+        """Task -> the times of its first and its last event."""
         spans: dict[str, tuple[Micros, Micros]] = {}
         for run, event, at in self.events():
             if "task" in event and event["type"] != "task.late_reply":
@@ -259,7 +262,7 @@ class SimulatedRun:
         return spans
 
     def _find_critical_path(self, spans: dict[str, tuple[Micros, Micros]]) -> list[str]:
-        """The author's own tasks on the critical path; of a task without facts its state tells."""
+        """The authored tasks on the critical path, timed by events or else by the state."""
         graph, state = self.options.graph, self.states.get(self.run)
         if state is None:
             return []
@@ -272,7 +275,7 @@ class SimulatedRun:
         return [graph.keys[task] for task in critical_path(graph.deps, end_times)]
 
     def _list_failures(self) -> Iterator[tuple[str, str]]:
-        """What was the end of a task, or may have been."""
+        """The faults of tasks that failed, or whose outcome is unknown."""
         for run, event, _ in self.events():
             if event["type"] == "run.timed_out":
                 yield self._run_name(run), TIMED_OUT
@@ -304,7 +307,9 @@ class SimulatedRun:
             and (kinds := self._waiting_reasons())
             and not kinds & EXTERNAL_REASONS
         ):
-            problems.append(("everything_ends", f"{self.run}: waits though nobody is missing"))
+            problems.append(
+                ("everything_ends", f"{self.run}: waits, but no person or agent is missing")
+            )
         problems += [
             ("state", line) for line in check_machine_state(specs, self.disk, self.runtime)
         ]
@@ -312,7 +317,7 @@ class SimulatedRun:
 
 
 def _script_key(states: Mapping[str, RunState], run: str, task: str) -> str:
-    """The name of a task's part: of its pattern, below the tasks that began its run."""
+    """The name of a task's script: its authored task, below the tasks that started its run."""
     state = states[run]
     node_key = state.graph.nodes[state.graph.index[task]].key
     parent = state.parent
@@ -322,5 +327,5 @@ def _script_key(states: Mapping[str, RunState], run: str, task: str) -> str:
 
 
 def _describe_fault(fault: Fault) -> str:
-    """What kind of fault it is; where the kind says little, what is wrong."""
+    """The kind of a fault; with its message where the kind says too little."""
     return f"{fault.kind}: {fault.message}" if fault.kind in DESCRIBED_FAULTS else fault.kind

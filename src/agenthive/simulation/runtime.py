@@ -1,9 +1,13 @@
 """The simulated runtime: the same core and driver on virtual time, with seeded faults.
 
-One number, the seed, makes a whole run: who answers when, what fails, where the process dies. The
-journal and the outside world survive a crash, everything else is lost. What happens is written to
-`SimulationObserver`s, so that an oracle can judge it. Never waits for real time, never touches a
-disk.
+The seed determines a whole run: when calls return, what fails, where the process crashes. The
+journal and the outside world survive a crash, everything else is lost. A `SimulationObserver`
+receives what happens, so that oracles can judge it. Never waits for real time and never touches a
+real disk.
+
+Each step is one action from the queue of virtual time. A step that changes the driver schedules a
+pump, which asks the driver to decide, writes the batch, and only then executes the actions: the
+same order as in the runtime on an event loop.
 """
 
 from __future__ import annotations
@@ -37,14 +41,14 @@ MAX_STEPS = 200_000
 
 
 class SimulatedCrash(Exception):
-    """The process ended here."""
+    """The simulated process ends at this point."""
 
 
 class SimulatedRuntime:
     """A hive on virtual time. Schedule work with `submit` and `cancel`, then `run`.
 
-    ``make_driver`` makes the driver of each new process. ``graphs`` are those that are compiled
-    already, by the digest of their definition; it is added to.
+    ``make_driver`` makes the driver of each new process. ``graphs`` are compiled graphs by the
+    digest of their definition; the runtime adds those that it compiles.
     """
 
     def __init__(
@@ -78,7 +82,10 @@ class SimulatedRuntime:
     # Scheduling.
 
     def submit(self, delay: Micros, run: str, spec: WorkflowSpec, inputs: JSONObject) -> None:
-        """Submit a run after ``delay``; again after a crash, until it has been acknowledged."""
+        """Submit a run after ``delay`` (microseconds).
+
+        Submits it again after a crash, until it has been acknowledged.
+        """
         body = definition.encode(spec)
         name = definition.compute_digest(body)
         if name not in self._graphs:
@@ -94,7 +101,7 @@ class SimulatedRuntime:
         self._schedule(delay, submit_if_new, process=0)
 
     def cancel(self, delay: Micros, run: str, actor: str = "simulation", reason: str = "") -> None:
-        """Ask for a run to be cancelled after ``delay``, if it is open then."""
+        """Request cancellation of a run after ``delay`` (microseconds), if it is open then."""
 
         def request_cancel(driver: Driver, now: Micros) -> None:
             driver.cancel(now, run, actor, reason, 2)
@@ -103,7 +110,7 @@ class SimulatedRuntime:
         self.schedule_request(delay, request_cancel)
 
     def schedule_request(self, delay: Micros, request: Callable[[Driver, Micros], None]) -> None:
-        """Have somebody tell the driver something after ``delay``, if it counts by then."""
+        """Call ``request`` with the driver of the process that is running after ``delay``."""
 
         def deliver() -> None:
             with suppress(NotFound, Conflict):
@@ -113,11 +120,11 @@ class SimulatedRuntime:
         self._schedule(delay, deliver, process=0)
 
     def schedule_crash(self, delay: Micros) -> None:
-        """End the process after ``delay``, and let another take over."""
+        """End the process after ``delay`` (microseconds); a new process takes over."""
         self._schedule(delay, self._raise_crash, process=0)
 
     def clock(self) -> Micros:
-        """What the process's clock shows; it may have been stepped."""
+        """The clock of the process, which a fault may have set forward or back."""
         return self.now + self._skew
 
     def find_graph(self, run: str) -> Graph:
@@ -133,9 +140,9 @@ class SimulatedRuntime:
         return self._trace.hexdigest()
 
     def run(self, max_steps: int = 0) -> bool:
-        """Go on until nothing is left.
+        """Execute steps until none is left.
 
-        False after MAX_STEPS steps, or ``max_steps`` if that is more.
+        Returns False after MAX_STEPS steps, or after ``max_steps`` if that is more.
         """
         while self._agenda:
             self.steps += 1
@@ -154,7 +161,7 @@ class SimulatedRuntime:
     def _schedule(
         self, delay: Micros, action: Callable[[], None], *, process: int | None = None
     ) -> None:
-        """``process`` 0 survives a crash; otherwise the action dies with its process."""
+        """Schedule an action; it ends with its process unless ``process`` is 0."""
         self._sequence += 1
         owner = self._process + 1 if process is None else process
         heappush(self._agenda, (self.now + max(0, delay), self._sequence, owner, action))
@@ -189,7 +196,7 @@ class SimulatedRuntime:
             self._schedule(SECOND, self._append_batch)
             return
         if self._rng.random() < self._faults.crash and self._rng.random() < 0.5:
-            self._raise_crash()  # before the commit: nothing is written
+            self._raise_crash()  # crash before the commit: nothing is written
         self.disk.write(batch)
         self._maybe_crash()
         self._batch = None
@@ -222,7 +229,7 @@ class SimulatedRuntime:
             self._schedule(wake - self.clock(), self._schedule_pump)
 
     def _restart_process(self) -> None:
-        """The process is gone; a new one comes up from what is on disk."""
+        """End the process; a new one recovers from what is on disk."""
         self.crashes += 1
         self._process += 1
         self._calls.clear()
@@ -233,7 +240,7 @@ class SimulatedRuntime:
         self.now += self._rng.randrange(1, 30 * SECOND)
         self.driver.load_accounts(self.disk.accounts(), self.disk.get_marks())
         self.driver.load_hive(self.disk.records(ev.HIVE))
-        # The oldest first: a run that waits for another one is there before it.
+        # Oldest first: a parent run must be loaded before its child runs.
         for row in reversed(self.disk.rows(unfinished=True)):
             graph = self.find_graph(row.run)
             state = restore_state(graph, self.disk.records(row.run), self.disk.contents)
@@ -241,9 +248,13 @@ class SimulatedRuntime:
         self._schedule_pump()
 
     def _draw_missing_agents(self, spec: WorkflowSpec) -> dict[str, str]:
-        """Agents that nobody has in this process."""
+        """Agent -> why it is missing, for the agents that this process does not have."""
         chance = self._faults.absent
-        return {a.name: "nobody has it" for a in spec.agents if chance > self._rng.random()}
+        return {
+            a.name: "not registered in this process"
+            for a in spec.agents
+            if chance > self._rng.random()
+        }
 
     def _maybe_crash(self) -> None:
         if self._rng.random() < self._faults.crash:

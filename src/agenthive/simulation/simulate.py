@@ -1,9 +1,9 @@
-"""`simulate(workflow)`: what a workflow will do, before it does it.
+"""`simulate(workflow)`: the durations, costs and failures of a workflow, before it runs.
 
-The same core and driver as in earnest, on virtual time: calls take as long as somebody said, as a
-journal says or as is guessed, and go wrong as often as is asked for. The judge looks at each seed.
-Never reaches an agent, a network or a secret, and reads no home but the one it is told to learn
-from. Not to be mixed up with `simulation`, which proves the core itself with random workflows.
+Uses the same core and driver as a real run, on virtual time: durations come from examples, from a
+journal, from the workflow, or are guessed; calls fail as often as the faults say. The oracles judge
+each seed. Never reaches an agent, a network or a secret, and reads no home but the one given as
+``fit``.
 """
 
 from __future__ import annotations
@@ -28,38 +28,43 @@ from agenthive.simulation.people import DEFAULT_PATIENCE
 from agenthive.simulation.runner import UNKNOWN_PREFIX, SeedOutcome, SimulatedRun, Violation
 from agenthive.simulation.timeline import TimelineEntry, build_timeline
 
+#: Violations that are kept in full; the others are only counted.
 MAX_VIOLATIONS: Final = 1000
-"""Violations that are kept; the others are counted."""
+#: Durations that are kept for each task.
 MAX_SAMPLES: Final = 10_000
-"""Times of one task that are kept."""
 
 
 class TaskFigures(msgspec.Struct, kw_only=True):
-    """One task over all seeds. ``critical`` counts runs in which it was on the critical path.
+    """The figures of one task over all seeds."""
 
-    ``calls`` were made in all, ``most`` in one run; ``repeated`` of them under a key that had been
-    called before. ``acted_twice`` counts runs in which it acted outside more than once under one
-    key, ``failed`` those in which it failed for good. ``source`` says where its time is from.
-    """
-
+    #: Where the durations of the task come from.
     source: str
+    #: The effect that the task declares; empty if it makes no call.
     effect: str = ""
+    #: Runs in which the task was on the critical path.
     critical: int = 0
+    #: Calls over all runs.
     calls: int = 0
+    #: The most calls in one run.
     most: int = 0
+    #: Calls that reused the idempotency key of an earlier call.
     repeated: int = 0
+    #: Runs in which one idempotency key had its effect more than once.
     acted_twice: int = 0
+    #: Runs in which the task failed for good.
     failed: int = 0
+    #: Virtual seconds, at most `MAX_SAMPLES` of them.
     times: array[float] = msgspec.field(default_factory=lambda: array("d"))
 
 
 class SimulationReport:
-    """What many seeds came to.
+    """The results of many seeds.
 
-    ``durations`` (virtual seconds), ``costs`` (US dollars) and ``tokens`` have one value a seed, in
-    the order of ``seeds``; ``statuses`` counts runs by how they ended, ``examples`` has a seed of
-    each. ``failures`` counts runs by (task, kind of fault) that was final, or is for somebody to
-    say. ``broken`` lists the seeds at which an invariant broke, ``violations`` says which.
+    ``durations`` (virtual seconds), ``costs`` (US dollars) and ``tokens`` have one value for each
+    seed, in the order of ``seeds``; ``statuses`` counts runs by how they ended, ``examples`` has
+    one seed for each status. ``failures`` counts runs by (task, kind of fault) of failures that are
+    final or wait for a decision. ``broken`` lists the seeds at which an invariant did not hold,
+    ``violations`` has the details.
     """
 
     def __init__(self, options: SimulationOptions) -> None:
@@ -82,10 +87,10 @@ class SimulationReport:
         self.broken: list[int] = []
 
     def __repr__(self) -> str:
-        return f"<Rehearsal of {self.name}: {len(self.seeds)} seeds, {self.statuses}>"
+        return f"<SimulationReport of {self.name}: {len(self.seeds)} seeds, {self.statuses}>"
 
     def check(self) -> None:
-        """Raise AssertionError, with the seeds, if an invariant broke."""
+        """Raise AssertionError, with the seeds, if an invariant did not hold."""
         if not self.broken:
             return
         some = ", ".join(map(str, self.broken[:10]))
@@ -105,11 +110,11 @@ class SimulationReport:
         return quantile(self.costs, share)
 
     def story(self, seed: int) -> list[TimelineEntry]:
-        """What happened in the run of a seed: it is played again."""
+        """The story of the run of a seed; simulates that seed again."""
         return build_timeline(SimulatedRun(self.options, seed))
 
     def add_outcome(self, outcome: SeedOutcome) -> None:
-        """One more seed."""
+        """Add the outcome of one seed."""
         self.seeds.append(outcome.seed)
         self.durations.append(outcome.duration)
         self.costs.append(outcome.cost / NANO)
@@ -141,12 +146,16 @@ class SimulationReport:
                 figures.times.append(seconds)
 
     def _figures_of(self, task: str) -> TaskFigures:
-        """Those of a task; of a run that cannot be replayed, tasks go by their own names."""
+        """The figures of a task, created if needed.
+
+        In a run that cannot be replayed, tasks have their own names instead of those of their
+        scripts.
+        """
         return self.tasks.setdefault(task, TaskFigures(source="unknown"))
 
 
 def quantile(values: Iterable[float], share: float) -> float:
-    """The value that a ``share`` of all does not exceed; 0 of none."""
+    """The value that a ``share`` of all values does not exceed; 0 if there are none."""
     ordered = tuple(sorted(values))
     return Distribution(ordered).quantile(share) if ordered else 0.0
 
@@ -163,14 +172,15 @@ def simulate(
     make_driver: Callable[[], Driver] | None = None,
     progress: Callable[[SimulationReport], None] | None = None,
 ) -> SimulationReport:
-    """Play a workflow once for each seed; ``seeds`` is how many, from 0, or which.
+    """Simulate a workflow once for each seed.
 
-    ``faults``: a preset (none, some, hostile) or chances such as ``crash=0.01,fail=0.1``.
-    ``answers``: by task, ``result``, ``duration``, ``fail`` and ``cost``, where they are known.
-    ``fit``: a home in which the same agents have worked. ``people``: how long those take who answer
-    approvals and send signals (the median, such as ``15m``), or ``never``. ``progress`` is called
-    after each seed.
-    Raises ConfigurationError if one of them cannot be used.
+    ``seeds``: their number, counted from 0, or the seeds themselves. ``faults``: a preset (none,
+    some, hostile) or probabilities such as ``crash=0.01,fail=0.1``. ``answers``: for each task
+    ``result``, ``duration``, ``fail`` and ``cost``, where they are known. ``fit``: a home in which
+    the same agents have worked. ``people``: the median time in which approvers and senders of
+    signals respond, such as ``15m``, or ``never``. ``progress`` is called after each seed.
+
+    Raises ConfigurationError if one of them is not valid.
     """
     spec = read_workflow(workflow)
     agent_fit = learn_from_journal(Path(fit), spec) if isinstance(fit, str | Path) else fit

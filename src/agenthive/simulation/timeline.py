@@ -1,7 +1,8 @@
-"""The story of one simulated run: its facts, and between them what happened around it.
+"""The story of one simulated run: its events, and what happened around it.
 
-Times are seconds since its beginning. What the run itself cannot know (its process dies, the
-journal refuses, a call acts again) stands between the facts, where it was when they came to disk.
+Times are seconds since the start of the simulation. What the journal of the run cannot contain (a
+crash, a refused write, a repeated effect) is listed between its events, at the position where it
+was observed.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ from agenthive.simulation.runner import SimulatedRun
 
 
 class TimelineEntry(msgspec.Struct, frozen=True):
-    """One line of a story. ``seq`` is the number of a fact, 0 for what is none of the run's."""
+    """One line of a story."""
 
     seconds: float
+    #: The number of the event in the run; 0 if the entry is not an event of the run.
     seq: int
     type: str
     text: str
 
 
 def build_timeline(simulated_run: SimulatedRun) -> list[TimelineEntry]:
-    """The story, in order."""
+    """The entries of the story, in order."""
     start = simulated_run.times[0] if simulated_run.times else 0
     describer = _ObservationText(
         {node.key for node in simulated_run.options.graph.nodes if node.effect is Effect.KEYED}
@@ -45,7 +47,7 @@ def build_timeline(simulated_run: SimulatedRun) -> list[TimelineEntry]:
 
 
 def _event_entries(simulated_run: SimulatedRun) -> Iterator[tuple[int, TimelineEntry]]:
-    """Each fact of the run, and how much had been seen when it was on disk."""
+    """Each event of the run, with the number of observations made before it was on disk."""
     start = simulated_run.times[0] if simulated_run.times else 0
     marks = simulated_run.disk.durable_at.get(simulated_run.run, [])
     numbered = decode_events(simulated_run.disk.records(simulated_run.run))
@@ -61,7 +63,7 @@ def _seconds_since(start: Micros, at: Micros) -> float:
 
 
 class _ObservationText:
-    """Words for what happens around a run; empty for what its own facts tell."""
+    """Text for observations around a run; empty where the events of the run already say it."""
 
     def __init__(self, keyed: set[str]) -> None:
         self._keyed = keyed
@@ -69,7 +71,7 @@ class _ObservationText:
         self._answered: set[tuple[str, int]] = set()
 
     def describe(self, kind: str, data: dict[str, Any]) -> str:
-        """One line about it."""
+        """One line about an observation."""
         match kind:
             case "acted":
                 return self._describe_act(data["task"], data["key"])
@@ -78,24 +80,24 @@ class _ObservationText:
             case "crashed":
                 return "the process died; another takes over"
             case "refused":
-                return "the journal took nothing"
+                return "the journal refused a write"
             case "jumped":
-                return f"the clock was set {'forth' if data['by'] > 0 else 'back'}"
+                return f"the clock was set {'forward' if data['by'] > 0 else 'back'}"
             case "ended":
                 return f"the run is {data['status']}"
             case "parked":
-                return "the run waits for somebody's help"
+                return "the run waits for an external decision"
         return ""
 
     def _describe_act(self, task: str, key: str) -> str:
         times = self._act_counts[key] = self._act_counts.get(key, 0) + 1
         if times > 1 and task in self._keyed:
-            return f"{task}: came in again under its key"
-        return f"{task}: acted outside" + (f", time {times}" if times > 1 else "")
+            return f"{task}: called again with the same idempotency key"
+        return f"{task}: had its effect" + (f", time {times}" if times > 1 else "")
 
     def _describe_reply(self, data: dict[str, Any]) -> str:
         call = (data["task"], data["attempt"])
         if call not in self._answered:
             self._answered.add(call)
             return ""
-        return f"{data['task']}: the answer of attempt {data['attempt']} came again"
+        return f"{data['task']}: the response of attempt {data['attempt']} arrived again"

@@ -1,8 +1,8 @@
-"""The outside world of a workflow that is only rehearsed: how long calls take, what they answer.
+"""The outside world of a simulated workflow: how long calls take and what they return.
 
-What is known of each task's call is its `TaskScript`, from the best source there is: what somebody
-gave, what was fitted from a journal, what the workflow declares, a guess by kind of agent. Nothing
-here ever reaches a real agent, a network, a file or a secret.
+Each task has a `TaskScript`, built from the best source available: examples, statistics from a
+journal, the declaration in the workflow, a guess by kind of agent. Never reaches a real agent, a
+network, a file or a secret.
 """
 
 from __future__ import annotations
@@ -25,55 +25,60 @@ from agenthive.simulation.examples import SIGMA, Example
 from agenthive.simulation.faults import FaultPlan
 from agenthive.simulation.ports import SimulatedReply
 
+#: Sigma of the log-normal distribution around a guessed duration.
 DOUBT: Final = 0.6
-"""The sigma of a guess."""
 NO_TIME: Final = Distribution((0.0,))
-NO_AGENT: Final = "calls nobody"
-"""The source of the time of a task without an agent."""
+#: `TaskScript.source` of a task without an agent.
+NO_AGENT: Final = "no call"
+#: When a hanging call without a timeout does return: every run must end.
 HANG_TIME: Final[Micros] = 3600 * SECOND
-"""When a call without a time-out that hangs does answer: a run must end."""
+#: The result of a task without an example.
 PLACEHOLDER: Final[JSONValue] = {}
-"""The result of a task that nobody has given an example of."""
+#: How calls fail if no failures are recorded: kind, retryable, counts as an attempt; and weights.
 DEFAULT_TRAITS: Final[tuple[tuple[Trait, int], ...]] = (
     (("agent_error", True, True), 2),
     (("connection", True, True), 1),
     (("refused", True, True), 1),
 )
-"""How calls fail, if that was never recorded: kind, whether a retry may help, whether it counts."""
 
 
 class TaskScript(msgspec.Struct, frozen=True, kw_only=True):
-    """How the calls of one task are played. ``source`` says where its time is from.
+    """How the calls of one task are simulated."""
 
-    ``example`` is whether ``result`` is one, not a placeholder; ``effect`` is the task's, empty if
-    it calls nobody.
-    """
-
+    #: Seconds of one call.
     time: Distribution
+    #: Where ``time`` comes from.
     source: str
     result: JSONValue = PLACEHOLDER
+    #: Whether ``result`` is an example, not the placeholder.
     example: bool = False
+    #: The effect that the task declares; empty if it makes no call.
     effect: str = ""
+    #: The chance, from 0 to 1, that a call fails.
     fail: float = 0.0
+    #: The chance, from 0 to 1, that a call never returns.
     hang: float = 0.0
+    #: Kinds of failure with their weights.
     traits: tuple[tuple[Trait, int], ...] = DEFAULT_TRAITS
+    #: US dollars of one call; None if unknown.
     cost: Distribution | None = None
+    #: Tokens of one call; None if unknown.
     tokens: Distribution | None = None
 
 
 def build_scripts(
     graph: Graph, fit: Fit | None, examples: Mapping[str, Example], prefix: str = ""
 ) -> dict[str, TaskScript]:
-    """The part of each task, and of what may be done about it; ``above/NAME`` in sub-workflows.
+    """The script of each task and of its compensation; ``above/NAME`` in sub-workflows.
 
-    Items and rounds of a task share its part.
+    Mapped items and iterations of a task share its script.
     """
     scripts: dict[str, TaskScript] = {}
     for task, node in zip(graph.spec.tasks, graph.nodes[: graph.tasks], strict=True):
         for pattern in node.iter_patterns():
             key = prefix + pattern.key
             seconds = task.estimated_duration if pattern.key == task.name else None
-            # Nobody asks for tools here, and nobody else goes on.
+            # Simulated models request no tools and need no fallback.
             if key not in scripts:
                 scripts[key] = _build_script(pattern, seconds, fit, examples.get(key, Example()))
         if task.workflow is not None:
@@ -82,7 +87,7 @@ def build_scripts(
 
 
 def list_script_keys(graph: Graph) -> list[str]:
-    """What the parts of a workflow are called."""
+    """The names of the scripts of a workflow."""
     return list(build_scripts(graph, None, {}))
 
 
@@ -122,7 +127,7 @@ def _build_script(
 def _choose_time(
     agent: AgentSpec, declared: float | None, history: CallEstimate | None, example: Example
 ) -> tuple[Distribution, str]:
-    """How long a call takes, and who says so: the nearest first."""
+    """The duration of a call and its source: the most specific source first."""
     if example.duration is not None:
         return example.duration, "given"
     calls = "" if history is None else f"{history.calls:,} call{'s' * (history.calls != 1)}"
@@ -136,9 +141,9 @@ def _choose_time(
 
 
 class ScriptedWorld:
-    """Answers calls as their parts and the trouble say, from one generator of random numbers.
+    """Answers calls from their scripts and the fault plan.
 
-    ``key_of`` gives the name of a call's part.
+    ``key_of`` returns the name of the script of a call. All draws come from ``rng``.
     """
 
     def __init__(
@@ -155,7 +160,7 @@ class ScriptedWorld:
         self._fault_plan = fault_plan
 
     def answer(self, call: Call, agent: AgentSpec, now: Micros) -> SimulatedReply:
-        """Success, or what goes wrong; who asks what came of a call is told the truth."""
+        """A success or a fault; a reconciliation call returns the true outcome."""
         script = self._scripts[self._key_of(call.run, call.task)]
         task, mark, _ = call.task.rpartition(RECONCILE_SUFFIX)
         if mark and not script.example:
@@ -177,7 +182,7 @@ class ScriptedWorld:
             return self._fail_call(script, duration)
         usage = self._draw_usage(script)
         if rng.random() < faults.garbage:
-            fault = Fault(kind="invalid_reply", message="an answer that cannot be used")
+            fault = Fault(kind="invalid_reply", message="a response that is not valid")
             reply = Reply(fault=fault, usage=usage)
             return SimulatedReply(
                 reply=reply, acts_after=_act_time(script, duration), replies_after=(duration,)
@@ -220,7 +225,7 @@ class ScriptedWorld:
 
 
 def _act_time(script: TaskScript, duration: Micros) -> Micros | None:
-    """When the call's effect happens, if it has one."""
+    """When the call has its effect; None if it has none."""
     return None if script.effect == Effect.NONE else duration // 2
 
 

@@ -1,11 +1,12 @@
 """testing: the public test kit.
 
-`simulate(workflow)` plays a workflow on virtual time with seeded faults, through the real core, and
-says how long it takes, what it costs and whether every promise held; the kits
-`check_store`, `check_runtime` and `check_agent` say when a new store, runtime or agent kind is
-done; `ScriptedAgent` answers what it is told. Nothing here is needed to run agenthive, and nothing
-in the rooms below may import it. To add a kit: a file here, a name in ``__all__``, and a planted
-fault for each of its checks in `tests/testing/`.
+`simulate(workflow)` runs a workflow on virtual time with seeded faults, through the real core, and
+reports how long it takes, what it costs and whether every promise held. The kits `check_store`,
+`check_runtime` and `check_agent` check a new store, runtime or agent kind against its contract.
+`ScriptedAgent` returns prepared responses in your own tests.
+
+Nothing here is needed to run agenthive, and no package below may import this one. To add a kit: a
+file here, a name in ``__all__``, and a planted fault for each of its checks in `tests/testing/`.
 """
 
 from agenthive.simulation.simulate import SimulationReport, simulate

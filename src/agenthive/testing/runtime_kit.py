@@ -1,11 +1,12 @@
-"""For runtimes: the kit that says when a new one is done.
+"""For runtimes: the kit that checks a new runtime against its contract.
 
     await check_runtime(embedded_stage(lambda name: SqliteStore.open(folder / name), MyRuntime))
     await check_runtime(my_stage)      # a runtime that is driven in another way
 
-Plays every scenario on the runtime and, on virtual time, on the simulated one: the journals must
-say the same, and what reached the world must be what they say. Never compares times, but that
-nothing comes too early. A new scenario is a line in `scenarios`, a new rule one in `CHECKS`.
+Runs every scenario on the runtime and, on virtual time, on the simulated one: both journals must
+contain the same events, and the calls that reached the world must match them. Compares no times,
+except that nothing may happen too early. To add a scenario: a line in `SCENARIOS`. To add a rule: a
+function listed in `CHECKS`.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from agenthive.testing.runtime_stages import ScenarioOutcome, Stage, simulated_s
 
 Log = dict[str, list[dict[str, Any]]]
 
+#: Event fields that differ between runtimes: times and random draws.
 VARYING_FIELDS: Final = frozenset({"at", "draw", "away", "until", "by", "pause"})
-"""What differs between runtimes: times and dice."""
 
 
 async def check_runtime(stage: Stage, scenarios: Iterable[Scenario] = SCENARIOS) -> None:
-    """Check a runtime against the contract. Raises NotConforming, which is an AssertionError."""
+    """Check a runtime against its contract. Raises NotConforming, which is an AssertionError."""
     reference = simulated_stage()
     for scenario in scenarios:
         expected = await reference(scenario)
@@ -50,7 +51,7 @@ async def check_runtime(stage: Stage, scenarios: Iterable[Scenario] = SCENARIOS)
 
 
 def canonical_log(records: Iterable[Record], *, ordered: bool) -> Log:
-    """What a journal says, without what varies: facts by task, or in one list if ``ordered``."""
+    """The events of a journal without varying fields: by task, or in one list if ``ordered``."""
     log: Log = {}
     for record in records:
         for event in msgspec.json.decode(record.payload):
@@ -63,16 +64,16 @@ def _check_final_state(
     scenario: Scenario, outcome: ScenarioOutcome, reference: ScenarioOutcome
 ) -> None:
     state = _replay_outcome(scenario, outcome)
-    require(state.status == scenario.status, f"it ended {state.status}, not {scenario.status}")
+    require(state.status == scenario.status, f"the run ended {state.status}, not {scenario.status}")
     keys = state.graph.keys[: state.graph.tasks]
     actual = {key: str(kind) for key, kind in zip(keys, state.state, strict=False)}
-    require(actual == scenario.tasks, f"its tasks came to {actual}, not {scenario.tasks}")
+    require(actual == scenario.tasks, f"its tasks ended as {actual}, not {scenario.tasks}")
 
 
 def _replay_outcome(scenario: Scenario, outcome: ScenarioOutcome) -> RunState:
-    """The state that the journal leads to, which must be sound."""
+    """The state that replay gives, which must satisfy the invariants."""
     state = replay(Graph(scenario.spec), list(verify_chain(outcome.run)))
-    require(not find_violations(state), f"the state is not sound: {find_violations(state)}")
+    require(not find_violations(state), f"the state violates invariants: {find_violations(state)}")
     list(verify_chain(outcome.hive))
     return state
 
@@ -96,7 +97,7 @@ def _check_journals(
 
 
 def _first_difference(actual: Log, expected: Log) -> str:
-    """The first fact that differs."""
+    """The first event that differs."""
     for key in {**expected, **actual}:
         own_entries, expected_entries = actual.get(key, []), expected.get(key, [])
         for number in range(max(len(own_entries), len(expected_entries))):
@@ -105,7 +106,7 @@ def _first_difference(actual: Log, expected: Log) -> str:
                 for log in (own_entries, expected_entries)
             ]
             if pair[0] != pair[1]:
-                return f"{key or 'fact'} {number + 1} is {pair[0]}, not {pair[1]}"
+                return f"{key or 'event'} {number + 1} is {pair[0]}, not {pair[1]}"
     return ""
 
 
@@ -121,7 +122,7 @@ def _check_calls(scenario: Scenario, outcome: ScenarioOutcome, reference: Scenar
     require(actual == expected, f"the calls differ: {_describe_difference(actual, expected)}")
     require(
         outcome.cancelled_calls == scenario.hangs,
-        f"{outcome.cancelled_calls} calls were given up, not {scenario.hangs}",
+        f"{outcome.cancelled_calls} calls were cancelled, not {scenario.hangs}",
     )
 
 
@@ -149,7 +150,7 @@ def _check_time_order(
     scenario: Scenario, outcome: ScenarioOutcome, reference: ScenarioOutcome
 ) -> None:
     times = [event.at for _, event in decode_events(outcome.run)]
-    require(times == sorted(times), "times go back")
+    require(times == sorted(times), "times decrease")
 
 
 CHECKS: Final[tuple[Callable[[Scenario, ScenarioOutcome, ScenarioOutcome], None], ...]] = (

@@ -1,7 +1,7 @@
-"""What the kit for runtimes plays: small workflows, what their agents answer, how they must end.
+"""Scenarios of the kit for runtimes: small workflows, the replies of their agents, their outcome.
 
-Plain data. Times are short but real, so that a runtime on a real clock gets through all of them in
-a few seconds. Never says how a runtime is driven. To add one: a line in `SCENARIOS`.
+Plain data. Times are short but real, so that a runtime on a real clock finishes all scenarios in a
+few seconds. Never says how a runtime is driven. To add one: a line in `SCENARIOS`.
 """
 
 from __future__ import annotations
@@ -23,43 +23,48 @@ from agenthive.core.policies.circuit_breaker import BreakerPolicy
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.core.values import JSONObject, JSONValue
 
+#: During the call, cancellation of the run is requested.
 CANCEL: Final = "cancel"
-"""Then somebody asks for the run to be cancelled."""
+#: During the call, the process ends and another takes over.
 CRASH: Final = "crash"
-"""Then the process ends, and another takes over."""
 
 
 class ScriptedCall(msgspec.Struct, frozen=True, kw_only=True):
-    """What comes of one call: ``reply``, or None if it never comes. ``then`` happens meanwhile."""
+    """The outcome of one call."""
 
+    #: The reply; None if it never arrives.
     reply: Reply | None = None
+    #: What happens during the call: `CANCEL`, `CRASH` or nothing.
     then: str = ""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """One run.
+    """One run and its expected outcome.
 
-    ``answers`` has the turns of each task by attempt; the last one goes on, and a task that is not
-    named succeeds with its own name. ``missing_agents`` has the agents that nobody has in the
-    second life of the process, the third, ...: a life ends by a turn that says so, or when the run
-    waits for somebody and there is a further one. ``status`` and ``tasks`` are what it must come
-    to, ``hangs`` the calls that must be given up. ``ordered``: starts have one order only.
-    ``pauses`` are seconds that must lie between an attempt of a task and what follows in its log.
+    ``answers`` has the calls of each task by attempt; the last one repeats, and a task without an
+    entry succeeds with its own name as result. A process ends with a `CRASH`, or when the run waits
+    for an external decision and ``missing_agents`` has a further entry.
     """
 
     name: str
     spec: WorkflowSpec
+    #: The expected status of the run.
     status: str
+    #: Task -> its expected state.
     tasks: dict[str, str]
     inputs: JSONObject = {}
     answers: dict[str, tuple[ScriptedCall, ...]] = {}
+    #: The agents that are missing in the second process, the third, and so on.
     missing_agents: tuple[frozenset[str], ...] = ()
+    #: Whether tasks start in one order only.
     ordered: bool = True
+    #: The number of calls that must be cancelled.
     hangs: int = 0
+    #: Task -> seconds that must pass between an attempt and the next event of the task.
     pauses: dict[str, float] = {}
 
     def find_call(self, task: str, attempt: int) -> ScriptedCall:
-        """What comes of that attempt."""
+        """The outcome of that attempt."""
         calls = self.answers.get(task, (ScriptedCall(reply=Reply(result=task)),))
         return calls[min(attempt, len(calls)) - 1]
 
@@ -140,7 +145,7 @@ SCENARIOS: Final = (
         tasks=dict.fromkeys(("p5", "p1", "p10", "p7", "first", "early"), _OK),
     ),
     Scenario(
-        name="retries, as long as the other side asks for",
+        name="retries, after the requested time",
         spec=_build_workflow(_build_task("a", retry=AT_ONCE), _build_task("b", "a")),
         answers={
             "a": (
@@ -154,7 +159,7 @@ SCENARIOS: Final = (
         pauses={"a": 0.15},
     ),
     Scenario(
-        name="retries used up, or of no use",
+        name="retries exhausted, or not retryable",
         spec=_build_workflow(
             _build_task("a", retry=AT_ONCE),
             _build_task("b", retry=AT_ONCE),
@@ -169,7 +174,7 @@ SCENARIOS: Final = (
         spec=_build_workflow(*_THREE),
         answers={"b": (_failure(),)},
         status="failed",
-        # The longest way to the end goes first.
+        # The task on the longest remaining path starts first.
         tasks={"a": "skipped", "b": "failed", "c": "skipped", "d": "skipped"},
     ),
     Scenario(

@@ -1,9 +1,8 @@
-"""Where the scenarios of the kit for runtimes are played: on virtual time, or on an event loop.
+"""Stages of the kit for runtimes: a stage runs a scenario on virtual time or on an event loop.
 
-`simulated_stage()` gives the reference. `embedded_stage(make)` plays on `EmbeddedRuntime`, or on
-whatever runtime has its methods, with a new one, a new driver and the journal opened anew for each
-life of the process. Never judges: that is the business of `runtimes`. A stage is a function of a
-`Scenario`.
+`simulated_stage()` gives the reference. `embedded_stage(make)` runs on `EmbeddedRuntime`, or on any
+runtime with the same methods; each simulated process gets a new runtime, a new driver and a newly
+opened journal. Never judges the outcome: `runtime_kit` does. A stage is a function of a `Scenario`.
 """
 
 from __future__ import annotations
@@ -37,19 +36,21 @@ from agenthive.testing.runtime_scenarios import CANCEL, CRASH, Scenario
 from agenthive.testing.store_kit import Make
 
 RUN = "run-1"
-MISSING_REASON = "not here: supply it"
+MISSING_REASON = "not registered in this process"
 
 
 class ScenarioOutcome(msgspec.Struct, kw_only=True):
-    """What came of a scenario: the journal, the calls that reached the world, what it gave up.
+    """The outcome of a scenario: the journal and the calls that reached the world."""
 
-    ``calls_without_intent`` names calls that were made though their intent was not on disk.
-    """
-
+    #: The records of the run.
     run: list[Record]
+    #: The records of the hive's own stream.
     hive: list[Record]
+    #: The calls that reached the world, in order.
     calls: list[Call]
+    #: How many calls the runtime cancelled.
     cancelled_calls: int
+    #: Calls that were made before their intent was on disk.
     calls_without_intent: list[str]
 
 
@@ -57,30 +58,30 @@ Stage: TypeAlias = Callable[[Scenario], Awaitable[ScenarioOutcome]]
 
 
 class Runtime(Protocol):
-    """What `embedded_stage` asks of a runtime: the methods of `EmbeddedRuntime`."""
+    """What `embedded_stage` requires of a runtime: the methods of `EmbeddedRuntime`."""
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start working."""
         ...
 
     def submit(self, event: ev.RunSubmitted, graph: Graph, body: bytes) -> Awaitable[None]:
-        """Accept a run; it is on disk when this ends."""
+        """Accept a run; it is on disk when this returns."""
         ...
 
     def cancel(self, run: str, actor: str, reason: str) -> Awaitable[None]:
-        """Cancel an open run; that is on disk when this ends."""
+        """Cancel an open run; the request is on disk when this returns."""
         ...
 
     def recover(self, states: Iterable[tuple[RunState, dict[str, str]]]) -> None:
-        """Take over open runs, with what agents are missing."""
+        """Take over open runs, each with its missing agents."""
         ...
 
     def ended(self, run: str) -> Awaitable[RunStatus]:
-        """Ends when the run does, or when it needs somebody."""
+        """A future that completes when the run ends or waits for an external decision."""
         ...
 
     def stop(self) -> Awaitable[None]:
-        """Stop at once; calls are cancelled."""
+        """Stop at once and cancel all calls."""
         ...
 
 
@@ -90,9 +91,10 @@ MakeRuntime: TypeAlias = Callable[[Driver, Store, Agents, Callable[[], Micros]],
 def embedded_stage(
     make: Make, runtime: MakeRuntime = EmbeddedRuntime, *, patience: float = 20.0
 ) -> Stage:
-    """A stage on the running event loop. ``make(name)`` opens the journal of that name.
+    """A stage on the running event loop.
 
-    No life of the process may take longer than ``patience`` seconds.
+    ``make(name)`` opens the journal of that name. No process of a scenario may take longer than
+    ``patience`` seconds.
     """
 
     async def play_scenario(scenario: Scenario) -> ScenarioOutcome:
@@ -102,7 +104,7 @@ def embedded_stage(
 
 
 class _EmbeddedPlayer:
-    """Plays one scenario. It is the directory of agents and every agent at the same time."""
+    """Runs one scenario; it is also the agent registry and every agent."""
 
     def __init__(
         self, scenario: Scenario, make: Make, runtime: MakeRuntime, patience: float
@@ -132,7 +134,7 @@ class _EmbeddedPlayer:
         return await opened if inspect.isawaitable(opened) else opened
 
     async def _run_process(self, missing_agents: frozenset[str] | None) -> None:
-        """One life of the process; ``missing_agents`` is None in the first."""
+        """Run one process; ``missing_agents`` is None in the first."""
         driver = Driver()
         driver.load_hive(await self._read_records(ev.HIVE))
         runtime = self._make_runtime(driver, self._store, self, self._clock)
@@ -143,7 +145,7 @@ class _EmbeddedPlayer:
                 self._drive_runtime(runtime, end, missing_agents), self._patience
             )
         except TimeoutError:
-            raise AssertionError(f"it did not end within {self._patience} s") from None
+            raise AssertionError(f"the run did not end within {self._patience} s") from None
         finally:
             await runtime.stop()
             end.cancel()
@@ -154,7 +156,7 @@ class _EmbeddedPlayer:
         end: asyncio.Future[RunStatus],
         missing_agents: frozenset[str] | None,
     ) -> None:
-        """Until the run has ended or the process is to end, do what the turns wish for."""
+        """Perform the requests of the scripted calls until the run or the process ends."""
         if missing_agents is None:
             await runtime.submit(*_build_submission(self.scenario, self._graph, self._clock()))
         else:
@@ -242,7 +244,7 @@ def simulated_stage(seed: int = 1) -> Stage:
 
 
 class _SimulatedPlayer:
-    """Plays one scenario. It is the world and the observer at the same time."""
+    """Runs one scenario; it is also the world and the observer."""
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario = scenario
@@ -266,7 +268,7 @@ class _SimulatedPlayer:
             self._runtime.schedule_crash(SECOND)
             finished = self._runtime.run()
         if not finished:
-            raise AssertionError("it does not end")
+            raise AssertionError("the run does not end")
         return ScenarioOutcome(
             run=self._disk.records(RUN),
             hive=self._disk.records(ev.HIVE),
@@ -293,7 +295,7 @@ class _SimulatedPlayer:
 
 
 class _DriverWithoutAgents(Driver):
-    """A driver that finds some agents missing when it takes over."""
+    """A driver that misses some agents when it takes over runs."""
 
     def __init__(self, missing_agents: Iterable[str]) -> None:
         super().__init__()

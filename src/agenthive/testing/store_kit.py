@@ -1,10 +1,10 @@
-"""For stores: the kit that says when a new one is done.
+"""For stores: the kit that checks a new store against its contract.
 
     await check_store(lambda name: SqliteStore.open(folder / name))
     await check_store(lambda name: MemoryStore(), lasting=False)
 
-Never measures speed, and never looks behind the port. A new check is a function of a `Place` and a
-line in `CHECKS`, with a planted bad store in the tests.
+Never measures speed, and uses only the `Store` protocol. To add a check: a function of a `Place`
+and a line in `CHECKS`, with a planted bad store in the tests.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from agenthive.testing.agent_kit import NotConforming, require
 
 Make: TypeAlias = Callable[[str], "Store | Awaitable[Store]"]
 
+#: More records than a store is likely to fetch at once.
 MANY_RECORDS: Final = 1203
-"""More records than a store is likely to fetch at a time."""
+#: A payload that changes if a store decodes it and encodes it again as JSON.
 ODD_PAYLOAD: Final = '[{"a":1.0,  "ü":"\u2028\\u0000 \U0001f41d"},  12345678901234567890]'.encode()
-"""A payload that changes when somebody reads and writes it again as JSON."""
 
 
 class Place:
-    """Where one check has its journal. `open` opens it again if that is asked twice."""
+    """Where one check keeps its journal; every call of `open` opens it again."""
 
     def __init__(self, make: Make, name: str, lasting: bool) -> None:
         self._make, self._name = make, name
@@ -37,34 +37,34 @@ class Place:
         self._opened: list[Store] = []
 
     async def open(self) -> Store:
-        """The journal of this place."""
+        """Open the journal of this place."""
         opened = self._make(self._name)
         store = await opened if inspect.isawaitable(opened) else opened
         self._opened.append(store)
         return store
 
     async def reopen(self, store: Store) -> Store:
-        """The same journal after a restart; the same store where nothing outlives it."""
+        """The journal after a restart; the same store if it does not outlive the process."""
         if not self.lasting:
             return store
         await store.close()
         return await self.open()
 
     def sibling(self, name: str) -> Place:
-        """Another place, for the same check."""
+        """Another place for the same check."""
         return Place(self._make, f"{self._name}-{name}", self.lasting)
 
     async def close_all(self) -> None:
-        """Close whatever was opened."""
+        """Close every store that was opened."""
         for store in self._opened:
             await store.close()
 
 
 async def check_store(make: Make, *, lasting: bool = True) -> None:
-    """Check a store against the contract. Raises NotConforming, which is an AssertionError.
+    """Check a store against its contract. Raises NotConforming, which is an AssertionError.
 
-    ``make(name)`` opens the journal of that name, or makes it. ``lasting``: what was written is
-    there when the same name is opened again after a close.
+    ``make(name)`` opens the journal of that name, or creates it. ``lasting``: whether records exist
+    when the same name is opened again after a close.
     """
     for number, store_check in enumerate(CHECKS):
         place = Place(make, f"{number:02}{store_check.__name__}", lasting)
@@ -90,7 +90,7 @@ async def _read_all(store: Store, stream: str, after: int = 0) -> list[Record]:
 
 
 def _plain_fields(record: Record) -> tuple[Any, ...]:
-    """A record without what the store adds to it."""
+    """The fields of a record without those that the store adds."""
     return (
         record.stream,
         record.seq,
@@ -141,7 +141,10 @@ async def _check_records(place: Place) -> None:
     require(last is not None and last.seq == 5, "`last` does not give a stream's last record")
     marked = await store.read_marked_record("s", "c-")
     require(marked is not None and marked.seq == 1, "`marked` does not find a record by its cause")
-    require(await store.read_marked_record("s", "d-") is None, "`marked` finds what is not there")
+    require(
+        await store.read_marked_record("s", "d-") is None,
+        "`marked` finds a record that does not exist",
+    )
     require(
         await store.read_last_record("other") is None,
         "a stream that does not exist has a last record",
@@ -163,7 +166,7 @@ async def _check_chains(place: Place) -> None:
     for stream, count in (("a", 3), ("b", 3)):
         records = await _read_all(store, stream)
         require(len(records) == count, f"stream {stream} has {len(records)} records, not {count}")
-        require(records[0].prev == GENESIS, "a first record is chained to something")
+        require(records[0].prev == GENESIS, "a first record is chained to another record")
         _require_chained(records)
 
 
@@ -179,7 +182,7 @@ async def _check_positions(place: Place) -> None:
 
 
 async def _check_sequence(place: Place) -> None:
-    """A record that does not follow its stream's last is refused, with its whole batch."""
+    """A record that does not follow the last one of its stream is refused, with its whole batch."""
     wrong_numbers = {"gap": 5, "again": 2, "zero": 0, "overlap": 3}
     for name, seq in wrong_numbers.items():
         sibling = place.sibling(name)
@@ -200,10 +203,10 @@ async def _check_refused_batch(place: Place, seq: int) -> None:
         blobs=[("b", b"{}")],
         drops=["stays"],
     )
-    await _require_failure(store.append(bad_batch), f"record {seq} after 3 was taken")
-    # The journal may hold something else than its writer believes: nothing more goes in.
+    await _require_failure(store.append(bad_batch), f"record {seq} after 3 was accepted")
+    # The journal may differ from what its writer assumes: the store accepts nothing more.
     next_batch = Batch(records=[_make_record("s", 4)])
-    await _require_failure(store.append(next_batch), "an append after a failed one was taken")
+    await _require_failure(store.append(next_batch), "an append after a failed one was accepted")
     store = await place.reopen(store)
     _require_same(await store.scan_records(), accepted, "a batch was written in part")
     require(await _read_all(store, "good") == [], "a batch was written in part: its stream")
@@ -224,7 +227,7 @@ async def _require_failure(append: Awaitable[None], message: str) -> None:
 
 
 async def _check_reading(place: Place) -> None:
-    """``read`` begins after an event number, ``scan`` after a position, at most ``limit`` long."""
+    """``read`` starts after an event number, ``scan`` after a position; ``limit`` bounds both."""
     store = await place.open()
     records = [_make_record("s", 1, 3), _make_record("s", 4), _make_record("s", 5, 2)]
     await store.append(Batch(records=[*records, _make_record("t", 1)]))
@@ -244,7 +247,7 @@ async def _check_reading(place: Place) -> None:
 
 
 async def _check_paging(place: Place) -> None:
-    """A long stream comes whole and in order, and so does a long journal."""
+    """A long stream is complete and in order, and so is a long journal."""
     store = await place.open()
     records = [_make_record("s", seq) for seq in range(1, MANY_RECORDS + 1)]
     for first in range(0, MANY_RECORDS, 400):
@@ -260,23 +263,27 @@ async def _check_paging(place: Place) -> None:
     _require_same([record for record in scanned if record.stream == "s"], records, "a long journal")
     require(
         [record.pos for record in scanned] == list(range(1, MANY_RECORDS + 5)),
-        "a scan leaves something out",
+        "a scan omits records",
     )
 
 
 async def _check_definitions(place: Place) -> None:
-    """A definition is kept under its digest; the same one twice does no harm."""
+    """A definition is stored under its digest; storing it twice has no effect."""
     store = await place.open()
     await store.append(Batch(definitions=[("d1", ODD_PAYLOAD), ("d2", b"{}")]))
     await store.append(Batch(definitions=[("d1", ODD_PAYLOAD)], records=[_make_record("s", 1)]))
     store = await place.reopen(store)
     actual = [await store.load_definition(name) for name in ("d1", "d2", "d3")]
-    require(actual == [ODD_PAYLOAD, b"{}", None], "definitions do not come back as they were given")
-    require(len(await _read_all(store, "s")) == 1, "a record beside a known definition is gone")
+    require(
+        actual == [ODD_PAYLOAD, b"{}", None], "definitions are not returned as they were written"
+    )
+    require(
+        len(await _read_all(store, "s")) == 1, "a record written with a known definition is missing"
+    )
 
 
 async def _check_blobs(place: Place) -> None:
-    """A blob is kept under its digest, to the byte; the same one twice does no harm."""
+    """A blob is stored under its digest, to the byte; storing it twice has no effect."""
     store = await place.open()
     large = b"[" + b"1," * 500_000 + b"1]"
     await store.append(
@@ -285,11 +292,11 @@ async def _check_blobs(place: Place) -> None:
     await store.append(Batch(blobs=[("b1", large)], uses=[("s", "b1"), ("t", "b1")]))
     store = await place.reopen(store)
     actual = [await store.load_blob(name) for name in ("b1", "b2", "b3")]
-    require(actual == [large, ODD_PAYLOAD, None], "blobs do not come back as they were given")
+    require(actual == [large, ODD_PAYLOAD, None], "blobs are not returned as they were written")
 
 
 async def _check_accounts(place: Place) -> None:
-    """Entries add up, a limit that is set stays, and what is a run's own goes with it."""
+    """Entries add up, a limit stays, and the accounts of a run are dropped with it."""
     store = await place.open()
     run_entries = [
         LedgerEntry(run="a", scope=scope, captured=5) for scope in ("run a", "run a task t")
@@ -314,8 +321,8 @@ async def _check_accounts(place: Place) -> None:
         AccountState(scope="run ab", held=1),
         tenant_account,
     ]
-    actual = sorted(await store.list_account_states(), key=lambda one: one.scope)
-    expected = sorted([*run_accounts, *shared_accounts], key=lambda one: one.scope)
+    actual = sorted(await store.list_account_states(), key=lambda account: account.scope)
+    expected = sorted([*run_accounts, *shared_accounts], key=lambda account: account.scope)
     require(actual == expected, f"accounts are {actual}, not {expected}")
     await store.append(Batch(drops=["a"], standings=[AccountState(scope="tenant a")]))
     store = await place.reopen(store)
@@ -324,7 +331,7 @@ async def _check_accounts(place: Place) -> None:
         sorted(remaining) == ["day a", "run ab", "tenant a"], f"after a drop: {sorted(remaining)}"
     )
     unlimited = AccountState(scope="tenant a", captured=6, held=4)
-    require(remaining["tenant a"] == unlimited, "a limit that was taken back still stands")
+    require(remaining["tenant a"] == unlimited, "a limit that was removed still applies")
 
 
 async def _check_marks(place: Place) -> None:
@@ -338,7 +345,7 @@ async def _check_marks(place: Place) -> None:
 
 
 async def _check_drops(place: Place) -> None:
-    """A stream that is dropped takes its row and what nobody else uses with it, nothing more."""
+    """Dropping a stream removes its row and what no other stream uses, nothing more."""
     store = await place.open()
     await store.append(
         Batch(
@@ -356,20 +363,23 @@ async def _check_drops(place: Place) -> None:
     require(await _read_all(store, "old") == [], "a dropped stream has records")
     require(
         [record.stream for record in await store.scan_records()] == ["kept", "hive"],
-        "a scan shows it",
+        "a scan returns a dropped stream",
     )
-    require([row.run for row in await store.list_runs()] == ["kept"], "the run list shows it")
+    require(
+        [row.run for row in await store.list_runs()] == ["kept"],
+        "the run list contains a dropped run",
+    )
     remaining = [await store.load_definition(name) for name in ("d-old", "d-both", "d-free")]
-    require(remaining == [None, b"[1]", b"[2]"], "definitions that stay or go are the wrong ones")
+    require(remaining == [None, b"[1]", b"[2]"], "the wrong definitions were dropped")
     remaining = [await store.load_blob(name) for name in ("b-old", "b-both")]
-    require(remaining == [None, b"[3]"], "blobs that stay or go are the wrong ones")
+    require(remaining == [None, b"[3]"], "the wrong blobs were dropped")
     await store.append(
         Batch(drops=["kept"], records=[_make_record("old", 1), _make_record("kept", 1)])
     )
     store = await place.reopen(store)
     require(
         await store.load_blob("b-both") is None,
-        "what the last of several users used is still there",
+        "a blob without any remaining user was not dropped",
     )
     positions = [(record.pos, record.stream) for record in await store.scan_records()]
     expected = [(4, "hive"), (5, "old"), (6, "kept")]
@@ -379,7 +389,7 @@ async def _check_drops(place: Place) -> None:
 
 
 async def _check_sizes(place: Place) -> None:
-    """Sizes are of contents, and those of streams are of what would go with them."""
+    """Sizes are those of the contents; the size of a stream is what dropping it would free."""
     store = await place.open()
     text, body = b'["' + b"x" * 5000 + b'"]', b'"' + b"y" * 9000 + b'"'
     await store.append(
@@ -399,7 +409,10 @@ async def _check_sizes(place: Place) -> None:
     actual = (whole.records, whole.blobs, whole.definitions)
     expected = (2 * len(text) + small, len(body) + len(text), len(ODD_PAYLOAD))
     require(actual == expected, f"sizes are {actual}, not {expected}")
-    require(whole.file >= sum(actual) - small or whole.log > 0, "the files are too small for it")
+    require(
+        whole.file >= sum(actual) - small or whole.log > 0,
+        "the files are smaller than the contents",
+    )
     for streams, sums in (
         (["a"], (len(text), 0, len(ODD_PAYLOAD))),
         (["a", "b"], (len(text) + small, expected[1], len(ODD_PAYLOAD))),
@@ -407,7 +420,7 @@ async def _check_sizes(place: Place) -> None:
     ):
         subset = await store.measure_sizes(streams)
         actual = (subset.records, subset.blobs, subset.definitions)
-        require(actual == sums, f"with {streams} would go {actual}, not {sums}")
+        require(actual == sums, f"dropping {streams} would free {actual}, not {sums}")
     largest = [
         (entry.stream, entry.records, entry.blobs) for entry in await store.list_largest_streams(2)
     ]
@@ -421,11 +434,11 @@ async def _check_sizes(place: Place) -> None:
             break
     whole = await store.measure_sizes()
     empty = (whole.records, whole.blobs, whole.definitions, whole.free)
-    require(empty == (0, 0, 0, 0), f"after all was dropped there is {empty}")
+    require(empty == (0, 0, 0, 0), f"after dropping everything the sizes are {empty}")
 
 
 async def _check_run_list(place: Place) -> None:
-    """The run list is newest first, and a row that is written again takes the place of the old."""
+    """The run list is newest first, and a row that is written again replaces the old one."""
     store = await place.open()
     rows = [_make_row("r2", 20), _make_row("r1", 10), _make_row("r3", 20, total_tasks=4)]
     await store.append(Batch(runs=rows))
@@ -446,7 +459,7 @@ async def _check_run_list(place: Place) -> None:
     require(first == ["r3"], f"runs(limit=1) gives {first}")
     last = [row.run for row in await store.list_runs(unfinished=True, limit=1)]
     require(last == ["r2"], f"runs(unfinished=True, limit=1) gives {last}")
-    require(not await store.list_runs(limit=0), "runs(limit=0) gives something")
+    require(not await store.list_runs(limit=0), "runs(limit=0) gives rows")
 
 
 def _replace_fields(row: RunRow, **fields: Any) -> RunRow:
@@ -454,7 +467,7 @@ def _replace_fields(row: RunRow, **fields: Any) -> RunRow:
 
 
 async def _check_tenants(place: Place) -> None:
-    """What belongs to one tenant is not shown to another."""
+    """Runs of one tenant are not visible to another."""
     store = await place.open()
     await store.append(
         Batch(runs=[_make_row("mine", 1), _make_row("theirs", 2, tenant="acme", owner="ann")])
@@ -474,7 +487,7 @@ async def _check_tenants(place: Place) -> None:
 
 
 async def _check_concurrent_appends(place: Place) -> None:
-    """Appends that wait together are written in the order they were called."""
+    """Concurrent appends are written in the order they were called."""
     store = await place.open()
     appends = []
     for number in range(1, 101):
@@ -511,7 +524,7 @@ async def _check_empty_batch(place: Place) -> None:
 
 
 async def _check_closing(place: Place) -> None:
-    """Closing writes what is pending and may be repeated; after it nothing is taken."""
+    """Closing writes pending batches and may be repeated; a closed store refuses every call."""
     store = await place.open()
     pending = [
         asyncio.ensure_future(store.append(Batch(records=[_make_record("s", seq)])))
@@ -529,7 +542,9 @@ async def _check_closing(place: Place) -> None:
     await _require_closed(store.scan_records, "scan")
     await _require_closed(store.list_runs, "runs")
     reopened = await place.open()
-    require(len(await _read_all(reopened, "s")) == 20, "what was pending at close() is not there")
+    require(
+        len(await _read_all(reopened, "s")) == 20, "a batch that was pending at close() is missing"
+    )
 
 
 async def _require_closed(operation: Callable[[], Awaitable[Any]], label: str) -> None:
@@ -538,8 +553,8 @@ async def _require_closed(operation: Callable[[], Awaitable[Any]], label: str) -
     except StoreError:
         return
     except Exception as error:
-        raise NotConforming(f"{label} after close() raised {error!r}, no StoreError") from error
-    raise NotConforming(f"{label} after close() is answered as if nothing were wrong")
+        raise NotConforming(f"{label} after close() raised {error!r}, not a StoreError") from error
+    raise NotConforming(f"{label} after close() succeeded")
 
 
 CHECKS: Final[tuple[Callable[[Place], Awaitable[None]], ...]] = (

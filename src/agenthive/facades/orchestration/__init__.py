@@ -1,12 +1,12 @@
-"""THE ORCHESTRATION ENGINE'S NAMES: OrchestrationEngine, Agent, Workflow, LLMClient and the rest.
+"""The names of the Agent Orchestration Engine: OrchestrationEngine, Agent, Workflow, LLMClient, ...
 
-One file a subject: `agents` and `workflows` are the values, `compiling` makes a workflow of the
-house of them, `clients` are models, `calls` is how a run asks them, `engine` runs, `reading` is
-the journal as far as it was read, which `costs` and `monitor` show; `limiter` and `failures` also
-serve code outside a workflow.
+One file for each subject: `agents` and `workflows` are the values, `compiling` turns them into a
+workflow of agenthive, `clients` are models, `calls` is how a run calls them, `engine` runs,
+`reading` is the journal up to a cursor, which `costs` and `monitor` report; `limiter` and
+`failures` also serve code outside a workflow.
 
-Never here: a decision. What starts when, what it may cost, what is tried again is the hive's.
-To add a name: its file here, and a line below.
+Never here: a decision. The hive decides what starts when, what it may cost, and what is retried. To
+add a name: its file here, and a line below.
 """
 
 from agenthive.facades.orchestration.agents import Agent, AgentResult, AgentStatus

@@ -1,7 +1,7 @@
-"""An agent of this design: one step of a workflow, who does it, and what came of it.
+"""An agent of this design: one step of a workflow, the model that performs it, and its result.
 
 Values only. ``status`` and ``result`` are filled in from the journal while a workflow runs; nothing
-here reads one. To add a field: here, and where `compiling` hands it on.
+here reads one. To add a field: here, and where `compiling` passes it on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 
 class AgentStatus(StrEnum):
-    """Where an agent stands."""
+    """The states of an agent."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -25,7 +25,7 @@ class AgentStatus(StrEnum):
 
 
 class DefaultNumber(int):
-    """A number that nobody wrote: it counts only where nothing else was said."""
+    """A default value; an explicit value of the engine takes precedence over it."""
 
 
 RETRIES: Final = DefaultNumber(3)
@@ -33,9 +33,10 @@ RETRIES: Final = DefaultNumber(3)
 
 @dataclass
 class AgentResult:
-    """What came of an agent. ``cost`` is US dollars, ``execution_time`` seconds, times are UTC.
+    """The result of an agent.
 
-    ``output`` of a model: ``content``, ``model``, ``finish_reason``, and ``tool_calls`` if any.
+    ``output`` of a model has ``content``, ``model``, ``finish_reason``, and ``tool_calls`` if there
+    are any.
     """
 
     agent_id: str
@@ -43,36 +44,38 @@ class AgentResult:
     output: dict[str, Any] | None = None
     error: str | None = None
     tokens_used: int = 0
+    #: US dollars.
     cost: float = 0.0
+    #: Seconds.
     execution_time: float = 0.0
+    #: In UTC, like ``completed_at``.
     started_at: datetime | None = None
     completed_at: datetime | None = None
     retry_count: int = 0
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def is_success(self) -> bool:
-        """Whether it did what it was to do."""
+        """Whether the agent completed."""
         return self.status is AgentStatus.COMPLETED
 
     def is_retriable(self) -> bool:
-        """Whether trying again may help: not after a refusal, a cancel, or without money."""
+        """Whether a retry may help: not after a refusal, a cancellation, or an exceeded budget."""
         may_retry = self.status in (AgentStatus.FAILED, AgentStatus.RATE_LIMITED)
         return may_retry and self.metadata.get("retriable", True) is not False
 
     def to_dict(self) -> dict[str, Any]:
-        """Its fields as JSON has them."""
+        """The fields as JSON."""
         return {item.name: _to_json(getattr(self, item.name)) for item in fields(self)}
 
 
 @dataclass
 class Agent:
-    """One step of a workflow: a prompt for a model, and what must be done before.
+    """One step of a workflow: a prompt for a model, and its dependencies.
 
-    ``module`` is the part of an ERP system that it belongs to ("HR", "Finance", "Inventory",
-    "Compliance", "General"): a label. ``llm_config`` holds model, temperature, max_tokens, and
-    ``inputs`` for the ``{names}`` of the ``prompt_template``; what else is in it is passed on to
-    the client. ``timeout`` is seconds for each try, ``cost_limit`` US dollars for all of them.
-    ``priority`` is 1 (last) to 10 (first).
+    ``module`` is a label: the part of an ERP system that it belongs to ("HR", "Finance",
+    "Inventory", "Compliance", "General"). ``llm_config`` holds model, temperature, max_tokens, and
+    ``inputs`` for the ``{names}`` of the ``prompt_template``; its other keys are passed to the
+    client.
     """
 
     name: str
@@ -83,8 +86,11 @@ class Agent:
     tools: list[dict[str, Any]] = field(default_factory=list)
     dependencies: list[str] = field(default_factory=list)
     max_retries: int = RETRIES
+    #: Seconds for each attempt.
     timeout: float = 300.0
+    #: US dollars for all attempts together.
     cost_limit: float = 1.0
+    #: From 1 (last) to 10 (first).
     priority: int = 5
     status: AgentStatus = field(default=AgentStatus.PENDING, init=False)
     result: AgentResult | None = field(default=None, init=False)
@@ -94,20 +100,20 @@ class Agent:
         self.dependencies = self.dependencies or []
 
     def reset(self) -> None:
-        """Forget what came of it: it may be done again."""
+        """Clear status and result, so that the agent can be executed again."""
         self.status, self.result = AgentStatus.PENDING, None
 
     def can_execute(self, completed_agents: set[str]) -> bool:
-        """Whether all it depends on is among these names."""
+        """Whether all its dependencies are among these names."""
         return all(name in completed_agents for name in self.dependencies)
 
     def to_dict(self) -> dict[str, Any]:
-        """Its fields as JSON has them."""
+        """The fields as JSON."""
         return {item.name: _to_json(getattr(self, item.name)) for item in fields(self)}
 
 
 def _to_json(value: Any) -> Any:
-    """A field as JSON has it; what was given as JSON is copied, not shared."""
+    """A field as JSON; a value that is JSON already is copied, not shared."""
     if isinstance(value, AgentResult):
         return value.to_dict()
     if isinstance(value, AgentStatus):

@@ -1,7 +1,7 @@
-"""How a run asks a client: an agent kind of the house, so that it is held, limited and journaled.
+"""How a run calls a client: an agent kind of agenthive, so calls are held, limited and journaled.
 
-The hive asks this agent what a call can cost at most before it is made; what it did cost follows
-from the tokens that the client reports. Nothing here retries or knows a budget.
+The hive asks this agent for the worst-case cost of a call before it is made; the actual cost
+follows from the tokens that the client reports. Nothing here retries or knows a budget.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DETAILS: Final = ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens"
 
 
 class ClientAgentFactory:
-    """Makes the agents of one client; what a hive has registered for their kind."""
+    """Makes the agents of one client; a hive registers it for their kind."""
 
     def __init__(self, client: LLMClient, costs: CostConfig) -> None:
         self.client, self.costs = client, costs
@@ -41,13 +41,13 @@ class ClientAgentFactory:
         return ClientAgent(spec, self.client, self._prices)
 
     def is_same(self, other: object) -> bool:
-        """Whether the other asks the same client and counts the same prices."""
+        """Whether the other factory uses the same client and the same prices."""
         same_client = isinstance(other, ClientAgentFactory) and other.client is self.client
         return same_client and other.costs == self.costs  # type: ignore[attr-defined]
 
 
 class ClientAgent(BaseAgent):
-    """Asks a client. The task's parameters are the prompt and what `complete` takes besides."""
+    """Calls a client. The parameters of the task are the prompt and the options of `complete`."""
 
     kind: ClassVar[str] = "llm_client"
     is_priced: ClassVar[bool] = True
@@ -57,11 +57,11 @@ class ClientAgent(BaseAgent):
         self._client, self._prices = client, prices
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
-        """Ask outside any run."""
+        """Call the client outside any run."""
         return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
-        """Ask once."""
+        """Call the client once."""
         token = CALL.set(call)
         try:
             request = build_request(call)
@@ -72,7 +72,7 @@ class ClientAgent(BaseAgent):
             CALL.reset(token)
 
     def estimate_max_cost(self, call: Call) -> NanoUSD | None:
-        """What a call can cost at most: its input by its bytes, an answer of full length."""
+        """The worst-case cost of a call: its input by bytes, and a response of full length."""
         request = build_request(call)
         usage = Usage(
             model=request["model"],
@@ -82,7 +82,7 @@ class ClientAgent(BaseAgent):
         return self._prices.worst_cost(usage, ANYWHERE)
 
     def estimate_tokens(self, call: Call) -> int:
-        """The input by a third of its bytes, and a full answer."""
+        """The input, at three bytes a token, and a response of full length."""
         request = build_request(call)
         max_output: int = request["max_tokens"]
         return max_input_tokens(_approximate_body(request)) // BYTES_A_TOKEN + max_output
@@ -106,7 +106,7 @@ class ClientAgent(BaseAgent):
     def _price_usage(
         self, requested_model: str, response: LLMResponse, details: Any
     ) -> Usage | None:
-        """What was used, priced; None if that is not said: then what was held is spent."""
+        """The usage with its price; None if it is not reported: then the whole hold is captured."""
         tokens = (response.input_tokens, response.output_tokens)
         if any(type(amount) is not int or amount < 0 for amount in tokens):
             return None
@@ -122,26 +122,26 @@ class ClientAgent(BaseAgent):
         return msgspec.structs.replace(usage, cost=cost, prices=source)
 
     def _has_own_price(self, model: str) -> bool:
-        """Whether a list has a price of this very model."""
+        """Whether a price list contains exactly this model."""
         return self._prices.price_source(model, ANYWHERE) not in ("", "default")
 
 
 def build_request(call: Call) -> dict[str, Any]:
-    """What `LLMClient.complete` is asked for a call."""
+    """The arguments of `LLMClient.complete` for a call."""
     parameters: dict[str, Any] = dict(call.parameters)
     inputs = {**parameters.pop("shared", {}), **parameters.pop("inputs", {})}
     return {**parameters, "prompt": fill_prompt(parameters["prompt"], inputs, call.dependencies)}
 
 
 def _approximate_body(request: dict[str, Any]) -> dict[str, Any]:
-    """About the request that a client will make of it."""
+    """Approximately the request that a client will send."""
     prompt = {"role": "user", "content": request["prompt"]}
     form = request.get("response_format") or request.get("output_schema")
     return {**request, "prompt": "", "messages": [prompt], "response_format": form}
 
 
 def _fault_reply(error: Exception) -> Reply:
-    """What an exception out of a client means; those of vendors' packages name an HTTP status."""
+    """The fault for an exception of a client; those of vendor packages have an HTTP status."""
     if isinstance(error, NoAnswer):
         return error.reply
     status, response = getattr(error, "status_code", None), getattr(error, "response", None)

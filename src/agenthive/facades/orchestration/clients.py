@@ -1,8 +1,9 @@
-"""Models as this design asks them: `LLMClient`, and one for OpenAI and one for Anthropic.
+"""Models as this design calls them: `LLMClient`, and one client each for OpenAI and Anthropic.
 
-Ours ask through the house's own agents, so that the key is a secret, nothing is retried and what a
-server answers is read in one place. They serve inside an engine and alone. To add a client:
-a subclass of `LLMClient` with `complete`; a vendor of the house is three lines like those below.
+Our clients call the agents of agenthive, so that the key is a secret, nothing is retried here, and
+responses of a server are parsed in one place. They work inside an engine and alone. To add a
+client: a subclass of `LLMClient` with `complete`; a vendor that agenthive supports takes three
+lines like those below.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from agenthive.errors import AgentError, AgentUnavailable, APIError
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
 
+#: The call of a run that a client is serving; None outside runs.
 CALL: ContextVar[Call | None] = ContextVar("agenthive-llm-call", default=None)
-"""The call of a run that a client is asked for; None outside runs."""
 
 
 _SILENT: Final = ("connection", "timeout")
@@ -33,7 +34,7 @@ _SILENT: Final = ("connection", "timeout")
 
 @dataclass
 class LLMResponse:
-    """What a model answered. ``tool_calls`` are maps of id, name and arguments."""
+    """The response of a model. ``tool_calls`` are maps of id, name and arguments."""
 
     content: str
     model: str
@@ -45,7 +46,7 @@ class LLMResponse:
 
 
 class NoAnswer(AgentError):
-    """A model gave no answer; ``reply`` is what came instead, as a run takes it."""
+    """A model gave no response; ``reply`` is the fault as a run receives it."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.fault.message if reply.fault is not None else "")
@@ -53,15 +54,15 @@ class NoAnswer(AgentError):
 
 
 class Refusal(NoAnswer, APIError):
-    """The server of a model refused the call, or broke."""
+    """The server of a model refused the call or failed."""
 
 
 class Silence(NoAnswer, AgentUnavailable):
-    """Nobody answered."""
+    """The server of a model did not respond."""
 
 
 class LLMClient(ABC):
-    """A language model, whoever runs it. Must be safe to ask many times at once."""
+    """A language model of any provider. Calls must be safe to make concurrently."""
 
     @abstractmethod
     async def complete(
@@ -73,7 +74,7 @@ class LLMClient(ABC):
         tools: list[dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> LLMResponse:
-        """Answer a prompt in at most so many tokens. Whatever is wrong is raised."""
+        """Respond to a prompt in at most ``max_tokens`` tokens. Every failure is raised."""
 
     async def complete_with_tools(
         self,
@@ -84,15 +85,15 @@ class LLMClient(ABC):
         max_tokens: int = 1000,
         **kwargs: Any,
     ) -> LLMResponse:
-        """Answer a conversation, with calls of these tools if the model wants some."""
+        """Respond to a conversation, with calls of these tools if the model requests some."""
         raise NotImplementedError(f"{type(self).__name__} has no complete_with_tools")
 
-    async def close(self) -> None:  # noqa: B027 - most clients have nothing to let go of
-        """Let go of connections. The client may be asked again."""
+    async def close(self) -> None:  # noqa: B027 - most clients have nothing to close
+        """Close connections. The client may be called again afterwards."""
 
 
 class _VendorClient(LLMClient):
-    """What the clients of the house share. ``timeout`` (seconds) counts outside runs."""
+    """Shared code of the vendor clients. ``timeout`` (seconds) applies outside runs."""
 
     vendor: ClassVar[str]
     login: ClassVar[dict[str, Any]]
@@ -122,7 +123,7 @@ class _VendorClient(LLMClient):
         tools: list[dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> LLMResponse:
-        """Answer a prompt. Raises APIError, or AgentUnavailable if nobody answers."""
+        """Respond to a prompt. Raises APIError, or AgentUnavailable without a response."""
         messages = [{"role": "user", "content": prompt}]
         return await self.complete_with_tools(
             messages, model, tools or [], temperature, max_tokens, **kwargs
@@ -137,7 +138,7 @@ class _VendorClient(LLMClient):
         max_tokens: int = 1000,
         **kwargs: Any,
     ) -> LLMResponse:
-        """Answer a conversation. ``kwargs`` go to the vendor. Raises as `complete` does."""
+        """Respond to a conversation. ``kwargs`` go to the vendor. Raises as `complete` does."""
         request = {
             **kwargs,
             "messages": messages,
@@ -172,18 +173,18 @@ class _VendorClient(LLMClient):
             async with asyncio.timeout(None if run_call else self._timeout):
                 return await self._agent.perform(call)
         except TimeoutError:
-            return fault_reply("timeout", f"{self.vendor}: no answer in {self._timeout} s")
+            return fault_reply("timeout", f"{self.vendor}: no response in {self._timeout} s")
 
 
 class OpenAIClient(_VendorClient):
-    """OpenAI, or at ``base_url`` any server that speaks its chat completions."""
+    """OpenAI, or at ``base_url`` any server with its chat completions API."""
 
     vendor: ClassVar[str] = "openai"
     login: ClassVar[dict[str, Any]] = {"type": "bearer", "token": ""}
 
 
 class AnthropicClient(_VendorClient):
-    """Anthropic, or at ``base_url`` any server that speaks its messages."""
+    """Anthropic, or at ``base_url`` any server with its messages API."""
 
     vendor: ClassVar[str] = "anthropic"
     login: ClassVar[dict[str, Any]] = {"type": "api_key", "header": "X-API-Key", "key": ""}

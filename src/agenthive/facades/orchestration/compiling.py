@@ -1,8 +1,8 @@
-"""From a workflow of this design to one of the house: an agent and a task for each agent.
+"""From a workflow of this design to one of agenthive: an agent and a task for each agent.
 
-Everything is checked at once, by the house's own rules for names and graphs. Prompts, tools and
-settings are handed on as they are: nothing in them is an expression. Never here: what is done when.
-To hand on another field: here, and in the table of what numbers may be.
+Everything is checked at once, by the rules of agenthive for names and graphs. Prompts, tools and
+settings are passed on unchanged: nothing in them is an expression. Never here: when a task starts.
+To pass on another field: here, and in the tables of ranges.
 """
 
 from __future__ import annotations
@@ -34,35 +34,35 @@ from agenthive.facades.orchestration.workflows import Workflow
 
 COMPLETE: Final = "complete"
 TEMPERATURE: Final = 0.7
+#: Used, like `TEMPERATURE`, where ``llm_config`` has no value.
 MAX_TOKENS: Final = 1000
-"""What is asked for where ``llm_config`` says nothing."""
 _RESERVED_KEYS: Final = ("prompt", "messages", "tools", "shared")
+#: These options would make a response more expensive than ``max_tokens`` allows.
 _COSTLY_KEYS: Final = ("max_completion_tokens", "max_output_tokens", "n", "best_of")
-"""With these an answer would cost more than ``max_tokens`` says."""
 _Range = tuple[float, float, bool]
 _WORKFLOW_RANGES: Final[dict[str, _Range]] = {
     "max_parallel_agents": (1, 10_000, True),
     "cost_budget": (0, 1e9, False),
     "timeout": (1e-3, 1e9, False),
 }
+#: Field -> its minimum, its maximum, and whether it is a whole number.
 _AGENT_RANGES: Final[dict[str, _Range]] = {
     "max_retries": (0, 1000, True),
     "timeout": (1e-3, 1e9, False),
     "cost_limit": (0, 1e9, False),
     "priority": (1, 10, True),
 }
-"""Field -> the least and the most it may be, and whether it is a whole number."""
 
 
 def check_workflow(workflow: Workflow) -> None:
-    """See whether a workflow can run. Raises InvalidValue with all that is wrong."""
+    """Check whether a workflow can run. Raises InvalidValue with every problem."""
     problems = Problems(f"workflow {workflow.name!r}")
     for path, reason in _find_faults(workflow):
         problems.add(NOWHERE, path, reason)
     check_graph([_build_draft(i, agent) for i, agent in enumerate(workflow.agents)], problems)
     if problems.count:
         error = problems.build_error()
-        raise InvalidValue(error.message, hint="Correct these.", problems=error.problems)
+        raise InvalidValue(error.message, hint="Correct these values.", problems=error.problems)
 
 
 def compile_workflow(
@@ -72,7 +72,7 @@ def compile_workflow(
     limit: RateLimit,
     inputs: Mapping[str, Any],
 ) -> WorkflowSpec:
-    """The same for the house. ``kind`` is that of the agents that ask the client."""
+    """The same workflow for agenthive. ``kind`` is that of the agents that call the client."""
     partial = workflow.allow_partial_completion
     return WorkflowSpec(
         name=workflow.name,
@@ -117,7 +117,7 @@ def _build_task(agent: Agent, retry: RetryPolicy, shares: bool) -> TaskSpec:
 
 
 def _build_retry(agent: Agent, default: RetryPolicy) -> RetryPolicy:
-    """The engine's policy, with as many tries as the agent itself says."""
+    """The policy of the engine, with the number of retries of the agent."""
     attempts = None if isinstance(agent.max_retries, DefaultNumber) else agent.max_retries + 1
     return RetryPolicy(
         max_attempts=default.max_attempts if attempts is None else attempts,
@@ -130,7 +130,7 @@ def _build_retry(agent: Agent, default: RetryPolicy) -> RetryPolicy:
 
 
 def _escape_expressions(value: Any) -> Any:
-    """A JSON value that stays as it is where the house looks for expressions."""
+    """A JSON value in which agenthive finds no expressions."""
     if isinstance(value, str):
         return value.replace("{{", "{{{{")
     if isinstance(value, dict):
@@ -186,10 +186,10 @@ def _check_llm_config(agent: Agent) -> Iterator[tuple[str, str]]:
         yield "llm_config.inputs", "must be a map of names to values"
     for name in _RESERVED_KEYS:
         if name in config:
-            yield f"llm_config.{name}", "cannot be said here"
+            yield f"llm_config.{name}", "cannot be set here"
     for name in _COSTLY_KEYS:
         if name in config:
-            yield f"llm_config.{name}", "cannot be said: max_tokens bounds what a call costs"
+            yield f"llm_config.{name}", "cannot be set: max_tokens limits the cost of a call"
     try:
         msgspec.json.encode([config, agent.tools])
     except (TypeError, ValueError, msgspec.MsgspecError) as error:

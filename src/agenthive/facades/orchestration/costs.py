@@ -1,8 +1,8 @@
-"""What calls cost, by this design's price list, and what they have cost so far.
+"""The cost of calls by this design's price list, and the total so far.
 
-Inside, money is whole nano-dollars; US dollars are only what is given and shown. What runs have
-cost is read from the journal; what a program says by `record_cost` is added to it. Never here:
-budgets of a run, which the hive's ledger keeps before a call is made.
+Amounts are whole nano-dollars; US dollars appear only in arguments and results. The cost of runs is
+read from the journal; costs that a program reports with `record_cost` are added. Never here:
+budgets of a run, which the hive checks in its ledger before a call is made.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from agenthive.errors import InvalidValue
 from agenthive.facades.orchestration.reading import Reading
 from agenthive.infra.price_list import DEFAULT, parse_prices
 
+#: Nano-dollars in one US dollar.
 DOLLAR: Final = 10**9
+#: Prices for a model of that name at any provider.
 ANYWHERE: Final = ""
-"""Prices of whoever has a model of that name."""
 
 
 @dataclass
 class CostConfig:
     """US dollars for 1,000 tokens: ``model_costs`` maps models to ``input`` and ``output``.
 
-    A model that is not there costs what the published lists say, and the defaults if they do not
-    know it. With a default of None such a call is refused wherever there is a budget.
+    A model without an entry has its published price, or the default price if there is none. With a
+    default of None, such a call is refused wherever there is a budget.
     """
 
     model_costs: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -37,7 +38,7 @@ class CostConfig:
     default_output_cost: float | None = 0.03
 
     def prices(self) -> Prices:
-        """The prices that follow. Raises InvalidValue for what is no price."""
+        """The resulting prices. Raises InvalidValue for an invalid price."""
         listed: dict[str, Any] = {
             model: {**costs, "per": "1K"} for model, costs in self.model_costs.items()
         }
@@ -51,11 +52,12 @@ class CostConfig:
 
 
 class CostTracker:
-    """What has been spent, by workflow, agent and model.
+    """The costs so far, by workflow, agent and model.
 
-    Of an engine it shows the costs of its runs, whose budgets the hive keeps: a call that does not
-    fit is not made. Costs that a program records itself come after the call; so that they too stay
-    below a budget, set one and ask `check_workflow_budget` or `check_agent_budget` before a call.
+    For an engine it shows the costs of its runs; the hive keeps their budgets, and a call that does
+    not fit is not made. Costs that a program records itself are known only after the call; to keep
+    them below a budget, set one and call `check_workflow_budget` or `check_agent_budget` before
+    each call.
     """
 
     def __init__(self, config: CostConfig | None = None, *, reading: Reading | None = None) -> None:
@@ -69,7 +71,7 @@ class CostTracker:
         self._budgets: dict[tuple[str, str], NanoUSD] = {}
 
     def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> float:
-        """US dollars for a call. Raises InvalidValue if nobody knows its price."""
+        """US dollars for a call. Raises InvalidValue if the model has no known price."""
         return self._price_call(model, input_tokens, output_tokens) / DOLLAR
 
     def record_cost(
@@ -82,8 +84,8 @@ class CostTracker:
         output_tokens: int,
         metadata: dict[str, Any] | None = None,
     ) -> float:
-        """Add a call that was made outside any run; what it cost, in US dollars."""
-        del agent_name, metadata  # names and notes add up to nothing
+        """Add a call that was made outside any run; returns its cost in US dollars."""
+        del agent_name, metadata  # names and metadata are not part of any sum
         cost = self._price_call(model, input_tokens, output_tokens)
         for by, key in (("run", workflow_id), ("agent", agent_id), ("model", model)):
             self._recorded[by][key] += cost
@@ -91,23 +93,23 @@ class CostTracker:
         return cost / DOLLAR
 
     def set_workflow_budget(self, workflow_id: str, dollars: float) -> None:
-        """What a workflow may cost, for `check_workflow_budget`."""
+        """Set the budget of a workflow (US dollars) for `check_workflow_budget`."""
         self._budgets["run", workflow_id] = _parse_budget(dollars)
 
     def set_agent_budget(self, agent_id: str, dollars: float) -> None:
-        """What an agent may cost, for `check_agent_budget`."""
+        """Set the budget of an agent (US dollars) for `check_agent_budget`."""
         self._budgets["agent", agent_id] = _parse_budget(dollars)
 
     def check_workflow_budget(self, workflow_id: str) -> bool:
-        """Whether a workflow has cost no more than its budget, if it has one."""
+        """Whether a workflow has not exceeded its budget, if it has one."""
         return self._is_within_budget("run", workflow_id)
 
     def check_agent_budget(self, agent_id: str) -> bool:
-        """Whether an agent has cost no more than its budget, if it has one."""
+        """Whether an agent has not exceeded its budget, if it has one."""
         return self._is_within_budget("agent", agent_id)
 
     def get_statistics(self) -> dict[str, Any]:
-        """All sums; costs in US dollars. ``assumed_cost`` is for calls that never said theirs."""
+        """All sums in US dollars. ``assumed_cost`` is for calls that never reported a cost."""
         total = self._reading.total_spent()
         tokens = {key: getattr(total, key) + self._recorded_usage[key] for key in _COUNTED}
         return {
@@ -130,7 +132,7 @@ class CostTracker:
         cost = self._prices.compute_cost(usage, ANYWHERE)
         if cost is None:
             raise InvalidValue(
-                f"nobody knows what the model '{model}' costs",
+                f"the price of the model '{model}' is unknown",
                 hint="Give it a price in model_costs, or a default price.",
             )
         return cost

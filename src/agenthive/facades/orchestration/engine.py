@@ -1,8 +1,8 @@
-"""The engine of this design: workflows are registered, executed on one hive, and looked at.
+"""The engine of this design: registers workflows, executes them on one hive, reports their status.
 
-Each execution is a run of the hive: what starts when, what it may cost, what is tried again and
-what is written down is the hive's business. A run has the id of its workflow; a second one of the
-same workflow has a number behind it. Nothing here decides.
+Each execution is a run of the hive, which decides what starts when, what it may cost and what is
+retried, and keeps the journal. A run has the id of its workflow; a second run of the same workflow
+has a number appended. Nothing here decides.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from agenthive.infra.logging import log
 
 @dataclass
 class EngineConfig:
-    """How an engine works. The retry policy counts where an agent says nothing itself."""
+    """Configuration of an engine. Agents without their own retries use the default policy."""
 
     rate_limit_config: RateLimitConfig = field(default_factory=RateLimitConfig)
     cost_config: CostConfig = field(default_factory=CostConfig)
@@ -42,11 +42,11 @@ class EngineConfig:
 
 
 class OrchestrationEngine:
-    """Executes workflows whose agents ask ``llm_client``.
+    """Executes workflows with agents that call ``llm_client``.
 
-    ``hive`` is where runs live, by default one in memory; a hive in a home keeps them. A hive that
-    is given is not closed. ``name`` is what the client is known by there, by default its class: in
-    another process an engine of that name can go on with what this one left.
+    ``hive`` executes the runs; the default is one in memory, a hive in a home keeps them. A hive
+    that is passed in is not closed. ``name`` identifies the client in the hive, by default its
+    class: in another process an engine with that name can resume the runs of this one.
     """
 
     def __init__(
@@ -73,7 +73,10 @@ class OrchestrationEngine:
         self._closed = self._stopped = False
 
     async def register_workflow(self, workflow: Workflow) -> str:
-        """Accept a workflow; its id. Raises InvalidValue (a ValueError) with all that is wrong."""
+        """Accept a workflow; returns its id.
+
+        Raises InvalidValue (a ValueError) with every problem.
+        """
         check_workflow(workflow)
         workflow_id = uuid7()
         self._workflows[workflow_id] = workflow
@@ -83,11 +86,11 @@ class OrchestrationEngine:
     async def execute_workflow(
         self, workflow_id: str, inputs: Mapping[str, Any] | None = None
     ) -> Workflow:
-        """Run it to its end: the workflow, with what came of it.
+        """Run a workflow to its end; returns it with its results.
 
         ``inputs`` are values for the ``{names}`` of prompts. Raises WorkflowNotFound (a
-        ValueError), Conflict if it is under way. What fails inside is in the workflow, not raised;
-        to cancel this is to cancel the run.
+        ValueError), and Conflict if the workflow is running. Failures inside a run are in the
+        returned workflow, not raised. Cancelling this coroutine cancels the run.
         """
         workflow = self._find_workflow(workflow_id)
         self._require_startable(workflow)
@@ -101,13 +104,13 @@ class OrchestrationEngine:
         return workflow
 
     async def execute_multiple_workflows(self, workflow_ids: Sequence[str]) -> list[Workflow]:
-        """Run them side by side, at most ``max_concurrent_workflows`` at once; in their order."""
+        """Run workflows concurrently, up to ``max_concurrent_workflows``; results in order."""
         for workflow_id in workflow_ids:
             self._find_workflow(workflow_id)
         return list(await asyncio.gather(*map(self.execute_workflow, workflow_ids)))
 
     def get_workflow_status(self, workflow_id: str) -> dict[str, Any] | None:
-        """How far a workflow is; None if there is none of that id."""
+        """The progress of a workflow; None if there is no workflow with that id."""
         workflow = self._workflows.get(workflow_id)
         if workflow is None:
             return None
@@ -122,7 +125,7 @@ class OrchestrationEngine:
         }
 
     def get_system_status(self) -> dict[str, Any]:
-        """How this engine's runs stand, as far as the journal was read: to the last fact."""
+        """The status of this engine's runs, read from the journal up to its last event."""
         costs = self.cost_tracker.get_statistics()
         calls = sum(agent.calls for agent in self._reading.metrics.agents.values())
         return {
@@ -138,9 +141,9 @@ class OrchestrationEngine:
         }
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Take no more workflows, let those under way end, let go of everything.
+        """Accept no more workflows, let running ones end, and close everything.
 
-        After ``timeout`` seconds what has not ended is cancelled. May be called twice.
+        Cancels what has not ended after ``timeout`` seconds. May be called twice.
         """
         self._closed = True
         if self._under_way:
@@ -154,7 +157,7 @@ class OrchestrationEngine:
         if self._owned:
             await self._hive.close()
 
-    # Inside.
+    # Private methods.
 
     def _max_workflows(self) -> int:
         maximum = self.config.max_concurrent_workflows
@@ -165,7 +168,7 @@ class OrchestrationEngine:
         return maximum
 
     def _register_client(self) -> None:
-        """Make the hive know who asks this client."""
+        """Register the agents of this client with the hive."""
         factory, agents = (
             ClientAgentFactory(self.llm_client, self.config.cost_config),
             self._hive.agents,
@@ -173,7 +176,7 @@ class OrchestrationEngine:
         registered = agents.find_kind(self._kind)
         if registered is not None and not factory.is_same(registered):
             raise Conflict(
-                f"this hive knows another client as {self._kind}",
+                f"another client is registered with this hive as {self._kind}",
                 hint="Give the engine a name of its own: OrchestrationEngine(..., name='...').",
             )
         if registered is None:
@@ -182,14 +185,14 @@ class OrchestrationEngine:
     def _find_workflow(self, workflow_id: str) -> Workflow:
         workflow = self._workflows.get(workflow_id)
         if workflow is None:
-            raise WorkflowNotFound(f"there is no workflow '{workflow_id}'")
+            raise WorkflowNotFound(f"no workflow has the id '{workflow_id}'")
         return workflow
 
     def _require_startable(self, workflow: Workflow) -> None:
         if self._closed:
             raise Conflict("the engine was shut down")
         if any(self._workflows[workflow_id] is workflow for workflow_id in self._under_way):
-            raise Conflict(f"workflow '{workflow.name}' is under way", hint="Wait for its end.")
+            raise Conflict(f"workflow '{workflow.name}' is running", hint="Wait for its end.")
 
     async def _execute(self, workflow_id: str, workflow: Workflow, inputs: dict[str, Any]) -> None:
         workflow.reset()
@@ -209,7 +212,7 @@ class OrchestrationEngine:
         try:
             await self._follow_run(run, progress)
         except asyncio.CancelledError:
-            await self._cancel_run(run, "nobody waits for it any more")
+            await self._cancel_run(run, "its caller was cancelled")
             raise
         finally:
             progress.finish(await hive.wait(run), _unfilled_notes(workflow, inputs))
@@ -224,7 +227,7 @@ class OrchestrationEngine:
         try:
             await self._hive.cancel(run, reason=reason)
         except RunNotFound:
-            return  # it has ended, or has not begun
+            return  # the run has ended, or was never accepted
 
     def _run_id(self, workflow_id: str) -> str:
         times = self._run_counts.get(workflow_id, 1)
@@ -232,7 +235,7 @@ class OrchestrationEngine:
 
 
 def _unfilled_notes(workflow: Workflow, inputs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What is to be said of prompts that have names without a value."""
+    """Agent -> a note about the names in its prompt that have no value."""
     notes: dict[str, dict[str, Any]] = {}
     for agent in workflow.agents:
         values = {
@@ -243,5 +246,5 @@ def _unfilled_notes(workflow: Workflow, inputs: Mapping[str, Any]) -> dict[str, 
         missing = find_unfilled(agent.prompt_template, values)
         if missing:
             notes[agent.name] = {"unfilled": missing}
-            log("warning", "a prompt names what has no value", agent=agent.name, names=missing)
+            log("warning", "a prompt has names without a value", agent=agent.name, names=missing)
     return notes

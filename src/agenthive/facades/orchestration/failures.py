@@ -1,7 +1,7 @@
-"""What is done about failures: the retry policy of this design, and a handler for other code.
+"""Handling of failures: the retry policy of this design, and a handler for other code.
 
-In a workflow the hive retries, by the same policy; the handler answers the same questions for
-programs that call agents themselves. It tries nothing by itself. To add a strategy: see
+In a workflow the hive retries, by the same policy; the handler makes the same decisions for
+programs that call agents themselves. It retries nothing by itself. To add a strategy: see
 `core.policies.retry`.
 """
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class _ArgumentTranslator(msgspec.StructMeta):
-    """Takes this design's arguments, and gives the house its own."""
+    """Accepts the arguments of this design, and passes those of agenthive."""
 
     def __call__(
         cls,
@@ -57,26 +57,26 @@ class _ArgumentTranslator(msgspec.StructMeta):
 
 
 def _resolve_alias(names: str, first: T | None, second: T | None, default: T) -> T:
-    """A value that has two names: under either, or under both if they agree."""
+    """The value of an argument with two names: from either, or from both if they agree."""
     values = [value for value in (first, second) if value is not None]
     if len(values) == 2 and values[0] != values[1]:
-        raise InvalidValue(f"{names} are the same thing, and contradict each other")
+        raise InvalidValue(f"{names} are aliases, and have different values")
     return values[0] if values else default
 
 
 class RetryPolicy(house.RetryPolicy, frozen=True, kw_only=True, metaclass=_ArgumentTranslator):
-    """The house's retry policy as this design writes it. Delays are in seconds.
+    """The retry policy of agenthive with the arguments of this design. Delays are in seconds.
 
-    ``max_retries`` (3) counts the tries after the first: ``max_attempts`` less one.
-    ``base_delay`` (1.0) is the house's ``initial_delay``. Both names are understood.
+    ``max_retries`` (3) counts the attempts after the first: ``max_attempts`` less one.
+    ``base_delay`` (1.0) is the ``initial_delay`` of agenthive. Both names are accepted.
     """
 
 
 class FailureHandler:
-    """Says whether a failed agent is tried again, and whether a workflow has failed.
+    """Decides whether a failed agent is retried, and whether a workflow has failed.
 
-    ``default_policy`` counts where none is given, else the agent's own ``max_retries``.
-    ``on_failure(agent, result)`` is called with every failure.
+    ``default_policy`` applies where no policy is passed; without it, the ``max_retries`` of the
+    agent. ``on_failure(agent, result)`` is called with every failure.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class FailureHandler:
     def handle_failure(
         self, agent: Agent, result: AgentResult, policy: house.RetryPolicy | None = None
     ) -> bool:
-        """Whether the agent should be tried again."""
+        """Whether the agent should be retried."""
         if self.on_failure is not None:
             self.on_failure(agent, result)
         policy = policy or self.default_policy
@@ -105,9 +105,9 @@ class FailureHandler:
         *,
         allow_partial_completion: bool | None = None,
     ) -> bool:
-        """Whether so many failures fail the workflow: one is enough, or, if it may be partial, all.
+        """Whether a workflow fails: after one failure, or, with partial completion, if all failed.
 
-        Partial completion is allowed unless it is said that it is not, under either name.
+        Partial completion is allowed unless it is disabled, under either name.
         """
         names = "allow_partial and allow_partial_completion"
         partial = _resolve_alias(names, allow_partial, allow_partial_completion, True)

@@ -1,8 +1,8 @@
-"""A rate limiter for code outside a workflow: the house's five tiers, with a fair line before them.
+"""A rate limiter for code outside a workflow: the five tiers of agenthive with a FIFO queue.
 
-In a workflow the hive's own gate does this, by the same tiers, and remembers a day's quota over a
-restart. Who waits is served in the order of coming: what is large is not passed by what is small.
-Nothing here decides what may pass; to add a tier see `core.policies.rate_limit`.
+In a workflow the gate of the hive does this, by the same tiers, and keeps a daily quota over a
+restart. Waiters are admitted in order (FIFO): a small call does not overtake a large one.
+`core.policies.rate_limit` decides what is admitted; to add a tier, see there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from agenthive.errors import InvalidValue, RateLimitTimeout
 
 @dataclass
 class RateLimitConfig:
-    """How much may pass. A tier lets it pass evenly, with a burst of a tenth."""
+    """The limits. Each tier admits calls evenly, with a burst of a tenth of its limit."""
 
     requests_per_minute: int = 60
     requests_per_hour: int = 3000
@@ -30,7 +30,7 @@ class RateLimitConfig:
     concurrent_requests: int = 10
 
     def limit(self) -> RateLimit:
-        """The same as the house writes it. Raises InvalidValue."""
+        """The same limits as agenthive writes them. Raises InvalidValue."""
         for name, maximum in asdict(self).items():
             if isinstance(maximum, bool) or not isinstance(maximum, int) or maximum < 1:
                 raise InvalidValue(f"{name} must be a whole number from 1, not {maximum!r}")
@@ -41,12 +41,12 @@ class _Timer(Protocol):
     def cancel(self) -> None: ...
 
 
+#: Calls a function after so many seconds, unless it is cancelled.
 Later = Callable[[float, Callable[[], None]], _Timer]
-"""Calls a function after so many seconds, unless it is cancelled."""
 
 
 class _Waiter:
-    """Somebody in the line; ``ticket`` is None outside it."""
+    """One call of `acquire` that waits; ``ticket`` is None outside the queue."""
 
     def __init__(self) -> None:
         self.passed: asyncio.Future[Receipt | None] = asyncio.get_running_loop().create_future()
@@ -54,7 +54,7 @@ class _Waiter:
 
 
 class RateLimiter:
-    """Lets calls through as fast as its config allows. ``clock`` gives nanoseconds."""
+    """Admits calls as fast as its config allows. ``clock`` returns nanoseconds."""
 
     def __init__(
         self,
@@ -76,10 +76,10 @@ class RateLimiter:
         estimated_tokens: int = 1000,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> None:
-        """Wait until a call of so many tokens may be made; `release` when it has ended.
+        """Wait until a call with so many tokens may be made; call `release` when it has ended.
 
         Raises RateLimitTimeout (an asyncio.TimeoutError) after ``timeout`` seconds, and
-        InvalidValue at once for what no minute has room for.
+        InvalidValue at once for more tokens than a minute admits.
         """
         self._check_tokens(estimated_tokens)
         waiter, start = _Waiter(), self._clock()
@@ -101,14 +101,14 @@ class RateLimiter:
         self._count_request(estimated_tokens, (self._clock() - start) / SECOND)
 
     def release(self) -> None:
-        """A call has ended: the next one may come. Raises InvalidValue if none is under way."""
+        """End a call and admit the next one. Raises InvalidValue if no call is active."""
         if not self._tiers.in_flight:
             raise InvalidValue("released more often than acquired")
         self._tiers.release()
         self._serve_waiters()
 
     def get_statistics(self) -> dict[str, Any]:
-        """What has passed, and how long it had waited (seconds)."""
+        """The calls admitted so far, and how long they had waited (seconds)."""
         total, longest = self._waits
         return {
             "total_requests": self._requests,
@@ -128,13 +128,12 @@ class RateLimiter:
         maximum = self.config.tokens_per_minute
         if tokens > maximum:
             raise InvalidValue(
-                f"{tokens:,} tokens at once are more than tokens_per_minute, {maximum:,}, ever "
-                "admits",
+                f"{tokens:,} tokens are more than tokens_per_minute ({maximum:,}) admits at once",
                 hint="Make the call smaller, or raise tokens_per_minute.",
             )
 
     def _serve_waiters(self) -> None:
-        """Let through whoever is next, as far as they may; look again when the next one may."""
+        """Admit waiters in order as far as the limits allow; schedule a call for the next."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -142,7 +141,7 @@ class RateLimiter:
         while (head := self._queue.peek(now)) is not None:
             waiter, tokens = head
             if waiter.passed.done():
-                self._leave_queue(waiter)  # it has given up, and has had no turn to say so
+                self._leave_queue(waiter)  # it was cancelled, and has not run since
                 continue
             wait = self._tiers.acquire(now, tokens)
             if wait:
@@ -154,7 +153,7 @@ class RateLimiter:
             waiter.passed.set_result(self._tiers.last_receipt)
 
     def _abandon(self, waiter: _Waiter, error: BaseException) -> None:
-        """Who waits no longer leaves no trace: neither in the line nor among the calls."""
+        """Remove a waiter that was cancelled or timed out, from the queue and from the calls."""
         self._timeouts += isinstance(error, RateLimitTimeout)
         self._leave_queue(waiter)
         passed = waiter.passed
@@ -181,5 +180,5 @@ class RateLimiter:
 
 def _expire_waiter(waiter: _Waiter, timeout: float) -> None:
     if not waiter.passed.done():
-        error = RateLimitTimeout(f"the rate limit let nothing pass in {timeout} s")
+        error = RateLimitTimeout(f"the rate limit admitted no call within {timeout} s")
         waiter.passed.set_exception(error)

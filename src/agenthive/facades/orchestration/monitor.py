@@ -1,7 +1,8 @@
-"""What has happened, in numbers: read from the journal, with the events that a program adds.
+"""Figures and events, read from the journal, with the events that a program adds.
 
-One log: an engine's monitor shows what its hive's journal says, and nothing is counted twice. A
-monitor of its own shows what it was told. Seconds, US dollars, per cent. Decides nothing.
+The monitor of an engine shows the journal of its hive, so nothing is counted twice. A monitor
+without an engine shows the events that a program records. Units are seconds, US dollars and per
+cent. Decides nothing.
 """
 
 from __future__ import annotations
@@ -15,21 +16,22 @@ from agenthive.facades.orchestration.reading import MAX_EVENTS, Reading, build_e
 from agenthive.infra.logging import log
 
 _ENDS: Final = ("completed", "partially_completed", "failed", "cancelled")
+#: Fields of a program's own ``agent_completed`` events that are summed up.
 _SUMMED: Final = ("execution_time", "cost", "tokens")
-"""What the data of a program's own ``agent_completed`` adds to."""
 
 
 @dataclass
 class MonitorConfig:
-    """What is collected. ``metrics_interval`` is the seconds between two log lines of figures."""
+    """What is collected."""
 
     enable_metrics: bool = True
     enable_logging: bool = True
+    #: Seconds between two log lines with figures.
     metrics_interval: float = 60.0
 
 
 class Monitor:
-    """Events and figures. The log's lines are of the level ``info``."""
+    """Events and figures. Log lines have the level ``info``."""
 
     def __init__(
         self, config: MonitorConfig | None = None, *, reading: Reading | None = None
@@ -48,7 +50,7 @@ class Monitor:
         workflow_id: str | None = None,
         data: dict[str, Any] | None = None,
     ) -> None:
-        """Add an event of one's own. Those named as the journal's are counted like them."""
+        """Add an event of the program. Events named like those of the journal are counted too."""
         event = build_event(event_type, time.time(), agent_id, workflow_id, data or {})
         self._recorded_events.append(event)
         if self.config.enable_metrics:
@@ -94,7 +96,7 @@ class Monitor:
     def get_recent_events(
         self, count: int = 100, event_type: str | None = None
     ) -> list[dict[str, Any]]:
-        """The last events, oldest first: those of the journal and those of the program."""
+        """The latest events of the journal and of the program, oldest first."""
         return latest_events([*self._reading.events, *self._recorded_events], count, event_type)
 
     def _compute_figures(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What the journal says of a run, in the words of this design.
+"""Converts the journal of a run to the statuses and results of this design.
 
-While a workflow runs its facts move the statuses; at its end its report is what counts. Reads what
-it is given; asks nobody and decides nothing.
+While a workflow runs, its events update the statuses; at its end the report of the run decides.
+Reads only its arguments, calls nothing and decides nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from agenthive.facades.orchestration.agents import Agent, AgentResult, AgentStat
 from agenthive.facades.orchestration.workflows import Workflow, WorkflowStatus
 from agenthive.queries.journal_reader import EventView
 
+#: All other states are running.
 _RUN_STATUSES: Final = {
     RunStatus.QUEUED: WorkflowStatus.PENDING,
     RunStatus.COMPLETED: WorkflowStatus.COMPLETED,
@@ -26,12 +27,12 @@ _RUN_STATUSES: Final = {
     RunStatus.FAILED: WorkflowStatus.FAILED,
     RunStatus.CANCELLED: WorkflowStatus.CANCELLED,
 }
-"""All others are still running."""
 _EVENT_STATUSES: Final = {
     "task.started": AgentStatus.RUNNING,
     "task.succeeded": AgentStatus.COMPLETED,
     "task.cancelled": AgentStatus.CANCELLED,
 }
+#: All other states have not started.
 _TASK_STATUSES: Final = {
     TaskState.SUCCEEDED: AgentStatus.COMPLETED,
     TaskState.FAILED: AgentStatus.FAILED,
@@ -41,17 +42,16 @@ _TASK_STATUSES: Final = {
     TaskState.RUNNING: AgentStatus.RUNNING,
     TaskState.BACKING_OFF: AgentStatus.RUNNING,
 }
-"""All others have not begun."""
+#: All other kinds of fault are failures.
 _FAULT_STATUSES: Final = {
     BUDGET_EXCEEDED: AgentStatus.BUDGET_EXCEEDED,
     "rate_limited": AgentStatus.RATE_LIMITED,
     "overloaded": AgentStatus.RATE_LIMITED,
 }
-"""All others have failed."""
 
 
 class Progress:
-    """How far a workflow is, by the facts of its run."""
+    """The progress of a workflow, from the events of its run."""
 
     def __init__(self, workflow: Workflow) -> None:
         self._workflow = workflow
@@ -59,7 +59,7 @@ class Progress:
         self._faults: dict[str, Any] = {}
 
     def on_event(self, event: EventView) -> None:
-        """One fact."""
+        """Apply one event."""
         if event.type == "run.started":
             self._workflow.status = WorkflowStatus.RUNNING
         data = msgspec.json.decode(event.data)
@@ -72,7 +72,7 @@ class Progress:
         agent.status = _EVENT_STATUSES.get(event.type, agent.status)
 
     def finish(self, report: RunReport, notes: dict[str, dict[str, Any]]) -> None:
-        """What came of it all; ``notes`` by agent go into the results' metadata."""
+        """Apply the report of the run; ``notes`` by agent go into the metadata of the results."""
         self._workflow.status = _RUN_STATUSES.get(RunStatus(report.status), WorkflowStatus.RUNNING)
         for name, agent in self._agents.items():
             task = report.tasks[name]

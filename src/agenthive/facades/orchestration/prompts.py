@@ -1,8 +1,8 @@
-"""Filling in a prompt: ``{name}`` becomes the value of that name, nothing else is changed.
+"""Fills in prompts: ``{name}`` is replaced with the value of that name, nothing else changes.
 
-A name is that of an agent this one depends on, or of an input. What has no value stays as it is,
-since braces are common in prompts; so does ``{{name}}``, as ``{name}``. Results that the prompt
-does not name are put below it. What is filled in is never looked at again.
+A name is that of a dependency or of an input. A name without a value remains, since braces are
+common in prompts; ``{{name}}`` becomes ``{name}``. Results that the prompt does not name are
+appended to it. Inserted values are never scanned for names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _BRACES: Final = re.compile(r"\{\{([^{}]+)\}\}|\{([^{}]+)\}")
 
 
 def fill_prompt(template: str, inputs: Mapping[str, Any], results: Mapping[str, Any]) -> str:
-    """The prompt. ``results`` are those of the agents it depends on."""
+    """The prompt with values. ``results`` are those of the agents it depends on."""
     values = {**inputs, **results}
     used: set[str] = set()
 

@@ -1,7 +1,7 @@
-"""The journal of some runs, as far as it was read: what the cost tracker and the monitor show.
+"""The journal of some runs up to a cursor, which the cost tracker and the monitor report.
 
-A cursor and the sums of `insights` up to it, since these are asked without waiting. Holds nothing
-that was not read; one that reads no journal stays at nothing. Other runs of the hive are passed by.
+Keeps a cursor and the sums of `insights` up to it, since the tracker and the monitor are called
+synchronously. Without a journal all sums are zero. Other runs of the hive are skipped.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from agenthive.insights.costs import Costs, CostTotals, sum_totals
 from agenthive.insights.metrics import Metrics, MetricsFold
 from agenthive.queries.journal_reader import JournalReader
 
+#: Events that are kept.
 MAX_EVENTS: Final = 1000
-"""Events that can be looked at again."""
 _EVENT_NAMES: Final = {
     "run.started": "workflow_started",
     "task.started": "agent_started",
@@ -36,14 +36,14 @@ _RUN_NUMBER: Final = re.compile(r"\.\d+$")
 
 
 def workflow_of(run: str) -> str:
-    """The workflow whose run that is: each run after the first has a number behind its id."""
+    """The workflow of a run: each run after the first has a number appended to the id."""
     return _RUN_NUMBER.sub("", run)
 
 
 def build_event(
     event_type: str, at: float, agent_id: str | None, workflow_id: str | None, data: Any
 ) -> dict[str, Any]:
-    """An event as this design shows it; ``at`` is seconds since the epoch."""
+    """An event in the form of this design; ``at`` is seconds since the epoch."""
     return {
         "event_type": event_type,
         "timestamp": datetime.fromtimestamp(at, UTC).isoformat(),
@@ -54,7 +54,7 @@ def build_event(
 
 
 class Reading:
-    """What was read of a journal."""
+    """The part of a journal that was read so far."""
 
     def __init__(self) -> None:
         self.events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
@@ -66,13 +66,13 @@ class Reading:
         self._busy = asyncio.Lock()
 
     async def add_run(self, run: str, reader: JournalReader) -> None:
-        """Read this run too, which has not begun."""
+        """Also read this run, which has not started."""
         self._runs.add(run)
         if self._pos is None:
             self._pos = await reader.last_position()
 
     async def catch_up(self, reader: JournalReader) -> None:
-        """Read what has been committed since."""
+        """Read the records that were committed since the last call."""
         async with self._busy:
             async for page in reader.read_pages(self._pos or 0):
                 self._pos = page[-1].pos
@@ -90,18 +90,18 @@ class Reading:
         return self._fold.metrics
 
     def total_spent(self) -> CostTotals:
-        """What all calls used."""
+        """The usage of all calls."""
         return sum_totals(self._costs["model"].sum_rows())
 
     def sum_costs(self, by: str) -> dict[str, NanoUSD]:
-        """What calls cost by ``run`` (its workflow), ``agent`` or ``model``."""
+        """The cost of calls by ``run`` (its workflow), ``agent`` or ``model``, in nano-dollars."""
         sums: Counter[str] = Counter()
         for key, spent in self._costs[by].sum_rows():
             sums[workflow_of(key[0]) if by == "run" else key[0]] += spent.cost
         return sums
 
     def _select_own(self, record: Record) -> Record | None:
-        """What a record says of these runs."""
+        """The events of a record that belong to these runs."""
         if record.stream != ev.HIVE:
             return record if record.stream in self._runs else None
         hive_events = ev.decode_hive_events(record.payload)
@@ -140,6 +140,6 @@ class Reading:
 def latest_events(
     events: Iterable[dict[str, Any]], count: int, event_type: str | None
 ) -> list[dict[str, Any]]:
-    """The last ``count`` events, in order, of all types or one."""
+    """The last ``count`` events, in order, of all types or of one."""
     matching = [item for item in events if event_type in (None, item["event_type"])]
-    return sorted(matching, key=lambda one: str(one["timestamp"]))[-count:] if count > 0 else []
+    return sorted(matching, key=lambda event: str(event["timestamp"]))[-count:] if count > 0 else []

@@ -1,7 +1,7 @@
-"""A workflow of this design: its agents, and how far they are.
+"""A workflow of this design: its agents, and their progress.
 
-Values only, filled in from the journal while it runs. What it costs is what its agents did: there
-is no second sum to keep.
+Values only, filled in from the journal while it runs. Its cost is the sum over its agents; no
+second sum is kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agenthive.facades.orchestration.agents import Agent, AgentResult, AgentStat
 
 
 class WorkflowStatus(StrEnum):
-    """Where a workflow stands."""
+    """The states of a workflow."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -28,24 +28,26 @@ class WorkflowStatus(StrEnum):
 
 @dataclass
 class Workflow:
-    """Agents with dependencies. ``cost_budget`` is US dollars, ``timeout`` seconds for all of it.
+    """Agents with dependencies.
 
-    The budget holds: a call whose worst case does not fit into what is left is not made. Without
-    ``allow_partial_completion`` the first failure stops it.
+    A budget is enforced: a call with a worst case that exceeds the remaining budget is not made.
+    Without ``allow_partial_completion`` the first failure stops the workflow.
     """
 
     name: str
     description: str
     agents: list[Agent]
     max_parallel_agents: int = 10
+    #: US dollars for the whole workflow.
     cost_budget: float = 100.0
+    #: Seconds for the whole workflow.
     timeout: float = 3600.0
     allow_partial_completion: bool = True
     status: WorkflowStatus = field(default=WorkflowStatus.PENDING, init=False)
 
     @property
     def total_cost(self) -> float:
-        """What its agents have cost so far, in US dollars."""
+        """The cost of its agents so far, in US dollars."""
         return round(math.fsum(result.cost for result in self._agent_results()), 9)
 
     def get_agent_by_name(self, name: str) -> Agent | None:
@@ -53,14 +55,14 @@ class Workflow:
         return next((agent for agent in self.agents if agent.name == name), None)
 
     def get_ready_agents(self) -> list[Agent]:
-        """The agents that have not begun, and could: the urgent ones first."""
+        """The agents that could start now, by priority."""
         completed = {agent.name for agent in self.agents if agent.status is AgentStatus.COMPLETED}
         pending = [agent for agent in self.agents if agent.status is AgentStatus.PENDING]
         ready = [agent for agent in pending if agent.can_execute(completed)]
         return sorted(ready, key=lambda agent: -agent.priority)
 
     def get_statistics(self) -> dict[str, Any]:
-        """How many agents stand where, and what they used. The success rate is in per cent."""
+        """The number of agents in each status, and their usage. The success rate is in per cent."""
         counts = Counter(agent.status for agent in self.agents)
         results = self._agent_results()
         ended_count = len(self.agents) - counts[AgentStatus.PENDING] - counts[AgentStatus.RUNNING]
@@ -76,13 +78,13 @@ class Workflow:
         }
 
     def reset(self) -> None:
-        """Forget what came of it and of its agents: it may be executed again."""
+        """Clear status and results, so that the workflow can be executed again."""
         self.status = WorkflowStatus.PENDING
         for agent in self.agents:
             agent.reset()
 
     def to_dict(self) -> dict[str, Any]:
-        """Its fields as JSON has them."""
+        """The fields as JSON."""
         return {
             "name": self.name,
             "description": self.description,

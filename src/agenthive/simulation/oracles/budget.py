@@ -1,8 +1,9 @@
-"""The judge's eye on money: no limit is passed, nothing is booked twice, nothing is forgotten.
+"""Oracle of budgets: no limit is exceeded, no usage is booked twice, no usage is lost.
 
-Books the whole journal again, batch by batch, by rules of its own, and compares. Imports nothing of
-agenthive but the case, as the judge does. A limit may be passed only by as much as calls cost more
-than was declared for them. To add a promise: a line where it can be seen in `_Ledger`.
+Books the whole journal again, batch by batch, by its own rules, and compares the results with the
+accounts. Imports nothing of agenthive but the case, as all oracles do. A limit may be exceeded only
+by the amount that calls cost more than their declared worst case. To add a promise: a check in
+`_Ledger` where the values are known, or a function listed in `BUDGET_CHECKS`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Final
 from agenthive.simulation.case import Event, SimulationCase
 
 DAY: Final = 86_400 * 1_000_000
+#: Kinds of fault after which the provider charges nothing, so that the hold is released.
 NOTHING_CHARGED: Final = frozenset(
     {"rate_limited", "overloaded", "breaker_open", "unregistered", "expression", "refused"}
 )
@@ -22,7 +24,7 @@ Call = tuple[str, str, int]
 
 
 def _budgets_hold(case: SimulationCase) -> Iterator[str]:
-    """Every line that is wrong about money."""
+    """One line for each violation found while the journal is booked again."""
     if not case.batches:
         return
     yield from _reserved_before_call(case)
@@ -36,9 +38,10 @@ def _budgets_hold(case: SimulationCase) -> Iterator[str]:
 
 
 def _reserved_before_call(case: SimulationCase) -> Iterator[str]:
-    """What is paid for is on disk before it is called, also if it changes nothing outside.
+    """A hold is on disk before its call is made, even if the call has no effect outside.
 
-    In a life that was lost the same attempt may have been somebody's who costs nothing.
+    The agent is part of the key: the same attempt in a process that crashed may have used an agent
+    without a price.
     """
     holds = {
         (run, event["task"], event["attempt"], event["agent"]): at
@@ -52,7 +55,7 @@ def _reserved_before_call(case: SimulationCase) -> Iterator[str]:
 
 
 def _usage_booked_once(case: SimulationCase) -> Iterator[str]:
-    """What a call used is booked, once, however late it answers and however often."""
+    """The usage of a call is booked exactly once, even if it returns late or more than once."""
     booked: dict[tuple[str, str, int], int] = {}
     for run, events in case.journal.items():
         for event in events:
@@ -65,7 +68,7 @@ def _usage_booked_once(case: SimulationCase) -> Iterator[str]:
             booked[key] = booked.get(key, 0) + 1
     for key, count in booked.items():
         if count > 1:
-            yield f"{key}: paid {count} times"
+            yield f"{key}: booked {count} times"
     if not case.crashes:
         for _, _, data in case.observations_of("replied"):
             key = (data["run"], data["task"], data["attempt"])
@@ -74,10 +77,12 @@ def _usage_booked_once(case: SimulationCase) -> Iterator[str]:
                 and key not in booked
                 and not case.is_billed_elsewhere(*key)
             ):
-                yield f"{key}: answered and was never paid"
+                yield f"{key}: returned and its usage was never booked"
 
 
 class _Ledger:
+    """The oracle's own ledger of holds and spending."""
+
     def __init__(self, case: SimulationCase) -> None:
         self._case = case
         self._captured: Counter[str] = Counter()
@@ -100,7 +105,7 @@ class _Ledger:
             self._settle_hold(call, 0)
         elif kind == "task.hold_settled":
             if call not in self._holds:
-                yield f"{call}: settled, and holds nothing"
+                yield f"{call}: settled, but there is no hold"
             self._settle_hold(call, event["cost"])
         elif kind == "hive.run_closed":
             for held_call in [
@@ -180,7 +185,7 @@ class _Ledger:
         return [f"run {run} task {name}"] if limited and "#" not in key else []
 
     def _find_limit(self, scope: str) -> int | None:
-        """The limit that counts: what somebody set, else what was written."""
+        """The limit that applies: the one set at run time, or else the declared one."""
         if self._set_limits.get(scope) is not None:
             return self._set_limits[scope]
         kind, _, subject = scope.partition(" ")
@@ -198,7 +203,7 @@ class _Ledger:
         name = f"agent {subject.partition('/')[2]}" if kind == "agent" else kind
         return self._case.limits.get(name)
 
-    # What must hold.
+    # Rules.
 
     def check_limits(self, number: int) -> Iterator[str]:
         for scope in self._reserved.keys() | self._captured.keys():
@@ -207,7 +212,7 @@ class _Ledger:
             if limit is not None and self._reserved[scope] and spent > limit + self._overrun:
                 yield f"batch {number}: {scope} has {spent} of {limit}"
             if self._reserved[scope] < 0 or self._captured[scope] < 0:
-                yield f"batch {number}: {scope} has less than nothing"
+                yield f"batch {number}: {scope} has a negative balance"
 
     def check_accounts(self) -> Iterator[str]:
         accounts = {entry["scope"]: entry for entry in self._case.accounts}
@@ -219,7 +224,7 @@ class _Ledger:
                 yield f"{scope}: the account says {actual}, the journal {expected}"
 
     def check_charges(self) -> Iterator[str]:
-        """What was really charged is booked or held, at least where a worst case was declared."""
+        """What the world charged is booked or held, at least where a worst case was declared."""
         charged = sum(
             cost for call, cost in self._case.charges.items() if call in self._call_scopes
         )

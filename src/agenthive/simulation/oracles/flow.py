@@ -1,7 +1,7 @@
-"""The judge of what stands around calls: conditions, times, items, rounds, runs within runs.
+"""Oracle of control flow: conditions, times, mapped items, iterations, child runs.
 
-As `oracle`: sees only what an outsider sees, imports nothing of agenthive but the case, gives one
-line for each thing that is wrong. To add a promise: a function `_name` listed in `FLOW_CHECKS`.
+As `judge`: reads only what an outside observer sees, imports nothing of agenthive but the case, and
+returns one line for each violation. To add a promise: a function `_name` listed in `FLOW_CHECKS`.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from agenthive.simulation.case import (
     reconciled_task,
 )
 
+#: Events with which a task starts once its conditions, times and signals are satisfied.
 START_EVENTS: Final = frozenset({"task.started", "task.expanded", "task.child_opened"})
-"""Facts that a task goes on with once all that stood before it is passed."""
 LITERALS: Final = {"true": True, "false": False}
+#: The one form of condition that this oracle can evaluate.
 PARITY_CONDITION: Final = re.compile(r"tasks\.(\w+)\.result\.n % 2 == 0")
-"""A condition that the judge can work out."""
 SUCCESS_STATUSES: Final = frozenset({"completed", "partially_completed"})
 SECOND: Final = 1_000_000
 
 
 def authored_task(key: str) -> str:
-    """The task of the author's that a key belongs to."""
+    """The task of the definition that a key belongs to."""
     while (match := DERIVED_KEY.fullmatch(key)) is not None:
         key = match["of"]
     return key
 
 
 def _conditions_respected(case: SimulationCase) -> Iterator[str]:
-    """What was not to be done is never begun, nor what only follows from such tasks."""
+    """A task that is excluded never starts, and neither do tasks that only follow from it."""
     for run, events in case.journal.items():
         tasks, excluded = case.tasks(run), _excluded_tasks(case, run)
         decided = {e["task"]: e["go"] for e in events if e["type"] == "task.decided"}
@@ -48,9 +48,9 @@ def _conditions_respected(case: SimulationCase) -> Iterator[str]:
             if event["type"] not in START_EVENTS or event["task"].endswith(COMPENSATION):
                 continue
             if name in excluded:
-                yield f"{run}/{event['task']}: begun, though it was to be left out"
+                yield f"{run}/{event['task']}: started, though it was to be skipped"
             elif "when" in tasks[name] and name not in decided:
-                yield f"{run}/{event['task']}: begun before its condition was looked at"
+                yield f"{run}/{event['task']}: started before its condition was evaluated"
         for name, verdict in decided.items():
             condition = tasks[name]["when"]
             if condition in LITERALS and verdict is not LITERALS[condition]:
@@ -62,7 +62,7 @@ def _conditions_respected(case: SimulationCase) -> Iterator[str]:
 
 
 def _excluded_tasks(case: SimulationCase, run: str) -> set[str]:
-    """The author's tasks that are not to be done: by themselves, or as all before them are not."""
+    """The authored tasks that must not run, on their own or because of all their dependencies."""
     excluded: set[str] = set()
     for event in case.journal[run]:
         if event.get("go") is False or _is_rejected(case, run, event):
@@ -79,7 +79,7 @@ def _excluded_tasks(case: SimulationCase, run: str) -> set[str]:
 
 
 def _is_rejected(case: SimulationCase, run: str, event: Event) -> bool:
-    """Somebody rejected one of the author's tasks, which is then left out."""
+    """Whether an approver rejected one of the authored tasks, which is then skipped."""
     if event["type"] != "task.approval_given" or event["approved"]:
         return False
     tasks = case.tasks(run)
@@ -91,12 +91,12 @@ def _is_rejected(case: SimulationCase, run: str, event: Event) -> bool:
 
 
 def _task_results(events: list[Event]) -> dict[str, Any]:
-    """Task -> the result that its call has given."""
+    """Task -> the result of its call."""
     return {e["task"]: e.get("result") for e in events if e["type"] == "task.succeeded"}
 
 
 def _delays_respected(case: SimulationCase) -> Iterator[str]:
-    """A task waits as long as it says, and nobody wakes it before."""
+    """A task waits as long as it declares, and does not wake early."""
     for run, events in case.journal.items():
         tasks = case.tasks(run)
         until: dict[str, int] = {}
@@ -116,11 +116,11 @@ def _delays_respected(case: SimulationCase) -> Iterator[str]:
                 name = authored_task(task)
                 timed = tasks[name].keys() & {"delay", "until"}
                 if timed and event["at"] < until.get(name, 1 << 62):
-                    yield f"{run}/{task}: begun before its time"
+                    yield f"{run}/{task}: started before its time"
 
 
 def _due_time(task: Event, now: int) -> int | None:
-    """Until when a task has to wait; None if the judge cannot tell."""
+    """Until when a task has to wait, in microseconds; None if the oracle cannot know."""
     delay, until = task.get("delay"), task.get("until", "")
     if isinstance(delay, int | float):
         return now + round(delay * SECOND)
@@ -134,13 +134,13 @@ def _due_time(task: Event, now: int) -> int | None:
 
 
 def _items_match_expansion(case: SimulationCase) -> Iterator[str]:
-    """Every item is a task of its own that is given that item; there are no others."""
+    """Every mapped item is one task that receives that item, and there are no other items."""
     for run, events in case.journal.items():
         items: dict[str, list[Any]] = {}
         for event in events:
             if event["type"] == "task.expanded":
                 if event["task"] in items:
-                    yield f"{run}/{event['task']}: taken apart twice"
+                    yield f"{run}/{event['task']}: mapped twice"
                 items[event["task"]] = event["items"]
             number = _item_number(event.get("task", ""))
             if event["type"] in START_EVENTS and number is not None:
@@ -152,24 +152,24 @@ def _items_match_expansion(case: SimulationCase) -> Iterator[str]:
             task = case.tasks(run)[call["task"]] if number is not None else {}
             reads = task.get("parameters", {}).get("item") == "{{ item }}"
             if number is None or not reads or task.get("effect") == "none":
-                continue  # a pure read may start on items that are lost with the process
+                continue  # a pure read may start on items that a crash then loses
             if call["parameters"]["item"] != items[authored_task(call["task"])][number]:
-                yield f"{run}/{call['task']}: was given {call['parameters']['item']}"
+                yield f"{run}/{call['task']}: received {call['parameters']['item']}"
 
 
 def _item_number(key: str) -> int | None:
-    """The number of the item that a key belongs to."""
+    """The index of the mapped item that a key belongs to."""
     match = re.fullmatch(r"[^\[~#]+\[(\d+)\](~\d+)?", key)
     return None if match is None else int(match[1])
 
 
 def _item_results_passed_on(case: SimulationCase) -> Iterator[str]:
-    """Who depends on a task done for each item is given the results of all, in their order."""
+    """A task that depends on a mapped task receives the results of all items, in order."""
     for _, _, call in case.observations_of("called"):
         run = call["run"]
         tasks = case.tasks(run)
         if tasks[call["task"]].get("effect") == "none" and case.crashes:
-            continue  # a pure read may start on results that are lost with the process
+            continue  # a pure read may start on results that a crash then loses
         for dep, value in (call.get("dependencies") or {}).items():
             expected = _item_results(case, run, dep) if _is_plain_for_each(tasks[dep]) else None
             if expected is not None and value is not None and value != expected:
@@ -177,13 +177,13 @@ def _item_results_passed_on(case: SimulationCase) -> Iterator[str]:
 
 
 def _is_plain_for_each(task: Event) -> bool:
-    """Each of its items is one call and nothing else."""
+    """Whether each of its mapped items is a single call."""
     wrappers = {"repeat_until", "approval", "workflow", "tools", "fallback"}
     return "for_each" in task and not task.keys() & wrappers
 
 
 def _item_results(case: SimulationCase, run: str, name: str) -> list[Any] | None:
-    """The results of a task's items in their order; None if some call has given none."""
+    """The results of a task's items in their order; None if one of them has no result."""
     expansion = next(
         (e for e in case.journal[run] if e["type"] == "task.expanded" and e["task"] == name), None
     )
@@ -193,7 +193,7 @@ def _item_results(case: SimulationCase, run: str, name: str) -> list[Any] | None
 
 
 def _item_parallelism_respected(case: SimulationCase) -> Iterator[str]:
-    """No more items of a task are called at once than it allows."""
+    """At most as many items of a task are called at once as it allows."""
     under_way: dict[tuple[str, str], set[str]] = {}
     for _, kind, data in case.observations:
         if kind == "crashed":
@@ -211,7 +211,7 @@ def _item_parallelism_respected(case: SimulationCase) -> Iterator[str]:
 
 
 def _no_items_after_failure(case: SimulationCase) -> Iterator[str]:
-    """Once an item has failed for good where that counts, none begins that had to wait."""
+    """After the final failure of an item that is not tolerated, no waiting item starts."""
     for run, events in case.journal.items():
         tasks = case.tasks(run)
         successes: dict[str, int] = {}
@@ -221,7 +221,7 @@ def _no_items_after_failure(case: SimulationCase) -> Iterator[str]:
             if number is None or not _is_plain_for_each(tasks[name]):
                 continue
             max_parallel = tasks[name]["for_each"].get("max_parallel")
-            once = tasks[name].get("effect") == "once"  # it may only be unknown
+            once = tasks[name].get("effect") == "once"  # the outcome may only be unknown
             counts = not once and not tasks[name].get("continue_on_failure")
             if event["type"] == "task.succeeded":
                 successes[name] = successes.get(name, 0) + 1
@@ -229,11 +229,11 @@ def _no_items_after_failure(case: SimulationCase) -> Iterator[str]:
                 if not event["fault"].get("retriable", True):
                     limit.setdefault(name, max_parallel + successes.get(name, 0))
             elif event["type"] == "task.started" and number >= limit.get(name, 1 << 62):
-                yield f"{run}/{event['task']}: begun after another item had failed"
+                yield f"{run}/{event['task']}: started after another item had failed"
 
 
 def _iterations_in_order(case: SimulationCase) -> Iterator[str]:
-    """Rounds come one after the other, no more than allowed, and none after the last."""
+    """Iterations run one after the other, at most as many as allowed, and none after the last."""
     for run, events in case.journal.items():
         tasks = case.tasks(run)
         endings: dict[str, list[bool]] = {}
@@ -244,30 +244,30 @@ def _iterations_in_order(case: SimulationCase) -> Iterator[str]:
                 owner = event["task"]
                 endings.setdefault(owner, []).append(event["done"])
                 if event["round"] != len(endings[owner]):
-                    yield f"{run}/{owner}: round {event['round']} ended out of turn"
+                    yield f"{run}/{owner}: iteration {event['round']} ended out of order"
                 result = results.get(f"{owner}~{event['round']}")
                 stop = tasks[authored_task(owner)]["repeat_until"]["until"] == "result.stop"
                 reported = result.get("stop") if isinstance(result, dict) else None
                 if stop and reported is not None and reported is not event["done"]:
-                    yield f"{run}/{owner}: round {event['round']} gave {reported}"
+                    yield f"{run}/{owner}: iteration {event['round']} gave {reported}"
             elif tasks.is_model_turn(event.get("task", "")):
                 continue
             elif number and event["type"] in ("task.started", "task.child_opened"):
                 before = endings.get(owner, [])
                 if number > tasks[authored_task(owner)]["repeat_until"].get("max_rounds", 10):
-                    yield f"{run}/{event['task']}: one round too many"
+                    yield f"{run}/{event['task']}: one iteration too many"
                 if len(before) < number - 1 or any(before[: number - 1]):
-                    yield f"{run}/{event['task']}: begun, though the round before was the last"
+                    yield f"{run}/{event['task']}: started after the last iteration"
 
 
 def _iteration_of(key: str) -> tuple[str, int]:
-    """Whose round it is, and which; 0 if it is none."""
+    """The task that an iteration belongs to, and its number; 0 if the key is not an iteration."""
     owner, mark, number = key.rpartition("~")
     return (owner, int(number)) if mark and number.isdigit() else (key, 0)
 
 
 def _iterations_get_previous(case: SimulationCase) -> Iterator[str]:
-    """A round is told its number, and the result of the round before."""
+    """An iteration receives its number and the result of the previous iteration."""
     for _, _, call in case.observations_of("called"):
         owner, number = _iteration_of(call["task"])
         tasks = case.tasks(call["run"])
@@ -278,14 +278,14 @@ def _iterations_get_previous(case: SimulationCase) -> Iterator[str]:
             continue
         results = _task_results(case.journal.get(call["run"], []))
         if call["parameters"]["round"] != number:
-            yield f"{call['run']}/{call['task']}: was told round {call['parameters']['round']}"
+            yield f"{call['run']}/{call['task']}: received iteration {call['parameters']['round']}"
         before = f"{owner}~{number - 1}"
         if before in results and call["parameters"]["previous"] != results[before]:
-            yield f"{call['run']}/{call['task']}: got another result of the round before"
+            yield f"{call['run']}/{call['task']}: received another previous result"
 
 
 def _child_runs_match(case: SimulationCase) -> Iterator[str]:
-    """Each task that runs a workflow has one run, which ends as the task is told."""
+    """Each task that runs a workflow has one child run, and records how that run ended."""
     status = {e["run"]: e["status"] for e in case.hive if e["type"] == "hive.run_closed"}
     child_runs: dict[tuple[str, str], str] = {}
     for run in case.journal:
@@ -293,16 +293,16 @@ def _child_runs_match(case: SimulationCase) -> Iterator[str]:
         if parent is None:
             continue
         if child_runs.setdefault(parent, run) != run:
-            yield f"{parent}: has two runs, {child_runs[parent]} and {run}"
+            yield f"{parent}: has two child runs, {child_runs[parent]} and {run}"
     for run, events in case.journal.items():
         opened: dict[str, str] = {}
         for event in events:
             if event["type"] == "task.child_opened":
                 if event["task"] in opened:
-                    yield f"{run}/{event['task']}: begun twice"
+                    yield f"{run}/{event['task']}: started twice"
                 opened[event["task"]] = event["run"]
                 if child_runs.get((run, event["task"])) != event["run"]:
-                    yield f"{run}/{event['task']}: its run {event['run']} is not there"
+                    yield f"{run}/{event['task']}: its child run {event['run']} does not exist"
             elif event["type"] == "task.child_ended":
                 yield from _check_child_result(case, run, event, status)
 
@@ -314,7 +314,7 @@ def _check_child_result(
     reported, actual = event["status"], status.get(event["run"])
     bad_outputs = bool(event.get("error")) and reported == "failed"
     if reported != actual and not bad_outputs:
-        yield f"{where}: was told that its run is {reported}, it is {actual}"
+        yield f"{where}: recorded its child run as {reported}, it is {actual}"
     spec, result = case.specs[event["run"]], event.get("result") or {}
     if reported != "completed":
         return
@@ -323,18 +323,18 @@ def _check_child_result(
     plain = is_call(last) and last.get("name") in results
     value = result.get("last") if "outputs" in spec else result.get(last.get("name"))
     if plain and value != results[last["name"]]:
-        yield f"{where}: got {value} of its run, whose last task gave {results[last['name']]}"
+        yield f"{where}: recorded {value}, its child run gave {results[last['name']]}"
 
 
 def _children_stop_with_parent(case: SimulationCase) -> Iterator[str]:
-    """Who is cancelled cancels its runs, and nothing of a run that has ended goes on."""
+    """Cancelling a run cancels its child runs, and a child run never outlives its parent."""
     for i, event in enumerate(case.hive):
         if event["type"] != "hive.run_closed":
             continue
         for child in case.list_family(event["run"])[1:]:
             later = any(_closes_run(closing, child) for closing in case.hive[i:])
             if later or not any(_closes_run(closing, child) for closing in case.hive):
-                yield f"{event['run']}: ended before its own run {child}"
+                yield f"{event['run']}: ended before its child run {child}"
     for run, events in case.journal.items():
         cancelled_at = next((e["at"] for e in events if e["type"] == "run.cancel_requested"), None)
         end_times = {e["run"]: e["at"] for e in events if e["type"] == "task.child_ended"}
@@ -345,7 +345,7 @@ def _children_stop_with_parent(case: SimulationCase) -> Iterator[str]:
             )
             open_then = cancelled_at is not None and end_times.get(child, 1 << 62) > cancelled_at
             if open_then and not compensates and "run.cancel_requested" not in kinds:
-                yield f"{run}: was cancelled, and its run {child} was not"
+                yield f"{run}: was cancelled, but its child run {child} was not"
 
 
 def _closes_run(event: Event, run: str) -> bool:
@@ -353,7 +353,7 @@ def _closes_run(event: Event, run: str) -> bool:
 
 
 def _child_results_passed_on(case: SimulationCase) -> Iterator[str]:
-    """What depends on a task that runs a workflow is given the result of that run."""
+    """A task that depends on a task with a child run receives the result of that run."""
     for _, _, call in case.observations_of("called"):
         run = call["run"]
         tasks = case.tasks(run)
@@ -368,11 +368,11 @@ def _child_results_passed_on(case: SimulationCase) -> Iterator[str]:
                 if e["type"] == "task.child_ended" and e["task"] == dep
             ]
             if endings and endings[0].get("result") != value:
-                yield f"{run}/{call['task']}: got another result of '{dep}' than its run gave"
+                yield f"{run}/{call['task']}: another result of '{dep}' than its child run gave"
 
 
 def _failures_are_counted(case: SimulationCase) -> Iterator[str]:
-    """A run is not complete if an item, a round, a run within it or what one needs has failed."""
+    """A run is not completed if an item, an iteration, a child run or a required task failed."""
     completed_runs = {
         e["run"] for e in case.hive if _closes_run(e, e.get("run", "")) and _is_completed(e)
     }
@@ -386,7 +386,7 @@ def _failures_are_counted(case: SimulationCase) -> Iterator[str]:
         for task, kind in case.find_last_events(run).items():
             counts = not reconciled_task(task) and not task.endswith(COMPENSATION)
             if TOOL_KEY.fullmatch(task) or tasks.is_model_turn(task):
-                continue  # what that means, `oracle_turns` says
+                continue  # `model_turns` judges failed turns
             failed = kind in ("task.failed", "task.faulted") or task in failed_children
             tolerated = counts and tasks[authored_task(task)].get("continue_on_failure")
             if counts and failed and not tolerated:
@@ -398,7 +398,7 @@ def _is_completed(event: Event) -> bool:
 
 
 def _waiting_runs_are_idle(case: SimulationCase) -> Iterator[str]:
-    """A run that is said to need somebody's help has no call under way, nor has one within it."""
+    """A run reported as waiting for help has no active call, nor has any of its child runs."""
     parents = {run: case.find_parent(run) for run in case.journal}
     under_way: dict[tuple[str, str, int], set[str]] = {}
     for i, (_, kind, data) in enumerate(case.observations):
@@ -412,11 +412,11 @@ def _waiting_runs_are_idle(case: SimulationCase) -> Iterator[str]:
         elif kind == "parked":
             running = [call for call, runs in under_way.items() if data["run"] in runs]
             if running:
-                yield f"{data['run']}: said to wait at {i}, with calls under way: {running}"
+                yield f"{data['run']}: reported as waiting at {i}, with active calls: {running}"
 
 
 def _ancestors(parents: dict[str, tuple[str, str] | None], run: str) -> Iterator[str]:
-    """A run, and those that it was begun for."""
+    """A run and its ancestors."""
     owner: tuple[str, str] | None = (run, "")
     while owner is not None:
         yield owner[0]

@@ -1,7 +1,7 @@
-"""The judge of what people say: approvals, signals, what came of a call nobody knows about.
+"""Oracle of human input: approvals, signals, and resolutions of unknown outcomes.
 
-As `oracle`: sees only what an outsider sees, imports nothing of agenthive but the case, gives one
-line for each thing that is wrong. To add a promise: a function `_name` listed in
+As `judge`: reads only what an outside observer sees, imports nothing of agenthive but the case, and
+returns one line for each violation. To add a promise: a function `_name` listed in
 `HUMAN_INPUT_CHECKS`.
 """
 
@@ -20,7 +20,7 @@ MAX_REFUSALS: Final = 1000
 
 
 class ApprovalRecord:
-    """What is known about one approval, fact by fact."""
+    """The state of one approval, built event by event."""
 
     def __init__(self, spec: Event, event: Event) -> None:
         self.spec = spec
@@ -33,12 +33,12 @@ class ApprovalRecord:
 
     @property
     def deadline(self) -> float:
-        """When it is decided if nobody has."""
+        """When the request is decided if no approver responds."""
         after = self.spec.get("deadline")
         return NEVER if after is None else self.requested_at + after * SECOND
 
     def is_approver(self, actor: str, at: int) -> bool:
-        """Whether that person is asked at that time."""
+        """Whether that person may decide at that time."""
         people = list(self.spec.get("approvers", ()))
         after = self.spec.get("escalate_after")
         if people and after is not None and at >= self.requested_at + after * SECOND:
@@ -46,7 +46,7 @@ class ApprovalRecord:
         return not people or actor in people
 
     def apply_event(self, event: Event) -> None:
-        """Take in an answer, or that time has passed."""
+        """Apply a decision, or a timeout."""
         if event["type"] == "task.approval_given":
             if not event["approved"]:
                 self.rejected = True
@@ -59,7 +59,7 @@ class ApprovalRecord:
 
 
 def _approved_before_call(case: SimulationCase) -> Iterator[str]:
-    """What needs an approval is done only once that is on disk, and exactly what was approved."""
+    """A call that needs approval starts only after its exact payload was approved on disk."""
     approval_events = {run: _approval_events(case, run) for run in case.journal}
     for i, _, call in case.observations_of("called"):
         run, key = call["run"], call["task"]
@@ -79,7 +79,7 @@ def _approved_before_call(case: SimulationCase) -> Iterator[str]:
 
 
 def _approval_events(case: SimulationCase, run: str) -> dict[str, list[tuple[int, Event]]]:
-    """Task -> (how much had been seen when it was on disk, fact about its approval)."""
+    """Task -> (observations made before it was on disk, event about its approval)."""
     events: dict[str, list[tuple[int, Event]]] = {}
     for event, at in zip(case.journal[run], case.durable_at.get(run, ()), strict=False):
         if event["type"] in ("task.approval_requested", "task.approval_given", "task.woke"):
@@ -90,7 +90,7 @@ def _approval_events(case: SimulationCase, run: str) -> dict[str, list[tuple[int
 def _approval_state(
     spec: Event, events: list[tuple[int, Event]], until: int
 ) -> ApprovalRecord | None:
-    """How an approval stands by what was on disk at that time."""
+    """The state of an approval by what was on disk at that time."""
     approval: ApprovalRecord | None = None
     for at, event in events:
         if at > until:
@@ -104,17 +104,17 @@ def _approval_state(
 
 def _check_approval(where: str, approval: ApprovalRecord | None, actual: Any) -> Iterator[str]:
     if approval is None:
-        yield f"{where}: done before anybody was asked"
+        yield f"{where}: called before an approval was requested"
     elif approval.rejected:
-        yield f"{where}: done, though it was rejected"
+        yield f"{where}: called, though it was rejected"
     elif not approval.approved:
-        yield f"{where}: done with {len(approval.approvals)} approvals"
+        yield f"{where}: called with {len(approval.approvals)} approvals"
     elif approval.payload != actual:
-        yield f"{where}: {approval.payload} was approved, {actual} was done"
+        yield f"{where}: {approval.payload} was approved, {actual} was called"
 
 
 def _model_turn_payload(spec: Event, call: Event) -> Event:
-    """What people agree to where a model has turns: its tools, and who may go on with it."""
+    """What approvers see where a model has turns: its tools and its fallback agents."""
     tools = [entry["name"] for entry in spec.get("tools", ())]
     fallbacks = [entry["agent"] for entry in spec.get("fallback", ())]
     agent = spec["agent"] if call["agent"] in fallbacks else call["agent"]
@@ -122,7 +122,7 @@ def _model_turn_payload(spec: Event, call: Event) -> Event:
 
 
 def _child_inputs_approved(case: SimulationCase) -> Iterator[str]:
-    """A run within a run is begun with the inputs that were approved, and no others."""
+    """A child run starts with exactly the inputs that were approved."""
     for run, events in case.journal.items():
         approval_events = _approval_events(case, run)
         for event, at in zip(events, case.durable_at.get(run, ()), strict=False):
@@ -136,7 +136,7 @@ def _child_inputs_approved(case: SimulationCase) -> Iterator[str]:
 
 
 def _only_approvers_count(case: SimulationCase) -> Iterator[str]:
-    """Only those who are asked count, each once, about what they are asked."""
+    """Only decisions of approvers count, each once, about the payload of the request."""
     answers = _statements(case, "answer")
     for run, events in case.journal.items():
         tasks = case.tasks(run)
@@ -150,15 +150,15 @@ def _only_approvers_count(case: SimulationCase) -> Iterator[str]:
             elif event["type"] == "task.approval_given":
                 where, approval = f"{run}/{key}: {event['actor']}", approvals[key]
                 if not approval.is_approver(event["actor"], event["at"]):
-                    yield f"{where} counts and was not asked"
+                    yield f"{where} counts and is not an approver"
                 if event["actor"] in approval.approvals:
                     yield f"{where} counts twice"
                 if approval.approved or approval.rejected:
-                    yield f"{where} counts after all was decided"
+                    yield f"{where} counts after the decision"
                 if case.people_answered and not any(
                     _matches_statement(s, run, event, approval.digest) for s in answers
                 ):
-                    yield f"{where} counts and never said that"
+                    yield f"{where} counts and never responded so"
                 approval.apply_event(event)
 
 
@@ -167,13 +167,13 @@ def _statements(case: SimulationCase, verb: str) -> list[Event]:
 
 
 def _matches_statement(statement: Event, run: str, event: Event, digest: str) -> bool:
-    """Whether somebody said just what a fact says, about that payload or about any."""
+    """Whether an event records this statement, about its payload or about any."""
     same = all(statement[name] == event[name] for name in ("task", "actor", "approved"))
     return statement["run"] == run and same and digest.startswith(statement["digest"])
 
 
 def _acknowledged_answers_are_recorded(case: SimulationCase) -> Iterator[str]:
-    """Who is told that an answer counts finds it on disk; who is not finds that recorded."""
+    """An acknowledged response is on disk, and so is the reason of a refused one."""
     statements = {data["token"]: data for _, _, data in case.observations_of("said")}
     for i, _, data in case.observations_of("acknowledged"):
         statement = statements.get(data["token"])
@@ -182,7 +182,7 @@ def _acknowledged_answers_are_recorded(case: SimulationCase) -> Iterator[str]:
         if not any(
             _is_recorded(case, statement, kind, i) for kind in RECORDED_AS[statement["what"]]
         ):
-            yield f"{statement['run']}: told that '{statement}' counts, and it is not on disk"
+            yield f"{statement['run']}: '{statement}' was acknowledged, and is not on disk"
     for i, _, data in case.observations_of("refused_answer"):
         statement = statements.get(data["token"])
         if statement is None:
@@ -197,6 +197,7 @@ def _acknowledged_answers_are_recorded(case: SimulationCase) -> Iterator[str]:
             yield f"{statement['run']}: '{statement}' was refused, and that is not on disk"
 
 
+#: Kind of statement -> the events that record it.
 RECORDED_AS: Final = {
     "answer": ("task.approval_given",),
     "signal": ("run.signal_received",),
@@ -204,11 +205,10 @@ RECORDED_AS: Final = {
     "settle": ("task.hold_settled",),
     "budget": ("hive.budget_set",),
 }
-"""What somebody says -> the fact that it is."""
 
 
 def _is_budget_answer(case: SimulationCase, statement: Event) -> bool:
-    """Whether it is an answer to who asked for more money, and that was done."""
+    """Whether the statement answers a request for a higher limit, and took effect."""
     if statement["what"] != "answer":
         return False
     if statement["approved"]:
@@ -221,7 +221,7 @@ def _is_budget_answer(case: SimulationCase, statement: Event) -> bool:
 
 
 def _is_recorded(case: SimulationCase, statement: Event, kind: str, until: int) -> bool:
-    """Whether a fact of that kind about what was said was on disk then."""
+    """Whether an event of that kind that records the statement was on disk then."""
     if kind.startswith("hive."):
         return any(e["type"] == kind and e.get("run", "") == statement["run"] for e in case.hive)
     run = statement["run"]
@@ -246,7 +246,7 @@ def _has_same_content(statement: Event, event: Event) -> bool:
 
 
 def _signals_count_once(case: SimulationCase) -> Iterator[str]:
-    """A repeated signal is known by its id, and nobody makes up signals."""
+    """A repeated signal is recognized by its id, and every recorded signal was sent."""
     data = {statement["data"] for statement in _statements(case, "signal")}
     for run, events in case.journal.items():
         received = [e for e in events if e["type"] == "run.signal_received"]
@@ -255,17 +255,17 @@ def _signals_count_once(case: SimulationCase) -> Iterator[str]:
                 yield f"{run}: the signal '{name}' counts {count} times"
         for event in received:
             if case.people_answered and event.get("data") not in data:
-                yield f"{run}: recorded the signal '{event.get('data')}', which nobody sent"
+                yield f"{run}: recorded the signal '{event.get('data')}', which was never sent"
 
 
 def _signals_in_order(case: SimulationCase) -> Iterator[str]:
-    """Each signal is taken by one task, the oldest first, and none is passed over."""
+    """Each signal is consumed by one task, oldest first, and none is skipped."""
     takers: dict[tuple[str, str], dict[str, Any]] = {}
     for _, _, call in case.observations_of("called"):
         run, name = call["run"], authored_task(call["task"])
         task = case.tasks(run)[call["task"]]
         reads = task.get("parameters", {}).get("signal") == "{{ signal }}"
-        lost = task.get("effect") == "none"  # with the process, signal and all
+        lost = task.get("effect") == "none"  # lost in a crash, together with its signal
         if "wait_for" not in task or not reads or lost or call["task"].endswith(COMPENSATION):
             continue
         taken = call["parameters"]["signal"]
@@ -298,7 +298,7 @@ def _is_default_value(task: Event, value: Any) -> bool:
 
 
 def _signal_timeouts_are_due(case: SimulationCase) -> Iterator[str]:
-    """A task that takes no signal gives up no earlier than it says, and only if none is there."""
+    """A task stops waiting for a signal only at its timeout, and only if none has arrived."""
     for run, events in case.journal.items():
         tasks = case.tasks(run)
         count: Counter[str] = Counter()
@@ -311,16 +311,16 @@ def _signal_timeouts_are_due(case: SimulationCase) -> Iterator[str]:
             if event["type"] != "task.woke" or "wait_for" not in task or timed:
                 continue
             if any(e["type"] == "task.started" and e["task"] == event["task"] for e in events):
-                continue  # it may have woken for another try
+                continue  # it may have woken for a retry
             signal = task["wait_for"]["signal"]
             waiters = sum(1 for t in case.specs[run]["tasks"] if _waits_for_signal(t, signal))
             timeouts[signal] += 1
             if count[signal] > waiters - timeouts[signal]:
-                yield f"{run}/{event['task']}: gave up waiting, though '{signal}' had come"
+                yield f"{run}/{event['task']}: stopped waiting, though '{signal}' had arrived"
 
 
 def _resolutions_are_stated(case: SimulationCase) -> Iterator[str]:
-    """What came of a call of unknown outcome is decided by what somebody said, and once."""
+    """An unknown outcome is resolved only by a statement, and only once."""
     statements = _statements(case, "resolve")
     for run, events in case.journal.items():
         unknown: dict[str, bool] = {}
@@ -335,7 +335,7 @@ def _resolutions_are_stated(case: SimulationCase) -> Iterator[str]:
                 if case.people_answered and not any(
                     s["run"] == run and all(s[n] == event[n] for n in names) for s in statements
                 ):
-                    yield f"{run}/{key}: resolved as {event['outcome']}, which nobody said"
+                    yield f"{run}/{key}: resolved as {event['outcome']}, which was never stated"
                 if not unknown.get(key):
                     yield f"{run}/{key}: resolved, though its outcome was known"
                 unknown[key] = False

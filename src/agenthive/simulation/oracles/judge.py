@@ -1,8 +1,9 @@
-"""The judge of a simulation: what must never happen, whatever fails.
+"""The judge: rules that every simulated run must satisfy, whatever fails.
 
-Looks only at what an outsider sees: acknowledgements, calls, effects, endings, and the journal as
-plain JSON. Imports nothing of agenthive, so a mistake there cannot hide here. Each check gives one
-line for each thing that is wrong. To add a promise: a function `_name` listed in `CHECKS`.
+Reads only what an outside observer sees: acknowledgements, calls, effects, endings, and the journal
+as plain JSON. Imports nothing of agenthive, so a mistake in the engine cannot hide a violation.
+Each check returns one line for each violation. To add a promise: a function `_name` listed in
+`CHECKS`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ CLOSED: Final = (
     "compensated",
     "compensation_failed",
 )
+#: Kinds of fault with which the other side refuses a call without performing it.
 REFUSED_KINDS: Final = ("rate_limited", "overloaded", "refused")
 ATTEMPT_EVENTS: Final = ("task.started", "task.faulted")
 END_EVENTS: Final = (
@@ -37,16 +39,17 @@ END_EVENTS: Final = (
     "task.cancelled",
     "task.resolved",
 )
+#: A parameter that is a result or a member of one: the judge can compute its value.
 RESULT_REFERENCE: Final = re.compile(r"\{\{ *tasks\.(\w+)\.result((?:\.\w+)*) *\}\}")
-"""A parameter that is a result, or a member of one: the judge can tell what it must be."""
 
 
 def judge(case: SimulationCase) -> list[str]:
-    """One line for each promise that was broken; empty when all held."""
+    """One line for each violated promise; empty when all hold."""
     return [line for check in CHECKS for line in check(case)]
 
 
 def _everything_ends(case: SimulationCase) -> Iterator[str]:
+    """Every accepted run ends, or waits for an external decision."""
     if not case.finished:
         yield "the simulation does not come to an end"
     closed = {
@@ -54,11 +57,11 @@ def _everything_ends(case: SimulationCase) -> Iterator[str]:
     }
     for run in case.journal:
         if run not in closed and not _awaits_help(case, run):
-            yield f"{run}: neither ended nor waiting for somebody"
+            yield f"{run}: neither ended nor waiting for a decision"
 
 
 def _awaits_help(case: SimulationCase, run: str) -> bool:
-    """Some task acts once and nobody knows whether it has, or its agent is missing."""
+    """Whether the outcome of a task with effect ``once`` is unknown, or its agent is missing."""
     if case.people_answered:
         return any(
             "task.blocked" in case.find_last_events(member).values()
@@ -77,12 +80,14 @@ def _awaits_help(case: SimulationCase, run: str) -> bool:
 
 
 def _acknowledged_is_kept(case: SimulationCase) -> Iterator[str]:
+    """A run that was acknowledged is in the journal."""
     for _, _, data in case.observations_of("acknowledged"):
         if data["run"] and data["run"] not in case.journal:
             yield f"{data['run']}: acknowledged and not in the journal"
 
 
 def _acknowledged_after_commit(case: SimulationCase) -> Iterator[str]:
+    """An acknowledgement follows the commit of its run."""
     for i, _, data in case.observations_of("acknowledged"):
         run = data["run"]
         if run and not any(at <= i for at in case.durable_at.get(run, ())[:1]):
@@ -90,6 +95,7 @@ def _acknowledged_after_commit(case: SimulationCase) -> Iterator[str]:
 
 
 def _single_ending(case: SimulationCase) -> Iterator[str]:
+    """A run ends once, with the status that its journal records."""
     endings: dict[str, str] = {}
     for _, _, data in case.observations_of("ended"):
         if endings.setdefault(data["run"], data["status"]) != data["status"]:
@@ -98,7 +104,7 @@ def _single_ending(case: SimulationCase) -> Iterator[str]:
         if _is_hive_event(event, "run_closed"):
             reported = endings.get(event["run"], event["status"])
             if reported != event["status"]:
-                yield f"{event['run']}: told {reported}, recorded {event['status']}"
+                yield f"{event['run']}: reported {reported}, recorded {event['status']}"
     counts: dict[str, int] = {}
     for event in case.hive:
         if _is_hive_event(event, "run_closed"):
@@ -108,7 +114,7 @@ def _single_ending(case: SimulationCase) -> Iterator[str]:
 
 
 def _hive_knows_its_runs(case: SimulationCase) -> Iterator[str]:
-    """The hive's stream opens every run once, and closes it with all the events it holds."""
+    """The stream of the hive opens every run once, and closes it with its number of events."""
     opened = [event["run"] for event in case.hive if _is_hive_event(event, "run_opened")]
     if sorted(opened) != sorted(case.journal):
         yield f"the hive opened {sorted(opened)}, there are {sorted(case.journal)}"
@@ -119,7 +125,7 @@ def _hive_knows_its_runs(case: SimulationCase) -> Iterator[str]:
 
 
 def _intent_positions(case: SimulationCase, run: str) -> dict[tuple[str, int, str], int]:
-    """(task, attempt, key) -> how much had been seen when that intent was on disk."""
+    """(task, attempt, key) -> how many observations had been made when the intent was on disk."""
     positions: dict[tuple[str, int, str], int] = {}
     for event, at in zip(case.journal.get(run, ()), case.durable_at.get(run, ()), strict=False):
         if event["type"] == "task.started":
@@ -128,6 +134,7 @@ def _intent_positions(case: SimulationCase, run: str) -> dict[tuple[str, int, st
 
 
 def _intent_before_call(case: SimulationCase) -> Iterator[str]:
+    """The intent of a call with an effect is on disk before the call is made."""
     intents: dict[str, dict[tuple[str, int, str], int]] = {}
     for i, _, call in case.observations_of("called"):
         run, task = call["run"], call["task"]
@@ -141,6 +148,7 @@ def _intent_before_call(case: SimulationCase) -> Iterator[str]:
 
 
 def _stable_keys(case: SimulationCase) -> Iterator[str]:
+    """Attempts of one call share one idempotency key, and no other call has it."""
     keys: dict[tuple[str, str], str] = {}
     owners: dict[str, tuple[str, str]] = {}
     for _, _, call in case.observations_of("called"):
@@ -152,6 +160,10 @@ def _stable_keys(case: SimulationCase) -> Iterator[str]:
 
 
 def _once_means_once(case: SimulationCase) -> Iterator[str]:
+    """A call with effect ``once`` is made once, plus once for each decision to retry it.
+
+    Calls that the other side refused do not count.
+    """
     refused = {
         (data["run"], data["task"], data["attempt"])
         for _, _, data in case.observations_of("replied")
@@ -169,6 +181,7 @@ def _once_means_once(case: SimulationCase) -> Iterator[str]:
 
 
 def _results_are_real(case: SimulationCase) -> Iterator[str]:
+    """Recorded results are those that the current attempt of the call returned."""
     replies: dict[tuple[str, str, int], list[Any]] = {}
     for _, _, data in case.observations_of("replied"):
         owner = (data["run"], data["task"], data["attempt"])
@@ -185,15 +198,16 @@ def _results_are_real(case: SimulationCase) -> Iterator[str]:
             if task in finished:
                 yield f"{run}/{task}: an ended task changed again"
             if event["attempt"] != current.get(task):
-                yield f"{run}/{task}: an answer of attempt {event['attempt']} counted"
+                yield f"{run}/{task}: a response of attempt {event['attempt']} counted"
             if event["type"] == "task.succeeded":
                 finished.add(task)
                 candidates = replies.get((run, task, event["attempt"]), [])
                 if not any(r.get("result") == event.get("result") for r in candidates):
-                    yield f"{run}/{task}: recorded a result nobody gave"
+                    yield f"{run}/{task}: recorded a result that no call returned"
 
 
 def _dependencies_first(case: SimulationCase) -> Iterator[str]:
+    """A task starts only after its dependencies have ended."""
     for run, events in case.journal.items():
         tasks = case.tasks(run)
         endings: dict[str, str] = {}
@@ -215,6 +229,7 @@ def _dependencies_first(case: SimulationCase) -> Iterator[str]:
 
 
 def _handed_on(case: SimulationCase) -> Iterator[str]:
+    """A call receives the recorded results of its dependencies."""
     results = {
         run: {e["task"]: e.get("result") for e in events if e["type"] == "task.succeeded"}
         for run, events in case.journal.items()
@@ -226,7 +241,7 @@ def _handed_on(case: SimulationCase) -> Iterator[str]:
             continue  # a pure read may start on results that are lost with the process
         for dep, value in (call.get("dependencies") or {}).items():
             if dep in recorded and recorded[dep] != value:
-                yield f"{run}/{call['task']}: got another result of '{dep}' than is recorded"
+                yield f"{run}/{call['task']}: received another result of '{dep}' than is recorded"
         for name, text in (task.get("parameters") or {}).items():
             plain = RESULT_REFERENCE.fullmatch(text) if isinstance(text, str) else None
             if plain is None or plain[1] not in recorded:
@@ -237,19 +252,20 @@ def _handed_on(case: SimulationCase) -> Iterator[str]:
             )
             if actual != expected:
                 yield (
-                    f"{run}/{call['task']}: was given {actual} as {name}, the result holds "
+                    f"{run}/{call['task']}: received {actual} as {name}, the result contains "
                     f"{expected}"
                 )
 
 
 def _resolve_path(result: Any, path: str) -> Any:
-    """What stands under ``.a.b`` in a result."""
+    """The value at the path ``.a.b`` in a result."""
     for key in path.split(".")[1:]:
         result = result.get(key) if isinstance(result, dict) else None
     return result
 
 
 def _attempts_bounded(case: SimulationCase) -> Iterator[str]:
+    """A task has at most its allowed attempts, and no attempt is called twice."""
     for run, events in case.journal.items():
         tasks = case.tasks(run)
         starts = Counter(event["task"] for event in events if event["type"] == "task.started")
@@ -262,21 +278,21 @@ def _attempts_bounded(case: SimulationCase) -> Iterator[str]:
     numbers: set[tuple[str, str, int]] = set()
     for _, _, call in case.observations_of("called"):
         attempt = (call["run"], call["task"], call["attempt"])
-        # The intent of a pure read may be lost with the process; its number is then used again.
+        # A crash may lose the intent of a pure read; its attempt number is then reused.
         if attempt in numbers and _effect_of(case.tasks(attempt[0])[attempt[1]]) != "none":
             yield f"{attempt}: one attempt was called twice"
         numbers.add(attempt)
 
 
 def _is_uncounted(event: Event) -> bool:
-    """A call that was lost, or refused because there were too many."""
+    """Whether the attempt does not count: the call was lost, or refused for a rate limit."""
     kind = (event.get("fault") or {}).get("kind")
     postponed = event["type"] == "task.failed" and "pause" in event
     return event["type"] == "task.lost" or (postponed and kind in REFUSED_KINDS[:2])
 
 
 def _retries_are_used_up(case: SimulationCase) -> Iterator[str]:
-    """Nothing is given up while it may be tried again. Calls that were lost are no attempts."""
+    """A task fails only after all its attempts. Lost calls are not attempts."""
     for run, events in case.journal.items():
         stop_events = {"run.cancel_requested", "run.timed_out"} & {
             event["type"] for event in events
@@ -293,11 +309,11 @@ def _retries_are_used_up(case: SimulationCase) -> Iterator[str]:
             limit = (tasks[task].get("retry") or {}).get("max_attempts", 3)
             may_retry = event["fault"].get("retriable", True) and _effect_of(tasks[task]) != "once"
             if may_retry and event["attempt"] - lost < limit:
-                yield f"{run}/{task}: given up after {event['attempt'] - lost} of {limit} attempts"
+                yield f"{run}/{task}: failed after {event['attempt'] - lost} of {limit} attempts"
 
 
 def _cancels_take_effect(case: SimulationCase) -> Iterator[str]:
-    """Who cancels a run finds that in its journal, unless the run ends anyway or is undone."""
+    """A cancel request is recorded in its run, unless the run has ended or is compensating."""
     for i, _, data in case.observations_of("cancel"):
         run = data["run"]
         later = {kind for _, kind, _ in case.observations[i:]}
@@ -307,11 +323,11 @@ def _cancels_take_effect(case: SimulationCase) -> Iterator[str]:
         )
         excused = compensated or {"crashed", "refused"} & later or run not in case.journal
         if not excused and "run.cancel_requested" not in kinds:
-            yield f"{run}: cancelled, and nothing came of it"
+            yield f"{run}: cancelled, without effect"
 
 
 def _waits_its_turn(case: SimulationCase) -> Iterator[str]:
-    """A retry comes neither before its back-off nor before what the other side asked for."""
+    """A retry starts neither before its back-off nor before the requested ``retry_after``."""
     for run, events in case.journal.items():
         earliest: dict[str, int] = {}
         for event in events:
@@ -319,11 +335,11 @@ def _waits_its_turn(case: SimulationCase) -> Iterator[str]:
                 after = (event["fault"].get("retry_after") or 0) * 1_000_000
                 earliest[event["task"]] = event["at"] + int(after)
             elif event["type"] == "task.started" and event["at"] < earliest.get(event["task"], 0):
-                yield f"{run}/{event['task']}: tried again before the time it was asked for"
+                yield f"{run}/{event['task']}: retried before its time"
 
 
 def _slots_respected(case: SimulationCase) -> Iterator[str]:
-    """No more calls at once than the run, the agent and the hive have slots for."""
+    """At most as many calls at once as the run, the agent and the hive have slots for."""
     under_way: dict[tuple[str, str, int], str] = {}
     agents = {
         (run, agent["name"]): str(sorted(agent.items(), key=str))
@@ -352,11 +368,11 @@ def _slots_respected(case: SimulationCase) -> Iterator[str]:
 
 
 def _time_never_goes_back(case: SimulationCase) -> Iterator[str]:
-    """Times in a stream never go back, and no run times out before its time."""
+    """Times in a stream never decrease, and no run times out early."""
     for name, events in (*case.journal.items(), ("hive", case.hive)):
         times = [event["at"] for event in events]
         if times != sorted(times):
-            yield f"{name}: times go back"
+            yield f"{name}: times decrease"
     for run, events in case.journal.items():
         started_at = away = 0
         for event in events:
@@ -370,6 +386,7 @@ def _time_never_goes_back(case: SimulationCase) -> Iterator[str]:
 
 
 def _nothing_starts_after_stop(case: SimulationCase) -> Iterator[str]:
+    """No task starts after its run began to stop."""
     for run, events in case.journal.items():
         stop = case.specs[run].get("failure_strategy", "stop_on_first_failure").startswith("stop")
         stopped = False
@@ -384,20 +401,20 @@ def _nothing_starts_after_stop(case: SimulationCase) -> Iterator[str]:
 
 
 def _is_final_failure(case: SimulationCase, run: str, event: Event) -> bool:
-    """A failure that is certainly the task's last one, and not tolerated."""
+    """Whether a failure is certainly the last one of its task, and not tolerated."""
     tasks = case.tasks(run)
     task = tasks[event["task"]]
     if event["task"] not in tasks or "asks" in task:
-        return False  # what an item or a round comes to is for its task to judge
+        return False  # the task decides what the failure of an item or an iteration means
     if "undoes" in task or task.get("continue_on_failure") or _effect_of(task) == "once":
         return False
     return not event["fault"].get("retriable", True)
 
 
 def _timeouts_respected(case: SimulationCase) -> Iterator[str]:
-    """Nothing starts once the run's time is up, not counting the time when nobody had it."""
+    """Nothing starts after the timeout of a run, not counting time without a process."""
     for run, events in case.journal.items():
-        # While only people are awaited, time does not count; how long that is, facts do not say.
+        # Time spent only waiting for people does not count; the events do not say how long it was.
         timeout = None if case.may_wait(run) else case.specs[run].get("timeout", 300.0)
         deadline = None
         for event in events:
@@ -406,14 +423,15 @@ def _timeouts_respected(case: SimulationCase) -> Iterator[str]:
             elif event["type"] == "run.resumed" and deadline is not None:
                 deadline += event["away"]
             elif event["type"] == "task.blocked":
-                deadline = None  # nor while nobody has an agent
+                deadline = None  # nor time spent waiting for a missing agent
             elif deadline is None or event["type"] != "task.started":
                 continue
             elif event["at"] >= deadline and not event["task"].endswith(COMPENSATION):
-                yield f"{run}/{event['task']}: started after the time of the run was up"
+                yield f"{run}/{event['task']}: started after the timeout of the run"
 
 
 def _compensations_in_order(case: SimulationCase) -> Iterator[str]:
+    """Compensations run in the reverse order of their tasks, and the status says if all did."""
     for run, events in case.journal.items():
         order: list[str] = []
         compensated: list[str] = []
@@ -431,7 +449,7 @@ def _compensations_in_order(case: SimulationCase) -> Iterator[str]:
             continue
         expected = [task for task in reversed(order) if task + COMPENSATION in tasks]
         status = _closed_status(case, run)
-        # What somebody said late that it had acted may come after what was under way by then.
+        # A task resolved late as succeeded may follow the calls that were active by then.
         strict = [
             [task for task in names if task not in resolved] for names in (compensated, expected)
         ]
@@ -440,12 +458,13 @@ def _compensations_in_order(case: SimulationCase) -> Iterator[str]:
         if status in ("compensated", "compensation_failed") and sorted(compensated) != sorted(
             expected
         ):
-            yield f"{run}: {status}, but not everything was undone"
+            yield f"{run}: {status}, but not everything was compensated"
         if status == "failed" and expected:
             yield f"{run}: failed without compensating {expected}"
 
 
 def _status_matches_tasks(case: SimulationCase) -> Iterator[str]:
+    """The status of a run follows from the outcomes of its tasks."""
     for run in case.journal:
         status = _closed_status(case, run)
         if status is None:
@@ -471,7 +490,7 @@ def _status_matches_tasks(case: SimulationCase) -> Iterator[str]:
         if status == "partially_completed" and (not succeeded or all_fine) and not partial:
             yield f"{run}: partially completed with {len(succeeded)} of {len(names)}"
         if status == "cancelled" and "run.cancel_requested" not in event_types:
-            yield f"{run}: cancelled, though nobody asked"
+            yield f"{run}: cancelled without a request"
         stopped = {"run.cancel_requested", "run.timed_out"} & event_types
         if (
             status in ("failed", "compensated", "compensation_failed")

@@ -1,7 +1,7 @@
-"""The judge of models that have turns: tools, those who go on, what a model is told.
+"""Oracle of model turns: tools, fallback agents, and what a model receives.
 
-As `oracle`: sees only what an outsider sees, imports nothing of agenthive but the case, gives one
-line for each thing that is wrong. To add a promise: a function `_name` listed in `TURN_CHECKS`.
+As `judge`: reads only what an outside observer sees, imports nothing of agenthive but the case, and
+returns one line for each violation. To add a promise: a function `_name` listed in `TURN_CHECKS`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ START_EVENTS: Final = ("task.started", "task.faulted", "task.approval_requested"
 
 
 def _turns_in_order(case: SimulationCase) -> Iterator[str]:
-    """A turn follows one whose tools have ended, or one that has failed, while others may go on."""
+    """A turn starts after the tools of the previous one, or after a failure with a fallback."""
     for run, events in case.journal.items():
         tasks, end_positions = case.tasks(run), _end_positions(case, run)
         started: set[str] = set()
@@ -34,20 +34,20 @@ def _turns_in_order(case: SimulationCase) -> Iterator[str]:
             if number == 1:
                 continue
             if end_positions.get(before, i) >= i:
-                yield f"{run}/{key}: begun before the turn before had ended"
+                yield f"{run}/{key}: started before the previous turn had ended"
                 continue
             requests = _requests_of(events, before)
             if requests is None:
-                continue  # it had failed; who goes on is looked at below
+                continue  # it failed; `_fallbacks_in_order` checks which agent continues
             if not requests:
-                yield f"{run}/{key}: begun, though the turn before had asked for nothing"
+                yield f"{run}/{key}: started, though the previous turn requested nothing"
             for at in _callable_positions(tasks, before, requests):
                 if end_positions.get(f"{before}[{at}]", i) >= i:
-                    yield f"{run}/{key}: begun before {before}[{at}] had ended"
+                    yield f"{run}/{key}: started before {before}[{at}] had ended"
 
 
 def _end_positions(case: SimulationCase, run: str) -> dict[str, int]:
-    """Task -> the number of the last fact that ended it, for good or for now."""
+    """Task -> the number of the last event that ended it, for good or for now."""
     successes, failures = case.find_successes(run), case.find_failures(run)
     positions: dict[str, int] = {}
     for i, event in enumerate(case.journal.get(run, ())):
@@ -61,7 +61,7 @@ def _end_positions(case: SimulationCase, run: str) -> dict[str, int]:
 
 
 def _requests_of(events: list[Event], turn: str) -> list[Event] | None:
-    """What a turn has asked for; None if it has not said anything."""
+    """The tool requests of a turn; None if it has not succeeded."""
     for event in events:
         if event["type"] == "task.succeeded" and event["task"] == turn:
             requests: list[Event] = event.get("asks", [])
@@ -70,43 +70,43 @@ def _requests_of(events: list[Event], turn: str) -> list[Event] | None:
 
 
 def _callable_positions(tasks: TaskIndex, turn: str, requests: list[Event]) -> list[int]:
-    """The places of what can be called."""
+    """The positions of the requests that can be called."""
     return [at for at in range(len(requests)) if "unasked" not in tasks.find_tool(turn, at)]
 
 
 def _tool_calls_match_requests(case: SimulationCase) -> Iterator[str]:
-    """What is called is what was asked for: that agent, that action, those arguments."""
+    """A tool call has the agent, the action and the arguments that the model requested."""
     for _, _, call in case.observations_of("called"):
         if TOOL_KEY.fullmatch(call["task"]) is None:
             continue
         tool = case.tasks(call["run"])[call["task"]]
         where = f"{call['run']}/{call['task']}"
         if "unasked" in tool:
-            yield f"{where}: called, though nobody asked for it"
+            yield f"{where}: called without a request"
             continue
         if (call["agent"], call["action"]) != (tool["agent"], tool["action"]):
-            yield f"{where}: {call['agent']} was asked to {call['action']}"
+            yield f"{where}: {call['agent']} was called for {call['action']}"
         arguments = tool["asked"].get("arguments", {})
         expected = {"n": arguments.get("n")} if "parameters" in tool else arguments
         if call["parameters"] != expected:
-            yield f"{where}: was given {call['parameters']}, asked for {expected}"
+            yield f"{where}: received {call['parameters']}, requested was {expected}"
 
 
 def _tool_results_passed_on(case: SimulationCase) -> Iterator[str]:
-    """A model is told every turn before that has said something, and the results as recorded."""
+    """A model receives every previous successful turn, and the results as recorded."""
     for _, _, call in case.observations_of("called"):
         run, tasks = call["run"], case.tasks(call["run"])
         if not tasks.is_model_turn(call["task"]) or not tasks[call["task"]].get("tools"):
             continue
         if tasks[call["task"]].get("effect") == "none" and case.crashes:
-            continue  # a pure read may start on results that are lost with the process
+            continue  # a pure read may start on results that a crash then loses
         events = case.journal.get(run, [])
         results = {e["task"]: e.get("result") for e in events if e["type"] == "task.succeeded"}
         owner, _, number = call["task"].rpartition("~")
         turn_keys = [f"{owner}~{n}" for n in range(1, int(number)) if f"{owner}~{n}" in results]
         passed_turns = call["turns"]
         if [turn["said"] for turn in passed_turns] != [results[turn_key] for turn_key in turn_keys]:
-            yield f"{run}/{call['task']}: was told other turns than there were"
+            yield f"{run}/{call['task']}: received other turns than there were"
             continue
         for turn_key, turn in zip(turn_keys, passed_turns, strict=True):
             yield from _check_tool_results(case, run, turn_key, turn, results)
@@ -119,23 +119,23 @@ def _check_tool_results(
     if [entry["asked"]["id"] for entry in passed_turn["outcomes"]] != [
         entry["id"] for entry in requests
     ]:
-        yield f"{run}/{turn}: was told of other tools than it asked for"
+        yield f"{run}/{turn}: received results of other tools than it requested"
         return
     resolved = {e["task"] for e in case.journal[run] if e["type"] == "task.resolved"}
     for at, entry in enumerate(passed_turn["outcomes"]):
         key = f"{turn}[{at}]"
         if key in resolved or f"{key}#reconcile" in str(list(results)):
-            continue  # somebody else has said what came of it
+            continue  # a resolution has stated its outcome
         if key in results and entry["content"] != json.dumps(results[key], separators=(",", ":")):
-            yield f"{run}/{key}: the model was told {entry['content']}, not {results[key]}"
+            yield f"{run}/{key}: the model received {entry['content']}, not {results[key]}"
         if entry["failed"] is (key in results):
             yield (
-                f"{run}/{key}: the model was told that it {'failed' if entry['failed'] else 'did'}"
+                f"{run}/{key}: the model received a {'failure' if entry['failed'] else 'success'}"
             )
 
 
 def _fallbacks_in_order(case: SimulationCase) -> Iterator[str]:
-    """Others go on in their order, each after one that could not, and speak from then on."""
+    """Fallback agents are used in order, each after a failure, and keep the following turns."""
     for run, events in case.journal.items():
         tasks = case.tasks(run)
         for event in events:
@@ -149,13 +149,13 @@ def _fallbacks_in_order(case: SimulationCase) -> Iterator[str]:
                 k for k in range(1, int(number)) if _requests_of(events, f"{owner}~{k}") is None
             ]
             if len(failed_turns) >= len(order):
-                yield f"{run}/{key}: begun, though nobody was left to go on"
+                yield f"{run}/{key}: started, though no fallback agent was left"
             elif event["agent"] != order[len(failed_turns)]:
                 yield f"{run}/{key}: {event['agent']} has the turn of {order[len(failed_turns)]}"
 
 
 def _fallback_needs_open_breaker(case: SimulationCase) -> Iterator[str]:
-    """A turn is left to the next model only if there is one, and its own breaker is open."""
+    """A turn moves to a fallback only if there is one, and its own breaker is open."""
     for run, events in case.journal.items():
         tasks = case.tasks(run)
         agents = {entry["name"]: entry for entry in case.specs[run].get("agents", ())}
@@ -165,7 +165,7 @@ def _fallback_needs_open_breaker(case: SimulationCase) -> Iterator[str]:
             key = event["task"]
             owner, _, number = key.rpartition("~")
             if not tasks.is_model_turn(key):
-                yield f"{run}/{key}: left to others, and is no turn"
+                yield f"{run}/{key}: moved to a fallback, but is not a turn"
                 continue
             order = [
                 tasks[key]["agent"],
@@ -175,13 +175,13 @@ def _fallback_needs_open_breaker(case: SimulationCase) -> Iterator[str]:
                 k for k in range(1, int(number)) if _requests_of(events, f"{owner}~{k}") is None
             ]
             if len(failed_turns) + 1 >= len(order):
-                yield f"{run}/{key}: left to others, and there is nobody"
+                yield f"{run}/{key}: moved to a fallback, but there is none"
             elif not _is_breaker_open(case, agents[order[len(failed_turns)]], event["at"]):
-                yield f"{run}/{key}: left to others, and its breaker was not open"
+                yield f"{run}/{key}: moved to a fallback, but its breaker was not open"
 
 
 def _is_breaker_open(case: SimulationCase, agent: Event, at: int) -> bool:
-    """Whether an agent's breaker was open then, or at some moment of that very time."""
+    """Whether an agent's breaker was open at that time, or at some moment with the same time."""
     endpoint = f"{agent['type']} {agent['endpoint']}"
     changes = [e for e in case.hive if e.get("endpoint") == endpoint]
     current = [e for e in changes if e["at"] < at][-1:] + [e for e in changes if e["at"] == at]
@@ -189,7 +189,7 @@ def _is_breaker_open(case: SimulationCase, agent: Event, at: int) -> bool:
 
 
 def _turn_limit_respected(case: SimulationCase) -> Iterator[str]:
-    """No turn is one too many, and no run is complete while a model still wants something."""
+    """No task has too many turns, and no run completes while a model still requests a tool."""
     completed_runs = {e["run"] for e in case.hive if _is_completed(e)}
     for run, events in case.journal.items():
         tasks = case.tasks(run)
@@ -208,7 +208,7 @@ def _turn_limit_respected(case: SimulationCase) -> Iterator[str]:
         for owner, latest in last.items() if run in completed_runs else ():
             tolerated = tasks[owner].get("continue_on_failure")
             if _requests_of(events, f"{owner}~{latest}") and not tolerated:
-                yield f"{run}: completed, though {owner} still asks for something"
+                yield f"{run}: completed, though {owner} still requests a tool"
 
 
 def _is_completed(event: Event) -> bool:
@@ -216,7 +216,7 @@ def _is_completed(event: Event) -> bool:
 
 
 def _tasks_called_by_turn(case: SimulationCase) -> Iterator[str]:
-    """A task with tools or others who go on is never a call itself."""
+    """A task with tools or fallback agents is never called as a whole."""
     for run, events in case.journal.items():
         tasks = case.tasks(run)
         for event in events:

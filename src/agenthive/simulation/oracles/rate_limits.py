@@ -1,6 +1,6 @@
-"""The judge's eye on rate limits: no window holds more than 110 %, and nobody waits for nothing.
+"""Oracle of rate limits: windows hold at most 110 % of a limit, and no call waits without need.
 
-Imports nothing of agenthive but the case, as the judge does.
+Imports nothing of agenthive but the case, as all oracles do.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MINUTE, HOUR = 60 * 1_000_000, 3600 * 1_000_000
 
 
 def _rate_limits_respected(case: SimulationCase) -> Iterator[str]:
-    """In every minute and every hour, by the times that the journal has."""
+    """In every minute and every hour, by the times in the journal."""
     starts: dict[str, list[int]] = {where: [] for where in case.rates}
     for run, events in case.journal.items() if case.rates else ():
         where = {
@@ -39,16 +39,16 @@ def _find_excess(where: str, times: list[int], limit: int, period: int) -> Itera
 
 
 def _postponed_for_overload(case: SimulationCase) -> Iterator[str]:
-    """An attempt that does not count was refused because there were too many, and waits."""
+    """An attempt that does not count was refused for a rate limit, and its retry waits."""
     for run, events in case.journal.items():
         for event in events:
             if event["type"] == "task.failed" and "pause" in event:
                 kind = event["fault"]["kind"]
                 if kind not in ("rate_limited", "overloaded"):
-                    yield f"{run}/{event['task']}: {kind} put off a call"
+                    yield f"{run}/{event['task']}: {kind} postponed a call"
                 retry_after = event["fault"].get("retry_after")
                 if retry_after is not None and event["pause"] < retry_after * 1_000_000 - 1:
-                    yield f"{run}/{event['task']}: asked again too soon"
+                    yield f"{run}/{event['task']}: retried too soon"
 
 
 RATE_LIMIT_CHECKS: Final[tuple[Callable[[SimulationCase], Iterator[str]], ...]] = (
