@@ -315,7 +315,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "schema from afar": (
         CALL + "output_schema: {$ref: 'https://example.com/s'}}",
         "8:52",
-        "nothing is fetched",
+        "agenthive fetches none",
     ),
     "schema that is a list": (CALL + "output_schema: [1]}", "8:52", "must be a map"),
     "cache of once": (
