@@ -48,7 +48,7 @@ def test_retention(world: dict[str, Any]) -> None:
     assert Settings.load(**world).retention == retention_by_class("30d", "8w", "12h")
     for wrong in ('"soon"', "30", "true", '""'):
         project_file(world, f"retention_completed = {wrong}\n")
-        with pytest.raises(ConfigurationError, match="retention_completed must be a length of"):
+        with pytest.raises(ConfigurationError, match="retention_completed must be a time span"):
             Settings.load(**world)
 
 
