@@ -117,7 +117,7 @@ BAD = [
     ("max_runs = true\n", "must be a whole number"),
     ('max_runs = "x"\n', "must be a whole number"),
     ('mode = "root"\n', "mode must be one of operator, server"),
-    ("home = 1\n", "home must be a path"),
+    ("home = 1\n", "home must be the path of a folder"),
     ("egress_allow = [1]\n", "must be a list of texts"),
     ('agents = {x = "module"}\n', "'x' does not"),
     ("agents = 3\n", "must map names"),

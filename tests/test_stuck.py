@@ -82,7 +82,7 @@ SITUATIONS: dict[str, Stuck] = {
     ),
     "unregistered custom agent": Stuck(
         "agent",
-        "nobody has registered custom://gone",
+        "no agent is registered for custom://gone",
         agent={"endpoint": "custom://gone"},
         unblock="the agent is available and the run is resumed: agenthive resume RUN",
     ),

@@ -61,7 +61,7 @@ def states_page() -> str:
     runs = [*facts(tables.RUN_EVENT_MOVES), *guards(tables.RUN_STATE_MOVES)]
     legend = (
         "# States\n\nDrawn from the tables in `agenthive.core.machine.transitions`. "
-        "A move is labelled with the fact that makes it, or in brackets with the guard that makes "
+        "A move is labelled with the event that makes it, or in brackets with the guard that makes "
         "it as soon as it holds. A move that is not here is refused.\n"
     )
     return f"{legend}\n## Tasks\n\n{diagram(tasks)}\n## Runs\n\n{diagram(runs)}"
@@ -119,14 +119,14 @@ def describe_struct(kind: Any) -> str:
     shared = {*event.Event.__struct_fields__, "cause"}
     fields = ", ".join(f"`{name}`" for name in kind.__struct_fields__ if name not in shared)
     sentence = " ".join((kind.__doc__ or "").split()).partition(". ")[0].rstrip(".")
-    return f"| `{kind.__struct_config__.event_type}` | {fields} | {sentence.replace('|', '/')}. |\n"
+    return f"| `{kind.__struct_config__.tag}` | {fields} | {sentence.replace('|', '/')}. |\n"
 
 
 def cli_page() -> str:
     """The help text of every command."""
     import click
 
-    intro = "# Command line\n\nExit codes stand in [errors](errors.md).\n"
+    intro = "# Command line\n\n[Errors](errors.md) lists the exit codes.\n"
     main = getattr(importlib.import_module("agenthive.cli"), "main", None)
     if not isinstance(main, click.Group):
         return intro

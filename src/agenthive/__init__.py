@@ -5,9 +5,10 @@
     async with Hive.open("my-home") as hive:
         report = await hive.run(load("workflow.yaml").spec, {"topic": "bees"})
 
-The names below are the public API; each is imported when it is first used, so `import agenthive`
-costs next to nothing. The rooms behind it (`agenthive.core`, `agenthive.agents`, ...) may be
-imported too; what they hold may change. To add a name: a line in `_WHERE`, at most 25.
+The names in `__all__` are the public API. A module is imported when one of its names is first
+used, so `import agenthive` loads no vendor's package and no database. The packages behind the API
+(`agenthive.core`, `agenthive.agents`, ...) may be imported, too, but their names may change with
+any version. To add a name: a line in `_WHERE`, in `__all__` and under `TYPE_CHECKING`; at most 25.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if _typing.TYPE_CHECKING:
     from agenthive.infra.heartbeat import heartbeat
     from agenthive.settings import Settings
 
+#: Public name -> the module below `agenthive` that defines it.
 _WHERE = {
     "AgentHiveError": "errors",
     "AgentRegistry": "agents.registry",
@@ -91,11 +93,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    where = _WHERE.get(name)
-    if where is None:
+    module = _WHERE.get(name)
+    if module is None:
         raise AttributeError(f"module 'agenthive' has no attribute {name!r}")
-    value = getattr(_importlib.import_module(f"agenthive.{where}"), name)
-    globals()[name] = value
+    value = getattr(_importlib.import_module(f"agenthive.{module}"), name)
+    globals()[name] = value  # Python calls this function only for names that are not there.
     return value
 
 

@@ -1,43 +1,50 @@
-"""Every error agenthive raises, in one tree.
+"""Every error that agenthive raises, in one tree.
 
-    AgentHiveError                      base; also known as LeanVibeError
-    ├── DefinitionError                 the workflow or the command is wrong       422  exit 2
-    │   ├── ConfigurationError          a definition that cannot be accepted       422  exit 2
-    │   │   └── InvalidValue            the same of a value in code (also a ValueError)
-    │   └── ExpressionError             a {{ }} that cannot be read or evaluated   422  exit 2
-    ├── NotFound                        nothing has that name                      404  exit 3
-    │   ├── RunNotFound                 (also a LookupError)
-    │   └── WorkflowNotFound            (also a ValueError)
-    ├── Conflict                        it exists already, or is in another state  409  exit 2
-    ├── RunError                        the run did not reach its goal             500  exit 1
-    │   ├── RunFailed
-    │   ├── RunCancelled                                                                exit 130
-    │   ├── RunTimedOut                                                            504  exit 9
-    │   └── BudgetExceeded                                                         402  exit 6
-    ├── AgentError                      an agent could not do what was asked       502  exit 1
-    │   ├── APIError                    an HTTP or model API refused or broke
-    │   ├── AgentUnavailable            not registered, breaker open, unreachable  503  exit 5
-    │   ├── RateLimitTimeout            waited too long (also TimeoutError)  429
-    │   └── EgressRefused               a destination that is not allowed          403
-    ├── CoordinationError               no assignment could be made                409  exit 1
-    ├── ResourceError                   not enough of a resource                   503  exit 1
-    ├── ScalingError                    a scaling step could not be taken          503  exit 1
-    ├── MLError                         a learner was given what it cannot use     422  exit 1
-    ├── StoreError                      the journal                                503  exit 10
-    │   ├── StoreUnavailable            full, read-only or busy: try again later
-    │   ├── StoreFailed                 outcome unknown: reopen the hive
-    │   ├── StoreCorrupt                the hash chain does not hold
-    │   └── JournalTooNew               written by a newer agenthive
-    ├── HomeBusy                        another process owns the home              409  exit 5
-    │   └── OwnerGone                   it went away while it was being asked
-    └── InternalError                   our bug: please report it                  500  exit 1
-        └── InvalidTransition           a move without a row, told with its story
+                                        meaning                              HTTP  exit code
+    AgentHiveError                      base; also named LeanVibeError        500    1
+    ├── DefinitionError                 the workflow or command is invalid    422    2
+    │   ├── ConfigurationError          a definition was refused
+    │   │   └── InvalidValue            a value passed by a program was refused (a ValueError)
+    │   └── ExpressionError             a {{ }} cannot be parsed or evaluated
+    ├── NotFound                        nothing has that name or id           404    3
+    │   ├── RunNotFound                 no run has that id (a LookupError)
+    │   └── WorkflowNotFound            no workflow has that id (a ValueError)
+    ├── Conflict                        it exists, or its state forbids this  409    2
+    ├── RunError                        a run ended without its goal          500    1
+    │   ├── RunFailed                   it failed, or was compensated
+    │   ├── RunCancelled                it was cancelled                      409  130
+    │   ├── RunTimedOut                 it exceeded its time-out              504    9
+    │   └── BudgetExceeded              it exceeded its budget                402    6
+    ├── AgentError                      an agent could not perform a call     502    1
+    │   ├── APIError                    an API sent an unusable response
+    │   ├── AgentUnavailable            not registered, or unreachable        503    5
+    │   ├── RateLimitTimeout            not admitted in time (a TimeoutError) 429    1
+    │   └── EgressRefused               the destination is not allowed        403    1
+    ├── CoordinationError               no agent could be assigned            409    1
+    ├── ResourceError                   a resource is exhausted               503    1
+    ├── ScalingError                    a scaling step failed                 503    1
+    ├── MLError                         a learner cannot use its input        422    1
+    ├── StoreError                      the journal cannot be used            503   10
+    │   ├── StoreUnavailable            disk full, read-only or busy: try again later
+    │   ├── StoreFailed                 the outcome of a write is unknown: reopen the hive
+    │   ├── StoreCorrupt                the hash chain is broken
+    │   └── JournalTooNew               a newer agenthive wrote the journal
+    ├── HomeBusy                        another process owns the home         409    5
+    │   └── OwnerGone                   the owner ended before it replied: try again
+    └── InternalError                   a bug of agenthive: please report it  500    1
+        └── InvalidTransition           a move that no table of the machine has
 
-Whose fault: DefinitionError, NotFound and Conflict are the caller's; AgentError is the outside
-world's; StoreError is the disk's; InternalError is ours. Every error carries ``hint``, one sentence
-on what to do. ``http_status`` and ``exit_code`` are class attributes, so a face never guesses.
+A class without numbers has those of its parent. DefinitionError, NotFound and Conflict are for the
+caller to correct; AgentError comes from the outside world, StoreError from the disk, InternalError
+from agenthive itself. RunError and its children are raised only by `RunReport.raise_for_status`.
+CoordinationError, ResourceError, ScalingError and MLError are names of the documents' interfaces.
 
-To add one: put it in the tree above and below, with both numbers. Never put a secret in a message.
+Every error has a ``message`` (what, where and why) and a ``hint`` (what to do). ``http_status`` and
+``exit_code`` are class attributes, so that the command line and the server never decide them. Never
+put a secret into a message or a hint.
+
+To add an error: a class below and a line in the tree above, with both numbers if they differ from
+the parent's, and code that raises it. Then generate the reference page: `python3 x.py docs`.
 """
 
 from __future__ import annotations
@@ -48,10 +55,12 @@ from typing import ClassVar
 class AgentHiveError(Exception):
     """Base of all errors of agenthive.
 
-    ``message`` says what and where; ``hint`` says what to do about it (may be empty).
+    ``message`` says what is wrong, where and why; ``hint`` says what to do (may be empty).
     """
 
+    #: The status of the server's response.
     http_status: ClassVar[int] = 500
+    #: The exit code of the command line.
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str = "", *, hint: str = "") -> None:
@@ -71,7 +80,7 @@ class DefinitionError(AgentHiveError):
 
 
 class ConfigurationError(DefinitionError):
-    """A definition was refused. ``problems`` holds one line for each thing that is wrong."""
+    """A definition was refused. ``problems`` holds one line for each problem in it."""
 
     def __init__(
         self, message: str = "", *, hint: str = "", problems: tuple[str, ...] = ()
@@ -81,7 +90,7 @@ class ConfigurationError(DefinitionError):
 
 
 class InvalidValue(ConfigurationError, ValueError):
-    """A value that a program gave cannot be accepted."""
+    """A value that a program passed cannot be accepted."""
 
 
 class ExpressionError(DefinitionError):
@@ -89,7 +98,7 @@ class ExpressionError(DefinitionError):
 
 
 class NotFound(AgentHiveError):
-    """Nothing has that name."""
+    """Nothing has that name or id."""
 
     http_status = 404
     exit_code = 3
@@ -104,14 +113,14 @@ class WorkflowNotFound(NotFound, ValueError):
 
 
 class Conflict(AgentHiveError):
-    """The thing exists already, or is in a state that does not allow this."""
+    """The run, task or name exists already, or its state does not allow the operation."""
 
     http_status = 409
     exit_code = 2
 
 
 class RunError(AgentHiveError):
-    """A run did not reach its goal."""
+    """A run ended without reaching its goal."""
 
 
 class RunFailed(RunError):
@@ -133,67 +142,67 @@ class RunTimedOut(RunError):
 
 
 class BudgetExceeded(RunError):
-    """A hold did not fit into a budget."""
+    """A run ended because a call did not fit into its budget."""
 
     http_status = 402
     exit_code = 6
 
 
 class AgentError(AgentHiveError):
-    """An agent could not do what was asked of it."""
+    """An agent could not perform a call."""
 
     http_status = 502
 
 
 class APIError(AgentError):
-    """An HTTP or model API refused the call or answered nonsense."""
+    """An HTTP or model API sent a response that cannot be used."""
 
 
 class AgentUnavailable(AgentError):
-    """The agent is not registered, its breaker is open, or nothing answers at its endpoint."""
+    """The agent is not registered or not installed, its breaker is open, or it is unreachable."""
 
     http_status = 503
     exit_code = 5
 
 
 class RateLimitTimeout(AgentError, TimeoutError):
-    """A rate limit did not let the call through in time."""
+    """A rate limit did not admit the call in time."""
 
     http_status = 429
 
 
 class EgressRefused(AgentError):
-    """The destination is not one that calls may reach."""
+    """Calls to this destination are not allowed."""
 
     http_status = 403
 
 
 class CoordinationError(AgentHiveError):
-    """No assignment could be made."""
+    """No agent could be assigned to a task."""
 
     http_status = 409
 
 
 class ResourceError(AgentHiveError):
-    """Not enough of a resource."""
+    """A resource is exhausted."""
 
     http_status = 503
 
 
 class ScalingError(AgentHiveError):
-    """A scaling step could not be taken."""
+    """A scaling step failed."""
 
     http_status = 503
 
 
 class MLError(AgentHiveError):
-    """A learner was given something it cannot learn from."""
+    """A learner cannot use its input."""
 
     http_status = 422
 
 
 class StoreError(AgentHiveError):
-    """The journal could not do its work."""
+    """The journal cannot be used."""
 
     http_status = 503
     exit_code = 10
@@ -204,31 +213,31 @@ class StoreUnavailable(StoreError):
 
 
 class StoreFailed(StoreError):
-    """A write, fsync or commit failed with its outcome unknown. Reopen the hive to recover."""
+    """The outcome of a failed write, fsync or commit is unknown. Reopen the hive to recover."""
 
 
 class StoreCorrupt(StoreError):
-    """The hash chain of the journal does not hold."""
+    """The hash chain of the journal is broken, or a record cannot be read."""
 
 
 class JournalTooNew(StoreError):
-    """The journal was written by a newer agenthive than this one."""
+    """A newer version of agenthive wrote the journal."""
 
 
 class HomeBusy(AgentHiveError):
-    """Another process owns the home and does not answer."""
+    """Another process owns the home and does not respond."""
 
     http_status = 409
     exit_code = 5
 
 
 class OwnerGone(HomeBusy):
-    """The process that owned the home ended while it was being asked. Ask again."""
+    """The owner of the home ended before it replied to a request. Repeat the request."""
 
 
 class InternalError(AgentHiveError):
-    """This should never happen. It is a bug of agenthive: please report it."""
+    """A bug of agenthive: please report it."""
 
 
 class InvalidTransition(InternalError):
-    """The machine was asked for a move that is not in its tables; the message tells the story."""
+    """A move that no table of the machine has; the message holds the events that led to it."""

@@ -1,9 +1,15 @@
-"""The settings of an installation: flag > environment > project file > user file > default.
+"""The settings of an installation.
 
-One table names every setting, its type, default and meaning; ``origin`` tells where a value came
-from. Files are TOML: ``agenthive.toml`` in the working folder or above it, and
-``$XDG_CONFIG_HOME/agenthive/config.toml``. Never here: secrets, and anything a workflow may say.
-To add one: a row in `SETTINGS`, a property of `Settings`, then the generator of the pages.
+The first source that has a setting decides its value: a flag of the command, the environment
+variable ``AGENTHIVE_NAME``, the project file (``agenthive.toml`` in the working folder or the
+nearest folder above it), the user file (``$XDG_CONFIG_HOME/agenthive/config.toml``), the default.
+Files are TOML. `SETTINGS` is the one table of names, types, defaults and meanings, and
+`Settings.origin` says where a value came from. All sources are checked before an error is raised,
+so that one error lists every problem.
+
+Secrets are never settings, and a workflow never changes one. To add a setting: a row in `SETTINGS`
+and a property of `Settings`; then write the reference page with
+``python -m agenthive.authoring.dialect.generate``.
 """
 
 from __future__ import annotations
@@ -24,21 +30,25 @@ from agenthive.infra.price_list import PriceList
 from agenthive.infra.text_validation import is_text
 
 PROJECT_FILE: Final = "agenthive.toml"
+#: Of the environment variables.
 PREFIX: Final = "AGENTHIVE_"
+#: Bytes of a settings file.
 _MAX_FILE: Final = 1 << 20
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """One setting. ``default`` as shown.
-
-    ``type``: path, whole, choice, span, list, map, prices, budgets.
-    """
+    """A row of `SETTINGS`."""
 
     name: str
+    #: path, whole, choice, span, list, map, prices or budgets.
     type: str
+    #: The default as the reference page shows it.
     default: str
+    #: The meaning, for the reference page.
     doc: str
+    #: The values of a choice.
     choices: tuple[str, ...] = ()
+    #: Bounds of a whole number.
     least: int = 0
     most: int = 1_000_000
 
@@ -53,8 +63,8 @@ SETTINGS: Final = (
         name="home",
         type="path",
         default="`.agenthive` next to the project file, else `$XDG_DATA_HOME/agenthive`",
-        doc="The folder with the journal and the secrets. A relative path in a file counts from "
-        "the file, elsewhere from the working folder.",
+        doc="The state directory, with the journal and the secrets. A relative path in a file is "
+        "relative to the file, elsewhere to the working folder.",
     ),
     Setting(
         name="max_runs",
@@ -62,7 +72,7 @@ SETTINGS: Final = (
         default="50",
         least=1,
         most=100_000,
-        doc="Runs that are carried out at once; others wait.",
+        doc="Runs that are executed at the same time; others wait.",
     ),
     Setting(
         name="task_slots",
@@ -70,29 +80,29 @@ SETTINGS: Final = (
         default="100",
         least=1,
         most=100_000,
-        doc="Tasks that are carried out at once, over all runs.",
+        doc="Tasks that are executed at the same time, over all runs.",
     ),
     Setting(
         name="log_level",
         type="choice",
         default="warning",
         choices=("debug", "info", "warning", "error"),
-        doc="The least serious log lines shown.",
+        doc="The lowest level of log lines that is shown.",
     ),
     Setting(
         name="log_format",
         type="choice",
         default="auto",
         choices=("auto", "console", "json"),
-        doc="How log lines look: `auto` is console on a terminal and json elsewhere.",
+        doc="The form of log lines: `auto` is console on a terminal and json elsewhere.",
     ),
     Setting(
         name="mode",
         type="choice",
         default="operator",
         choices=("operator", "server"),
-        doc="Whose workflows run: `operator` is the owner of this machine; `server` bounds "
-        "definitions and lets calls reach public addresses only.",
+        doc="Who writes the workflows: `operator` is the owner of this machine; `server` is for "
+        "other authors: it bounds definitions, and calls reach public addresses only.",
     ),
     Setting(
         name="egress_allow",
@@ -111,18 +121,18 @@ SETTINGS: Final = (
         name="prices",
         type="prices",
         default="empty",
-        doc="What models cost, before any published price: a table for each model with `input` and "
+        doc="Prices of models, which precede published prices: a table for each with `input` and "
         "`output`, also `cache_read`, `cache_write`, `cache_write_1h`, `as_of` and `tiers`, in US "
         'dollars for 1,000,000 tokens (`per = "1K"` for 1,000). `[prices.default]` is for models '
-        "that no list knows. In the environment `MODEL=INPUT/OUTPUT,...`.",
+        "that are in no list. In the environment `MODEL=INPUT/OUTPUT,...`.",
     ),
     Setting(
         name="budgets",
         type="budgets",
         default="empty",
         doc="What all runs may spend together, in US dollars: `tenant` in all, `day` on each day "
-        "(UTC), `[budgets.agents]` NAME to an amount. A limit that somebody sets with `agenthive "
-        "budget` wins. In the environment `tenant=100,day=5,agent NAME=1`.",
+        "(UTC), `[budgets.agents]` NAME to an amount. A limit that was set with `agenthive budget` "
+        "takes precedence. In the environment `tenant=100,day=5,agent NAME=1`.",
     ),
     Setting(
         name="retention_completed",
@@ -134,13 +144,13 @@ SETTINGS: Final = (
         name="retention_failed",
         type="span",
         default=FOREVER,
-        doc="The same for runs that failed, also while they were undone.",
+        doc="The same for runs that failed, also in their compensation.",
     ),
     Setting(
         name="retention_others",
         type="span",
         default=FOREVER,
-        doc="The same for runs that ended otherwise: cancelled, partially completed, undone.",
+        doc="The same for runs that ended otherwise: cancelled, partially completed, compensated.",
     ),
 )
 
@@ -149,7 +159,7 @@ _Value = Path | int | str | tuple[str, ...] | dict[str, str] | PriceList | dict[
 
 
 class Settings:
-    """The settings in force. Made by `load`; ``origin`` tells where each came from."""
+    """The settings in force. Created by `load`; `origin` says where each came from."""
 
     def __init__(self, values: Mapping[str, tuple[_Value, str]]) -> None:
         self._values = dict(values)
@@ -162,17 +172,17 @@ class Settings:
         environ: Mapping[str, str] | None = None,
         folder: Path | None = None,
     ) -> Settings:
-        """Gather the settings. A flag that is None was not given.
+        """Read the settings from all sources. A flag that is None counts as absent.
 
-        ``environ`` and ``folder`` default to the process's own. Raises ConfigurationError with
-        every setting that is wrong, and where it stands.
+        ``environ`` and ``folder`` (the working folder) default to those of the process. Raises
+        ConfigurationError, which lists every invalid setting with its source.
         """
         environment = os.environ if environ is None else environ
         start_folder = Path.cwd() if folder is None else folder
         return cls(_SettingsCollector(environment, start_folder).gather(flags or {}))
 
     def origin(self, name: str) -> str:
-        """Where a value came from: a flag, a variable, a file, or ``default``."""
+        """The source of a value: a flag, a variable, the path of a file, or ``default``."""
         return self._values[name][1]
 
     def value(self, name: str) -> object:
@@ -181,17 +191,17 @@ class Settings:
 
     @property
     def home(self) -> Path:
-        """The folder with the journal and the secrets, absolute."""
+        """The state directory with the journal and the secrets, an absolute path."""
         return cast("Path", self._values["home"][0])
 
     @property
     def max_runs(self) -> int:
-        """Runs at once."""
+        """The most runs that are executed at the same time."""
         return cast("int", self._values["max_runs"][0])
 
     @property
     def task_slots(self) -> int:
-        """Tasks at once."""
+        """The most tasks that are executed at the same time, over all runs."""
         return cast("int", self._values["task_slots"][0])
 
     @property
@@ -211,49 +221,49 @@ class Settings:
 
     @property
     def egress_allow(self) -> tuple[str, ...]:
-        """host:port entries."""
+        """``host:port`` of hosts that server mode may reach although they are not public."""
         return cast("tuple[str, ...]", self._values["egress_allow"][0])
 
     @property
     def agents(self) -> dict[str, str]:
-        """NAME -> module:attribute."""
+        """Custom agents: name -> ``module:attribute``."""
         return cast("dict[str, str]", self._values["agents"][0])
 
     @property
     def prices(self) -> PriceList:
-        """What models cost: model -> price."""
+        """The operator's prices: model -> price."""
         return cast("PriceList", self._values["prices"][0])
 
     @property
     def budgets(self) -> dict[str, NanoUSD]:
-        """``tenant``, ``day`` or ``agent NAME`` -> nano-dollars."""
+        """Limits in nano-dollars: ``tenant``, ``day`` or ``agent NAME`` -> amount."""
         return cast("dict[str, NanoUSD]", self._values["budgets"][0])
 
     @property
     def retention_completed(self) -> str:
-        """Such as 30d, or forever."""
+        """How long completed runs are kept, such as ``30d`` or ``forever``."""
         return cast("str", self._values["retention_completed"][0])
 
     @property
     def retention_failed(self) -> str:
-        """Such as 30d, or forever."""
+        """The same for failed runs."""
         return cast("str", self._values["retention_failed"][0])
 
     @property
     def retention_others(self) -> str:
-        """Such as 30d, or forever."""
+        """The same for runs that ended otherwise."""
         return cast("str", self._values["retention_others"][0])
 
     @property
     def retention(self) -> Retention:
-        """How long runs are kept after they have ended."""
+        """How long runs are kept after they have ended, by class of status."""
         return retention_by_class(
             self.retention_completed, self.retention_failed, self.retention_others
         )
 
 
 class _SettingsCollector:
-    """Collects values, strongest source first, and problems."""
+    """Collects values, from the source with the highest precedence down, and problems."""
 
     def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
         self._environ = environ
@@ -285,7 +295,9 @@ class _SettingsCollector:
         setting = _BY_NAME.get(name)
         if setting is None:
             names = ", ".join(_BY_NAME)
-            self._problems.append(f"{origin}: there is no setting {name!r}; there are {names}")
+            self._problems.append(
+                f"{origin}: there is no setting {name!r}; the settings are {names}"
+            )
             return
         try:
             parsed = _parse_value(setting, value, base)
@@ -348,7 +360,8 @@ def _parse_value(setting: Setting, value: object, base: Path) -> _Value:
             return _parse_whole(setting, value)
         case "choice":
             if value not in setting.choices:
-                raise ValueError(f"must be one of {', '.join(setting.choices)}")
+                choices = ", ".join(setting.choices)
+                raise ValueError(f"must be one of {choices}, not {str(value)[:60]!r}")
             return str(value)
         case "span":
             parse_span(str(value))
@@ -369,9 +382,9 @@ def _parse_value(setting: Setting, value: object, base: Path) -> _Value:
 
 def _parse_path(value: object, base: Path) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-        raise ValueError("must be a path")
+        raise ValueError("must be the path of a folder, as a text")
     if not is_text(str(value)):
-        raise ValueError("must be a path that is text (UTF-8): the journal needs one")
+        raise ValueError("must be a path in UTF-8, because the journal records it")
     return base / Path(value).expanduser()
 
 
@@ -379,9 +392,9 @@ def _parse_whole(setting: Setting, value: object) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:20])
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("must be a whole number")
+        raise ValueError(f"must be a whole number, not {str(value)[:60]!r}")
     if not setting.least <= value <= setting.most:
-        raise ValueError(f"must be {setting.least:,} to {setting.most:,}")
+        raise ValueError(f"must be {setting.least:,} to {setting.most:,}, not {value:,}")
     return value
 
 
@@ -403,13 +416,16 @@ def _parse_map(value: object) -> dict[str, str]:
     for name, target in value.items():
         module, colon, attribute = str(target).partition(":")
         if not isinstance(name, str) or not name or not (module and colon and attribute):
-            raise ValueError(f"must map names to module:attribute; {str(name)[:60]!r} does not")
+            raise ValueError(
+                f"must map names to module:attribute; the value of {str(name)[:60]!r} does not "
+                "have that form"
+            )
         targets[name] = str(target)
     return targets
 
 
 def _parse_short_prices(text: str) -> dict[str, dict[str, float]]:
-    """A price list as an environment variable has it: ``MODEL=INPUT/OUTPUT,...``."""
+    """A price list in the form of an environment variable: ``MODEL=INPUT/OUTPUT,...``."""
     prices: dict[str, dict[str, float]] = {}
     for part in _parse_list(text):
         model, _, rates = part.rpartition("=")
@@ -419,12 +435,15 @@ def _parse_short_prices(text: str) -> dict[str, dict[str, float]]:
         except ValueError:
             slash = ""
         if not slash:
-            raise ValueError(f"must be MODEL=INPUT/OUTPUT,...; {part[:60]!r} is not")
+            raise ValueError(
+                f"must be MODEL=INPUT/OUTPUT,... in US dollars for 1,000,000 tokens; {part[:60]!r} "
+                "is not"
+            )
     return prices
 
 
 def settings_markdown() -> str:
-    """The reference page of the settings, made from the table."""
+    """The reference page of the settings, generated from `SETTINGS`."""
     rows = "\n".join(
         f"| `{setting.name}` | `{setting.variable}` | {_describe_value(setting)} | "
         f"{setting.default} | {setting.doc} |"
@@ -432,7 +451,7 @@ def settings_markdown() -> str:
     )
     return (
         "# Settings\n\n"
-        "The first that says something wins: a flag of the command, the environment variable, "
+        "The first source that has a setting decides: a flag of the command, the variable, "
         f"`{PROJECT_FILE}` in the working folder or the nearest folder above it, "
         "`$XDG_CONFIG_HOME/agenthive/config.toml`, the default. `agenthive config` shows the "
         "values and where each comes from. Unknown names are errors.\n\n"

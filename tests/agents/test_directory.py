@@ -81,12 +81,14 @@ async def test_registered(agent: Any, result: str) -> None:
 
 
 def test_what_cannot_be_called_is_no_agent() -> None:
-    with pytest.raises(ConfigurationError, match="'x' is not callable"):
+    with pytest.raises(ConfigurationError, match="'x' cannot be called: it is of the type"):
         AgentRegistry().register("x", "text")  # type: ignore[arg-type]
 
 
 def test_nobody() -> None:
-    with pytest.raises(AgentUnavailable, match="nobody has registered custom://greet") as caught:
+    with pytest.raises(
+        AgentUnavailable, match="no agent is registered for custom://greet"
+    ) as caught:
         AgentRegistry().find_agent(custom())
     assert "--agents FILE.py" in caught.value.hint
     with pytest.raises(AgentUnavailable, match="there is no kind 'oracle'") as caught:
@@ -104,12 +106,12 @@ async def test_a_file(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("x = 1", "does not say which agents it brings"),
-        ("AGENTS = {}", "does not say which agents it brings"),
-        ("AGENTS = [1]", "does not say which agents it brings"),
-        ("AGENTS = {'a': 1}", "not callable"),
-        ("raise SystemError('broken')", "failed: SystemError: broken"),
-        ("def broken(:", "failed: SyntaxError"),
+        ("x = 1", "defines no agents"),
+        ("AGENTS = {}", "defines no agents"),
+        ("AGENTS = [1]", "defines no agents"),
+        ("AGENTS = {'a': 1}", "cannot be called"),
+        ("raise SystemError('broken')", "when it was loaded: SystemError: broken"),
+        ("def broken(:", "when it was loaded: SyntaxError"),
     ],
 )
 def test_files_that_bring_nothing(tmp_path: Path, text: str, words: str) -> None:

@@ -189,7 +189,7 @@ async def test_arguments_that_are_no_object(end: str, again: bool) -> None:
     fault = reply.fault
     assert fault is not None
     assert (fault.kind, fault.counts) == ("invalid_reply", False)
-    assert fault.message == "the arguments for 'f' are no JSON object"
+    assert fault.message == "the arguments for 'f' are not a JSON object"
     assert fault.retriable is again, "what is cut off at max_tokens would be cut off again"
     assert reply.usage is not None
 

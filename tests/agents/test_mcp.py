@@ -159,7 +159,7 @@ async def test_one_session_serves_many_calls(log: Log, peer: mcp.McpAgent) -> No
 async def test_the_allow_list(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PEER_TOKEN", TOKEN)
     one = make(log, tools=["echo"])
-    words = "the tool 'table' is not on the allow-list of agent 'peer'"
+    words = "the tool 'table' is not on the allow-list of agent 'peer' (custom_params.tools)"
     assert mcp.action_problem(one.config, "table") == words
     assert mcp.action_problem(one.config, "echo") is None
     assert mcp.action_problem(one.config, "list_tools") is None
@@ -251,7 +251,7 @@ async def test_killed_in_the_middle_of_a_call(log: Log, peer: mcp.McpAgent) -> N
 async def test_a_crash_tells_what_the_server_said_last(log: Log, peer: mcp.McpAgent) -> None:
     kind, message, retriable = await fault(peer, "crash")
     assert (kind, retriable) == ("connection", True)
-    assert "ended with exit code 3; it said: Traceback: the peer gave up" in message
+    assert "ended with exit code 3; its last line on stderr: Traceback: the peer gave up" in message
     assert TOKEN not in message
 
 
@@ -408,9 +408,9 @@ async def test_a_command_beside_our_python() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "custom", "words"),
     [
-        ("stdio:", {}, "needs a command"),
-        ("stdio:'", {}, "cannot be read"),
-        ("ftp://x", {}, "neither stdio:COMMAND nor an http address"),
+        ("stdio:", {}, "names no command"),
+        ("stdio:'", {}, "cannot be parsed"),
+        ("ftp://x", {}, "neither stdio:COMMAND nor an http or https address"),
         (PEER, {"args": "--x"}, "custom_params.args"),
         (PEER, {"args": [1]}, "custom_params.args"),
         (PEER, {"env": ["PATH"]}, "custom_params.env"),

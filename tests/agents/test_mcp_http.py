@@ -202,12 +202,12 @@ WRONG = b'{"jsonrpc":"2.0","id":ID,"error":{"code":-32602,"message":"no such arg
 @pytest.mark.parametrize(
     ("answer", "kind", "words"),
     [
-        ((404, {}, b"gone"), "connection", "forgotten the session"),
-        ((404, {}, WRONG), "connection", "forgotten the session"),
+        ((404, {}, b"gone"), "connection", "does not know the session any more"),
+        ((404, {}, WRONG), "connection", "does not know the session any more"),
         ((400, {}, WRONG), "refused", "no such argument"),
         ((200, {}, b'{"jsonrpc": "2.0", "id": '), "invalid_reply", "parse"),
         ((200, {"content-type": "text/html"}, b"<html>"), "refused", "text/html"),
-        ((200, {"content-encoding": "gzip"}, FINE), "invalid_reply", "encoded (gzip)"),
+        ((200, {"content-encoding": "gzip"}, FINE), "invalid_reply", "compressed (gzip)"),
         ((200, {}, FINE.replace(b"fine", b"x" * 500_000)), "invalid_reply", "larger than"),
         ((200, {"x-cut": "1"}, FINE), "connection", "RemoteProtocolError"),
         ((500, {"x-cut": "1"}, b"half of it"), "unavailable", "HTTP 500"),

@@ -24,8 +24,8 @@ async def rude() -> AsyncIterator[mcp.McpAgent]:
     ("action", "kind", "words"),
     [
         ("nan", "invalid_reply", "NaN is not JSON"),
-        ("doubles", "invalid_reply", "a key stands twice"),
-        ("shapeless", "invalid_reply", "not what it should be"),
+        ("doubles", "invalid_reply", "a key occurs twice"),
+        ("shapeless", "invalid_reply", "the response is not valid"),
         ("deep", "invalid_reply", "nested too deep"),
         ("long", "invalid_reply", "a line of more than 265536 bytes"),
         ("codes", "refused", "no such argument"),
@@ -48,7 +48,7 @@ async def test_a_tool_that_asks_back() -> None:
     kind, message, retriable = await fault(one, "asks")
     await one.close()
     assert (kind, retriable) == ("refused", False)
-    assert "the tool 'asks' asks for input, which nobody can give" in message
+    assert "the tool 'asks' requested input from a user" in message
 
 
 async def test_noise_on_stdout_is_passed_over(
@@ -82,11 +82,11 @@ async def test_a_server_that_never_answers_is_not_waited_for() -> None:
     one = agent(RUDE + " mute", start_timeout=0.4)
     kind, message, retriable = await fault(one, "fine")
     assert (kind, retriable) == ("timeout", True)
-    assert "did not answer in time" in message
+    assert "did not respond in time" in message
     assert one._sessions == set()
 
 
 async def test_a_server_that_does_not_start_says_why() -> None:
     kind, message, retriable = await fault(agent(RUDE + " broken"), "fine")
     assert (kind, retriable) == ("connection", True)
-    assert "ended with exit code 2; it said: no such option: --broken" in message
+    assert "ended with exit code 2; its last line on stderr: no such option: --broken" in message

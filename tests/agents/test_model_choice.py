@@ -47,7 +47,7 @@ def test_the_vendor_of_an_endpoint(endpoint: str, provider: str | None, vendor: 
 
 
 def test_what_is_no_address_of_a_model() -> None:
-    with pytest.raises(ConfigurationError, match="'ftp://x' is no address of a model"):
+    with pytest.raises(ConfigurationError, match="'ftp://x' is not an address of a model"):
         router.make(spec("ftp://x"), AgentServices(Secrets(), Egress()))
 
 

@@ -167,12 +167,12 @@ ANTHROPIC_SHAPES: list[tuple[object, str]] = [
     ({"content": [{"type": "tool_use", "id": "1"}]}, "keys content"),
 ]
 ANY_SHAPES: list[tuple[object, str]] = [
-    ("not JSON", "not what it should be"),
-    ("", "not what it should be"),
-    ("[1]", "no JSON object"),
+    ("not JSON", "the response is not valid"),
+    ("", "the response is not valid"),
+    ("[1]", "not a JSON object"),
     ('{"a": NaN}', "NaN"),
     ('{"a": 1, "a": 2}', "twice"),
-    (b"\xff\xfe{", "not what it should be"),
+    (b"\xff\xfe{", "the response is not valid"),
     ("[" * 100_000, "nested too deep"),
 ]
 SHAPES = [
@@ -192,7 +192,7 @@ async def test_what_is_no_answer(vendor: str, body: object, words: str) -> None:
 async def test_what_was_not_asked_for_or_is_too_much(vendor: str) -> None:
     packed = gzip.compress(b"{}")
     for wire, words in (
-        (http(200, packed, {"content-encoding": "gzip"}), "encoded (gzip)"),
+        (http(200, packed, {"content-encoding": "gzip"}), "compressed (gzip)"),
         (http(200, answer(vendor, "x" * 2000)), "larger than 1000 bytes"),
         (http(500, "x" * 2000), "larger than 1000 bytes"),
     ):
@@ -249,7 +249,7 @@ async def test_a_secret_belongs_to_one_host(vendor: str) -> None:
     assert replies[0].fault is None
     assert replies[1].fault is not None
     assert replies[1].fault.kind == "refused"
-    assert f"belongs to {one.host}" in replies[1].fault.message
+    assert f"was first sent to {one.host}" in replies[1].fault.message
     assert other.heads == []
 
 
@@ -342,7 +342,10 @@ async def test_a_vendor_is_not_asked_without_a_key(
     )
     found = (await unset.perform(asked(model="m"))).fault
     assert found is not None
-    assert found.message == f"the environment variable {variable} is not set"
+    assert found.message == (
+        f"the environment variable {variable} is not set. "
+        f"Set it before the run: export {variable}=VALUE"
+    )
     await bare.close()
     await unset.close()
 

@@ -153,7 +153,7 @@ async def test_an_answer_is_repaired_by_the_model(
     assert (report.status, report.results["ask"]) == ("completed", {"facts": [1, 2, 3]})
     first, second = mock.journal(test)
     assert len(second["body"]["messages"]) == len(first["body"]["messages"]) + 1
-    assert "not what output_schema says" in str(second["body"]["messages"][-1]["content"])
+    assert "does not match output_schema" in str(second["body"]["messages"][-1]["content"])
 
 
 @pytest.mark.parametrize("vendor", VENDORS)

@@ -168,12 +168,12 @@ def test_what_nobody_prices_has_no_worst_case() -> None:
         ('bee = {input = 1, output = 1, per = "1B"}', "per must be"),
         ('bee = {input = 1, output = 1, as_of = "May"}', "as_of must be a date"),
         ("bee = {input = 1, output = 1, tiers = 3}", "tiers must be a list"),
-        ("bee = {input = 1, output = 1, tiers = [{input = 2}]}", "a tier must say above"),
+        ("bee = {input = 1, output = 1, tiers = [{input = 2}]}", "a tier must have 'above'"),
         (
             "bee = {input = 1, output = 1, tiers = [{above = 2}, {above = 1}]}",
-            "tiers must ascend",
+            "tiers must be in ascending order",
         ),
-        ('" " = {input = 1, output = 1}', "no name of a model"),
+        ('" " = {input = 1, output = 1}', "is not a model's name"),
     ],
 )
 def test_a_bad_price_is_refused(text: str, words: str) -> None:

@@ -76,7 +76,7 @@ async def test_the_end_of_stderr_is_kept(start: Start, capfd: pytest.CaptureFixt
     assert await lines(process) == []
     await process.wait_finished()
     await until(lambda: "the end" in process.exit_story)
-    assert process.exit_story == "ended with exit code 7; it said: the end"
+    assert process.exit_story == "ended with exit code 7; its last line on stderr: the end"
     assert len(process._tail) == TAIL
     assert capfd.readouterr() == ("", "")
 

@@ -153,7 +153,7 @@ FAILURES: list[tuple[Any, str, str, bool]] = [
     (lambda: object(), "agent_error", "unsupported", True),
     (lambda: math.nan, "agent_error", "Out of range", True),
     (lambda: AgentResponse(success=False, error="no"), "agent_error", "no", True),
-    (lambda: AgentResponse(success=False), "agent_error", "no reason given", True),
+    (lambda: AgentResponse(success=False), "agent_error", "the agent gave no reason", True),
     (lambda: "x" * (python.MAX_RESULT + 1), "invalid_reply", "larger than", False),
     (lambda: Reply(fault=Fault(kind="lost", message="mine")), "lost", "mine", True),
 ]
@@ -194,9 +194,9 @@ async def test_many_threads_at_once() -> None:
 def test_a_function_that_wants_what_there_is_not() -> None:
     def wants(parameters: Any, weather: Any) -> None: ...
 
-    with pytest.raises(ConfigurationError, match="'wants' has an argument 'weather'") as caught:
+    with pytest.raises(ConfigurationError, match="'wants' has the argument 'weather'") as caught:
         FunctionAgent(SPEC, wants)
-    assert caught.value.hint == "It may take: call, action, parameters."
+    assert caught.value.hint == "It may have the arguments call, action, parameters."
 
 
 @pytest.mark.parametrize("sync", [True, False])

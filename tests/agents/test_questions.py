@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import genai_prices
@@ -48,6 +51,25 @@ async def heard(vendor: str, said: dict[str, Any], **parameters: Any) -> Reply:
     return reply
 
 
+ORDER = """
+from agenthive.agents.llm.prompts import build_prompt
+from agenthive.core.model.calls import Call
+from agenthive.core.model.workflow import AgentSpec
+options = dict(top_p=0.5, stop=["x"], seed=1, reasoning_effort="low", model="m", messages=[{}])
+for action in ("chat_completion", "summarize"):
+    call = Call(run="r", task="t", attempt=1, key="k", agent="a", action=action, parameters=options)
+    print(*build_prompt(call, AgentSpec(name="a", type="ai_agent", endpoint="x")).extra)
+"""
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "2"])
+def test_options_have_the_same_order_in_every_process(seed: str) -> None:
+    command = [sys.executable, "-c", ORDER]
+    environment = {**os.environ, "PYTHONHASHSEED": seed}
+    printed = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert printed.stdout.splitlines() == ["reasoning_effort seed stop top_p"] * 2
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
@@ -65,7 +87,7 @@ async def heard(vendor: str, said: dict[str, Any], **parameters: Any) -> Reply:
         ({"response_format": "json"}, "'response_format' must be a map, not str"),
         ({"output_schema": []}, "'output_schema' must be a map, not list"),
         ({"stream": 1}, "'stream' must be true or false, not int"),
-        ({"n": 2}, "a call has one answer"),
+        ({"n": 2}, "a call has one reply"),
     ],
 )
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -286,7 +308,7 @@ async def test_openai_answers() -> None:
     listed = {"id": "1", "function": {"name": "f", "arguments": "[1]"}}
     reply = await heard("openai", chosen({"tool_calls": [listed]}))
     assert reply.fault is not None
-    assert "the arguments for 'f' are no JSON object" in reply.fault.message
+    assert "the arguments for 'f' are not a JSON object" in reply.fault.message
     refused = await heard(
         "openai", chosen({"content": None, "refusal": "No."}), output_schema=SCHEMA
     )

@@ -85,8 +85,8 @@ T2 = "{name: u, agent_name: a, action: go, "
 
 BAD: dict[str, tuple[str, str, str]] = {
     # name: (text, place, part of the message)
-    "empty": ("", "f.yaml: ", "it is empty"),
-    "only a comment": ("# nothing\n", "f.yaml: ", "it is empty"),
+    "empty": ("", "f.yaml: ", "the file is empty"),
+    "only a comment": ("# nothing\n", "f.yaml: ", "the file is empty"),
     "null": ("~\n", "f.yaml:1:1", "must be a map"),
     "a list": ("- a\n", "f.yaml:1:1", "must be a map of keys, not a list"),
     "a text": ("hello", "f.yaml:1:1", "must be a map of keys, not text"),
@@ -104,7 +104,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "duplicate key": (
         "name: w\nname: v\n",
         "f.yaml:2:1",
-        "duplicate key 'name'; it stands at line 1",
+        "duplicate key 'name'; it is already at line 1",
     ),
     "number as key": ("1: w\n", "f.yaml:1:1", "a key must be text"),
     "list as key": ("? [a]\n: w\n", "f.yaml:1:3", "a key must be text"),
@@ -236,7 +236,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "max_retries": (
         with_task(T2 + "retry_config: {max_retries: 3}}"),
         "f.yaml:6:57",
-        "counts the first try too",
+        "includes the first attempt",
     ),
     "negative delay": (
         with_task(T2 + "retry_config: {initial_delay: -1}}"),
@@ -258,17 +258,17 @@ BAD: dict[str, tuple[str, str, str]] = {
     "slash in a name": (
         with_task("{name: a/b, agent_name: a, action: go}"),
         "f.yaml:6:12",
-        "must not hold /",
+        "must not contain /",
     ),
     "hash in a name": (
         with_task("{name: 'a#b', agent_name: a, action: go}"),
         "f.yaml:6:12",
-        "must not hold #",
+        "must not contain #",
     ),
     "bracket in a name": (
         with_task("{name: 'a[1]', agent_name: a, action: go}"),
         "f.yaml:6:12",
-        "must not hold [ or ]",
+        "must not contain [ or ]",
     ),
     "control character in a name": (
         with_task('{name: "a\\n", agent_name: a, action: go}'),
@@ -325,7 +325,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "input required with default": (
         MINIMAL + "inputs: {n: {required: true, default: 1}}\n",
         "f.yaml:6:39",
-        "has no default",
+        "cannot have both required and default",
     ),
     "inputs are a list": (MINIMAL + "inputs: [n]\n", "f.yaml:6:9", "must be a map"),
     "secret default": (
@@ -338,14 +338,14 @@ BAD: dict[str, tuple[str, str, str]] = {
             "{name: b, type: custom, endpoint: e, authentication: {type: bearer, token: hunter2}}"
         ),
         "f.yaml:4:80",
-        "must not be written out",
+        "contains a secret; replace it",
     ),
     "literal after a scheme": (
         with_agent(
             "{name: b, type: custom, endpoint: e, authentication: {type: bearer, token: 'hunter2 ${env:A}'}}"
         ),
         "f.yaml:4:80",
-        "must not be written out",
+        "contains a secret; replace it",
     ),
     "token is a number": (
         with_agent(
@@ -374,12 +374,12 @@ BAD: dict[str, tuple[str, str, str]] = {
     "bad reference": (
         with_agent("{name: b, type: custom, endpoint: '${HOME}/x'}"),
         "f.yaml:4:39",
-        "a reference is ${env:NAME}",
+        "not a valid reference; write ${env:NAME}",
     ),
     "open reference": (
         with_agent("{name: b, type: custom, endpoint: '${env:HOME'}"),
         "f.yaml:4:39",
-        "without its",
+        "unclosed reference ${",
     ),
     "bad variable": (
         with_agent("{name: b, type: custom, endpoint: '${env:A-B}'}"),
@@ -389,7 +389,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "literal header": (
         with_task(T2 + "parameters: {headers: {Authorization: Bearer hunter2}}}"),
         "f.yaml:6:80",
-        "must not be written out",
+        "contains a secret; replace it",
     ),
     "compensation agent": (
         with_task(T2 + "compensate: {action: x, agent_name: q}}"),
@@ -421,12 +421,12 @@ BAD: dict[str, tuple[str, str, str]] = {
     "empty reference": (
         with_agent("{name: b, type: custom, endpoint: '${env:}'}"),
         "f.yaml:4:39",
-        "names nothing",
+        "${env:} is empty",
     ),
     "header is a number": (
         with_task(T2 + "parameters: {headers: {X-API-Key: 1}}}"),
         "f.yaml:6:76",
-        "a header must be text",
+        "X-API-Key: must be text",
     ),
     "header with a bad reference": (
         with_task(T2 + "parameters: {headers: {X-API-Key: '${env:A-B}'}}}"),
@@ -436,7 +436,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "both agent keys": (
         "agenthive: 1\n" + with_task("{name: u, agent_name: a, agent: a, action: go}"),
         "f.yaml:7:37",
-        "the same key",
+        "have the same meaning",
     ),
-    "input name": (MINIMAL + "inputs: {a/b: 1}\n", "f.yaml:6:10", "must not hold /"),
+    "input name": (MINIMAL + "inputs: {a/b: 1}\n", "f.yaml:6:10", "must not contain /"),
 }

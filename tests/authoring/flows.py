@@ -72,7 +72,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     # name: (task, place, part of the message)
     "when is a flag": (CALL + "when: true}", "8:43", "must be text, not true or false"),
     "when is empty": (CALL + "when: ' '}", "8:43", "the expression is empty"),
-    "when is two": (CALL + "when: '{{ a }} {{ b }}'}", "8:43", "one expression as a whole"),
+    "when is two": (CALL + "when: '{{ a }} {{ b }}'}", "8:43", "must be a single expression"),
     "when of a wrong name": (
         CALL + "when: item}",
         "8:43",
@@ -122,7 +122,7 @@ BAD: dict[str, tuple[str, str, str]] = {
         "add 't' to its depends_on",
     ),
     "signal without a name": (CALL + "wait_for: {timeout: 5}}", "8:47", "'signal' is required"),
-    "signal with a bad name": (CALL + "wait_for: a/b}", "8:47", "must not hold /"),
+    "signal with a bad name": (CALL + "wait_for: a/b}", "8:47", "must not contain /"),
     "signal with a default and no timeout": (
         CALL + "wait_for: {signal: s, default: 1}}",
         "8:68",
@@ -131,7 +131,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "signal with a default to be filled in": (
         CALL + "wait_for: {signal: s, timeout: 1, default: '{{ x }}'}}",
         "8:80",
-        "as it stands",
+        "is a constant",
     ),
     "signal that is not waited for": (
         CALL + "parameters: {x: '{{ signal }}'}}",
@@ -141,21 +141,21 @@ BAD: dict[str, tuple[str, str, str]] = {
     "items of a number": (
         CALL + "for_each: 5}",
         "8:47",
-        "must be a list or an expression that gives one, not a whole number",
+        "must be a list or an expression that yields one, not a whole number",
     ),
     "items of a flag": (CALL + "for_each: true}", "8:47", "must be a list or an expression"),
     "items of a map": (CALL + "for_each: {a: 1}}", "8:48", "unknown key 'a' in for_each"),
     "items of a constant": (
         CALL + "for_each: '5'}",
         "8:47",
-        "for_each needs a list, and this is always a whole number",
+        "for_each needs a list, but this value is always a whole number",
     ),
-    "items of a text": (CALL + """for_each: '"abc"'}""", "8:47", "this is always text"),
+    "items of a text": (CALL + """for_each: '"abc"'}""", "8:47", "this value is always text"),
     "items of a word": (CALL + "for_each: abc}", "8:47", "unknown name 'abc'"),
     "too many items": (
         CALL + "for_each: {items: [1, 2, 3], max_items: 2}}",
         "8:55",
-        "has 3 items, and max_items is 2",
+        "has 3 items, but max_items is 2",
     ),
     "too many items by an expression": (
         CALL + "for_each: {items: '[1, 2, 3]', max_items: 2}}",
@@ -165,7 +165,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "more items than a default": (
         CALL + f"for_each: {list(range(1001))}}}",
         "8:47",
-        "has 1,001 items, and max_items is 1,000",
+        "has 1,001 items, but max_items is 1,000",
     ),
     "boundless items": (
         CALL + "for_each: {items: [], max_items: 100001}}",
@@ -210,16 +210,16 @@ BAD: dict[str, tuple[str, str, str]] = {
     "quorum": (
         CALL + "approval: {approvers: [x, y], quorum: 3}}",
         "8:75",
-        "3 must agree, and there are 2 approvers",
+        "3 must approve, but there are 2 approvers",
     ),
     "quorum of one": (
         CALL + "approval: {approvers: [x], quorum: 2}}",
         "8:72",
-        "there are one approver",
+        "2 must approve, but there is one approver",
     ),
     "nobody": (CALL + "approval: {approvers: []}}", "8:59", "at least one entry"),
-    "empty name": (CALL + "approval: {approvers: [' ']}}", "8:59", "must not be empty"),
-    "twice": (CALL + "approval: {approvers: [x, x]}}", "8:59", "names somebody twice"),
+    "empty name": (CALL + "approval: {approvers: [' ']}}", "8:59", "contains an empty name"),
+    "twice": (CALL + "approval: {approvers: [x, x]}}", "8:59", "contains a name twice"),
     "approver is a number": (CALL + "approval: {approvers: [1]}}", "8:60", "a name must be text"),
     "approval by name": (CALL + "approval: x}", "8:47", "must be a map of keys, not text"),
     "escalation too late": (
@@ -235,7 +235,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "escalation from anybody": (
         CALL + "approval: {escalate: {after: 1, to: [x]}}}",
         "8:58",
-        "anybody may answer already",
+        "has no effect if any user can approve",
     ),
     "deadline that never comes": (
         CALL + "approval: {approvers: [x], on_deadline: approve}}",
@@ -250,7 +250,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "payload of a call": (
         CALL + "approval: {approvers: [x], payload: 1}}",
         "8:73",
-        "asks for exactly that",
+        "is allowed only on a task without an action",
     ),
     "payload of what is not before": (
         "{name: u, approval: {approvers: [x], payload: ['{{ tasks.t.result }}']}}",
@@ -265,11 +265,20 @@ BAD: dict[str, tuple[str, str, str]] = {
     "nothing to do": (
         "{name: u}",
         "8:5",
-        "'agent_name' is required: Who does it. Only a task with workflow, approval, wait_for, delay or until does without",
+        "'agent_name' is required: Agent that executes the task. "
+        "It is optional only with workflow, approval, wait_for, delay or until",
     ),
     "only a condition": ("{name: u, when: inputs.topic}", "8:5", "'agent_name' is required"),
-    "no agent": ("{name: u, action: go, delay: 1}", "8:5", "'agent_name' is required: Who does it"),
-    "no action": ("{name: u, agent: a, delay: 1}", "8:5", "'action' is required: What to ask"),
+    "no agent": (
+        "{name: u, action: go, delay: 1}",
+        "8:5",
+        "'agent_name' is required: Agent that executes the task",
+    ),
+    "no action": (
+        "{name: u, agent: a, delay: 1}",
+        "8:5",
+        "'action' is required: Action that the agent executes",
+    ),
     "switched off": ("{name: u, approval: false}", "8:5", "'agent_name' is required"),
     "both bodies": (
         CALL + "workflow: {tasks: [{name: i, delay: 1}]}}",
@@ -279,49 +288,69 @@ BAD: dict[str, tuple[str, str, str]] = {
     "parameters of nobody": (
         "{name: u, delay: 1, parameters: {}}",
         "8:37",
-        "parameters says something about a call",
+        "parameters does not apply to a task that only waits",
     ),
-    "retries of nobody": ("{name: u, delay: 1, retry_config: {}}", "8:39", "this task only waits"),
-    "time-out of nobody": ("{name: u, delay: 1, timeout: 5}", "8:34", "this task only waits"),
-    "effect of nobody": ("{name: u, delay: 1, effect: none}", "8:33", "this task only waits"),
-    "cache of nobody": ("{name: u, delay: 1, cache: true}", "8:32", "this task only waits"),
-    "schema of nobody": ("{name: u, delay: 1, output_schema: {}}", "8:40", "this task only waits"),
+    "retries of nobody": (
+        "{name: u, delay: 1, retry_config: {}}",
+        "8:39",
+        "does not apply to a task that only waits",
+    ),
+    "time-out of nobody": (
+        "{name: u, delay: 1, timeout: 5}",
+        "8:34",
+        "does not apply to a task that only waits",
+    ),
+    "effect of nobody": (
+        "{name: u, delay: 1, effect: none}",
+        "8:33",
+        "does not apply to a task that only waits",
+    ),
+    "cache of nobody": (
+        "{name: u, delay: 1, cache: true}",
+        "8:32",
+        "does not apply to a task that only waits",
+    ),
+    "schema of nobody": (
+        "{name: u, delay: 1, output_schema: {}}",
+        "8:40",
+        "does not apply to a task that only waits",
+    ),
     "heartbeat of nobody": (
         "{name: u, delay: 1, heartbeat_timeout: 5}",
         "8:44",
-        "this task only waits",
+        "does not apply to a task that only waits",
     ),
     "reconcile of nobody": (
         "{name: u, delay: 1, reconcile: {action: x, agent: a}}",
         "8:36",
-        "this task only waits",
+        "does not apply to a task that only waits",
     ),
     "compensate of nobody": (
         "{name: u, delay: 1, compensate: {action: x, agent: a}}",
         "8:37",
-        "this task only waits",
+        "does not apply to a task that only waits",
     ),
     "effect of a workflow": (
         "{name: u, effect: none, workflow: {tasks: [{name: i, delay: 1}]}}",
         "8:23",
-        "of its own tasks",
+        "does not apply to a task with workflow",
     ),
     "compensate without an agent": (
         "{name: u, compensate: {action: x}, workflow: {tasks: [{name: i, delay: 1}]}}",
         "8:27",
-        "the task has no agent of its own",
+        "the task itself has no agent",
     ),
     "schema": (CALL + "output_schema: {type: strng}}", "8:52", 'type: "strng"'),
     "schema from afar": (
         CALL + "output_schema: {$ref: 'https://example.com/s'}}",
         "8:52",
-        "nothing is fetched",
+        "agenthive fetches none",
     ),
     "schema that is a list": (CALL + "output_schema: [1]}", "8:52", "must be a map"),
     "cache of once": (
         CALL + "effect: once, cache: true}",
         "8:58",
-        "cannot be answered from a cache",
+        "cannot be replaced by a cached result",
     ),
     "cache of a number": (CALL + "cache: 5}", "8:44", "must be a map of keys"),
     "cache of a wrong version": (
@@ -342,7 +371,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "a path of a text": (
         "{name: u, workflow: child.yaml}",
         "8:25",
-        "a path is understood only in a file",
+        "a path is allowed only in a workflow file",
     ),
     "no path": ("{name: u, workflow: ''}", "8:25", "must not be empty"),
     "a path that is computed": (
@@ -354,7 +383,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "a list as workflow": (
         "{name: u, workflow: [1]}",
         "8:25",
-        "must be the path of a file or a workflow",
+        "must be the path of a workflow file, or a workflow",
     ),
     "child without tasks": (
         "{name: u, workflow: {}}",
@@ -384,7 +413,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "missing input": (
         "{name: u, workflow: {inputs: {x: {required: true}}, tasks: [{name: i, delay: 1}]}}",
         "8:5",
-        "needs the input 'x'",
+        "requires the input 'x'",
     ),
     "wrong input": (
         "{name: u, parameters: {x: a}, workflow: {inputs: {x: {type: integer}}, tasks: [{name: i, delay: 1}]}}",
@@ -394,17 +423,21 @@ BAD: dict[str, tuple[str, str, str]] = {
     "secret input": (
         "{name: u, parameters: {x: hunter2}, workflow: {inputs: {x: {type: secret}}, tasks: [{name: i, delay: 1}]}}",
         "8:31",
-        "must not be written out",
+        "contains a secret; replace it",
     ),
 }
 
 WARNED: dict[str, tuple[str, str, str]] = {
-    "anybody": (CALL + "approval: true}", "8:47", "anybody who can reach this home may approve"),
-    "anybody in full": (CALL + "approval: {message: x}}", "8:47", "anybody who can reach"),
-    "cache of any": (CALL + "cache: true}", "8:44", "the call is not made"),
+    "anybody": (CALL + "approval: true}", "8:47", "any user with access to this home can approve"),
+    "anybody in full": (
+        CALL + "approval: {message: x}}",
+        "8:47",
+        "any user with access to this home",
+    ),
+    "cache of any": (CALL + "cache: true}", "8:44", "the call may have effects"),
     "reconcile of any": (
         CALL + "reconcile: {action: x}}",
         "8:48",
-        "only about calls with effect once",
+        "used only for calls with effect: once",
     ),
 }

@@ -129,7 +129,7 @@ def test_bad_definitions(name: str) -> None:
 
 
 BAD_JSON = {
-    "blank": (" \n", "f.json: ", "it is empty"),
+    "blank": (" \n", "f.json: ", "the file is empty"),
     "cut": ('{"name": "w",', "f.json:1:14", "expected a key"),
     "no colon": ('{"name" "w"}', "f.json:1:9", "expected ':'"),
     "trailing comma": ('{"name": [1,]}', "f.json:1:13", "expected a value"),
@@ -137,7 +137,7 @@ BAD_JSON = {
     "duplicate key": (
         '{"name": "w",\n "name": "v"}',
         "f.json:2:2",
-        "duplicate key 'name'; it stands at line 1, column 2",
+        "duplicate key 'name'; it is already at line 1, column 2",
     ),
     "NaN": ('{"global_timeout": NaN}', "f.json:1:20", "NaN and Infinity"),
     "minus infinity": ('{"global_timeout": -Infinity}', "f.json:1:20", "NaN and Infinity"),
@@ -145,7 +145,7 @@ BAD_JSON = {
     "leading zero": ('{"max_parallel": 010}', "f.json:1:18", "malformed"),
     "bare dot": ('{"max_parallel": 1.}', "f.json:1:18", "malformed"),
     "large": ('{"max_parallel": 99999999999999999999}', "f.json:1:18", "64 bits"),
-    "after the end": ("{} {}", "f.json:1:4", "follows the end"),
+    "after the end": ("{} {}", "f.json:1:4", "after the end of the value"),
     "deep": ("[" * 100_000, "f.json:1:65", "64 levels"),
     "deep maps": ('{"a":' * 100_000, "f.json:1:321", "64 levels"),
     "open text": ('{"a": "b', "f.json:1:7", "Unterminated string"),
@@ -185,7 +185,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     cases = {
         "missing.yaml": (None, "no such file"),
         "binary.yaml": (b"\x89PNG\r\n\x1a\n\0\0\0", "binary"),
-        "latin.yaml": ("name: caf\xe9".encode("latin-1"), "not UTF-8"),
+        "latin.yaml": ("name: caf\xe9".encode("latin-1"), "not valid UTF-8"),
         "utf16.yaml": ("name: w".encode("utf-16"), "binary"),
         "empty.yaml": (b"", "empty"),
     }
@@ -196,7 +196,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match=why) as caught:
             load(path)
         assert str(path) in str(caught.value)
-    with pytest.raises(ConfigurationError, match=r"latin\.yaml:1:10: it is not UTF-8"):
+    with pytest.raises(ConfigurationError, match=r"latin\.yaml:1:10: is not valid UTF-8"):
         load(tmp_path / "latin.yaml")
     with pytest.raises(ConfigurationError, match="is a directory"):
         load(tmp_path)
@@ -219,7 +219,7 @@ def test_limits(tmp_path: Path) -> None:
         "agents": [{"name": "a", "type": "custom", "endpoint": "e"}],
         "tasks": tasks,
     }
-    with pytest.raises(ConfigurationError, match="10,001 tasks are more than the 10,000"):
+    with pytest.raises(ConfigurationError, match="has 10,001 tasks; at most 10,000 are allowed"):
         authoring.from_mapping(data, limits=SERVER)
 
 
@@ -329,7 +329,7 @@ def test_references_are_accepted_and_found() -> None:
     }
     assert loaded.references[0].place == "f.yaml:4:39: agents[1].endpoint"
     assert len(loaded.warnings) == 1
-    assert "sent as it stands" in loaded.warnings[0]
+    assert "is sent unchanged" in loaded.warnings[0]
     found = {(one.kind, one.target) for one in authoring.references_of(loaded.spec)}
     assert found == {(one.kind, one.target) for one in loaded.references}
 
@@ -349,7 +349,7 @@ def test_environment_is_checked_without_printing_it(tmp_path: Path) -> None:
         message = str(caught.value)
         assert "the environment variable GONE is not set" in message
         assert "the environment variable VOID is empty" in message
-        assert f"the file {tmp_path}/no is not there" in message
+        assert f"the file {tmp_path}/no does not exist" in message
         assert "hunter2" not in message
         assert len(caught.value.problems) == 3
     assert "f.yaml:4:" in str(caught.value) or "agents.b.custom_params" in str(caught.value)
@@ -381,9 +381,7 @@ def test_a_dependency_listed_twice_is_only_a_warning() -> None:
     text = "{name: u, agent_name: a, action: go, depends_on: [t, t]}"
     loaded = loads(with_task(text), "f.yaml")
     assert loaded.spec.tasks[1].depends_on == ("t",)
-    assert loaded.warnings == (
-        "f.yaml:6:58: tasks[1].depends_on: 't' is listed twice; once is enough",
-    )
+    assert loaded.warnings == ("f.yaml:6:58: tasks[1].depends_on: 't' is listed twice; remove one",)
 
 
 def test_enumerations_of_python_are_their_values() -> None:
@@ -443,7 +441,7 @@ def test_mapping_places_are_paths() -> None:
     for value, why in (
         (loop, "64 levels"),
         ({1: 2}, "key must be text"),
-        (object(), "is not JSON"),
+        (object(), "cannot be converted to JSON"),
     ):
         with pytest.raises(ConfigurationError, match=why):
             authoring.from_mapping({"name": value})

@@ -50,10 +50,14 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     (
         TEXT.replace("inputs.key", "inputs.api"),
         {"api": "hunter2"},
-        "token: is filled in by an input",
+        "token: reads an input that is not secret",
     ),
     (TEXT, {"api": "x"}, "token: must be text"),
-    (TEXT.replace("/v1/${env:TAIL}", ""), {"key": "${env:K}"}, "endpoint: must be text"),
+    (
+        TEXT.replace("/v1/${env:TAIL}", ""),
+        {"key": "${env:K}"},
+        "endpoint: must be text, and not empty",
+    ),
     (TEXT.replace("inputs.count", "inputs.count.x"), {"key": "${env:K}"}, "k[0]: column 1: cannot"),
 ]
 

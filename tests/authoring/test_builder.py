@@ -58,7 +58,7 @@ def test_secrets_are_kept() -> None:
         "a", "http_api", "https://x", authentication={"type": "bearer", "token": "hunter2"}
     )
     flow.task("t", agent, "fetch")
-    with pytest.raises(ConfigurationError, match="must not be written out"):
+    with pytest.raises(ConfigurationError, match="contains a secret; replace it"):
         flow.build()
     loaded = flow.load(keep_secret=lambda label, value: "${secret:s}")
     assert loaded.spec.agents[0].authentication == {"type": "bearer", "token": "${secret:s}"}

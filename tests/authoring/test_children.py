@@ -71,12 +71,12 @@ def test_problems_of_a_child_are_told_at_their_place_in_it(write: Any) -> None:
     first, second = refused(path)
     assert "sub/child.yaml:6:27: tasks[0].agent_name: Task 'i' references undefined" in first
     assert "parent.yaml:4:25: tasks[0].workflow: " in second
-    assert "cannot be used, as was said" in second
+    assert "is invalid; see its problems" in second
 
 
 def test_no_file(write: Any) -> None:
     first, second = refused(write(parent=PARENT))
-    assert "sub/child.yaml: there is no such file" in first
+    assert "sub/child.yaml: no such file" in first
     assert "parent.yaml:4:25" in second
 
 
@@ -84,7 +84,7 @@ def test_a_bad_child_that_is_named_twice_is_told_once(write: Any) -> None:
     parent = PARENT + "  - {name: u, workflow: sub/child.yaml}\n"
     lines = refused(write(parent=parent, sub__child="name: child\n"))
     assert len(lines) == 3
-    assert "child.yaml cannot be used" in lines[2]
+    assert "child.yaml is invalid; see its problems" in lines[2]
 
 
 @pytest.mark.parametrize("shape", ["itself", "each other", "through another folder"])
@@ -101,7 +101,7 @@ def test_cycles_are_refused_with_their_chain(write: Any, shape: str) -> None:
         path = write(parent=flow("sub/b.yaml"), sub__b=flow("../sub/../parent.yaml"))
         chain = ["parent", "b", "parent"]
     line = refused(path)[0]
-    told = line.split("run one another for ever: ")[1].split(" -> ")
+    told = line.split("circular sub-workflows: ")[1].split(" -> ")
     assert [Path(name).stem for name in told] == chain
 
 
@@ -113,19 +113,19 @@ def test_five_levels_and_no_more(write: Any) -> None:
         return {"name": "w", "tasks": [task]}
 
     assert authoring.from_mapping(nested(5)).depth == 5
-    with pytest.raises(ConfigurationError, match="at most 5 deep"):
+    with pytest.raises(ConfigurationError, match="at most 5 levels deep"):
         authoring.from_mapping(nested(6))
     files = {f"f{i}": f"name: f\ntasks: [{{name: t, workflow: f{i + 1}.yaml}}]" for i in range(6)}
     last = {"f6": "name: f\ntasks: [{name: t, delay: 1}]"}
     path = write(**files, **last)
     assert load(path.with_name("f1.yaml")).depth == 5
-    assert "at most 5 deep" in refused(path.with_name("f0.yaml"))[0]
+    assert "at most 5 levels deep" in refused(path.with_name("f0.yaml"))[0]
     # What was read before, further up, is not let in where it reaches too deep.
     parent = "name: p\ntasks: [{name: a, workflow: f1.yaml}, {name: b, workflow: f2.yaml}]"
-    assert "at most 5 deep" in " ".join(refused(write(parent=parent)))
+    assert "at most 5 levels deep" in " ".join(refused(write(parent=parent)))
     parent = "name: p\ntasks: [{name: a, workflow: f2.yaml}, {name: b, workflow: g.yaml}]"
     path = write(parent=parent, g="name: g\ntasks: [{name: t, workflow: f2.yaml}]")
-    assert "at most 5 deep" in " ".join(refused(path))
+    assert "at most 5 levels deep" in " ".join(refused(path))
 
 
 def test_embedded_tasks_and_bytes_count_as_often_as_they_are_embedded(write: Any) -> None:
@@ -134,9 +134,9 @@ def test_embedded_tasks_and_bytes_count_as_often_as_they_are_embedded(write: Any
     path = write(parent="name: p\ntasks:\n" + tasks, sub__child=child)
     assert load(path, limits=SizeLimits(max_bytes=10_000, max_tasks=110)).tasks == 110
     (line,) = refused(path, limits=SizeLimits(max_bytes=10_000, max_tasks=109))
-    assert "parent.yaml:12:26: tasks[9].workflow: with it there are more than the 109" in line
+    assert "parent.yaml:12:26: tasks[9].workflow: makes the tasks exceed the 109" in line
     (line,) = refused(path, limits=SizeLimits(max_bytes=1_000, max_tasks=110))
-    assert "more than 1,000 bytes" in line
+    assert "exceed 1,000 bytes" in line
 
 
 def test_growth_by_embedding_is_stopped_early(write: Any) -> None:
@@ -146,7 +146,7 @@ def test_growth_by_embedding_is_stopped_early(write: Any) -> None:
 
     files = {f"f{i}": wide(f"workflow: f{i + 1}.yaml") for i in range(4)}
     path = write(**files, f4=wide("delay: 1"))
-    assert "more than the 1,000,000 tasks" in refused(path.with_name("f0.yaml"))[0]
+    assert "makes the tasks exceed the 1,000,000 tasks" in refused(path.with_name("f0.yaml"))[0]
 
 
 def test_an_inner_workflow_speaks_the_dialect_around_it() -> None:
@@ -202,7 +202,7 @@ def test_secrets_in_and_for_a_child() -> None:
     assert [one.target for one in loaded.references if one.kind == "env"] == ["KEY"]
     found = {one.place for one in authoring.references_of(loaded.spec)}
     assert "tasks.u.parameters.k" in found
-    assert not any("sent as it stands" in one for one in loaded.warnings)
+    assert not any("is sent unchanged" in one for one in loaded.warnings)
     checked = authoring.from_mapping(data, keep_secret=placeholder)
     assert any("a run moves it" in one for one in checked.warnings)
 

@@ -214,5 +214,5 @@ def test_many_people() -> None:
         "name": "w",
         "tasks": [{"name": "t", "approval": {"approvers": names}}],
     }
-    with pytest.raises(ConfigurationError, match="at most 1,000 people"):
+    with pytest.raises(ConfigurationError, match="at most 1,000 names"):
         authoring.from_mapping(data)

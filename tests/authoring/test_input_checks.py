@@ -55,7 +55,7 @@ def test_defaults_fill_in() -> None:
 
 
 GIVEN: list[tuple[dict[str, Any], str]] = [
-    ({}, "the input 'api' (where) is required; give api=VALUE"),
+    ({}, "the input 'api' (where) is required; pass api=VALUE"),
     ({"api": 1}, "api: must be of type string, not a whole number"),
     ({"api": "x", "whole": 1.5}, "whole: must be of type integer"),
     ({"api": "x", "whole": True}, "whole: must be of type integer, not true or false"),
@@ -64,9 +64,9 @@ GIVEN: list[tuple[dict[str, Any], str]] = [
     ({"api": "x", "list": {}}, "list: must be of type array, not a map"),
     ({"api": "x", "map": []}, "map: must be of type object"),
     ({"api": "x", "coumt": 1}, "declares no input 'coumt'. Did you mean 'count'?"),
-    ({"api": "x", "key": "hunter2"}, "key: a secret input is given as a reference"),
+    ({"api": "x", "key": "hunter2"}, "key: contains a secret; pass a reference instead"),
     ({"api": "x", "free": float("nan")}, "NaN"),
-    ({"api": "x", "free": object()}, "is not JSON"),
+    ({"api": "x", "free": object()}, "cannot be converted to JSON"),
 ]
 
 
@@ -107,7 +107,7 @@ def test_texts_of_a_command_line() -> None:
         "free": "2",
         "other": "3",
     }
-    with pytest.raises(ConfigurationError, match="whole: is not a value of type integer"):
+    with pytest.raises(ConfigurationError, match="whole: must be of type integer"):
         inputs_from_texts(spec(), {"whole": "many"})
-    with pytest.raises(ConfigurationError, match="whole: is not a value"):
+    with pytest.raises(ConfigurationError, match="whole: must be of type integer"):
         inputs_from_texts(spec(), {"whole": ""})

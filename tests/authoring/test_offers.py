@@ -145,7 +145,7 @@ def test_a_schema_that_cannot_be_used_is_left_out_and_says_why() -> None:
     far = {"type": "object", "properties": {"x": {"$ref": "https://example.com/x"}}}
     text = render_tools(offered(tool("far", inputSchema=far), {"name": "none"}))
     assert text.count("# input_schema left out: ") == 2
-    assert "left out: it has none" in text
+    assert "left out: the server sends none" in text
     assert [it.input_schema for it in read(text)] == [{}, {}]
 
 

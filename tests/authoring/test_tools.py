@@ -75,17 +75,23 @@ BAD: dict[str, tuple[str, str]] = {
         "unknown name 'arguments'",
     ),
     "no schema": ("tools: [{name: look, agent: b, input_schema: {type: wrong}}]", "input_schema"),
-    "told of twice": (f"parameters: {{tools: []}}, tools: [{TOOL}]", "whose calls are the result"),
-    "from the cache": (f"effect: none, cache: true, tools: [{TOOL}]", "no tool is called"),
-    "turns of nothing": ("max_turns: 3", "means nothing without tools"),
+    "told of twice": (
+        f"parameters: {{tools: []}}, tools: [{TOOL}]",
+        "the parameter 'tools' exclude each other",
+    ),
+    "from the cache": (f"effect: none, cache: true, tools: [{TOOL}]", "would skip the tool calls"),
+    "turns of nothing": ("max_turns: 3", "has no effect without tools"),
     "no turn": (f"tools: [{TOOL}], max_turns: 0", "must be at least 1"),
     "nobody goes on": ("fallback: [c]", "references undefined agent 'c'"),
     "a strange agent": ("fallback: [7]", "must be text"),
     "too many": (
         f"tools: [{', '.join(f'{{name: t{i}, agent: b}}' for i in range(129))}]",
-        "128 tools at most",
+        "tools: can have at most 128 entries",
     ),
-    "too many others": (f"fallback: [{', '.join(['b'] * 129)}]", "at most 128 agents"),
+    "too many others": (
+        f"fallback: [{', '.join(['b'] * 129)}]",
+        "fallback: can have at most 128 entries",
+    ),
 }
 
 
@@ -104,7 +110,7 @@ def test_only_models_ask_for_tools() -> None:
 
 def test_a_workflow_has_none_of_its_own() -> None:
     child = "workflow: {tasks: [{name: x, agent: a, action: go}]}"
-    with pytest.raises(ConfigurationError, match="tools says something about a call"):
+    with pytest.raises(ConfigurationError, match="tools does not apply to a task with workflow"):
         loads(HEAD + f"  - {{name: t, {child}, tools: [{TOOL}]}}\n")
 
 
@@ -138,6 +144,6 @@ def test_what_the_words_mean() -> None:
 
 def test_who_acts_once_is_better_asked_about() -> None:
     loaded: Any = loads(text("tools: [{name: pay, agent: b, effect: once}]"))
-    assert any("ask people first" in line for line in loaded.warnings)
+    assert any("add approval: true" in line for line in loaded.warnings)
     asked = "tools: [{name: pay, agent: b, effect: once, approval: {approvers: [ann]}}]"
     assert loads(text(asked)).warnings == ()

@@ -56,7 +56,7 @@ def test_migrate_check_changes_nothing(cli: Cli, here: Path, run: str) -> None:
     done = cli("migrate", run, "renamed.json", *KNOWN, "--check")
     assert done.code == 0
     assert "renamed to get" in done.out
-    assert "map - it can, with its tasks under their new names" in done.out
+    assert "map - the run can move to the changed workflow, with its tasks renamed" in done.out
     stays = cli("migrate", run[:30], "other.json", *KNOWN, "--check", "--json")
     assert (stays.code, stays.json["verdict"]) == (1, "stay")
     assert cli("events", run, "--json").out == before
@@ -129,7 +129,7 @@ def test_replay_calls_nobody(cli: Cli, here: Path, run: str) -> None:
     before = (here / "home" / "journal.db").read_bytes()
     done = cli("replay", run)
     assert done.code == 0
-    assert "facts lead to: completed; nobody was called" in done.out
+    assert "events: completed; no agent was called" in done.out
     part = cli("replay", run, "--until", "4", "--json").json
     assert part["facts"] == 4
     assert part["tasks"] == {

@@ -39,7 +39,7 @@ def spend(cli: Cli, here: Path, *costs: int | None) -> str:
 
 
 def test_nothing_was_spent(cli: Cli, here: Path) -> None:
-    assert cli("costs").out == "no call has said what it used\n"
+    assert cli("costs").out == "no call has reported its usage\n"
 
 
 def test_costs_of_a_run_and_of_a_home(cli: Cli, here: Path) -> None:
@@ -64,15 +64,16 @@ def test_unknown_prices_and_the_dearest_rows(cli: Cli, here: Path) -> None:
     lines = cli("costs", "--by", "model", "-n", "1").out.splitlines()
     assert lines[1].startswith("m2")
     assert lines[3:] == [
-        "2 more rows; all of them with --limit 3",
-        "total $0.000000016 in 3 calls, without 1 of unknown price (see [prices] in the settings)",
+        "2 more rows; use --limit 3 to show all",
+        "total $0.000000016 in 3 calls, not counting 1 call of unknown price "
+        "(set [prices] in the settings)",
     ]
     assert "$0.00 + 1 unpriced" in cli("costs", "--by", "model").out
 
 
 def test_days(cli: Cli, here: Path) -> None:
     spend(cli, here, 5)
-    assert cli("costs", "--until", "2020-01-01").out == "no call has said what it used\n"
+    assert cli("costs", "--until", "2020-01-01").out == "no call has reported its usage\n"
     assert cli("costs", "--since", "2020-01-01", "--json").json["total"]["cost_nano_usd"] == 5
     assert cli("costs", "--since", "soon").code == 2
 

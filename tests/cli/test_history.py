@@ -63,9 +63,9 @@ def test_gc(cli: Cli, here: Path, two: tuple[str, str]) -> None:
     good, bad = two
     result = cli("gc")
     assert result.code == 0
-    assert "every run is kept forever" in result.err
-    assert "0 runs dropped" in result.out
-    assert "0 runs dropped" in cli("gc", "--older-than", "forever").out
+    assert "all runs are kept forever" in result.err
+    assert "0 runs deleted" in result.out
+    assert "0 runs deleted" in cli("gc", "--older-than", "forever").out
     assert cli("gc", "--older-than", "1w", "--json").json["due"] == 0
     would = cli("gc", "--older-than", "0s", "--status", "completed", "--dry-run", "--json").json
     assert (would["dry_run"], would["runs"], would["returned"]) == (True, 1, 0)
@@ -79,8 +79,8 @@ def test_gc(cli: Cli, here: Path, two: tuple[str, str]) -> None:
     assert cli("show", good).code == 3
     assert cli("show", bad).code == 0
     assert cli("doctor").code == 0
-    assert "1 runs would go" in cli("gc", "--older-than", "0s", "--dry-run").out
-    assert "1 runs dropped" in cli("gc", "--older-than", "0s").out
+    assert "1 runs would be deleted" in cli("gc", "--older-than", "0s", "--dry-run").out
+    assert "1 runs deleted" in cli("gc", "--older-than", "0s").out
     assert cli("ps", "--json").json["runs"] == []
 
 
@@ -104,8 +104,8 @@ def test_gc_says_how_far_it_is(
 ) -> None:
     monkeypatch.setattr(gc, "REPORT_EVERY", 1)
     result = cli("gc", "--older-than", "0s")
-    assert "dropped 2 of 2 runs" in result.err
-    assert "given back to the disk" in result.out
+    assert "deleted 2 of 2 runs" in result.err
+    assert "returned to the file system" in result.out
 
 
 def test_a_run_goes_along(cli: Cli, here: Path, two: tuple[str, str]) -> None:
@@ -121,7 +121,7 @@ def test_a_run_goes_along(cli: Cli, here: Path, two: tuple[str, str]) -> None:
     result = cli("import", "run.jsonl", home="other")
     assert (result.code, result.out) == (0, f"{good}: completed\n")
     result = cli("import", "run.jsonl", home="other")
-    assert (result.code, result.out) == (0, f"{good}: completed, here already\n")
+    assert (result.code, result.out) == (0, f"{good}: completed (already imported)\n")
     ours, theirs = (cli("show", good, "--json", home=home).json for home in ("home", "other"))
     assert ours == theirs
     assert theirs["results"]["one"]["text"] == LARGE
@@ -163,7 +163,7 @@ def test_beside_an_owner(cli: Cli, here: Path, start: Start, two: tuple[str, str
     cli("export", run, "-o", "open.jsonl")
     owner = start("work", *KNOWN, "--home", "other")
     assert owner.stderr is not None
-    assert "working in" in owner.stderr.readline()
+    assert "processing" in owner.stderr.readline()
     assert cli("import", "run.jsonl", home="other").out == f"{good}: completed\n"
     assert cli("import", "run.jsonl", "--json", home="other").json["new"] is False
     result = cli("import", "open.jsonl", home="other")

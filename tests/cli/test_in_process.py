@@ -61,7 +61,7 @@ def test_interrupted_run_drains(
     later(2, number)
     result = cli("run", "w.json", *KNOWN, "--json")
     assert result.code == 130
-    assert "Ctrl-C again: stop now" in result.err
+    assert "press Ctrl-C again to stop now" in result.err
     assert 2 <= result.json["completed_tasks"] < 20
     done = len((here / "ledger").read_text().splitlines())
     assert done == result.json["completed_tasks"], "what was under way has ended and counts"
@@ -79,7 +79,7 @@ def test_second_interrupt_stops_at_once(cli: Cli, here: Path, later: Callable[..
     assert result.code == 130
     assert time.monotonic() - began < 15
     assert "Workflow not finished, status: running" in result.out
-    assert "the run is not finished:" in result.err
+    assert "the run has not ended:" in result.err
     assert "next: agenthive resume" in result.err
 
 
@@ -108,21 +108,21 @@ def test_worker_that_is_told_to_leave(cli: Cli, here: Path) -> None:
     result = cli("work")
     teller.join()
     assert result.code == 0
-    assert "interrupted: calls under way may end" in result.err
+    assert "interrupted: waiting for calls in flight to finish" in result.err
 
 
 def test_beside_an_owner(cli: Cli, here: Path, start: Start) -> None:
     """Everything goes through the owner, and ends as if we had done it."""
     owner = start("work", *KNOWN, "--home", "home")
     assert owner.stderr is not None
-    assert "working in" in owner.stderr.readline()
+    assert "processing" in owner.stderr.readline()
     chain(here, "w.json", 3, 0.02)
     result = cli("run", "w.json", *KNOWN, "--json")
     assert (result.code, result.json["status"]) == (0, "completed")
     assert cli("resume", "--json").json["runs"] == []
     result = cli("work")
     assert result.code == 5
-    assert "has an owner already" in result.err
+    assert "another process owns the home" in result.err
     assert f"process {owner.pid}" in cli("doctor").out
     chain(here, "long.json", 3, 20)
     asked = threading.Thread(target=_cancel_soon, args=(here,))
@@ -157,7 +157,7 @@ def _cancel_soon(here: Path) -> None:
 def test_owner_that_is_killed_leaves_its_run_to_us(cli: Cli, here: Path, start: Start) -> None:
     owner = start("work", *KNOWN, "--home", "home")
     assert owner.stderr is not None
-    assert "working in" in owner.stderr.readline()
+    assert "processing" in owner.stderr.readline()
     chain(here, "w.json", 8)
 
     def kill() -> None:
@@ -215,7 +215,7 @@ def test_several_runs_beside_each_other(cli: Cli, here: Path) -> None:
         assert f"{run} w.json" in result.out
         assert f"{run}  w.json: completed, 2/2 tasks" in result.err
     (here / "empty").mkdir()
-    assert cli("resume", home="empty").out == "Nothing is unfinished.\n"
+    assert cli("resume", home="empty").out == "no unfinished runs\n"
 
 
 def test_no_runs_and_nothing_to_sum(cli: Cli, here: Path) -> None:
@@ -260,9 +260,9 @@ def test_what_never_began_is_told(cli: Cli, here: Path) -> None:
     assert "t                        failed     the call may cost $2.00" in result.err
 
 
-def test_sums_of_many_tasks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_counts_of_many_tasks(capsys: pytest.CaptureFixture[str]) -> None:
     view = PlainProgress("w", 100)
-    view._next_sums = 0
+    view._next_counts = 0
     for number in range(3):
         data = json.dumps({"task": f"t{number}", "agent": "a", "attempt": 1}).encode()
         view.show_event(
@@ -270,8 +270,8 @@ def test_sums_of_many_tasks(capsys: pytest.CaptureFixture[str]) -> None:
         )
     view.close()
     assert capsys.readouterr().err.splitlines() == [
-        "  0 of 100 tasks done, 1 under way",
-        "  0 of 100 tasks done, 3 under way",
+        "  0 of 100 tasks done, 1 running",
+        "  0 of 100 tasks done, 3 running",
     ]
 
 

@@ -78,7 +78,7 @@ def test_validate(cli: Cli, here: Path) -> None:
     assert both.code == 2
     first, second = both.json["files"]
     assert first["valid"]
-    assert "nobody has registered custom://broken" in first["warnings"][0]
+    assert "no agent is registered for custom://broken" in first["warnings"][0]
     assert not second["valid"]
     assert "bad.json:1:" in second["problems"][0]
     assert not (here / "home").exists()
@@ -104,6 +104,15 @@ def test_ps(cli: Cli, run: str, here: Path) -> None:
     empty = cli("ps", "--home", "nowhere")
     assert (empty.code, empty.out) == (0, "")
     assert not (here / "nowhere").exists()
+
+
+@pytest.mark.parametrize("url", ["postgresql://host/db", "sqllite:home", "memory:", ""])
+def test_home_is_a_folder_not_a_url(url: str, cli: Cli, here: Path) -> None:
+    before = list(here.iterdir())
+    refused = cli("ps", "--home", url)
+    assert refused.code == 2
+    assert "directory" in refused.err
+    assert list(here.iterdir()) == before
 
 
 def test_metrics(cli: Cli, run: str) -> None:
@@ -139,7 +148,7 @@ def test_show(cli: Cli, run: str) -> None:
 
 
 def test_why(cli: Cli, run: str, blocked: str) -> None:
-    assert "Nothing waits: the run is failed." in cli("why", run).out
+    assert "no task is waiting: the run is failed" in cli("why", run).out
     found = cli("why", blocked)
     assert "first: agent, since " in found.out
     assert "unblocked when the agent is available and the run is resumed" in found.out
@@ -151,7 +160,7 @@ def test_resume_with_the_agent_supplied(cli: Cli, blocked: str) -> None:
     waiting = cli("resume", blocked)
     assert waiting.code == 8
     assert "Workflow not finished, status: waiting" in waiting.out
-    assert "the run is not finished:" in waiting.err
+    assert "the run has not ended:" in waiting.err
     done = cli("resume", "--agents", "agents.py", "--json", blocked)
     assert (done.code, done.json["runs"][0]["status"]) == (0, "completed")
     again = cli("resume", "--agents", "agents.py", "--json", blocked)
@@ -172,7 +181,7 @@ def test_events(cli: Cli, run: str) -> None:
 def test_cancel(cli: Cli, run: str, blocked: str) -> None:
     ended = cli("cancel", run)
     assert ended.code == 3
-    assert "has ended already: failed" in ended.err
+    assert "has already ended: failed" in ended.err
     done = cli("cancel", blocked, "--reason", "enough", "--json")
     assert (done.code, done.json["status"]) == (0, "cancelled")
     assert "cancelled by local: enough" in cli("events", blocked).out
@@ -180,7 +189,7 @@ def test_cancel(cli: Cli, run: str, blocked: str) -> None:
 
 
 def test_agents(cli: Cli, here: Path) -> None:
-    assert "No custom agents" in cli("agents").out
+    assert "No custom agents are registered" in cli("agents").out
     (here / "agenthive.toml").write_text('[agents]\nours = "agents.py:echo"\n')
     found = cli("agents", "--agents", "agents.py", "--json").json["custom"]
     assert (
@@ -206,7 +215,7 @@ def test_doctor(cli: Cli, run: str, here: Path) -> None:
     healthy = cli("doctor", "--json")
     assert healthy.code == 0
     assert {check["what"] for check in healthy.json["checks"]} >= {"sqlite", "journal", "flush"}
-    assert "every chain holds" in cli("doctor").out
+    assert "all hash chains intact" in cli("doctor").out
     assert cli("doctor", "--home", "nowhere").code == 0
     assert not (here / "nowhere").exists()
 
@@ -252,7 +261,7 @@ def test_home_that_is_none(cli: Cli, here: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AGENTHIVE_HOME", "flow.json")
     assert cli("ps", home=None).code == 10
     result = cli("doctor", home=None)
-    assert (result.code, "WRONG  home" in result.out) == (1, True)
+    assert (result.code, "FAILED  home" in result.out) == (1, True)
     assert cli("run", "flow.json", "--agents", "agents.py", "--home", "h\udcff").code == 2
 
 

@@ -156,7 +156,7 @@ def test_answers_that_do_not_count_are_refused_and_recorded(
     assert told.count("does not count") >= 2
     assert ledger(here) == []
     assert cli("approvals", "--json").json["approvals"] == []
-    assert "no approval is waited for" in cli("approvals").err
+    assert "no pending approvals" in cli("approvals").err
 
 
 def started(cli: Cli, here: Path, *tasks: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ def test_results_as_lines(cli: Cli, here: Path) -> None:
     assert lines[1] == "Completed tasks: 1/1"
     assert lines[2].startswith("Execution time: ")
     assert lines[4:] == ["Results:", "  one: {'action': 'go', 'x': 1}"]
-    assert "one                      started    at echo" in result.err
+    assert "one                      started    agent echo" in result.err
     assert f"journal: {here / 'home' / 'journal.db'}" in result.err
     assert "next: agenthive show " in result.err
 
@@ -92,7 +92,7 @@ def test_inputs(cli: Cli, here: Path) -> None:
     assert found["results"]["one"] == {"action": "go", "n": 7, "w": "file"}
     for words, problem in (
         ([], "'n' is required"),
-        (["--input", "n=x"], "not a value of type integer"),
+        (["--input", "n=x"], "must be of type integer"),
         (["--input", "n"], "is not KEY=VALUE"),
         (["--input", "n=1", "--input", "m=1"], "declares no input 'm'"),
         (["--inputs", "none.yaml"], "no such file"),
@@ -108,7 +108,7 @@ def test_inputs_file_must_be_a_map(cli: Cli, here: Path) -> None:
     (here / "in.yaml").write_text("- 1\n")
     code, found = run(cli, here, workflow(OK), "--inputs", "in.yaml")
     assert code == 2
-    assert "inputs are a map" in found["error"]["message"]
+    assert "must be a map of names to values" in found["error"]["message"]
 
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -182,7 +182,7 @@ def test_agent_that_nobody_has(cli: Cli, here: Path) -> None:
     (here / "w.json").write_text(workflow(OK))
     result = cli("run", "w.json")
     assert result.code == 5
-    assert "nobody has registered custom://echo" in result.err
+    assert "no agent is registered for custom://echo" in result.err
     assert "--agents FILE.py" in result.err
     assert cli("ps", "--json").json["runs"] == []
 
@@ -210,6 +210,16 @@ def test_secrets_are_moved_and_named(cli: Cli, here: Path) -> None:
     for secret in ("hunter2-hunter2", "swordfish-9"):
         assert secret.encode() not in journal
         assert secret not in result.out + result.err
+
+
+def test_secret_default_of_an_input_is_stored(cli: Cli, here: Path) -> None:
+    text = json.loads(workflow(OK))
+    text["inputs"] = {"key": {"type": "secret", "default": "swordfish-9"}}
+    (here / "w.json").write_text(json.dumps(text))
+    result = cli("run", "w.json", "--agents", "agents.py")
+    assert result.code == 0, result.err
+    assert "it was moved to the secret store" in result.err
+    assert [path.read_text() for path in (here / "home/secrets").iterdir()] == ["swordfish-9"]
 
 
 def test_home_that_a_secret_makes_is_for_its_owner_only(cli: Cli, here: Path) -> None:
@@ -251,7 +261,7 @@ def test_blocked_run_waits_and_says_why(cli: Cli, here: Path) -> None:
     assert cli("run", "w.json", "--agents", "agents.py").code == 0
     nothing = cli("resume", "--json")
     assert (nothing.code, nothing.json) == (0, {"schema": "agenthive/runs/1", "runs": []})
-    assert cli("resume").out == "Nothing is unfinished.\n"
+    assert cli("resume").out == "no unfinished runs\n"
     assert cli("resume", "0123").code == 3
 
 

@@ -37,8 +37,8 @@ def test_the_figures(cli: Cli, here: Path, flow: str) -> None:
     assert re.search(r"^time( +[\d.]+ m?i?n? ?\d*\d? ?s){4}$", found.out, re.MULTILINE), found.out
     assert re.search(r"^write +\d+\.\d %.* any +\d\.\d % +.* a guess for custom$", found.out, re.M)
     assert re.search(r"^read .* none +- ", found.out, re.MULTILINE)
-    assert "WENT WRONG FOR GOOD" in found.out
-    assert "Every invariant held in every run (200)." in found.out
+    assert "FAILED TASK" in found.out
+    assert "All invariants held in all 200 simulated runs." in found.out
     assert "note: no duration is declared (estimated_duration) for read, write" in found.err
     assert "cost" not in found.out
     assert set(here.iterdir()) == before
@@ -63,7 +63,7 @@ def test_a_seed_can_be_looked_at(cli: Cli, flow: str) -> None:
     first, again = (cli(*replay[1:], home=None) for _ in range(2))
     assert (first.code, first.out) == (again.code, again.out)
     lines = first.out.splitlines()
-    assert lines[0].split() == ["TIME", "NO", "FACT", "WHAT", "HAPPENED"]
+    assert lines[0].split() == ["TIME", "NO", "EVENT", "DETAIL"]
     assert re.fullmatch(r"\+0\.000 s +1 +run\.submitted +submitted", lines[1])
     assert lines[-1].startswith(f"seed {replay[-2]}: failed after ")
     told = cli(*replay[1:], "--json", home=None).json
@@ -122,7 +122,7 @@ def test_a_broken_invariant_is_told_with_its_seed(
     words = ("simulate", flow, "--input", "topic=x", "--faults", "fail=0.2")
     found = cli(*words, home=None)
     assert found.code == 1
-    assert "AN INVARIANT BROKE at " in found.out
+    assert "INVARIANTS VIOLATED in " in found.out
     row = re.search(r"^(\d+) +stable_keys +.*the idempotency key changed", found.out, re.MULTILINE)
     assert row
     assert found.out.splitlines()[-1].endswith(f"--seed {row[1]} --trace")
@@ -131,7 +131,7 @@ def test_a_broken_invariant_is_told_with_its_seed(
     assert told["violations"][0]["replay"].endswith(f"--seed {row[1]} --trace")
     story = cli(*words, "--seed", row[1], "--trace", home=None)
     assert story.code == 1
-    assert "BROKEN  stable_keys: " in story.out
+    assert "VIOLATED  stable_keys: " in story.out
 
 
 def test_people(cli: Cli, here: Path) -> None:
@@ -159,10 +159,10 @@ def test_people(cli: Cli, here: Path) -> None:
         (("--faults", "fail=2"), "fail=2 is not a probability from 0 to 1"),
         (("--seeds", "0"), "Invalid value for '--seeds'"),
         (("--seed", "-1"), "Invalid value for '--seed'"),
-        (("--trace",), "say which with --seed K"),
+        (("--trace",), "choose it with --seed K"),
         (("--input", "nonsense"), "is not KEY=VALUE"),
         (("--input", "colour=red"), "declares no input 'colour'"),
-        (("--answers", "nothing.yaml"), "there is no such file"),
+        (("--answers", "nothing.yaml"), "no such file"),
         (("--answers", "agents.py"), "agents.py"),
         (("--answers", "flow.json"), "the workflow has no task 'agents'"),
     ],
@@ -207,8 +207,8 @@ def test_secrets_and_agents_are_left_alone(cli: Cli, here: Path) -> None:
 def test_progress(cli: Cli, flow: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulation_view, "EVERY", 0.0)
     found = cli("simulate", flow, "--input", "topic=x", "--seeds", "3", home=None)
-    assert "  2 of 3 seeds played\n" in found.err
+    assert "  2 of 3 seeds done\n" in found.err
     keys = iter(range(1 << 30))
     monkeypatch.setattr(active_run, "IdempotencyKeys", lambda run: lambda task: f"key {next(keys)}")
     words = ("simulate", flow, "--input", "topic=x", "--seeds", "9", "--faults", "fail=0.5")
-    assert re.search(r"9 of 9 seeds played, \d with a broken invariant", cli(*words, home=None).err)
+    assert re.search(r"9 of 9 seeds done, \d with a violated invariant", cli(*words, home=None).err)

@@ -87,13 +87,15 @@ def test_only_what_a_server_needs_must_be_there(cli: Cli, flow: Path) -> None:
 
 
 def test_what_cannot_be_asked(cli: Cli, flow: Path) -> None:
-    assert "There are: clock, peer." in cli("tools", "flow.yaml", "model").err
+    assert (
+        "The MCP servers of this file are: clock, peer." in cli("tools", "flow.yaml", "model").err
+    )
     flow.write_text(FLOW.replace("mcp-server-time", "no-such-server"))
     gone = cli("tools", "flow.yaml")
     assert gone.code == 5
     assert "there is no command 'no-such-server'" in gone.err
     flow.write_text(FLOW.replace("mcp_server", "custom").replace("stdio:", "custom://"))
-    assert "names no MCP server" in cli("tools", "flow.yaml").err
+    assert "no agent is of type mcp_server" in cli("tools", "flow.yaml").err
 
 
 def test_a_server_that_does_not_answer(cli: Cli, flow: Path) -> None:
@@ -101,7 +103,7 @@ def test_a_server_that_does_not_answer(cli: Cli, flow: Path) -> None:
     flow.write_text(silent)
     late = cli("tools", "flow.yaml", "clock")
     assert late.code == 5
-    assert "did not answer within 0.3 s" in late.err
+    assert "the MCP server did not respond within 0.3 s" in late.err
 
 
 @pytest.mark.slow
@@ -109,4 +111,4 @@ def test_nothing_is_offered(cli: Cli, flow: Path) -> None:
     flow.write_text(FLOW.replace("[convert_time]", "[other]"))
     nothing = cli("tools", "flow.yaml", "clock")
     assert (nothing.code, nothing.out) == (0, "")
-    assert "No tools" in nothing.err
+    assert "no tools" in nothing.err

@@ -79,13 +79,13 @@ def test_half_a_surrogate_pair_is_replaced() -> None:
     [
         (
             [ToolCall(id="1", name="f", arguments={})] * (MAX_TOOL_CALLS + 1),
-            "tools at once, at most",
+            "129 tool calls at once; the limit is 128",
         ),
         (
             [ToolCall(id="1", name="f", arguments={"x": "x" * MAX_TOOL_CALL_BYTES})],
-            "bytes, at most",
+            "bytes; the limit is 1,048,576 bytes",
         ),
-        ([ToolCall(id="1", name="f", arguments=[1])], "the arguments for 'f' are no object"),  # type: ignore[arg-type]
+        ([ToolCall(id="1", name="f", arguments=[1])], "the arguments of 'f' are not an object"),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_asked_of_tools_is_bounded(asks: list[ToolCall], why: str) -> None:

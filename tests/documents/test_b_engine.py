@@ -49,7 +49,7 @@ WRONG: dict[str, tuple[Workflow, str]] = {
         workflow(agent("a", dependencies=["b"]), agent("b", dependencies=["a"])),
         "Circular dependency detected",
     ),
-    "name": (workflow(agent("a/b")), "must not hold /"),
+    "name": (workflow(agent("a/b")), "must not contain /"),
     "no name": (workflow(agent(), name=" "), "must not be empty"),
     "budget": (workflow(agent(), cost_budget=-1.0), "cost_budget: must be"),
     "no number": (workflow(agent(), cost_budget=float("nan")), "cost_budget: must be"),

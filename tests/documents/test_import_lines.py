@@ -65,7 +65,7 @@ def test_line_works_if_its_page_says_so(
     document: Path, line: str, tried: tuple[dict[str, str], dict[str, str]]
 ) -> None:
     here, works = rows(document)[line]
-    assert works == ("not there yet" if tried[0][line] else "yes"), tried[0][line]
+    assert works == ("not available yet" if tried[0][line] else "yes"), tried[0][line]
     assert bool(here) == (works == "yes")
 
 

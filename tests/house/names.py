@@ -213,6 +213,11 @@ def check_value(span: str, text: Text) -> bool | None:
     return True if any(re.fullmatch(pattern, span) for pattern in VALUES) else None
 
 
+def open_context(command: click.Command) -> click.Context:
+    """As the command line opens it: a command keeps the names of its help option for good."""
+    return click.Context(command, **cli_main.context_settings)
+
+
 def check_command(span: str, text: Text) -> bool | None:
     """`agenthive VERB --option`: the command and its options exist."""
     if not span.startswith(f"{PACKAGE} "):
@@ -222,7 +227,7 @@ def check_command(span: str, text: Text) -> bool | None:
     while words and isinstance(command, click.Group) and not words[0].startswith("-"):
         if words[0].isupper():
             return True
-        following = command.get_command(click.Context(command), words.pop(0))
+        following = command.get_command(open_context(command), words.pop(0))
         if following is None:
             return False
         command = following
@@ -231,7 +236,7 @@ def check_command(span: str, text: Text) -> bool | None:
 
 def list_options(command: click.Command) -> set[str]:
     """The options of a command."""
-    params = command.get_params(click.Context(command))
+    params = command.get_params(open_context(command))
     return {opt for param in params for opt in [*param.opts, *param.secondary_opts]}
 
 
@@ -244,7 +249,7 @@ def list_all_options() -> frozenset[str]:
         command = pending.pop()
         options |= list_options(command)
         if isinstance(command, click.Group):
-            context = click.Context(command)
+            context = open_context(command)
             found = [command.get_command(context, name) for name in command.list_commands(context)]
             pending += [child for child in found if child is not None]
     return frozenset(options)
@@ -480,7 +485,7 @@ def check_name(span: str, text: Text) -> bool | None:
 
 @functools.cache
 def list_verbs() -> frozenset[str]:
-    return frozenset([PACKAGE, *cli_main.list_commands(click.Context(cli_main))])
+    return frozenset([PACKAGE, *cli_main.list_commands(open_context(cli_main))])
 
 
 def check_printed(span: str, text: Text) -> bool | None:

@@ -43,9 +43,7 @@ def test_two_planted_names_are_found(tmp_path: Path) -> None:
     package.mkdir(parents=True)
     (package / "__init__.py").write_text('"""The core: `driver` and `drivel`."""\n')
     (package / "driver.py").write_text("LIMIT = 1\n")
-    (tmp_path / "README.md").write_text(
-        "See `core/driver.py`, `core/drivel.py` and `CLOSED_BY_LIMIT`.\n"
-    )
+    (tmp_path / "README.md").write_text("See `core/driver.py`, `core/drivel.py` and `LIMIT`.\n")
     assert names.find_wrong_names(names.read_texts(tmp_path)) == [
         ("src/agenthive/core/__init__.py", "drivel"),
         ("README.md", "core/drivel.py"),

@@ -1,4 +1,4 @@
-"""Texts use the words of the field; folders that are not yet rewritten are listed, and fewer."""
+"""Texts for users and contributors use the words of the field."""
 
 from __future__ import annotations
 
@@ -8,64 +8,17 @@ import pytest
 
 from tests.house import words
 
-# Folders and files whose texts still have forbidden words, as `words.name_folder` names them.
-# The list shrinks: rewrite the texts of a folder, then delete its line; a line without offences
-# fails. A line may be replaced by longer paths below it (`src/agenthive/core/engine`), so that
-# parts of a folder can be finished one by one; the line of a folder that moves, moves with it (some
-# stand here before their folder is made). Nothing else is ever added: the end is an empty list.
-NOT_YET_REWRITTEN = (
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
-    "README.md",
-    "RELIABILITY.md",
-    "SECURITY.md",
-    "docs/decisions",
-    "docs/explanation",
-    "docs/howto",
-    "docs/reference",
-    "docs/tutorial",
-    "src/agenthive/agents",
-    "src/agenthive/authoring",
-    "src/agenthive/cli",
-    "src/agenthive/core/engine",
-    "src/agenthive/core/history",
-    "src/agenthive/errors.py",
-    "src/agenthive/infra",
-    "src/agenthive/owner.py",
-    "src/agenthive/runtimes",
-    "src/agenthive/settings.py",
-)
 
-
-def is_below(file: str, folder: str) -> bool:
-    return file == folder or file.startswith(f"{folder}/")
-
-
-def find_new_offences(root: Path, exempt: tuple[str, ...]) -> list[str]:
-    """Complaints about files outside the exempt folders."""
+def list_complaints(root: Path) -> list[str]:
+    """Every offence, with its place and the words to use instead."""
     return [
         f"{file}:{line}: {word!r}; say: {words.suggest(word)}"
         for file, line, word in words.find_offences(root)
-        if not any(is_below(file, folder) for folder in exempt)
-    ]
-
-
-def find_finished(root: Path, exempt: tuple[str, ...]) -> list[str]:
-    """Exempt folders that are there and have no offences."""
-    files = {file for file, _, _ in words.find_offences(root)}
-    return [
-        folder
-        for folder in exempt
-        if (root / folder).exists() and not any(is_below(file, folder) for file in files)
     ]
 
 
 def test_texts_use_the_words_of_the_field() -> None:
-    assert find_new_offences(words.ROOT, NOT_YET_REWRITTEN) == []
-
-
-def test_finished_folders_leave_the_list() -> None:
-    assert find_finished(words.ROOT, NOT_YET_REWRITTEN) == []
+    assert list_complaints(words.ROOT) == []
 
 
 @pytest.mark.parametrize(
@@ -82,11 +35,10 @@ def test_planted_word_is_found(file: str, text: str, tmp_path: Path) -> None:
     path = tmp_path / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    (complaint,) = find_new_offences(tmp_path, ())
+    (complaint,) = list_complaints(tmp_path)
     assert complaint.startswith(f"{file}:")
     assert "; say: " in complaint
     assert not complaint.endswith("say: ")
-    assert find_new_offences(tmp_path, (file.rsplit("/", 1)[0],)) == []
 
 
 @pytest.mark.parametrize(
@@ -102,13 +54,7 @@ def test_names_and_allowed_phrases_pass(file: str, text: str, tmp_path: Path) ->
     path = tmp_path / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    assert find_new_offences(tmp_path, ()) == []
-
-
-def test_every_listed_line_has_offences(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("A clean page.\n")
-    (tmp_path / "SECURITY.md").write_text("Nobody.\n")
-    assert find_finished(tmp_path, ("README.md", "SECURITY.md", "docs")) == ["README.md"]
+    assert list_complaints(tmp_path) == []
 
 
 def test_counts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,19 +33,19 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "type": ({"properties": {"a": {"type": "strng"}}}, "properties.a.type: "),
     "bound": ({"minimum": "x"}, 'minimum: "x" is not of type "number"'),
     "remote": ({"items": {"$ref": "https://example.com/x.json"}}, "items: $ref: "),
-    "file": ({"$ref": "file:///etc/passwd"}, "nothing is fetched"),
-    "nowhere": ({"$ref": "#/$defs/b", "$defs": {"a": {}}}, "leads to no schema"),
-    "own name": ({"properties": {"a": {"$id": "x"}}}, "properties.a: $id is not used here"),
-    "dynamic": ({"$dynamicRef": "#x"}, "$dynamicRef is not used here"),
+    "file": ({"$ref": "file:///etc/passwd"}, "agenthive fetches none"),
+    "nowhere": ({"$ref": "#/$defs/b", "$defs": {"a": {}}}, "there is no schema at '#/$defs/b'"),
+    "own name": ({"properties": {"a": {"$id": "x"}}}, "properties.a: $id is not supported"),
+    "dynamic": ({"$dynamicRef": "#x"}, "$dynamicRef is not supported"),
     "itself": ({"$ref": "#"}, "back to itself"),
     "each other": (
         {"$ref": "#/$defs/a", "$defs": {"a": {"not": {"$ref": "#/$defs/b"}}, "b": {"$ref": "#"}}},
         "back to itself",
     ),
     "pattern": ({"pattern": "("}, 'pattern: "(" is not a "regex"'),
-    "look-around": ({"pattern": "(?=a)a"}, "without look-around"),
-    "back-reference": ({"pattern": r"(a)\1"}, "without look-around and back-references"),
-    "huge pattern": ({"pattern": "((a{1000}){1000}){1000}"}, "not huge"),
+    "look-around": ({"pattern": "(?=a)a"}, "have no look-around"),
+    "back-reference": ({"pattern": r"(a)\1"}, "have no look-around or back-references"),
+    "huge pattern": ({"pattern": "((a{1000}){1000}){1000}"}, "must be small"),
     "items as a list": ({"items": [{}]}, "items: "),
     "doubling": (
         {
@@ -53,15 +53,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
             "$defs": {str(i): {"anyOf": [{"$ref": f"#/$defs/{i + 1}"}] * 2} for i in range(40)}
             | {"40": {"type": "null"}},
         },
-        "choices within choices",
+        "alternatives within alternatives",
     ),
     "doubling with depth": (
         {"anyOf": [{"items": {"$ref": "#"}}, {"items": {"$ref": "#"}}]},
-        "choices within choices",
+        "alternatives within alternatives",
     ),
     "overlapping names": (
         {"properties": {"a": {"$ref": "#"}}, "patternProperties": {"^a": {"$ref": "#"}}},
-        "choices within choices",
+        "alternatives within alternatives",
     ),
     "many parts": ({"properties": {str(i): {} for i in range(2000)}}, "2,000 parts"),
 }

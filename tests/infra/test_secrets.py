@@ -68,7 +68,9 @@ def test_names_that_look_alike_are_not_one_secret(secrets: Secrets) -> None:
 
 
 def test_nothing_is_kept_without_a_home() -> None:
-    with pytest.raises(ConfigurationError, match="stands in the definition itself") as caught:
+    with pytest.raises(
+        ConfigurationError, match="contains the value of the secret 'token'"
+    ) as caught:
         Secrets().store_literal("token", VALUE)
     assert VALUE not in str(caught.value) + caught.value.hint
 
@@ -81,8 +83,8 @@ def test_nothing_is_kept_without_a_home() -> None:
         ("${file:/no/such/file}", "cannot be read: No such file or directory"),
         ("${file:/}", "cannot be read: Is a directory"),
         ("${secret:nothing}", "cannot be read"),
-        ("${secret:../journal.db}", "leads nowhere"),
-        ("${secret:.hidden}", "leads nowhere"),
+        ("${secret:../journal.db}", "cannot be looked up"),
+        ("${secret:.hidden}", "cannot be looked up"),
     ],
 )
 def test_what_leads_nowhere_is_named(
@@ -102,9 +104,9 @@ def test_files_that_are_no_secrets(secrets: Secrets, tmp_path: Path) -> None:
     large, binary = tmp_path / "large", tmp_path / "binary"
     large.write_text("x" * (MAX_SECRET + 1))
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigurationError, match="larger than a secret may be"):
+    with pytest.raises(ConfigurationError, match="larger than 65,536 bytes"):
         secrets.resolve(f"${{file:{large}}}")
-    with pytest.raises(ConfigurationError, match="cannot be read: not text"):
+    with pytest.raises(ConfigurationError, match="cannot be read: it is not UTF-8 text"):
         secrets.resolve(f"${{file:{binary}}}")
 
 
@@ -114,7 +116,7 @@ def test_files_that_are_no_secrets(secrets: Secrets, tmp_path: Path) -> None:
 def test_a_secret_belongs_to_the_host_it_went_to_first(secrets: Secrets) -> None:
     secrets.resolve("${env:TOKEN}", "api.example.org")
     secrets.resolve("${env:TOKEN}", "api.example.org")
-    with pytest.raises(EgressRefused, match=r"\$\{env:TOKEN\} belongs to api\.example\.org"):
+    with pytest.raises(EgressRefused, match=r"\$\{env:TOKEN\} was first sent to api\.example\.org"):
         secrets.resolve("x ${env:TOKEN}", "evil.example")
     secrets.resolve("${env:TOKEN}")  # for nobody: nothing to compare
     secrets.resolve("${env:PATH}", "evil.example")  # another secret is free
@@ -167,6 +169,31 @@ def test_scrubbing(secrets: Secrets) -> None:
     }
 
 
+def test_keys_that_are_secrets_stay_apart(
+    secrets: Secrets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTHER", "another-value")
+    secrets.resolve("${env:TOKEN}${env:OTHER}")
+    leaked = {
+        VALUE: 1,
+        "another-value": {VALUE: VALUE, "another-value": 2},
+        "*** (2)": 3,
+        f"x {VALUE}": 4,
+        "***": 5,
+        "x another-value": 6,
+    }
+    assert secrets.scrub_value([leaked]) == [
+        {
+            "*** (3)": 1,
+            "*** (4)": {"***": "***", "*** (2)": 2},
+            "*** (2)": 3,
+            "x ***": 4,
+            "***": 5,
+            "x *** (2)": 6,
+        }
+    ]
+
+
 def test_the_longer_of_two_secrets_goes_first(
     secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +216,7 @@ def test_what_is_made_of_a_secret_is_hidden_too(secrets: Secrets) -> None:
 
 def test_a_home_that_cannot_be_written(secrets: Secrets, tmp_path: Path) -> None:
     (tmp_path / "secrets").write_text("in the way")
-    with pytest.raises(StoreUnavailable, match="'token' cannot be kept in") as caught:
+    with pytest.raises(StoreUnavailable, match="'token' cannot be written to") as caught:
         secrets.store_literal("token", VALUE)
     assert VALUE not in str(caught.value)
     assert os.listdir(tmp_path) == ["secrets"]

@@ -1,7 +1,7 @@
-"""What this release promises, what makes it true, which rows put it to the proof, and its limit.
+"""What this release guarantees, how, which rows of the laboratory verify it, and its limits.
 
-`page.py` prints it beside what was measured. To add a promise: an entry, with the limit that an
-honest seller would name.
+`page.py` prints each promise next to its measurements. To add a promise: an entry, with the limit
+that a user has to know.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Promise(NamedTuple):
-    """One promise. ``rows`` prove it in the laboratory, ``tests`` in the test suite."""
+    """One promise. ``rows`` verify it in the laboratory, ``tests`` in the test suite."""
 
     name: str
     promise: str
@@ -23,115 +23,119 @@ class Promise(NamedTuple):
 PROMISES = (
     Promise(
         "P1",
-        "A run that was accepted, and a cancel that was confirmed, is never lost.",
-        "The answer is given after COMMIT: SQLite in WAL mode, `synchronous=FULL`, group commit.",
+        "An accepted run and a confirmed cancellation are never lost.",
+        "The caller receives the confirmation after COMMIT: SQLite in WAL mode, "
+        "`synchronous=FULL`, group commit.",
         ("T1", "T2", "T3", "T4"),
         ("tests/stores",),
         "The disk must honour fsync. One disk is one copy: make backups.",
     ),
     Promise(
         "P2",
-        "Asking again after a lost answer does not start a second run, if the caller named the "
-        "run.",
-        "A run id given with the submission stands in the transaction that accepts it; a second "
-        "one is refused with Conflict.",
+        "Repeating a submission after its confirmation was lost does not start a second run, if "
+        "the caller chose the run id.",
+        "A run id that is given with the submission is written in the transaction that accepts "
+        "it; a second submission with that id is rejected with Conflict.",
         ("T1", "T2"),
         ("tests/test_run_ids.py",),
-        "Without a run id of your own, asking again is a new run. Idempotency keys of HTTP "
-        "requests come with the server.",
+        "Without a run id of your own, a repeated submission is a new run. Idempotency keys of "
+        "HTTP requests come with the server.",
     ),
     Promise(
         "P3",
-        "Every accepted run comes to an end, or stands waiting for something that has a name.",
-        "Timers, retries and losses are records of the journal; what was open is taken over when a "
-        "process opens the home; every open task has one reason (`agenthive why`).",
+        "Every accepted run ends, or waits for something that has a name.",
+        "Timers, retries and lost calls are records of the journal; a process that opens the home "
+        "takes over all open runs; every open task has one reason (`agenthive why`).",
         ("T1", "T2"),
         ("tests/core",),
-        "While a process owns the home. Nobody works while none does.",
+        "Applies while a process owns the home. Without an owner no run makes progress.",
     ),
     Promise(
         "P4",
-        "An end is final: late, repeated or disordered answers change nothing.",
-        "An answer counts only for the attempt that is under way; the tables of states have no row "
-        "for another.",
+        "An end is final: late, repeated or reordered replies change nothing.",
+        "A reply counts only for the attempt that is running; the state tables have no row for "
+        "any other.",
         ("T1", "T2"),
         ("tests/core/test_answers.py",),
-        "What a late answer cost is recorded all the same, because it was spent.",
+        "The cost of a late reply is recorded all the same, because it was spent.",
     ),
     Promise(
         "P5",
-        "A call is made at least once; one declared `effect: once` is never made again by itself; "
-        "one declared `keyed` carries the same key every time.",
-        "The intent is on disk before the call. The key is a hash of run, task and call. What "
-        "acted once and was cut off waits as an unknown outcome.",
+        "A call is made at least once; a call declared `effect: once` is never repeated "
+        "automatically; a call declared `keyed` carries the same key every time.",
+        "The intent is on disk before the call. The key is a hash of run, task and call. An "
+        "interrupted call with `effect: once` waits as an unknown outcome.",
         ("T1", "T2"),
         ("tests/crash",),
-        "A call that was in flight at a crash may be made twice unless it is `once`; `keyed` helps "
-        "only where the other side honours the key.",
+        "A call that was in flight at a crash may be made twice unless it is `once`; `keyed` "
+        "helps only if the other side honours the key.",
     ),
     Promise(
         "P6",
-        "At most one result of a model call is recorded; whoever retries is the journal.",
-        "The retries of the SDKs are off; each attempt is a record of its own.",
+        "At most one result of a model call is recorded; only the journal retries.",
+        "The retries of the SDKs are disabled; each attempt is a record of its own.",
         ("T1", "T2"),
         ("tests/agents",),
-        "A call that was cut off may be billed, and is made again. Providers' SDKs send no key.",
+        "An interrupted call may be billed, and is repeated. Providers' SDKs send no key.",
     ),
     Promise(
         "P7",
-        "What was spent and what is held never passes a limit, of a task, an agent, a run with all "
-        "below it, a tenant or a day; through crashes.",
-        "The worst case of a call is held in every scope in the transaction of its intent; what "
-        "nobody knows the cost of stays held.",
+        "The sum of spent and reserved amounts never exceeds a limit, of a task, an agent, a run "
+        "with its child runs, a tenant or a day; also through crashes.",
+        "The maximum cost of a call is held in every scope in the transaction of its intent; a "
+        "hold of unknown outcome is not released.",
         ("T1", "T13", "T14"),
         ("tests/core/test_budgets.py",),
-        "As far as prices and declared costs are right. What costs more than was declared is "
-        "booked in full, told, and freezes the scope.",
+        "As far as prices and declared costs are right. A call that costs more than declared is "
+        "booked in full, reported, and freezes the scope.",
     ),
     Promise(
         "P8",
-        "A saga undoes each finished step, last one first, even if it crashes while it does.",
-        "What undoes a step is a task of its own, with intent, key and retries.",
+        "A saga compensates each completed step, in reverse order, even if the process crashes "
+        "during compensation.",
+        "A compensation is a task of its own, with intent, key and retries.",
         ("T1", "T2"),
         ("tests/core/test_sagas.py",),
-        "An undoing that fails ends the run as `compensation_failed`: somebody must look.",
+        "A compensation that fails ends the run as `compensation_failed`; it needs manual "
+        "attention.",
     ),
     Promise(
         "P9",
-        "A changed journal is noticed, never silently believed.",
-        "Every record is chained to the one before it by a hash that is checked when it is read; "
+        "A modified journal is detected, and never used silently.",
+        "Every record is chained to the previous one by a hash that is checked when it is read; "
         "`agenthive doctor` also checks workflows, large values and the list of runs.",
         ("T6",),
         ("tests/stores",),
-        "Noticed when it is read, not before, and not repaired: restore a backup. Whoever can "
-        "write the file can make a new chain.",
+        "Detected when it is read, not before, and not repaired: restore a backup. A user who can "
+        "write the file can create a new chain.",
     ),
     Promise(
         "P10",
-        "A disk that is full, read-only or out of descriptors refuses new work, loses none, and "
-        "goes on when it is well again; a failed write or flush stops the hive.",
-        "StoreUnavailable where nothing was written, StoreFailed where nobody knows; then only a "
-        "new opening goes on, from what is on disk.",
+        "With a disk that is full or read-only, or without free file descriptors, new work is "
+        "refused, no work is lost, and work continues once the condition ends; a failed write or "
+        "flush stops the hive.",
+        "StoreUnavailable if nothing was written, StoreFailed if the outcome is unknown; then "
+        "work continues only after the journal is opened again, from what is on disk.",
         ("T4", "T5"),
         ("tests/stores",),
         "On a read-only mount the journal cannot be read either: copy it first.",
     ),
     Promise(
         "P11",
-        "A journal of an earlier release can be read, and its open runs go on; a later one is "
-        "refused.",
-        "Every record carries its version and the rules of its run; golden journals and homes of "
-        "each release lie in the repository.",
+        "A journal of an earlier release can be read, and its open runs continue; a journal of a "
+        "later release is refused.",
+        "Every record contains its version and the rules of its run; the repository contains "
+        "reference journals and homes of each release.",
         ("T8",),
         ("tests/core/test_golden.py",),
-        "There is no way back: an older agenthive refuses what a newer one wrote.",
+        "There is no downgrade: an older agenthive refuses what a newer one wrote.",
     ),
 )
 
 LATER = (
     ("P12", "an audit log with signed checkpoints"),
     ("P14", "bounded overload of a server, with 429 and 503"),
-    ("P15", "a server that drains when it is told to stop"),
+    ("P15", "a server that drains on shutdown"),
     ("P16", "the same on PostgreSQL, with many workers"),
 )
-"""What is not in this release, and so is not promised."""
+"""What is not in this release, and so is not guaranteed."""

@@ -300,5 +300,6 @@ def test_the_page_tells_of_the_newest_sources_and_of_older_ones_apart(tmp_path: 
     assert "* violation: `boo`" in page_text
     assert "| bug | 4 |" in page_text
     assert (
-        "* T2: 10 units, 0 violations, 0 of 1 planted bugs, commit `c`, sources `old`" in page_text
+        "* T2: 10 units, 0 violations, 0 of 1 planted bugs detected, "
+        "commit `c`, sources `old`" in page_text
     )

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -78,6 +82,59 @@ def test_every_bug_fits_the_source(bug: Bug) -> None:
     assert texts
     for path, text in texts.items():
         assert ast.dump(ast.parse(text)) != ast.dump(ast.parse(path.read_text("utf-8")))
+
+
+def run_tool(*words: str, folder: Path) -> None:
+    """Run a checker of code in a folder; it must have nothing to say."""
+    process = subprocess.run(
+        [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+def test_no_bug_uses_an_undefined_name(tmp_path: Path) -> None:
+    """A bug that ends in a NameError is caught for another reason than its sentence."""
+    for bug in (*list_bugs(), *list_bugs(LAB)):
+        for path, text in edit_sources(bug).items():
+            (tmp_path / f"{bug.name}__{path.name}").write_text(text, "utf-8")
+    run_tool("ruff", "check", "--isolated", "--no-cache", "--select=F821", ".", folder=tmp_path)
+
+
+def group_bugs(bugs: Iterable[Bug]) -> list[list[Bug]]:
+    """As few groups as it takes so that no two bugs of a group change the same code."""
+    groups: list[tuple[list[Bug], list[tuple[str, int, int]]]] = []
+    for bug in bugs:
+        spans = []
+        for change in bug.changes:
+            file = SOURCE.joinpath(*change.module.split("."))
+            file = file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
+            spans.append((change.module, *locate_change(change, file.read_text("utf-8"))))
+        for group in groups:
+            if not any(
+                module == other and start <= last and first <= end
+                for module, start, end in spans
+                for other, first, last in group[1]
+            ):
+                break
+        else:
+            group = ([], [])
+            groups.append(group)
+        group[0].append(bug)
+        group[1].extend(spans)
+    return [members for members, _ in groups]
+
+
+@pytest.mark.slow
+def test_no_bug_uses_an_unknown_attribute(tmp_path: Path) -> None:
+    """Types hold as they do in the source: a bug does something wrong, it does not break off."""
+    for number, bugs in enumerate(group_bugs([*list_bugs(), *list_bugs(LAB)])):
+        changes = tuple(change for bug in bugs for change in bug.changes)
+        folder = tmp_path / str(number)
+        copy_with_bug(Bug("all", "All of a group.", changes), folder)
+        shutil.copy(SOURCE.parent / "pyproject.toml", folder)
+        # A list that a bug never appends to has no type.
+        options = ("--cache-dir=../cache", "--disable-error-code=var-annotated")
+        run_tool("mypy", *options, folder=folder)
 
 
 def test_every_bug_is_a_sentence() -> None:

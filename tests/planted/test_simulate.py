@@ -69,7 +69,7 @@ def test_found_by_an_ordinary_workflow(bug: str, tmp_path: Path) -> None:
     assert violations, process.stdout[-2000:]
     replay = agenthive(shlex.split(violations[0]["replay"])[1:], source, tmp_path)
     assert replay.returncode == 1
-    assert f"BROKEN  {BUGS[bug]}: {violations[0]['detail']}" in replay.stdout
+    assert f"VIOLATED  {BUGS[bug]}: {violations[0]['detail']}" in replay.stdout
 
 
 def test_nothing_is_found_where_nothing_is_planted(tmp_path: Path) -> None:
@@ -78,4 +78,4 @@ def test_nothing_is_found_where_nothing_is_planted(tmp_path: Path) -> None:
     words = ["simulate", "orders.yaml", "--faults", "hostile", "--seeds", "600"]
     process = agenthive(words, source, tmp_path)
     assert process.returncode == 0, process.stdout
-    assert "Every invariant held in every run (600)." in process.stdout
+    assert "All invariants held in all 600 simulated runs." in process.stdout

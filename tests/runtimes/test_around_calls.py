@@ -93,7 +93,7 @@ async def test_a_call_without_a_sign_of_life_is_ended_and_the_next_knows_how_far
     assert seen[1]["step"] >= 1
     told = [fact for fact in facts if isinstance(fact, ev.TaskProgressed)]
     assert 1 <= len(told) <= 4
-    assert "no sign of life" in next(f for f in facts if isinstance(f, ev.TaskFailed)).fault.message
+    assert "no heartbeat" in next(f for f in facts if isinstance(f, ev.TaskFailed)).fault.message
 
 
 async def test_a_sync_function_beats_from_its_thread() -> None:

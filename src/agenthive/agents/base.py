@@ -1,8 +1,11 @@
-"""What every kind of agent shares: the functions of a kind, and the class of its agents.
+"""What all kinds of agent share: the functions of a kind, the class of its agents, and faults.
 
-A kind is a module with the functions of `AgentKind`. Its agents derive from `BaseAgent`: they
-override `perform`, which sees the whole call, or stop at `execute(action, parameters)`. Nothing
-here knows a vendor. To add a kind see the sign of this package.
+A kind is a module with the functions of `AgentKind`, which create agents that derive from
+`BaseAgent`. A user's agent implements `BaseAgent.execute(action, parameters) -> AgentResponse`. The
+agents of this package override `BaseAgent.perform` instead, which receives the whole `Call`: its
+idempotency key, its dependencies, its references to secrets. `status_fault` and `fault_of` turn the
+failures of a call into faults. Nothing here knows a vendor. The docstring of the package says how
+to add a kind.
 """
 
 from __future__ import annotations
@@ -21,7 +24,13 @@ import msgspec
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.core.values import JSONObject, NanoUSD
-from agenthive.errors import AgentError, APIError, ConfigurationError, EgressRefused
+from agenthive.errors import (
+    AgentError,
+    AgentHiveError,
+    APIError,
+    ConfigurationError,
+    EgressRefused,
+)
 from agenthive.infra.retry_after import retry_after
 from agenthive.infra.secrets import Secrets
 
@@ -30,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class AgentType(StrEnum):
-    """The kinds a workflow file may name."""
+    """The kinds of agent that a workflow file may name."""
 
     AI_AGENT = "ai_agent"
     MCP_SERVER = "mcp_server"
@@ -39,37 +48,39 @@ class AgentType(StrEnum):
 
 
 class AgentResponse(msgspec.Struct, kw_only=True):
-    """What came of `execute`: a result (any JSON) or an error in words."""
+    """The outcome of `BaseAgent.execute`."""
 
     success: bool
+    #: Any JSON value; a task that depends on this one receives it.
     result: Any = None
+    #: Why the action failed, for the user; None if ``success``.
     error: str | None = None
+    #: Data of the agent's own. It is not recorded and no task receives it.
     metadata: dict[str, Any] = {}
 
 
 class BaseAgent(ABC):
-    """One agent. Made from its spec; safe to call many times at once.
+    """One agent, created from its spec. Several calls may run in it at the same time."""
 
-    ``kind`` is the type that names it in workflow files. ``pure_actions`` are the actions that are
-    known to change nothing outside. ``config`` is the spec, with secrets still as references.
-    ``is_priced``: its calls cost money, and `estimate_max_cost` knows how much (for kinds of one's
-    own).
-    """
-
+    #: The type that names this kind in workflow files.
     kind: ClassVar[str] = AgentType.CUSTOM
+    #: Actions that only read: their effect is `Effect.NONE`, so a crash may repeat them.
     pure_actions: ClassVar[frozenset[str]] = frozenset()
+    #: Whether calls cost money, which `estimate_max_cost` bounds. Read for added kinds only; the
+    #: registry itself knows this of the shipped kinds.
     is_priced: ClassVar[bool] = False
 
     def __init__(self, config: AgentSpec) -> None:
+        #: The spec. Secrets in it are still references.
         self.config = config
         self.name = config.name
 
     @abstractmethod
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
-        """Do ``action``. May raise: that counts as a failure that can be retried."""
+        """Perform ``action``. An exception counts as a failure that may be retried."""
 
     async def perform(self, call: Call) -> Reply:
-        """Do one attempt. Never raises for a failure of the outside world."""
+        """Perform one attempt. A failure of the outside world is a fault, never an exception."""
         try:
             response = await self.execute(call.action, dict(call.parameters))
         except Exception as error:
@@ -81,33 +92,36 @@ class BaseAgent(ABC):
         )
 
     def estimate_max_cost(self, call: Call) -> NanoUSD | None:
-        """What ``call`` can cost at most, in nano-dollars; None if nobody knows its price."""
+        """The most that ``call`` can cost, in nano-dollars; None if its price is unknown."""
         return 0
 
     def estimate_tokens(self, call: Call) -> int:
-        """About how many tokens ``call`` takes, with an answer of full length."""
+        """About how many tokens ``call`` uses, with a reply of full length; for rate limits."""
         return 0
 
     def fit_max_tokens(self, call: Call, max_cost: NanoUSD) -> tuple[int, NanoUSD] | None:
-        """The largest answer (tokens) that keeps ``call`` within ``max_cost``, and its cost."""
+        """The longest reply (in tokens) that keeps ``call`` within ``max_cost``, and its cost.
+
+        Both costs are nano-dollars. None if no useful reply fits.
+        """
         return None
 
-    async def close(self) -> None:  # noqa: B027 - most agents have nothing to let go of
-        """Let go of connections and processes. May be called twice."""
+    async def close(self) -> None:  # noqa: B027 - most agents have nothing to close
+        """Close connections and end processes. May be called twice."""
 
     @classmethod
     def action_problem(cls, spec: AgentSpec, action: str) -> str | None:
-        """Why ``action`` cannot be asked of an agent like ``spec``; None if it can."""
+        """Why an agent with this spec cannot perform ``action``; None if it can."""
         return None
 
     @classmethod
     def effect_of(cls, spec: AgentSpec, action: str) -> Effect | None:
-        """The effect that is known of an action, None if nothing is known."""
+        """The effect that ``action`` is known to have on the outside world; None if unknown."""
         return Effect.NONE if action in cls.pure_actions else None
 
 
 def find_no_agent(name: str) -> Any:
-    """The default of `AgentServices.load_custom`: no custom agent is registered."""
+    """Return None: the default of `AgentServices.load_custom`, without custom agents."""
     return None
 
 
@@ -119,9 +133,9 @@ class AgentServices:
     secrets: Secrets
     #: The HTTP client for addresses that a workflow names; in server mode it refuses private ones.
     egress: Egress
-    #: What models cost: `agents.llm.prices.Prices`, or None.
+    #: The prices of models (`agents.llm.prices.Prices`), or None for the published ones.
     prices: Any = None
-    #: Gives what is registered under a custom name; None if nothing is.
+    #: From a custom name to the function or class that is registered under it; None if none is.
     load_custom: Callable[[str], Any] = find_no_agent
 
 
@@ -129,7 +143,7 @@ class AgentKind(Protocol):
     """The functions of a module that is an agent kind. The registry calls them and nothing else."""
 
     def make(self, spec: AgentSpec, services: AgentServices, /) -> BaseAgent:
-        """The agent for ``spec``. Raises ConfigurationError if its endpoint makes no sense."""
+        """The agent for ``spec``. Raises ConfigurationError if its endpoint is invalid."""
         ...
 
     def action_problem(self, spec: AgentSpec, action: str, /) -> str | None:
@@ -145,19 +159,19 @@ class AgentKind(Protocol):
         ...
 
 
+#: The functions of `AgentKind`, and the signature of each for error messages.
 KIND_FUNCTIONS = {
     "make": "make(spec, services)",
     "action_problem": "action_problem(spec, action)",
     "effect_of": "effect_of(spec, action)",
     "parameters": "parameters(spec, action)",
 }
-"""The functions of `AgentKind`, and how each is written."""
 
 
 async def execute_via_perform(
     agent: BaseAgent, action: str, parameters: dict[str, Any]
 ) -> AgentResponse:
-    """`execute` for a kind that has its own `perform`: one call outside any run."""
+    """`BaseAgent.execute` for a kind that implements `perform`: one call outside any run."""
     call = Call(
         run="", task="", attempt=1, key="", agent=agent.name, action=action, parameters=parameters
     )
@@ -175,7 +189,10 @@ def fault_reply(
     retry_after: float | None = None,
     counts: bool = True,
 ) -> Reply:
-    """A reply that is a fault; see `core.model.calls.Fault` for the words."""
+    """A reply that holds a fault. `core.model.calls.Fault` explains the fields.
+
+    ``retry_after`` is seconds.
+    """
     fault = Fault(
         kind=kind, message=message, retriable=retriable, retry_after=retry_after, counts=counts
     )
@@ -183,13 +200,17 @@ def fault_reply(
 
 
 def status_fault(status: int, headers: Mapping[str, str], text: str) -> Fault:
-    """The fault that an HTTP status of 400 or more means. Header names in lower case."""
+    """The fault for an HTTP status of 400 or more. Header names are in lower case.
+
+    Status 408, 429 and 5xx may be retried; other 4xx would fail in the same way again.
+    """
     message = f"HTTP {status}: {text}".rstrip(": ")
     if status == 429:
         delay = retry_after(headers)
         return Fault(kind="rate_limited", message=message, retry_after=delay, counts=False)
     if status in (503, 529):
         delay = retry_after(headers)
+        # 529 is Anthropic's "overloaded": the endpoint works, so its breaker does not count it.
         return Fault(kind="overloaded", message=message, retry_after=delay, counts=status == 503)
     retriable = status >= 500 or status == 408
     kind = "unavailable" if retriable else "refused"
@@ -197,34 +218,42 @@ def status_fault(status: int, headers: Mapping[str, str], text: str) -> Fault:
 
 
 def fault_of(error: BaseException) -> Fault:
-    """The fault that an exception means which came out of a call. Its message is not scrubbed."""
+    """The fault for an exception that a call raised. Its message may still contain secrets."""
     if isinstance(error, ConfigurationError | EgressRefused):
-        return Fault(kind="refused", message=error.message, retriable=False, counts=False)
+        message = _message_and_hint(error)
+        return Fault(kind="refused", message=message, retriable=False, counts=False)
     if isinstance(error, APIError):
-        return Fault(kind="invalid_reply", message=error.message)
+        return Fault(kind="invalid_reply", message=_message_and_hint(error))
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
         return Fault(kind="timeout", message="Request timeout")
     summary = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
     if isinstance(error, ValueError | RecursionError | httpx2.DecodingError):
-        return Fault(
-            kind="invalid_reply", message=f"the answer is not what it should be: {summary}"
-        )
+        return Fault(kind="invalid_reply", message=f"the response is not valid: {summary}")
     if isinstance(error, OSError | httpx2.HTTPError):
         return Fault(kind="connection", message=summary)
     message = error.message if isinstance(error, AgentError) else summary
     return Fault(kind="agent_error", message=message, counts=False)
 
 
+def _message_and_hint(error: AgentHiveError) -> str:
+    """The message of an error with its hint: a fault has one text for both."""
+    return f"{error.message}. {error.hint}" if error.hint else error.message
+
+
 def check_size(value: Any, most: int) -> int:
-    """The bytes a value takes as JSON. Raises APIError for too many, ValueError for NaN."""
+    """The size of a value as JSON, in bytes.
+
+    Raises APIError if it is more than ``most`` bytes, and ValueError if the value has no JSON form
+    (NaN, infinity).
+    """
     size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
     if size > most:
-        raise APIError(f"the answer is larger than {most} bytes")
+        raise APIError(f"the result is larger than {most} bytes")
     return size
 
 
 def get_option(spec: AgentSpec, name: str, default: Any) -> Any:
-    """One of the agent's ``custom_params``."""
+    """The value of one of the agent's ``custom_params``, or ``default``."""
     options: Mapping[str, Any] = spec.custom_params
     return options.get(name, default)
 
@@ -232,7 +261,11 @@ def get_option(spec: AgentSpec, name: str, default: Any) -> Any:
 def login_headers(
     spec: AgentSpec, secrets: Secrets, host: str
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The headers that log in at ``host``, and the names among them. Raises EgressRefused."""
+    """The headers that authenticate at ``host``, and the names of those that hold credentials.
+
+    Raises ConfigurationError if a secret cannot be resolved, and EgressRefused if it is bound to
+    another host.
+    """
     login: Mapping[str, Any] = spec.authentication or {}
     kind = login.get("type")
     if kind is None:
@@ -255,14 +288,16 @@ def login_headers(
 
 
 def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers, if they can be sent. Raises ConfigurationError, which does not show a value.
+    """The headers, if they can be sent. Raises ConfigurationError, which never shows a value.
 
-    What refuses them on the way quotes them in its error, and escaped, so that no scrubbing helps.
+    The HTTP client would refuse such a header too, but its error quotes the value with escapes, and
+    an escaped secret is not recognised by `Secrets.scrub`.
     """
     for name, value in headers.items():
         if not (value.isascii() and value.isprintable()):
             raise ConfigurationError(
-                f"the value of the header '{name}' cannot be sent: it may hold printable ASCII only"
+                f"the value of the header '{name}' cannot be sent: it contains characters other "
+                "than printable ASCII"
             )
     return dict(headers)
 
@@ -272,13 +307,16 @@ def _resolve_secret(login: Mapping[str, Any], name: str, secrets: Secrets, host:
 
 
 def parse_strict_json(text: str) -> Any:
-    """JSON without NaN, Infinity or a key that stands twice. Raises ValueError."""
+    """Decode JSON. Raises ValueError also for NaN, Infinity and a key that occurs twice.
+
+    Python's own parser accepts these, and readers of a journal in other languages do not.
+    """
     try:
         return json.loads(
             text, parse_constant=_reject_constant, object_pairs_hook=_reject_duplicates
         )
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
+        raise ValueError("it is nested too deeply") from None
 
 
 def _reject_constant(name: str) -> Any:
@@ -288,5 +326,5 @@ def _reject_constant(name: str) -> Any:
 def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) != len(pairs):
-        raise ValueError("a key stands twice")
+        raise ValueError("a key occurs twice in one object")
     return mapping

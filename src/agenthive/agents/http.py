@@ -1,10 +1,10 @@
 """An HTTP API: fetch, request, ping.
 
-One request an attempt. Actions: ``fetch`` (GET by default), ``request`` (any method), ``ping``
-(does it answer?). Parameters: method, endpoint (joined to the agent's), query, headers, and one of
-json, form, body. A JSON answer is decoded strictly; what is too large is refused. Status 429 and
-5xx may be tried again, other 4xx may not. The idempotency key goes along in a header. Never retries
-by itself.
+Each attempt is one request. Actions: ``fetch`` (GET by default), ``request`` (any method), ``ping``
+(whether the API responds). Parameters: method, endpoint (joined to the agent's address), query,
+headers, and one of json, form, body. A JSON body in the response is decoded strictly; a response
+that is too large is refused. Status 408, 429 and 5xx may be retried, other 4xx may not. The
+idempotency key is sent in a header. Never retries by itself.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from agenthive.infra.secrets import Secrets
 ACTIONS: Final = ("fetch", "ping", "request")
 READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 METHODS: Final = READS | {"POST", "PUT", "PATCH", "DELETE"}
+#: JSON Schema of the parameters of every action.
 PARAMETERS: Final[JSONObject] = {
     "type": "object",
     "properties": {
@@ -53,11 +54,13 @@ PARAMETERS: Final[JSONObject] = {
     },
     "additionalProperties": False,
 }
+#: Headers that address and frame a message. A task that set them could reach another host, or
+#: make the server read the rest of the request as a second one (request smuggling).
 _FRAMING: Final = frozenset(
     {"connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"}
 )
-"""Headers that say where a message goes and where it ends."""
-_CANNOT_ASK: Final = (httpx2.InvalidURL, httpx2.LocalProtocolError, TypeError, ValueError)
+#: Errors of a request that cannot be built from the task's parameters.
+_BAD_REQUEST: Final = (httpx2.InvalidURL, httpx2.LocalProtocolError, TypeError, ValueError)
 
 
 class HttpAgent(BaseAgent):
@@ -75,17 +78,19 @@ class HttpAgent(BaseAgent):
         self._user_agent = str(get_option(config, "user_agent", "agenthive"))
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
-        """Make the request outside any run."""
+        """Send the request outside any run."""
         return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
-        """Make the request with the call's idempotency key."""
+        """Send the request with the call's idempotency key."""
         action, parameters = call.action, call.parameters
         try:
             method = str(parameters.get("method", "GET")).upper()
             if action not in ACTIONS or method not in METHODS:
                 return fault_reply(
-                    "refused", f"an HTTP API has no {action} {method}", retriable=False
+                    "refused",
+                    f"an HTTP API has no action '{action}' with the method '{method}'",
+                    retriable=False,
                 )
             url = _join_url(self.config.endpoint, str(parameters.get("endpoint", "")))
             headers, private = self._build_headers(call, urlsplit(url).netloc)
@@ -97,8 +102,8 @@ class HttpAgent(BaseAgent):
                 private=private,
                 **_build_body(parameters),
             )
-        except _CANNOT_ASK as error:
-            reason = self._secrets.scrub(f"cannot ask: {error}")
+        except _BAD_REQUEST as error:
+            reason = self._secrets.scrub(f"the request cannot be sent: {error}")
             return fault_reply("refused", reason, retriable=False, counts=False)
         except Exception as error:
             fault = fault_of(error)
@@ -108,14 +113,14 @@ class HttpAgent(BaseAgent):
         return self._build_reply(action, response)
 
     def _build_headers(self, call: Call, host: str) -> tuple[dict[str, str], tuple[str, ...]]:
-        """What is sent along, and the names among it that stay with this host."""
+        """The headers to send, and the names of those that a redirect to another host drops."""
         supplied: Any = call.parameters.get("headers") or {}
         task_headers = {
             str(name).lower(): self._secrets.resolve_allowed(str(value), call.references, host)
             for name, value in dict(supplied).items()
         }
         if reserved := _FRAMING & task_headers.keys():
-            raise ValueError(f"the header '{min(reserved)}' is not for a task to set")
+            raise ValueError(f"a task must not set the header '{min(reserved)}'")
         login, private = login_headers(self.config, self._secrets, host)
         headers = {"user-agent": self._user_agent, self._key_header: call.key, **task_headers}
         headers.update({name.lower(): value for name, value in login.items()})
@@ -124,7 +129,7 @@ class HttpAgent(BaseAgent):
 
     def _build_reply(self, action: str, response: HttpResponse) -> Reply:
         if response.status >= 400:
-            # Scrubbed before it is cut: a part of a secret is not found.
+            # Scrub before cutting: `scrub` does not recognise a part of a secret.
             text = self._secrets.scrub(response.body.decode("utf-8", "replace").strip())[:300]
             fault = status_fault(response.status, response.headers, text)
             return Reply(fault=fault)
@@ -133,7 +138,9 @@ class HttpAgent(BaseAgent):
         try:
             return Reply(result=self._secrets.scrub_value(decode(response)))
         except ValueError as error:
-            return fault_reply("invalid_reply", f"the answer is not what it says it is: {error}")
+            return fault_reply(
+                "invalid_reply", f"the response is declared as JSON and cannot be decoded: {error}"
+            )
 
     async def close(self) -> None:
         """Close the pooled connections."""
@@ -141,7 +148,7 @@ class HttpAgent(BaseAgent):
 
 
 def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
-    """The agent for a spec."""
+    """The agent for a spec. Raises ConfigurationError if its endpoint is not an HTTP address."""
     if urlsplit(spec.endpoint).scheme not in ("http", "https"):
         raise ConfigurationError(
             f"agent '{spec.name}': '{spec.endpoint}' is not an http or https address"
@@ -150,24 +157,24 @@ def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
 
 
 def action_problem(spec: AgentSpec, action: str) -> str | None:
-    """Why an action cannot be asked of an HTTP API."""
+    """Why an HTTP API cannot perform an action; None if it can."""
     if action in ACTIONS:
         return None
     return f"an HTTP API has no action '{action}'; it has {', '.join(ACTIONS)}"
 
 
 def effect_of(spec: AgentSpec, action: str) -> Effect | None:
-    """A ping changes nothing; of the others nothing is known before the method is."""
+    """A ping only reads. The effect of the other actions depends on the method of each call."""
     return Effect.NONE if action in HttpAgent.pure_actions else None
 
 
 def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
-    """What a request is made of; anything else would be left out."""
+    """The parameters of a request, the same for all actions; others would be ignored."""
     return PARAMETERS
 
 
 def _join_url(base: str, path: str) -> str:
-    """The agent's address with a path of the task's; another host cannot be named."""
+    """The agent's address with the task's path. Raises ConfigurationError for another host."""
     if not path:
         return base
     base_parts = urlsplit(base)
@@ -175,7 +182,7 @@ def _join_url(base: str, path: str) -> str:
         target = urlsplit(path)
         if (base_parts.scheme, base_parts.netloc) != (target.scheme, target.netloc):
             raise ConfigurationError(
-                f"the endpoint of a task stays at its agent's {base_parts.netloc}"
+                f"the task's endpoint must be at the host of its agent, {base_parts.netloc}"
             )
         return path
     relative_path, _, query = path.partition("?")
@@ -185,10 +192,10 @@ def _join_url(base: str, path: str) -> str:
 
 
 def _build_body(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What httpx2 takes for the query and the body. Raises ValueError for what is neither."""
+    """The query and the body as arguments of httpx2. Raises ValueError if they are malformed."""
     kinds = [name for name in ("json", "form", "body") if parameters.get(name) is not None]
     if len(kinds) > 1:
-        raise ValueError(f"a request has one body, not {' and '.join(kinds)}")
+        raise ValueError(f"a request has one body; the parameters name {' and '.join(kinds)}")
     for name in ("query", "form"):
         if not isinstance(parameters.get(name) or {}, dict):
             raise ValueError(f"'{name}' must be an object")
@@ -205,7 +212,7 @@ def _build_body(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def decode(response: HttpResponse) -> Any:
-    """The body: JSON where the answer says so, else text. Raises ValueError."""
+    """The body of a response: JSON if its content type says so, else text. Raises ValueError."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     text = response.body.decode("utf-8", "replace")
     if kind == "application/json" or kind.endswith("+json"):

@@ -1,10 +1,10 @@
 """Python of the operator's: custom://NAME.
 
-Functions and classes that the operator has registered under a name. A function takes
-``parameters``, ``action`` and the whole ``call``, whichever its arguments name. Async ones run on
-the event loop; sync ones in a thread that nobody can stop: prefer async. What it raises is a
-failure that may be retried; `NonRetryableError` says that trying again cannot help. A workflow can
-only name what is registered, never bring code of its own.
+Custom agents are functions and classes that the operator has registered under a name; a workflow
+names one of them and never brings code of its own. A function may have the arguments
+``parameters``, ``action`` and ``call``, and receives those it names. An async function runs on the
+event loop. A sync function runs in a thread, which Python cannot stop when the task is cancelled:
+prefer async. An exception is a failure that may be retried, unless it is a `NonRetryableError`.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from agenthive.errors import AgentUnavailable, APIError, ConfigurationError
 
 CUSTOM: Final = "custom://"
 
+#: How many sync functions run at the same time; others wait for a thread.
 THREADS = 64
-"""How many sync functions run at once."""
+#: The largest result, in bytes of JSON.
 MAX_RESULT = 16 * 2**20
-"""Bytes of JSON that one result may have."""
 
 
 class NonRetryableError(Exception):
-    """Raised by a custom function: this cannot work, do not try again."""
+    """A custom function raises this when another attempt cannot help."""
 
 
 class FunctionAgent(BaseAgent):
-    """Does every action by calling one function."""
+    """An agent that performs every action by calling one function."""
 
     def __init__(self, config: AgentSpec, function: Callable[..., Any]) -> None:
         super().__init__(config)
@@ -60,7 +60,7 @@ class FunctionAgent(BaseAgent):
         return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
-        """Call the function with what it asks for."""
+        """Call the function with the arguments that it names."""
         available: dict[str, Any] = {
             "call": call,
             "action": call.action,
@@ -78,17 +78,17 @@ class FunctionAgent(BaseAgent):
         except NonRetryableError as error:
             return fault_reply("refused", str(error), retriable=False, counts=False)
         except (Exception, SystemExit) as error:
-            # Whoever calls exit() in a function ends that call, not the runs of everybody else.
+            # exit() in a custom function must end this call, not the process with all its runs.
             return fault_reply("agent_error", f"{type(error).__name__}: {error}", counts=False)
 
 
 def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
-    """What is registered under the name. Raises AgentUnavailable if nothing is."""
+    """The agent for a spec. Raises AgentUnavailable if its name has no registered agent."""
     name = spec.endpoint.removeprefix(CUSTOM)
     agent = services.load_custom(name)
     if agent is None:
         raise AgentUnavailable(
-            f"agent '{spec.name}': nobody has registered custom://{name}",
+            f"agent '{spec.name}': no agent is registered for custom://{name}",
             hint=f"Supply it: --agents FILE.py with AGENTS = {{'{name}': ...}}, or a line "
             f"under [agents] in the settings, or hive.agents.register('{name}', function).",
         )
@@ -100,17 +100,17 @@ def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
 
 
 def action_problem(spec: AgentSpec, action: str) -> str | None:
-    """None: a function may take any action."""
+    """None: a function performs any action."""
     return None
 
 
 def effect_of(spec: AgentSpec, action: str) -> Effect | None:
-    """None: only the author of the function knows."""
+    """None: only the author of the function knows its effect."""
     return None
 
 
 def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
-    """None: a function takes any."""
+    """None: a function may take any parameters."""
     return None
 
 
@@ -128,11 +128,12 @@ def _call_counted(function: Callable[..., Any], arguments: dict[str, Any]) -> An
         _running_calls.pop()
 
 
+#: One entry for each sync function that runs; append and pop are atomic, so no lock is needed.
 _running_calls: list[None] = []
 
 
 def has_running_calls() -> bool:
-    """Whether a sync function is still in its thread: whoever ends the process need not wait."""
+    """Whether a sync function still runs in its thread, which would delay the process's exit."""
     return bool(_running_calls)
 
 
@@ -147,9 +148,9 @@ def _argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
     unknown = [name for name in names if name not in allowed]
     if unknown:
         raise ConfigurationError(
-            f"custom function {getattr(function, '__name__', function)!r} has an argument "
-            f"'{unknown[0]}'",
-            hint="It may take: call, action, parameters.",
+            f"custom function {getattr(function, '__name__', function)!r} has the argument "
+            f"'{unknown[0]}', which no custom agent receives",
+            hint="It may have the arguments call, action, parameters.",
         )
     return tuple(names)
 
@@ -159,12 +160,15 @@ def _build_reply(result: Any) -> Reply:
         return result
     if isinstance(result, AgentResponse):
         if not result.success:
-            return fault_reply("agent_error", result.error or "no reason given", counts=False)
+            return fault_reply(
+                "agent_error", result.error or "the agent gave no reason", counts=False
+            )
         result = result.result
     plain = msgspec.to_builtins(result, str_keys=True)
     try:
         check_size(plain, MAX_RESULT)
     except APIError as error:
         return fault_reply("invalid_reply", error.message, retriable=False)
-    # What the run sees is what a reader of the journal sees: plain JSON, nothing shared.
+    # The run must see what a replay will read from the journal: plain JSON that shares no object
+    # with the function, which might change it later.
     return Reply(result=msgspec.json.decode(msgspec.json.encode(plain)))

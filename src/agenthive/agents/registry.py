@@ -1,10 +1,10 @@
 """The registry of agents: finds the kind of a spec, and the operator's custom agents by name.
 
 A kind is a module in this folder, in an installed package (entry points in the group
-`agenthive.agents`) or in an ``--agents`` file; `infra.discovery` lists them without an import. It
-is imported when its first agent is needed, so that vendors' packages cost nothing before. Custom
-names come from `Directory.register`, an ``--agents`` file, the settings or entry points; never from
-a workflow.
+`agenthive.agents`) or in an ``--agents`` file; `infra.discovery` lists the modules without
+importing them. A kind is imported when its first agent is needed, so that vendors' packages cost
+nothing before that. Custom names come from `AgentRegistry.register`, an ``--agents`` file, the
+settings or entry points; never from a workflow.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from agenthive.infra.secrets import Secrets
 
 GROUP: Final = AGENTS
 HOW_TO: Final = "docs/howto/add-an-agent-kind.md"
+#: Specs whose agents are remembered by identity.
 MAX_FOUND: Final = 10_000
-"""Specs whose agents are remembered by identity."""
 
 
 class AgentRegistry:
-    """Implements `core.ports.Agents` and `Quoter`. ``secrets`` resolves references.
+    """Finds and creates agents. Implements `core.ports.Agents` and `core.ports.Quoter`.
 
-    ``guarded`` (server mode) lets calls reach public addresses only, and those in ``allow``
-    (``host:port``). ``prices`` say what models cost.
+    ``secrets`` resolves references. With ``guarded`` (server mode) calls reach only public
+    addresses, and those in ``allow`` (``host:port``). ``prices`` are the prices of models.
     """
 
     def __init__(
@@ -65,43 +65,53 @@ class AgentRegistry:
         self.prices = prices or Prices()
         self.guarded = guarded
         self.allow = tuple(allow)
+        #: Custom name -> function or class that is registered or was imported.
         self._custom: dict[str, Any] = {}
+        #: Custom name -> ``module:attribute`` that is imported when first needed.
         self._lazy: dict[str, str] = {}
+        #: Kind -> class that `register_kind` set.
         self._kinds: dict[str, Callable[[AgentSpec], BaseAgent]] = {}
+        #: Kind -> its imported module.
         self._loaded_kinds: dict[str, AgentKind] = {}
+        #: Kind -> why its module cannot be used.
         self._unusable_kinds: dict[str, AgentUnavailable] = {}
+        #: Kind -> the ``--agents`` file that brought it.
         self._files: dict[str, Path] = {}
         #: By the JSON of the spec: equal specs share an agent.
         self._agents: dict[bytes, BaseAgent] = {}
-        #: By the identity of a spec, which is kept so that the number is not used again. Encoding
-        #: a spec costs more than all else that a lookup does, and a run looks up each agent twice.
+        #: By the id() of a spec; the spec is kept too, so that its id is not reused. Encoding a
+        #: spec costs more than the rest of a lookup, and a run looks up each agent twice.
         self._found: dict[int, tuple[AgentSpec, BaseAgent]] = {}
 
-    # What the operator supplies.
+    # What the operator supplies: custom agents and kinds.
 
     def register(self, name: str, agent: Callable[..., Any] | type[BaseAgent]) -> None:
-        """Make a function or a `BaseAgent` class known as ``custom://NAME``."""
+        """Register a function or a `BaseAgent` class as ``custom://NAME``."""
         if not callable(agent):
-            raise ConfigurationError(f"custom agent '{name}' is not callable")
+            raise ConfigurationError(
+                f"custom agent '{name}' cannot be called: it is of the type {type(agent).__name__}",
+                hint="Register a function, a callable object or a class.",
+            )
         self._custom[name] = agent
 
     def register_lazily(self, name: str, target: str) -> None:
-        """Make ``module:attribute`` or ``FILE.py:attribute`` known, imported when first needed."""
+        """Register ``module:attribute`` or ``FILE.py:attribute``, imported when first needed."""
         self._lazy[name] = target
 
     def register_kind(self, kind: str, agent: Callable[[AgentSpec], BaseAgent]) -> None:
-        """The class for a kind; for ``custom``, the class for names that nobody registered."""
+        """Set the class for a kind; for ``custom``, the class for names without an agent."""
         self._kinds[kind] = agent
 
     def find_kind(self, kind: str) -> Callable[[AgentSpec], BaseAgent] | None:
-        """What was registered for a kind."""
+        """The class that `register_kind` set for a kind; None if there is none."""
         return self._kinds.get(kind)
 
     def load_file(self, path: str | Path) -> list[str]:
-        """Register what a Python file brings: the custom agents in its ``AGENTS``, or a kind.
+        """Register the custom agents in the ``AGENTS`` of a Python file, or the kind that it is.
 
-        A file without ``AGENTS`` that has functions of `AgentKind` is the kind of its own name.
-        Gives the names. Raises ConfigurationError if the file cannot be loaded or brings nothing.
+        A file without ``AGENTS`` that has functions of `AgentKind` is a kind, with the name of the
+        file. Returns the registered names. Raises ConfigurationError if the file cannot be loaded
+        or contains neither.
         """
         module = _load_module(Path(path))
         agents = getattr(module, "AGENTS", None)
@@ -109,7 +119,7 @@ class AgentRegistry:
             return [self._add_kind(Path(path), module)]
         if not isinstance(agents, Mapping) or not agents:
             raise ConfigurationError(
-                f"{path} does not say which agents it brings",
+                f"{path} defines no agents: it has neither AGENTS nor the functions of a kind",
                 hint='Write AGENTS = {"name": function} at its end, or the functions of a kind: '
                 f"see {HOW_TO}.",
             )
@@ -129,12 +139,12 @@ class AgentRegistry:
 
     @property
     def names(self) -> list[str]:
-        """The custom names that are known."""
+        """The names of all custom agents that are registered or packaged, sorted."""
         return sorted(self.sources)
 
     @property
     def sources(self) -> dict[str, str]:
-        """Each custom name that is known, and where it comes from."""
+        """Each custom name, and where its agent comes from."""
         sources = {
             name: f"package: {entry.value}" for name, entry in list_packaged_agents().items()
         }
@@ -144,7 +154,10 @@ class AgentRegistry:
         return dict(sorted(sources.items()))
 
     def load_custom(self, name: str) -> Any:
-        """The custom agent of that name, None if nobody has it. Raises ConfigurationError."""
+        """The custom agent of that name; None if there is none.
+
+        Raises ConfigurationError if it cannot be loaded.
+        """
         if name not in self._custom:
             if name in self._lazy:
                 target = self._lazy[name]
@@ -155,10 +168,14 @@ class AgentRegistry:
                     self._custom[name] = _load_target(name, entry.value, entry.load)
         return self._custom.get(name)
 
-    # What a runtime asks.
+    # Agents, for a runtime: `core.ports.Agents`.
 
     def find_agent(self, spec: AgentSpec) -> BaseAgent:
-        """The agent for ``spec``. Raises AgentUnavailable if nobody has it."""
+        """The agent for ``spec``, created at the first call.
+
+        Raises AgentUnavailable if its kind or its custom agent is missing, and ConfigurationError
+        if its endpoint is invalid.
+        """
         entry = self._found.get(id(spec))
         if entry is not None and entry[0] is spec:
             return entry[1]
@@ -171,11 +188,11 @@ class AgentRegistry:
         self._found[id(spec)] = spec, agent
         return agent
 
-    # Kinds: what `authoring.Actions` needs.
+    # Kinds, for the checks of `authoring`.
 
     @property
     def kinds(self) -> Sequence[str]:
-        """The names of every kind there is: shipped, packaged, from files and from code."""
+        """The names of all kinds: of this package, of installed ones, from files and from code."""
         names = [*list_agent_kinds(), *list_packaged_kinds(), *self._loaded_kinds, *self._kinds]
         return list(dict.fromkeys(names))
 
@@ -193,7 +210,7 @@ class AgentRegistry:
         return f"{first_line} ({self._files[name]})" if name in self._files else first_line
 
     def kind_problem(self, kind: str) -> str | None:
-        """Why agents of this kind cannot be made, and what to do; None if they can."""
+        """Why agents of this kind cannot be created, and what to do; None if they can."""
         if self._is_replaced(kind):
             return None
         try:
@@ -215,7 +232,7 @@ class AgentRegistry:
         return self._loaded_kinds[kind]
 
     def _is_replaced(self, kind: str) -> bool:
-        """Whether `register_kind` stands in for it: then its module is not asked."""
+        """Whether a class from `register_kind` is used instead of a module."""
         return kind in self._kinds and kind not in list_agent_kinds()
 
     def action_problem(self, spec: AgentSpec, action: str) -> str | None:
@@ -236,45 +253,44 @@ class AgentRegistry:
         return None if kind is None else kind.parameters(spec, action)
 
     def _find_kind(self, spec: AgentSpec) -> AgentKind | None:
-        """The kind of an agent; None if code stands in for it, or it cannot be used."""
+        """The module of an agent's kind; None if a class replaces it, or it cannot be used."""
         unknown = self._is_replaced(spec.type) or self.kind_problem(spec.type) is not None
         return None if unknown else self.load_kind(spec.type)
 
     # What calls cost: `core.ports.Quoter`.
 
     def is_priced(self, spec: AgentSpec) -> bool:
-        """Whether calls of this agent have prices: those of a model that is not offline.
+        """Whether calls of this agent can cost money.
 
-        Of a kind that is added, if its agents say so.
+        Of the shipped kinds only models do, except the offline one; an added kind declares it in
+        `BaseAgent.is_priced`.
         """
         if spec.type in NAMED_OTHERWISE:
             return spec.type == AgentType.AI_AGENT and not spec.endpoint.startswith("offline:")
-        # Registered code has no problem of its kind: this is asked for every agent of a run.
+        # Look at `_kinds` first: a run calls this for each agent, and `kind_problem` is slow.
         usable = spec.type in self._kinds or self.kind_problem(spec.type) is None
         return usable and self.find_agent(spec).is_priced
 
     def estimate_max_cost(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
-        """What a call can cost at most."""
+        """The most that a call can cost, in nano-dollars; None if its price is unknown."""
         return self.find_agent(spec).estimate_max_cost(call)
 
     def estimate_tokens(self, spec: AgentSpec, call: Call) -> int:
-        """How large a call is, for a rate limit."""
+        """About how many tokens a call uses, for a rate limit."""
         return self.find_agent(spec).estimate_tokens(call)
 
     def fit_max_tokens(
         self, spec: AgentSpec, call: Call, max_cost: NanoUSD
     ) -> tuple[int, NanoUSD] | None:
-        """The call with an answer that is short enough."""
+        """The longest reply (tokens) that keeps a call within ``max_cost``, and its cost."""
         return self.find_agent(spec).fit_max_tokens(call, max_cost)
 
     async def close(self) -> None:
-        """Close every agent that was made. May be called twice."""
+        """Close every agent that was created. May be called twice."""
         agents, self._agents = list(self._agents.values()), {}
         self._found.clear()
         for agent in agents:
             await agent.close()
-
-    # Inside.
 
     def _make_agent(self, spec: AgentSpec) -> BaseAgent:
         if spec.type != AgentType.CUSTOM and spec.type in self._kinds:
@@ -284,7 +300,8 @@ class AgentRegistry:
         except AgentUnavailable as error:
             message = f"agent '{spec.name}': {error.message}"
             raise AgentUnavailable(message, hint=error.hint) from error
-        # Imported here: the HTTP client takes a tenth of a second, and not every run needs it.
+        # Imported here: the HTTP client takes a tenth of a second to import, and not every run
+        # needs it.
         from agenthive.infra.egress import Egress
 
         egress = Egress(guarded=self.guarded, allow=self.allow)
@@ -293,7 +310,7 @@ class AgentRegistry:
         if not isinstance(agent, BaseAgent):
             raise AgentUnavailable(
                 f"agent kind '{spec.type}': make returned {type(agent).__name__}, not a BaseAgent",
-                hint=f"See {HOW_TO}.",
+                hint=f"Return a subclass of BaseAgent from make; see {HOW_TO}.",
             )
         return agent
 
@@ -302,7 +319,7 @@ class AgentRegistry:
 
 
 def _import_kind(kind: str, registry: AgentRegistry) -> AgentKind:
-    """The module of a kind of this package or of an installed one."""
+    """Import the module of a kind. Raises AgentUnavailable if there is none, or it is unusable."""
     if kind in list_agent_kinds():
         source = f"{AGENTS}.{list_agent_kinds()[kind]}"
     else:
@@ -326,7 +343,7 @@ def _import_kind(kind: str, registry: AgentRegistry) -> AgentKind:
 
 
 def _find_kind_problem(kind: str, module: Any) -> str | None:
-    """Which functions of `AgentKind` a module lacks; None if it has them all."""
+    """Which functions of `AgentKind` a module lacks, as a message; None if it has all of them."""
     missing = [
         text for name, text in KIND_FUNCTIONS.items() if not callable(getattr(module, name, None))
     ]
@@ -336,7 +353,7 @@ def _find_kind_problem(kind: str, module: Any) -> str | None:
 
 
 def _load_target(name: str, target: str, loader: Callable[[], Any]) -> Any:
-    """What ``load`` gives; whatever the operator's code does wrong is told as such."""
+    """The result of ``loader``. An exception of the operator's code is a ConfigurationError."""
     try:
         return loader()
     except ConfigurationError:
@@ -357,19 +374,22 @@ def _import_target(target: str) -> Any:
 
 
 def _load_module(path: Path) -> Any:
-    """Run an operator's Python file as a module, once."""
+    """Run an operator's Python file as a module, once in a process. Raises ConfigurationError."""
     resolved = path.resolve()
     name = f"agenthive_agents_{resolved.stem}_{abs(hash(str(resolved)))}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, resolved)
     if spec is None or spec.loader is None or not resolved.is_file():
-        raise ConfigurationError(f"there is no Python file {path}")
+        raise ConfigurationError(f"there is no Python file {path}", hint="Check its path.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise ConfigurationError(f"{path} failed: {type(error).__name__}: {error}") from error
+        raise ConfigurationError(
+            f"{path} raised an error when it was loaded: {type(error).__name__}: {error}",
+            hint=f"Run it alone to see where: python {path}",
+        ) from error
     return module

@@ -1,9 +1,18 @@
 """HOW A WORKFLOW IS WRITTEN: from YAML, JSON or Python to a checked `WorkflowSpec`.
 
-Here live the readers, the one table of the dialect, the checks, the Python builder, the JSON Schema
-and the reference page made from the table. Never here: running, agents' code, where secrets are
-kept (whoever loads passes ``keep_secret``). A key is added in `dialect`, a check in the file of
-what it checks, another syntax as a reader that makes `nodes.Node`.
+A definition passes four stages, each in its own module or package:
+
+    readers    text -> `SourceNode`: values with line and column
+    dialect    the one table of keys; the JSON Schema and the reference page are generated from it
+    checks     nodes -> specs of `core.model`; every problem is collected with its place
+    assembler  puts the specs together, or raises one error with all problems
+
+`builder` writes the same definition in Python, `input_binding` fills the inputs of a run into the
+agents, `schedules` checks schedules, `mcp_tools` renders the tools of MCP servers as YAML.
+
+Nothing here runs a workflow, calls an agent or stores a secret: the caller of `load` passes
+``keep_secret`` and ``actions``. To add a key: `dialect`. To add a check: the module of its section
+in `checks`. To add a syntax: a reader that returns a `SourceNode`.
 """
 
 from __future__ import annotations
@@ -67,9 +76,10 @@ def load(
 ) -> Loaded:
     """Read and check a file: JSON if named ``*.json``, else YAML.
 
-    ``keep_secret`` takes secrets that are written out (None: refused; `placeholder`: for checking
-    only). ``actions`` knows the agent kinds and their actions; without it the kinds of this package
-    are known by name. Raises ConfigurationError with every problem and its place.
+    ``keep_secret`` stores secrets that are written out in the file (None: they are refused;
+    `placeholder`: for checking only). ``actions`` knows the agent kinds and their actions (None:
+    only the names of the built-in kinds are checked). Raises ConfigurationError with every problem
+    and its place.
     """
     problems = Problems(str(path))
     file = Path(path)
@@ -87,9 +97,9 @@ def loads(
     keep_secret: KeepSecret | None = None,
     actions: ActionCatalog | None = None,
 ) -> Loaded:
-    """As `load`, from text in ``format`` yaml or json; ``name`` stands where the file would."""
+    """As `load`, from a text in ``format`` yaml or json; messages call it ``name``."""
     if format not in FORMATS:
-        raise ConfigurationError(f"unknown format {format!r}; there are {', '.join(FORMATS)}")
+        raise ConfigurationError(f"unknown format {format!r}; use one of: {', '.join(FORMATS)}")
     problems = Problems(name)
     node = read_text(text, format, limits, problems)
     return assemble(node, problems, _build_options(limits, keep_secret, actions))
@@ -103,7 +113,7 @@ def from_mapping(
     keep_secret: KeepSecret | None = None,
     actions: ActionCatalog | None = None,
 ) -> Loaded:
-    """As `load`, from Python data; places are paths such as ``tasks[2].agent_name``."""
+    """As `load`, from Python data; messages have paths such as ``tasks[2].agent_name``."""
     problems = Problems(name)
     node = from_python(data, problems)
     return assemble(node, problems, _build_options(limits, keep_secret, actions))

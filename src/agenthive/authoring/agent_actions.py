@@ -13,11 +13,11 @@ from agenthive.core.values import JSONObject
 
 
 class ActionCatalog(Protocol):
-    """What is known of agent kinds and their actions: `agents.registry.Directory` implements it."""
+    """Knows agent kinds and their actions; `agents.registry.AgentRegistry` implements it."""
 
     @property
     def kinds(self) -> Sequence[str]:
-        """The names of every kind; read only for a kind that this package does not ship."""
+        """The names of all kinds; read only for a kind that agenthive does not ship."""
         ...
 
     def kind_problem(self, kind: str) -> str | None:

@@ -1,8 +1,8 @@
-"""From nodes to a `WorkflowSpec`: defaults, and what keys mean together.
+"""Assembles a `WorkflowSpec` from nodes: runs all checks, then puts the specs together.
 
-Every problem of a definition is noted before one error is raised. Secrets that were written out
-are handed to ``keep_secret`` and replaced by what it returns; without it they are refused. The
-graph itself is checked in `graph_checks`.
+All problems of a definition are collected before one error is raised. A secret that is written out
+is passed to ``keep_secret`` and replaced by the reference that it returns; without ``keep_secret``
+it is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from agenthive.core.model.workflow import (
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a definition is taken in. ``actions`` knows the agent kinds (None: the table's only)."""
+    """How a definition is loaded. ``actions`` knows the agent kinds (None: the built-in ones)."""
 
     limits: SizeLimits = OPERATOR
     keep_secret: KeepSecret | None = None
@@ -48,9 +48,9 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
 def assemble(
     node: SourceNode, problems: Problems, options: LoadOptions, origin: Origin | None = None
 ) -> Loaded:
-    """The workflow that ``node`` describes. Raises ConfigurationError with all that is wrong.
+    """Build the workflow that ``node`` defines. Raises ConfigurationError with every problem.
 
-    ``origin`` is where it stands: its file, and what it is within.
+    ``origin`` is the file of the definition, and the definitions around it.
     """
     origin = origin or Origin()
     native = _is_native(node, problems, origin.native)
@@ -60,7 +60,7 @@ def assemble(
         raise problems.build_error()
     tasks = top.subsections("tasks")
     if len(tasks) > options.limits.max_tasks:
-        message = f"{len(tasks):,} tasks are more than the {options.limits.max_tasks:,} allowed"
+        message = f"has {len(tasks):,} tasks; at most {options.limits.max_tasks:,} are allowed"
         problems.abort(top.place_of("tasks"), "tasks", message)
     return _Assembler(top, problems, options, native, origin).build(checker)
 
@@ -174,11 +174,12 @@ class _Assembler:
             return None
         return build_inputs(declared, checker, self._problems, self._store_default)
 
-    def _store_default(self, name: str, value: str) -> str | None:
-        if self._options.keep_secret is None:
+    def _store_default(self, name: str, value: str) -> tuple[str, str] | None:
+        keep_secret = self._options.keep_secret
+        if keep_secret is None:
             return None
-        label = secret_references.label_of(self._title, "inputs", name)
-        return self._options.keep_secret(label, value)
+        reference = keep_secret(secret_references.label_of(self._title, "inputs", name), value)
+        return reference, secret_references.moved_secret_warning(keep_secret, reference)
 
     def _read_max_parallel(self) -> int:
         top = self._top
@@ -187,6 +188,6 @@ class _Assembler:
             return (16 if self._native else 10) if is_parallel else 1
         number = top.integer("max_parallel", 1)
         if top.has_valid("parallel_execution") and not is_parallel and number > 1:
-            message = "contradicts parallel_execution: false; remove one of the two"
+            message = "contradicts parallel_execution: false; remove one of them"
             self._problems.add(top.place_of("max_parallel"), "max_parallel", message)
         return number

@@ -1,4 +1,4 @@
-"""Writing a workflow in Python: the same graph, through the same checks.
+"""Writes a workflow in Python: the same definition as a file, through the same checks.
 
     flow = Workflow("release notes")
     api = flow.agent("api", "http_api", "https://api.example.com")
@@ -6,8 +6,8 @@
     flow.task("publish", api, "request", depends_on=[data], parameters={"json": data.result})
     spec = flow.build()
 
-Nothing is checked before ``build``, which tells every problem at once. The dialect is the native
-one.
+Nothing is checked before ``build``, which reports every problem at once. The definition has the
+native dialect.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from agenthive.core.model.workflow import WorkflowSpec
 
 
 class AgentHandle:
-    """An agent of a workflow that is being built."""
+    """An agent of a workflow under construction."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
 
 class TaskHandle:
-    """A task of a workflow that is being built; goes into ``depends_on`` of others."""
+    """A task of a workflow under construction, for ``depends_on`` of other tasks."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -43,7 +43,7 @@ class TaskHandle:
 
     @property
     def expression(self) -> str:
-        """This task inside an expression, as in ``f"{{{{ size({task.expression}.result) }}}}"``."""
+        """The name of this task in expressions: ``f"{{{{ size({task.expression}.result) }}}}"``."""
         quoted = self.name.replace("\\", "\\\\").replace('"', '\\"')
         return f'tasks["{quoted}"]'
 
@@ -59,7 +59,7 @@ class Workflow:
         self._tasks: list[dict[str, object]] = []
 
     def input(self, name: str, type: str = "any", **options: object) -> str:
-        """Declare an input; gives the expression that reads it."""
+        """Declare an input; return the expression that reads it."""
         self._inputs[name] = {"type": type, **options}
         return f'{{{{ inputs["{name}"] }}}}'
 
@@ -79,7 +79,7 @@ class Workflow:
         workflow: Workflow | Mapping[str, object] | None = None,
         **options: object,
     ) -> TaskHandle:
-        """Add a task: a call, a ``workflow`` of its own, or neither if it only waits.
+        """Add a task that calls an agent, runs a ``workflow``, or only waits.
 
         ``options`` are the keys of an entry of ``tasks``: ``effect="none"``, ``when=...``,
         ``for_each=...``, ``approval={"approvers": [...]}``, ...
@@ -99,7 +99,7 @@ class Workflow:
         return TaskHandle(name)
 
     def mapping(self) -> dict[str, object]:
-        """What has been said so far, as a file would say it."""
+        """The definition so far, as the map that a file would contain."""
         inputs = {"inputs": self._inputs} if self._inputs else {}
         return {
             "agenthive": NATIVE,
@@ -111,14 +111,14 @@ class Workflow:
         }
 
     def load(self, *, keep_secret: KeepSecret | None = None) -> Loaded:
-        """Check everything; as `agenthive.authoring.load`. Raises ConfigurationError."""
+        """Check the definition; as `agenthive.authoring.load`. Raises ConfigurationError."""
         problems = Problems(f"workflow {self._name!r}")
         return assemble(
             from_python(self.mapping(), problems), problems, LoadOptions(keep_secret=keep_secret)
         )
 
     def build(self) -> WorkflowSpec:
-        """The finished workflow. Raises ConfigurationError with every problem."""
+        """Check the definition and return its spec. Raises ConfigurationError."""
         return self.load().spec
 
 

@@ -1,7 +1,7 @@
 """The canonical bytes of a workflow, and the digest a run is pinned to.
 
-Two files that mean the same have the same digest. The bytes are those of
-`core.model.definition`; here they get the errors of an author's room.
+Two files with the same meaning have the same digest. The bytes are those of
+`core.model.definition`; this module raises its faults as ConfigurationError.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def digest(spec: WorkflowSpec) -> str:
 
 
 def parse_spec(data: bytes) -> WorkflowSpec:
-    """The workflow that ``dump`` wrote. Raises ConfigurationError if it is none."""
+    """Parse the bytes that `dump` returned. Raises ConfigurationError if they are invalid."""
     try:
         return definition.decode(data)
     except msgspec.MsgspecError as fault:
-        raise ConfigurationError(f"stored definition cannot be read: {fault}") from fault
+        raise ConfigurationError(f"the stored definition cannot be read: {fault}") from fault

@@ -1,8 +1,8 @@
-"""Filling a run's inputs into its agents, once, before the run starts.
+"""Fills the inputs of a run into the texts of its agents, once, before the run starts.
 
-What the run is pinned to is the result. Whoever gives inputs is not always who wrote the workflow:
-an input may not bring in a reference to a secret, except a secret input under ``authentication``,
-and what it brings there must be a reference.
+The run is pinned to the resulting workflow. The user who passes inputs may not be the author of the
+workflow: an input must not introduce a reference to a secret, except that a secret input may be
+used under ``authentication``, where it must be a reference.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _SECRET_KEYS = tuple(field.key for field in AUTHENTICATION.fields if field.secre
 
 
 def bind_inputs(spec: WorkflowSpec, inputs: Mapping[str, JSONValue]) -> WorkflowSpec:
-    """The workflow with ``{{ inputs.NAME }}`` in its agents' texts filled in.
+    """Replace ``{{ inputs.NAME }}`` in the texts of the agents of a workflow.
 
-    ``inputs`` are those `check_inputs` gave. The same object if nothing was to fill in. Raises
-    ConfigurationError.
+    ``inputs`` come from `check_inputs`. Returns the same object if the agents read no inputs.
+    Raises ConfigurationError.
     """
     secrets = [
         inputs.get(name) for name, declared in spec.inputs.items() if declared.type == "secret"
@@ -40,7 +40,7 @@ def bind_inputs(spec: WorkflowSpec, inputs: Mapping[str, JSONValue]) -> Workflow
 
 
 def agents_of(spec: WorkflowSpec) -> Iterator[AgentSpec]:
-    """The agents of a workflow and of those in it, as far as it is known where they are."""
+    """Yield the agents of a workflow, and those of its sub-workflows with a constant endpoint."""
     yield from spec.agents
     for child in embedded_workflows(spec):
         for agent in child.agents:
@@ -49,7 +49,7 @@ def agents_of(spec: WorkflowSpec) -> Iterator[AgentSpec]:
 
 
 def embedded_workflows(spec: WorkflowSpec) -> Iterator[WorkflowSpec]:
-    """The workflows that the tasks of a workflow run, and those in them; each of them once."""
+    """Yield the sub-workflows of a workflow, on all levels, each once."""
     seen_ids: set[int] = set()
     pending = [spec]
     while pending:
@@ -73,7 +73,7 @@ class _Binder:
         self._secrets = secrets
 
     def bind_agent(self, agent: AgentSpec) -> AgentSpec:
-        """The agent with its inputs filled in; the same object if it reads none."""
+        """Fill in the inputs of an agent; return the same object if it reads none."""
         problems = Problems(f"agent {agent.name!r}")
         changed: JSONObject = {}
         for key in ("endpoint", "custom_params", "authentication"):
@@ -96,17 +96,17 @@ class _Binder:
             allowed |= self._secrets
             self._check_authentication(after, problems)
         if _reference_targets(after) - allowed:
-            message = "an input must not bring a reference to a secret in here"
+            message = "an input must not contain a reference to a secret here"
             problems.add(NOWHERE, key, message)
         if key == "endpoint" and not (isinstance(after, str) and after):
-            problems.add(NOWHERE, key, "must be text after its inputs are filled in")
+            problems.add(NOWHERE, key, "must be text, and not empty, with its inputs")
 
     def _check_authentication(self, after: JSONValue, problems: Problems) -> None:
         assert isinstance(after, dict)
         for key, value in after.items():
             path = f"authentication.{key}"
             if not isinstance(value, str):
-                problems.add(NOWHERE, path, "must be text after its inputs are filled in")
+                problems.add(NOWHERE, path, "must be text, with its inputs filled in")
             elif key in _SECRET_KEYS and secret_references.is_literal(value):
-                message = "is filled in by an input that is no secret; declare it as type: secret"
+                message = "reads an input that is not secret; declare the input with type: secret"
                 problems.add(NOWHERE, path, message)

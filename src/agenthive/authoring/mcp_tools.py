@@ -1,8 +1,9 @@
-"""What a server says it can do, as `tools` of a task that a person can put into a workflow.
+"""Renders the tool listings of MCP servers as the key ``tools`` of a task, in YAML.
 
-A workflow names its tools itself: what a model may do is then reviewed, pinned by the definition's
-digest, and the same when a run goes on years later. This file spares the typing. Never here: asking
-a server, or believing it: what it says of effects becomes a comment that a person has to uncomment.
+A workflow lists its tools itself, so that they can be reviewed, are pinned by the digest of the
+definition, and stay the same when a run is resumed later. This module only saves typing. It calls
+no server and does not trust one: a claimed effect becomes a comment, which the author of the
+workflow can uncomment.
 """
 
 from __future__ import annotations
@@ -20,45 +21,45 @@ from agenthive.core.values import JSONObject
 from agenthive.infra.schemas import check_schema
 
 LONGEST_NAME: Final = 64
-"""Characters of a name that models take."""
+"""Maximum characters of a tool name, as models require."""
 NUL: Final = "\0"
-"""A character that no workflow may hold."""
+"""A character that workflows must not contain."""
 _FOREIGN: Final = re.compile(r"[^A-Za-z0-9_-]")
 _WORDS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_,.()/ -]*")
-"""Texts that mean themselves in every version of YAML, unless they are words such as ``no``."""
+"""Plain texts that are texts in every version of YAML, except words such as ``no``."""
 _ONE_LINE: Final = 2**30
-"""No text is folded: it is easier to read, and to change, in one piece."""
+"""The line width for the YAML writer: texts are not folded."""
 _EFFECT_COMMENTS: Final = {
-    "none": "the server says that it only reads",
-    "once": "the server says that doing it twice is not the same as once",
+    "none": "according to the server, it only reads",
+    "once": "according to the server, it is not idempotent",
 }
 
 
 class ToolOffer(msgspec.Struct, frozen=True, kw_only=True):
-    """One tool of a server, as a model may be told of it.
-
-    ``name`` is ``action`` in letters that models take, and the only one of its name. ``parameters``
-    None: the arguments as they are. ``claimed_effect`` is what the server says of itself, empty if
-    nothing; ``left_out`` why its schema cannot be used, empty if it can.
-    """
+    """One tool of an MCP server, as an entry of ``tools``."""
 
     agent: str
+    #: The action as a valid and unique tool name.
     name: str
     action: str
     description: str = ""
     input_schema: JSONObject = {}
+    #: None: the arguments of the tool call, unchanged.
     parameters: JSONObject | None = None
+    #: The effect that the server claims: ``none``, ``once`` or empty.
     claimed_effect: str = ""
+    #: Why the schema of the server cannot be used; empty if it can.
     left_out: str = ""
 
 
 def build_offers(
     listings: Mapping[str, Iterable[Any]], reserved: Collection[str]
 ) -> list[ToolOffer]:
-    """What servers offer: agent -> the ``tools`` of its listing, in their order.
+    """Build the offers of all servers, in the order of their listings.
 
-    A tool whose name is in ``reserved`` (an action of the kind) is asked for by ``call_tool``. What
-    has no name, or one that no workflow can hold, is passed over.
+    ``listings`` maps an agent to the ``tools`` of its ``tools/list`` result. A tool whose name is
+    in ``reserved`` (an action of the agent kind) is called through ``call_tool``. Tools without a
+    valid name are left out.
     """
     offers: list[ToolOffer] = []
     taken_names: set[str] = set()
@@ -73,12 +74,12 @@ def build_offers(
 
 
 def render_tools(offers: Iterable[ToolOffer]) -> str:
-    """The key ``tools`` of a task with these tools in it."""
+    """Render the key ``tools`` of a task."""
     return "tools:\n" + "".join([indent(_render_tool(offer), "  ") for offer in offers])
 
 
 def _find_free_name(agent: str, action: str, taken_names: set[str]) -> str:
-    """A name that models take, and no other tool has."""
+    """Find a valid name that no other tool has."""
     short_name = _FOREIGN.sub("_", action)[:LONGEST_NAME]
     if short_name not in taken_names:
         return short_name
@@ -96,7 +97,7 @@ def _build_offer(
 ) -> ToolOffer:
     description, schema = tool.get("description"), tool.get("inputSchema")
     if not isinstance(schema, dict):
-        schema, left_out = {}, "it has none"
+        schema, left_out = {}, "the server sends none"
     elif left_out := check_schema(schema):
         schema = {}
     by_name = action in reserved
@@ -124,7 +125,7 @@ def _claimed_effect(annotations: Any) -> str:
 
 
 def _render_tool(offer: ToolOffer) -> str:
-    """A tool as an item of a list."""
+    """Render a tool as an entry of a list."""
     head: JSONObject = {"name": offer.name, "agent": offer.agent}
     if offer.action != offer.name:
         head["action"] = offer.action
@@ -144,7 +145,7 @@ def _render_tool(offer: ToolOffer) -> str:
 
 
 def _dump_yaml(value: JSONObject) -> str:
-    """``value`` in YAML; what could steer a terminal is spelled out."""
+    """Write ``value`` as YAML; escape everything but ASCII if it has control characters."""
     printable = json.dumps(value, ensure_ascii=False).isprintable()
     return yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=printable, width=_ONE_LINE
@@ -152,7 +153,7 @@ def _dump_yaml(value: JSONObject) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Nothing is written as an alias; lists stand deeper than their keys."""
+    """Writes no aliases, and indents lists below their keys."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -1,7 +1,7 @@
-"""Schedules as they are written: name, rule, policies and inputs, checked and made a fact.
+"""Checks a schedule (name, rule, policies, inputs) and builds the event that sets it.
 
-What a rule means is the calendar's business, what it leads to the core's. To add a way of writing
-a rule: a parameter of `build_rule`.
+The calendar computes the times of a rule, and the core starts the runs. To add a way to write a
+rule: a parameter of `build_rule`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from agenthive.core.values import SECOND, Micros, to_micros
 from agenthive.errors import ConfigurationError, DefinitionError
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What a schedule may be called: the ids of its runs are made from it."""
+"""The names of schedules, from which the ids of their runs are derived."""
 _Kind = TypeVar("_Kind", bound=StrEnum)
 
 
 class PlannedSchedule(msgspec.Struct, frozen=True):
-    """A schedule that can be set: the fact and the definition that it names."""
+    """A checked schedule: the event that sets it, and the encoded definition that it names."""
 
     event: ev.ScheduleSet
     body: bytes
@@ -47,14 +47,20 @@ def plan_schedule(
     overlap: str = Overlap.QUEUE,
     paused: bool = False,
 ) -> PlannedSchedule:
-    """Check everything but the rule. Raises DefinitionError."""
+    """Check a schedule and build its event. Raises DefinitionError.
+
+    ``time_input`` is the input that receives the scheduled time; it must not affect an agent,
+    because the definition is bound when the schedule is set.
+    """
     if not NAME.fullmatch(name):
         raise DefinitionError(
-            f"{name[:80]!r} cannot be the name of a schedule",
-            hint="Use up to 64 letters, digits and - _ . ; the first a letter or a digit.",
+            f"{name[:80]!r} is not a valid name of a schedule",
+            hint="Use up to 64 letters, digits, - _ and . ; start with a letter or a digit.",
         )
     if time_input in inputs:
-        raise ConfigurationError(f"the input {time_input!r} is the planned time; do not give it")
+        raise ConfigurationError(
+            f"the input {time_input!r} receives the scheduled time; do not pass a value for it"
+        )
     checked_inputs = _inputs_at(workflow, inputs, time_input, 0)
     bound_workflow = bind_inputs(workflow, checked_inputs)
     if (
@@ -63,7 +69,8 @@ def plan_schedule(
         != bound_workflow
     ):
         raise ConfigurationError(
-            f"the input {time_input!r} is the planned time, which an agent's settings must not read"
+            f"the input {time_input!r} receives the scheduled time; the settings of an agent must"
+            " not read it"
         )
     checked_inputs.pop(time_input, None)
     body = definition.encode(bound_workflow)
@@ -97,22 +104,22 @@ def build_rule(
     zone: str = "UTC",
     start: str | datetime | None = None,
 ) -> Rule:
-    """The rule that is written so. Raises DefinitionError.
+    """Build a rule from a cron expression or an interval. Raises DefinitionError.
 
-    ``every`` is a duration such as ``15m``, or seconds; its times are counted from ``start``,
-    which is 1970 in UTC if nobody says otherwise.
+    ``every`` is a duration such as ``15m``, or seconds; its times are counted from ``start``, by
+    default 1970-01-01T00:00Z. ``zone`` is the time zone of ``cron``.
     """
     if (cron is None) == (every is None):
         raise DefinitionError(
-            "a schedule needs a cron expression or an interval, and not both",
-            hint='Give cron="0 9 * * mon-fri" or every="15m".',
+            "a schedule needs either a cron expression or an interval",
+            hint='Use cron="0 9 * * mon-fri" or every="15m".',
         )
     if every is not None:
         return Rule(
             every=_parse_interval(every), anchor=0 if start is None else _parse_start(start)
         )
     if start is not None:
-        raise DefinitionError("only an interval has a start; a cron expression says its times")
+        raise DefinitionError("start applies only to an interval (every), not to a cron expression")
     return Rule(cron=str(cron), zone=zone)
 
 
@@ -124,7 +131,7 @@ def _parse_interval(every: str | float | timedelta) -> Micros:
         seconds = parse_duration(every) if isinstance(every, str) else float(every)
     if seconds is None or not 1 <= seconds <= 1e9:
         raise DefinitionError(
-            f"{every!r} is not an interval of at least a second",
+            f"{every!r} is not an interval of at least 1 second",
             hint="Write a number with its unit, such as 90s, 15m, 6h or 1d.",
         )
     return to_micros(seconds)
@@ -137,8 +144,8 @@ def _parse_start(start: str | datetime) -> Micros:
         return round(instant.timestamp()) * SECOND
     except (ValueError, OverflowError):
         raise DefinitionError(
-            f"{str(start)[:80]!r} is not a time",
-            hint="Write it as ISO 8601, such as 2027-01-01T09:00+01:00; without an offset: UTC.",
+            f"{str(start)[:80]!r} is not a valid time",
+            hint="Write ISO 8601, such as 2027-01-01T09:00+01:00; UTC if it has no offset.",
         ) from None
 
 
@@ -147,4 +154,4 @@ def _parse_choice(enum_class: type[_Kind], label: str, value: str) -> _Kind:
         return enum_class(value)
     except ValueError:
         choices = ", ".join(enum_class)
-        raise DefinitionError(f"{label} is {value[:80]!r}, not one of: {choices}") from None
+        raise DefinitionError(f"{label} is {value[:80]!r}; use one of: {choices}") from None

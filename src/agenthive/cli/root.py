@@ -1,6 +1,6 @@
-"""The group of all commands: finds them when they are needed, and ends as they say.
+"""The group of all commands: imports a command on its first use and ends the process.
 
-A file in `commands/` is the command of its name. Its ``short_help`` is read from the source, so
+A file in `commands/` is the command of that name. Its ``short_help`` is read from the source, so
 that `--help` imports none of them. Turns errors into one message and an exit code.
 """
 
@@ -33,7 +33,7 @@ ORDER: Final = (
     *("du", "gc", "export", "import"),
     *("agents", "tools", "config", "doctor", "completion"),
 )
-"""The order of the help text; a command that is not here comes after these, by its name."""
+"""The order of the help text; other commands follow, in the order of their names."""
 PACKAGE: Final = "agenthive.cli.commands"
 _SHORT_HELP: Final = re.compile(r'\bshort_help="([^"]+)"')
 
@@ -44,14 +44,14 @@ _SETTINGS: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"]}
 
 @functools.cache
 def find_commands() -> Mapping[str, str]:
-    """Name of each command -> its file's name without the ending, in the order of the help text."""
+    """Map the name of each command to its module, in the order of the help text."""
     files = {file.rstrip("_"): file for file in list_modules(PACKAGE)}
     names = [*(name for name in ORDER if name in files), *(name for name in files)]
     return {name: files[name] for name in dict.fromkeys(names)}
 
 
 def describe_command(name: str) -> str:
-    """The line about a command for the help text, read from its file: importing all takes long."""
+    """The line of a command in the help text, read from its source: importing all is slow."""
     spec = importlib.util.find_spec(f"{PACKAGE}.{find_commands()[name]}")
     source = None if spec is None else spec.loader.get_source(spec.name)  # type: ignore[union-attr]
     text = _SHORT_HELP.search(source or "")
@@ -66,23 +66,23 @@ def load_command(name: str) -> click.Command:
 
 
 class CommandGroup(click.Group):
-    """Imports a command when it is asked for."""
+    """A click group that imports a command on its first use."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """All names, in order."""
+        """Return the names of all commands, in the order of the help text."""
         return list(find_commands())
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """The command of that name."""
+        """Import and return the command of that name; None if there is none."""
         return load_command(name) if name in find_commands() else None
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Names and lines, without importing anything."""
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, describe_command(name)) for name in find_commands()])
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the command; an error of ours becomes a message and an exit code."""
+        """Run the command; turn an AgentHiveError into a message and an exit code."""
         try:
             result = super().invoke(context)
             sys.stdout.flush()
@@ -96,7 +96,7 @@ class CommandGroup(click.Group):
             return print_error(error, as_json=context.meta.get(JSON, False))
 
     def main(self, args: Sequence[str] | None = None, **options: Any) -> Any:  # type: ignore[override]
-        """Run, then end the process with the command's exit code."""
+        """Run, then end the process with the exit code of the command."""
         standalone = options.pop("standalone_mode", True)
         _ensure_outputs()
         run = partial(super().main, args, standalone_mode=False, **options)
@@ -104,7 +104,7 @@ class CommandGroup(click.Group):
 
 
 async def run_file(arguments: Sequence[str], *, prog_name: str) -> int:
-    """`agenthive run` for a program that has an event loop already; gives the exit code."""
+    """Execute `agenthive run` in a program with a running event loop; return the exit code."""
     from agenthive.cli.commands import run
 
     _ensure_outputs()
@@ -138,11 +138,11 @@ _ENDINGS: Final = (
     KeyboardInterrupt,
     OSError,
 )
-"""How a command may end besides with a result; errors of agenthive are reported before."""
+"""Exceptions that end a command, except those of agenthive, which are handled before."""
 
 
 def _report_ending(error: BaseException) -> int:
-    """Show why a command ended, if there is anything to show; its exit code."""
+    """Print why a command ended, if that needs a message; return its exit code."""
     match error:
         case click.exceptions.Exit():
             return error.exit_code
@@ -155,28 +155,28 @@ def _report_ending(error: BaseException) -> int:
             _silence_output()
             return 0
     _silence_output()
-    click.echo(f"error: a file or the output cannot be used: {error}", err=True)
+    click.echo(f"error: cannot read a file or write the output: {error}", err=True)
     return 1
 
 
 def _ensure_outputs() -> None:
-    """Nothing that is opened later must get the number of an output that was closed for us."""
+    """Replace closed standard streams, so that no file opened later gets their descriptor."""
     if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lasts
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # File names need not be text, and terminals need not know all of it.
+        # A file name may hold bytes that are not UTF-8, and a terminal may lack characters.
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _silence_output() -> None:
-    """Whoever read our output has gone: say nothing more, not even when Python ends."""
+    """Redirect standard output to /dev/null: its reader is gone, and Python flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def has_running_functions() -> bool:
-    """Whether a custom agent's function is still in its thread and cannot be stopped."""
+    """Whether the function of a custom agent still runs in a thread, which cannot be stopped."""
     python_agents = sys.modules.get("agenthive.agents.python")
     return python_agents is not None and python_agents.has_running_calls()
 
@@ -186,7 +186,7 @@ def exit_process(code: int) -> NoReturn:
     with contextlib.suppress(OSError):
         sys.stderr.flush()
     if has_running_functions():
-        # Python would wait for it.
+        # A normal exit of Python would wait for the thread.
         os._exit(code)
     sys.exit(code)
 
@@ -194,9 +194,9 @@ def exit_process(code: int) -> NoReturn:
 @click.command(cls=CommandGroup, context_settings=_SETTINGS)
 @click.version_option(__version__, prog_name="agenthive")
 def main() -> None:
-    """Durable workflows of AI agents.
+    """Run durable workflows of AI agents.
 
-    A workflow file names agents and tasks; `agenthive run FILE` carries it out. Everything is on
-    disk before it is done, in the home (--home, AGENTHIVE_HOME), so a run that was cut off goes on
-    with `agenthive resume`.
+    A workflow file declares agents and tasks; `agenthive run FILE` runs it. Every step is recorded
+    in the home, the state directory (--home, AGENTHIVE_HOME), before it is executed, so that
+    `agenthive resume` can continue a run that was interrupted.
     """

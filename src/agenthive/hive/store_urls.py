@@ -37,16 +37,22 @@ _SCHEME: Final = re.compile(r"([a-z][a-z0-9+._-]+):", re.IGNORECASE)
 StoreOpener = Callable[..., Store]
 
 
+def read_scheme(text: str) -> str:
+    """The scheme that a text begins with, in lower case; empty if the text is a path."""
+    match = _SCHEME.match(text)
+    return "" if match is None else match[1].lower()
+
+
 def locate_store(url: str | Path) -> tuple[Home | None, str]:
     """The home at ``url``, or None and the URL of a store that needs no home.
 
     A `Path` is always a folder, whatever its name. Raises ConfigurationError for a URL whose scheme
     is not known.
     """
-    match = None if isinstance(url, Path) else _SCHEME.match(url)
-    if match is None:
+    scheme = "" if isinstance(url, Path) else read_scheme(url)
+    if not scheme:
         return Home(Path(url)), ""
-    scheme, place = match[1].lower(), str(url)[match.end() :]
+    place = str(url).partition(":")[2]
     if scheme == HOME_SCHEME:
         return Home(_home_folder(str(url), place)), ""
     _load_opener(scheme)

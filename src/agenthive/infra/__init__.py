@@ -1,10 +1,16 @@
-"""WHAT THE WORLD GIVES US: clock, ids, time zones, hashing, secrets, egress, logging.
+"""infra: operating-system services and formats from outside, one per file.
 
-Each file wraps one thing of the world so that the rooms above can be given another one in a test:
-a clock that is turned by hand, ids that count, an HTTP client that refuses private addresses.
+Time: `clock`, `calendar` (cron expressions and time zones), `ids`. Files: `home` (the state
+directory and its lock), `fsync`. Network: `egress` (the one HTTP client for addresses that a
+workflow names), `retry_after`. Guards of data: `secrets`, `schemas` (JSON Schema),
+`text_validation`. Settings' tables: `price_list`, `budget_list`. Processes: `logging`, `heartbeat`,
+`extras` (optional packages).
 
-Nothing here decides anything about a run, and nothing here imports another room but `errors`. A
-secret's value lives here only as long as a call needs it, and never in a repr, log or error.
+The decision logic in `core` receives time, ids and calendars as values or through ports, so that a
+simulation can replace them. Nothing here decides anything about a run, and nothing here imports
+another package of agenthive except `errors`. The value of a secret is kept here only, and never in
+a repr, a log line or an error.
 
-To add one: a file named after the thing, a small class or function, and its twin for tests.
+To add a service: a file named after it, with a small class or function, and a test in
+`tests/infra`.
 """

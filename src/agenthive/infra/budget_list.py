@@ -1,4 +1,8 @@
-"""The budgets of an installation, as a settings file has them. Knows no runs and no prices."""
+"""Parses the budgets of an installation, as a settings file or a variable has them.
+
+Amounts are US dollars. Knows no runs and no prices. Every error is a ValueError whose text follows
+the name of the setting: "budgets must be ...".
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,20 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+#: US dollars. A larger amount is taken for a slip.
 MOST: Final = 1e9
-"""US dollars."""
 MOST_AGENTS: Final = 10_000
 _OWN: Final = ("tenant", "day")
+#: The prefix of the name of an agent's budget, as in ``agent writer``.
 AGENT: Final = "agent "
-"""What the name of an agent's budget begins with."""
 
 
 def parse_budgets(value: object) -> dict[str, float]:
-    """``tenant``, ``day``, ``agents`` (name -> US dollars) as limits by name. Raises ValueError."""
+    """Limits by name, in US dollars: ``tenant``, ``day``, ``agent NAME``.
+
+    ``value`` is a table with ``tenant``, ``day`` and ``agents``, or the short form of an
+    environment variable. Raises ValueError.
+    """
     if isinstance(value, str):
         value = _parse_short_form(value)
     if not isinstance(value, Mapping):
@@ -41,7 +49,9 @@ def _parse_short_form(text: str) -> dict[str, object]:
         try:
             dollars = float(amount)
         except ValueError:
-            raise ValueError(f"must be NAME=US-DOLLARS,...; {part[:60]!r} is not") from None
+            raise ValueError(
+                f"must be NAME=US-DOLLARS,... such as tenant=100,day=5; {part[:60]!r} is not"
+            ) from None
         if name.strip().startswith(AGENT):
             agents[name.strip().removeprefix(AGENT).strip()] = dollars
         else:

@@ -1,7 +1,8 @@
-"""Clocks: microseconds UTC for the journal, and a way to wait.
+"""The clock of a process: microseconds UTC for the journal.
 
-The system clock may step; inside one process the steady clock does not: it starts from the system
-time and then follows the monotonic counter.
+The system clock can step, for example when NTP corrects it. `SteadyClock` does not within one
+process: it takes the system time once and then follows the monotonic counter. Never waits; waiting
+is the runtime's.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ class SteadyClock:
     """Microseconds since the epoch that never go back while the process lives."""
 
     def __init__(self) -> None:
+        #: Nanoseconds from the monotonic counter to the system time at the start.
         self._offset = time.time_ns() - time.monotonic_ns()
 
     def now(self) -> int:

@@ -1,9 +1,18 @@
 """The one HTTP client for addresses that a workflow names.
 
-Resolves a name once, checks every address it leads to, connects to the checked one under the
-original name, and checks each redirect again (three at most, credentials dropped when the host
-changes). In server mode only public addresses may be reached, and those that the operator allows;
-an operator's own file may also reach loopback. Proxies of the environment are ignored.
+In server mode (``guarded``) a workflow's author is not the operator, so a request must not reach
+the operator's own network (server-side request forgery). For each request:
+
+1. Resolve the name of the host once.
+2. Check every address of it: all must be public (`is_public`), unless the operator has listed
+   ``host:port`` in the setting ``egress_allow``.
+3. Connect to the first checked address, with the original name for TLS and in the Host header.
+   Resolving a second time would let a DNS server answer differently after the check.
+4. Repeat this for each redirect, at most `MAX_REDIRECTS` times. Headers with credentials are
+   dropped when the host changes, and a redirect from https to http is refused.
+
+In operator mode every http and https address may be reached. In both modes a response is read only
+up to a bound, and proxies of the environment are ignored. Never retries, and never keeps cookies.
 """
 
 from __future__ import annotations
@@ -21,19 +30,22 @@ import httpx2
 
 from agenthive.errors import APIError, EgressRefused
 
+#: The largest response in decoded bytes, unless the agent sets another bound.
 MAX_BODY: Final = 10 * 2**20
-"""Decoded bytes of an answer, unless the agent says otherwise."""
 MAX_REDIRECTS: Final = 3
 _REDIRECT: Final = frozenset({301, 302, 303, 307, 308})
+#: Headers that always stay with the first host.
 _CREDENTIALS: Final = frozenset({"authorization", "cookie", "x-api-key", "proxy-authorization"})
+#: IPv6 addresses that hold an IPv4 address in their last 32 bits (RFC 6052).
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+#: Addresses between internet providers and their customers (RFC 6598).
 _SHARED: Final = ipaddress.ip_network("100.64.0.0/10")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class HttpResponse:
-    """What came back: ``status``, ``headers`` (lower case) and the decoded ``body``."""
+    """A response: ``status``, ``headers`` (names in lower case), the decoded ``body``, ``url``."""
 
     __slots__ = ("body", "headers", "status", "url")
 
@@ -45,7 +57,7 @@ class HttpResponse:
 
 
 class Egress:
-    """Makes requests. ``guarded`` is server mode; ``allow`` holds ``host:port`` exceptions."""
+    """Sends requests. ``guarded`` is server mode; ``allow`` holds ``host:port`` exceptions."""
 
     def __init__(self, *, guarded: bool = False, allow: Iterable[str] = ()) -> None:
         self.guarded = guarded
@@ -62,12 +74,14 @@ class Egress:
         private: Iterable[str] = (),
         **body: Any,
     ) -> HttpResponse:
-        """One request with its redirects. ``body``: content, json, data or params for httpx2.
+        """Send a request, and follow its redirects.
 
-        ``private`` names more headers that are credentials and stay with the first host.
+        ``max_body`` is the largest response in decoded bytes. ``private`` names further headers
+        that hold credentials and stay with the first host. ``body`` holds httpx2's arguments
+        ``content``, ``json``, ``data`` or ``params``.
 
         Raises EgressRefused for a destination that is not allowed, APIError for too many redirects
-        or too large an answer, and httpx2's own errors for everything on the wire.
+        or a response that is too large, and httpx2's own errors for failures of the connection.
         """
         sent_headers = {"accept-encoding": "gzip, deflate", **headers}
         private_headers = _CREDENTIALS | {name.lower() for name in private}
@@ -79,7 +93,10 @@ class Egress:
             method, url, sent_headers, body = _follow_redirect(
                 method, url, target, response.status, sent_headers, body, private_headers
             )
-        raise APIError(f"more than {MAX_REDIRECTS} redirects from {_host_of(url)}")
+        raise APIError(
+            f"more than {MAX_REDIRECTS} redirects, the last one from {_host_of(url)}",
+            hint="Write the final address as the agent's endpoint.",
+        )
 
     async def close(self) -> None:
         """Close the pooled connections. May be called twice."""
@@ -88,7 +105,10 @@ class Egress:
             await client.aclose()
 
     def make_client(self, max_body: int = MAX_BODY) -> httpx2.AsyncClient:
-        """A client for a vendor's package: guarded like every other, no encodings, no redirects."""
+        """A client for a vendor's package, with the same guard. It follows no redirects.
+
+        It requests no encoding, so that ``max_body`` also bounds the decoded size.
+        """
         transport = GuardedTransport(self, max_body, plain=True)
         headers = {"accept-encoding": "identity"}
         return httpx2.AsyncClient(
@@ -96,14 +116,19 @@ class Egress:
         )
 
     async def admit(self, request: httpx2.Request) -> httpx2.Request:
-        """The request as it may be sent: to an address that was checked, under its own name."""
+        """The request as it may be sent: to a checked address, with the original host name.
+
+        Raises EgressRefused.
+        """
         url = request.url
-        if url.scheme not in ("http", "https") or not url.host:
-            raise EgressRefused(f"only http and https are called, not '{url.scheme}'")
+        if url.scheme not in ("http", "https"):
+            raise EgressRefused(f"only http and https addresses may be called, not '{url.scheme}'")
+        if not url.host:
+            raise EgressRefused("the address names no host; write https://HOST/PATH")
         if not self.guarded:
             return request
         address = await self._resolve_address(url.scheme, url.host, url.port)
-        # A request of its own: whoever asked goes on seeing the name, and redirects lead from it.
+        # A new request: the caller's own must keep the name, because redirects are relative to it.
         return httpx2.Request(
             request.method,
             url.copy_with(host=str(address)),
@@ -116,7 +141,7 @@ class Egress:
         self, method: str, url: str, headers: Mapping[str, str], max_body: int, body: Any
     ) -> HttpResponse:
         client = self._pooled_client()
-        client.cookies.clear()  # what one call is given is no business of the next
+        client.cookies.clear()  # Cookies of one call must not reach the next one.
         request = client.build_request(method, url, headers=headers, **body)
         response = await client.send(request, stream=True)
         try:
@@ -126,26 +151,27 @@ class Egress:
         return HttpResponse(response.status_code, response.headers, content, url)
 
     async def _resolve_address(self, scheme: str, host: str, port: int | None) -> Address:
-        """The one address to connect to, after every one has been looked at."""
+        """The address to connect to, after all addresses of the host have been checked."""
         port_number = port or (443 if scheme == "https" else 80)
         loop = asyncio.get_running_loop()
         try:
             entries = await loop.getaddrinfo(host, port_number, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise httpx2.ConnectError(f"the name {host} cannot be resolved") from error
+            raise httpx2.ConnectError(f"the host name {host} cannot be resolved") from error
         addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in entries]
         if f"{host}:{port_number}" not in self.allow:
             for address in addresses:
                 if not is_public(address):
                     raise EgressRefused(
-                        f"{host} leads to {address}, which is not a public address",
+                        f"{host} resolves to {address}, which is not a public address; server mode "
+                        "reaches only public ones",
                         hint=f"An operator may allow it: egress_allow = ['{host}:{port_number}'].",
                     )
         return addresses[0]
 
     def _pooled_client(self) -> httpx2.AsyncClient:
         if self._client is None:
-            # An encoded body may be as large as it likes on the wire: the decoded one is bounded.
+            # No bound on the encoded size: `_read_bounded` bounds the decoded one.
             transport = GuardedTransport(self, 2**62, plain=False)
             self._client = httpx2.AsyncClient(
                 transport=transport, trust_env=False, follow_redirects=False, timeout=None
@@ -154,21 +180,22 @@ class Egress:
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
-    """Sends what `Egress.admit` lets through, and reads no more than ``max_body`` bytes.
+    """Sends the requests that `Egress.admit` allows, and reads at most ``max_body`` bytes of each.
 
-    ``plain`` refuses encoded answers, whose decoded size nobody has bounded.
+    ``plain`` refuses compressed responses, because their decoded size would have no bound.
     """
 
     def __init__(self, egress: Egress, max_body: int, *, plain: bool) -> None:
         self._egress, self._max_body, self._plain = egress, max_body, plain
         self._inner = _make_transport(keep=50)
-        # Guarded connections are known by their address, and two names may share one: a connection
-        # that was opened for one name is not used for another.
+        # The pool finds a guarded connection by its address, and two host names may share one. A
+        # connection that was opened (and verified) for one name must not serve another, so only the
+        # first host is pooled.
         self._unpooled = _make_transport(keep=0)
         self._first_host: str | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Check, send, bound."""
+        """Check a request, send it, and bound its response."""
         self._first_host = self._first_host or request.url.host
         is_first_host = not self._egress.guarded or request.url.host == self._first_host
         transport = self._inner if is_first_host else self._unpooled
@@ -176,7 +203,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         encoding = response.headers.get("content-encoding", "identity")
         if self._plain and encoding != "identity":
             await response.aclose()
-            raise APIError(f"the answer is encoded ({encoding}), which was not asked for")
+            raise APIError(f"the response is compressed ({encoding}), which was not requested")
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _BoundedStream(response.stream, self._max_body)
         return response
@@ -196,7 +223,7 @@ class _BoundedStream(httpx2.AsyncByteStream):
         async for chunk in self._inner:
             size += len(chunk)
             if size > self._max_bytes:
-                raise APIError(f"the answer is larger than {self._max_bytes} bytes")
+                raise APIError(f"the response is larger than {self._max_bytes} bytes")
             yield chunk
 
     async def aclose(self) -> None:
@@ -210,12 +237,12 @@ def _make_transport(keep: int) -> httpx2.AsyncHTTPTransport:
 
 @functools.cache
 def _ssl_context() -> ssl.SSLContext:
-    """Whose certificates are believed. Reading them takes long: once is enough."""
+    """The trusted certificates. Loading them is slow, so it is done once in a process."""
     return httpx2.create_ssl_context(trust_env=False)
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to the public internet, whatever it is wrapped in."""
+    """Whether an address is on the public internet. IPv4 addresses within IPv6 ones are checked."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
         if address in _NAT64:
@@ -242,11 +269,17 @@ def _follow_redirect(
     body: Any,
     private_headers: frozenset[str],
 ) -> tuple[str, str, dict[str, str], Any]:
-    """The next request of a redirect. Credentials stay with the host they were meant for."""
+    """The request that follows a redirect: method, address, headers, body. Raises EgressRefused.
+
+    The change of method is that of RFC 9110, section 15.4, as browsers do it.
+    """
     next_url = urljoin(url, target)
     old, new = urlsplit(url), urlsplit(next_url)
     if old.scheme == "https" and new.scheme != "https":
-        raise EgressRefused(f"a redirect from https to {new.scheme} is not followed")
+        raise EgressRefused(
+            f"a redirect from https to {new.scheme} is not followed: it would send the request "
+            "without encryption"
+        )
     if (old.scheme, _host_of(url)) != (new.scheme, _host_of(next_url)):
         headers = {
             key: value for key, value in headers.items() if key.lower() not in private_headers
@@ -257,12 +290,12 @@ def _follow_redirect(
 
 
 async def _read_bounded(response: httpx2.Response, max_bytes: int) -> bytes:
-    """The decoded body, as long as it is not larger than ``max_bytes`` bytes."""
+    """The decoded body. Raises APIError if it is larger than ``max_bytes`` bytes."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.aiter_bytes(64 * 1024):
         size += len(chunk)
         if size > max_bytes:
-            raise APIError(f"the answer is larger than {max_bytes} bytes")
+            raise APIError(f"the response is larger than {max_bytes} bytes")
         chunks.append(chunk)
     return b"".join(chunks)

@@ -1,4 +1,8 @@
-"""Optional packages: what an installation may leave out, and which extra brings it."""
+"""Optional packages: those that an installation may leave out, and the extra that brings them.
+
+Never imports one. To make another package optional: an extra in ``pyproject.toml`` and a call of
+`require_package` where it is first used.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,14 @@ from typing import Final
 
 from agenthive.errors import AgentUnavailable
 
+#: The name of this project on a package index; its import name is ``agenthive``.
 DISTRIBUTION: Final = "agenthive-workflows"
-"""The name of this project on a package index; its import name is ``agenthive``."""
 
 
 def require_package(package: str, extra: str, agent: str) -> None:
-    """Raise AgentUnavailable if ``package`` is not installed; the hint names the extra.
+    """Raise AgentUnavailable if ``package`` is not installed; its hint names the extra.
 
-    Looks without importing: a vendor's package takes up to a second to import.
+    The package is not imported: a vendor's package takes up to a second to import.
     """
     if importlib.util.find_spec(package) is None:
         raise AgentUnavailable(

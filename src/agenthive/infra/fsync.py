@@ -1,6 +1,8 @@
-"""What is still there after a power cut: contents once they are synced, names once their folder is.
+"""Makes files and folders survive a power cut.
 
-Writes nothing and removes nothing. To add: what else has to be made sure of before it is relied on.
+The contents of a file are durable after an fsync of the file, and its name after an fsync of its
+folder (see fsync(2)). Never writes contents and never removes anything. To add a function: another
+step that has to be durable before agenthive relies on it.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from pathlib import Path
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder (0700) and what is missing above it, safe on the disk. Raises OSError."""
+    """Make a folder (mode 0700) and its missing parents, durably. Raises OSError."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for path in missing:
@@ -18,11 +20,11 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_path(path: Path) -> None:
-    """What a file holds, or what a folder names, is safe when this returns. Raises OSError."""
+    """Make the contents of a file, or the names in a folder, durable. Raises OSError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:
-        # May be written and not be read: then nobody can sync it either.
+        # A folder may be writable and not readable; then it cannot be opened for an fsync.
         return
     try:
         os.fsync(descriptor)

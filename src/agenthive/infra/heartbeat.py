@@ -1,7 +1,8 @@
-"""What a call reports while it runs: `heartbeat` that it is alive, `emit_text` partial output.
+"""What a call reports while it runs: that it is alive (`heartbeat`), partial text (`emit_text`).
 
-Called from within a call, on the event loop or in a thread. Who makes the call puts a listener in
-place; without one it is heard by nobody, which does no harm.
+Both are called from within an agent's call, on the event loop or in a thread. The runtime sets the
+listeners in the context of the call; without a listener a report is dropped. Nothing here is
+recorded: that is the listener's decision.
 """
 
 from __future__ import annotations
@@ -10,27 +11,29 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final
 
+#: Receives the heartbeats of the call in this context. It may be called from any thread.
 HEARTBEAT_LISTENER: Final[ContextVar[Callable[[Any], None] | None]] = ContextVar(
     "agenthive-heartbeat", default=None
 )
-"""Who hears the beats of the call that runs in this context. May be called from any thread."""
-
-
+#: Receives the partial text of the call in this context. It is called on the event loop.
 TEXT_LISTENER: Final[ContextVar[Callable[[str], None] | None]] = ContextVar(
     "agenthive-say", default=None
 )
-"""Who hears the text of an answer as it comes in, on the event loop."""
 
 
 def emit_text(text: str) -> None:
-    """Pass on the next piece of an answer that comes in pieces. It is no fact, and not recorded."""
+    """Report the next part of a streamed reply. It is shown to users and not recorded."""
     listener = TEXT_LISTENER.get()
     if listener is not None:
         listener(text)
 
 
 def heartbeat(progress: Any = None) -> None:
-    """Say that the call goes on. ``progress`` is what the next attempt gets as `Call.progress`."""
+    """Report that the call is alive. ``progress`` (any JSON) becomes the next `Call.progress`.
+
+    A custom agent calls this often enough to stay within the task's heartbeat time-out; if the
+    attempt fails, the next one can resume from ``progress``.
+    """
     listener = HEARTBEAT_LISTENER.get()
     if listener is not None:
         listener(progress)

@@ -1,10 +1,13 @@
-"""A home: the folder that holds a journal, its secrets and the lock of its one owner.
+"""A home: the state directory of an installation, with a journal, secrets and one owner.
 
-    HOME/journal.db   the journal        HOME/secrets/   literals moved out of definitions (0600)
-    HOME/owner.lock   held by the owner  HOME/socket     where the owner takes commands (0600)
-    HOME/door         how to reach the owner, with the token that callers show (0600)
+    HOME/journal.db   the journal
+    HOME/secrets/     secrets that were moved out of workflow definitions (files with mode 0600)
+    HOME/owner.lock   the lock of the owner, with its process id
+    HOME/socket       the socket on which the owner takes commands (mode 0600)
+    HOME/door         the address of the owner, and the token that callers must send (mode 0600)
 
-The lock is the kernel's, so it goes when its process goes, however that ends.
+At most one process owns a home, and only the owner writes the journal. The lock is an flock(2) lock
+of the kernel, which releases it when the process ends in any way. Never reads the journal.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from agenthive.infra.fsync import make_folder
 
 
 class Home:
-    """The folder at ``path``. Nothing is made before `acquire`."""
+    """The home at ``path``. Nothing is created before `acquire`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,7 +33,11 @@ class Home:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Become the owner. Raises HomeBusy if there is one, StoreUnavailable if it cannot be."""
+        """Become the owner; the folder is created if it is missing.
+
+        Raises HomeBusy if another process is the owner, and StoreUnavailable if the folder or the
+        lock cannot be written.
+        """
         try:
             make_folder(self.path)
             descriptor = os.open(self._lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -42,7 +49,7 @@ class Home:
             os.close(descriptor)
             raise HomeBusy(
                 f"the home {self.path} is owned by process {self.owner_pid() or 'unknown'}",
-                hint="Wait for it, or use another home with --home.",
+                hint="Wait until that process ends, or use another home with --home.",
             ) from error
         try:
             os.ftruncate(descriptor, 0)
@@ -53,7 +60,7 @@ class Home:
         self._descriptor = descriptor
 
     def check_path(self) -> None:
-        """Raises StoreUnavailable if what is at the path cannot be a home. Makes nothing."""
+        """Raise StoreUnavailable if the path is not a folder. Creates nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise self._unusable_error(
                 NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -66,17 +73,14 @@ class Home:
         )
 
     def owner_pid(self) -> int | None:
-        """The process id that the owner wrote down, if it can be read."""
+        """The process id in the lock file; None if it cannot be read."""
         try:
             return int(self._lock.read_text() or 0) or None
         except (OSError, ValueError):
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a small file into the home, all or nothing, for its owner's eyes only (0600).
-
-        Raises StoreUnavailable.
-        """
+        """Write a small file of the home atomically, with mode 0600. Raises StoreUnavailable."""
         partial = self.path / f"{name}.new"
         try:
             partial.unlink(missing_ok=True)
@@ -90,11 +94,11 @@ class Home:
             raise self._unusable_error(error) from error
 
     def read(self, name: str) -> bytes:
-        """A small file of the home. Raises OSError."""
+        """The contents of a small file of the home. Raises OSError."""
         return (self.path / name).read_bytes()
 
     def release(self) -> None:
-        """Give the home up. May be called twice."""
+        """Stop being the owner. May be called twice."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,4 +1,7 @@
-"""Ids: UUID version 7 (RFC 9562), so that newer ones sort later."""
+"""Ids: UUID version 7 (RFC 9562), which sort by the time of their creation.
+
+Never used where a decision depends on the value: those ids come from the journal.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import uuid
 
 
 def uuid7() -> str:
-    """A new id as text: 48 bits of milliseconds, 74 random bits."""
+    """A new id as text: 48 bits of milliseconds since the epoch, version, 74 random bits."""
     millis = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
     value = (millis & ((1 << 48) - 1)) << 80 | random

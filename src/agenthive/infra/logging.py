@@ -1,8 +1,8 @@
-"""Log lines: structured, on standard error, with level and ISO time (structlog).
+"""Log lines: structured, on standard error, with a level and an ISO time, by structlog.
 
-JSON where a machine reads, a line for people on a terminal. Whoever logs calls `log`, which costs
-nothing before something is logged. Never standard output, never a secret: values that were resolved
-as secrets are scrubbed by whoever made the message.
+They are readable text on a terminal and JSON elsewhere. A part of agenthive that logs calls `log`;
+structlog is imported with the first line that is shown. Never writes to standard output, which is
+for data. Never scrubs: the caller must have removed secrets from the message.
 """
 
 from __future__ import annotations
@@ -18,27 +18,31 @@ LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+#: The lowest level that is shown.
 _least = logging.WARNING
 _form = "auto"
 _ready = False
 
 
 def configure(level: str = "warning", form: str = "auto") -> None:
-    """What is shown (debug, info, warning, error) and how (auto, console, json)."""
+    """Set the lowest level shown (debug, info, warning, error) and the form.
+
+    ``form`` is auto, console or json; ``auto`` is console on a terminal and json elsewhere.
+    """
     global _least, _form, _ready
     _least, _form, _ready = LEVELS[level], form, False
 
 
 def is_shown(level: str) -> bool:
-    """Whether a line of that level would be shown."""
+    """Whether a line of this level would be shown."""
     return LEVELS[level] >= _least
 
 
 def log(level: str, event: str, **fields: Any) -> None:
-    """One line, if its level is shown. Work goes on though nobody takes the line."""
+    """Write one line if its level is shown. A closed standard error is ignored."""
     if not is_shown(level):
         return
-    # Imported here: structlog takes longer to import than most commands take to run.
+    # Imported here, because it takes longer than most commands take to run.
     import structlog
 
     global _ready

@@ -1,4 +1,4 @@
-"""An operator's own price list: what a model costs, in US dollars, as the settings write it.
+"""Parses the operator's own price list, as the settings have it. Prices are US dollars.
 
     [prices."my-model"]
     input = 3.00            # US dollars for 1,000,000 tokens; per = "1K" for 1,000
@@ -7,12 +7,16 @@
     cache_write = 3.75      # missing: as input
     cache_write_1h = 6.00   # missing: as cache_write
     as_of = "2026-11-01"
-    tiers = [{ above = 200_000, input = 6.00, output = 22.50 }]   # the whole call costs that then
+    # A call with more input tokens than ``above`` is priced by the tier as a whole.
+    tiers = [{ above = 200_000, input = 6.00, output = 22.50 }]
 
-    [prices.default]        # for every model that no list knows
+    [prices.default]        # for every model that is in no list
 
-What a tier leaves out stays as below it; with an input of its own, its caches follow from that.
-Arithmetic is decimal; nothing is rounded here. Never here: what vendors publish, and budgets.
+A rate that a tier leaves out is that of the base price; if the tier has an input rate, its missing
+cache rates follow from that instead. Arithmetic is decimal, and nothing is rounded here. Published
+prices and budgets are never here. Every error is a ValueError whose text follows the name of the
+setting: "prices of 'my-model': ...". To add a rate: a field of `Rates`, and its default in
+`_parse_rates`.
 """
 
 from __future__ import annotations
@@ -26,17 +30,20 @@ from typing import Any, Final
 import msgspec
 
 DEFAULT: Final = "default"
+#: US dollars for 1,000,000 tokens. A higher price is taken for a slip.
 MOST: Final = 1_000_000
-"""US dollars for 1,000,000 tokens beyond which a price is a slip of the pen."""
 MOST_MODELS: Final = 10_000
 _PER: Final = {"1K": 1000, "1M": 1}
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+#: The name of a model with the date or version that vendors add to it in responses.
 _SNAPSHOT: Final = re.compile(r"(.+?)-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4}|latest)")
-"""A model's name with the date that vendors add when they answer."""
 
 
 class Rates(msgspec.Struct, frozen=True):
-    """US dollars for 1,000,000 tokens of each kind."""
+    """US dollars for 1,000,000 tokens of each kind: fresh input, output, caches.
+
+    ``cache_write_1h`` is for tokens that a cache keeps for an hour.
+    """
 
     input: Decimal
     output: Decimal
@@ -46,14 +53,16 @@ class Rates(msgspec.Struct, frozen=True):
 
 
 class Price(msgspec.Struct, frozen=True):
-    """What a model costs; ``tiers`` are the rates above that many input tokens, ascending."""
+    """The price of a model."""
 
     rates: Rates
+    #: Rates for calls with more than that many input tokens, in ascending order.
     tiers: tuple[tuple[int, Rates], ...] = ()
+    #: The date of the price (ISO), empty if the operator gave none.
     as_of: str = ""
 
     def rates_at(self, input_tokens: int) -> Rates:
-        """The rates that hold for a call with so many input tokens."""
+        """The rates for a call with this many input tokens."""
         current = self.rates
         for above, rates in self.tiers:
             if input_tokens > above:
@@ -64,12 +73,12 @@ class Price(msgspec.Struct, frozen=True):
         return f"{self.rates.input}/{self.rates.output}"
 
 
+#: Model -> price. The entry `DEFAULT` is for models that are in no list.
 PriceList = dict[str, Price]
-"""Model -> price; the one called `DEFAULT` is for models that no list knows."""
 
 
 def find_price(prices: Mapping[str, Price], model: str) -> Price | None:
-    """A model's own price, also under its name without a date; never the default."""
+    """The price of a model, by its name or by its name without a date; never the default."""
     if model == DEFAULT:
         return None
     price = prices.get(model)
@@ -80,7 +89,7 @@ def find_price(prices: Mapping[str, Price], model: str) -> Price | None:
 
 
 def parse_prices(value: object) -> PriceList:
-    """A price list as a settings file has it. Raises ValueError, which names the model."""
+    """Parse a price list of a settings file. Raises ValueError, which names the model."""
     if not isinstance(value, Mapping):
         raise ValueError("must map models to prices")
     if len(value) > MOST_MODELS:
@@ -90,7 +99,7 @@ def parse_prices(value: object) -> PriceList:
 
 def _check_name(model: object) -> str:
     if not isinstance(model, str) or not model.strip() or len(model) > 200:
-        raise ValueError(f"must map models to prices; {str(model)[:60]!r} is no name of a model")
+        raise ValueError(f"must map models to prices; {str(model)[:60]!r} is not a model's name")
     return model
 
 
@@ -117,10 +126,12 @@ def _parse_tiers(
         table = _check_table(model, tier, {*Rates.__struct_fields__, "above"})
         above = table.get("above")
         if isinstance(above, bool) or not isinstance(above, int) or above < 1:
-            raise ValueError(f"of '{model}': a tier must say above how many input tokens (above)")
+            raise ValueError(
+                f"of '{model}': a tier must have 'above', a whole number of input tokens"
+            )
         tiers.append((above, _parse_rates(model, table, per, base)))
     if [above for above, _ in tiers] != sorted({above for above, _ in tiers}):
-        raise ValueError(f"of '{model}': tiers must ascend")
+        raise ValueError(f"of '{model}': tiers must be in ascending order of 'above'")
     return tuple(tiers)
 
 
@@ -135,9 +146,9 @@ def _check_table(model: str, entry: object, allowed: set[str]) -> Mapping[str, A
 
 
 def _parse_rates(model: str, table: Mapping[str, Any], per: int, base: Rates | None) -> Rates:
-    """The rates a table gives. What it leaves out is that of ``base``.
+    """The rates of a table. A missing rate is that of ``base``.
 
-    Without a base, or with an input of its own, what it leaves out of caches follows from that.
+    Without a base, or if the table has an input rate, missing cache rates follow from that rate.
     """
 
     def rate(name: str, fallback: Decimal | None) -> Decimal:

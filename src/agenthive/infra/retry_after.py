@@ -1,8 +1,8 @@
-"""When the other side wants to be asked again: every spelling of it that is in use.
+"""The delay before a retry, as response headers request it.
 
-``retry-after-ms`` (milliseconds), ``retry-after`` (seconds, or a date as RFC 9110 has it) and
-``x-ratelimit-reset-*`` durations like ``1m30s``. Nothing here waits. To add one: a line
-in `SPELLINGS`.
+``retry-after-ms`` (milliseconds), ``retry-after`` (seconds or a date, RFC 9110 section 10.2.3) and
+``x-ratelimit-reset-*`` (durations such as ``1m30s``). Never waits. To add a header: a row in
+`SPELLINGS`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+#: Seconds. A longer delay is cut to this.
 LONGEST: Final = 24 * 3600.0
 _PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)")
 _UNIT: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, at most a day; None if nothing says. Header names in lower case."""
+    """Seconds to wait, at most `LONGEST`; None if no header says so. Names are in lower case."""
     for name, parse in SPELLINGS:
         value = headers.get(name)
         seconds = parse(value.strip()) if value else None
@@ -54,7 +55,7 @@ def _parse_duration(text: str) -> float | None:
 
 
 def parse_seconds(text: str) -> float | None:
-    """Seconds of a duration such as ``1m30s``, or of a number of them; None if it is neither."""
+    """Seconds of a duration such as ``1m30s`` or of a plain number; None if it is neither."""
     number = _parse_number(text)
     return _parse_duration(text) if number is None else number
 
@@ -67,6 +68,7 @@ def _parse_number(text: str) -> float | None:
     return value if 0 <= value < 1e12 else None
 
 
+#: Header -> its parser; the first one that yields a delay counts, so the most exact comes first.
 SPELLINGS: Final[tuple[tuple[str, Callable[[str], float | None]], ...]] = (
     ("retry-after-ms", _parse_milliseconds),
     ("retry-after", _parse_seconds_or_date),

@@ -1,9 +1,15 @@
-"""JSON Schemas for results: whether one can be used, and what a value has against it.
+"""JSON Schemas: whether a schema can be used, and the first error of a value.
 
-Always draft 2020-12. Whoever wrote a schema may be a stranger: nothing is ever fetched, patterns
-take linear time (neither look-around nor back-references), and a schema that would look at one
-place of a value very often is refused. Values are never quoted, they may be secret. A keyword that
-holds schemas is added to the tables. The only file that may import jsonschema_rs, at first use.
+The dialect is draft 2020-12. The author of a schema is not trusted:
+
+* Nothing is fetched: a ``$ref`` may only point into the schema itself.
+* Patterns take linear time; look-around and back-references are refused.
+* A schema that would evaluate one place of a value too often is refused (`_check_looks`):
+  ``anyOf`` within ``anyOf``, or references that branch, can take exponential time.
+* Error messages never quote a value, because it may be a secret.
+
+This is the only file that may import ``jsonschema_rs``, at first use. To support another keyword
+that holds schemas: its name in the tables below.
 """
 
 from __future__ import annotations
@@ -15,31 +21,40 @@ from urllib.parse import unquote
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator, ValidationError
 
+#: Levels of schemas within schemas.
 MAX_DEPTH: Final = 64
+#: Schemas within a schema, the schema itself included.
 MAX_PARTS: Final = 2_000
-"""Schemas within a schema, itself included."""
+#: The most evaluations of one place of a value.
 MAX_LOOKS: Final = 10_000
-"""How often one place of a value may be looked at."""
+#: Levels of a value; `core.engine.reply_validation` refuses deeper results.
 DEEPEST_VALUE: Final = 100
-"""Levels of a value: `core.engine.reply_validation` lets no result be deeper."""
+#: Characters of an error message.
 _LONGEST: Final = 500
+#: Bytes of a compiled pattern.
 _PATTERN_SIZE: Final = 1 << 20
 
+#: Keywords that are refused, because they give a schema a second address.
 _NOT_HERE: Final = ("$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef")
+#: Keywords whose schemas evaluate the same place of a value as the schema around them.
 _SAME_PLACE: Final = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas")
+#: Groups of keywords of which only one evaluates any given part of a value.
 _BESIDE: Final = (
     ("properties", "additionalProperties", "unevaluatedProperties"),
     ("prefixItems", "items", "unevaluatedItems"),
 )
-"""Keywords of which one alone looks at a given part of a value."""
+#: Keywords of which each schema evaluates parts of a value besides those groups.
 _EACH: Final = ("patternProperties", "propertyNames", "contains")
+#: Keywords whose schemas evaluate nothing unless a reference leads to them.
 _UNUSED: Final = ("$defs", "definitions", "contentSchema")
+#: Keywords whose value maps names to schemas.
 _MAPS: Final = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
+#: Keywords whose value is a list of schemas.
 _LISTS: Final = ("allOf", "anyOf", "oneOf", "prefixItems")
 
 
 def check_schema(schema: dict[str, Any]) -> str:
-    """Why ``schema`` cannot be used, with the place in it; empty if it can."""
+    """Why ``schema`` cannot be used, with the place in it; an empty text if it can."""
     try:
         _check_looks(_SchemaParts(schema))
         _make_validator(schema)
@@ -51,10 +66,11 @@ def check_schema(schema: dict[str, Any]) -> str:
 
 
 def compile_schema(schema: dict[str, Any]) -> Callable[[Any], str]:
-    """A function that gives the first fault of a value, with its path; empty if it has none.
+    """A function from a value to its first error, with the path; an empty text if it is valid.
 
-    The schema must have been checked, and values come through `core.engine.reply_validation`.
-    Raises ValueError if the schema cannot be used.
+    The schema must have passed `check_schema`, and values must have passed
+    `core.engine.reply_validation`, which bounds their depth. Raises ValueError if the schema cannot
+    be used.
     """
     validator = _make_validator(schema, mask="it")
 
@@ -80,7 +96,7 @@ def _make_validator(schema: dict[str, Any], mask: str | None = None) -> Draft202
 def _describe_fault(fault: ValueError | ValidationError) -> str:
     text = str(getattr(fault, "message", fault)).splitlines()[0]
     if text.endswith('is not a "regex"'):
-        text += " of the kind allowed: one without look-around and back-references, and not huge"
+        text += " that is allowed: it must be small and have no look-around or back-references"
     return text
 
 
@@ -91,20 +107,20 @@ def _locate_message(message: str, path: Sequence[str | int]) -> str:
 
 
 class _SchemaRefused(Exception):
-    """A schema that is not used."""
+    """The schema cannot be used; the message says why and where."""
 
 
 class _SchemaParts:
-    """Every schema within a schema, by number.
-
-    ``same`` are those that look at the same place of a value as it does; ``deeper`` those that look
-    at a part of it: of each group one alone does.
-    """
+    """All schemas within a schema, numbered. Raises _SchemaRefused."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
+        #: For each schema, those that evaluate the same place of a value.
         self.same: list[list[int]] = []
+        #: For each schema, groups of those that evaluate parts of that place: one of each group.
         self.deeper: list[list[list[int]]] = []
+        #: JSON pointer -> number.
         self._numbers: dict[str, int] = {}
+        #: Number of the schema, its JSON pointer, its ``$ref``.
         self._references: list[tuple[int, str, str]] = []
         self._add_part(schema, "", 0)
         for part, place, pointer in self._references:
@@ -113,9 +129,9 @@ class _SchemaParts:
     def _add_part(self, schema: Any, place: str, depth: int) -> int:
         number = len(self.same)
         if number >= MAX_PARTS:
-            raise _SchemaRefused(f"a schema of more than {MAX_PARTS:,} parts is not used")
+            raise _SchemaRefused(f"it has more than {MAX_PARTS:,} parts; make it smaller")
         if depth > MAX_DEPTH:
-            raise _SchemaRefused(f"a schema nested more than {MAX_DEPTH} levels deep is not used")
+            raise _SchemaRefused(f"it has more than {MAX_DEPTH} levels; put parts under $defs")
         self._numbers[place] = number
         self.same.append([])
         self.deeper.append([])
@@ -128,7 +144,7 @@ class _SchemaParts:
             if key in schema:
                 raise _SchemaRefused(
                     _locate_message(
-                        f"{key} is not used here; write $defs and $ref", _split_pointer(place)
+                        f"{key} is not supported; write $defs and $ref", _split_pointer(place)
                     )
                 )
         if isinstance(pointer := schema.get("$ref"), str):
@@ -150,12 +166,17 @@ class _SchemaParts:
 
     def _find_target(self, place: str, pointer: str) -> int:
         if not pointer.startswith("#"):
-            message = f"$ref: {pointer[:80]!r} lies outside; nothing is fetched, put it under $defs"
+            message = (
+                f"$ref: {pointer[:80]!r} is outside this schema, and agenthive fetches none; put "
+                "the schema under $defs"
+            )
             raise _SchemaRefused(_locate_message(message, _split_pointer(place)))
         number = self._numbers.get(unquote(pointer[1:]))
         if number is None:
             raise _SchemaRefused(
-                _locate_message(f"$ref: {pointer[:80]!r} leads to no schema", _split_pointer(place))
+                _locate_message(
+                    f"$ref: there is no schema at {pointer[:80]!r}", _split_pointer(place)
+                )
             )
         return number
 
@@ -178,9 +199,14 @@ def _split_pointer(pointer: str) -> list[str | int]:
 
 
 def _check_looks(parts: _SchemaParts) -> None:
-    """Refuse a schema that looks at one place too often: such a one can take for ever.
+    """Raise _SchemaRefused if one place of a value could be evaluated too often.
 
-    Counts all looks along one way down into a value, level by level, until nothing is added.
+    An upper bound of the evaluations by each schema, for values of 1, 2, 3 ... levels:
+
+        count(schema, levels) = 1 + sum of count(other, levels) over ``same``
+                                  + sum of max(count(other, levels - 1)) over groups of ``deeper``
+
+    It ends when another level adds nothing, or at `DEEPEST_VALUE` levels.
     """
     order = _sort_inner_first(parts.same)
     counts = [0] * len(order)
@@ -191,15 +217,18 @@ def _check_looks(parts: _SchemaParts) -> None:
             counts[part] = 1 + sum(counts[other] for other in parts.same[part]) + deeper
         if max(counts) > MAX_LOOKS:
             raise _SchemaRefused(
-                f"it would look at one place of a value more than {MAX_LOOKS:,} times:"
-                " too many choices within choices"
+                f"it could evaluate one place of a value more than {MAX_LOOKS:,} times: it has too"
+                " many alternatives within alternatives"
             )
         if counts == previous:
             return
 
 
 def _sort_inner_first(same: Sequence[Sequence[int]]) -> list[int]:
-    """The parts, each after those that look at the same place because of it."""
+    """The schemas in topological order: each after those in its ``same`` (Kahn's algorithm).
+
+    Raises _SchemaRefused for a cycle, which would never end.
+    """
     waiting = [len(others) for others in same]
     users: list[list[int]] = [[] for _ in same]
     for part, others in enumerate(same):

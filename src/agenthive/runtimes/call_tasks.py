@@ -1,9 +1,12 @@
-"""The calls that are under way in the embedded runtime: made, bounded, stopped, heard.
+"""The calls in progress of the embedded runtime: they are made, timed out, cancelled, reported.
 
-One asyncio task makes calls until one of them has to wait; that call keeps the task, and what is
-left goes on in a new one. So a call that waits has a task to itself, and a thousand that do not
-wait share one (and its context variables). Decides nothing: every call that ends is told to
-``on_call_ended``, also if it timed out or was stopped, but not those of a runtime that is closed.
+One asyncio task makes calls until one of them waits for something. That call keeps the task, and a
+new task makes the remaining calls. So a call that waits has a task of its own, and a thousand calls
+that do not wait share one task and its context variables. This saves the cost of a task for each
+call of a local function.
+
+Nothing is decided here. Each call that ends is reported to ``on_call_ended``, also if it timed out
+or was cancelled; only the calls of a runtime that stops are not.
 """
 
 from __future__ import annotations
@@ -27,38 +30,45 @@ from agenthive.runtimes.output_validation import validate_output
 from agenthive.runtimes.stream_listeners import Piece, StreamListeners
 
 CallId: TypeAlias = tuple[str, str, int]
+"""Run id, task key, attempt."""
 OnCallEnded: TypeAlias = Callable[[CallId, Reply | None], None]
-
+"""Receives the reply of a call; None if it was cancelled."""
 OnProgress: TypeAlias = Callable[[CallId, JSONValue], None]
+"""Receives the progress that an agent reports with a heartbeat."""
 CacheLookup: TypeAlias = Callable[[str], Awaitable[Reply | None]]
+"""Cache key -> the cached reply, or None."""
 
 MAX_BEAT_INTERVAL = 5.0
-"""Seconds between signs of life that are journaled, at most half of how long silence may last."""
-SILENCE_REPLY = Reply(fault=Fault(kind="timeout", message="no sign of life"))
+"""Seconds between reports of progress that are journaled; at most half the heartbeat time-out."""
+SILENCE_REPLY = Reply(fault=Fault(kind="timeout", message="no heartbeat"))
 TIMEOUT_REPLY = Reply(fault=Fault(kind="timeout", message="Request timeout"))
-_ABANDONED_REPLY = Reply(fault=Fault(kind="agent_error", message="the agent gave up", counts=False))
+_ABANDONED_REPLY = Reply(
+    fault=Fault(kind="agent_error", message="the agent cancelled its own call", counts=False)
+)
 MAX_CACHED_AGENTS = 1000
-"""Agents that are looked up without asking again."""
+"""Agents that are kept by spec, so that the registry is not searched for every call."""
 
 
 class _ActiveCall(msgspec.Struct):
-    """One call. ``verdict`` is what it comes to, once that is settled from outside.
-
-    ``silence_timer`` ends it when no sign of life comes; ``last_reported`` is when one was last
-    passed on.
-    """
+    """One call in progress."""
 
     action: PerformCall
+    #: Ends the call when its time-out is over; None without a time-out.
     timeout_timer: asyncio.TimerHandle | None
+    #: Ends the call when no heartbeat comes; None if none is required.
     silence_timer: asyncio.TimerHandle | None = None
+    #: Loop time in seconds at which progress was last passed on.
     last_reported: float = 0.0
+    #: The task that makes the call; None until it begins.
     task: asyncio.Task[None] | None = None
+    #: Whether the call was ended from outside; then `final_reply` is its reply.
     settled: bool = False
+    #: The reply of a call that timed out; None for one that was cancelled.
     final_reply: Reply | None = None
 
 
 class CallTasks:
-    """Makes calls on ``loop`` with what ``agents`` finds."""
+    """Makes calls on ``loop`` with the agents that ``agents`` finds."""
 
     def __init__(
         self,
@@ -71,16 +81,20 @@ class CallTasks:
         self._loop, self._agents, self._on_call_ended = loop, agents, on_call_ended
         self.listeners = StreamListeners()
         self._on_progress, self._find_cached = on_progress, find_cached
+        #: All calls that have not ended.
         self._calls: dict[CallId, _ActiveCall] = {}
+        #: Those of them that have not begun, in order.
         self._due_calls: deque[tuple[CallId, _ActiveCall]] = deque()
+        #: The task that makes the due calls; None if there is none.
         self._caller_task: asyncio.Task[None] | None = None
+        #: Identity of a spec -> the spec (which keeps the identity in use) and its agent.
         self._agent_cache: dict[int, tuple[AgentSpec, Agent]] = {}
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def start_call(self, action: PerformCall) -> None:
-        """Make a call as soon as the loop is free for it."""
+        """Make a call as soon as the loop is free."""
         call = action.call
         key = (call.run, call.task, call.attempt)
         timeout_timer: asyncio.TimerHandle | None = None
@@ -93,7 +107,7 @@ class CallTasks:
             self._start_caller()
 
     def end_call(self, key: CallId, final_reply: Reply | None = None) -> None:
-        """Cancel a call under way: it timed out, or (no verdict) it is not wanted any more."""
+        """End a call in progress with this reply; without one, it counts as cancelled."""
         call = self._calls.get(key)
         if call is None or call.settled:
             return
@@ -102,7 +116,7 @@ class CallTasks:
             call.task.cancel()
 
     def cancel(self) -> list[asyncio.Task[None]]:
-        """Cancel all calls; nothing more is heard of them. The tasks that then come to an end."""
+        """Cancel all calls without reporting them; returns the tasks that are still to end."""
         for key, call in self._due_calls:
             del self._calls[key]
             if call.timeout_timer is not None:
@@ -130,7 +144,7 @@ class CallTasks:
             await continuation
 
     def _make_until_wait(self) -> _Continuation | None:
-        """Make calls that are due; what is left to do of the first that waits for something."""
+        """Make due calls until one waits; returns the rest of that call, None if none waits."""
         current_task = asyncio.current_task()
         assert current_task is not None
         while self._due_calls and not current_task.cancelling():
@@ -157,7 +171,7 @@ class CallTasks:
             assert call.task is not None
             if not call.settled and call.task.cancelling():
                 raise
-            # If nobody here cancelled it, the agent itself dropped what it was waiting for.
+            # Not cancelled by this class: the agent cancelled what it was waiting for.
             reply = call.final_reply if call.settled else _ABANDONED_REPLY
         except Exception as error:
             kind = "unregistered" if isinstance(error, AgentHiveError) else "agent_error"
@@ -179,7 +193,7 @@ class CallTasks:
                 return cached_reply
         if action.heartbeat is not None:
             self._watch_heartbeat(key, call, action.heartbeat / SECOND)
-        # Calls that do not wait share a context: what the next one says is not this one's.
+        # Calls that do not wait share a context: the next call must not stream to this listener.
         context_token = TEXT_LISTENER.set(
             self._stream_callback(key) if action.is_streamed else None
         )
@@ -200,13 +214,14 @@ class CallTasks:
 
     def _watch_heartbeat(self, key: CallId, call: _ActiveCall, seconds: float) -> None:
         def report_beat(progress: JSONValue) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to hear
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the runtime has stopped
                 self._loop.call_soon_threadsafe(self._record_beat, key, seconds, progress)
 
         HEARTBEAT_LISTENER.set(report_beat)
         call.silence_timer = self._loop.call_later(seconds, self.end_call, key, SILENCE_REPLY)
 
     def _record_beat(self, key: CallId, seconds: float, progress: JSONValue) -> None:
+        """Restart the heartbeat time-out of a call, and pass its progress on if that is due."""
         call = self._calls.get(key)
         if call is None or call.settled or call.silence_timer is None:
             return
@@ -227,7 +242,7 @@ class CallTasks:
 
 
 class _Continuation:
-    """Awaits the rest of a coroutine that has already run up to its first wait."""
+    """Awaits the rest of a coroutine that has already run to its first wait."""
 
     __slots__ = ("_coroutine", "_first_awaited")
 

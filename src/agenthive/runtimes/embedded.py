@@ -1,9 +1,14 @@
 """The embedded runtime: asyncio, one process, one journal.
 
-Facts come in as method calls and finished agent calls; a turn makes them a batch, and once that is
-committed what follows is carried out. At most one batch is being written at a time; what comes in
-meanwhile goes into the next. Nothing here decides; nothing is acknowledged before its commit.
-Make one on the event loop that it will use.
+Requests and ended calls are reported to the driver as they come in. A turn lets the driver decide,
+writes the batch, and carries out the actions once the batch is on disk. At most one batch is being
+written at a time; what comes in meanwhile goes into the next one. Nothing is decided here, and
+nothing is acknowledged before its commit. Make the runtime on the event loop that it will use.
+
+If the store takes no writes (`StoreUnavailable`: the disk is full, the file is locked), new
+requests are refused and the batch is retried until it is written. If the outcome of a write is
+unknown (`StoreFailed`), the runtime stops for good, and every caller gets the error: a new process
+must read what is on disk.
 """
 
 from __future__ import annotations
@@ -31,15 +36,18 @@ from agenthive.runtimes.result_cache import build_cache_lookup
 from agenthive.runtimes.waiters import Waiters
 
 MAX_REPLIES_PER_TURN = 128
-"""Calls that have ended, after which a turn is taken though more of them are under way."""
+"""Ended calls after which a turn is taken although more calls may end at any moment."""
 MAX_SLEEP = 60.0
-"""Seconds after which the clock is looked at again, though nothing is due for longer."""
+"""Seconds after which the clock is read again although nothing is due for longer."""
 RETRY_MIN_DELAY, RETRY_MAX_DELAY = 0.05, 5.0
-"""Seconds between attempts to write a batch that the store refused."""
+"""Seconds between attempts to write a batch that the store refused; doubled each time."""
 
 
 class EmbeddedRuntime:
-    """Obeys the driver on the running event loop. ``clock`` gives microseconds UTC."""
+    """Carries out what the driver decides, on the running event loop.
+
+    ``clock`` gives microseconds UTC, ``draw`` random numbers in [0, 1).
+    """
 
     def __init__(
         self,
@@ -50,11 +58,16 @@ class EmbeddedRuntime:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.driver = driver
+        #: Why the journal takes no writes now; None if it does.
         self.unavailable_error: StoreUnavailable | None = None
+        #: Why the runtime has stopped for good; None if it has not.
         self.fatal_error: StoreFailed | None = None
         self._store, self._clock, self._draw = store, clock, draw
+        #: Set when nothing is left to wait for while the driver drains.
         self._drained = asyncio.Event()
+        #: Set at the next commit; None if no caller waits for one.
         self._commit_event: asyncio.Event | None = None
+        #: Takes a turn when the driver has something to do next.
         self._wake_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         find_cached = build_cache_lookup(store, clock)
@@ -63,13 +76,16 @@ class EmbeddedRuntime:
         )
         self.listeners = self._calls.listeners
         self._waiters = Waiters(self._loop)
+        #: Whether the runtime is started and not stopped; whether a turn is scheduled on the loop;
+        #: whether a batch is being written.
         self._running = self._turn_scheduled = self._writing = False
+        #: Calls that have ended since the last turn.
         self._replies_this_turn = 0
 
-    # For whoever holds the runtime.
+    # For the owner of the runtime.
 
     def start(self) -> None:
-        """Begin to work."""
+        """Begin to take turns."""
         self._running = True
         self._schedule_turn()
 
@@ -86,10 +102,10 @@ class EmbeddedRuntime:
         )
 
     async def commit_request(self, request: Callable[[Micros, int], None]) -> None:
-        """Tell the driver something; it is on disk when this returns.
+        """Pass a request to the driver; it is on disk when this returns.
 
-        ``request`` gets the time and the token to acknowledge. Raises what it raises, Conflict if
-        what was said does not count, StoreUnavailable, StoreFailed.
+        ``request`` is called with the time and the token to acknowledge. Raises what it raises,
+        Conflict if the driver rejects the request, StoreUnavailable, StoreFailed.
         """
         self._raise_if_unavailable()
         token, future = self._waiters.add_request()
@@ -101,9 +117,9 @@ class EmbeddedRuntime:
         await future
 
     async def record_hive_events(self, events: Sequence[ev.HiveEvent], batch: Batch) -> None:
-        """Write facts about runs that are not open here, and the work they tell of.
+        """Write events about runs that are not open here, in one transaction with ``batch``.
 
-        It is on disk when this returns; while the journal takes no writes, it waits.
+        They are on disk when this returns; while the journal takes no writes, it waits.
         """
         if self.fatal_error is not None:
             raise self.fatal_error
@@ -119,7 +135,10 @@ class EmbeddedRuntime:
         graph: Graph | None = None,
         problem: str = "",
     ) -> None:
-        """Change a schedule; that is on disk when this returns. Raises NotFound, Conflict."""
+        """Change a schedule; the change is on disk when this returns. See `Driver.change_schedule`.
+
+        Raises NotFound, Conflict, StoreUnavailable, StoreFailed.
+        """
         self._raise_if_unavailable()
         token, future = self._waiters.add_request()
         try:
@@ -130,20 +149,21 @@ class EmbeddedRuntime:
         await future
 
     def start_schedules(self) -> None:
-        """From now on start what schedules plan."""
+        """Start the runs of schedules from now on."""
         self.driver.schedules.active = True
         self._schedule_turn()
 
     def recover(self, states: Iterable[tuple[RunState, dict[str, str]]]) -> None:
-        """Take over open runs from their replayed states (with what agents are missing)."""
+        """Take over open runs: (replayed state, missing agents) as for `Driver.load_run`."""
         for state, missing_agents in states:
             self.driver.load_run(self._clock(), state, missing_agents)
         self._schedule_turn()
 
     def ended(self, run: str) -> asyncio.Future[RunStatus]:
-        """Ends with the run's status when it closes, or ``waiting`` when it needs somebody.
+        """A future of the run's status when it closes, or of ``waiting`` when it waits for help.
 
-        Ask for it before anything can end the run. Fails with StoreFailed if the journal does.
+        Call this before anything can end the run. The future fails with StoreFailed if the journal
+        does.
         """
         future = self._waiters.watch_run(run)
         if self.fatal_error is not None:
@@ -152,13 +172,16 @@ class EmbeddedRuntime:
 
     @property
     def next_commit(self) -> asyncio.Event:
-        """Set after the next commit. Ask for it before looking at what is committed."""
+        """Set after the next commit. Get it before you look at what is committed."""
         if self._commit_event is None:
             self._commit_event = asyncio.Event()
         return self._commit_event
 
     async def drain(self) -> None:
-        """Start nothing new, let calls under way end and be recorded, if anything can be."""
+        """Start nothing new; return when the calls in progress have ended and are recorded.
+
+        While the journal takes no writes, it returns at once: nothing can be recorded.
+        """
         self.driver.draining = True
         if self.unavailable_error is not None:
             self._drained.set()
@@ -166,7 +189,7 @@ class EmbeddedRuntime:
         await self._drained.wait()
 
     async def stop(self) -> None:
-        """Stop at once: calls are cancelled, and count as lost when the home is opened again."""
+        """Stop at once: calls are cancelled, and count as lost when the home is next opened."""
         self._running = False
         if self._wake_timer is not None:
             self._wake_timer.cancel()
@@ -174,10 +197,10 @@ class EmbeddedRuntime:
         self.next_commit.set()
         self._waiters.fail_all(StoreFailed("the hive was closed"))
 
-    # Turns: decide, write, carry out. One at a time.
+    # Turns: decide, write, act. One at a time.
 
     def _schedule_turn(self) -> None:
-        """There may be something to decide: take a turn as soon as what is due now is in."""
+        """Take a turn once the callbacks that the loop has ready now have run."""
         if not self._turn_scheduled and not self._writing and self._running:
             self._turn_scheduled = True
             self._loop.call_soon(self._take_turn)
@@ -190,8 +213,8 @@ class EmbeddedRuntime:
         try:
             batch = self.driver.decide(self._clock())
         except Exception as error:
-            # Ours. Whoever waits is told: what is half decided must not be gone on with.
-            self._fail_runtime(StoreFailed(f"a decision could not be made: {error!r}"))
+            # A defect of the engine. A state that is half changed must not be used any more.
+            self._fail_runtime(StoreFailed(f"the engine failed to decide: {error!r}"))
             return
         for call in self.driver.take_eager_calls():
             self._calls.start_call(call)
@@ -208,13 +231,15 @@ class EmbeddedRuntime:
     def _on_batch_written(
         self, append_task: asyncio.Future[None], batch: Batch, delay: float
     ) -> None:
-        cancelled_error = StoreFailed("a write was given up, outcome unknown")
+        cancelled_error = StoreFailed("a write was cancelled; its outcome is unknown")
         error = cancelled_error if append_task.cancelled() else append_task.exception()
         if isinstance(error, StoreUnavailable):
             self._on_store_unavailable(error, batch, delay)
         elif error is not None:
             store_failure = error if isinstance(error, StoreFailed) else None
-            self._fail_runtime(store_failure or StoreFailed(f"the store broke: {error!r}"))
+            self._fail_runtime(
+                store_failure or StoreFailed(f"the store raised an unexpected error: {error!r}")
+            )
         elif self._running:
             self._on_committed()
 
@@ -234,11 +259,11 @@ class EmbeddedRuntime:
             self._set_wake_timer()
 
     def _on_store_unavailable(self, error: StoreUnavailable, batch: Batch, delay: float) -> None:
-        """Nothing was written. Refuse new work, and try what was promised again and again."""
+        """Nothing was written: refuse new requests, and retry what was acknowledged or started."""
         if self.unavailable_error is None:
-            log("warning", "the journal takes no writes; trying again", reason=error.message)
+            log("warning", "the journal takes no writes; retrying", reason=error.message)
         if self.driver.draining:
-            # What ends now could not be written down anyway; it will be done again.
+            # A call that ends now could not be recorded anyway; the next process repeats it.
             self._drained.set()
         self.unavailable_error = error
         for token in self.driver.withdraw_runs(batch):
@@ -247,13 +272,13 @@ class EmbeddedRuntime:
         self._loop.call_later(delay, self._write_batch, batch, next_delay)
 
     def _set_wake_timer(self) -> None:
-        """Nothing to do until a call answers or a time comes."""
+        """Wake up when the driver has something to do next; calls that end do so earlier."""
         if self._wake_timer is not None:
             self._wake_timer.cancel()
             self._wake_timer = None
         wake = self.driver.next_wake()
         if wake is not None:
-            # The clock may step, and the machine may sleep: look again now and then.
+            # The clock may step and the machine may sleep: read the clock again from time to time.
             delay = min(max(0, wake - self._clock()) / SECOND, MAX_SLEEP)
             self._wake_timer = self._loop.call_later(delay, self._schedule_turn)
         if self.driver.draining and not self._calls:
@@ -274,7 +299,7 @@ class EmbeddedRuntime:
             self._waiters.notify_run(action.run, RunStatus.WAITING)
 
     def _on_call_ended(self, key: CallId, reply: Reply | None) -> None:
-        """A call has ended; without a reply, because it was stopped."""
+        """Report a call that has ended; without a reply, it was cancelled."""
         run, task, attempt = key
         now = self._clock()
         if reply is None:
@@ -285,7 +310,7 @@ class EmbeddedRuntime:
         if self._replies_this_turn < MAX_REPLIES_PER_TURN and self._calls:
             self._schedule_turn()
         else:
-            # Nothing else is under way, or there is enough to write while the rest comes in.
+            # No other call can end soon, or the batch is large enough while others end.
             self._take_turn()
 
     def _on_progress(self, key: CallId, progress: JSONValue) -> None:
@@ -300,7 +325,7 @@ class EmbeddedRuntime:
             raise error
 
     def _fail_runtime(self, error: StoreFailed) -> None:
-        log("error", "the journal failed; nothing goes on", reason=error.message)
+        log("error", "the journal failed; the runtime has stopped", reason=error.message)
         self.fatal_error = error
         self._running = False
         self._drained.set()

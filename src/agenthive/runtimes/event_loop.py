@@ -1,7 +1,7 @@
-"""The event loop of a process that is ours: uvloop where it is installed, else asyncio's own.
+"""The event loop of agenthive's own processes: uvloop where it is installed, else asyncio's.
 
-uvloop wakes up sooner after a commit: a chain of tasks takes a tenth less. A hive works on either,
-and never asks which; whoever brings a loop of their own does not need this.
+uvloop wakes up sooner after a commit: a chain of tasks takes a tenth less time. A hive works on any
+asyncio loop; programs that have a loop of their own do not need this module.
 """
 
 from __future__ import annotations

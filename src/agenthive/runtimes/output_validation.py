@@ -1,7 +1,7 @@
-"""Whether a result is what its task's schema says, and what tools are asked what theirs say.
+"""Validates results against the schema of their task, and tool calls against those of the tools.
 
-A result that is not becomes a fault. Of a tool that is asked something else, nobody is called, and
-the model is told.
+A result that does not match becomes a fault, which may be retried. A tool call that does not match
+is not made: its ``problem`` goes back to the model.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from agenthive.core.machine.guards.outcome import INVALID_OUTPUT
 from agenthive.core.model.calls import Call, Fault, Reply, ToolCall
 
 MAX_SCHEMAS: Final = 1000
-"""Schemas that are kept compiled."""
+"""Compiled schemas that are kept."""
 
+#: JSON of a schema -> function that returns what is wrong with a value, empty if nothing is.
 _checkers: dict[bytes, Callable[[Any], str]] = {}
 
 
 def validate_output(reply: Reply, call: Call) -> Reply:
-    """The reply, or a fault that says what is wrong with its result; what was used stays."""
+    """The reply, or a fault that says why its result does not match, with the same usage."""
     reply = validate_reply(reply)
     if reply.asks:
         schemas = {tool.name: tool.schema for tool in call.tools}
@@ -33,7 +34,7 @@ def validate_output(reply: Reply, call: Call) -> Reply:
     violation = _get_checker(call.output_schema)(reply.result)
     if not violation:
         return reply
-    message = f"the result is not what output_schema says: {violation}"
+    message = f"the result does not match output_schema: {violation}"
     return Reply(fault=Fault(kind=INVALID_OUTPUT, message=message, counts=False), usage=reply.usage)
 
 
@@ -43,10 +44,10 @@ def _check_tool_call(tool_call: ToolCall, schemas: dict[str, dict[str, Any]]) ->
     if tool_call.name not in schemas:
         tool_names = ", ".join(schemas) or "none"
         return msgspec.structs.replace(
-            tool_call, problem=f"there is no such tool; there are: {tool_names}"
+            tool_call, problem=f"there is no tool of this name; the tools are: {tool_names}"
         )
     violation = _get_checker(schemas[tool_call.name])(tool_call.arguments)
-    problem = f"the arguments are not what the tool's schema says: {violation}" if violation else ""
+    problem = f"the arguments do not match the tool's schema: {violation}" if violation else ""
     return msgspec.structs.replace(tool_call, problem=problem)
 
 

@@ -1,4 +1,4 @@
-"""Results that are used again for equal calls, as the embedded runtime finds them."""
+"""Looks up cached results of equal calls for the embedded runtime. The driver fills the cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agenthive.errors import StoreUnavailable
 def build_cache_lookup(
     store: Store, clock: Callable[[], Micros]
 ) -> Callable[[str], Awaitable[Reply | None]]:
-    """Gives the reply that is kept under a key, None if there is none or it cannot be read."""
+    """A lookup: cache key -> the cached reply, None if there is none or it cannot be read."""
 
     async def find_reply(key: str) -> Reply | None:
         try:

@@ -1,7 +1,7 @@
-"""Who listens to answers as they come in: text that is passed on, and is no fact.
+"""Listeners to streamed answers: text that is passed on as it comes in, and is never journaled.
 
-What nobody listens to is gone, and so is what a listener does not take in time: the oldest pieces
-first. What counts is the answer in the journal.
+A piece without a listener is dropped, and so are the oldest pieces of a listener that is too slow.
+The answer that counts is the one in the journal.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from typing import Final
 import msgspec
 
 MAX_PIECES: Final = 10_000
-"""Pieces that are kept for a listener that is slow."""
+"""Pieces that are kept for a slow listener."""
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """The next text of an answer that is coming in, by the task and attempt it is of."""
+    """The next text of a streamed answer."""
 
+    #: Key of the task that made the call.
     task: str
     attempt: int
+    #: Never empty.
     text: str
 
 
 class ListenerQueue:
-    """What one listener has still to hear; ends once it is closed and empty."""
+    """The pieces that one listener has not taken yet; iteration ends once closed and empty."""
 
     def __init__(self) -> None:
         self._pieces: deque[Piece] = deque(maxlen=MAX_PIECES)
@@ -33,12 +35,12 @@ class ListenerQueue:
         self._closed = False
 
     def put(self, piece: Piece) -> None:
-        """Another one has come in."""
+        """Add a piece; without room, the oldest one is dropped."""
         self._pieces.append(piece)
         self._changed.set()
 
     def close(self) -> None:
-        """No other one comes."""
+        """End the iteration after the pieces that are here."""
         self._closed = True
         self._changed.set()
 
@@ -55,24 +57,24 @@ class ListenerQueue:
 
 
 class StreamListeners:
-    """Those who listen, by run."""
+    """The queues of all listeners, by run."""
 
     def __init__(self) -> None:
         self._queues: dict[str, list[ListenerQueue]] = {}
 
     def add_listener(self, run: str) -> ListenerQueue:
-        """The pieces of a run from now on, until `remove_listener`."""
+        """A queue of the pieces of a run from now on, until `remove_listener`."""
         queue = ListenerQueue()
         self._queues.setdefault(run, []).append(queue)
         return queue
 
     def remove_listener(self, run: str, queue: ListenerQueue) -> None:
-        """Somebody listens no longer."""
+        """Remove the queue of a listener."""
         self._queues[run].remove(queue)
         if not self._queues[run]:
             del self._queues[run]
 
     def publish_piece(self, run: str, piece: Piece) -> None:
-        """Pass a piece on to whoever listens to its run."""
+        """Pass a piece to all listeners of its run."""
         for queue in self._queues.get(run, ()):
             queue.put(piece)

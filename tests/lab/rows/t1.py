@@ -23,7 +23,7 @@ from tests.planted.bugs import Bug, list_bugs
 from tests.planted.run import hunt
 
 ROW = "T1"
-WHAT = "random workflows and faults on virtual time, one simulated hive a seed"
+WHAT = "random workflows and faults on virtual time, one simulated home per seed"
 GATE = range(10_000)
 NIGHTLY = range(1_000_000)
 UNIT = "seeds"

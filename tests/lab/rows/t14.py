@@ -27,7 +27,7 @@ from tests.lab.spread import map_pieces, temporary_folder
 from tests.planted.bugs import Bug, copy_with_bug, find_bug
 
 ROW = "T14"
-WHAT = "kill -9 between a call and its settlement, and what costs and budgets say then"
+WHAT = "kill -9 between a call and its settlement, and the resulting costs and budgets"
 GATE = range(40)
 NIGHTLY = range(2_000)
 UNIT = "homes"

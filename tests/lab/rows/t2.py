@@ -21,7 +21,7 @@ from tests.lab.result import Result, Say, jobs
 from tests.planted.bugs import find_bug
 
 ROW = "T2"
-WHAT = "real processes, kill -9 at every crash point and at random under fifty runs"
+WHAT = "real processes, kill -9 at every crash point and at random times with fifty runs"
 GATE = range(200)
 NIGHTLY = range(5_000)
 UNIT = "kills"

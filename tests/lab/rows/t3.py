@@ -27,7 +27,7 @@ from tests.lab.spread import map_pieces, temporary_folder
 from tests.planted.bugs import copy_with_bug, find_bug
 
 ROW = "T3"
-WHAT = "power cuts: states of the disk rebuilt from what a process wrote, one state a unit"
+WHAT = "power cuts: disk states reconstructed from the writes of a process, one state per unit"
 GATE = range(2_000)
 NIGHTLY = range(100_000)
 CHUNK = 10_000

@@ -29,7 +29,7 @@ from tests.lab.spread import map_pieces, temporary_folder
 from tests.planted.bugs import copy_with_bug, find_bug
 
 ROW = "T4"
-WHAT = "system calls that fail: EIO, ENOSPC, EMFILE, EROFS at the n-th call on the files of a home"
+WHAT = "failing system calls: EIO, ENOSPC, EMFILE, EROFS at the n-th call on the files of a home"
 GATE = range(100)
 NIGHTLY = range(2_000)
 UNIT = "points"

@@ -23,10 +23,10 @@ from tests.planted.bugs import copy_with_bug, find_bug
 from tests.stores.broken_disk import small_disk
 
 ROW = "T5"
-WHAT = "a disk that is full, read-only or out of descriptors under a hive, then healed"
+WHAT = "a full or read-only disk, or no free file descriptors, under an open home, then repaired"
 GATE = range(12)
 NIGHTLY = range(600)
-UNIT = "illnesses"
+UNIT = "conditions"
 CHUNK = 60
 PIECE = 2
 SIZE: Final = "16m"

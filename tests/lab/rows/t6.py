@@ -23,7 +23,7 @@ from tests.lab.result import Result, Say, jobs
 from tests.planted.bugs import copy_with_bug, find_bug
 
 ROW = "T6"
-WHAT = "bit flips in the journal: every changed record is found, nothing else is told in silence"
+WHAT = "bit flips in the journal: every changed record is detected, no wrong data is returned"
 GATE = range(300)
 NIGHTLY = range(20_000)
 UNIT = "flips"

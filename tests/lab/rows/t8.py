@@ -22,7 +22,7 @@ from tests.lab.result import Result, Say, jobs
 from tests.planted.bugs import Bug, copy_with_bug, find_bug
 
 ROW = "T8"
-WHAT = "golden journals and homes of every release, other versions, kill -9 while a home is opened"
+WHAT = "reference journals and homes of every release, other versions, kill -9 while opening a home"
 GATE = range(200)
 NIGHTLY = range(8_000)
 CHUNK = 2_000

@@ -1,9 +1,21 @@
-"""Language models: what they share, the router, one file a vendor.
+"""Language models: a router, the agent that vendors share, and one file per vendor.
 
-`base` holds the agent that all vendors share (tools, structured output, streaming, usage),
-`prompts` how a task becomes a conversation, `content_parts` what may stand in a message, `prices`
-and `token_bounds` what a call can cost, `rate_limit_headers` what vendors say about their limits.
-The `router` chooses the vendor for an endpoint and imports it at first use. A vendor's package is
-imported by its own file alone, and vendors never know each other. To add a vendor: a file here with
-a function ``make`` and a row in the router's table.
+How a call becomes a result:
+
+1. `router` chooses the vendor by the endpoint (or by the prefix of the model) and imports its file.
+2. `prompts` turns the task into a neutral `Prompt`: messages, tools, options.
+3. The vendor's file (`openai`, `anthropic`) spells the prompt as a request body; `content_parts`
+   translates images and cache marks between the two dialects.
+4. `base` sends it with the login and the idempotency key, streamed or not, and removes secrets from
+   what arrives.
+5. The vendor's file reads the response into a `ModelReply`; `base` turns that into a `Reply` with
+   tool calls, structured output, usage and cost.
+
+`token_bounds` and `prices` bound the cost of a call before it is made, for the budget, and compute
+it afterwards. `rate_limit_headers` reads what a vendor reports about its limits. `offline` is a
+deterministic model without a vendor.
+
+A vendor's package is imported only in that vendor's file, and vendors never import each other.
+Nothing here retries. To add a vendor: a file here with a subclass of `base.ChatAgent` and a
+function ``make``, its name in `router.VENDORS`, and its rule in `router.vendor_of`.
 """

@@ -1,9 +1,10 @@
-"""Anthropic's models, and servers that speak its messages, through the package `anthropic`.
+"""Anthropic's models, and servers that implement its Messages API, by the package `anthropic`.
 
-The endpoint is a base (``https://api.anthropic.com``), with or without ``/v1`` or
-``/v1/messages``. Messages, tools and choices may be written as OpenAI writes them. Never streams
-and never tries again. What the environment or a profile on disk says (keys, headers) is not used.
-Imported when the first call needs it.
+The endpoint is a base address (``https://api.anthropic.com``), with or without ``/v1`` or
+``/v1/messages``; its query is sent along. Messages, tools and tool choices may also be written in
+OpenAI's form and are translated. The reply is streamed if the prompt says ``stream``, else it is
+one response. Never retries, and never uses keys or headers from the environment or from a profile
+on disk. Imported when the first call needs it.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ from agenthive.infra.secrets import Secrets
 if TYPE_CHECKING:
     from agenthive.infra.egress import Egress
 
+#: OpenAI's tool choice -> Anthropic's.
 _CHOICES: Final = {"required": "any"}
+#: Types of content blocks that hold reasoning; they must be sent back unchanged.
 _THINKING: Final = ("thinking", "redacted_thinking")
+#: Anthropic's stop reason -> OpenAI's finish reason, which results use for all vendors.
 _ENDS: Final = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -50,7 +54,7 @@ _ENDS: Final = {
 
 
 class AnthropicAgent(ChatAgent):
-    """A model that speaks Anthropic's protocol."""
+    """A model behind Anthropic's Messages API."""
 
     path: ClassVar[str] = "/v1/messages"
     vendor_domain: ClassVar[str] = "anthropic.com"
@@ -59,10 +63,11 @@ class AnthropicAgent(ChatAgent):
     stream_class: ClassVar[Any] = anthropic.AsyncStream[object]
 
     def create_client(self, http: httpx2.AsyncClient) -> Client:
-        """Anthropic's client."""
+        """Anthropic's client, without retries, time-outs or credentials of its own."""
         base, query = split_endpoint(self.config.endpoint)
         return anthropic.AsyncAnthropic(
-            # No key is not None, or those of the environment or of a profile would be used.
+            # An empty key, not None: for None the package would read one from the environment
+            # or from a profile. The login is added below the package.
             api_key="",
             base_url=base,
             timeout=None,
@@ -76,7 +81,7 @@ class AnthropicAgent(ChatAgent):
         )
 
     def build_body(self, prompt: Prompt) -> dict[str, Any]:
-        """The body of a message."""
+        """The body of a request to the Messages API."""
         fields = {
             "model": prompt.model,
             "max_tokens": prompt.max_tokens,
@@ -92,11 +97,11 @@ class AnthropicAgent(ChatAgent):
         return {**_extra_parameters(prompt), **set_fields}
 
     def start_reply(self) -> StreamedReply:
-        """The events of a message."""
+        """An empty reply, to be filled from the events of a stream."""
         return MessageEvents()
 
     def parse_reply(self, payload: Mapping[str, Any]) -> ModelReply:
-        """The blocks of a message: texts are joined, tool uses become tool calls."""
+        """The reply in the content blocks: texts are joined, tool uses become tool calls."""
         blocks = payload["content"]
         texts = [text_or_empty(block["text"]) for block in blocks if block["type"] == "text"]
         uses = [block for block in blocks if block["type"] == "tool_use"]
@@ -119,7 +124,11 @@ class AnthropicAgent(ChatAgent):
 
 
 class MessageEvents:
-    """A message in events: its blocks, put together."""
+    """A message that arrives as events, assembled from its content blocks.
+
+    The events are those of Anthropic's streaming format: ``message_start``, for each block
+    ``content_block_start`` and ``content_block_delta``, then ``message_delta``, ``message_stop``.
+    """
 
     def __init__(self) -> None:
         self._message: dict[str, Any] = {}
@@ -127,9 +136,9 @@ class MessageEvents:
         self._complete = False
 
     def add_chunk(self, chunk: Any) -> str:
-        """Take in an event; kinds that are not known are passed over."""
+        """Add an event, and return its text. Events of unknown types are ignored."""
         if not isinstance(chunk, dict):
-            raise APIError("a piece of the answer is no JSON object")
+            raise APIError("an event of the streamed reply is not a JSON object")
         kind, index = chunk.get("type"), token_count(chunk.get("index"))
         if kind == "message_start":
             self._message = dict(get_map(chunk, "message"))
@@ -151,15 +160,15 @@ class MessageEvents:
             if delta.get(name) is not None:
                 block[name] = text_or_empty(block.get(name)) + text_or_empty(delta[name])
         if delta.get("partial_json") is not None:
-            # The block begins with an empty object in place of its text.
+            # A tool use begins with an empty object as its input; its JSON text follows in deltas.
             input_text = block["input"] if isinstance(block.get("input"), str) else ""
             block["input"] = input_text + text_or_empty(delta["partial_json"])
         return text_or_empty(delta.get("text"))
 
     def assemble(self) -> dict[str, Any]:
-        """The message. Raises ConnectionError if its end has not come."""
+        """The whole message. Raises ConnectionError if ``message_stop`` has not arrived."""
         if not self._complete:
-            raise ConnectionError("the answer broke off")
+            raise ConnectionError("the streamed reply broke off before its end")
         return {**self._message, "content": [self._blocks[index] for index in sorted(self._blocks)]}
 
 
@@ -171,7 +180,7 @@ def make(
 
 
 def split_endpoint(endpoint: str) -> tuple[str, dict[str, str]]:
-    """The address that the package is to be given, and the query that goes along."""
+    """The base address for the package, and the query parameters of the endpoint."""
     parts = urlsplit(endpoint)
     path = parts.path.rstrip("/").removesuffix("/messages").removesuffix("/v1")
     return f"{parts.scheme}://{parts.netloc}{path}", dict(parse_qsl(parts.query))
@@ -182,7 +191,7 @@ def _is_system_message(message: Mapping[str, Any]) -> bool:
 
 
 def _build_system(prompt: Prompt) -> Any:
-    """What stands before the messages: a text, or blocks where some of it is marked."""
+    """The system prompt: a text, or content blocks if a part of it has a cache mark."""
     contents = [item.get("content") for item in prompt.messages if _is_system_message(item)]
     contents = [prompt.system, *contents] if prompt.system else contents
     if not any(isinstance(item, list) for item in contents):
@@ -197,7 +206,10 @@ def _content_blocks(content: Any) -> list[Any]:
 
 
 def _merge_messages(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What tools gave stands in one message with what the user says next."""
+    """Merge user messages that follow tool results into them.
+
+    Anthropic requires all results of one turn, and the text after them, in one user message.
+    """
     merged: list[dict[str, Any]] = []
     for message in messages:
         last = merged[-1] if merged else {}
@@ -217,7 +229,7 @@ def _is_tool_result(message: Mapping[str, Any]) -> bool:
 
 
 def _convert_message(message: dict[str, Any]) -> dict[str, Any]:
-    """A message; what OpenAI writes as a message of a tool is a block of the user's here."""
+    """A message in Anthropic's form: OpenAI's ``tool`` message is a block of a user message."""
     content, calls = message.get("content"), message.get("tool_calls")
     if message.get("role") == "tool":
         block = {
@@ -237,22 +249,26 @@ def _convert_message(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _convert_call(call: Any) -> dict[str, Any]:
-    """A tool call of a message before, as OpenAI or our own results write it."""
+    """A tool call in an earlier message, in OpenAI's form or in that of this package's results."""
     inner = get_map(call, "function") or call
     if not isinstance(inner, Mapping):
-        raise ConfigurationError("a tool call in a message must be a map")
+        raise ConfigurationError(
+            f"a tool call in 'messages' must be a map, not {type(call).__name__}"
+        )
     arguments = inner.get("arguments") or {}
     if isinstance(arguments, str):
         try:
             arguments = parse_strict_json(arguments)
         except ValueError as error:
-            raise ConfigurationError(f"the arguments of a tool call: {error}") from error
+            raise ConfigurationError(
+                f"the arguments of a tool call in 'messages' are not JSON: {error}"
+            ) from error
     name, call_id = inner.get("name", ""), call.get("id", "")
     return {"type": "tool_use", "id": call_id, "name": name, "input": arguments}
 
 
 def _convert_tool(tool: dict[str, Any]) -> dict[str, Any]:
-    """A tool; OpenAI's way of writing it is understood."""
+    """A tool in Anthropic's form; it may be written in OpenAI's."""
     function = get_map(tool, "function")
     if not function:
         return tool
@@ -274,7 +290,7 @@ def _convert_choice(choice: Any) -> Any:
 
 
 def _extra_parameters(prompt: Prompt) -> dict[str, Any]:
-    """What is passed on: some of it has another name here, and there is no seed."""
+    """The options that are passed on, under Anthropic's names. It has no ``seed``."""
     renamed_keys = ("stop", "seed", "reasoning_effort")
     extra = {name: value for name, value in prompt.extra.items() if name not in renamed_keys}
     stop, effort = prompt.extra.get("stop"), prompt.extra.get("reasoning_effort")
@@ -286,7 +302,8 @@ def _extra_parameters(prompt: Prompt) -> dict[str, Any]:
         output["format"] = {"type": "json_schema", "schema": schema}
     elif prompt.wants_json:
         raise ConfigurationError(
-            "Anthropic gives JSON by a schema only: write output_schema instead of response_format"
+            "Anthropic returns JSON only for a schema, and 'response_format' names none: write "
+            "'output_schema' instead"
         )
     return {**extra, "output_config": output} if output else extra
 
@@ -300,7 +317,7 @@ def _parse_tool_use(block: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse_usage(model: str, usage: Any) -> Usage | None:
-    """What was used. Anthropic counts what is cached apart; here the input holds it."""
+    """The usage of a call. Anthropic counts cached tokens apart; `Usage` includes them in input."""
     if not isinstance(usage, Mapping):
         return None
     cache_read = token_count(usage.get("cache_read_input_tokens"))

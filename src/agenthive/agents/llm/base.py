@@ -1,10 +1,9 @@
-"""What the agents of language models share: one call from a task to the vendor's package and back.
+"""What the agents of all model vendors share: from a call to a request, from a response to a reply.
 
-A vendor's file says how its client is opened, how a question is spelled and how an answer is read.
-Everything else is here: which model, which prompt, the login, the idempotency key, the faults, what
-a call used. `chat_completion` sends its messages as they are; any other action is a prompt made of
-the task's description (or the action's name), its parameters and the results it depends on.
-Nothing here knows a vendor or tries again.
+A vendor's file opens the client of its package, writes the request body and reads the response.
+Everything else is here: the model, the login, the idempotency key, streaming, faults, tool calls,
+structured output, usage and cost. The action ``chat_completion`` sends its messages as they are;
+any other action becomes a prompt (see `prompts`). Nothing here knows a vendor, and nothing retries.
 """
 
 from __future__ import annotations
@@ -48,16 +47,19 @@ from agenthive.infra.secrets import Secrets
 if TYPE_CHECKING:
     from agenthive.infra.egress import Egress
 
+#: Characters of a fault's message; a server's error page would fill the journal.
 LONGEST_MESSAGE: Final = 500
-"""Characters of a fault's message."""
+#: A reported token count above this is taken for an error of the server and capped. Every integer
+#: up to it is exact in JSON readers that use doubles.
 MOST_TOKENS: Final = 2**53
+#: Bytes of a request body for one token, for estimates: about 4 in English prose, 3 with JSON.
 BYTES_A_TOKEN: Final = 3
+#: Tokens. A budget never shortens a reply below this: a shorter one is of no use, and is paid for.
 SHORTEST_CUT: Final = 16
-"""Tokens below which an answer is not cut."""
 
 
 class Client(Protocol):
-    """What a vendor's package gives: enough of it to make one request."""
+    """The part of a vendor's client that one request needs."""
 
     @property
     def post(self) -> Callable[..., Awaitable[Any]]: ...
@@ -66,51 +68,54 @@ class Client(Protocol):
 
 
 class StreamedReply(Protocol):
-    """An answer that comes in pieces: each may bring some text, at the end they are an answer."""
+    """A response that arrives in chunks and is assembled from them."""
 
     def add_chunk(self, chunk: Any) -> str:
-        """Take in a piece; the text in it that people may see. Raises APIError for what is none."""
+        """Add a chunk, and return the text in it that a user may see. Raises APIError."""
         ...
 
     def assemble(self) -> dict[str, Any]:
-        """The answer as it would have come at once. Raises ConnectionError if there is more."""
+        """The response as it would be without streaming. Raises ConnectionError if cut off."""
         ...
 
 
 class ModelReply(msgspec.Struct, kw_only=True):
-    """What a model answered, in nobody's dialect.
+    """A model's response in a form of no vendor's."""
 
-    ``context`` and ``hour_writes`` (tokens cached for an hour) are what a price depends on besides.
-    ``thinking`` must be given back with what it asked for, as it came.
-    """
-
+    #: The model that responded, as the server names it.
     model: str
     content: str | None
+    #: In OpenAI's words: ``stop``, ``length``, ``tool_calls``, ``content_filter`` ...
     finish_reason: str
+    #: Maps with id, name and arguments; the arguments may still be JSON text.
     tool_calls: list[dict[str, Any]] = []
+    #: Why the model refused to respond; None if it did not refuse.
     refusal: str | None = None
     usage: Usage | None = None
+    #: What else the price depends on, such as the service tier.
     context: dict[str, str] = {}
+    #: Tokens written to a cache that keeps them for an hour; they have a price of their own.
     hour_writes: int = 0
+    #: Reasoning blocks, which must be sent back unchanged together with the tool results.
     thinking: list[dict[str, Any]] = []
 
 
 class ChatAgent(BaseAgent):
-    """A language model behind a vendor's package, which is opened at the first call."""
+    """A language model behind a vendor's package, whose client is opened at the first call."""
 
     kind: ClassVar[str] = AgentType.AI_AGENT
+    #: The path of requests below the base address.
     path: ClassVar[str]
-    """Where questions go, below the base address."""
+    #: The vendor's own domain, where every request needs a key.
     vendor_domain: ClassVar[str]
-    """The vendor's own domain, which answers nobody without a key."""
+    #: The environment variable that usually holds the vendor's key; hints name it.
     key_name: ClassVar[str]
-    """The environment variable that people keep the vendor's key in."""
+    #: The value by which the vendor's package leaves a default header out.
     omit: ClassVar[Any]
-    """What the vendor's package takes for "not this header"."""
+    #: The class of the vendor's package for a streamed response.
     stream_class: ClassVar[Any]
-    """The vendor's package's class for an answer in pieces."""
+    #: Fields of the request body that request a streamed response.
     stream_parameters: ClassVar[dict[str, Any]] = {"stream": True}
-    """What a question says besides to be answered in pieces."""
 
     def __init__(
         self, config: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
@@ -125,26 +130,26 @@ class ChatAgent(BaseAgent):
 
     @abstractmethod
     def create_client(self, http: httpx2.AsyncClient) -> Client:
-        """The vendor's client: no retries, no time-out, no login of its own."""
+        """The vendor's client on top of ``http``: no retries, no time-out, no login of its own."""
 
     @abstractmethod
     def build_body(self, prompt: Prompt) -> dict[str, Any]:
-        """The question as the vendor spells it."""
+        """The body of the vendor's request for a prompt. Raises ConfigurationError."""
 
     @abstractmethod
     def start_reply(self) -> StreamedReply:
-        """An answer that is about to come in pieces."""
+        """An empty reply for a response that will arrive in chunks."""
 
     @abstractmethod
     def parse_reply(self, payload: Mapping[str, Any]) -> ModelReply:
-        """The vendor's answer. Raises APIError, LookupError, TypeError for what is none."""
+        """Read the vendor's response. Raises APIError, LookupError or TypeError if malformed."""
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
-        """Ask the model outside any run."""
+        """Call the model outside any run."""
         return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
-        """Ask the model once."""
+        """Call the model once. Every failure becomes a fault."""
         try:
             parameters = self._secrets.resolve_value(call.parameters, call.references, self._host)
             prompt = build_prompt(msgspec.structs.replace(call, parameters=parameters), self.config)
@@ -168,7 +173,7 @@ class ChatAgent(BaseAgent):
         return parse_strict_json(response.text), response
 
     async def _request_streamed(self, call: Call, prompt: Prompt) -> tuple[Any, httpx2.Response]:
-        """The answer as it comes in; each piece is a sign of life."""
+        """The response, read chunk by chunk. Each chunk counts as a heartbeat of the call."""
         client, streamed_reply = await self._get_client(), self.start_reply()
         stream = await client.post(
             self.path,
@@ -192,12 +197,12 @@ class ChatAgent(BaseAgent):
         return {"headers": {"Authorization": self.omit, **self._idempotency_header(call)}}
 
     def estimate_max_cost(self, call: Call) -> NanoUSD | None:
-        """What a question can cost at most: its input by its bytes, an answer of full length."""
+        """The most that a call can cost: a token for each byte of input, and a full reply."""
         prompt = build_prompt(call, self.config)
         return self._worst_cost(call, prompt, prompt.max_tokens)
 
     def estimate_tokens(self, call: Call) -> int:
-        """The input by a third of its bytes, which is about right, and a full answer."""
+        """About how many tokens a call uses: a third of the input's bytes, and a full reply."""
         prompt = build_prompt(call, self.config)
         return max_input_tokens(self.build_body(prompt)) // BYTES_A_TOKEN + prompt.max_tokens
 
@@ -209,7 +214,7 @@ class ChatAgent(BaseAgent):
         return self._prices.worst_cost(usage, self._price_provider, context=context)
 
     def fit_max_tokens(self, call: Call, max_cost: NanoUSD) -> tuple[int, NanoUSD] | None:
-        """The longest answer that fits, by halves; one of a few tokens is no use."""
+        """The longest reply whose worst case fits, by binary search, and that worst case."""
         prompt = build_prompt(call, self.config)
         low, high = SHORTEST_CUT - 1, prompt.max_tokens
         best: tuple[int, NanoUSD] | None = None
@@ -231,7 +236,8 @@ class ChatAgent(BaseAgent):
     async def _get_client(self) -> Client:
         async with self._client_lock:
             if self._opened_client is None:
-                # Certificates, a package's lazy parts, tables of prices: not on the event loop.
+                # Loading certificates, lazy parts of packages and price tables takes up to a
+                # second, which would block every other call on the event loop.
                 self._opened_client = await asyncio.to_thread(self._open_client)
             return self._opened_client
 
@@ -242,11 +248,11 @@ class ChatAgent(BaseAgent):
         return self.create_client(http)
 
     async def _add_login(self, request: httpx2.Request) -> None:
-        """Log in below the vendor's package: what it is given it may log."""
+        """Add the login below the vendor's package, which might log headers that it knows."""
         request.headers.update(self._build_headers())
 
     def login(self) -> Mapping[str, Any]:
-        """The login as `credentials` takes it."""
+        """The login in the form that `login_headers` expects."""
         return self.config.authentication or {}
 
     def _idempotency_header(self, call: Call) -> dict[str, str]:
@@ -270,18 +276,18 @@ class ChatAgent(BaseAgent):
 
     def _parse_payload(self, payload: Any, model: str) -> ModelReply:
         if not isinstance(payload, dict):
-            raise APIError("the answer is no JSON object")
-        # Some servers do not say which model answered: then it is the one that was asked.
+            raise APIError("the response is not a JSON object")
+        # Some servers do not name the model that responded: then it is the requested one.
         named_payload = {**payload, "model": payload.get("model") or model}
         try:
             return self.parse_reply(named_payload)
         except (LookupError, TypeError, AttributeError) as error:
             raise APIError(
-                f"the answer is not what it should be: {_describe_problem(payload)}"
+                f"the response holds no message of a model: {_describe_problem(payload)}"
             ) from error
 
     def _build_reply(self, prompt: Prompt, model_reply: ModelReply) -> Reply:
-        """The result, or what is wrong with it; both with what it used."""
+        """The result, or the fault if its JSON is invalid; either with the usage of the call."""
         usage = model_reply.usage
         if usage is not None:
             source = self._prices.price_source(usage.model, self._price_provider)
@@ -305,7 +311,7 @@ class ChatAgent(BaseAgent):
                 result["parsed"] = _parse_content(model_reply)
         except ValueError as error:
             message = self._clean_message(str(error))
-            # What was cut off at max_tokens is cut off, and paid for, again.
+            # A reply that was cut at max_tokens would be cut, and paid for, again.
             retriable = model_reply.finish_reason != "length"
             kind = INVALID_OUTPUT if prompt.json_result else "invalid_reply"
             reply = fault_reply(kind, message, retriable=retriable, counts=False)
@@ -316,7 +322,7 @@ class ChatAgent(BaseAgent):
         return Reply(result=self._secrets.scrub_value(final_result), usage=usage, asks=tool_calls)
 
     def _build_tool_call(self, call: Mapping[str, Any]) -> ToolCall:
-        """What the model wants done; what it garbled it is told."""
+        """A tool call of the model. Malformed arguments are reported back to the model."""
         name, call_id = text_or_empty(call.get("name")), text_or_empty(call.get("id"))
         try:
             arguments = self._secrets.scrub_value(_decode_call(call)["arguments"])
@@ -334,7 +340,7 @@ class ChatAgent(BaseAgent):
 
     @property
     def _price_provider(self) -> str:
-        """Whose prices count: those of a provider that is named, or found by the address."""
+        """The provider for prices: ``custom_params.prices``, else found by the address."""
         provider = get_option(self.config, "prices", None)
         return str(provider) if provider else self.config.endpoint
 
@@ -363,37 +369,37 @@ def is_in_domain(host: str, domain: str) -> bool:
 
 
 def environment_headers(variable: str) -> list[str]:
-    """The headers that a vendor's package would take from the environment, by name.
+    """The names of the headers that a vendor's package would take from the environment.
 
-    What is sent to an address that a workflow names is what the workflow says, nothing else.
+    They are left out: an address that a workflow names receives only what the workflow sends.
     """
     lines = os.environ.get(variable, "").split("\n")
     return [line.partition(":")[0].strip() for line in lines if ":" in line]
 
 
 def token_count(value: object) -> int:
-    """A number of tokens as it was reported; 0 for what is none."""
+    """A reported number of tokens, between 0 and `MOST_TOKENS`; 0 if it is not a number."""
     number = value if isinstance(value, int) and not isinstance(value, bool) else 0
     return min(max(number, 0), MOST_TOKENS)
 
 
 def get_map(value: Any, name: str) -> Mapping[str, Any]:
-    """A map inside a map, empty if it is not there."""
+    """The map under a key of a map; empty if there is none."""
     inner = value.get(name) if isinstance(value, Mapping) else None
     return inner if isinstance(inner, Mapping) else {}
 
 
 def text_or_empty(value: object) -> str:
-    """A text of an answer, empty if there is none. Raises TypeError."""
+    """A text of a response; empty for null. Raises TypeError for any other type."""
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    raise TypeError(f"a text is {type(value).__name__}")
+    raise TypeError(f"expected a text, not {type(value).__name__}")
 
 
 def _find_cause(error: BaseException) -> BaseException:
-    """What happened underneath: vendors' packages wrap what our client and the wire raise."""
+    """The error underneath: vendors' packages wrap what the HTTP client raises."""
     own_errors = (AgentHiveError, httpx2.HTTPError, httpx2.InvalidURL)
     cause: BaseException | None = error
     while cause is not None:
@@ -404,7 +410,7 @@ def _find_cause(error: BaseException) -> BaseException:
 
 
 def _response_fault(response: httpx2.Response) -> Fault:
-    """The fault that an answer of 300 or more means."""
+    """The fault for a response with a status of 300 or more."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     try:
         payload = parse_strict_json(response.text)
@@ -416,16 +422,16 @@ def _response_fault(response: httpx2.Response) -> Fault:
     if details.get("type") == "overloaded_error":
         return msgspec.structs.replace(fault, kind="overloaded", retriable=True, counts=False)
     if details.get("code") == "insufficient_quota":
-        # Sent with 429, but nobody's quota comes back by waiting for it.
+        # OpenAI sends this with status 429, but an exhausted quota does not return by waiting.
         return Fault(kind="refused", message=fault.message, retriable=False, counts=False)
     return fault
 
 
 def _stream_fault(body: Mapping[str, Any]) -> Fault:
-    """The fault that is told in the middle of an answer."""
+    """The fault for an error event in the middle of a streamed response."""
     details = get_map(body, "error") or body
     kind = str(details.get("type") or details.get("code") or "")
-    message = str(details.get("message") or "the answer broke off")
+    message = str(details.get("message") or "the streamed reply broke off before its end")
     if "overloaded" in kind:
         return Fault(kind="overloaded", message=message, counts=False)
     if "rate_limit" in kind:
@@ -434,7 +440,7 @@ def _stream_fault(body: Mapping[str, Any]) -> Fault:
 
 
 def _read_headroom(source: object) -> Headroom | None:
-    """What the other side says is left of its rate limit, with an answer or an error."""
+    """What is left of the vendor's rate limit, by the headers of a response or of an error."""
     response = getattr(source, "response", source)
     if not isinstance(response, httpx2.Response):
         return None
@@ -445,13 +451,13 @@ def _read_headroom(source: object) -> Headroom | None:
 
 
 def _describe_problem(payload: Mapping[str, Any]) -> str:
-    """What an answer that holds no message says instead."""
+    """The error in a response that holds no message, else the keys that it has."""
     message = get_map(payload, "error").get("message")
     return str(message) if message else f"it has the keys {', '.join(sorted(payload)) or '-'}"
 
 
 def _decode_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool call with its arguments as JSON. Raises ValueError for what a model garbled."""
+    """A tool call with its arguments decoded. Raises ValueError if they are not a JSON object."""
     arguments = call["arguments"]
     if isinstance(arguments, str):
         try:
@@ -459,7 +465,7 @@ def _decode_call(call: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             raise ValueError(f"the arguments for '{call['name']}' are not JSON: {error}") from error
     if not isinstance(arguments, dict):
-        raise ValueError(f"the arguments for '{call['name']}' are no JSON object")
+        raise ValueError(f"the arguments for '{call['name']}' are not a JSON object")
     return {"id": call["id"], "name": call["name"], "arguments": arguments}
 
 
@@ -469,5 +475,5 @@ def _parse_content(model_reply: ModelReply) -> Any:
     except ValueError as error:
         note = ", cut at max_tokens" if model_reply.finish_reason == "length" else ""
         raise ValueError(
-            f"the model was asked for JSON and answered other{note}: {error}"
+            f"the model was to return JSON, and its reply is not JSON{note}: {error}"
         ) from error

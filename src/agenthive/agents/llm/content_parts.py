@@ -1,7 +1,9 @@
-"""The parts of a message that are more than text: each vendor's way to write them, and the other's.
+"""The content parts of a message, translated between OpenAI's form and Anthropic's.
 
-Text parts are alike. Images may be written as OpenAI or as Anthropic writes them. A mark that says
-where a vendor may cache what stands before it is Anthropic's; OpenAI caches without being told.
+Text parts are the same in both. Images have different forms, and either may be written. A cache
+mark tells Anthropic that everything before it may be cached; OpenAI caches by itself and refuses
+the mark. Parts that this file does not know are passed on unchanged, never refused. To translate
+another type: a branch in both functions.
 """
 
 from __future__ import annotations
@@ -10,12 +12,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+#: The key of Anthropic's cache mark in a part or a tool.
 CACHE_MARK: Final = "cache_control"
+#: A data URL (RFC 2397) with a base64 body.
 _DATA: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,", re.ASCII)
 
 
 def for_openai(part: Any) -> Any:
-    """A part as OpenAI writes it; what is not known stays as it is."""
+    """A part in OpenAI's form. A part of an unknown type loses only its cache mark."""
     if not isinstance(part, Mapping):
         return part
     source = part.get("source")
@@ -26,7 +30,7 @@ def for_openai(part: Any) -> Any:
 
 
 def for_anthropic(part: Any) -> Any:
-    """A part as Anthropic writes it; what is not known stays as it is."""
+    """A part in Anthropic's form. A part of an unknown type stays unchanged."""
     if not isinstance(part, Mapping) or part.get("type") != "image_url":
         return part
     image = part.get("image_url")

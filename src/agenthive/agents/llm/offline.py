@@ -1,8 +1,10 @@
-"""A model that is none: deterministic, offline, free, and honest about it.
+"""The offline model: deterministic and free, for demos, tests and dry runs.
 
-It picks sentences out of what it is given (extractive summary by word frequency, after H. P. Luhn,
-"The Automatic Creation of Literature Abstracts", 1958) or, asked for a schema, fills it with pieces
-of its input. It understands nothing and says so in ``model``. For demos, tests and dry runs.
+Without a schema its reply is an extractive summary of its input: the sentences with the most
+frequent words, after H. P. Luhn, "The Automatic Creation of Literature Abstracts" (1958). With a
+schema it fills the schema with sentences and numbers of its input. It does not understand language,
+and the result names it as the model, so that no reader takes it for one that does. Never calls
+anything outside.
 """
 
 from __future__ import annotations
@@ -26,18 +28,21 @@ from agenthive.core.model.calls import Call, Reply, Usage
 from agenthive.core.model.workflow import AgentSpec
 
 MODEL: Final = "offline-extractive"
+#: Characters of input that are read.
 MOST_INPUT: Final = 2**20
+#: Items of one generated array.
 MOST_ITEMS: Final = 100
+#: Levels of a schema beyond which it is refused; a recursive one could have no end.
 DEEPEST: Final = 40
+#: Levels below which only required properties and items are generated.
 BROADEST: Final = 6
-"""Deeper than this only what a schema requires is made."""
+#: Keywords of JSON Schema that pieces of the input cannot be made to satisfy.
 CANNOT: Final = frozenset(
     [
         *("pattern", "patternProperties", "propertyNames", "minProperties", "not", "if"),
         *("contains", "dependentRequired", "dependentSchemas", "$dynamicRef", "unevaluatedItems"),
     ]
 )
-"""Words of JSON Schema that only somebody who understands could fill."""
 _WORD: Final = re.compile(r"[^\W_]{2,40}")
 _DULL_WORDS: Final = """
     the a an and or of to in on for with by at as is are was were be been it its this that these
@@ -48,22 +53,23 @@ _DULL: Final = frozenset(_DULL_WORDS.split())
 
 
 class OfflineAgent(BaseAgent):
-    """Answers every action from its input alone. ``max_tokens`` bounds what it says."""
+    """Performs every action from its input alone. ``max_tokens`` bounds a summary."""
 
     kind: ClassVar[str] = AgentType.AI_AGENT
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
-        """Answer outside any run."""
+        """Reply outside any run."""
         return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
-        """Answer one attempt."""
+        """Reply to one attempt."""
         try:
             return self._build_reply(
                 call.action, call.description, call.parameters, call.dependencies
             )
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            return fault_reply("refused", f"cannot answer: {error}", retriable=False, counts=False)
+            message = f"the offline model cannot reply: {error}"
+            return fault_reply("refused", message, retriable=False, counts=False)
 
     def _build_reply(
         self,
@@ -96,7 +102,7 @@ def make(spec: AgentSpec, secrets: object, egress: object, prices: object = None
 
 
 def count_tokens(text: str) -> int:
-    """About how many tokens a text has: words and marks."""
+    """About how many tokens a text has: its words and punctuation marks."""
     return len(re.findall(r"\w+|[^\w\s]", text))
 
 
@@ -121,13 +127,13 @@ def summarize(text: str, max_tokens: int) -> str:
 
 
 def _split_sentences(text: str) -> list[str]:
-    """The sentences and lines of a text, each once."""
+    """The sentences and lines of a text, in order and without duplicates."""
     pieces = (s.strip() for s in re.split(r"(?<=[.!?])\s+|\n+", text))
     return list(dict.fromkeys(s for s in pieces if s))
 
 
 def _end_sentence(sentence: str) -> str:
-    """A sentence that another may follow."""
+    """The sentence, with a full stop if it ends without punctuation."""
     return (
         sentence
         if sentence.rstrip("\"')]»”").endswith((".", "!", "?", ":", ";"))
@@ -137,11 +143,12 @@ def _end_sentence(sentence: str) -> str:
 
 def _score_sentence(sentence: str, weights: Counter[str]) -> float:
     words = [word for word in map(str.lower, _WORD.findall(sentence)) if word not in _DULL]
+    # Plus 3: a mean without a prior would rank sentences of one frequent word first.
     return sum(weights[word] for word in words) / (len(words) + 3)
 
 
 def _collect_texts(parameters: Mapping[str, Any], dependencies: Mapping[str, Any]) -> Iterator[str]:
-    """Every text in the messages, the other parameters and the dependencies."""
+    """Each text in the messages, the other parameters and the dependencies."""
     skipped = {"model", "temperature", "max_tokens", "output_schema", "response_format", "tools"}
     for name, value in parameters.items():
         if name == "messages" and isinstance(value, list):
@@ -183,7 +190,7 @@ def _find_schema(parameters: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 class _InputSamples:
-    """Sentences and numbers of a text, handed out in order, over and over."""
+    """Sentences and numbers of a text, returned in order; after the last the first follows."""
 
     def __init__(self, text: str) -> None:
         self._sentences = _split_sentences(text)
@@ -204,23 +211,25 @@ class _InputSamples:
 
 
 class _SchemaFiller:
-    """Makes values that fit a schema, of pieces of the input where it can.
+    """Generates values that fit a schema, from pieces of the input where possible.
 
-    Raises ValueError for what it cannot make: better no JSON than JSON that does not fit.
+    Raises ValueError for a schema that it cannot satisfy; it never returns JSON that does not fit.
     """
 
     def __init__(self, root: Mapping[str, Any], samples: _InputSamples) -> None:
         self._root, self._samples = root, samples
 
     def make_value(self, schema: Any, depth: int = 0) -> Any:
-        """A value for a schema inside the root."""
+        """A value for a schema within the root schema."""
         if depth > DEEPEST or not isinstance(schema, Mapping | bool) or schema is False:
-            raise ValueError("the schema is nested too deep, or is none")
+            raise ValueError(
+                f"the schema has more than {DEEPEST} levels, or a part of it is not a schema"
+            )
         schema = {} if schema is True else schema
         unsupported = sorted(CANNOT & schema.keys())
         if unsupported:
             raise ValueError(
-                f"the offline model makes no JSON for a schema with '{unsupported[0]}'"
+                f"it generates no JSON for a schema with the keyword '{unsupported[0]}'"
             )
         if "const" in schema:
             return schema["const"]
@@ -245,7 +254,7 @@ class _SchemaFiller:
         return False if kind == "boolean" else None
 
     def _make_object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
-        """All its properties; of what is nested deep, as recursive schemas are, those required."""
+        """All properties of an object; below `BROADEST` levels only those that are required."""
         properties, required = schema.get("properties", {}), schema.get("required", [])
         names = [*(properties if depth < BROADEST else ()), *required]
         additional = schema.get("additionalProperties", True)
@@ -266,7 +275,7 @@ class _SchemaFiller:
         if schema.get("uniqueItems"):
             items = [item for n, item in enumerate(items) if item not in items[:n]]
         if len(items) < least:
-            raise ValueError(f"the offline model finds no {least} items in its input")
+            raise ValueError(f"its input does not hold {least} different items for an array")
         return items
 
     def _make_text(self, schema: Mapping[str, Any]) -> str:
@@ -274,9 +283,9 @@ class _SchemaFiller:
         return text.ljust(min(int(schema.get("minLength", 0)), 10_000), ".")
 
     def _merge_schemas(self, schema: Mapping[str, Any], keyword: str, depth: int) -> dict[str, Any]:
-        """One schema of those that ``keyword`` names and the rest, which all hold at once."""
+        """The schema merged with the schemas under ``keyword``; of alternatives, the first."""
         if depth > DEEPEST:
-            raise ValueError("the schema is nested too deep")
+            raise ValueError(f"the schema has more than {DEEPEST} levels")
         merged = {name: value for name, value in schema.items() if name != keyword}
         operand = schema[keyword]
         parts = (
@@ -302,12 +311,12 @@ class _SchemaFiller:
             name = step.replace("~1", "/").replace("~0", "~")
             node = node.get(name) if isinstance(node, Mapping) else None
         if not str(reference).startswith("#") or node is None:
-            raise ValueError(f"the schema refers to '{reference}', which is not in it")
+            raise ValueError(f"the schema refers to '{reference}', which it does not contain")
         return node
 
 
 def _clamp_number(value: float, schema: Mapping[str, Any], *, whole: bool) -> float | int:
-    """A number between the bounds that a schema names. Raises ValueError if there is none."""
+    """``value``, moved into the bounds of a schema. Raises ValueError if no number fits."""
     step = schema.get("multipleOf") or (1 if whole else 0)
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     low = max(schema.get("minimum", -1e15), -1e15 if above is None else math.nextafter(above, 1e16))
@@ -317,5 +326,5 @@ def _clamp_number(value: float, schema: Mapping[str, Any], *, whole: bool) -> fl
         rounded = math.floor(value / step) * step
         value = rounded if rounded >= low else math.ceil(low / step) * step
     if not low <= value <= high:
-        raise ValueError("no number fits the schema")
+        raise ValueError("no number fits the bounds of the schema")
     return int(value) if whole else value

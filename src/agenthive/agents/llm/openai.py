@@ -1,9 +1,10 @@
-"""OpenAI, and every server that speaks its chat completions, through the package `openai`.
+"""OpenAI, and every server that implements its Chat Completions API, by the package `openai`.
 
-The endpoint is a base (``https://api.openai.com/v1``), the whole path of document C
-(``.../v1/chat/completions``) or a bare host, which means ``/v1``; what stands after ``?`` is sent
-along. Never streams and never tries again. What the environment says (organisation, headers) is
-not used. Imported when the first call needs it.
+The endpoint is a base address (``https://api.openai.com/v1``), the whole path
+(``.../v1/chat/completions``) or a bare host, which means ``/v1``; its query is sent along. The
+reply is streamed if the prompt says ``stream``, else it is one response. Never retries, and never
+uses settings from the environment (organisation, project, headers). Imported when the first call
+needs it.
 """
 
 from __future__ import annotations
@@ -40,14 +41,16 @@ if TYPE_CHECKING:
     from agenthive.infra.egress import Egress
 
 CHAT_PATH: Final = "/chat/completions"
+#: Headers that the package would fill from the environment.
 _AMBIENT: Final = ("OpenAI-Organization", "OpenAI-Project")
+#: Anthropic's tool choice -> OpenAI's.
 _CHOICES: Final = {"any": "required"}
+#: Keys of messages and tools that only Anthropic accepts; OpenAI refuses unknown keys.
 _ANTHROPICS: Final = ("thinking", "is_error", CACHE_MARK)
-"""What other vendors' messages and tools may say and OpenAI's may not."""
 
 
 class OpenAIAgent(ChatAgent):
-    """A model that speaks OpenAI's protocol."""
+    """A model behind OpenAI's Chat Completions API."""
 
     path: ClassVar[str] = CHAT_PATH
     vendor_domain: ClassVar[str] = "openai.com"
@@ -60,11 +63,12 @@ class OpenAIAgent(ChatAgent):
     }
 
     def create_client(self, http: httpx2.AsyncClient) -> Client:
-        """OpenAI's client."""
+        """OpenAI's client, without retries, time-outs or credentials of its own."""
         base, query = split_endpoint(self.config.endpoint)
         omitted_headers = (*_AMBIENT, *environment_headers("OPENAI_CUSTOM_HEADERS"))
         return openai.AsyncOpenAI(
-            # No key is not None, or the environment's would be used.
+            # An empty key, not None: for None the package would read one from the environment.
+            # The login is added below the package.
             api_key="",
             admin_api_key="",
             base_url=base,
@@ -77,9 +81,10 @@ class OpenAIAgent(ChatAgent):
         )
 
     def login(self) -> Mapping[str, Any]:
-        """An ``api_key`` without a header of its own is what OpenAI calls a bearer token.
+        """The login, with an ``api_key`` that names no header turned into a bearer token.
 
-        A workflow file fills in X-API-Key, which OpenAI itself does not know.
+        OpenAI accepts its keys as bearer tokens only, and X-API-Key is merely the default that the
+        workflow dialect fills in.
         """
         login = super().login()
         default_headers = ("", "X-API-Key") if self._is_vendor_host else ("",)
@@ -92,11 +97,11 @@ class OpenAIAgent(ChatAgent):
         return is_in_domain(urlsplit(self.config.endpoint).hostname or "", self.vendor_domain)
 
     def build_body(self, prompt: Prompt) -> dict[str, Any]:
-        """The body of a chat completion."""
+        """The body of a request for a chat completion."""
         messages = [_convert_message(item) for item in prompt.messages]
         if prompt.system:
             messages.insert(0, {"role": "system", "content": prompt.system})
-        # Servers of others know the older name only, OpenAI's newer models only the newer one.
+        # OpenAI's newer models accept only the newer name, compatible servers only the older one.
         limit_key = "max_completion_tokens" if self._is_vendor_host else "max_tokens"
         fields = {
             "model": prompt.model,
@@ -111,11 +116,11 @@ class OpenAIAgent(ChatAgent):
         return {**prompt.extra, **set_fields}
 
     def start_reply(self) -> StreamedReply:
-        """The chunks of a chat completion."""
+        """An empty reply, to be filled from the chunks of a stream."""
         return CompletionChunks()
 
     def parse_reply(self, payload: Mapping[str, Any]) -> ModelReply:
-        """The first choice of a chat completion."""
+        """The reply in the first choice of a chat completion."""
         choice = payload["choices"][0]
         message = choice["message"]
         calls = [_parse_call(call) for call in message.get("tool_calls") or []]
@@ -134,7 +139,7 @@ class OpenAIAgent(ChatAgent):
 
 
 class CompletionChunks:
-    """A chat completion in chunks: the first choice, put together."""
+    """A chat completion that arrives in chunks; its first choice is assembled from their deltas."""
 
     def __init__(self) -> None:
         self._answer: dict[str, Any] = {}
@@ -143,9 +148,9 @@ class CompletionChunks:
         self._finish = ""
 
     def add_chunk(self, chunk: Any) -> str:
-        """Take in a chunk."""
+        """Add a chunk, and return its text. Raises APIError if it is not an object."""
         if not isinstance(chunk, dict):
-            raise APIError("a piece of the answer is no JSON object")
+            raise APIError("a chunk of the streamed reply is not a JSON object")
         for name in ("model", "service_tier", "usage"):
             if chunk.get(name) is not None:
                 self._answer[name] = chunk[name]
@@ -169,9 +174,9 @@ class CompletionChunks:
             entry["function"][name] += text_or_empty(function.get(name))
 
     def assemble(self) -> dict[str, Any]:
-        """The completion. Raises ConnectionError if no reason for its end has come."""
+        """The whole completion. Raises ConnectionError if no finish reason has arrived."""
         if not self._finish:
-            raise ConnectionError("the answer broke off")
+            raise ConnectionError("the streamed reply broke off before its end")
         calls = [self._calls[index] for index in sorted(self._calls)]
         message = self._message | ({"tool_calls": calls} if calls else {})
         return {**self._answer, "choices": [{"message": message, "finish_reason": self._finish}]}
@@ -185,14 +190,17 @@ def make(
 
 
 def split_endpoint(endpoint: str) -> tuple[str, dict[str, str]]:
-    """The address that the package is to be given, and the query that goes along."""
+    """The base address for the package, and the query parameters of the endpoint."""
     parts = urlsplit(endpoint)
     path = parts.path.rstrip("/").removesuffix(CHAT_PATH)
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}", dict(parse_qsl(parts.query))
 
 
 def _convert_message(message: dict[str, Any]) -> dict[str, Any]:
-    """A message; tool calls may be written as our own results have them, images as Anthropic's."""
+    """A message in OpenAI's form.
+
+    Its tool calls may have the form of this package's results, its images that of Anthropic.
+    """
     fields = {k: v for k, v in message.items() if k not in _ANTHROPICS}
     content, calls = fields.get("content"), fields.get("tool_calls")
     if isinstance(content, list):
@@ -212,7 +220,7 @@ def _convert_call(call: Any) -> Any:
 
 
 def _convert_tool(tool: dict[str, Any]) -> dict[str, Any]:
-    """A tool; Anthropic's way of writing it is understood."""
+    """A tool in OpenAI's form; it may be written in Anthropic's."""
     if "input_schema" not in tool:
         return {k: v for k, v in tool.items() if k not in _ANTHROPICS}
     function = {"name": tool.get("name", ""), "parameters": tool["input_schema"]}

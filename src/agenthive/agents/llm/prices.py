@@ -1,10 +1,15 @@
-"""What a model call cost, and what it may cost at most.
+"""The cost of a model call: what it was, and what it can be at most.
 
-The operator's own price list comes first, then `genai-prices`' dated tables, bundled with it, no
-network, then the operator's default price. A model that is in none costs None, which is
-"unknown", never 0. Nothing here knows a vendor: the provider is found by the address, or named by
-the agent (``custom_params.prices``). The package is imported at the first use, which takes half a
-second: see `Prices.load_tables`.
+Three price lists are searched in this order: the operator's own list, the tables of the package
+`genai-prices` (dated, bundled with it, read without network), the operator's default price. The
+cost of a model that is in none is None, which means "unknown" and never 0.
+
+    cost = sum over fresh input, cache reads, cache writes, one-hour cache writes and output of
+           (tokens x US dollars for 1,000,000 tokens) / 1,000,000
+
+Actual costs are rounded half up to nano-dollars, worst cases up. Nothing here knows a vendor: the
+provider is found by the address, or named by the agent (``custom_params.prices``). The package is
+imported at first use, which takes half a second: see `Prices.load_tables`.
 """
 
 from __future__ import annotations
@@ -22,13 +27,13 @@ _MILLION: Final = Decimal(10**6)
 
 
 class Prices:
-    """The prices in force. ``own`` is the operator's list, which wins."""
+    """The prices in force. ``own`` is the operator's list, which takes precedence."""
 
     def __init__(self, own: PriceList | None = None) -> None:
         self._own = own or {}
 
     def load_tables(self) -> None:
-        """Read the tables now: for a thread, so that no call has to on the event loop."""
+        """Import the tables. Called in a thread, so that no call blocks the event loop for it."""
         self.compute_cost(Usage(), "openai")
 
     def compute_cost(
@@ -39,12 +44,11 @@ class Prices:
         context: Mapping[str, str] | None = None,
         hour_writes: int = 0,
     ) -> NanoUSD | None:
-        """Nano-dollars, half up, for ``usage``.
+        """The cost of ``usage`` in nano-dollars, rounded half up; None if no list has its model.
 
-        ``provider`` is an address or a provider's name; empty: whoever has a model of that name.
-
-        ``context`` is what else a price depends on, such as the tier that served the call;
-        ``hour_writes`` are the tokens among those written to a cache that stay there an hour.
+        ``provider`` is an address or a provider's name; if it is empty, any provider with a model
+        of that name counts. ``context`` is what else a price depends on, such as the service tier.
+        ``hour_writes`` are those of the tokens written to a cache that stay there for an hour.
         """
         dollars = self._dollar_cost(usage, provider, context, hour_writes)
         return None if dollars is None else _to_nano(dollars, ROUND_HALF_UP)
@@ -52,10 +56,10 @@ class Prices:
     def worst_cost(
         self, bounds: Usage, provider: str, *, context: Mapping[str, str] | None = None
     ) -> NanoUSD | None:
-        """Nano-dollars, rounded up, that a call with at most these tokens can cost.
+        """The most that a call within ``bounds`` can cost, in nano-dollars, rounded up.
 
-        Whether its input is cached is not known before, and a smaller input may be in a dearer
-        tier: the dearest way counts.
+        Whether the input will be read from or written to a cache is not known before the call, and
+        a smaller input may be in a tier with a higher price: the most expensive case counts.
         """
         price = find_price(self._own, bounds.model) or self._own.get(DEFAULT)
         steps = [above for above, _ in price.tiers] if price else []
@@ -69,7 +73,7 @@ class Prices:
         return _to_nano(max(known_costs), ROUND_CEILING) if known_costs else None
 
     def price_source(self, model: str, provider: str) -> str:
-        """Which list prices a model, and of when; empty if none does."""
+        """The list that has a model's price, with its date or version; empty if none has it."""
         price = find_price(self._own, model)
         if price is not None:
             return _list_label("settings", price)
@@ -92,7 +96,7 @@ class Prices:
 
 
 def _cache_variants(bounds: Usage, size: int) -> Iterator[tuple[Usage, int]]:
-    """A call with ``size`` tokens in: fresh, read from a cache, written to one, for an hour."""
+    """A call with ``size`` input tokens: all fresh, cache reads, cache writes, one-hour writes."""
     for read, written, hour in ((0, 0, 0), (size, 0, 0), (0, size, 0), (0, size, size)):
         usage = Usage(
             model=bounds.model,
@@ -113,7 +117,7 @@ def _to_nano(dollars: Decimal, rounding: str) -> NanoUSD:
 
 
 def _own_cost(price: Price, usage: Usage, hour_writes: int) -> Decimal | None:
-    """US dollars by an operator's price; None for counts that contradict each other."""
+    """US dollars by the operator's price; None if the token counts contradict each other."""
     fresh = usage.input_tokens - usage.cache_read_tokens - usage.cache_write_tokens
     short = usage.cache_write_tokens - hour_writes
     if fresh < 0 or short < 0:
@@ -132,7 +136,7 @@ def _own_cost(price: Price, usage: Usage, hour_writes: int) -> Decimal | None:
 def _published_cost(
     usage: Usage, provider: str, context: Mapping[str, str] | None, hour_writes: int
 ) -> Decimal | None:
-    """US dollars by the published tables; None for what they do not know."""
+    """US dollars by the published tables; None if they do not have the model."""
     from genai_prices import Usage as Tokens
     from genai_prices import calc_price
 

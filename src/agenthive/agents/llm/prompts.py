@@ -1,8 +1,13 @@
-"""From a task to what a model is asked: the messages, the settings, the prompt.
+"""From a task to a prompt: the messages, the tools and the options of one request to a model.
 
-One neutral `Prompt`, whose tools and messages may be written as OpenAI or as Anthropic writes
-them; a vendor's file spells it out. What does not fit is a ConfigurationError that names it.
-Nothing here knows how a question is sent.
+``chat_completion`` sends the task's ``messages`` as they are. For any other action the prompt is a
+text: the task's description (or the action's name), each parameter that is not an option, and the
+result of each dependency that the task receives. Turns of a tool loop follow as messages.
+
+A `Prompt` belongs to no vendor. Its tools and messages may be in OpenAI's or in Anthropic's form,
+and the vendor's file translates them. A parameter of the wrong type is a ConfigurationError that
+names it. Nothing here sends a request. To add an option: its name in `SETTINGS`; if vendors spell
+it differently, also a field of `Prompt` and its name in `NAMED`.
 """
 
 from __future__ import annotations
@@ -18,10 +23,14 @@ from agenthive.core.model.calls import Call, ModelTurn, Tool, ToolResult
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import ConfigurationError
 
+#: Ids of tool calls that every vendor accepts.
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
+#: The action whose parameters are passed on as they are.
 CHAT: Final = "chat_completion"
+#: Tokens of a reply without ``max_tokens``. There is always a bound, because the budget must know
+#: the worst case of a call before it is made.
 MOST_TOKENS: Final = 4096
-"""What an answer may have if nobody says: what it can cost must be known before it is asked for."""
+#: Parameters that are options of the request, never part of the prompt's text.
 SETTINGS: Final = frozenset(
     [
         *("model", "system", "messages", "tools", "tool_choice", "max_tokens", "temperature"),
@@ -29,59 +38,65 @@ SETTINGS: Final = frozenset(
         "stream",
     ]
 )
-"""Parameters that are never part of a prompt."""
+#: Options with a field of their own in `Prompt`; the others are passed on in `Prompt.extra`.
 NAMED: Final = SETTINGS - {"top_p", "stop", "seed", "reasoning_effort"}
-"""Those that have a field of their own below; the others are passed on as they are."""
 
 
 class Prompt(msgspec.Struct, kw_only=True):
-    """What a model is asked. ``extra`` is passed on to the vendor under its own names.
-
-    ``json_result``: what the model's JSON says is the whole result. ``asks``: what it asks tools
-    for is done, and it goes on. ``stream``: the answer comes in pieces.
-    """
+    """One request to a model, in a form of no vendor's."""
 
     model: str
     messages: list[dict[str, Any]]
     system: str = ""
     tools: list[dict[str, Any]] = []
     tool_choice: Any = None
+    #: The longest reply, in tokens.
     max_tokens: int = MOST_TOKENS
     temperature: float | None = None
     response_format: dict[str, Any] | None = None
+    #: The JSON Schema of the reply; it takes precedence over ``response_format``.
     schema: dict[str, Any] | None = None
+    #: Options that are passed on to the vendor under the same names, sorted by name.
     extra: dict[str, Any] = {}
+    #: Whether the decoded JSON of the reply is the whole result of the task.
     json_result: bool = False
+    #: Whether tool calls of the model are executed and the model is called again with the results.
     calls_tools: bool = False
+    #: Whether the reply is streamed.
     stream: bool = False
 
     @property
     def wants_json(self) -> bool:
-        """Whether the answer is to be JSON."""
+        """Whether the reply must be JSON."""
         format_type = (self.response_format or {}).get("type")
         return self.schema is not None or format_type in ("json_schema", "json_object")
 
 
 def build_prompt(call: Call, spec: AgentSpec) -> Prompt:
-    """The question that a call means. Raises ConfigurationError."""
+    """The prompt for a call. Raises ConfigurationError if a parameter does not fit."""
     parameters = _TypedParameters(call.parameters)
     model = parameters.get_text("model") or str(spec.custom_params.get("model") or "")
     if not model:
         raise ConfigurationError(
             f"agent '{spec.name}': no model is named: give the task a parameter 'model', or the "
-            "agent custom_params: {model: NAME}"
+            "agent 'custom_params: {model: NAME}'"
         )
     messages = parameters.get_maps("messages")
     if call.action != CHAT or not messages:
         messages = [*messages, {"role": "user", "content": prompt_text(call)}]
     messages = [*messages, *turn_messages(call.turns)]
     if call.complaint:
-        correction = f"{call.complaint}\n\nThat was said of your last answer. Give a better one."
+        correction = (
+            f"{call.complaint}\n\nThis is the problem with your last answer. Give a correct one."
+        )
         messages = [*messages, {"role": "user", "content": correction}]
     names = SETTINGS if call.action != CHAT else frozenset(call.parameters)
-    extra = {name: call.parameters[name] for name in names - NAMED if name in call.parameters}
+    # Sorted: the order of a set of texts differs between processes, and equal calls must have
+    # equal request bodies, for caches and recordings.
+    passed_on = sorted((names & call.parameters.keys()) - NAMED)
+    extra = {name: call.parameters[name] for name in passed_on}
     if extra.get("n", 1) not in (1, None):
-        raise ConfigurationError("a call has one answer: leave out the parameter 'n'")
+        raise ConfigurationError("a call has one reply: leave out the parameter 'n'")
     max_tokens = parameters.get_integer("max_tokens")
     return Prompt(
         model=model,
@@ -109,13 +124,13 @@ def _offer_tool(tool: Tool) -> dict[str, Any]:
 
 
 def _tool_choice(call: Call) -> Any:
-    """Whether it must ask for a tool: once it has, it may answer, or it would ask for ever."""
+    """The tool choice. After the first turn a forced one is dropped, or the loop would not end."""
     choice = call.parameters.get("tool_choice")
     return choice if not call.turns or choice in ("auto", "none") else None
 
 
 def turn_messages(turns: Iterable[ModelTurn]) -> list[dict[str, Any]]:
-    """The messages that earlier turns were: what the model said, and what tools gave."""
+    """The messages of earlier turns: each reply of the model, and the results of its tool calls."""
     messages: list[dict[str, Any]] = []
     for number, turn in enumerate(turns):
         reply = turn.said if isinstance(turn.said, Mapping) else {"content": turn.said}
@@ -142,18 +157,18 @@ def turn_messages(turns: Iterable[ModelTurn]) -> list[dict[str, Any]]:
 
 
 def _call_id(outcome: ToolResult, turn_number: int, index: int) -> str:
-    """The model's own name for what it asked, if every vendor takes it."""
+    """The model's id of a tool call if every vendor accepts it, else an id of the same form."""
     return outcome.asked.id if _ID.fullmatch(outcome.asked.id) else f"call_{turn_number}_{index}"
 
 
 def _limit_tokens(call: Call, requested: int | None) -> int:
-    """How long the answer may be; what it was cut to counts, if it was."""
+    """The longest reply in tokens; a limit that the budget has set for this call applies."""
     limit = MOST_TOKENS if requested is None else requested
     return limit if call.max_tokens is None else min(limit, call.max_tokens)
 
 
 def prompt_text(call: Call) -> str:
-    """One text: what to do, then each parameter, then each result the task depends on."""
+    """The prompt as one text: the instruction, each parameter, the result of each dependency."""
     parts = [call.description or call.action.replace("_", " ")]
     parts += _format_sections(call.parameters.items(), "")
     parts += _format_sections(call.dependencies.items(), "Result of ")
@@ -169,14 +184,14 @@ def _format_sections(items: Iterable[tuple[str, Any]], title: str) -> list[str]:
 
 
 def text_of(value: Any) -> str:
-    """A value as a model reads it: of another model's answer only what it said."""
+    """A value as text for a model. Of another model's result only the content is used."""
     if is_model_answer(value):
         value = value["content"]
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def is_model_answer(value: Any) -> bool:
-    """Whether a value is what an agent of a language model gives as its result."""
+    """Whether a value has the form of a language model's result."""
     shape = {"content", "model", "finish_reason"}
     return isinstance(value, Mapping) and shape <= value.keys() and value["content"] is not None
 
@@ -186,7 +201,7 @@ def _default_max_tokens(spec: AgentSpec) -> int | None:
 
 
 class _TypedParameters:
-    """Parameters, each taken as the type it has to be."""
+    """Parameters, read with a check of their types. Every method raises ConfigurationError."""
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         self._parameters = parameters

@@ -1,8 +1,9 @@
-"""What the other side says is left of its rate limit: every spelling of it that is in use.
+"""The rest of a vendor's rate limit, as response headers report it.
 
 OpenAI: ``x-ratelimit-remaining-requests`` and ``-tokens``, ``x-ratelimit-reset-*`` as ``6m0s``.
-Anthropic: ``anthropic-ratelimit-requests-remaining`` and the like, ``-reset`` as RFC 3339. What is
-not understood is as if it had not been said.
+Anthropic: ``anthropic-ratelimit-requests-remaining`` and the like, ``-reset`` as RFC 3339. A header
+that cannot be parsed is ignored, never an error. To add a spelling: a row in `_REQUESTS` or
+`_TOKENS`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from typing import Final, NamedTuple
 
 from agenthive.infra.retry_after import LONGEST, parse_seconds
 
+#: Requests or tokens; larger counts are capped.
 MOST: Final = 10**12
 
 
 class RemainingQuota(NamedTuple):
-    """So many calls and tokens for the next ``within`` seconds; None: nothing was said."""
+    """Requests and tokens left for the next ``within`` seconds; None if not reported."""
 
     requests: int | None
     tokens: int | None
     within: float
 
 
+#: Header with the remaining count, header with the time until it is full again.
 _REQUESTS: Final = (
     ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
@@ -37,11 +40,11 @@ _TOKENS: Final = (
 
 
 def headroom(headers: Mapping[str, str]) -> RemainingQuota | None:
-    """What is left; None if nothing is said. Header names in lower case."""
+    """What is left; None if no header says so. Header names are in lower case."""
     requests, tokens = _find_pair(headers, _REQUESTS), _find_pair(headers, _TOKENS)
     if requests is None and tokens is None:
         return None
-    # The shorter time: what is left then is said again by the next answer.
+    # The shorter of the two times: once it is over, the next response reports both counts anew.
     within = min(pair[1] for pair in (requests, tokens) if pair is not None)
     return RemainingQuota(requests and requests[0], tokens and tokens[0], within)
 

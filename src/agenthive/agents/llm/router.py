@@ -1,11 +1,11 @@
 """A language model: OpenAI, Anthropic, anything compatible, offline://extractive.
 
-Decides which vendor's agent `ai_agent` means, by the endpoint.
-
-``offline://`` is the deterministic model; an address at anthropic.com is Anthropic's; every other
-http(s) address speaks OpenAI's protocol. A parameter ``model: "openai:NAME"`` (or
-``anthropic:NAME``) overrides an offline endpoint for that call, with the key from OPENAI_API_KEY or
-ANTHROPIC_API_KEY. Vendors' packages are imported when the first call needs them.
+Chooses the vendor of an ``ai_agent`` by its endpoint: ``offline://`` is the deterministic model, an
+address at anthropic.com has Anthropic's API, every other http(s) address has OpenAI's;
+``custom_params.provider`` names the API of a compatible server. A parameter
+``model: "openai:NAME"`` (or ``anthropic:NAME``) calls that vendor instead, with the key from
+OPENAI_API_KEY or ANTHROPIC_API_KEY. Vendors' packages are imported when the first call needs them.
+Never changes a call beyond that. To add a vendor: see the docstring of the package.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from agenthive.infra.secrets import Secrets
 if TYPE_CHECKING:
     from agenthive.infra.egress import Egress
 
+#: Names of the modules beside this one that are vendors.
 VENDORS: Final = ("offline", "openai", "anthropic")
+#: Vendor -> its own address, for calls whose model names the vendor.
 HOMES: Final = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com",
@@ -38,7 +40,7 @@ _KEYS: Final = {"openai": "${env:OPENAI_API_KEY}", "anthropic": "${env:ANTHROPIC
 
 
 class ModelAgent(BaseAgent):
-    """Hands each call to the vendor it is meant for."""
+    """An agent that passes each call to the agent of its vendor."""
 
     kind: ClassVar[str] = AgentType.AI_AGENT
 
@@ -50,7 +52,7 @@ class ModelAgent(BaseAgent):
         self._vendors: dict[str, BaseAgent] = {}
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
-        """Ask the model outside any run."""
+        """Call the model outside any run."""
         try:
             vendor, spec, vendor_parameters = self._choose_vendor(parameters)
             return await (await self._load_agent(vendor, spec)).execute(action, vendor_parameters)
@@ -58,7 +60,7 @@ class ModelAgent(BaseAgent):
             return AgentResponse(success=False, error=error.message)
 
     async def perform(self, call: Call) -> Reply:
-        """Ask the model."""
+        """Call the model. A vendor whose package is missing is a fault, not an error."""
         try:
             vendor, spec, vendor_parameters = self._choose_vendor(call.parameters)
             agent = await self._load_agent(vendor, spec)
@@ -84,7 +86,7 @@ class ModelAgent(BaseAgent):
     async def _load_agent(self, vendor: str, spec: AgentSpec) -> BaseAgent:
         require_vendor(vendor, spec.name)
         if vendor not in self._vendors:
-            # A vendor's package takes seconds to import: not on the event loop.
+            # A vendor's package takes seconds to import, which would block the event loop.
             await asyncio.to_thread(importlib.import_module, _module_name(vendor))
         return self._vendor_agent(vendor, spec)
 
@@ -99,34 +101,34 @@ class ModelAgent(BaseAgent):
         return agent
 
     def estimate_max_cost(self, call: Call) -> NanoUSD | None:
-        """What the vendor's agent says."""
+        """The bound of the vendor's agent, in nano-dollars; None if the price is unknown."""
         try:
             vendor, spec, vendor_parameters = self._choose_vendor(call.parameters)
             return self._vendor_agent(vendor, spec).estimate_max_cost(
                 msgspec.structs.replace(call, parameters=vendor_parameters)
             )
         except (AgentUnavailable, ConfigurationError):
-            return 0  # it will be refused, which costs nothing
+            return 0  # The call will be refused, which costs nothing.
 
     def estimate_tokens(self, call: Call) -> int:
-        """What the vendor's agent says."""
+        """The estimate of the vendor's agent, in tokens."""
         try:
             vendor, spec, vendor_parameters = self._choose_vendor(call.parameters)
             return self._vendor_agent(vendor, spec).estimate_tokens(
                 msgspec.structs.replace(call, parameters=vendor_parameters)
             )
         except (AgentUnavailable, ConfigurationError):
-            return 0  # it will be refused
+            return 0  # The call will be refused.
 
     def fit_max_tokens(self, call: Call, max_cost: NanoUSD) -> tuple[int, NanoUSD] | None:
-        """What the vendor's agent says."""
+        """The longest reply (tokens) within ``max_cost`` nano-dollars, and its cost."""
         vendor, spec, vendor_parameters = self._choose_vendor(call.parameters)
         return self._vendor_agent(vendor, spec).fit_max_tokens(
             msgspec.structs.replace(call, parameters=vendor_parameters), max_cost
         )
 
     async def close(self) -> None:
-        """Close every vendor's agent."""
+        """Close the agent of every vendor that was called."""
         vendors, self._vendors = list(self._vendors.values()), {}
         for agent in vendors:
             await agent.close()
@@ -149,14 +151,14 @@ def require_vendor(vendor: str, agent: str) -> None:
 
 
 def vendor_of(spec: AgentSpec) -> str:
-    """The vendor that an endpoint means. Raises ConfigurationError."""
+    """The vendor of an agent. Raises ConfigurationError if its endpoint is not an address."""
     scheme, host = urlsplit(spec.endpoint).scheme, urlsplit(spec.endpoint).hostname or ""
     provider = spec.custom_params.get("provider")
     if scheme == "offline":
         return "offline"
     if scheme not in ("http", "https"):
         raise ConfigurationError(
-            f"agent '{spec.name}': '{spec.endpoint}' is no address of a model",
+            f"agent '{spec.name}': '{spec.endpoint}' is not an address of a model",
             hint="Use https://... or offline://extractive.",
         )
     if provider in VENDORS:
@@ -165,15 +167,15 @@ def vendor_of(spec: AgentSpec) -> str:
 
 
 def action_problem(spec: AgentSpec, action: str) -> str | None:
-    """A model takes any action: what is not chat_completion is a prompt."""
+    """A model performs any action: one that is not ``chat_completion`` becomes a prompt."""
     return None
 
 
 def effect_of(spec: AgentSpec, action: str) -> Effect | None:
-    """Nothing is known: a call costs money, and may have tools. The offline model has neither."""
+    """Unknown: a call costs money and may use tools. The offline model does neither."""
     return Effect.NONE if vendor_of(spec) == "offline" else None
 
 
 def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
-    """Any: what is no option of a model is part of its prompt."""
+    """Any: a parameter that is not an option of the model is part of its prompt."""
     return None

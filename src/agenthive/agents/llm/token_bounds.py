@@ -1,9 +1,14 @@
-"""The worst case of a question to a model: how many tokens it can be at most, before it is asked.
+"""An upper bound of the input tokens of a request, before it is sent.
 
-No tokenizer is needed for a bound: a byte-level vocabulary has no token of less than a byte (R.
-Sennrich et al., "Neural machine translation of rare words with subword units", ACL 2016; byte-level
-since GPT-2), so a text has at most as many tokens as bytes. It is about four times too high for
-prose. What a vendor adds by itself is allowed for.
+A bound needs no tokenizer: no token of a byte-level vocabulary is shorter than a byte (R. Sennrich
+et al., "Neural machine translation of rare words with subword units", ACL 2016; byte-level since
+GPT-2), so a text has at most as many tokens as bytes. For English prose the bound is about four
+times the actual count. To it are added allowances for what a vendor adds by itself:
+
+    bytes of the body + AROUND + PER_MESSAGE x messages + FOR_TOOLS (if structured)
+    + PER_IMAGE x files + LONGEST_SECRET x references to secrets
+
+Nothing here estimates: for a typical size see `base.ChatAgent.estimate_tokens`.
 """
 
 from __future__ import annotations
@@ -12,19 +17,23 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+#: Tokens that a vendor may add to any request.
 AROUND: Final = 64
-"""Tokens that a vendor may add to any question."""
+#: Tokens that a vendor may add to each message, to mark its role and its end.
 PER_MESSAGE: Final = 16
+#: Tokens of the instructions that a vendor adds for tools, or for the form of a reply.
 FOR_TOOLS: Final = 1500
-"""Tokens that a vendor may say about tools, or about the form of an answer."""
+#: Tokens that an image or another file may count as; its data may be at an address.
 PER_IMAGE: Final = 40_000
-"""Tokens that an image may count as, wherever it is."""
+#: Bytes of a secret that replaces a reference; the body is measured with the references in it.
 LONGEST_SECRET: Final = 4096
-"""Bytes that a reference to a secret may stand for."""
 
 
 def max_input_tokens(body: Mapping[str, Any], references: int = 0) -> int:
-    """At most so many tokens of input has a request with this body."""
+    """The most input tokens that a request with this body can have.
+
+    ``references`` is the number of references to secrets in it.
+    """
     text = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     messages = body.get("messages")
     count = len(messages) if isinstance(messages, list) else 0
@@ -40,7 +49,7 @@ def max_input_tokens(body: Mapping[str, Any], references: int = 0) -> int:
 
 
 def _count_files(value: Any) -> int:
-    """How many parts of messages are images or other files."""
+    """The number of images and other files in messages."""
     if isinstance(value, list):
         return sum(map(_count_files, value))
     if not isinstance(value, Mapping):
@@ -50,4 +59,5 @@ def _count_files(value: Any) -> int:
     return is_file + sum(_count_files(inner) for inner in value.values())
 
 
+#: Types of content parts that are files.
 _FILES: Final = ("image", "image_url", "input_image", "file", "document", "input_audio")

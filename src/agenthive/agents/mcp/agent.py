@@ -2,9 +2,10 @@
 
 It is called through the official SDK. Actions: a tool by its name, ``call_tool`` (name, arguments),
 ``list_tools``, ``list_resources``, ``read_resource``, ``list_prompts``, ``get_prompt``. One session
-serves all calls and is made anew when it has ended: a call that was under way gets a ``connection``
-fault. What a server says about itself is never believed: tools outside the allow-list
-(``custom_params.tools``) are refused here. The SDK is imported when the first call needs it.
+serves all calls; when it has ended, the next call opens another one, and a call that was in flight
+gets a fault of the kind ``connection``. What a server declares about itself is never trusted: tools
+outside the allow-list (``custom_params.tools``) are refused here. The SDK is imported when the
+first call needs it.
 """
 
 from __future__ import annotations
@@ -69,32 +70,36 @@ STDIO: Final = "stdio:"
 LISTS: Final = {f"list_{what}": what for what in ("tools", "resources", "prompts")}
 READS: Final = frozenset({*LISTS, "read_resource", "get_prompt"})
 ACTIONS: Final = READS | {"call_tool"}
+#: Action of the protocol -> JSON Schema of its parameters.
 PARAMETERS: Final[dict[str, JSONObject]] = {
     **{name: {"type": "object", "additionalProperties": False} for name in LISTS},
     "read_resource": _object(uri="string"),
     "get_prompt": _object(name="string", arguments="object"),
     "call_tool": _object(name="string", arguments="object"),
 }
-"""Action of the protocol -> JSON Schema of its parameters."""
+#: The key in ``_meta`` for the idempotency key, unless ``custom_params.idempotency_meta`` names
+#: another one.
 KEY: Final = "agenthive/idempotency-key"
-"""Where in ``_meta`` the idempotency key stands, unless ``custom_params.idempotency_meta`` says."""
+#: Seconds that a server has to end by itself after its stdin was closed.
 GRACE: Final = 2.0
-"""Seconds a server has to end by itself once its stdin is closed."""
+#: Pages of a listing that are read; a server could send a next page for ever.
 PAGES: Final = 100
-"""Of a listing, at most."""
+#: Precedes a fault that our transport encodes in an error message, and that comes back through the
+#: SDK. It is random, so that no server can forge such a fault.
 _MARK: Final = dice.token_hex(16)
-"""Goes before a fault that our own side made and the SDK hands on; no server can know it."""
+#: The code and the message of the SDK's error when a pipe was closed. Servers use the same code
+#: for errors of their own, so the message is compared too.
 CONNECTION_CLOSED: Final = -32000
 CLOSED: Final = "Connection closed"
-"""What the SDK says when a pipe has closed; servers use its number for anything."""
+#: Code of a JSON-RPC error -> kind of the fault, and whether another attempt may help.
 _CODES: Final = {
-    -32700: ("invalid_reply", True),  # what came cannot be read
+    -32700: ("invalid_reply", True),  # a parse error: of the response, see `_parse_message`
     -32600: ("refused", False),
     -32601: ("refused", False),
     -32602: ("refused", False),
     -32001: ("timeout", True),
 }
-"""Code of a JSON-RPC error -> kind of fault, and whether trying again may help."""
+#: Name in ``custom_params`` -> whether a value is acceptable.
 _SHAPES: Final[dict[str, Callable[[Any], bool]]] = {
     "args": lambda value: isinstance(value, list) and _all_strings(value),
     "cwd": lambda value: isinstance(value, str),
@@ -104,11 +109,20 @@ _SHAPES: Final[dict[str, Callable[[Any], bool]]] = {
     "start_timeout": lambda value: isinstance(value, int | float) and value > 0,
     "idle_timeout": lambda value: isinstance(value, int | float) and value > 0,
 }
-"""What ``custom_params`` are read, and whether a value will do."""
+#: Name in ``custom_params`` -> what a value must be, as part of an error message.
+_EXPECTED: Final = {
+    "args": "a list of texts",
+    "cwd": "a text, the path of a folder",
+    "env": "a map from names to texts",
+    "tools": "a list of texts, the names of tools",
+    "max_result": "a whole number of bytes above 0",
+    "start_timeout": "a number of seconds above 0",
+    "idle_timeout": "a number of seconds above 0",
+}
 
 
 class McpAgent(BaseAgent):
-    """Calls one MCP server. Nothing is started before the first call."""
+    """An agent that calls one MCP server. Nothing is started before the first call."""
 
     kind: ClassVar[str] = AgentType.MCP_SERVER
     pure_actions: ClassVar[frozenset[str]] = READS
@@ -123,15 +137,17 @@ class McpAgent(BaseAgent):
             get_option(config, "idle_timeout", 600.0),
         )
         self._timeouts = float(start_timeout), float(idle_timeout)
+        #: The session that takes calls, if there is one.
         self._session: SessionOwner[Client] | None = None
+        #: All sessions that have not ended, also retired ones with calls in flight.
         self._sessions: set[SessionOwner[Client]] = set()
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
-        """Ask the server outside any run."""
+        """Call the server outside any run."""
         return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
-        """Ask the server, with the call's idempotency key in ``_meta``."""
+        """Call the server, with the call's idempotency key in ``_meta``."""
         session: SessionOwner[Client] | None = None
         try:
             parameters = self._resolve_parameters(call)
@@ -146,7 +162,10 @@ class McpAgent(BaseAgent):
         return Reply(result=result)
 
     def _resolve_parameters(self, call: Call) -> dict[str, Any]:
-        """The parameters, with those secret references filled in that the definition holds."""
+        """The parameters with the secret references of the definition resolved.
+
+        Raises ConfigurationError for a tool that is not on the allow-list.
+        """
         tool = call.parameters.get("name") if call.action == "call_tool" else None
         problem = tool_problem(self.config, tool) if isinstance(tool, str) else None
         if problem := problem or action_problem(self.config, call.action):
@@ -156,7 +175,7 @@ class McpAgent(BaseAgent):
         )
 
     def _current_session(self) -> SessionOwner[Client]:
-        """The session that serves calls now, begun if there is none."""
+        """The session that takes calls, opened if there is none."""
         if self._session is None or self._session.retired:
             self._session = session = self._open_session()
             self._sessions.add(session)
@@ -174,28 +193,33 @@ class McpAgent(BaseAgent):
     def _fault_reply(self, error: Exception, session: SessionOwner[Client] | None) -> Reply:
         fault = _session_fault(error, None if session is None else session.peer)
         if fault.kind == "connection" and session is not None and session.ping is None:
-            session.retire()  # what holds a pipe knows for itself when that is lost
+            # Over HTTP only a failing request shows that a connection is lost; a session on a
+            # pipe notices it by itself.
+            session.retire()
         message = self._secrets.scrub(f"{server_label(self.config)}: {fault.message[:1000]}")
         return Reply(fault=msgspec.structs.replace(fault, message=message))
 
     async def close(self) -> None:
-        """End the session and every process of it."""
+        """End all sessions and their processes."""
         self._session = None
         await asyncio.gather(*(session.close() for session in self._sessions))
 
 
 @dataclass
 class McpRequest:
-    """One thing asked of a server. ``max_bytes`` bounds the bytes of its answer."""
+    """One request to a server."""
 
     client: Client
     parameters: dict[str, Any]
+    #: ``_meta`` of the request: the idempotency key.
     meta: Any
+    #: The allow-list of tools; None if all are allowed.
     allowed: frozenset[str] | None
+    #: The largest listing, in bytes of JSON.
     max_bytes: int
 
     async def send(self, action: str) -> dict[str, Any]:
-        """The result of an action as plain JSON."""
+        """Perform an action, and return its result as plain JSON."""
         if action in LISTS:
             return await self._list_pages(action, LISTS[action])
         if action == "read_resource":
@@ -215,11 +239,14 @@ class McpRequest:
         request = mcp_types.CallToolRequest(
             params=mcp_types.CallToolRequestParams.model_validate(params, by_alias=True)
         )
-        # Not `call_tool`: it checks the answer against a schema of the server's own, whose patterns
-        # could keep this process busy for ever.
+        # Not the SDK's `call_tool`: it validates the result against a schema that the server sends,
+        # and a regular expression in it could keep this process busy for ever.
         response = await self.client.session.send_request(request, _tool_result_type())
         if not isinstance(response, mcp_types.CallToolResult):
-            raise ConfigurationError(f"the tool '{name}' asks for input, which nobody can give")
+            raise ConfigurationError(
+                f"the tool '{name}' requested input from a user, which agenthive does not support; "
+                "pass everything that the tool needs as arguments"
+            )
         content = [_to_plain(block) for block in response.content]
         result: dict[str, Any] = _join_texts(content)
         if response.is_error:
@@ -252,7 +279,7 @@ class McpRequest:
             if (cursor := page.next_cursor) is None:
                 break
         else:
-            raise APIError(f"the listing has more than {PAGES} pages")
+            raise APIError(f"the server's {action} has more than {PAGES} pages")
         if action == "list_tools" and self.allowed is not None:
             entries = [item for item in entries if item["name"] in self.allowed]
         return {field: entries}
@@ -271,21 +298,25 @@ class McpRequest:
 
 
 class StdioServer:
-    """A server that we run: stdin and stdout carry the messages, one a line."""
+    """A server that runs as a local command: stdin and stdout carry one message per line."""
 
     def __init__(self, config: AgentSpec, secrets: Secrets, max_bytes: int) -> None:
         self._config, self._secrets = config, secrets
-        # The wire carries text and structured content, which may be the same thing twice.
+        # A message holds text and structured content, which may be the same value twice.
         self._max_line = 2 * max_bytes + 64 * 1024
         self._process: ProcessGroup | None = None
+        #: Why the process was killed, if its output was not acceptable.
         self.complaint = ""
 
     async def open(self, stack: AsyncExitStack) -> Client:
-        """Start it, and let the SDK greet it."""
+        """Start the command, and initialize a session. Raises ConfigurationError."""
         words = shlex.split(self._config.endpoint.removeprefix(STDIO))
         program = find_program(words[0])
         if program is None:
-            raise ConfigurationError(f"there is no command '{words[0]}'")
+            raise ConfigurationError(
+                f"there is no command '{words[0]}' on the PATH of agenthive; install it, or write "
+                "its absolute path"
+            )
         env_references, label = get_option(self._config, "env", {}), server_label(self._config)
         env = {
             name: self._secrets.resolve(reference, label).reveal()
@@ -299,23 +330,25 @@ class StdioServer:
             )
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ConfigurationError(f"the command cannot be started: {reason}") from None
+            raise ConfigurationError(
+                f"the command '{program}' cannot be started: {reason}"
+            ) from None
         stack.push_async_callback(self._process.end, GRACE)
         return await _connect_client(stack, functools.partial(self._message_streams, self._process))
 
     async def wait_lost(self) -> None:
-        """Ends when it has ended or closed its stdout."""
+        """Return when the process has ended or has closed its stdout."""
         assert self._process is not None
         await self._process.wait_finished()
 
     def describe_end(self) -> str:
-        """How it ended, and what it said last."""
+        """How the process ended, and the last line of its stderr."""
         if self._process is None:
             return "the server was not started"
         return self.complaint or f"the server {self._process.exit_story}"
 
     def kill(self) -> None:
-        """Kill its whole group."""
+        """Kill the whole process group."""
         assert self._process is not None
         self._process.kill()
 
@@ -364,7 +397,7 @@ class StdioServer:
 
 
 class RemoteServer:
-    """A server at an address: every message is a request of its own."""
+    """A server at an HTTP address. Every message is a request of its own."""
 
     def __init__(self, config: AgentSpec, secrets: Secrets, egress: Egress, max_bytes: int) -> None:
         self._config, self._secrets = config, secrets
@@ -377,27 +410,27 @@ class RemoteServer:
         )
 
     async def open(self, stack: AsyncExitStack) -> Client:
-        """Log in and greet it."""
+        """Add the login to the client, and initialize a session."""
         await stack.enter_async_context(self._client)
         login, _ = login_headers(self._config, self._secrets, server_label(self._config))
         self._client.headers.update(login)
         return await _connect_client(stack, self._http_transport)
 
     async def wait_lost(self) -> None:
-        """Never known: each request shows it for itself."""
+        """Wait for ever: over HTTP only a failing request shows that the server is lost."""
         await asyncio.Event().wait()
 
     def describe_end(self) -> str:
-        """What is known of how it ended."""
+        """How the session ended."""
         return "the server closed the connection"
 
     def kill(self) -> None:
-        """Nothing to kill: the session's end closes every connection."""
+        """Do nothing: the end of the session closes every connection."""
 
     def _http_transport(self) -> Transport:
         from mcp.client.streamable_http import streamable_http_client
 
-        # No bound on an event: there is one on the whole answer.
+        # No bound on a single event: `GuardedTransport` bounds the whole response.
         return streamable_http_client(
             self._config.endpoint, http_client=self._client, max_sse_event_size=None
         )
@@ -412,17 +445,17 @@ def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
 
 
 def action_problem(spec: AgentSpec, action: str) -> str | None:
-    """Why an action cannot be asked of such a server: a tool that is not on the allow-list."""
+    """Why a server cannot perform an action: a tool that is not on the allow-list."""
     return None if action in ACTIONS else tool_problem(spec, action)
 
 
 def effect_of(spec: AgentSpec, action: str) -> Effect | None:
-    """Listing and reading change nothing; of a tool nothing is known, whatever its server says."""
+    """Listing and reading only read. The effect of a tool is unknown; its server is not trusted."""
     return Effect.NONE if action in READS else None
 
 
 def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
-    """Those of the protocol's own actions; what a tool takes, only its server knows."""
+    """The parameters of the protocol's own actions; only its server knows those of a tool."""
     return PARAMETERS.get(action)
 
 
@@ -431,7 +464,9 @@ def tool_problem(spec: AgentSpec, tool: str) -> str | None:
     allowed = allow_list(spec)
     if allowed is None or tool in allowed:
         return None
-    return f"the tool '{tool}' is not on the allow-list of agent '{spec.name}'"
+    return (
+        f"the tool '{tool}' is not on the allow-list of agent '{spec.name}' (custom_params.tools)"
+    )
 
 
 def allow_list(spec: AgentSpec) -> frozenset[str] | None:
@@ -443,7 +478,7 @@ def allow_list(spec: AgentSpec) -> frozenset[str] | None:
 
 
 def server_label(spec: AgentSpec) -> str:
-    """Where a server is, in a few words: secrets are bound to it, and messages begin with it."""
+    """The host or the command of a server. Secrets are bound to it, and messages begin with it."""
     if spec.endpoint.startswith(STDIO):
         return STDIO + spec.endpoint.removeprefix(STDIO).strip().partition(" ")[0]
     return urlsplit(spec.endpoint).netloc.rpartition("@")[2]
@@ -452,27 +487,29 @@ def server_label(spec: AgentSpec) -> str:
 def _spec_problem(spec: AgentSpec, egress: Egress) -> str | None:
     for name, fits in _SHAPES.items():
         if name in spec.custom_params and not fits(spec.custom_params[name]):
-            return f"custom_params.{name} is not what it should be"
+            return f"custom_params.{name} must be {_EXPECTED[name]}"
     if not spec.endpoint.startswith(STDIO):
         is_http = urlsplit(spec.endpoint).scheme in ("http", "https")
         return (
-            None if is_http else f"'{spec.endpoint}' is neither stdio:COMMAND nor an http address"
+            None
+            if is_http
+            else f"'{spec.endpoint}' is neither stdio:COMMAND nor an http or https address"
         )
     if egress.guarded:
-        return "a server does not run commands that a workflow names"
+        return "in server mode agenthive does not run commands that a workflow names"
     try:
         words = shlex.split(spec.endpoint.removeprefix(STDIO))
     except ValueError as error:
-        return f"'{spec.endpoint}' cannot be read: {error}"
-    return None if words else "the endpoint stdio: needs a command"
+        return f"the command in '{spec.endpoint}' cannot be parsed: {error}"
+    return None if words else "the endpoint 'stdio:' names no command; write stdio:COMMAND"
 
 
 def _session_fault(error: BaseException, peer: Peer[Client] | None) -> Fault:
-    """What an exception of a call means; ``peer`` knows how the session came to its end."""
+    """The fault for an exception of a call; ``peer`` describes how its session ended."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     ending = "" if peer is None else peer.describe_end()
-    code = getattr(error, "code", None)  # only what comes through the protocol has one
+    code = getattr(error, "code", None)  # Only errors of the protocol have one.
     if isinstance(code, int) and (encoded_fault := str(error).partition(_MARK)[2]):
         return msgspec.json.decode(encoded_fault, type=Fault)
     is_certain = isinstance(peer, RemoteServer) or str(error) == CLOSED
@@ -482,7 +519,7 @@ def _session_fault(error: BaseException, peer: Peer[Client] | None) -> Fault:
         message = ending if str(error) in ("", CLOSED) else f"{ending} ({error})"
         return Fault(kind=kind, message=message)
     if isinstance(error, TimeoutError):
-        return Fault(kind="timeout", message=f"it did not answer in time; {ending}")
+        return Fault(kind="timeout", message=f"the server did not respond in time; {ending}")
     if not isinstance(code, int):
         return fault_of(error)
     kind, retriable = _CODES.get(code, ("agent_error", True))
@@ -490,20 +527,20 @@ def _session_fault(error: BaseException, peer: Peer[Client] | None) -> Fault:
 
 
 def _encode_fault(error: Exception | HttpRefusal) -> str:
-    """A fault of the HTTP connection in a form that comes back through the SDK unchanged."""
+    """A fault of an HTTP request as an error message, which the SDK returns to `_session_fault`."""
     if not isinstance(error, HttpRefusal):
         fault = fault_of(error)
     elif error.status == 404 and error.in_session:
-        fault = Fault(kind="connection", message="the server has forgotten the session")
+        fault = Fault(kind="connection", message="the server does not know the session any more")
     else:
         fault = status_fault(error.status, error.headers, error.text)
     return _MARK + msgspec.json.encode(fault).decode()
 
 
 async def _connect_client(stack: AsyncExitStack, transport: Callable[[], Transport]) -> Client:
-    # The SDK takes a second to import: not on the event loop.
+    # The SDK takes a second to import, which would block the event loop.
     sdk = await asyncio.to_thread(importlib.import_module, "mcp")
-    # What it logs may hold anything that a server says.
+    # Its log lines may contain anything that a server sends, secrets included.
     logging.getLogger("mcp.client").setLevel(logging.CRITICAL + 1)
     return cast("Client", await stack.enter_async_context(sdk.Client(transport(), cache=None)))
 
@@ -521,7 +558,12 @@ def _all_strings(values: Iterable[Any]) -> bool:
 
 
 def _parse_message(line: bytes) -> Any:
-    """A line as a message of the protocol; None if it is noise. What is malformed is an error."""
+    """A line of stdout as a message of the protocol; None if it is not one.
+
+    Servers print other text too, which is ignored. A malformed response with a readable id becomes
+    an error response, so that its request fails at once. Raises APIError for a line that is nested
+    too deeply.
+    """
     import mcp_types
 
     try:
@@ -530,7 +572,7 @@ def _parse_message(line: bytes) -> Any:
             lenient["id"] if isinstance(lenient, dict) and "method" not in lenient else None
         )
     except RecursionError:
-        raise APIError("it sent a line that is nested too deep") from None
+        raise APIError("the server sent a line that is nested too deeply") from None
     except (ValueError, KeyError):
         return None
     try:
@@ -539,7 +581,7 @@ def _parse_message(line: bytes) -> Any:
     except ValueError as error:
         if not isinstance(request_id, int | str):
             return None
-        reason = f"the answer is malformed: {error}"
+        reason = f"the response is malformed: {error}"
         error_data = mcp_types.ErrorData(code=mcp_types.PARSE_ERROR, message=reason)
         return mcp_types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error_data)
 

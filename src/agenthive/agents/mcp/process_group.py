@@ -1,8 +1,9 @@
-"""A child process in a group of its own, of which nothing survives `end`.
+"""A child process in a process group of its own, of which nothing survives `ProcessGroup.end`.
 
-Its stdout is read line by line within a bound, the end of its stderr is kept for the error message,
-and its own end is noticed at once, also when a grandchild holds the pipes open. Never a shell,
-never our environment, nothing of it on our terminal.
+Its stdout is read line by line within a bound, the last bytes of its stderr are kept for the error
+message, and its exit is noticed at once, also when a grandchild holds its pipes open. It never runs
+in a shell, never inherits the environment of agenthive beyond `INHERITED`, and never writes to the
+terminal.
 """
 
 from __future__ import annotations
@@ -22,17 +23,19 @@ import psutil
 
 from agenthive.errors import APIError
 
+#: Bytes at the end of stderr that are kept.
 TAIL: Final = 4096
-"""Bytes of stderr that are kept."""
+#: Seconds to read the rest of the output of a process that has ended, and to wait for the exit of
+#: one that has closed its stdout.
 LEFT_OVER: Final = 0.5
-"""Seconds to read what a process said before it ended, and to see how one ended that is silent."""
+#: Seconds between SIGTERM and SIGKILL.
 TERM_GRACE: Final = 1.0
+#: Environment variables that every child inherits; none of them holds a secret.
 INHERITED: Final = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
-"""The variables a child gets without asking; none of them is a secret."""
 
 
 class _ExitProtocol(SubprocessStreamProtocol):
-    """Tells of the exit when it happens; asyncio's own waits for the pipes."""
+    """Sets an event when the process exits; asyncio's own `wait` also waits for the pipes."""
 
     def __init__(self, limit: int, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit, loop)
@@ -44,15 +47,18 @@ class _ExitProtocol(SubprocessStreamProtocol):
 
 
 class ProcessGroup:
-    """A child under way. Made by `start`; must be ended by `end`."""
+    """A running child process. Created by `start`; must be ended by `end`."""
 
     def __init__(
         self, transport: asyncio.SubprocessTransport, protocol: _ExitProtocol, max_line: int
     ) -> None:
         self._transport, self._protocol, self._max_line = transport, protocol, max_line
         self.pid = transport.get_pid()
+        #: The last bytes of stderr.
         self._tail = b""
+        #: Descendants that may have left the group, to be killed one by one.
         self._descendants: list[psutil.Process] = []
+        #: Whether the group was killed after the exit of its leader; see `kill`.
         self._killed = False
         self._stdout_closed = asyncio.Event()
         self._stderr_reader = asyncio.ensure_future(self._read_stderr())
@@ -66,9 +72,10 @@ class ProcessGroup:
         cwd: str | Path | None = None,
         max_line: int,
     ) -> ProcessGroup:
-        """Start ``command`` with ``env`` on top of `INHERITED`. Raises OSError, ValueError.
+        """Start ``command`` with ``env`` on top of `INHERITED`.
 
-        ``max_line`` bounds a line of its output, in bytes.
+        ``max_line`` is the longest line of its stdout, in bytes. Raises OSError if the command
+        cannot be started, and ValueError if an argument cannot be passed (a null character).
         """
         loop = asyncio.get_running_loop()
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
@@ -86,54 +93,58 @@ class ProcessGroup:
 
     @property
     def status(self) -> int | None:
-        """How it ended: its exit code, or the negative number of the signal; None while it runs."""
+        """The exit code, or the negative number of the signal that ended it; None while it runs."""
         return self._transport.get_returncode()
 
     @property
     def exit_story(self) -> str:
-        """How it ended, and the last that it said on stderr. Not scrubbed."""
+        """How the process ended, and the last line of its stderr. It may contain secrets."""
         code = self.status
         ending = "still runs" if code is None else f"ended with exit code {code}"
         if code is not None and code < 0:
             ending = f"was ended by signal {-code}"
         last_line = self._tail.decode("utf-8", "replace").strip().splitlines()[-1:]
-        return f"{ending}; it said: {last_line[0][:300]}" if last_line else ending
+        return f"{ending}; its last line on stderr: {last_line[0][:300]}" if last_line else ending
 
     async def write(self, data: bytes) -> None:
-        """Send to its stdin. Raises OSError when it does not listen any more."""
+        """Write to its stdin. Raises OSError if the process has closed it."""
         assert self._protocol.stdin is not None
         self._protocol.stdin.write(data)
         await self._protocol.stdin.drain()
 
     async def read_lines(self) -> AsyncIterator[bytes]:
-        """The lines of its stdout, until that is closed. Raises APIError for one too long."""
+        """The lines of its stdout until it is closed. Raises APIError for a line too long."""
         assert self._protocol.stdout is not None
         try:
             while line := await self._protocol.stdout.readline():
                 yield line
         except ValueError:
-            raise APIError(f"it sent a line of more than {self._max_line} bytes") from None
+            raise APIError(f"the server sent a line of more than {self._max_line} bytes") from None
         finally:
             self._stdout_closed.set()
 
     async def wait_finished(self) -> None:
-        """Ends when the process has ended or closed its stdout; if both, then after both."""
+        """Return when the process has exited or closed its stdout.
+
+        The other of the two is then awaited for `LEFT_OVER` seconds.
+        """
         waiters = {
             asyncio.ensure_future(event.wait())
             for event in (self._protocol.exited, self._stdout_closed)
         }
         try:
             await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
-            # A grandchild may hold the pipe for ever, and a silent one may live on.
+            # Not longer: a grandchild may hold the pipe for ever, and a process that has closed
+            # its stdout may continue to run.
             await asyncio.wait(waiters, timeout=LEFT_OVER)
         finally:
             for waiter in waiters:
                 waiter.cancel()
 
     def kill(self) -> None:
-        """Kill the whole group, and those of its children that left it, now."""
+        """Kill the whole group at once, and the descendants that have left it."""
         if self._killed:
-            return  # its number may belong to somebody else by now
+            return  # The id of the group may belong to another group by now.
         self._record_descendants()
         self._killed = self.status is not None
         with suppress(ProcessLookupError, PermissionError):
@@ -143,7 +154,10 @@ class ProcessGroup:
                 member.kill()
 
     async def end(self, grace: float) -> None:
-        """End it: by closing its stdin, by asking, by force; then kill what it left behind."""
+        """End the process: close its stdin, after ``grace`` seconds send SIGTERM, then SIGKILL.
+
+        The rest of its group is killed in any case.
+        """
         self._record_descendants()
         assert self._protocol.stdin is not None
         self._protocol.stdin.close()
@@ -165,7 +179,7 @@ class ProcessGroup:
         return self._protocol.exited.is_set()
 
     async def _wait_group_gone(self) -> None:
-        """What was killed goes in its own time; wait for that, within reason."""
+        """Wait until all descendants are gone, for about a second: a kill is not immediate."""
         await self._wait_exited(TERM_GRACE)
         for _ in range(100):
             if not any(_is_running(member) for member in self._descendants):
@@ -173,7 +187,7 @@ class ProcessGroup:
             await asyncio.sleep(TERM_GRACE / 100)
 
     def _record_descendants(self) -> None:
-        """Remember its descendants while they can still be found through it."""
+        """Remember the descendants while the process runs; later they cannot be found."""
         if self.status is None:
             with suppress(psutil.Error):
                 self._descendants += psutil.Process(self.pid).children(recursive=True)
@@ -191,7 +205,10 @@ def _is_running(process: psutil.Process) -> bool:
 
 
 def find_program(command: str) -> str | None:
-    """The absolute path of a command: on the PATH, else beside the Python that runs us."""
+    """The absolute path of a command: on the PATH, else beside the running Python; else None.
+
+    The second place finds the commands of the virtual environment that agenthive is installed in.
+    """
     python_folder = str(Path(sys.executable).parent)
     path = shutil.which(command) or shutil.which(command, path=python_folder)
     return None if path is None else os.path.abspath(path)

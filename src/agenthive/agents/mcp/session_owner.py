@@ -1,8 +1,13 @@
-"""A connection that a task of its own holds open, for packages that want it closed by its opener.
+"""Holds a session open in a task of its own, for packages that must close it where it was opened.
 
-Calls come from any task. When the connection is lost, or takes no more calls, it is closed for all.
-A call that is cancelled ends within `GIVE_UP`; a server that it leaves mute serves nobody and is
-killed. Never reconnects: whoever needs another one makes another one.
+The MCP SDK builds on anyio's task groups, which must be left by the task that entered them, while
+calls come from any task. So a `SessionOwner` has one task that opens the session, waits, and closes
+it; calls use the client from their own tasks.
+
+A session is *retired* when it takes no more calls: on `close`, on the loss of the peer, after an
+idle time, or when a cancelled call may have left it unusable. A retired session ends when its last
+call has ended. A call that is cancelled ends within `GIVE_UP` seconds; if the peer does not respond
+to anything afterwards, it is killed. Never reconnects: the agent creates another `SessionOwner`.
 """
 
 from __future__ import annotations
@@ -15,44 +20,44 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 C = TypeVar("C")
 C_co = TypeVar("C_co", covariant=True)
 
+#: Seconds that a cancelled call has to end before the peer is killed.
 GIVE_UP: Final = 1.0
-"""Seconds a call may take to end after it was cancelled, before the other side is killed."""
+#: Seconds that the peer has to respond to a ping after a call was cancelled.
 PROOF_OF_LIFE: Final = 5.0
-"""Seconds the other side has to answer anything, after a call to it was cancelled."""
+#: Seconds that an orderly close may take.
 CLOSING: Final = 5.0
-"""Seconds that closing in good order may take."""
 
 
 class ConnectionLost(Exception):
-    """The connection ended before it could be used."""
+    """The session ended before it could be used."""
 
 
 class Peer(Protocol[C_co]):
-    """The other side of a connection: a command that runs, or an address."""
+    """The other side of a session: a command that runs, or an address."""
 
     async def open(self, stack: AsyncExitStack) -> C_co:
-        """Connect, and put on the stack how to disconnect."""
+        """Connect, push the clean-up on ``stack``, and return the client."""
         ...
 
     async def wait_lost(self) -> None:
-        """Ends when nothing can be asked any more."""
+        """Return when the peer can take no more requests."""
         ...
 
     def describe_end(self) -> str:
-        """What is known of how it ended."""
+        """How the session ended, as part of an error message."""
         ...
 
     def kill(self) -> None:
-        """Stop everything at once."""
+        """End the peer at once."""
         ...
 
 
 class SessionOwner(Generic[C]):
-    """One connection, opened at once. ``over`` once it takes no more calls.
+    """One session, whose opening begins at once.
 
-    ``ping`` ends, or fails, when the other side has answered anything. It is needed where all calls
-    go through one pipe, so that one of them can block the others. After ``idle_timeout`` seconds
-    without a call the connection is closed.
+    ``start_timeout`` is the seconds that opening may take; after ``idle_timeout`` seconds without a
+    call the session is closed. ``ping`` is a request that any living peer responds to, be it with
+    an error. It is needed where all calls share one pipe, so that one of them can block the others.
     """
 
     def __init__(
@@ -64,24 +69,30 @@ class SessionOwner(Generic[C]):
     ) -> None:
         self.peer = peer
         self.ping = ping
+        #: Whether the session takes no more calls.
         self.retired = False
         self._start_timeout, self._idle_timeout = start_timeout, idle_timeout
         self._idle_timer: asyncio.TimerHandle | None = None
+        #: The number of calls in flight.
         self._calls = 0
+        #: Set when the owner is to close the session.
         self._stop = asyncio.Event()
+        #: The client, or the error that prevented it. Not an exception of the future: one that no
+        #: call awaits would be logged.
         self._ready: asyncio.Future[C | Exception] = asyncio.get_running_loop().create_future()
         self._alive_check: asyncio.Task[None] | None = None
+        #: The task that opens and closes the session.
         self.owner = asyncio.create_task(self._run_owner())
 
     async def wait_ready(self) -> C:
-        """The client, once the other side has answered. Raises what kept it from that."""
+        """The client, once the session is open. Raises the error that prevented it."""
         client = await asyncio.shield(self._ready)
         if isinstance(client, Exception):
             raise client
         return client
 
     async def run(self, work: Awaitable[Any]) -> Any:
-        """Wait for one call. Cancelled: it is told so, and killed if it does not hear."""
+        """Run one call. If it is cancelled and does not end in time, the peer is killed."""
         self._calls += 1
         self._cancel_idle_timer()
         task = asyncio.ensure_future(work)
@@ -96,12 +107,12 @@ class SessionOwner(Generic[C]):
         return task.result()
 
     def retire(self) -> None:
-        """Take no more calls; close when those under way have ended."""
+        """Take no more calls, and close when those in flight have ended."""
         self.retired = True
         self._update_idle_timer()
 
     async def close(self) -> None:
-        """End it now."""
+        """Close the session now: in order if possible within `CLOSING` seconds, else by force."""
         self.retired = True
         self._stop.set()
         if self._ready.done():
@@ -131,12 +142,12 @@ class SessionOwner(Generic[C]):
         if not task.done():
             self._kill_peer()
         elif self.ping is None:
-            self.retired = True  # the call may still hold a connection, until this one is closed
+            self.retired = True  # The call may hold a connection until the session is closed.
         elif self._alive_check is None:
             self._alive_check = asyncio.create_task(self._check_alive(self.ping))
 
     async def _check_alive(self, ping: Callable[[C], Awaitable[object]]) -> None:
-        """Is it still there? One that a cancelled call has hung serves nobody any more."""
+        """Kill the peer if it does not respond any more: the cancelled call may block its pipe."""
         client = await self.wait_ready()
         try:
             await asyncio.wait_for(ping(client), PROOF_OF_LIFE)
@@ -144,7 +155,7 @@ class SessionOwner(Generic[C]):
             if not self._calls:
                 self._kill_peer()
         except Exception:
-            return  # an error is an answer too
+            return  # An error is a response too.
         finally:
             self._alive_check = None
 

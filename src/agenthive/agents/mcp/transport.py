@@ -1,8 +1,8 @@
-"""Keeps what goes wrong with one HTTP request of a JSON-RPC session to that request.
+"""Confines the failure of one HTTP request of a JSON-RPC session to that request.
 
-For packages that give up a whole session, with every call under way, when one connection breaks or
-one answer is too large. The request gets a JSON-RPC error for an answer instead, in words that
-`explain` finds. Never retries, and hides nothing: every failure has its answer.
+The MCP SDK gives up a whole session, with every call in flight, when one connection breaks or one
+response is too large. Here the failed request gets a JSON-RPC error as its response instead, with a
+message that ``explain`` produces. Never retries, and never hides a failure.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agenthive.errors import APIError, EgressRefused
 
 
 class HttpRefusal:
-    """An HTTP status of 400 or more. ``in_session``: the request named a session."""
+    """A response with a status of 400 or more. ``in_session``: the request named a session."""
 
     def __init__(
         self, status: int, headers: Mapping[str, str], text: str, in_session: bool
@@ -24,17 +24,18 @@ class HttpRefusal:
         self.status, self.headers, self.text, self.in_session = status, headers, text, in_session
 
 
+#: From a failure to the message of a JSON-RPC error.
 Explain = Callable[[Exception | HttpRefusal], str]
 
 
 class SafeTransport(httpx2.AsyncBaseTransport):
-    """Sends through ``inner``; ``explain`` puts a failure into words."""
+    """Sends requests through ``inner``, and turns failures into JSON-RPC errors."""
 
     def __init__(self, inner: httpx2.AsyncBaseTransport, explain: Explain) -> None:
         self._inner, self._explain = inner, explain
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send, and tell what is wrong if anything is."""
+        """Send a request. Its failure is a response with a JSON-RPC error."""
         try:
             response = await self._inner.handle_async_request(request)
         except (EgressRefused, APIError, httpx2.HTTPError) as error:
@@ -73,7 +74,7 @@ class SafeTransport(httpx2.AsyncBaseTransport):
 
 
 class _AnswerTooLarge(httpx2.SSEError, httpx2.StreamError):
-    """What the SDK takes for the failure of one answer, whether it is JSON or a stream."""
+    """An error that the SDK takes for the failure of one response, be it JSON or a stream."""
 
 
 class _ExplainedBody(httpx2.AsyncByteStream):
@@ -87,7 +88,7 @@ class _ExplainedBody(httpx2.AsyncByteStream):
         except APIError as error:
             raise _AnswerTooLarge(self._explain(error)) from error
         except httpx2.HTTPError as error:
-            # Not the same: a stream that broke off may be taken up again.
+            # Not `_AnswerTooLarge`: the SDK may resume a stream that broke off.
             raise httpx2.StreamError(self._explain(error)) from error
 
     async def aclose(self) -> None:
@@ -95,7 +96,7 @@ class _ExplainedBody(httpx2.AsyncByteStream):
 
 
 def _is_rpc_error(body: bytes) -> bool:
-    """Whether a body is a JSON-RPC error, which says more than its status."""
+    """Whether a body is a JSON-RPC error, which explains more than the HTTP status."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,7 +1,10 @@
-"""Checks: from sections of a file to specs, one file for each section.
+"""Checks: from the nodes of a file to specs, one file for each section.
 
-Each module takes nodes from a reader, reports every problem with its place, and returns specs of
-`core.model`. Checks never read files, never run anything and do not know the assembler. To add a
-check: a function in the file of what it checks; for a new section, a file here that the assembler
-calls.
+`sections` checks each key on its own, by the dialect's table; the other modules check rules over
+several keys and build the specs of `core.model`. Every problem is reported with its place. Except
+for the files of sub-workflows, checks read no files; they never execute anything and never import
+the assembler.
+
+To add a check: a function in the file of its section; for a new section, a file here that the
+assembler calls.
 """

@@ -1,7 +1,7 @@
 """The entries of ``agents``: from sections to `AgentSpec`.
 
-Checks references and expressions in an agent's texts, and takes written-out secrets out of
-``authentication``: nothing that leaves here may hold one.
+Checks the references and expressions in the texts of an agent, and moves secrets that are written
+out under ``authentication`` to the secret store: no `AgentSpec` contains one.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.values import JSONObject
 from agenthive.errors import ExpressionError
 
-WRITE_A_REFERENCE = (
-    "a secret must not be written out here; write ${env:NAME}, ${file:PATH} or ${secret:NAME}"
-)
+WRITE_A_REFERENCE = "contains a secret; replace it by ${env:NAME}, ${file:PATH} or ${secret:NAME}"
 
 
 def check_inputs_declared(
@@ -40,7 +38,7 @@ def check_inputs_declared(
     path: str,
     problems: Problems,
 ) -> None:
-    """Note inputs that are read but not declared; without declarations anything goes."""
+    """Report inputs that are read but not declared; without declarations all are allowed."""
     for name in sorted(names):
         if declared is not None and name not in declared:
             message = f"the expression reads undeclared input {name[:128]!r}."
@@ -48,7 +46,7 @@ def check_inputs_declared(
 
 
 class AgentBuilder:
-    """Builds the agents of one workflow. ``references`` are those found, with their places."""
+    """Builds the agents of one workflow. ``references`` collects their secret references."""
 
     def __init__(
         self,
@@ -68,7 +66,7 @@ class AgentBuilder:
         self.references: list[Reference] = []
 
     def build(self, sections: list[Section]) -> dict[str, AgentSpec]:
-        """The agents by name. The first of two with one name is kept, the second a problem."""
+        """Build the agents, by name. Of two with the same name, the second is a problem."""
         agents: dict[str, AgentSpec] = {}
         for section in sections:
             agent = self._build_agent(section)

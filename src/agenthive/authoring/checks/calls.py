@@ -1,6 +1,6 @@
-"""What is said of a call, wherever one is written: who, what, what it may do, what came of it.
+"""The keys of a call: agent, action, effect, reconcile and schemas.
 
-A task, its compensation, its question and its tools all have their part of this.
+Shared by tasks, compensations, reconcile calls and tools.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.core.values import JSONObject
 from agenthive.infra.schemas import check_schema
 
-_SURE = (
-    "is asked only about calls with effect once; any other is simply made again under the same key"
+_NEVER_RECONCILED = (
+    "is used only for calls with effect: once; others are repeated with the same idempotency key"
 )
 
 
 class CallChecker:
-    """Reads what sections say of calls."""
+    """Reads and checks the keys of calls."""
 
     def __init__(
         self,
@@ -38,12 +38,12 @@ class CallChecker:
         self._parameters = parameters
 
     def agent_of(self, section: Section, task: str, default: str = "") -> str:
-        """The name of an agent that is there; what is wrong with it is noted."""
+        """Read the name of the agent; report a name that is not declared."""
         key = "agent_name"
         if section.has_valid("agent"):
             key = "agent"
             if section.has_valid("agent_name"):
-                message = "agent and agent_name are the same key; remove one"
+                message = "agent and agent_name have the same meaning; remove one of them"
                 self._problems.add(section.place_of("agent"), section.path, message)
         if not section.has_valid(key):
             return default
@@ -59,7 +59,7 @@ class CallChecker:
         return name
 
     def read_action(self, section: Section, agent: str, default: str = "") -> str:
-        """What is asked of an agent, if that kind of agent can be asked it."""
+        """Read the action; report one that the kind of agent does not have."""
         action = section.text("action", default)
         spec = self._agents.get(agent)
         if self._actions is not None and spec is not None and action:
@@ -85,7 +85,7 @@ class CallChecker:
                 self._problems.warn(item.place, f"{section.path}.parameters.{name[:60]}", what)
 
     def read_effect(self, section: Section, agent: str, default: str = "") -> Effect:
-        """As the author says; else what is known of the action; else any."""
+        """The effect as written, else that of the action if its agent kind knows it, else any."""
         spec = self._agents.get(agent)
         known_effect = None
         if self._actions is not None and spec is not None and not section.has_valid("effect"):
@@ -100,13 +100,13 @@ class CallChecker:
         expressions: ExpressionChecker,
         names: frozenset[str],
     ) -> ReconcileSpec | None:
-        """How to find out what came of a call."""
+        """Build the reconcile call of a section; None if it has none."""
         reconcile = section.subsection("reconcile")
         if reconcile is None:
             return None
         reconciler = self.agent_of(reconcile, task, agent)
         if section.text("effect", Effect.ANY) != Effect.ONCE:
-            self._problems.warn(reconcile.node.place, reconcile.path, _SURE)
+            self._problems.warn(reconcile.node.place, reconcile.path, _NEVER_RECONCILED)
         return ReconcileSpec(
             agent=reconciler,
             action=self.read_action(reconcile, reconciler),
@@ -115,7 +115,7 @@ class CallChecker:
         )
 
     def read_schema(self, section: Section, key: str) -> JSONObject | None:
-        """A JSON Schema under a key."""
+        """Read a JSON Schema; report one that is invalid."""
         if not section.has_valid(key):
             return None
         schema = section.plain_map(key)

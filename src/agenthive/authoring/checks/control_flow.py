@@ -1,7 +1,7 @@
-"""What stands around a task's call: from sections to the words of `core.model.control_flow`.
+"""The control flow of a task: from sections to the specs of `core.model.control_flow`.
 
-Checks what can be known beforehand, so that no loop is without end and no list without bound. Gives
-a `TaskSpec` that has only these words; the call is filled in by `task_checks`.
+Returns a `TaskSpec` with the control flow only; `tasks` adds the body of the task. Constant lists
+are checked here against their maximum; others when the run evaluates them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from agenthive.core.model.control_flow import (
 from agenthive.core.model.workflow import TaskSpec
 
 KEYS = ("when", "delay", "until", "wait_for", "for_each", "repeat_until", "approval")
-_ANYBODY = "names no approvers: anybody who can reach this home may approve"
+_ANY_USER = "has no approvers: any user with access to this home can approve; set approvers"
 _MOST_NAMES = 1000
 
 
 class FlowBuilder:
-    """Builds what stands around the call of one task."""
+    """Builds the control flow of one task."""
 
     def __init__(
         self, section: Section, problems: Problems, expressions: ExpressionChecker
@@ -40,7 +40,7 @@ class FlowBuilder:
         self._expressions = expressions
 
     def build(self, name: str) -> TaskSpec:
-        """A task of this name with nothing but its flow."""
+        """Build a task of this name with its control flow and no body."""
         section = self._section
         if not any(is_written(section, key) for key in KEYS):
             return TaskSpec(name=name)
@@ -81,7 +81,8 @@ class FlowBuilder:
     def _add_problem(self, section: Section, key: str, message: str) -> None:
         self._problems.add(section.place_of(key), f"{section.path}.{key}", message)
 
-    # A section that is wrong still counts as there, lest the names it brings be called unknown.
+    # An invalid section still yields a spec, so that the names it defines (`signal`, `item`,
+    # `round`) are not reported as unknown too.
 
     def _build_wait(self) -> WaitSpec | None:
         section = self._section.subsection("wait_for")
@@ -90,12 +91,12 @@ class FlowBuilder:
         default = section.has_valid("default")
         if default and not is_written(section, "timeout"):
             self._add_problem(
-                section, "default", "is never used: without a timeout it waits for ever"
+                section,
+                "default",
+                "is never used: without a timeout the task waits indefinitely; set timeout",
             )
         if "{{" in str(section.plain_value("default")):
-            self._add_problem(
-                section, "default", "is taken as it stands; it cannot hold expressions"
-            )
+            self._add_problem(section, "default", "is a constant; it cannot contain expressions")
         return WaitSpec(
             signal=section.text("signal"),
             timeout=section.seconds("timeout", None),
@@ -136,10 +137,10 @@ class FlowBuilder:
                 return
             value = constant_value[0]
         if not isinstance(value, list):
-            message = f"for_each needs a list, and this is always {describe_kind(value)}"
+            message = f"for_each needs a list, but this value is always {describe_kind(value)}"
             self._add_problem(section, "items", message)
         elif len(value) > max_items:
-            message = f"has {len(value):,} items, and max_items is {max_items:,}"
+            message = f"has {len(value):,} items, but max_items is {max_items:,}"
             self._add_problem(section, "items", message)
 
     def _build_repeat(self) -> RepeatSpec | None:
@@ -151,7 +152,7 @@ class FlowBuilder:
     # Approvals.
 
     def build_approval(self, names: frozenset[str]) -> ApprovalSpec | None:
-        """Who is asked first; its texts may read ``names``."""
+        """Build the approval; its texts may read ``names``."""
         section = self._section.subsection("approval")
         if section is None:
             return None
@@ -177,15 +178,15 @@ class FlowBuilder:
         quorum = section.integer("quorum", 1)
         if approvers and quorum > len(approvers):
             approver_count = (
-                "one approver" if len(approvers) == 1 else f"{len(approvers)} approvers"
+                "is one approver" if len(approvers) == 1 else f"are {len(approvers)} approvers"
             )
             self._add_problem(
-                section, "quorum", f"{quorum} must agree, and there are {approver_count}"
+                section, "quorum", f"{quorum} must approve, but there {approver_count}"
             )
         if section.has_valid("on_deadline") and not is_written(section, "deadline"):
-            self._add_problem(section, "on_deadline", "never happens without a deadline")
+            self._add_problem(section, "on_deadline", "has no effect without a deadline")
         if not is_written(section, "approvers"):
-            self._problems.warn(section.node.place, section.path, _ANYBODY)
+            self._problems.warn(section.node.place, section.path, _ANY_USER)
 
     def _read_escalation(
         self, approval: Section, deadline: float | None, approvers: tuple[str, ...]
@@ -196,20 +197,22 @@ class FlowBuilder:
         after = section.seconds("after", None)
         if after is not None and deadline is not None and after >= deadline:
             self._add_problem(
-                section, "after", "must be less than the deadline, or it never happens"
+                section,
+                "after",
+                "must be less than the deadline, otherwise the escalation never happens",
             )
         if not approvers and not is_written(approval, "approvers"):
             self._add_problem(
-                approval, "escalate", "means nothing where anybody may answer already"
+                approval, "escalate", "has no effect if any user can approve; set approvers"
             )
         return after, self._read_people(section, "to")
 
     def _read_people(self, section: Section, key: str) -> tuple[str, ...]:
         names = section.names(key)
         if len(names) > _MOST_NAMES:
-            self._add_problem(section, key, f"at most {_MOST_NAMES:,} people can be asked")
+            self._add_problem(section, key, f"can have at most {_MOST_NAMES:,} names")
         if not all(name.strip() for name in names):
-            self._add_problem(section, key, "a name must not be empty")
+            self._add_problem(section, key, "contains an empty name")
         if len(set(names)) < len(names):
-            self._add_problem(section, key, "names somebody twice")
+            self._add_problem(section, key, "contains a name twice")
         return tuple(dict.fromkeys(names))

@@ -1,7 +1,7 @@
-"""Compiling the expressions of tasks, so that their faults are told with their place.
+"""Compiles the expressions of tasks and reports their faults with their places.
 
-Never evaluates anything but what is constant. What a part of a task may read is said in
-`core.expressions.names`; whoever calls passes it on.
+Evaluates only constant expressions. The names that a part of a task may read come from
+`core.expressions.names`; the caller passes them as ``roots``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agenthive.errors import ExpressionError
 
 
 class ExpressionChecker:
-    """The expressions of one task. ``reads`` are the tasks they read, as far as was seen."""
+    """Checks the expressions of one task. ``reads`` collects the tasks that they read."""
 
     def __init__(self, problems: Problems, inputs: Collection[str] | None) -> None:
         self._problems = problems
@@ -27,7 +27,7 @@ class ExpressionChecker:
         self.reads: list[Mention] = []
 
     def check_formula(self, text: str, place: Place, path: str, roots: frozenset[str]) -> None:
-        """Check a text that is an expression as a whole; an empty one is none."""
+        """Check a text that is one expression; an empty text is no expression."""
         if not text:
             return
         try:
@@ -43,7 +43,7 @@ class ExpressionChecker:
         *,
         in_compensation: bool = False,
     ) -> None:
-        """Check every text in ``node`` that holds expressions."""
+        """Check every text in ``node`` that contains expressions."""
         for text_path, text_node, text in walk_texts(node, path) if node is not None else ():
             if "{{" in text:
                 self.check_text(
@@ -59,7 +59,7 @@ class ExpressionChecker:
         *,
         in_compensation: bool = False,
     ) -> None:
-        """Check one text that holds expressions."""
+        """Check one text that contains expressions."""
         try:
             self._record_reads(
                 Template.compile(text, roots), place, path, in_compensation=in_compensation
@@ -82,7 +82,7 @@ class ExpressionChecker:
 
 
 def evaluate_constant(text: str) -> tuple[JSONValue] | None:
-    """The value of an expression that reads nothing, in a tuple; None if it reads something."""
+    """The value of a constant expression, in a tuple; None if it is not constant."""
     try:
         return (compile_expression(text, frozenset()).evaluate({}),)
     except ExpressionError:

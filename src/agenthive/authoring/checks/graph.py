@@ -1,7 +1,7 @@
-"""Checks of the graph the tasks make: names, dependencies, cycles, and who reads whose result.
+"""Checks of the task graph: names, dependencies, cycles, and which results a task may read.
 
-Works on drafts, before any spec exists, so that every problem is told with its place. Linear in
-tasks and dependencies but for results read from afar, which cost a bit a task and reader.
+Works on drafts, which have places, unlike specs. Takes time linear in tasks and dependencies; a
+result that is read from an indirect dependency costs one bit for each task.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from agenthive.authoring.readers.nodes import Place
 from agenthive.authoring.readers.problems import Problems
 
 _BLOCK: Final = 4096
+"""Reads of indirect dependencies that are checked together: bits of an integer for each task."""
 _SHOWN_IN_CYCLE: Final = 20
+"""Tasks of a cycle that a message names."""
 
 
 class Mention(msgspec.Struct, frozen=True):
-    """A task named somewhere: in ``depends_on`` or in an expression."""
+    """The name of a task in ``depends_on`` or in an expression."""
 
     name: str
     place: Place
@@ -28,7 +30,7 @@ class Mention(msgspec.Struct, frozen=True):
 
 
 class TaskDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """What the checks need to know of a task."""
+    """What the checks of the graph need of a task."""
 
     name: str
     place: Place
@@ -38,7 +40,7 @@ class TaskDraft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_graph(drafts: Sequence[TaskDraft], problems: Problems) -> None:
-    """Note every problem of the graph."""
+    """Report every problem of the graph."""
     index: dict[str, int] = {}
     for i, draft in enumerate(drafts):
         if draft.name in index:
@@ -58,7 +60,7 @@ def check_graph(drafts: Sequence[TaskDraft], problems: Problems) -> None:
 
 
 def check_outputs(reads: Sequence[Mention], names: Collection[str], problems: Problems) -> None:
-    """Note tasks that the outputs of a workflow read and that are not there."""
+    """Report undefined tasks that the outputs of a workflow read."""
     for mention in reads:
         if mention.name not in names:
             _report_undefined_task(mention, names, problems)
@@ -81,7 +83,7 @@ def _resolve_dependencies(draft: TaskDraft, index: dict[str, int], problems: Pro
                 mention.place, mention.path, message + problems.suggest_name(mention.name, index)
             )
         elif index[mention.name] in dependencies:
-            message = f"{mention.name!r} is listed twice; once is enough"
+            message = f"{mention.name!r} is listed twice; remove one"
             problems.warn(mention.place, mention.path, message)
         else:
             dependencies[index[mention.name]] = None
@@ -89,7 +91,7 @@ def _resolve_dependencies(draft: TaskDraft, index: dict[str, int], problems: Pro
 
 
 def _sort_topologically(edges: Sequence[Sequence[int]]) -> list[int]:
-    """Tasks after all they depend on; those on a cycle, or behind one, are missing (Kahn 1962)."""
+    """Order tasks after their dependencies (Kahn 1962); tasks on or behind a cycle are missing."""
     pending = [len(dependencies) for dependencies in edges]
     dependents: list[list[int]] = [[] for _ in edges]
     for i, dependencies in enumerate(edges):
@@ -110,7 +112,7 @@ def _report_cycle(
     ordered: set[int],
     problems: Problems,
 ) -> None:
-    """Follow unfinished dependencies until one comes again: every one of them leads to a cycle."""
+    """Follow unordered dependencies until a task repeats: each of them leads into a cycle."""
     positions: dict[int, int] = {}
     path: list[int] = []
     current = next(i for i in range(len(edges)) if i not in ordered)
@@ -158,7 +160,7 @@ def _check_distant_reads(
     distant_reads: Sequence[tuple[int, Mention, int]],
     problems: Problems,
 ) -> None:
-    """Ancestors as bit sets, of no more than a block of the tasks read, to bound memory."""
+    """Check up to `_BLOCK` reads, with the ancestors of each task as a bit set."""
     bits = {
         target: 1 << position
         for position, target in enumerate(dict.fromkeys(read[2] for read in distant_reads))
@@ -170,7 +172,7 @@ def _check_distant_reads(
     for i, mention, target in distant_reads:
         if not ancestors[i] & bits[target]:
             message = (
-                f"the expression reads task {mention.name!r}, which need not be done before"
-                f" {drafts[i].name!r}; add {mention.name!r} to its depends_on"
+                f"the expression reads task {mention.name!r}, on which {drafts[i].name!r} does not"
+                f" depend; add {mention.name!r} to its depends_on"
             )
             problems.add(mention.place, mention.path, message)

@@ -1,13 +1,14 @@
-"""Inputs: what a workflow declares, and what it is given.
+"""Inputs: the declarations of a workflow, and the values of a run.
 
-A declaration is a section or a plain default. Given inputs are checked against them; secrets are
-given as references. Without any declaration every input is accepted as it is.
+A declaration is a section or a plain default value. The values of a run are checked against the
+declarations; a secret is passed as a reference. A workflow without declarations accepts any input.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from agenthive.authoring.checks import secret_references
 from agenthive.authoring.checks.secret_references import KeepSecret
@@ -23,16 +24,22 @@ from agenthive.core.model.workflow import InputSpec, WorkflowSpec
 from agenthive.core.values import JSONObject, JSONValue
 from agenthive.infra.text_validation import is_text
 
-_SECRET = "a secret input is given as a reference, ${env:NAME} or ${file:PATH}, not as the secret"
+_SECRET = "contains a secret; pass a reference instead, such as ${env:NAME} or ${file:PATH}"
+
+KeepDefault: TypeAlias = Callable[[str, str], tuple[str, str] | None]
+"""(name of an input, secret) -> its reference and a warning; None: secrets are refused."""
 
 
 def build_inputs(
     node: SourceNode,
     checker: SectionChecker,
     problems: Problems,
-    keep_default: Callable[[str, str], str | None],
+    keep_default: KeepDefault,
 ) -> dict[str, InputSpec]:
-    """The declarations under ``inputs``."""
+    """Build the declarations under ``inputs``.
+
+    ``keep_default`` stores a secret default, or returns None to refuse it.
+    """
     declarations: dict[str, InputSpec] = {}
     assert isinstance(node.value, dict)
     for name, item in node.value.items():
@@ -53,7 +60,7 @@ def _build_declared_input(
     node: SourceNode,
     checker: SectionChecker,
     problems: Problems,
-    keep_default: Callable[[str, str], str | None],
+    keep_default: KeepDefault,
 ) -> InputSpec:
     path = f"inputs.{name}"
     section = checker.check_section(node, INPUT, path)
@@ -64,20 +71,23 @@ def _build_declared_input(
     required = section.flag("required", False)
     if default_node is not None and required:
         problems.add(
-            default_node.place, path, "an input that is required has no default; remove one"
+            default_node.place,
+            path,
+            "an input cannot have both required and default; remove one of them",
         )
     if default_node is not None and default is not None and not value_fits(type_name, default):
         problems.add(default_node.place, f"{path}.default", _describe_misfit(type_name, default))
     elif (
         type_name == "secret" and isinstance(default, str) and secret_references.is_literal(default)
     ):
-        reference = keep_default(name, default)
+        stored = keep_default(name, default)
         place = default_node.place if default_node else node.place
-        if reference is None:
+        default = None
+        if stored is None:
             problems.add(place, f"{path}.default", _SECRET)
         else:
-            problems.warn(place, f"{path}.default", f"{_SECRET}. It was moved; write {reference}")
-        default = reference
+            default, warning = stored
+            problems.warn(place, f"{path}.default", warning)
     return InputSpec(
         type=type_name, description=section.text("description"), required=required, default=default
     )
@@ -88,7 +98,7 @@ def _describe_misfit(type_name: str, value: JSONValue) -> str:
 
 
 def _infer_type(value: JSONValue) -> str:
-    """The type a plain default declares; a whole number may be overridden by any number."""
+    """The type that a plain default declares; a whole number declares a number of any kind."""
     match value:
         case bool():
             return "boolean"
@@ -105,10 +115,10 @@ def _infer_type(value: JSONValue) -> str:
 def check_inputs(
     spec: WorkflowSpec, values: Mapping[str, object], *, keep_secret: KeepSecret | None = None
 ) -> JSONObject:
-    """What a run is started with: ``given`` with the defaults, every type checked.
+    """Check ``values`` against the declarations of a workflow and add the defaults.
 
-    A secret that is not given as a reference goes to ``keep_secret``, or is refused without it.
-    Raises ConfigurationError with all that is wrong.
+    A secret that is not a reference is passed to ``keep_secret``, or refused if that is None.
+    Raises ConfigurationError with every problem.
     """
     problems = Problems("inputs")
     plain_values: JSONObject = {}
@@ -131,7 +141,7 @@ def check_inputs(
         elif declared.required:
             description = f" ({declared.description})" if declared.description else ""
             problems.add(
-                NOWHERE, "", f"the input {name!r}{description} is required; give {name}=VALUE"
+                NOWHERE, "", f"the input {name!r}{description} is required; pass {name}=VALUE"
             )
         else:
             inputs[name] = declared.default
@@ -165,21 +175,21 @@ def _check_value(
 
 
 def inputs_from_file(path: Path, limits: SizeLimits = OPERATOR) -> JSONObject:
-    """Inputs written as a map in a YAML or JSON file. Raises ConfigurationError with the place."""
+    """Read inputs from a map in a YAML or JSON file. Raises ConfigurationError with the place."""
     problems = Problems(str(path))
     node = read_file(path, limits, problems)
     if not isinstance(node.value, dict):
         problems.abort(
-            node.place, "", f"inputs are a map of names to values, not {describe_kind(node)}"
+            node.place, "", f"must be a map of names to values, not {describe_kind(node.value)}"
         )
     return {name: item.to_plain() for name, item in node.value.items()}
 
 
 def inputs_from_texts(spec: WorkflowSpec, texts: Mapping[str, str]) -> JSONObject:
-    """Inputs written as ``key=value`` on a command line, as values of their declared types.
+    """Convert inputs from the texts of a command line to their declared types.
 
-    Text stays text for inputs that are strings, secrets, of any type or not declared; for the
-    others it is read as JSON. Raises ConfigurationError.
+    A text stays a text for inputs of type string, secret or any and for undeclared ones; for the
+    other types it is parsed as JSON. Raises ConfigurationError.
     """
     problems = Problems("inputs")
     inputs: JSONObject = {}
@@ -194,7 +204,7 @@ def inputs_from_texts(spec: WorkflowSpec, texts: Mapping[str, str]) -> JSONObjec
         except Exception:
             node = None
         if node is None:
-            problems.add(NOWHERE, name, f"is not a value of type {declared.type}; write it as JSON")
+            problems.add(NOWHERE, name, f"must be of type {declared.type}; write the value as JSON")
         else:
             inputs[name] = node.to_plain()
     problems.raise_if_any()

@@ -1,7 +1,7 @@
-"""What an agent or a workflow is given: parameters, their expressions, and the secrets in them.
+"""The parameters of calls and the inputs of sub-workflows: expressions and secrets in them.
 
-Takes written-out secrets out of headers that prove who calls, and out of what is given to a secret
-input of a workflow: nothing that leaves here may hold one.
+Moves secrets that are written out in authentication headers, or passed to a secret input of a
+sub-workflow, to the secret store: no spec contains one.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from agenthive.authoring.readers.texts import walk_texts
 from agenthive.core.model.workflow import InputSpec, WorkflowSpec
 from agenthive.core.values import JSONObject, JSONValue
 
-_NOWHERE_ELSE = (
-    "is sent as it stands: references are filled in for agents and for headers that prove who"
-    " calls, nowhere else"
+_NOT_RESOLVED = (
+    "is sent unchanged: references are resolved only in the texts of agents and in authentication"
+    " headers"
 )
 
 
 class ParameterChecker:
-    """Reads the parameters of a workflow's tasks. ``references`` are those found on the way."""
+    """Reads and checks parameters. ``references`` collects the secret references in them."""
 
     def __init__(self, title: str, problems: Problems, keep_secret: KeepSecret | None) -> None:
         self._title = title
@@ -47,7 +47,7 @@ class ParameterChecker:
         in_compensation: bool = False,
         secrets: Collection[str] = (),
     ) -> JSONObject:
-        """The parameters in ``section``; ``secrets`` are those of them that may be references."""
+        """Read the parameters of ``section``; those named in ``secrets`` may be references."""
         node = section.node.get("parameters")
         if node is None or not section.has_valid("parameters"):
             return {}
@@ -64,7 +64,7 @@ class ParameterChecker:
         references, _, _ = secret_references.parse_text(text)
         header = path.removeprefix(f"{base_path}.headers.").lower()
         if references and header not in secret_references.SECRET_HEADERS:
-            message = f"${{{references[0].kind}:...}} {_NOWHERE_ELSE}"
+            message = f"${{{references[0].kind}:...}} {_NOT_RESOLVED}"
             self._problems.warn(node.place, path, message)
 
     def _check_headers(
@@ -80,14 +80,12 @@ class ParameterChecker:
                 path, label = f"{base_path}.headers.{name}", (task, name)
                 headers[name] = self._check_secret(headers[name], header_node, path, label)
             else:
-                self._problems.add(
-                    header_node.place, f"{base_path}.headers.{name}", "a header must be text"
-                )
+                self._problems.add(header_node.place, f"{base_path}.headers.{name}", "must be text")
 
     def _check_secret(
         self, value: JSONValue, node: SourceNode, path: str, label: tuple[str, ...]
     ) -> JSONValue:
-        """A text that proves who calls, with a secret that is written out replaced."""
+        """Check a text with a secret; replace a secret that is written out by a reference."""
         assert isinstance(value, str)
         references, _, fault = secret_references.parse_text(value)
         place = self._problems.format_line(node.place, path, "")[:-2]
@@ -115,7 +113,7 @@ class ParameterChecker:
     def check_child_inputs(
         self, section: Section, task: str, parameters: JSONObject, child: WorkflowSpec
     ) -> None:
-        """Note what does not fit the inputs a workflow declares, as far as it is known already."""
+        """Check constant parameters against the declared inputs of a sub-workflow."""
         base_path = f"{section.path}.parameters"
         for name, value in parameters.items() if child.inputs else ():
             node = (section.node.get("parameters") or section.node).get(name) or section.node
@@ -131,7 +129,7 @@ class ParameterChecker:
                 )
         for name, declared in child.inputs.items():
             if declared.required and name not in parameters:
-                message = f"the workflow {child.name!r} needs the input {name!r}; give it here"
+                message = f"the workflow {child.name!r} requires the input {name!r}; add it here"
                 self._problems.add(section.place_of("parameters"), base_path, message)
 
     def _check_input(
@@ -153,5 +151,5 @@ class ParameterChecker:
 
 
 def _is_unresolved(value: JSONValue) -> bool:
-    """Whether a value is known only when the run gets there."""
+    """Whether a value is an expression, evaluated only during the run."""
     return isinstance(value, str) and "{{" in value

@@ -1,4 +1,4 @@
-"""The policy sections, ``retry_config`` and ``circuit_breaker``, as the core's values."""
+"""The sections ``retry_config``, ``circuit_breaker`` and ``rate_limit`` as policies of the core."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 
 
 def build_retry_policy(section: Section | None) -> RetryPolicy | None:
-    """The retry policy of a section, with the defaults for what it leaves out."""
+    """Build the retry policy of a section; missing keys have their defaults."""
     if section is None:
         return None
     defaults = RetryPolicy()
@@ -24,7 +24,7 @@ def build_retry_policy(section: Section | None) -> RetryPolicy | None:
 
 
 def build_breaker_policy(section: Section | None) -> BreakerPolicy | None:
-    """The breaker policy of a section, with the defaults for what it leaves out."""
+    """Build the breaker policy of a section; missing keys have their defaults."""
     if section is None:
         return None
     defaults = BreakerPolicy()
@@ -36,7 +36,7 @@ def build_breaker_policy(section: Section | None) -> BreakerPolicy | None:
 
 
 def build_rate_limit(section: Section | None) -> RateLimit | None:
-    """The rate limit of a section; what it leaves out has no limit."""
+    """Build the rate limit of a section; missing keys are unbounded."""
     if section is None:
         return None
     limits = {name: section.integer(name, 0) or None for name in RateLimit.__struct_fields__}

@@ -1,8 +1,8 @@
 """References to secrets: ``${env:NAME}``, ``${file:PATH}``, ``${secret:NAME}``.
 
-A definition holds references, never secrets. Here they are found, checked for their form, and a
-secret that was written out is handed to whoever keeps secrets. Values are never read or printed
-here, except that `check_environment` looks whether a variable or a file is there.
+A definition contains references, never secrets. This module finds them, checks their form, and
+decides whether a text may contain a secret itself. It never reads or prints the value of a secret;
+`check_environment` only tests whether a variable or a file exists.
 """
 
 from __future__ import annotations
@@ -23,30 +23,36 @@ KeepSecret: TypeAlias = Callable[[str, str], str]
 """(label, secret) -> reference. Stores the secret where only the operator can read it."""
 
 KINDS: Final = ("env", "file", "secret")
+WRITTEN_OUT: Final = "a secret is written out here"
+"""The beginning of every warning about a secret that has been, or will be, moved."""
 SECRET_HEADERS: Final = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "api-key", "cookie", "x-auth-token"}
 )
+# Words that are allowed before a reference in an authentication header.
 _SCHEMES: Final = frozenset({"", "bearer", "basic", "token", "apikey", "api-key"})
 _NAME: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 _LABEL: Final = _NAME | frozenset("-.")
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """One reference and where it stands. ``kind`` is env, file or secret."""
+    """One reference to a secret."""
 
+    #: ``env``, ``file`` or ``secret``.
     kind: str
+    #: The name of the variable, the path of the file, or the label in the secret store.
     target: str
+    #: Where the reference is written, for messages.
     place: str = ""
 
 
 def parse_text(text: str) -> tuple[list[Reference], str, str]:
-    """The references in ``text``, the text around them, and what is wrong with one (or empty)."""
+    """Return the references in ``text``, the text around them, and the first fault or ``""``."""
     references: list[Reference] = []
     surrounding, start = "", 0
     while (at := text.find("${", start)) >= 0:
         end = text.find("}", at)
         if end < 0:
-            return references, surrounding, "'${' without its '}'"
+            return references, surrounding, "unclosed reference ${; add the closing }"
         surrounding += text[start:at]
         kind, colon, target = text[at + 2 : end].partition(":")
         fault = _reference_fault(kind, colon, target)
@@ -59,17 +65,17 @@ def parse_text(text: str) -> tuple[list[Reference], str, str]:
 
 def _reference_fault(kind: str, colon: str, target: str) -> str:
     if not colon or kind not in KINDS:
-        return "a reference is ${env:NAME}, ${file:PATH} or ${secret:NAME}"
+        return "not a valid reference; write ${env:NAME}, ${file:PATH} or ${secret:NAME}"
     if not target or "\0" in target:
-        return f"the reference ${{{kind}:...}} names nothing"
+        return f"the reference ${{{kind}:}} is empty; add a {'path' if kind == 'file' else 'name'}"
     allowed = {"env": _NAME, "secret": _LABEL}.get(kind)
     if allowed is not None and (not set(target) <= allowed or len(target) > 256):
-        return f"the name in ${{{kind}:...}} may hold letters, digits and _ only"
+        return f"the name in ${{{kind}:...}} may contain only letters, digits and _"
     return ""
 
 
 def is_literal(text: str) -> bool:
-    """Whether ``text`` may hold a secret itself: it is more than references and a scheme word."""
+    """Whether ``text`` may contain a secret: it is more than references and a scheme word."""
     references, surrounding, fault = parse_text(text)
     if fault:
         return True
@@ -85,7 +91,7 @@ def _has_only_expressions(text: str) -> bool:
 
 
 def placeholder(label: str, secret: str) -> str:
-    """A `KeepSecret` that keeps nothing: for checking a file without taking its secrets in."""
+    """A `KeepSecret` that stores nothing, for checking a file without moving its secrets."""
     del secret
     return f"${{secret:{label}}}"
 
@@ -93,19 +99,19 @@ def placeholder(label: str, secret: str) -> str:
 def moved_secret_warning(keep_secret: KeepSecret, reference: str) -> str:
     """The warning about a secret that was written out."""
     if keep_secret is placeholder:
-        return "a secret is written out here; a run moves it to the secret store or refuses it"
-    return f"a secret is written out here; it was moved to the secret store. Write {reference}"
+        return f"{WRITTEN_OUT}; a run moves it to the secret store or refuses it"
+    return f"{WRITTEN_OUT}; it was moved to the secret store. Write {reference} instead"
 
 
 def label_of(*parts: str) -> str:
-    """A label made of names: letters, digits, ``-``, ``_`` and ``.`` only, different for each."""
+    """Build a unique label from names, with only letters, digits, ``-``, ``_`` and ``.`` in it."""
     raw = ".".join(parts)
     clean = "".join(char if char in _LABEL else "_" for char in raw)[:100]
     return clean if clean == raw else f"{clean}-{hashlib.sha256(raw.encode()).hexdigest()[:8]}"
 
 
 def find_references(value: JSONValue, place: str) -> Iterator[Reference]:
-    """Every well-formed reference in a JSON value; ``place`` becomes the place of each."""
+    """Yield every well-formed reference in a JSON value; their places start with ``place``."""
     if isinstance(value, str):
         if "${" in value:
             for reference in parse_text(value)[0]:
@@ -119,7 +125,7 @@ def find_references(value: JSONValue, place: str) -> Iterator[Reference]:
 
 
 def find_secret_headers(parameters: Mapping[str, JSONValue]) -> list[str]:
-    """The names under ``headers`` that prove who calls."""
+    """The names of the authentication headers under ``headers``."""
     headers = parameters.get("headers")
     if not isinstance(headers, dict):
         return []
@@ -127,9 +133,9 @@ def find_secret_headers(parameters: Mapping[str, JSONValue]) -> list[str]:
 
 
 def references_of(spec: WorkflowSpec, prefix: str = "") -> tuple[Reference, ...]:
-    """Every reference a workflow needs when it runs, and the workflows in it.
+    """Return every reference that a workflow resolves when it runs, embedded workflows included.
 
-    Those of agents, of headers that prove who calls, and of what goes into secret inputs.
+    They are in the texts of agents, in authentication headers and in secret inputs.
     """
     references: list[Reference] = []
     for agent in spec.agents:
@@ -171,10 +177,10 @@ def _input_references(
 def check_environment(
     source: WorkflowSpec | tuple[Reference, ...], environ: Mapping[str, str] | None = None
 ) -> None:
-    """See that every variable and file that is referred to is there.
+    """Check that every referenced environment variable and file exists.
 
-    ``source`` is a workflow, or the references of a `Loaded` (which know lines and columns).
-    Raises ConfigurationError naming what is missing, never a value.
+    ``source`` is a workflow, or the references of a `Loaded` (which have lines and columns).
+    Raises ConfigurationError with the names of all that are missing.
     """
     environment = os.environ if environ is None else environ
     references = references_of(source) if isinstance(source, WorkflowSpec) else source
@@ -183,7 +189,7 @@ def check_environment(
     ]
     if lines:
         title = lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} problems:", *lines])
-        hint = "Set the variables, or put the files where they are expected."
+        hint = "Set the environment variables and create the files, or change the references."
         raise ConfigurationError(title, hint=hint, problems=tuple(lines))
 
 
@@ -192,5 +198,5 @@ def _describe_missing(reference: Reference, environment: Mapping[str, str]) -> s
         state = "empty" if reference.target in environment else "not set"
         return f"{reference.place}: the environment variable {reference.target} is {state}"
     if reference.kind == "file" and not Path(reference.target).expanduser().is_file():
-        return f"{reference.place}: the file {reference.target} is not there"
+        return f"{reference.place}: the file {reference.target} does not exist"
     return ""

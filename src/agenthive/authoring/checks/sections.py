@@ -1,8 +1,8 @@
-"""Checking a section of a definition against its shape in the dialect's table.
+"""Checks a section of a definition against its `Shape` in the dialect's table.
 
-Gives a `Section`: the values that are as they should be, by key; everything else has become a
-problem with a place. What keys mean together is checked in `assemble`. Never prints values: what
-stands in the wrong place may be a secret.
+Returns a `Section` with the valid values, by key; every invalid value is reported as a problem with
+its place. Rules over several keys are checked in the other modules of this package. Messages never
+contain values: a value at a wrong place may be a secret.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Value: TypeAlias = (
 
 
 class Section:
-    """A checked section. ``path`` is how messages call it; ``values`` holds what is in order."""
+    """A checked section. ``path`` is its name in messages; ``values`` has the valid values."""
 
     def __init__(self, node: SourceNode, path: str) -> None:
         self.node = node
@@ -33,12 +33,12 @@ class Section:
         self.values: dict[str, _Value] = {}
 
     def place_of(self, key: str) -> Place:
-        """Where the value of ``key`` stands, or the section if it has none."""
+        """The place of the value of ``key``, or of the section if the key is missing."""
         value_node = self.node.get(key)
         return value_node.place if value_node else self.node.place
 
     def has_valid(self, key: str) -> bool:
-        """Whether ``key`` is there and in order (null counts)."""
+        """Whether ``key`` is present and valid (also if it is null)."""
         return key in self.values
 
     def text(self, key: str, default: str = "") -> str:
@@ -54,12 +54,12 @@ class Section:
         return cast("float", self.values.get(key, default))
 
     def nano_usd(self, key: str, *, round_up: bool = False) -> NanoUSD | None:
-        """The US dollars under ``key`` in nano-dollars, cut off or ``round_up``; None if none."""
+        """The US dollars under ``key`` as nano-dollars, rounded down unless ``round_up``."""
         amount = cast("float | None", self.values.get(key))
         return None if amount is None else to_nano_usd(amount, up=round_up)
 
     def seconds(self, key: str, default: float | None) -> float | None:
-        """The seconds under ``key``; null is None."""
+        """The seconds under ``key``; None if the value is null."""
         return cast("float | None", self.values.get(key, default))
 
     def flag(self, key: str, default: bool) -> bool:
@@ -71,7 +71,7 @@ class Section:
         return cast("list[str]", self.values.get(key, []))
 
     def subsection(self, key: str) -> Section | None:
-        """The section under ``key``."""
+        """The section under ``key``; None if it is missing or invalid."""
         return cast("Section | None", self.values.get(key))
 
     def subsections(self, key: str) -> list[Section]:
@@ -79,26 +79,26 @@ class Section:
         return cast("list[Section]", self.values.get(key, []))
 
     def delay(self, key: str) -> float | str | None:
-        """The seconds under ``key``, or the text that gives them; None if there is neither."""
+        """The seconds under ``key``, or the template that yields them; None if missing."""
         return cast("float | str | None", self.values.get(key))
 
     def value_node(self, key: str) -> SourceNode | None:
-        """The node under ``key``, for keys that take more than one kind of value."""
+        """The node under ``key``, for keys with values of several types."""
         return cast("SourceNode | None", self.values.get(key))
 
     def plain_value(self, key: str) -> JSONValue:
-        """Whatever is under ``key``, without places; None if nothing is."""
+        """The value under ``key``, without places; None if missing."""
         node = self.value_node(key)
         return None if node is None else node.to_plain()
 
     def plain_map(self, key: str) -> JSONObject:
-        """The free map under ``key``, without places."""
+        """The map under ``key``, without places; empty if missing."""
         node = self.values.get(key)
         return cast("JSONObject", node.to_plain()) if isinstance(node, SourceNode) else {}
 
 
 class SectionChecker:
-    """Checks sections and notes problems. ``native`` is whether the native dialect is spoken."""
+    """Checks sections and reports problems; ``native``: by the native dialect."""
 
     def __init__(
         self, problems: Problems, *, native: bool, actions: ActionCatalog | None = None
@@ -108,7 +108,7 @@ class SectionChecker:
         self._actions = actions
 
     def check_section(self, node: SourceNode, shape: Shape, path: str) -> Section | None:
-        """``node`` as a section of ``shape``; None if it is no map at all."""
+        """Check ``node`` as a section of ``shape``; None if it is not a map."""
         if not isinstance(node.value, dict):
             location = path or "the definition"
             message = f"{location} must be a map of keys, not {describe_kind(node.value)}"
@@ -186,10 +186,12 @@ class SectionChecker:
             case Kind.TIME:
                 return _read_time(field, node)
             case Kind.WORKFLOW:
-                return _require_type(node, (dict, str), "the path of a file or a workflow")
+                return _require_type(
+                    node, (dict, str), "the path of a workflow file, or a workflow"
+                )
 
     def _read_subsection(self, field: Field, node: SourceNode, path: str) -> Section | None:
-        """A section, also one that is written short."""
+        """Read a section, which may be written in its short form."""
         shape, value = SHAPES[field.shape], node.value
         if field.short == SWITCH and isinstance(value, bool):
             return self.check_section(SourceNode({}, node.place), shape, path) if value else None
@@ -223,7 +225,7 @@ class SectionChecker:
 
 
 class _InvalidValue(Exception):
-    """A value that is not what its key takes; ``place`` if it is inside the value."""
+    """An invalid value; ``place`` if the fault is inside the value."""
 
     def __init__(self, message: str, place: Place | None = None) -> None:
         super().__init__(message)
@@ -242,7 +244,7 @@ def _read_text(field: Field, node: SourceNode) -> str:
     if field.minimum and not value:
         raise _InvalidValue("must not be empty")
     if "\0" in value:
-        raise _InvalidValue("must not hold a NUL character")
+        raise _InvalidValue("must not contain a NUL character")
     return value
 
 
@@ -289,7 +291,7 @@ def _read_seconds(field: Field, node: SourceNode) -> float:
 
 
 def parse_duration(text: str) -> float | None:
-    """Seconds of a text such as ``1.5s``, ``250ms``, ``2m`` or ``1h``; None if it is none."""
+    """Parse a duration such as ``1.5s``, ``250ms`` or ``2m`` to seconds; None if invalid."""
     digits = text.rstrip("dhms")
     unit = UNITS.get(text[len(digits) :])
     whole, dot, fraction = digits.partition(".")
@@ -313,19 +315,19 @@ def _check_bounds(field: Field, value: float) -> None:
 
 
 def parse_formula(text: str) -> str:
-    """An expression as it is kept: without the braces it may be written in."""
+    """Strip the optional braces around an expression."""
     body = text.strip()
     if body.startswith("{{") and body.endswith("}}") and not body.startswith("{{{{"):
         body = body[2:-2].strip()
     if not body:
         raise _InvalidValue("the expression is empty")
     if "{{" in body:
-        raise _InvalidValue("must be one expression as a whole, not a text that holds some")
+        raise _InvalidValue("must be a single expression, not a text that contains expressions")
     return body
 
 
 def _read_items(node: SourceNode) -> SourceNode:
-    _require_type(node, (list, str), "a list or an expression that gives one")
+    _require_type(node, (list, str), "a list or an expression that yields one")
     is_text = isinstance(node.value, str)
     return SourceNode(parse_formula(str(node.value)), node.place) if is_text else node
 

@@ -1,8 +1,8 @@
-"""Workflows within workflows: found, checked, and embedded in the task that runs them.
+"""Sub-workflows: loads, checks and embeds them in the tasks that run them.
 
-A path is read from the file that names it, once however often it is named; where there is no file,
-only a workflow that is written out is understood. Bounded: five levels, no cycle, and all of them
-together no larger than one definition may be. Never reads inputs or runs anything.
+A path is relative to the file that contains it; each file is read once. A definition that does not
+come from a file can embed sub-workflows but not name files. Bounds: five levels, no cycles, and the
+size limits of one definition for all of them together.
 """
 
 from __future__ import annotations
@@ -25,37 +25,36 @@ from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.errors import ConfigurationError
 
 DEEPEST: Final = 5
-"""Levels of workflows below the first one."""
+"""Maximum levels of sub-workflows."""
 
-_TOO_DEEP: Final = f"workflows go at most {DEEPEST} deep within one another"
-_NO_FILE: Final = "a path is understood only in a file; write the workflow out here"
+_TOO_DEEP: Final = f"workflows can be nested at most {DEEPEST} levels deep"
+_NO_FILE: Final = "a path is allowed only in a workflow file; embed the workflow here instead"
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """A definition that was accepted, what should be known about it, and the secrets it needs.
-
-    ``tasks`` counts those of embedded workflows too, as often as they are embedded; ``depth`` is
-    how many levels of them there are.
-    """
+    """A valid definition with its warnings and secret references."""
 
     spec: WorkflowSpec
     warnings: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
+    #: Tasks, with those of sub-workflows each time they are embedded.
     tasks: int = 0
+    #: Levels of sub-workflows.
     depth: int = 0
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a definition stands. ``files`` are those it is within, the outermost first.
+    """Where a definition comes from: its file, and the definitions around it."""
 
-    ``title`` is what it is within, for the names of its secrets; ``read`` the files read so far,
-    with the bytes each takes. Native: whether it stands in a definition of that dialect.
-    """
-
+    #: The file of the definition and those around it, the outermost first.
     files: tuple[Path, ...] = ()
+    #: 0 for a top-level definition, 1 for a sub-workflow of it.
     level: int = 0
+    #: The title of the surrounding definition and task, for the labels of secrets.
     title: str = ""
+    #: Whether the surrounding definition has the native dialect.
     native: bool = False
+    #: File -> what it defines and its size in bytes; None if it is invalid. Shared by all levels.
     loaded_files: dict[Path, tuple[Loaded, int] | None] = {}
 
 
@@ -63,7 +62,7 @@ Assemble = Callable[[SourceNode, Problems, Origin], Loaded]
 
 
 class Subworkflows:
-    """The workflows that one definition embeds. What is to be known of them adds up here."""
+    """Loads the sub-workflows of one definition; sums up their tasks, depth and references."""
 
     def __init__(
         self,
@@ -84,7 +83,7 @@ class Subworkflows:
         self.references: list[Reference] = []
 
     def embed(self, section: Section, title: str, task: str) -> WorkflowSpec | None:
-        """The workflow of a task; None if there is something wrong with it."""
+        """Load the sub-workflow of a task; None if it is invalid."""
         node = section.value_node("workflow")
         if node is None:
             return None
@@ -111,10 +110,16 @@ class Subworkflows:
         self._bytes += size
         if totals_before[0] <= self._limits.max_tasks < self.tasks:
             limit_text = f"the {self._limits.max_tasks:,} tasks allowed"
-            self._problems.add(node.place, path, f"with it there are more than {limit_text}")
+            self._problems.add(
+                node.place, path, f"makes the tasks exceed {limit_text}; split the workflow"
+            )
         if totals_before[1] <= self._limits.max_bytes < self._bytes:
             limit_text = f"{self._limits.max_bytes:,} bytes"
-            self._problems.add(node.place, path, f"embedded workflows take more than {limit_text}")
+            self._problems.add(
+                node.place,
+                path,
+                f"makes the embedded workflows exceed {limit_text}; split the workflow",
+            )
         return loaded.spec
 
     def _load_inline(
@@ -149,13 +154,13 @@ class Subworkflows:
         file = named_path.resolve()
         if file in (resolved_files := [outer_file.resolve() for outer_file in files]):
             chain = [*files[resolved_files.index(file) :], named_path]
-            message = f"workflows run one another for ever: {' -> '.join(map(str, chain))}"
+            message = f"circular sub-workflows: {' -> '.join(map(str, chain))}"
             self._problems.add(node.place, path, message)
             return None
         if file not in self._origin.loaded_files:
             self._origin.loaded_files[file] = self._load_file(named_path, node, path)
         elif self._origin.loaded_files[file] is None:
-            self._problems.add(node.place, path, f"{named_path} cannot be used")
+            self._problems.add(node.place, path, f"{named_path} is invalid; see its problems")
         return self._origin.loaded_files[file]
 
     def _load_file(self, file: Path, node: SourceNode, path: str) -> tuple[Loaded, int] | None:
@@ -166,7 +171,7 @@ class Subworkflows:
             self._child_origin(file=file),
         )
         if loaded_with_size is None:
-            self._problems.add(node.place, path, f"{file} cannot be used, as was said")
+            self._problems.add(node.place, path, f"{file} is invalid; see its problems")
         return loaded_with_size
 
     def _load_node(
@@ -186,5 +191,5 @@ def _path_fault(text: str) -> str:
     if not text.strip():
         return "must not be empty"
     if "\0" in text:
-        return "must not hold a NUL character"
-    return "must be a constant; it cannot hold expressions" if "{{" in text else ""
+        return "must not contain a NUL character"
+    return "must be a constant path; it cannot contain expressions" if "{{" in text else ""

@@ -1,7 +1,7 @@
-"""The entries of ``tasks``: from sections to `TaskSpec`, and to the drafts the graph is checked by.
+"""The entries of ``tasks``: from sections to `TaskSpec`, and to the drafts for the graph checks.
 
-What stands around a call is built in `flow_checks`, what is given to it in `parameter_checks`, the
-workflow it may be instead in `children`; here it is put together.
+Combines the control flow (`control_flow`), the call (`calls`, `parameters`, `tools`) or the
+sub-workflow (`subworkflows`), and the remaining keys of a task.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from agenthive.core.expressions import names as roots
 from agenthive.core.model.control_flow import CacheSpec
 from agenthive.core.model.workflow import AgentSpec, CompensationSpec, Effect, TaskSpec
 
-_CACHED_ONCE = "a call with effect once is there to be made; it cannot be answered from a cache"
+_CACHED_ONCE = "a call with effect: once cannot be replaced by a cached result; remove cache"
 _CACHED_ANY = (
-    "a result from the cache means that the call is not made, and this one may do something"
-    " outside; write effect: none if it does not"
+    "the call may have effects, which do not happen if its result comes from the cache; set"
+    " effect: none if it has none"
 )
 
 
 class TaskBuilder:
-    """Builds the tasks of one workflow. ``drafts`` fill up on the way."""
+    """Builds the tasks of one workflow. ``drafts`` collects their drafts."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class TaskBuilder:
         self.drafts: list[TaskDraft] = []
 
     def build(self, sections: list[Section]) -> list[TaskSpec]:
-        """The tasks in the order they are written."""
+        """Build the tasks, in the order of the file."""
         return [self._build_task(section) for section in sections]
 
     def _build_task(self, section: Section) -> TaskSpec:
@@ -144,7 +144,7 @@ class TaskBuilder:
         if frame.workflow is not None and not (
             is_written(compensation, "agent_name") or is_written(compensation, "agent")
         ):
-            message = "the key 'agent_name' is required here: the task has no agent of its own"
+            message = "the key 'agent_name' is required here: the task itself has no agent"
             self._problems.add(compensation.node.place, compensation.path, message)
         return agent_name
 

@@ -1,4 +1,4 @@
-"""What a model may ask for, and who goes on when it could not: ``tools`` and ``fallback``."""
+"""The tools of a model and the fallback agents of a task: ``tools`` and ``fallback``."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from agenthive.core.model.workflow import AgentSpec, Effect, FallbackSpec, TaskS
 from agenthive.core.values import JSONObject
 
 MOST: Final = 128
-"""Tools of one task, and agents that may go on with it."""
+"""Maximum number of tools, and of fallback agents, of a task."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_NAMED: Final = "models take names of 1 to 64 letters, digits, _ and -"
-_NO_MODEL: Final = "only a model asks for tools; agent {!r} is of type {}"
+_NAMED: Final = "must be 1 to 64 letters, digits, _ and -, as models require"
+_NO_MODEL: Final = "only models call tools, but agent {!r} is of type {}; remove tools"
 _TWICE: Final = (
-    "the parameter 'tools' tells a model of tools whose calls are the result; with the key 'tools'"
-    " they are called. Keep one of them"
+    "the key 'tools' and the parameter 'tools' exclude each other: agenthive executes the calls of"
+    " the former, and returns those of the latter as the result. Remove one of them"
 )
-_CACHED: Final = "a result from the cache means that no tool is called; remove cache"
+_CACHED: Final = "a cached result would skip the tool calls; remove cache"
 _UNASKED: Final = (
-    "is never repeated, and a model says with what it is called; ask people first (approval: true)"
+    "has effect: once and is called with arguments that a model chooses; add approval: true"
 )
-_NO_TOOLS: Final = "means nothing without tools"
+_NO_TOOLS: Final = "has no effect without tools"
 
 
 class ToolChecker:
-    """Reads the tools of tasks."""
+    """Reads and checks the tools and fallback agents of tasks."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class ToolChecker:
     def read_tools(
         self, section: Section, frame: TaskSpec, agent: str, expressions: ExpressionChecker
     ) -> tuple[ToolSpec, ...]:
-        """The tools of a task, in the order they are written."""
+        """Read the tools of a task, in the order of the file."""
         sections = section.subsections("tools")
         if not sections:
             if section.has_valid("max_turns"):
@@ -62,10 +62,10 @@ class ToolChecker:
         return tuple([self._build_tool(tool, frame, expressions) for tool in sections])
 
     def read_fallback(self, section: Section, task: str) -> tuple[FallbackSpec, ...]:
-        """Who goes on with a task, in their order."""
+        """Read the fallback agents of a task, in the order of the file."""
         sections = section.subsections("fallback")
         if len(sections) > MOST:
-            self._add_problem(section, "fallback", f"at most {MOST} agents may go on with a task")
+            self._add_problem(section, "fallback", f"can have at most {MOST} entries")
         return tuple(
             [
                 FallbackSpec(agent=self._calls.agent_of(entry, task), model=entry.text("model"))
@@ -75,7 +75,7 @@ class ToolChecker:
 
     def _check_tools(self, section: Section, tools: list[Section], agent: AgentSpec | None) -> None:
         if len(tools) > MOST:
-            self._add_problem(section, "tools", f"a model may be told of {MOST} tools at most")
+            self._add_problem(section, "tools", f"can have at most {MOST} entries")
         if agent is not None and agent.type in ("mcp_server", "http_api"):
             self._add_problem(section, "tools", _NO_MODEL.format(agent.name, agent.type))
         parameters = section.node.get("parameters")
@@ -91,7 +91,9 @@ class ToolChecker:
         for tool in tools:
             name = tool.text("name")
             if name in tools_by_name:
-                self._add_problem(tool, "name", f"there is already a tool named {name!r}")
+                self._add_problem(
+                    tool, "name", f"there is already a tool named {name!r}; names must be unique"
+                )
             elif name and not _NAME.fullmatch(name):
                 self._add_problem(tool, "name", _NAMED)
             tools_by_name[name] = tool

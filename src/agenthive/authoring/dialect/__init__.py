@@ -1,7 +1,9 @@
-"""The dialect: the one table of keys that a workflow file may have, and what follows from it.
+"""The dialect: the one table of the keys of a workflow file, and what is generated from it.
 
-`dialect` is the table; `fields` and `shapes` are its vocabulary; `build_schema`, `reference_page`
-and `generate` derive the JSON Schema and the reference page from it. Nothing here reads a file, and
-a key that is not in the table never reaches a spec. To add a key: a row in `dialect`, a check in
-`authoring.checks`, then `python3 x.py docs`.
+`dialect` and `control_flow` are the table; `shapes` and `fields` are the classes and helpers that
+it is written with; `json_schema`, `reference_page` and `generate` make the JSON Schema and the
+reference page from it. Nothing here reads a workflow file, and a key that is not in the table never
+reaches a spec.
+
+To add a key: a `Field` in its `Shape`; read it in `authoring.checks`; then `python3 x.py docs`.
 """

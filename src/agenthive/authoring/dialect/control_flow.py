@@ -1,6 +1,6 @@
-"""The sections of what may stand around a call, and of what a model may ask for.
+"""The sections of a task: control flow, approval, compensation, cache, tools, fallback.
 
-Part of the one table of the dialect: `dialect` puts it together.
+Part of the dialect's table, which `dialect` assembles.
 """
 
 from __future__ import annotations
@@ -23,18 +23,22 @@ from agenthive.core.model.control_flow import OnDeadline, OnReject
 
 COMPENSATE: Final = Shape(
     name="compensate",
-    doc="How a finished task is undone when the run fails. Runs in the reverse order of the tasks.",
+    doc="Compensation of a succeeded task if the run fails. Compensations run in the reverse order"
+    " of the tasks.",
     fields=(
-        Field(key="agent_name", kind=Kind.NAME, default="the task's", doc="Who undoes it."),
+        Field(
+            key="agent_name", kind=Kind.NAME, default="the task's", doc="Agent that compensates."
+        ),
         AGENT_KEY,
         ACTION,
         Field(
             key="parameters",
             kind=Kind.MAP,
             default="empty",
-            doc="May hold `{{ expressions }}`, also over the task's own result.",
+            doc="Parameters of the call. May contain `{{ expressions }}`, which may also read the"
+            " result of the task itself.",
         ),
-        seconds_field("timeout", "How long one attempt may take.", default="the agent's"),
+        seconds_field("timeout", "Maximum duration of one attempt.", default="the agent's"),
         RETRY_FIELD,
         EFFECT,
     ),
@@ -42,28 +46,29 @@ COMPENSATE: Final = Shape(
 
 WAIT_FOR: Final = Shape(
     name="wait_for",
-    doc="A signal to wait for, before anything is done. What it brings is `signal` in expressions.",
+    doc="Signal that the task waits for before it starts. Its data is `signal` in expressions.",
     fields=(
-        Field(key="signal", kind=Kind.NAME, required=True, doc="What the signal is called."),
-        seconds_field("timeout", "How long to wait.", default="for ever"),
+        Field(key="signal", kind=Kind.NAME, required=True, doc="Name of the signal."),
+        seconds_field("timeout", "Maximum time to wait.", default="unbounded"),
         Field(
             key="default",
             kind=Kind.ANY,
             default="the task fails",
-            doc="What is taken for the signal's data if none came in time.",
+            doc="Data that is used if no signal arrives within the timeout.",
         ),
         Field(
             key="keep",
             kind=Kind.FLAG,
             default="true",
-            doc="Whether a signal that comes too early is kept; else it is refused.",
+            doc="Whether a signal that arrives before the task waits for it is kept;"
+            " otherwise it is refused.",
         ),
     ),
 )
 
 ESCALATE: Final = Shape(
     name="escalate",
-    doc="Who may answer too when nobody has answered for a while.",
+    doc="Additional approvers if there is no decision after some time.",
     fields=(
         Field(
             key="after",
@@ -72,32 +77,37 @@ ESCALATE: Final = Shape(
             minimum=0.0,
             exclusive_minimum=True,
             maximum=MAX_SECONDS,
-            doc="How long after the request.",
+            doc="Time since the request.",
         ),
-        Field(key="to", kind=Kind.NAMES, required=True, minimum=1, doc="Who."),
+        Field(key="to", kind=Kind.NAMES, required=True, minimum=1, doc="Additional approvers."),
     ),
 )
 
 APPROVAL: Final = Shape(
     name="approval",
-    doc="People who must agree first. They see what is going to be done, and that is what is done.",
+    doc="Approval that is required before the action. Exactly the action that was shown to the"
+    " approvers is executed.",
     corrections={"timeout": "write deadline", "who": "write approvers"},
     fields=(
         Field(
             key="message",
             kind=Kind.TEXT,
             default="empty",
-            doc="What they are asked. May hold `{{ expressions }}`.",
+            doc="Message for the approvers. May contain `{{ expressions }}`.",
         ),
         Field(
             key="payload",
             kind=Kind.ANY,
             default="null",
-            doc="What they are shown; only for a task that does nothing else: of any other it is"
-            " what will be done. May hold `{{ expressions }}`.",
+            doc="Data to approve, for a task that has no action; otherwise the approvers see the"
+            " action. May contain `{{ expressions }}`.",
         ),
         Field(
-            key="approvers", kind=Kind.NAMES, minimum=1, default="anybody", doc="Who may answer."
+            key="approvers",
+            kind=Kind.NAMES,
+            minimum=1,
+            default="any user",
+            doc="Users who may approve or reject.",
         ),
         Field(
             key="quorum",
@@ -105,38 +115,41 @@ APPROVAL: Final = Shape(
             minimum=1,
             maximum=1000,
             default="1",
-            doc="How many different people must agree; one rejection is enough to reject.",
+            doc="Number of different approvers who must approve; one rejection is enough"
+            " to reject.",
         ),
-        seconds_field("deadline", "How long there is to answer.", default="for ever"),
+        seconds_field("deadline", "Maximum time to decide.", default="unbounded"),
         Field(
             key="on_deadline",
             kind=Kind.CHOICE,
             choices=choices_of(OnDeadline),
             default="reject",
-            doc="What no answer in time comes to.",
+            doc="Decision that applies if there is none before the deadline.",
         ),
         Field(
             key="on_reject",
             kind=Kind.CHOICE,
             choices=choices_of(OnReject),
             default="fail",
-            doc="Whether a rejected task fails or is skipped. One that only asks and is to be"
-            " skipped succeeds with `approved: false`.",
+            doc="Whether a rejected task fails or is skipped. With `skip`, a task without an action"
+            " succeeds with `approved: false`.",
         ),
-        section_field("escalate", "Who may answer too after a while."),
+        section_field("escalate", "Additional approvers after some time."),
     ),
 )
 
 FOR_EACH: Final = Shape(
     name="for_each",
-    doc="One task for every item of a list, all on their own; the result is the list of theirs.",
+    doc="Runs the task once for each item of a list, independently; the result is the list of the"
+    " results.",
     corrections={"in": "write items", "list": "write items"},
     fields=(
         Field(
             key="items",
             kind=Kind.ITEMS,
             required=True,
-            doc="The list, or an expression that gives it. Parameters read `item` and `index`.",
+            doc="The list, or an expression that yields it. Parameters can read `item`"
+            " and `index`.",
         ),
         Field(
             key="max_items",
@@ -144,7 +157,7 @@ FOR_EACH: Final = Shape(
             minimum=1,
             maximum=100_000,
             default="1000",
-            doc="A longer list fails the task.",
+            doc="Maximum number of items; the task fails if the list is longer.",
         ),
         Field(
             key="max_parallel",
@@ -152,28 +165,28 @@ FOR_EACH: Final = Shape(
             minimum=1,
             maximum=10_000,
             default="the run's",
-            doc="How many items may run at once.",
+            doc="Maximum number of items in parallel.",
         ),
         Field(
             key="label",
             kind=Kind.FORMULA,
             default="none",
-            doc="An expression over `item` and `index` that names an item for people.",
+            doc="Expression over `item` and `index` that yields a label for an item.",
         ),
     ),
 )
 
 REPEAT_UNTIL: Final = Shape(
     name="repeat_until",
-    doc="The call is made again until a condition holds. There is always a last round.",
+    doc="Repeats the call until a condition is true, up to a maximum number of iterations.",
     corrections={"max": "write max_rounds", "max_iterations": "write max_rounds"},
     fields=(
         Field(
             key="until",
             kind=Kind.FORMULA,
             required=True,
-            doc="An expression. It may read `result`, and like the parameters `round` (from 1)"
-            " and `previous` (the result of the round before).",
+            doc="Condition. It can read `result` and, like the parameters, `round` (the iteration,"
+            " from 1) and `previous` (the result of the previous iteration).",
         ),
         Field(
             key="max_rounds",
@@ -181,96 +194,100 @@ REPEAT_UNTIL: Final = Shape(
             minimum=1,
             maximum=10_000,
             default="10",
-            doc="If the condition does not hold after so many the task fails.",
+            doc="Maximum number of iterations; the task fails if the condition is still false.",
         ),
     ),
 )
 
 CACHE: Final = Shape(
     name="cache",
-    doc="Whether a result is used again for the same agent, action and parameters.",
+    doc="Reuse of results for the same agent, action and parameters.",
     fields=(
-        seconds_field("ttl", "How old it may be.", default="as long as it is kept"),
+        seconds_field("ttl", "Maximum age of a reused result.", default="unbounded"),
         Field(
             key="version",
             kind=Kind.TEXT,
             default="empty",
-            doc="Tells apart what the parameters alone do not.",
+            doc="Additional part of the cache key, for anything that the parameters do"
+            " not contain.",
         ),
     ),
 )
 
 RECONCILE: Final = Shape(
     name="reconcile",
-    doc="A pure read that finds out whether a call of unknown outcome has acted. It answers true,"
-    " false, null (cannot tell) or a map of `happened` and `result`.",
+    doc="A pure read that determines whether a call of unknown outcome took effect. It returns"
+    " true, false, null (unknown), or a map with `happened` and `result`.",
     fields=(
-        Field(key="agent_name", kind=Kind.NAME, default="the task's", doc="Who is asked."),
+        Field(key="agent_name", kind=Kind.NAME, default="the task's", doc="Agent to call."),
         AGENT_KEY,
         ACTION,
         Field(
             key="parameters",
             kind=Kind.MAP,
             default="empty",
-            doc="May hold the `{{ expressions }}` the task's own may hold.",
+            doc="Parameters of the call. May contain the same `{{ expressions }}` as those of the"
+            " task.",
         ),
-        seconds_field("timeout", "How long the question may take.", default="the agent's"),
+        seconds_field("timeout", "Maximum duration of the call.", default="the agent's"),
     ),
 )
 
 TOOL: Final = Shape(
     name="tool",
-    doc="What the model of a task may ask for. Each time it does, that is a call like any other:"
-    " recorded before it is made, with its own key and effect. The model is told what came of"
-    " it, also if it failed.",
+    doc="A tool that the model of a task may call. Each tool call is a call like any other: it is"
+    " recorded before it is made, and has its own idempotency key and effect. The model receives"
+    " its result or its error.",
     corrections={"args": "write parameters", "schema": "write input_schema"},
     fields=(
         Field(
             key="name",
             kind=Kind.NAME,
             required=True,
-            doc="What the model calls it: letters, digits, `_` and `-`.",
+            doc="Name of the tool for the model: letters, digits, `_` and `-`.",
         ),
-        Field(key="description", kind=Kind.TEXT, default="empty", doc="What the model is told."),
-        Field(key="agent_name", kind=Kind.NAME, required=True, doc="Who does it."),
+        Field(key="description", kind=Kind.TEXT, default="empty", doc="Description for the model."),
+        Field(key="agent_name", kind=Kind.NAME, required=True, doc="Agent that executes the tool."),
         AGENT_KEY,
         Field(
             key="action",
             kind=Kind.TEXT,
             minimum=1,
             default="its name",
-            doc="What to ask of the agent.",
+            doc="Action that the agent executes.",
         ),
         Field(
             key="input_schema",
             kind=Kind.MAP,
             default="any arguments",
-            doc="A JSON Schema of the arguments; the model is told, and held to it.",
+            doc="JSON Schema of the arguments; sent to the model, and enforced.",
         ),
         Field(
             key="parameters",
             kind=Kind.MAP,
             default="the arguments",
-            doc="What the agent is given. May hold the `{{ expressions }}` the task's own may"
-            " hold, and `arguments`.",
+            doc="Parameters of the call. May contain the same `{{ expressions }}` as those of the"
+            " task, and `arguments`.",
         ),
         EFFECT,
-        seconds_field("timeout", "How long one attempt may take.", default="the agent's (30)"),
+        seconds_field("timeout", "Maximum duration of one attempt.", default="the agent's (30)"),
         RETRY_FIELD,
         section_field(
             "approval",
-            "People who must agree to what it would do: true, or a section.",
+            "Approval that is required before each call: true, or a section.",
             short=SWITCH,
         ),
-        section_field("reconcile", "How to find out what a call of unknown outcome did."),
-        dollars_field("max_cost", "What one call costs at most.", default="the agent's"),
+        section_field(
+            "reconcile", "Call that determines whether a call of unknown outcome took effect."
+        ),
+        dollars_field("max_cost", "Maximum cost of one call.", default="the agent's"),
         Field(
             key="repeats",
             kind=Kind.WHOLE,
             minimum=1,
             maximum=10_000,
             default="5",
-            doc="How often a run may ask for it with the same arguments.",
+            doc="Maximum number of calls with the same arguments in a run.",
         ),
         Field(
             key="max_result",
@@ -278,24 +295,24 @@ TOOL: Final = Shape(
             minimum=100,
             maximum=1_000_000,
             default="20000",
-            doc="How many characters of the result the model is told.",
+            doc="Maximum number of characters of the result that the model receives.",
         ),
     ),
 )
 
 FALLBACK: Final = Shape(
     name="fallback",
-    doc="Who goes on with a task when the agents before could not, for whatever reason: down,"
-    " refused, too dear.",
+    doc="An agent that executes the task if the previous agents failed, for example because they"
+    " are unavailable, refuse the call or exceed the budget.",
     fields=(
-        Field(key="agent_name", kind=Kind.NAME, required=True, doc="Who."),
+        Field(key="agent_name", kind=Kind.NAME, required=True, doc="Agent to use."),
         AGENT_KEY,
         Field(
             key="model",
             kind=Kind.TEXT,
             minimum=1,
             default="the agent's",
-            doc="Stands in place of the parameter `model`.",
+            doc="Model to use; replaces the parameter `model`.",
         ),
     ),
 )

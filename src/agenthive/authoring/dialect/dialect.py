@@ -1,7 +1,10 @@
 """The one table of the dialect: every key of a workflow file, its kind, bounds, default and doc.
 
-The checks, the JSON Schema and the reference page are all made from this table and nothing else,
-so they cannot disagree. To add a key: add a `Field` to its `Shape`, take it over in `assemble`, and
+The checks, the JSON Schema and the reference page are all generated from this table, so that they
+cannot disagree. The docs of the fields are user documentation: a noun phrase or a sentence, in
+Markdown.
+
+To add a key: add a `Field` to its `Shape`, read it in `authoring.checks` or in the assembler, and
 run ``python -m agenthive.authoring.dialect.generate`` for the schema and the page.
 """
 
@@ -38,7 +41,7 @@ from agenthive.core.values import JSONValue
 from agenthive.infra.discovery import list_agent_kinds
 
 NATIVE: Final = 1
-"""The dialect number that ``agenthive:`` may give; without the key it is 0, document C's."""
+"""The only value of the key ``agenthive``. Without the key, a file has the classic dialect, 0."""
 
 AGENT_KINDS: Final = tuple(list_agent_kinds())
 """The kinds of this package, one a module in its folder ``agents``."""
@@ -57,7 +60,7 @@ MAX_NAME: Final = 128
 
 
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-"""What may follow the number in a duration written as text, and how many seconds it is."""
+"""Unit of a duration that is written as text -> its seconds."""
 
 
 WORKFLOW: Final = Shape(
@@ -75,19 +78,26 @@ WORKFLOW: Final = Shape(
             kind=Kind.WHOLE,
             minimum=NATIVE,
             maximum=NATIVE,
-            doc="The dialect. Must be the first key. `1` switches to the native defaults.",
+            doc="Version of the dialect; must be the first key. `1` selects the native defaults.",
             default="absent",
         ),
-        Field(key="name", kind=Kind.TITLE, required=True, doc="What the workflow is called."),
-        Field(key="description", kind=Kind.TEXT, default="empty", doc="For people."),
-        Field(key="version", kind=Kind.TEXT, default='"1.0.0"', doc="The author's version."),
+        Field(key="name", kind=Kind.TITLE, required=True, doc="Name of the workflow."),
+        Field(
+            key="description", kind=Kind.TEXT, default="empty", doc="Description of the workflow."
+        ),
+        Field(
+            key="version",
+            kind=Kind.TEXT,
+            default='"1.0.0"',
+            doc="Version of the workflow, for its authors.",
+        ),
         Field(
             key="parallel_execution",
             kind=Kind.FLAG,
             default="false",
             native="true",
-            doc="Whether independent tasks run at once: `false` is one at a time, `true` is 10 "
-            "(native: 16), unless `max_parallel` says otherwise.",
+            doc="Whether independent tasks run in parallel. `false` sets `max_parallel`"
+            " to 1, `true` to 10 (native: 16), unless `max_parallel` is given.",
         ),
         Field(
             key="max_parallel",
@@ -95,19 +105,20 @@ WORKFLOW: Final = Shape(
             minimum=1,
             maximum=10_000,
             default="by parallel_execution",
-            doc="How many tasks of a run may run at once.",
+            doc="Maximum number of tasks of a run in parallel.",
         ),
         Field(
             key="failure_strategy",
             kind=Kind.CHOICE,
             choices=choices_of(FailureStrategy),
             default="stop_on_first_failure",
-            doc="What a failed task means for the run: stop it, go on with what does not depend "
-            "on it, or go on and call it a success if at least one task succeeded.",
+            doc="What the run does after a task has failed: stop, continue with the tasks that do "
+            "not depend on it, or continue and end as partially completed if at least one task "
+            "succeeded.",
         ),
         seconds_field(
             "global_timeout",
-            "How long the run may take; null is no bound.",
+            "Maximum duration of the run; null: unbounded.",
             default="300",
             native="null",
             nullable=True,
@@ -117,10 +128,14 @@ WORKFLOW: Final = Shape(
             kind=Kind.INPUTS,
             shape="input",
             default="any inputs are accepted",
-            doc="What the run is given: name to a declaration, or to a plain default value.",
+            doc="Inputs of the run: maps a name to a declaration or to a default value.",
         ),
         Field(
-            key="agents", kind=Kind.SHAPES, shape="agent", default="none", doc="Who does the tasks."
+            key="agents",
+            kind=Kind.SHAPES,
+            shape="agent",
+            default="none",
+            doc="Agents that the tasks use.",
         ),
         Field(
             key="tasks",
@@ -128,16 +143,18 @@ WORKFLOW: Final = Shape(
             shape="task",
             required=True,
             minimum=1,
-            doc="What is to be done.",
+            doc="Tasks of the workflow.",
         ),
         section_field(
-            "budget", "What the run may spend in all: US dollars, or a section.", short="limit"
+            "budget",
+            "Maximum cost of the run: an amount of US dollars, or a section.",
+            short="limit",
         ),
         Field(
             key="outputs",
             kind=Kind.MAP,
-            default="the results of its last tasks",
-            doc="What a task that runs this workflow gets as its result. May hold"
+            default="the results of the tasks on which no task depends",
+            doc="Result of a task that runs this workflow as its `workflow`. May contain"
             " `{{ expressions }}` over the tasks.",
         ),
     ),
@@ -145,8 +162,8 @@ WORKFLOW: Final = Shape(
 
 AGENT: Final = Shape(
     name="agent",
-    doc="An entry of `agents`. Its texts may hold `${env:NAME}`, `${file:PATH}` and "
-    "`${secret:NAME}`; `endpoint` and `custom_params` may hold `{{ inputs.NAME }}`.",
+    doc="An entry of `agents`. Its texts may contain `${env:NAME}`, `${file:PATH}` and "
+    "`${secret:NAME}`; `endpoint` and `custom_params` may contain `{{ inputs.NAME }}`.",
     corrections={
         "url": "write endpoint",
         "kind": "write type",
@@ -154,24 +171,30 @@ AGENT: Final = Shape(
         "retry": "write retry_config",
     },
     fields=(
-        Field(key="name", kind=Kind.NAME, required=True, doc="Unique among the agents."),
+        Field(
+            key="name",
+            kind=Kind.NAME,
+            required=True,
+            doc="Name of the agent, unique among the agents.",
+        ),
         Field(
             key="type",
             kind=Kind.CHOICE,
             choices=AGENT_KINDS,
             required=True,
-            doc="The kind of agent.",
+            doc="Kind of the agent.",
         ),
         Field(
             key="endpoint",
             kind=Kind.TEXT,
             required=True,
             minimum=1,
-            doc="Where it is: a URL, `offline://extractive`, `custom://NAME`.",
+            doc="Address of the agent: a URL, `stdio:COMMAND`, `offline://extractive` or "
+            "`custom://NAME`.",
         ),
         seconds_field(
             "timeout",
-            "How long one call may take; null is no bound.",
+            "Maximum duration of one call; null: unbounded.",
             default="30",
             native="120 for ai_agent, else 30",
             nullable=True,
@@ -181,80 +204,85 @@ AGENT: Final = Shape(
             kind=Kind.WHOLE,
             minimum=1,
             maximum=10_000,
-            default="no own bound",
-            doc="How many calls this agent takes at once.",
+            default="unbounded",
+            doc="Maximum number of calls to this agent in parallel.",
         ),
         Field(
             key="authentication",
             kind=Kind.SHAPE,
             shape="authentication",
             default="none",
-            doc="What it is sent to prove who calls.",
+            doc="Credentials that are sent with each call.",
         ),
         Field(
             key="retry_config",
             kind=Kind.SHAPE,
             shape="retry_config",
-            default="its own defaults",
-            doc="How failed attempts are tried again.",
+            default="the defaults of the section",
+            doc="Retry policy for failed attempts.",
         ),
         Field(
             key="circuit_breaker",
             kind=Kind.SHAPE,
             shape="circuit_breaker",
-            default="its own defaults",
+            default="the defaults of the section",
             doc="When calls to the endpoint are suspended.",
         ),
-        section_field("rate_limit", "How often it may be called, in all runs together."),
+        section_field("rate_limit", "Maximum rate of calls, over all runs."),
         Field(
             key="custom_params",
             kind=Kind.MAP,
             default="empty",
-            doc="Anything the kind of agent knows.",
+            doc="Settings that depend on the kind of agent.",
         ),
-        dollars_field("max_cost", "What one call costs at most, where no list of prices says."),
-        dollars_field("cost_limit", "What all its calls of a run may cost together."),
+        dollars_field("max_cost", "Maximum cost of one call, for models without a known price."),
+        dollars_field("cost_limit", "Maximum total cost of its calls in a run."),
     ),
 )
 
 
 def _limit_field(key: str, doc: str) -> Field:
-    return Field(key=key, kind=Kind.WHOLE, minimum=1, maximum=1_000_000_000, default="any", doc=doc)
+    return Field(
+        key=key, kind=Kind.WHOLE, minimum=1, maximum=1_000_000_000, default="unbounded", doc=doc
+    )
 
 
 RATE_LIMIT: Final = Shape(
     name="rate_limit",
-    doc="A call starts when all of these admit it. They let their number pass evenly, with a burst"
-    " of a tenth; agents of one address share them.",
+    doc="A call starts when all of these limits admit it. Calls are spread evenly, with bursts of"
+    " up to a tenth of a limit. Agents with the same address share their limits.",
     fields=(
-        _limit_field("requests_per_minute", "Calls in a minute."),
-        _limit_field("requests_per_hour", "Calls in an hour."),
-        _limit_field("requests_per_day", "Calls in a day."),
-        _limit_field("tokens_per_minute", "Tokens in a minute, of questions and answers."),
-        _limit_field("concurrent_requests", "Calls at once; fewer while the other side says so."),
+        _limit_field("requests_per_minute", "Calls per minute."),
+        _limit_field("requests_per_hour", "Calls per hour."),
+        _limit_field("requests_per_day", "Calls per day."),
+        _limit_field("tokens_per_minute", "Input and output tokens per minute."),
+        _limit_field(
+            "concurrent_requests", "Calls in parallel; reduced while the service reports overload."
+        ),
     ),
 )
 
 BUDGET: Final = Shape(
     name="budget",
-    doc="The worst case of every call is put aside before it is made, so the limit holds also when"
-    " many calls run at once. A call that does not fit waits while others are under way; when"
-    " none is, `on_exceeded` says what happens.",
+    doc="The worst-case cost of every call is reserved before the call, so that parallel calls"
+    " cannot exceed the limit. A call that does not fit waits while other calls are in flight; if"
+    " none are, `on_exceeded` applies.",
     fields=(
-        dollars_field("limit", "What may be spent at most.", required=True),
+        dollars_field("limit", "Maximum cost of the run.", required=True),
         Field(
             key="on_exceeded",
             kind=Kind.CHOICE,
             choices=choices_of(OnExceeded),
             default="fail",
-            doc="`fail` ends the task, `wait` waits until the limit is raised, `ask` asks people"
-            " to raise it by what the call may cost.",
+            doc="What a task does if its call does not fit: `fail`, `wait` until the"
+            " limit is raised, or `ask` for an approval that raises the limit by the"
+            " worst-case cost of the call.",
         ),
         Field(
             key="shrink",
             kind=Kind.FLAG,
             default="false",
-            doc="Whether the last call's answer may be cut to what is left.",
+            doc="Whether `max_tokens` of the last call is reduced to what the limit leaves.",
         ),
     ),
 )
@@ -262,35 +290,36 @@ BUDGET: Final = Shape(
 AUTHENTICATION: Final = Shape(
     name="authentication",
     doc="`bearer` needs `token`; `api_key` needs `key`; `basic` needs `username` and `password`. "
-    "Write a reference, not the secret: a secret written here is moved out or refused.",
+    "Write references to secrets: a secret that is written out is moved to the secret store or "
+    "refused.",
     fields=(
         Field(
             key="type",
             kind=Kind.CHOICE,
             choices=AUTH_KINDS,
             required=True,
-            doc="How the secret is sent.",
+            doc="How the credentials are sent.",
         ),
-        Field(key="token", kind=Kind.TEXT, secret=True, minimum=1, doc="For bearer."),
-        Field(key="key", kind=Kind.TEXT, secret=True, minimum=1, doc="For api_key."),
+        Field(key="token", kind=Kind.TEXT, secret=True, minimum=1, doc="Token, for `bearer`."),
+        Field(key="key", kind=Kind.TEXT, secret=True, minimum=1, doc="Key, for `api_key`."),
         Field(
             key="header",
             kind=Kind.TEXT,
             default="X-API-Key",
             minimum=1,
-            doc="For api_key: the header it goes into.",
+            doc="Header that carries the key, for `api_key`.",
         ),
-        Field(key="username", kind=Kind.TEXT, minimum=1, doc="For basic."),
-        Field(key="password", kind=Kind.TEXT, secret=True, minimum=1, doc="For basic."),
+        Field(key="username", kind=Kind.TEXT, minimum=1, doc="User name, for `basic`."),
+        Field(key="password", kind=Kind.TEXT, secret=True, minimum=1, doc="Password, for `basic`."),
     ),
 )
 AUTH_NEEDS: Final = {"bearer": ("token",), "api_key": ("key",), "basic": ("username", "password")}
 
 RETRY: Final = Shape(
     name="retry_config",
-    doc="How failed attempts are tried again.",
+    doc="Retry policy: how often and after which delays failed attempts are repeated.",
     corrections={
-        "max_retries": "write max_attempts, which counts the first try too",
+        "max_retries": "write max_attempts, which includes the first attempt",
         "base_delay": "write initial_delay",
     },
     fields=(
@@ -300,37 +329,39 @@ RETRY: Final = Shape(
             minimum=1,
             maximum=1000,
             default="3",
-            doc="All tries, the first one too.",
+            doc="Maximum number of attempts, including the first.",
         ),
         Field(
             key="strategy",
             kind=Kind.CHOICE,
             choices=choices_of(RetryStrategy),
             default="exponential_backoff",
-            doc="How the delay grows.",
+            doc="How the delay grows between attempts.",
         ),
-        seconds_field("initial_delay", "The first delay.", default="1.0", allow_zero=True),
-        seconds_field("max_delay", "The longest delay.", default="60.0", allow_zero=True),
+        seconds_field(
+            "initial_delay", "Delay before the second attempt.", default="1.0", allow_zero=True
+        ),
+        seconds_field("max_delay", "Maximum delay.", default="60.0", allow_zero=True),
         Field(
             key="exponential_base",
             kind=Kind.NUMBER,
             minimum=1.0,
             maximum=100.0,
             default="2.0",
-            doc="What each delay is multiplied by.",
+            doc="Factor between successive delays.",
         ),
         Field(
             key="jitter",
             kind=Kind.FLAG,
             default="true",
-            doc="Whether the delay is drawn at random below its bound.",
+            doc="Whether each delay is drawn at random between 0 and its computed value.",
         ),
     ),
 )
 
 BREAKER: Final = Shape(
     name="circuit_breaker",
-    doc="When calls to an endpoint are suspended.",
+    doc="When calls to an endpoint are suspended and resumed.",
     fields=(
         Field(
             key="failure_threshold",
@@ -338,10 +369,10 @@ BREAKER: Final = Shape(
             minimum=1,
             maximum=1_000_000,
             default="5",
-            doc="Failures in a row that open it.",
+            doc="Number of consecutive failures that open the breaker.",
         ),
         seconds_field(
-            "recovery_timeout", "How long it stays open.", default="60.0", allow_zero=True
+            "recovery_timeout", "How long the breaker stays open.", default="60.0", allow_zero=True
         ),
         Field(
             key="half_open_max_calls",
@@ -349,17 +380,17 @@ BREAKER: Final = Shape(
             minimum=1,
             maximum=1000,
             default="1",
-            doc="Calls that probe whether the endpoint is well again.",
+            doc="Number of trial calls before the breaker closes.",
         ),
     ),
 )
 
 TASK: Final = Shape(
     name="task",
-    doc="An entry of `tasks`. Texts in `parameters` may hold `{{ expressions }}`. A task has"
-    " `agent_name` and `action`, or `workflow`; or neither and only waits, for an `approval`,"
-    " a signal or a time. What stands around the call comes in this order: `when`, `delay` or"
-    " `until`, `wait_for`, `for_each`, `repeat_until`, `approval` of each round of each item.",
+    doc="An entry of `tasks`. Texts in `parameters` may contain `{{ expressions }}`. A task calls"
+    " an agent (`agent_name` and `action`), runs a `workflow`, or only waits for an `approval`,"
+    " a signal or a time. Its control flow applies in this order: `when`, `delay` or `until`,"
+    " `wait_for`, `for_each`, `repeat_until`, and `approval` for each iteration of each item.",
     corrections={
         "needs": "write depends_on",
         "dependencies": "write depends_on",
@@ -372,48 +403,57 @@ TASK: Final = Shape(
         "retry": "write retry_config",
     },
     fields=(
-        Field(key="name", kind=Kind.NAME, required=True, doc="Unique among the tasks."),
+        Field(
+            key="name",
+            kind=Kind.NAME,
+            required=True,
+            doc="Name of the task, unique among the tasks.",
+        ),
         Field(
             key="description",
             kind=Kind.TEXT,
             default="empty",
-            doc="For people; model agents read it too.",
+            doc="Description of the task; model agents receive it too.",
         ),
         Field(
-            key="agent_name", kind=Kind.NAME, doc="Who does it.", default="**required** for a call"
+            key="agent_name",
+            kind=Kind.NAME,
+            doc="Agent that executes the task.",
+            default="**required** for a call",
         ),
         AGENT_KEY,
         Field(
             key="action",
             kind=Kind.TEXT,
             minimum=1,
-            doc="What to ask of the agent.",
+            doc="Action that the agent executes.",
             default="**required** for a call",
         ),
         Field(
             key="workflow",
             kind=Kind.WORKFLOW,
             default="none",
-            doc="A workflow to run instead of a call: a file, found from the one that names it,"
-            " or written out here. At most 5 within one another.",
+            doc="Workflow to run instead of a call: the path of a file, relative to this"
+            " file, or an embedded workflow. Workflows can be nested 5 levels deep.",
         ),
         Field(
             key="parameters",
             kind=Kind.MAP,
             default="empty",
-            doc="What the agent is given, or the inputs of `workflow`.",
+            doc="Parameters of the call, or inputs of the `workflow`.",
         ),
         Field(
             key="depends_on",
             kind=Kind.NAMES,
             default="none",
-            doc="Tasks that must be done before; their results are passed on.",
+            doc="Tasks that must end before this one starts; their results are passed to"
+            " the agent.",
         ),
         Field(
             key="when",
             kind=Kind.FORMULA,
             default="always",
-            doc="An expression; if it does not hold the task is skipped.",
+            doc="Condition; if it is false, the task is skipped.",
         ),
         Field(
             key="delay",
@@ -421,34 +461,36 @@ TASK: Final = Shape(
             minimum=0.0,
             maximum=MAX_SECONDS,
             default="none",
-            doc="How long to wait first: seconds, a duration, or a text with `{{ }}` that gives"
-            " seconds.",
+            doc="Time to wait before the task starts: a duration, or a text with `{{ }}` that"
+            " yields seconds.",
         ),
         Field(
             key="until",
             kind=Kind.TIME,
             default="none",
-            doc="When to start: a time with its zone, as `2026-12-01T09:00:00+01:00`, or a text"
-            " with `{{ }}` that gives one.",
+            doc="Time before which the task does not start, with its zone, such as"
+            " `2026-12-01T09:00:00+01:00`, or a text with `{{ }}` that yields one.",
         ),
-        section_field("wait_for", "A signal to wait for: its name, or a section.", short="signal"),
+        section_field("wait_for", "Signal to wait for: its name, or a section.", short="signal"),
         section_field(
             "for_each",
-            "One task for every item: a list, an expression, or a section.",
+            "Runs the task once for each item: a list, an expression, or a section.",
             short="items",
         ),
-        section_field("approval", "People who must agree first: true, or a section.", short=SWITCH),
+        section_field(
+            "approval", "Approval that is required first: true, or a section.", short=SWITCH
+        ),
         section_field(
             "repeat_until",
-            "The call again until it is right: an expression, or a section.",
+            "Repeats the call until a condition is true: an expression, or a section.",
             short="until",
         ),
-        seconds_field("timeout", "How long one attempt may take.", default="the agent's (30)"),
+        seconds_field("timeout", "Maximum duration of one attempt.", default="the agent's (30)"),
         Field(
             key="continue_on_failure",
             kind=Kind.FLAG,
             default="false",
-            doc="Whether the run goes on, with null as the result, if this task fails.",
+            doc="Whether the run continues if this task fails, with null as its result.",
         ),
         RETRY_FIELD,
         EFFECT,
@@ -458,11 +500,11 @@ TASK: Final = Shape(
             minimum=1,
             maximum=10,
             default="5",
-            doc="Of tasks that are ready, those with a higher number start first.",
+            doc="Among ready tasks, those with a higher priority start first.",
         ),
         seconds_field(
             "estimated_duration",
-            "How long it is expected to take; orders the tasks.",
+            "Expected duration; used to order ready tasks and to plan.",
             default="unknown",
             allow_zero=True,
         ),
@@ -471,23 +513,27 @@ TASK: Final = Shape(
             kind=Kind.SHAPE,
             shape="compensate",
             default="none",
-            doc="How it is undone when the run fails.",
+            doc="Compensation of the task if the run fails.",
         ),
         Field(
             key="output_schema",
             kind=Kind.MAP,
             default="none",
-            doc="A JSON Schema (draft 2020-12) that the result must fit.",
+            doc="JSON Schema (draft 2020-12) that the result must satisfy.",
         ),
-        section_field("cache", "Whether results are used again: true, or a section.", short=SWITCH),
-        seconds_field("heartbeat_timeout", "How long the agent may be silent.", default="no bound"),
-        section_field("reconcile", "How to find out what a call of unknown outcome did."),
+        section_field("cache", "Whether results are reused: true, or a section.", short=SWITCH),
+        seconds_field(
+            "heartbeat_timeout", "Maximum time between two heartbeats.", default="unbounded"
+        ),
+        section_field(
+            "reconcile", "Call that determines whether a call of unknown outcome took effect."
+        ),
         Field(
             key="tools",
             kind=Kind.SHAPES,
             shape="tool",
             default="none",
-            doc="What its model may ask for before it answers.",
+            doc="Tools that the model may call before it returns its result.",
         ),
         Field(
             key="max_turns",
@@ -495,7 +541,8 @@ TASK: Final = Shape(
             minimum=1,
             maximum=1000,
             default="10",
-            doc="How often a model with `tools` may speak; who still asks then has failed.",
+            doc="Maximum number of model turns with `tools`; the task fails if the model still"
+            " calls tools in the last one.",
         ),
         Field(
             key="fallback",
@@ -503,17 +550,17 @@ TASK: Final = Shape(
             shape="fallback",
             short="agent_name",
             default="none",
-            doc="Who goes on when its agent could not: names, or sections.",
+            doc="Agents to use if the task fails at its agent, in order: names, or sections.",
         ),
-        dollars_field("max_cost", "What one call costs at most.", default="the agent's"),
+        dollars_field("max_cost", "Maximum cost of one call.", default="the agent's"),
         dollars_field(
-            "cost_limit", "What all its attempts, items, rounds and tools may cost together."
+            "cost_limit", "Maximum total cost of its attempts, items, iterations and tools."
         ),
     ),
 )
 
 WAITS: Final = ("approval", "wait_for", "delay", "until")
-"""What a task may do that has no body."""
+"""Keys of which a task needs one if it neither calls an agent nor runs a workflow."""
 REFUSED_WITH_WORKFLOW: Final = (
     "effect",
     "cache",
@@ -524,7 +571,7 @@ REFUSED_WITH_WORKFLOW: Final = (
     "max_turns",
     "fallback",
 )
-"""Keys that say something about a call: a workflow says it of its own tasks."""
+"""Keys of a call, which a task with ``workflow`` must not have."""
 REFUSED_WITHOUT_BODY: Final = (
     *REFUSED_WITH_WORKFLOW,
     "parameters",
@@ -534,22 +581,32 @@ REFUSED_WITHOUT_BODY: Final = (
     "compensate",
     "cost_limit",
 )
-"""Keys that say something about a call or a workflow."""
+"""Keys of a call or a workflow, which a task that only waits must not have."""
 
 INPUT: Final = Shape(
     name="input",
-    doc="A declared input. A `secret` is given as a reference, `${env:NAME}`, never as the secret.",
+    doc="A declared input. The value of a `secret` is a reference such as `${env:NAME}`.",
     fields=(
         Field(
             key="type",
             kind=Kind.CHOICE,
             choices=INPUT_KINDS,
             default="any",
-            doc="What may be given.",
+            doc="Type of the value.",
         ),
-        Field(key="description", kind=Kind.TEXT, default="empty", doc="For people."),
-        Field(key="required", kind=Kind.FLAG, default="false", doc="Whether it must be given."),
-        Field(key="default", kind=Kind.ANY, default="null", doc="Its value when it is not given."),
+        Field(key="description", kind=Kind.TEXT, default="empty", doc="Description of the input."),
+        Field(
+            key="required",
+            kind=Kind.FLAG,
+            default="false",
+            doc="Whether a run needs a value for this input.",
+        ),
+        Field(
+            key="default",
+            kind=Kind.ANY,
+            default="null",
+            doc="Value that is used if a run has none.",
+        ),
     ),
 )
 
@@ -577,11 +634,11 @@ SHAPES: Final = {
         INPUT,
     )
 }
-"""Every section by its name, in the order the reference page shows them."""
+"""Every section by its name, in the order of the reference page."""
 
 
 def value_fits(kind: str, value: JSONValue) -> bool:
-    """Whether ``value`` is of the input type ``kind``; null fits only ``any``."""
+    """Whether ``value`` is of the input type ``kind``; null is only of type ``any``."""
     if kind == "any":
         return True
     if kind in ("integer", "number"):

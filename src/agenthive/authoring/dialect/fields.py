@@ -1,4 +1,4 @@
-"""Keys that several sections of the dialect have, and short ways to write a field."""
+"""Fields that several sections share, and functions that build common fields."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from agenthive.core.model.workflow import Effect
 from agenthive.infra.budget_list import MOST
 
 MAX_SECONDS: Final = 366 * 86_400.0
+"""The longest duration: a leap year."""
 
 
 def seconds_field(
@@ -21,7 +22,7 @@ def seconds_field(
     allow_zero: bool = False,
     nullable: bool = False,
 ) -> Field:
-    """A duration of at most a year; ``allow_zero``: it may be none."""
+    """A field for a duration of up to a year; ``allow_zero``: it may be 0."""
     return Field(
         key=key,
         kind=Kind.SECONDS,
@@ -36,12 +37,12 @@ def seconds_field(
 
 
 def section_field(key: str, doc: str, *, short: str = "") -> Field:
-    """A section of the same name as its key."""
+    """A field for a section whose shape is named like its key."""
     return Field(key=key, kind=Kind.SHAPE, shape=key, doc=doc, default="none", short=short)
 
 
 def dollars_field(key: str, doc: str, *, default: str = "none", required: bool = False) -> Field:
-    """An amount of US dollars."""
+    """A field for an amount of US dollars."""
     return Field(
         key=key,
         kind=Kind.DOLLARS,
@@ -54,7 +55,7 @@ def dollars_field(key: str, doc: str, *, default: str = "none", required: bool =
 
 
 def choices_of(enum: type[StrEnum]) -> tuple[str, ...]:
-    """The words of an enum."""
+    """The values of an enum."""
     return tuple(member.value for member in enum)
 
 
@@ -62,18 +63,21 @@ RETRY_FIELD: Final = Field(
     key="retry_config",
     kind=Kind.SHAPE,
     shape="retry_config",
-    doc="How failed attempts are tried again.",
-    default="the agent's, else its own defaults",
+    doc="Retry policy for failed attempts.",
+    default="the agent's, else the defaults of retry_config",
 )
 ACTION: Final = Field(
-    key="action", kind=Kind.TEXT, required=True, minimum=1, doc="What to ask of the agent."
+    key="action", kind=Kind.TEXT, required=True, minimum=1, doc="Action that the agent executes."
 )
-AGENT_KEY: Final = Field(key="agent", kind=Kind.NAME, native_only=True, doc="Short for agent_name.")
+AGENT_KEY: Final = Field(
+    key="agent", kind=Kind.NAME, native_only=True, doc="Short form of `agent_name`."
+)
 EFFECT: Final = Field(
     key="effect",
     kind=Kind.CHOICE,
     choices=choices_of(Effect),
     default="any",
-    doc="What the call may do outside: `none` is a pure read, `keyed` honours the idempotency key, "
-    "`any` is unknown, `once` is never repeated unless a person decides.",
+    doc="Side effects of the call: `none` (a pure read), `keyed` (the service honours the "
+    "idempotency key), `any` (unknown), `once` (a call of unknown outcome is never repeated "
+    "automatically).",
 )

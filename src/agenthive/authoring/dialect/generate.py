@@ -1,9 +1,9 @@
-"""Writes what is derived from the dialect's table.
+"""Writes the JSON Schema and the reference pages that are generated from the dialect's table.
 
 Command: ``python -m agenthive.authoring.dialect.generate [DOCS]``.
 
-Run after a change of the table. Tests fail while the files are not current. DOCS is the folder
-of the reference pages, ``docs/reference`` by default.
+Run it after a change of the table; a test fails while the files are out of date. DOCS is the
+directory of the reference pages, ``docs/reference`` by default.
 """
 
 from __future__ import annotations

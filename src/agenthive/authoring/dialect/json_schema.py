@@ -1,12 +1,15 @@
-"""The JSON Schema of a workflow file, for editors, made from the dialect's table.
+"""The JSON Schema of a workflow file, for editors, generated from the dialect's table.
 
-It says what one file may hold, key by key; what keys of different sections mean together (names
-that must exist, cycles, expressions) only the loader can say. Never edit the shipped file: run
+It constrains a file key by key; rules over several sections (names that must exist, cycles,
+expressions) are checked only by the loader. Never edit the shipped file: run
 ``python -m agenthive.authoring.dialect.generate``.
+
+To add a kind of value: a function of the field and a row in `_VALUE_SCHEMAS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import resources
 from typing import Final
 
@@ -46,7 +49,7 @@ _TYPES: Final = {
 
 
 def build_schema() -> JSONObject:
-    """The schema, as JSON."""
+    """The schema as JSON values."""
     shapes: JSONObject = {
         name: _shape_schema(shape) for name, shape in SHAPES.items() if shape is not WORKFLOW
     }
@@ -60,13 +63,13 @@ def build_schema() -> JSONObject:
 
 
 def _child_schema() -> JSONObject:
-    """A workflow within one: which dialect it is in, only the loader knows."""
+    """An embedded workflow: its dialect is that of the outer file, so no rule depends on it."""
     schema = {key: value for key, value in _shape_schema(WORKFLOW).items() if key != "allOf"}
     return schema | {"required": ["tasks"]}
 
 
 def format_schema() -> str:
-    """The schema as it is shipped."""
+    """The text of the shipped file."""
     return msgspec.json.format(msgspec.json.encode(build_schema()), indent=2).decode() + "\n"
 
 
@@ -111,67 +114,89 @@ def _strip_backquotes(text: str) -> str:
 
 
 def _value_schema(field: Field) -> JSONObject:
-    match field.kind:
-        case Kind.TEXT:
-            return {
-                "type": "string",
-                "minLength": int(field.minimum or 0),
-                **_exclude_pattern(r"\u0000"),
-            }
-        case Kind.NAME:
-            return {"type": "string", **_name_rules(_BARRED_IN_NAME)}
-        case Kind.TITLE:
-            return {"type": "string", **_name_rules(_BARRED_IN_TITLE)}
-        case Kind.FLAG:
-            return {"type": "boolean"}
-        case Kind.WHOLE:
-            return {"type": "integer", **_number_bounds(field)}
-        case Kind.NUMBER | Kind.DOLLARS:
-            return {"type": "number", **_number_bounds(field)}
-        case Kind.SECONDS:
-            number: JSONObject = {"type": "number", **_number_bounds(field)}
-            return {"anyOf": [number, {"type": "string", "pattern": _DURATION}]}
-        case Kind.CHOICE:
-            return {"enum": list(field.choices)}
-        case Kind.NAMES:
-            names: JSONObject = {"type": "array", "items": {"type": "string"}}
-            return names | ({"minItems": 1} if field.minimum else {})
-        case Kind.MAP:
-            return {"type": "object"}
-        case Kind.ANY:
-            return {}
-        case Kind.SHAPE:
-            return _section_schema(field)
-        case Kind.SHAPES:
-            return {
-                "type": "array",
-                "items": _section_schema(field),
-                "minItems": int(field.minimum or 0),
-            }
-        case Kind.INPUTS:
-            return _inputs_schema(field)
-        case Kind.FORMULA:
-            return {"type": "string", "pattern": _VISIBLE, **_exclude_pattern(r"\u0000")}
-        case Kind.ITEMS:
-            return {"type": ["array", "string"]}
-        case Kind.DELAY:
-            seconds: JSONObject = {"type": "number", **_number_bounds(field)}
-            pattern: JSONObject = {"type": "string", "pattern": rf"{_DURATION}|\{{\{{"}
-            return {"anyOf": [seconds, pattern]}
-        case Kind.TIME:
-            return {"type": "string", "pattern": rf"{_TIME}|\{{\{{"}
-        case Kind.WORKFLOW:
-            return {"anyOf": [{"type": "string", "pattern": _VISIBLE}, {"$ref": "#/$defs/child"}]}
+    return _VALUE_SCHEMAS[field.kind](field)
+
+
+def _text_schema(field: Field) -> JSONObject:
+    minimum = int(field.minimum or 0)
+    return {"type": "string", "minLength": minimum, **_exclude_pattern(r"\u0000")}
+
+
+def _name_schema(_: Field) -> JSONObject:
+    return {"type": "string", **_name_rules(_BARRED_IN_NAME)}
+
+
+def _title_schema(_: Field) -> JSONObject:
+    return {"type": "string", **_name_rules(_BARRED_IN_TITLE)}
+
+
+def _flag_schema(_: Field) -> JSONObject:
+    return {"type": "boolean"}
+
+
+def _whole_schema(field: Field) -> JSONObject:
+    return {"type": "integer", **_number_bounds(field)}
+
+
+def _number_schema(field: Field) -> JSONObject:
+    return {"type": "number", **_number_bounds(field)}
+
+
+def _seconds_schema(field: Field) -> JSONObject:
+    return {"anyOf": [_number_schema(field), {"type": "string", "pattern": _DURATION}]}
+
+
+def _choice_schema(field: Field) -> JSONObject:
+    return {"enum": list(field.choices)}
+
+
+def _names_schema(field: Field) -> JSONObject:
+    names: JSONObject = {"type": "array", "items": {"type": "string"}}
+    return names | ({"minItems": 1} if field.minimum else {})
+
+
+def _map_schema(_: Field) -> JSONObject:
+    return {"type": "object"}
+
+
+def _any_schema(_: Field) -> JSONObject:
+    return {}
+
+
+def _formula_schema(_: Field) -> JSONObject:
+    return {"type": "string", "pattern": _VISIBLE, **_exclude_pattern(r"\u0000")}
+
+
+def _items_schema(_: Field) -> JSONObject:
+    return {"type": ["array", "string"]}
+
+
+def _delay_schema(field: Field) -> JSONObject:
+    pattern: JSONObject = {"type": "string", "pattern": rf"{_DURATION}|\{{\{{"}
+    return {"anyOf": [_number_schema(field), pattern]}
+
+
+def _time_schema(_: Field) -> JSONObject:
+    return {"type": "string", "pattern": rf"{_TIME}|\{{\{{"}
+
+
+def _workflow_schema(_: Field) -> JSONObject:
+    return {"anyOf": [{"type": "string", "pattern": _VISIBLE}, {"$ref": "#/$defs/child"}]}
 
 
 def _section_schema(field: Field) -> JSONObject:
-    """A section, and what it may be written as for short."""
+    """A section, or its short form."""
     section: JSONObject = {"$ref": f"#/$defs/{field.shape}"}
     if not field.short:
         return section
     if field.short == SWITCH:
         return {"anyOf": [{"type": "boolean"}, section]}
     return {"anyOf": [_value_schema(SHAPES[field.shape].by_key[field.short]), section]}
+
+
+def _sections_schema(field: Field) -> JSONObject:
+    minimum = int(field.minimum or 0)
+    return {"type": "array", "items": _section_schema(field), "minItems": minimum}
 
 
 def _exclude_pattern(pattern: str) -> JSONObject:
@@ -201,6 +226,30 @@ def _number_bounds(field: Field) -> JSONObject:
     return bounds
 
 
+_VALUE_SCHEMAS: Final[dict[Kind, Callable[[Field], JSONObject]]] = {
+    Kind.TEXT: _text_schema,
+    Kind.NAME: _name_schema,
+    Kind.TITLE: _title_schema,
+    Kind.FLAG: _flag_schema,
+    Kind.WHOLE: _whole_schema,
+    Kind.NUMBER: _number_schema,
+    Kind.DOLLARS: _number_schema,
+    Kind.SECONDS: _seconds_schema,
+    Kind.CHOICE: _choice_schema,
+    Kind.NAMES: _names_schema,
+    Kind.MAP: _map_schema,
+    Kind.ANY: _any_schema,
+    Kind.FORMULA: _formula_schema,
+    Kind.ITEMS: _items_schema,
+    Kind.DELAY: _delay_schema,
+    Kind.TIME: _time_schema,
+    Kind.WORKFLOW: _workflow_schema,
+    Kind.SHAPE: _section_schema,
+    Kind.SHAPES: _sections_schema,
+    Kind.INPUTS: _inputs_schema,
+}
+
+
 def _if_equals(key: str, value: JSONValue, then: JSONObject) -> JSONValue:
     return {"if": {"properties": {key: {"const": value}}, "required": [key]}, "then": then}
 
@@ -223,7 +272,7 @@ def _input_rules() -> JSONObject:
 
 
 def _workflow_rules() -> JSONObject:
-    """The short key ``agent`` is native; one task at a time is not several."""
+    """``agent`` is native only; ``parallel_execution: false`` allows one task at a time."""
     inner: JSONObject = {"properties": {"agent": False}}
     tool: JSONObject = {"properties": {"agent": False, "reconcile": inner}}
     task: JSONObject = {
@@ -250,7 +299,7 @@ _CALLS: Final = ("agent_name", "agent", "action")
 
 
 def _task_rules() -> JSONObject:
-    """A task calls, or runs a workflow, or waits."""
+    """A task calls an agent, runs a workflow, or only waits."""
     no_call: JSONObject = dict.fromkeys(_CALLS, False)
     waits: list[JSONValue] = [{"required": [key]} for key in WAITS]
     no_body: JSONObject = dict.fromkeys(REFUSED_WITHOUT_BODY, False)

@@ -1,4 +1,4 @@
-"""The reference page of the dialect, made from its table.
+"""The reference page of the dialect, generated from its table.
 
 Never edit ``docs/reference/workflow.md``: run ``python -m agenthive.authoring.dialect.generate``.
 """
@@ -14,61 +14,59 @@ from agenthive.core.expressions.functions import FUNCTIONS
 _NAMES: Final = {
     "`item`, `index` (from 0)": "with `for_each`",
     "`round` (from 1), `previous`": "with `repeat_until`",
-    "`signal` (what it brought)": "with `wait_for`",
+    "`signal` (its data)": "with `wait_for`",
     "`result`": "in the condition of `repeat_until`",
-    "`arguments`": "in a tool: what the model asks it for",
+    "`arguments`": "in the parameters of a tool: the arguments that the model passes",
 }
 _HEAD = """\
 # Workflow files
 
-A workflow is one YAML or JSON file (JSON if its name ends in `.json`). YAML is read by the rules
+A workflow is one YAML or JSON file (JSON if its name ends in `.json`). YAML follows the core schema
 of YAML 1.2: `no`, `12:30` and dates are text. Aliases, anchors, tags, duplicate keys, NaN and more
-than 64 levels are refused. Unknown keys are errors. Durations are seconds, or texts with a unit:
-{units}.
+than 64 levels of nesting are refused. Unknown keys are errors. A duration is a number of seconds,
+or a text with a unit: {units}.
 
-With `agenthive: 1` as the first key the native defaults hold (last column where they differ).
+If `agenthive: 1` is the first key, the native defaults apply (`native:` in the column Default).
 
-`agenthive validate FILE` checks a file without running it; `workflow.schema.json` in the package
-tells editors the same.
+`agenthive validate FILE` checks a file without running it. The package contains the JSON Schema
+`workflow.schema.json` for editors.
 """
 
 _TAIL = """\
 ## Names
 
-Names of tasks, agents and inputs have 1 to 128 characters, are in Unicode's composed form (NFC),
-and hold no control characters and none of `/ [ ] #`.
+Names of tasks, agents and inputs have 1 to 128 characters, are in Unicode normalization form C
+(NFC), and contain no control characters and none of `/ [ ] #`.
 
 ## Secrets
 
-`${{env:NAME}}`, `${{file:PATH}}` and `${{secret:NAME}}` stand for secrets in texts of agents
-and in headers that prove who calls (`Authorization`, `X-API-Key`, `Cookie`, ...). They are filled
-in when a call is made and are never written to the journal. A secret written out under
-`authentication`, in such a header, or given to an input of type `secret` is moved to the secret
-store, with a warning, or refused where there is none.
+`${{env:NAME}}`, `${{file:PATH}}` and `${{secret:NAME}}` are references to secrets. They may be used
+in the texts of agents and in authentication headers (`Authorization`, `X-API-Key`, `Cookie`, ...).
+agenthive resolves them when it makes a call, and never writes the secrets to the journal. A secret
+that is written out under `authentication`, in such a header, or as an input of type `secret` is
+moved to the secret store with a warning, or refused if there is no secret store.
 
 ## Expressions
 
-`{{{{ ... }}}}` in the texts of `parameters` is replaced by the value of an expression. A text that
-is one whole expression keeps the type of its value; otherwise text stands as it is and anything
-else as compact JSON. `{{{{{{{{` writes `{{{{`. Agents' `endpoint` and `custom_params` may use
-`inputs` only. Keys that take an expression (`when`, ...) need no braces around it.
+`{{{{ ... }}}}` in the texts of `parameters` is replaced by the value of an expression. If the whole
+text is one expression, the value keeps its type; otherwise a text is inserted unchanged, and any
+other value as compact JSON. Write `{{{{{{{{` for a literal `{{{{`. `endpoint` and `custom_params`
+of agents may use `inputs` only. Keys whose value is an expression (`when`, ...) need no braces.
 
-The names are `tasks.NAME.result` (also `tasks["my-task"]`, and `.status`, `.error`), `inputs.NAME`
-and `run.id`, `run.name`. A task may read what must be done before it. Some are there only in
-parts of a task: {names}.
+The available names are `tasks.NAME.result` (also `tasks["my-task"]`, and `.status`, `.error`),
+`inputs.NAME`, `run.id` and `run.name`. A task may read the tasks that it depends on, directly or
+indirectly. Some names are available only in parts of a task: {names}.
 
-There are look-ups
-(`a.b`, `a["b"]`, `a[0]`, `a[1:3]`), `+ - * / %`, comparisons, `in`, `and or not`,
-`x if test else y`, lists, maps, one `[f(x) for x in xs if test]`, and these functions:
-{functions}.
+The operators are look-ups (`a.b`, `a["b"]`, `a[0]`, `a[1:3]`), `+ - * / %`, comparisons, `in`,
+`and or not`, `x if test else y`, lists, maps, and one level of `[f(x) for x in xs if test]`. The
+functions are {functions}.
 
-`has(x)` tells whether a look-up finds something that is not null; `default(x, other)` gives
-`other` if it does not.
+`has(x)` is true if a look-up exists and is not null; `default(x, other)` is `other` if it is not.
 """
 
 
 def reference_markdown() -> str:
-    """The whole page."""
+    """The Markdown of the page."""
     units = ", ".join(f"`{unit}`" for unit in UNITS)
     functions = ", ".join(f"`{name}`" for name in sorted((*FUNCTIONS, "has", "default")))
     names = "; ".join(f"{name} {where}" for name, where in _NAMES.items())
@@ -124,7 +122,7 @@ def _describe_value(field: Field) -> str:
 
 
 def _describe_short_form(field: Field) -> str:
-    """What a section may be written as for short."""
+    """The short form of a section, followed by ``or``; empty if it has none."""
     if not field.short:
         return ""
     if field.short == SWITCH:

@@ -1,6 +1,6 @@
-"""What the table of the dialect is made of: sections, their keys, the kinds of values they take.
+"""The classes of the dialect's table: `Shape` for a section, `Field` for a key, `Kind` for a value.
 
-Nothing here knows a key: `dialect` has them all.
+Names no key: all keys are in `dialect` and `control_flow`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 SWITCH: Final = "true"
-"""The ``short`` of a section that is there with nothing but defaults when it is true."""
+"""The `Field.short` of a section that may be written as ``true``: all its keys by default."""
 
 
 class Kind(StrEnum):
-    """What kind of value a key takes."""
+    """The kind of value that a key takes; the value is its name in the reference page."""
 
     TEXT = "text"
     NAME = "name"
@@ -40,39 +40,43 @@ class Kind(StrEnum):
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """One key. ``minimum`` and ``maximum`` bound its number (``exclusive_minimum``: above it).
-
-    ``default`` is as a reader is told it; ``native`` where it differs under ``agenthive: 1``.
-    A section with a ``short`` may be written as the value of that key alone, or as true or false if
-    it is `SWITCH`.
-    """
+    """One key of a section."""
 
     key: str
     kind: Kind
+    #: Markdown. Its first sentence is also shown when a required key is missing.
     doc: str
     required: bool = False
     nullable: bool = False
+    #: The default as the reference page shows it; the code that reads the key applies it.
     default: str = ""
+    #: The default under ``agenthive: 1``, if it differs.
     native: str = ""
     choices: tuple[str, ...] = ()
+    #: Bounds of a number, in its unit; for texts and lists ``minimum`` is their least length.
     minimum: float | None = None
     exclusive_minimum: bool = False
     maximum: float | None = None
+    #: The name of the `Shape` of a section, or of the entries of a list of sections.
     shape: str = ""
+    #: The value is a secret unless it is a reference.
     secret: bool = False
+    #: Allowed only under ``agenthive: 1``.
     native_only: bool = False
+    #: The key of ``shape`` whose value may be written in place of the section, or `SWITCH`.
     short: str = ""
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of section: its keys, and hints for keys people write by mistake."""
+    """One kind of section and its keys."""
 
     name: str
     doc: str
     fields: tuple[Field, ...]
+    #: Key that other tools use for the same thing -> advice in the error message.
     corrections: dict[str, str] = {}
 
     @property
     def by_key(self) -> dict[str, Field]:
-        """The fields by their keys."""
+        """Map each key to its field."""
         return {field.key: field for field in self.fields}

@@ -1,7 +1,8 @@
-"""JSON text to nodes, with places.
+"""Reads JSON text into nodes with places.
 
-Refused beyond what RFC 8259 refuses: duplicate keys, NaN and Infinity, numbers that do not fit,
-more than 64 levels. Works through the text with a stack of its own, so depth costs no recursion.
+Stricter than RFC 8259: duplicate keys, NaN and Infinity, integers of more than 64 bits and more
+than 64 levels of nesting are refused. The parser keeps its own stack instead of recursing, so that
+deep nesting cannot exhaust the stack of the interpreter.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ _NAMES: Final = frozenset("NaInfinityul-tresd")
 
 
 def read_json(text: str, problems: Problems) -> SourceNode | None:
-    """The value of ``text``; None if it is blank. Raises ConfigurationError."""
+    """Parse ``text``; return None if it is blank. Raises ConfigurationError."""
     if not text.strip(_SPACE):
         return None
     return _Reader(text, problems).read()
 
 
 class _Reader:
-    """One pass over the text. ``_open_nodes`` holds the collections that are not closed yet."""
+    """Parses a text in one pass. ``_open_nodes`` is the stack of collections not yet closed."""
 
     def __init__(self, text: str, problems: Problems) -> None:
         self._text = text
@@ -49,7 +50,7 @@ class _Reader:
         while self._open_nodes:
             complete = self._read_separator() if complete else self._read_value()
         if self._skip_space():
-            self._abort("something follows the end of the JSON value; remove it")
+            self._abort("not JSON: unexpected text after the end of the value; remove it")
         return self._root
 
     def _place_at(self, position: int) -> Place:
@@ -69,7 +70,7 @@ class _Reader:
         return text[position] if position < len(text) else ""
 
     def _read_value(self) -> bool:
-        """Read a scalar or the opening of a collection; whether that is the whole value."""
+        """Read a scalar or the start of a collection; return whether the value is complete."""
         char = self._skip_space()
         place = self._place_at(self._position)
         if char not in ("{", "["):
@@ -93,7 +94,7 @@ class _Reader:
             self._read_key(node)
 
     def _read_separator(self) -> bool:
-        """What comes after a value: the end of its collection (True) or a comma (False)."""
+        """Read what follows a value: the end of its collection (True) or a comma (False)."""
         node = self._open_nodes[-1]
         closing = "}" if isinstance(node.value, dict) else "]"
         char = self._skip_space()
@@ -117,7 +118,7 @@ class _Reader:
             self._problems.abort(
                 place,
                 "",
-                f"duplicate key {key[:60]!r}; it stands at line {line}, column {column} too",
+                f"duplicate key {key[:60]!r}; it is already at line {line}, column {column}",
             )
         node.keys[key] = place
         self._keys[-1] = key
@@ -160,7 +161,7 @@ class _Reader:
         except JSONDecodeError as fault:
             self._abort(f"not JSON: {fault.msg}", fault.pos)
         if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-            self._abort("half of a surrogate pair is not text; write the whole character")
+            self._abort("an unpaired surrogate is not a character; write the whole pair")
         self._position = end
         return str(value)
 
@@ -168,7 +169,7 @@ class _Reader:
         word = self._scan_chars(_NUMBER)
         value = parse_number(word)
         if value is None:
-            self._abort("not JSON: a number is malformed")
+            self._abort("not JSON: malformed number")
         fault = number_fault(value)
         if fault:
             self._abort(fault)
@@ -177,7 +178,7 @@ class _Reader:
 
 
 def parse_number(word: str) -> int | float | None:
-    """A number by RFC 8259 section 6; None if it is not one."""
+    """Parse a number by RFC 8259, section 6; None if it is malformed."""
     body = word.removeprefix("-")
     digits = len(body) - len(body.lstrip("0123456789"))
     if digits == 0 or (digits > 1 and body[0] == "0"):

@@ -1,7 +1,7 @@
-"""Data with the places it was read from: what every reader gives and every check works on.
+"""JSON values with their places in a text: what every reader returns and every check takes.
 
-A `Node` is a JSON value that knows its line and column (from 1; 0 where there is no text). Readers
-may make nothing else, so no check has to know YAML from JSON from a Python mapping.
+A `SourceNode` knows its line and column. All readers return such nodes, so that a check does not
+depend on whether a definition came from YAML, JSON or a Python mapping.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from agenthive.core.values import JSONValue
 
 Place: TypeAlias = "tuple[int, int]"
-"""Line and column, from 1; (0, 0) where there is no text."""
+"""Line and column, from 1; (0, 0) for a value that was not read from a text."""
 
 NOWHERE: Final[Place] = (0, 0)
 
@@ -19,7 +19,7 @@ Scalar: TypeAlias = "bool | int | float | str | None"
 
 
 class SourceNode:
-    """One value: a scalar, a list or a map of nodes. ``keys`` holds the places of a map's keys."""
+    """A scalar, a list of nodes or a map of nodes. ``keys`` has the place of each key of a map."""
 
     __slots__ = ("keys", "place", "value")
 
@@ -34,7 +34,7 @@ class SourceNode:
         self.keys = keys if keys is not None else {}
 
     def to_plain(self) -> JSONValue:
-        """The value without places. Nesting is bounded by the readers."""
+        """The value without places. Recursive: the readers bound the nesting."""
         value = self.value
         if isinstance(value, dict):
             return {key: item.to_plain() for key, item in value.items()}
@@ -43,16 +43,16 @@ class SourceNode:
         return value
 
     def get(self, key: str) -> SourceNode | None:
-        """The node under ``key`` if this is a map that has it."""
+        """The node under ``key``; None if this is not a map or has no such key."""
         return self.value.get(key) if isinstance(self.value, dict) else None
 
     def items(self) -> list[SourceNode]:
-        """The nodes of a list; nothing for any other value."""
+        """The nodes of a list; empty for any other value."""
         return self.value if isinstance(self.value, list) else []
 
 
 def describe_kind(value: object) -> str:
-    """What a value is, in the words of an author."""
+    """The type of a value, in words for an error message."""
     match value:
         case None:
             return "null"

@@ -1,7 +1,7 @@
-"""Collecting what is wrong, with places, and telling it all at once.
+"""Collects the problems of a definition with their places, and raises them as one error.
 
-One line a problem: ``FILE:LINE:COLUMN: path: what, why and what to do``. Nothing here may print the
-value of a secret; callers pass names and kinds, not values. Raised as one `ConfigurationError`.
+A problem is one line: ``FILE:LINE:COLUMN: path: what is wrong; what to do``. Messages must not
+contain values, which may be secrets: callers pass names of keys and types of values.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from agenthive.authoring.readers.nodes import NOWHERE, Place
 from agenthive.errors import ConfigurationError
 
 MOST_SHOWN: Final = 20
-HINT: Final = "Correct the places named, then check with `agenthive validate FILE`."
+"""Problems that an error lists; the others are only counted."""
+HINT: Final = "Correct this, then check the file with `agenthive validate FILE`."
 
 
 class Problems:
-    """The problems and warnings of one definition. ``name`` is its file or another title.
+    """The problems and warnings of one definition.
 
-    ``prefix`` stands before every path: where it is within another one.
+    ``name`` is its file or another title. ``prefix`` is the path of an embedded definition in the
+    outer one; it is put before every path.
     """
 
     def __init__(self, name: str, prefix: str = "") -> None:
@@ -31,48 +33,48 @@ class Problems:
         self.count = 0
 
     def add(self, place: Place, path: str, message: str) -> None:
-        """Note a problem; those after the first twenty are only counted."""
+        """Add a problem; after the first `MOST_SHOWN` it is only counted."""
         self.count += 1
         if len(self.lines) < MOST_SHOWN:
             self.lines.append(self.format_line(place, path, message))
 
     def nested_at(self, path: str) -> Problems:
-        """The problems of what stands at ``path`` of this definition, to be taken in later."""
+        """A separate list for the definition embedded at ``path``, for `merge`."""
         return Problems(self.name, f"{self.prefix}.{path}" if self.prefix else path)
 
     def merge(self, other: Problems) -> None:
-        """Take in all that was noted elsewhere."""
+        """Add the problems and warnings of ``other``."""
         self.count += other.count
         self.lines.extend(other.lines[: max(0, MOST_SHOWN - len(self.lines))])
         self.warnings.extend(other.warnings)
 
     def suggest_name(self, name: str, known_names: Iterable[str]) -> str:
-        """As `did_you_mean`, but nothing once no more problems are shown: looking costs time."""
+        """As `did_you_mean`, but empty once problems are only counted: the search is slow."""
         return did_you_mean(name, known_names) if self.count < MOST_SHOWN else ""
 
     def warn(self, place: Place, path: str, message: str) -> None:
-        """Note something that is accepted but should be known."""
+        """Add a warning: something that is accepted but probably not intended."""
         self.warnings.append(self.format_line(place, path, message))
 
     def format_line(self, place: Place, path: str, message: str) -> str:
-        """A line for one place."""
+        """Format the line of a problem or warning."""
         if self.prefix:
             path = f"{self.prefix}.{path}" if path else self.prefix
         location = self.name if place == NOWHERE else f"{self.name}:{place[0]}:{place[1]}"
         return f"{location}: {path}: {message}" if path else f"{location}: {message}"
 
     def abort(self, place: Place, path: str, message: str) -> NoReturn:
-        """A problem after which nothing else can be said."""
+        """Add a problem after which checking cannot continue, and raise all of them."""
         self.add(place, path, message)
         raise self.build_error()
 
     def raise_if_any(self) -> None:
-        """Raise what was found, if anything was."""
+        """Raise the problems as one ConfigurationError, if there are any."""
         if self.count:
             raise self.build_error()
 
     def build_error(self) -> ConfigurationError:
-        """All that was found as one error."""
+        """Return all problems as one error."""
         if self.count == 1:
             message = self.lines[0]
         else:
@@ -83,7 +85,7 @@ class Problems:
 
 
 def did_you_mean(name: str, known_names: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` if something known is close, else the known names, else nothing."""
+    """`` Did you mean 'x'?`` if a known name is similar, else a list of known names."""
     names = list(known_names)
     close = difflib.get_close_matches(name[:128], names[:1000], n=1, cutoff=0.6)
     if close:

@@ -1,7 +1,7 @@
-"""From a file, a text or a Python mapping to nodes.
+"""Reads a file, a text or a Python mapping into nodes.
 
-Bounded: a file is read up to the limit and no further, and only regular files and pipes are read.
-Refuses what is no text before a parser sees it.
+A file is read up to the size limit and no further; only regular files and pipes are read. Binary
+data is refused before a parser sees it.
 """
 
 from __future__ import annotations
@@ -24,40 +24,40 @@ _ALLOWED_CONTROLS: Final = frozenset("\t\n\r\x85")
 
 
 def read_file(path: Path, limits: SizeLimits, problems: Problems) -> SourceNode:
-    """The nodes of a file; JSON if it is named ``*.json``, else YAML. Raises ConfigurationError."""
+    """Read a file: JSON if its name ends in ``.json``, else YAML. Raises ConfigurationError."""
     text = _decode_text(_read_bytes(path, limits, problems), problems)
     return read_text(text, "json" if path.suffix.lower() == ".json" else "yaml", limits, problems)
 
 
 def read_text(text: str, format: str, limits: SizeLimits, problems: Problems) -> SourceNode:
-    """The nodes of a text. Raises ConfigurationError."""
+    """Read a text in ``format`` yaml or json. Raises ConfigurationError."""
     if len(text) > limits.max_bytes or len(text.encode(errors="replace")) > limits.max_bytes:
         problems.abort(NOWHERE, "", _too_large_message(limits))
     _refuse_binary(text, problems)
     node = read_json(text, problems) if format == "json" else read_yaml(text, problems)
     if node is None:
-        problems.abort(NOWHERE, "", "it is empty; a workflow needs a name, agents and tasks")
+        problems.abort(NOWHERE, "", "the file is empty; a workflow needs a name, agents and tasks")
     return node
 
 
 def _too_large_message(limits: SizeLimits) -> str:
-    return f"it is larger than {limits.max_bytes:,} bytes; split the workflow"
+    return f"the file is larger than {limits.max_bytes:,} bytes; split the workflow"
 
 
 def _read_bytes(path: Path, limits: SizeLimits, problems: Problems) -> bytes:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            problems.abort(NOWHERE, "", "it is a directory; name the workflow file in it")
+            problems.abort(NOWHERE, "", "is a directory; give the path of a workflow file")
         if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            problems.abort(NOWHERE, "", "it is not a regular file")
+            problems.abort(NOWHERE, "", "is not a regular file; give the path of a workflow file")
         with path.open("rb") as file:
             data = file.read(limits.max_bytes + 1)
     except FileNotFoundError:
-        problems.abort(NOWHERE, "", "there is no such file; check the path")
+        problems.abort(NOWHERE, "", "no such file; check the path")
     except (OSError, ValueError) as fault:
         reason = getattr(fault, "strerror", None) or "the path is not valid"
-        problems.abort(NOWHERE, "", f"it cannot be read: {reason}")
+        problems.abort(NOWHERE, "", f"cannot be read: {reason}")
     if len(data) > limits.max_bytes:
         problems.abort(NOWHERE, "", _too_large_message(limits))
     return data
@@ -68,11 +68,11 @@ def _decode_text(data: bytes, problems: Problems) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as fault:
         if b"\0" in data[:4096]:
-            problems.abort(NOWHERE, "", "it is a binary file, not the text of a workflow")
+            problems.abort(NOWHERE, "", "is a binary file; a workflow is a text file")
         before = data[: fault.start]
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode(errors="replace")) + 1
-        problems.abort((line, column), "", "it is not UTF-8; save the file as UTF-8")
+        problems.abort((line, column), "", "is not valid UTF-8; save the file as UTF-8")
 
 
 def _refuse_binary(text: str, problems: Problems) -> None:
@@ -84,15 +84,15 @@ def _refuse_binary(text: str, problems: Problems) -> None:
             continue
         for column, char in enumerate(line, 1):
             if (char < " " or "\x7f" <= char < "\xa0") and char not in _ALLOWED_CONTROLS:
-                message = f"it holds the control character U+{ord(char):04X}; is it a binary file?"
+                message = f"contains the control character U+{ord(char):04X}; is it a binary file?"
                 problems.abort((line_number, column), "", message)
 
 
-NO_TEXT: Final = "holds bytes that are not text (UTF-8), or half of a surrogate pair"
+NO_TEXT: Final = "is not text: invalid UTF-8, or an unpaired surrogate"
 
 
 def from_python(value: object, problems: Problems, path: str = "", depth: int = 0) -> SourceNode:
-    """Nodes of plain Python data (maps, lists, tuples, JSON scalars). Raises ConfigurationError."""
+    """Convert Python data (maps, lists, tuples, JSON scalars). Raises ConfigurationError."""
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, int | float) and (fault := number_fault(value)):
@@ -104,7 +104,9 @@ def from_python(value: object, problems: Problems, path: str = "", depth: int = 
     if depth >= MAX_DEPTH:
         problems.abort(NOWHERE, path[:200], TOO_DEEP)
     if not isinstance(value, Mapping | list | tuple):
-        problems.abort(NOWHERE, path, f"a value of type {type(value).__name__} is not JSON")
+        problems.abort(
+            NOWHERE, path, f"a value of type {type(value).__name__} cannot be converted to JSON"
+        )
     if isinstance(value, Mapping):
         return SourceNode(_map_from_python(value, problems, path, depth))
     return SourceNode(

@@ -1,4 +1,4 @@
-"""Walking the texts inside a node, with their paths and places."""
+"""Iterates over the texts inside a node, with their paths and places."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from agenthive.authoring.readers.nodes import SourceNode
 
 
 def walk_texts(node: SourceNode, path: str) -> Iterator[tuple[str, SourceNode, str]]:
-    """Every text in ``node``: its path, its node, and the text."""
+    """Yield the path, the node and the value of every text in ``node``."""
     value = node.value
     if isinstance(value, str):
         yield path, node, value

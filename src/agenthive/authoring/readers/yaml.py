@@ -1,8 +1,9 @@
-"""YAML text to nodes, by the parser's events, so that nothing is built before it is checked.
+"""Reads YAML text into nodes with places.
 
-Refused: aliases, anchors, tags, duplicate keys, keys that are not text, more than one document,
-more than 64 levels, NaN and Infinity. Scalars are those of YAML 1.2's core schema: ``no``,
-``12:30:45`` and dates are text. The only file that reads YAML.
+Works on the events of the parser, so that no Python object is built before it is checked. Refused:
+aliases, anchors, tags, duplicate keys, keys that are not text, more than one document, more than 64
+levels of nesting, NaN and Infinity. Scalars follow the core schema of YAML 1.2: ``no``,
+``12:30:45`` and dates are text. This is the only file that reads YAML.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _LOADER: Final = getattr(yaml, "CLoader", yaml.Loader)
 
 
 def read_yaml(text: str, problems: Problems) -> SourceNode | None:
-    """The one document of ``text``; None if there is none. Raises ConfigurationError."""
+    """Parse the document of ``text``; return None if it is blank. Raises ConfigurationError."""
     try:
         return _Reader(problems).read(text)
     except yaml.MarkedYAMLError as fault:
@@ -37,7 +38,7 @@ def read_yaml(text: str, problems: Problems) -> SourceNode | None:
         reason = fault.problem or fault.context or "cannot be read"
         problems.abort(place, "", f"not YAML: {reason}{_suggest_fix(reason, text, place)}")
     except yaml.YAMLError:
-        problems.abort((0, 0), "", "not YAML: it holds a character that YAML does not allow")
+        problems.abort((0, 0), "", "not YAML: contains a character that YAML does not allow")
 
 
 def _suggest_fix(reason: str, text: str, place: Place) -> str:
@@ -45,12 +46,12 @@ def _suggest_fix(reason: str, text: str, place: Place) -> str:
     if place[0] and "\t" in lines[min(place[0], len(lines)) - 1][: place[1]]:
         return "; indent with spaces, not tabs"
     if "mapping values are not allowed" in reason:
-        return "; quote a text that holds ': '"
+        return "; quote a text that contains ': '"
     return ""
 
 
 class _Reader:
-    """One pass over the events. ``_open_nodes`` holds the collections that are not closed yet."""
+    """Parses a text in one pass. ``_open_nodes`` is the stack of collections not yet closed."""
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
@@ -85,7 +86,7 @@ class _Reader:
             case yaml.DocumentStartEvent():
                 self._documents += 1
                 if self._documents > 1:
-                    self._abort(place, "a file holds one workflow; remove the second document")
+                    self._abort(place, "a file contains one workflow; remove the second document")
 
     def _abort(self, place: Place, message: str) -> NoReturn:
         self._problems.abort(place, "", message)
@@ -128,7 +129,7 @@ class _Reader:
         if key in node.keys:
             line, column = node.keys[key]
             self._abort(
-                place, f"duplicate key {key[:60]!r}; it stands at line {line}, column {column} too"
+                place, f"duplicate key {key[:60]!r}; it is already at line {line}, column {column}"
             )
         node.keys[key] = place
         self._keys[-1] = key
@@ -157,7 +158,7 @@ class _Reader:
 
 
 def resolve_plain(text: str) -> Scalar:
-    """What a plain scalar is by YAML 1.2's core schema (section 10.3.2)."""
+    """Resolve a plain scalar by the core schema of YAML 1.2 (section 10.3.2)."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in "+-.0123456789":

@@ -1,4 +1,4 @@
-"""`agenthive agents`: what agents there are here."""
+"""`agenthive agents`: the agent kinds and the registered custom agents."""
 
 from __future__ import annotations
 
@@ -9,18 +9,16 @@ import click
 from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 
-@click.command(
-    name="agents", short_help="List the kinds of agent and the custom agents that are known."
-)
+@click.command(name="agents", short_help="List the agent kinds and the registered custom agents.")
 @agents_option
 @home_option
 @json_option
 def command(agent_files: tuple[Path, ...], home: Path | None, as_json: bool) -> int:
-    """List the kinds a workflow may name, and the custom agents that are known here.
+    """List the agent kinds that a workflow may use, and the registered custom agents.
 
-    Kinds come with agenthive, from --agents files and from installed packages. Custom agents come
-    from the settings (`agents`), from --agents files and from installed packages (entry points in
-    the group agenthive.agents); never from a workflow.
+    Kinds are part of agenthive, or come from --agents files and installed packages. Custom agents
+    are registered by the settings (`agents`), by --agents files and by installed packages (entry
+    points in the group agenthive.agents), never by a workflow.
     """
     from agenthive.cli.support import output
     from agenthive.cli.support.session import build_registry
@@ -31,11 +29,13 @@ def command(agent_files: tuple[Path, ...], home: Path | None, as_json: bool) -> 
     if as_json:
         output.print_document("agents", kinds=kinds, custom=custom_agents)
         return 0
-    output.print_table(("KIND", "WHAT IT IS"), list(kinds.items()))
+    output.print_table(("KIND", "DESCRIPTION"), list(kinds.items()))
     output.print_line()
     if custom_agents:
         rows = [(f"custom://{name}", source) for name, source in custom_agents.items()]
-        output.print_table(("CUSTOM AGENT", "WHERE IT COMES FROM"), rows)
+        output.print_table(("CUSTOM AGENT", "SOURCE"), rows)
     else:
-        output.print_line("No custom agents: name them in the settings or with --agents FILE.py.")
+        output.print_line(
+            "No custom agents are registered; add them in the settings or with --agents FILE.py."
+        )
     return 0

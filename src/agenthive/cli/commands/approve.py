@@ -1,4 +1,4 @@
-"""`agenthive approve RUN TASK`: approve what a task is going to do."""
+"""`agenthive approve RUN TASK`: approve the pending action of a task."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import click
 from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 
-@click.command(name="approve", short_help="Approve what a task is going to do.")
+@click.command(name="approve", short_help="Approve the pending action of a task.")
 @click.argument("run")
 @click.argument("task")
-@click.option("--as", "actor", metavar="NAME", help="Who answers (default: the user's name).")
-@click.option("--digest", default="", metavar="HEX", help="Of the payload that was looked at.")
-@click.option("--comment", default="", metavar="TEXT", help="Why; it is recorded.")
+@click.option(
+    "--as", "actor", metavar="NAME", help="Name of the approver.  [default: your login name]"
+)
+@click.option(
+    "--digest", default="", metavar="HEX", help="Digest of the payload that you reviewed."
+)
+@click.option("--comment", default="", metavar="TEXT", help="Comment to record with the decision.")
 @agents_option
 @home_option
 @json_option
@@ -28,11 +32,12 @@ def command(
     home: Path | None,
     as_json: bool,
 ) -> int:
-    """Approve what TASK of RUN asks for; the run goes on with exactly that.
+    """Approve the pending action of TASK in RUN (an id or its beginning), then continue the run.
 
-    `agenthive approvals` shows what is asked. With --digest the answer counts only for the payload
-    of that digest. An answer by somebody who is not asked, a second one, or one that comes too late
-    does not count: it is recorded, and refused with exit code 2.
+    `agenthive approvals` shows the pending action; exactly that is executed. With --digest the
+    approval counts only if the payload still has that digest. A decision by a user who is not an
+    approver, a second one by the same user, or a late one does not count: it is recorded, and the
+    command ends with exit code 2.
     """
     from agenthive.cli.support.human_input import current_user, send_and_follow
     from agenthive.runtimes import event_loop

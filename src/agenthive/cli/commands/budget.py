@@ -1,4 +1,4 @@
-"""`agenthive budget ...`: what may be spent, what was, and calls whose cost is in doubt."""
+"""`agenthive budget ...`: limits, spending, and calls whose cost is unknown."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from agenthive.cli.support.options import F, agents_option, home_option, json_op
 if TYPE_CHECKING:
     from agenthive.insights.budgets import BudgetLine, OpenHold
 
-_REASON: Final = click.option("--reason", default="", metavar="TEXT", help="Why; it is recorded.")
+_REASON: Final = click.option("--reason", default="", metavar="TEXT", help="Reason to record.")
 
 
 class _Dollars(click.ParamType[int]):
-    """An amount of US dollars, as nano-dollars."""
+    """An amount of US dollars, converted to nano-dollars."""
 
     name = "dollars"
 
@@ -30,26 +30,28 @@ class _Dollars(click.ParamType[int]):
         try:
             amount = Decimal(str(value).removeprefix("$"))
         except InvalidOperation:
-            self.fail(f"{value!r} is no amount of US dollars, such as 0.50", param, ctx)
+            self.fail(
+                f"{value!r} is not an amount of US dollars; write a number such as 0.50", param, ctx
+            )
         if not amount.is_finite() or not 0 <= amount <= Decimal(MOST):
-            self.fail(f"{value!r} is not 0 to {MOST:,.0f} US dollars", param, ctx)
+            self.fail(f"{value!r} is not between 0 and {MOST:,.0f} US dollars", param, ctx)
         return to_nano_usd(amount)
 
 
 class _Limit(_Dollars):
-    """An amount, or none."""
+    """An amount of US dollars, or ``none`` as -1."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return -1 if value in ("none", -1) else super().convert(value, param, ctx)
 
 
 def _scope_options(amount_type: click.ParamType[int]) -> Callable[[F], F]:
-    """What commands take that change the limit of a scope."""
+    """The arguments and options of the commands that change a limit."""
     options = (
         click.argument("scope", metavar="SCOPE"),
         click.argument("dollars", type=amount_type),
-        click.option("--task", metavar="NAME", help="Of that task of the run."),
-        click.option("--agent", metavar="NAME", help="Of that agent in the run."),
+        click.option("--task", metavar="NAME", help="Limit this task of the run."),
+        click.option("--agent", metavar="NAME", help="Limit this agent in the run."),
         _REASON,
         agents_option,
         home_option,
@@ -64,23 +66,25 @@ def _scope_options(amount_type: click.ParamType[int]) -> Callable[[F], F]:
     return decorate
 
 
-@click.group(name="budget", short_help="Show and change what may be spent.")
+@click.group(name="budget", short_help="Show and change budgets.")
 def command() -> None:
-    """What may be spent, and what was.
+    """Show and change budgets.
 
-    SCOPE is a run (its id or its beginning), `tenant` (everything), `day` (each UTC day) or
-    `agent:NAME` (that agent in all runs). The worst case of each call is held before it is made;
-    when it has answered, what it cost is spent and the rest is free again.
+    SCOPE is a run (an id or its beginning), `tenant` (all runs), `day` (each UTC day) or
+    `agent:NAME` (that agent in all runs). Before a call, its worst-case cost is reserved (held) in
+    every scope; after the call, the actual cost is captured (spent) and the rest is released.
     """
 
 
-@command.command(name="show", short_help="Show limits, what was spent and what is held.")
+@command.command(name="show", short_help="Show limits and the amounts spent and held.")
 @click.argument("run", required=False)
-@click.option("--all", "everything", is_flag=True, help="Also ended runs and days without a limit.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Include ended runs and days without a limit."
+)
 @home_option
 @json_option
 def show_budgets(run: str | None, everything: bool, home: Path | None, as_json: bool) -> int:
-    """Show how the budgets stand; with RUN that run's, and its calls that hold money."""
+    """Show the limits and the amounts spent, held and left; with RUN, of that run and its calls."""
     import asyncio
 
     settings = load_settings(home)
@@ -91,29 +95,33 @@ def show_budgets(run: str | None, everything: bool, home: Path | None, as_json: 
     return 0
 
 
-@command.command(name="set", short_help="Set a limit.")
+@command.command(name="set", short_help="Set the limit of a scope.")
 @_scope_options(_Limit())
 def set_limit(scope: str, dollars: int, **options: Any) -> int:
-    """Set the limit of SCOPE to DOLLARS; `none` is what the workflow or the settings say.
+    """Set the limit of SCOPE to DOLLARS; `none` restores that of the workflow or the settings.
 
-    A run that waits for it goes on. A scope that was frozen because a call cost more than it was
-    to takes calls again.
+    A run that waits for this budget continues. A scope that was frozen because a call cost more
+    than was reserved for it accepts calls again.
     """
     return _change_limit(scope, None if dollars < 0 else dollars, add=False, **options)
 
 
-@command.command(name="top-up", short_help="Add to a limit.")
+@command.command(name="top-up", short_help="Raise the limit of a scope.")
 @_scope_options(_Dollars())
 def top_up(scope: str, dollars: int, **options: Any) -> int:
-    """Add DOLLARS to the limit of SCOPE. A run that waits for it goes on."""
+    """Add DOLLARS to the limit of SCOPE. A run that waits for this budget continues."""
     return _change_limit(scope, dollars, add=True, **options)
 
 
-@command.command(name="settle", short_help="Say what a call cost that never said so.")
+@command.command(name="settle", short_help="Record the cost of a call that reported none.")
 @click.argument("run")
 @click.argument("task")
 @click.argument("dollars", type=_Dollars())
-@click.option("--attempt", type=click.IntRange(1), help="Which attempt; the oldest in doubt.")
+@click.option(
+    "--attempt",
+    type=click.IntRange(1),
+    help="Number of the attempt.  [default: the oldest whose cost is unknown]",
+)
 @_REASON
 @agents_option
 @home_option
@@ -128,9 +136,9 @@ def settle_call(
     home: Path | None,
     as_json: bool,
 ) -> int:
-    """Book what a call of TASK cost whose answer never came, as the provider's bill has it.
+    """Record DOLLARS as the cost of a call of TASK that returned no response, as billed to you.
 
-    What nobody settles is booked in full a day after the call, or when its run ends.
+    A call that is not settled is captured in full 24 hours after it was made, or when its run ends.
     """
     from agenthive.cli.support.human_input import current_user, send_and_follow
     from agenthive.core.values import format_dollars as shown
@@ -156,7 +164,7 @@ def _change_limit(scope: str, amount: int | None, *, add: bool, **options: Any) 
 
     parts = {name: options[name] for name in ("task", "agent") if options[name]}
     if len(parts) > 1 or (parts and (scope in ("tenant", "day") or scope.startswith("agent:"))):
-        raise click.UsageError("--task or --agent name a part of a run: give one, with a run.")
+        raise click.UsageError("Use either --task or --agent, and only with a run as SCOPE.")
     part = "".join(f" {kind} {name}" for kind, name in parts.items())
     return event_loop.run(
         change_limit(
@@ -198,7 +206,7 @@ async def _read_budgets(
 
 
 def _is_shown(line: BudgetLine) -> bool:
-    """Whether somebody who asks how the budgets stand wants to see it."""
+    """Whether a scope is shown without ``--all``: it has a limit, or is the total."""
     return line.limit is not None or line.scope.startswith("tenant ")
 
 
@@ -216,7 +224,7 @@ def _print_budgets(
         output.print_document("budgets", budgets=rows, calls=doubts, unit="nano-dollars")
         return
     if not budget_lines:
-        output.print_line("nothing was spent, and nothing has a limit")
+        output.print_line("no limits are set and nothing was spent")
         return
     cells = [
         (
@@ -238,7 +246,7 @@ def _print_budgets(
                 str(item.attempt),
                 format_dollars(item.held),
                 output.format_time(item.since),
-                "under way" if item.under_way else "in doubt",
+                "running" if item.under_way else "cost unknown",
             )
             for item in doubts
         ]

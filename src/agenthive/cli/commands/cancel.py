@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 @click.command(name="cancel", short_help="Cancel an open run.")
 @click.argument("run")
-@click.option("--reason", default="", metavar="TEXT", help="Why; it is recorded.")
+@click.option("--reason", default="", metavar="TEXT", help="Reason to record.")
 @agents_option
 @home_option
 @json_option
 def command(
     run: str, reason: str, agent_files: tuple[Path, ...], home: Path | None, as_json: bool
 ) -> int:
-    """Cancel RUN (an id or its beginning): nothing new starts, calls under way are stopped.
+    """Cancel RUN (an id or its beginning): start no further task and stop the calls in flight.
 
-    The request is on disk before it is carried out; the command waits for the run to end. A run
-    that has ended stays as it is: exit code 3.
+    The request is recorded before it is executed; the command waits until the run has ended. A run
+    that has already ended is left unchanged: exit code 3.
     """
     import asyncio
 
@@ -46,7 +46,10 @@ async def _cancel_run(
         run_id = await journal.find_run(run)
         row = await journal.read_row(run_id)
     if RunStatus(row.status) in CLOSED:
-        raise RunNotFound(f"run {run_id} has ended already: {row.status}")
+        raise RunNotFound(
+            f"run {run_id} has already ended: {row.status}",
+            hint="Only open runs can be cancelled; `agenthive ps --open` lists them.",
+        )
     async with Session(settings, files) as session:
         await session.cancel(run_id, output.escape(reason))
         async for _ in session.watch(run_id):

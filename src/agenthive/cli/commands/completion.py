@@ -1,17 +1,17 @@
-"""`agenthive completion SHELL`: the script that completes commands and options."""
+"""`agenthive completion SHELL`: the completion script for a shell."""
 
 from __future__ import annotations
 
 import click
 
 
-@click.command(name="completion", short_help="Print the completion script of a shell.")
+@click.command(name="completion", short_help="Print the completion script for a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> int:
-    """Print what completes commands and options in SHELL.
+    """Print the script that completes commands and options in SHELL.
 
-    For bash: eval "$(agenthive completion bash)" in ~/.bashrc.
+    For bash, add this line to ~/.bashrc: eval "$(agenthive completion bash)"
     """
     from click.shell_completion import get_completion_class
 

@@ -1,4 +1,4 @@
-"""`agenthive config`: the settings in force."""
+"""`agenthive config`: the effective settings."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import msgspec
 from agenthive.cli.support.options import home_option, json_option, load_settings
 
 
-@click.command(name="config", short_help="Show the settings and where each comes from.")
+@click.command(name="config", short_help="Show the settings and the origin of each value.")
 @click.argument("what", type=click.Choice(["show"]), default="show")
-@click.option("--origin/--no-origin", default=True, help="Say where each value comes from.")
+@click.option(
+    "--origin/--no-origin", default=True, help="Show the origin of each value.  [default: origin]"
+)
 @home_option
 @json_option
 def command(what: str, origin: bool, home: Path | None, as_json: bool) -> int:
-    """Show every setting, its value and its origin: a flag, a variable, a file or the default."""
+    """Show every setting with its value and its origin: an option, an environment variable, a file
+    or the default.
+    """
     from agenthive.cli.support import output
     from agenthive.settings import SETTINGS
 

@@ -1,4 +1,4 @@
-"""`agenthive costs [RUN]`: what calls cost."""
+"""`agenthive costs [RUN]`: the cost of calls."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from agenthive.insights.costs import BY, Costs, CostTotals, Key, sum_totals
 _DAY: Final = click.DateTime(formats=["%Y-%m-%d"])
 
 
-@click.command(name="costs", short_help="Show what calls cost, by run, task, agent, model or day.")
+@click.command(name="costs", short_help="Show the cost of calls by run, task, agent, model or day.")
 @click.argument("run", required=False)
-@click.option("--by", type=click.Choice(BY), help="What to sum by: run; with RUN, task.")
-@click.option("--since", type=_DAY, metavar="DAY", help="Only calls of this day (UTC) or later.")
-@click.option("--until", type=_DAY, metavar="DAY", help="Only calls of this day (UTC) or earlier.")
+@click.option("--by", type=click.Choice(BY), help="Group by this.  [default: run; with RUN: task]")
+@click.option(
+    "--since", type=_DAY, metavar="DAY", help="Count only calls on this day (UTC) or later."
+)
+@click.option(
+    "--until", type=_DAY, metavar="DAY", help="Count only calls on this day (UTC) or earlier."
+)
 @click.option(
     "--limit",
     "-n",
     type=click.IntRange(1, 1_000_000),
     default=50,
     show_default=True,
-    help="How many rows to show, dearest first.",
+    help="Maximum number of rows, most expensive first.",
 )
 @home_option
 @json_option
@@ -38,11 +42,11 @@ def command(
     home: Path | None,
     as_json: bool,
 ) -> int:
-    """Show what the calls of this home cost; with RUN (an id or its beginning), of that run only.
+    """Show the cost of all calls of this home, or of the calls of RUN (an id or its beginning).
 
-    A run is shown with the runs below it. A call counts when it has said what it used, on the day
-    it was made. Calls whose price nobody knows are counted apart: write it under [prices] in the
-    settings.
+    The cost of a run includes its child runs. A call is counted once it has reported its usage, on
+    the day on which it was made. Calls of unknown price are counted separately; set their price
+    under [prices] in the settings.
     """
     import asyncio
 
@@ -93,7 +97,7 @@ def _show_costs(
         output.print_table(heads, [(*key, *_format_cells(spent)) for key, spent in rows[:limit]])
         output.print_line()
     if len(rows) > limit:
-        output.print_line(f"{len(rows) - limit:,} more rows; all of them with --limit {len(rows)}")
+        output.print_line(f"{len(rows) - limit:,} more rows; use --limit {len(rows)} to show all")
     output.print_line(_format_total(grand_total))
 
 
@@ -109,13 +113,12 @@ def _format_total(grand_total: CostTotals) -> str:
     extras = ""
     if grand_total.assumed:
         extras += (
-            f"; {format_dollars(grand_total.assumed)} booked for calls that never said what "
-            "they cost"
+            f"; {format_dollars(grand_total.assumed)} captured for calls that reported no cost"
         )
     if grand_total.held:
-        extras += f"; {format_dollars(grand_total.held)} held for calls that have not answered"
+        extras += f"; {format_dollars(grand_total.held)} held for calls without a response"
     if not grand_total.calls:
-        return f"no call has said what it used{extras}"
+        return f"no call has reported its usage{extras}"
     return (
         f"total {format_dollars(grand_total.cost)} in {grand_total.calls:,} "
         f"calls{describe_unpriced(grand_total.unpriced)}{extras}"

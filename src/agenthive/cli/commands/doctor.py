@@ -1,4 +1,4 @@
-"""`agenthive doctor`: is everything as it should be?"""
+"""`agenthive doctor`: checks of the installation, the home and the journal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import click
 from agenthive.cli.support.options import home_option, json_option, load_settings
 
 
-@click.command(name="doctor", short_help="Check this installation and the journal of its home.")
+@click.command(name="doctor", short_help="Check this installation, its home and the journal.")
 @home_option
 @json_option
 def command(home: Path | None, as_json: bool) -> int:
-    """Check Python, SQLite, the settings, the home, its disk, the whole journal's hash chains, and
-    that the agents of the settings can be loaded.
+    """Check Python, SQLite, the settings, the custom agents, the home, its disk, and the hash
+    chains of the whole journal.
 
-    Changes nothing. Exit code 10 if the journal cannot be trusted, 1 if something else is wrong.
+    Changes nothing. Exit codes: 0 all checks passed, 10 the journal is damaged or unreadable, 1
+    another check failed.
     """
     import asyncio
 
@@ -31,10 +32,10 @@ def command(home: Path | None, as_json: bool) -> int:
         output.print_document("checkup", healthy=not codes, checks=msgspec.to_builtins(findings))
     else:
         rows = [
-            ("ok" if finding.good else "WRONG", finding.what, finding.detail)
+            ("ok" if finding.good else "FAILED", finding.what, finding.detail)
             for finding in findings
         ]
-        output.print_table(("", "CHECK", "FOUND"), rows)
+        output.print_table(("STATUS", "CHECK", "DETAIL"), rows)
         for finding in findings:
             if finding.hint:
                 output.print_note(f"{finding.what}: {output.escape(finding.hint)}")

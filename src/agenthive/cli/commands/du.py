@@ -1,4 +1,4 @@
-"""`agenthive du [RUN]`: how much room a home takes."""
+"""`agenthive du [RUN]`: the disk usage of a home."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agenthive.settings import Settings
 
 
-@click.command(name="du", short_help="Show how much room a home takes, and what for.")
+@click.command(name="du", short_help="Show the disk usage of a home.")
 @click.argument("run", required=False)
 @click.option(
     "--limit",
@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 100_000),
     default=10,
     show_default=True,
-    help="How many runs to list, largest first.",
+    help="Maximum number of runs, largest first.",
 )
 @home_option
 @json_option
 def command(run: str | None, limit: int, home: Path | None, as_json: bool) -> int:
-    """Show the bytes of the home: records, large values (blobs), definitions, files, largest runs.
+    """Show the disk usage of the home: records, large values (blobs), definitions, files and the
+    largest runs.
 
-    With RUN (an id or its beginning), only what that run takes and nobody else uses. "gc would
-    free" is what `agenthive gc` would drop as the settings are now.
+    With RUN (an id or its beginning), show what only that run uses. The last line is what
+    `agenthive gc` would delete with the current settings.
     """
     import asyncio
 
@@ -87,7 +88,7 @@ async def _show_home(settings: Settings, limit: int, *, as_json: bool) -> int:
             (usage.stream, output.format_size(usage.records), output.format_size(usage.blobs))
             for usage in largest
         ]
-        output.print_table(("LARGEST", "RECORDS", "BLOBS"), rows)
+        output.print_table(("LARGEST RUN", "RECORDS", "BLOBS"), rows)
         output.print_line()
     output.print_line(
         f"gc would free {output.format_size(sum(_content_fields(prunable).values()))} in "
@@ -101,5 +102,5 @@ def _content_fields(sizes: Sizes) -> dict[str, Any]:
 
 
 def _folder_size(path: Path) -> int:
-    """Bytes of the files in a folder."""
+    """Bytes of the files in a directory."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

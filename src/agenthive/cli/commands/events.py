@@ -1,4 +1,4 @@
-"""`agenthive events RUN`: the facts of a run."""
+"""`agenthive events RUN`: the events of a run."""
 
 from __future__ import annotations
 
@@ -13,21 +13,27 @@ if TYPE_CHECKING:
     from agenthive.queries.journal_reader import EventView
 
 
-@click.command(name="events", short_help="Print the facts of a run, oldest first.")
+@click.command(name="events", short_help="Print the events of a run, oldest first.")
 @click.argument("run")
-@click.option("--task", metavar="NAME", help="Only facts about this task.")
+@click.option("--task", metavar="NAME", help="Print only events of this task.")
 @click.option(
-    "--after", type=click.IntRange(min=0), default=0, metavar="NO", help="Only later facts."
+    "--after",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="NO",
+    help="Print only events after number NO.",
 )
-@click.option("--follow", "-f", is_flag=True, help="Go on printing until the run ends.")
+@click.option(
+    "--follow", "-f", is_flag=True, help="Keep printing new events until the run has ended."
+)
 @home_option
 @json_option
 def command(
     run: str, task: str | None, after: int, follow: bool, home: Path | None, as_json: bool
 ) -> int:
-    """Print the facts of RUN (an id or its beginning), oldest first; JSON is one fact a line.
+    """Print the events of RUN (an id or its beginning), oldest first.
 
-    With --follow, facts are printed as they are committed, until the run has ended.
+    With --json, each event is one JSON document on its own line.
     """
     import asyncio
 
@@ -46,7 +52,7 @@ async def _print_events(
     async with open_journal(load_settings(home).home) as journal:
         run_id = await journal.find_run(run)
         if task is not None:
-            await journal.read_story(run_id, task)  # raises NotFound if there is no such task
+            await journal.read_story(run_id, task)  # raises NotFound for an unknown task
         while True:
             row = await journal.read_row(run_id)
             async for event in journal.read_events(run_id, after):
@@ -72,4 +78,4 @@ def _print_event(event: EventView, *, as_json: bool) -> None:
         output.print_document("fact", run_id=event.run, seq=event.seq, at=event.at, fact=event.data)
     else:
         text = output.escape(event.text).replace("\n", " ")
-        output.print_line(f"{event.seq:>7}  {output.format_time(event.at)}  {event.type:20} {text}")
+        output.print_line(f"{event.seq:>7}  {output.format_time(event.at)}  {event.type:24} {text}")

@@ -1,4 +1,4 @@
-"""`agenthive export RUN`: one run as a file."""
+"""`agenthive export RUN`: a run as a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agenthive.settings import Settings
 
 
-@click.command(name="export", short_help="Write one run into a file.")
+@click.command(name="export", short_help="Export a run to a file.")
 @click.argument("run")
 @click.option(
     "--output",
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     "target",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to; standard output if nothing is said.",
+    help="File to write.  [default: standard output]",
 )
 @home_option
 @json_option
 def command(run: str, target: Path | None, home: Path | None, as_json: bool) -> int:
-    """Write RUN (an id or its beginning) with its definition, records and results into one file.
+    """Export RUN (an id or its beginning) with its definition, records and results to one file.
 
-    The file is JSON lines: a header, the definition, every record with its hash, large values.
-    `agenthive import` reads it. It holds no secrets, only the names of those that were used; it
-    does hold inputs and results. A run that has not ended is written as far as it has come.
+    The file has one JSON document on each line: a header, the definition, every record with its
+    hash, and large values. `agenthive import` reads it. It contains inputs and results, but only
+    references to secrets. An open run is exported up to its last event.
     """
     import asyncio
 
     if as_json and target is None:
-        raise click.UsageError("with --json say where the file goes: -o FILE")
+        raise click.UsageError("--json needs -o FILE: both would write to standard output.")
     return asyncio.run(_export_run(load_settings(home), run, target, as_json=as_json))
 
 
@@ -70,7 +70,7 @@ async def _export_run(settings: Settings, run: str, target: Path | None, *, as_j
 
 
 def _open_private(path: Path) -> BinaryIO:
-    """A new file for its owner's eyes only: inputs and results may be nobody else's business."""
+    """Create a file that only its owner can read: inputs and results may be confidential."""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     return os.fdopen(descriptor, "wb")

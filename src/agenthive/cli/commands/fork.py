@@ -1,4 +1,4 @@
-"""`agenthive fork RUN --from TASK`: do a run again from one task on."""
+"""`agenthive fork RUN --from TASK`: a new run from a task of an earlier run."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from agenthive.settings import Settings
 
 
-@click.command(name="fork", short_help="Do a run again from one task on.")
+@click.command(name="fork", short_help="Start a new run from a task of an earlier run.")
 @click.argument("run")
-@click.option("--from", "task", required=True, metavar="TASK", help="The first to do again.")
+@click.option("--from", "task", required=True, metavar="TASK", help="First task to execute again.")
 @click.option(
     "--file",
     "file",
     type=click.Path(path_type=Path),
-    help="Do it under the changed workflow in this file.",
+    help="Run the changed workflow in this file instead.",
 )
-@click.option("--again", is_flag=True, help="Also where a task acts again that is to act once.")
+@click.option("--again", is_flag=True, help="Allow tasks with effect: once to be executed again.")
 @agents_option
 @home_option
 @json_option
-@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 def command(
     run: str,
     task: str,
@@ -38,12 +38,11 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Do RUN (an id or its beginning) again from TASK on, as a new run, with the same inputs.
+    """Start a new run with the inputs of RUN (an id or its beginning) that begins at TASK.
 
-    The results of everything that has succeeded and does not depend on TASK are taken over; nothing
-    of it is called again. With --file a changed workflow is done; tasks that changed, and what
-    depends on them, are done again too. Tasks with `effect: once` that may have acted in RUN act
-    again only with --again.
+    Tasks that succeeded in RUN and do not depend on TASK keep their results and are not executed
+    again. With --file, tasks that the file changes are executed again too, with their dependents.
+    Tasks with `effect: once` that may have acted in RUN are executed again only with --again.
     """
     from agenthive.cli.support.workflow_files import accept_file
     from agenthive.runtimes import event_loop
@@ -83,7 +82,8 @@ async def _fork_run(
         if not quiet:
             taken_count = len(fork_plan.fork.taken)
             output.print_note(
-                f"run {fork_id}: {run_id} from {output.escape(task)} on, {taken_count:,} taken over"
+                f"run {fork_id}: forked from {run_id} at {output.escape(task)}, "
+                f"{taken_count:,} results kept"
             )
         name, total = graph.spec.name, graph.tasks
         work = follow.follow_run(session, fork_id, name, total, quiet=quiet)

@@ -1,4 +1,4 @@
-"""`agenthive gc`: drop runs that ended long ago."""
+"""`agenthive gc`: delete ended runs whose retention time has passed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agenthive.settings import Settings
 
 REPORT_EVERY = 1000
-"""Runs between two words about how far it is."""
+"""Deleted runs between two lines of progress."""
 ENDED = (
     "completed",
     "partially_completed",
@@ -25,20 +25,20 @@ ENDED = (
 )
 
 
-@click.command(name="gc", short_help="Drop runs that ended long ago, and give their room back.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.command(name="gc", short_help="Delete ended runs whose retention time has passed.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, delete nothing.")
 @click.option(
     "--older-than",
     metavar="TIME",
     default=None,
-    help="Drop what ended longer ago than this (12h, 30d, 8w), whatever the settings say.",
+    help="Delete runs that ended longer ago than TIME (12h, 30d, 8w), not as the settings say.",
 )
 @click.option(
     "--status",
     "statuses",
     multiple=True,
     type=click.Choice(ENDED),
-    help="Only runs that ended so. May be repeated.",
+    help="Delete only runs with this status. Repeatable.",
 )
 @home_option
 @json_option
@@ -49,12 +49,12 @@ def command(
     home: Path | None,
     as_json: bool,
 ) -> int:
-    """Drop ended runs whose time is over: records, results, and definitions nobody else uses.
+    """Delete ended runs whose retention time has passed, with their records and results.
 
-    How long runs are kept say the settings retention_completed, retention_failed and
-    retention_others; they are kept forever unless something is set. An open run is never dropped.
-    Each run leaves a tombstone, so that nobody takes its absence for damage. Runs go a hundred a
-    transaction: what is interrupted has dropped whole runs only, and may be asked for again.
+    The settings retention_completed, retention_failed and retention_others say how long runs are
+    kept; by default they are kept forever. Open runs are never deleted. A deleted run leaves a
+    tombstone in the journal, so that its absence is not mistaken for data loss. An interrupted
+    command has deleted whole runs only and can be repeated.
     """
     import asyncio
 
@@ -91,7 +91,7 @@ async def _run_gc(settings: Settings, policy: Retention, *, dry_run: bool, as_js
     from agenthive.infra.home import Home
 
     if not policy.limits:
-        output.print_note("every run is kept forever: set retention_completed or give --older-than")
+        output.print_note("all runs are kept forever: set retention_completed, or use --older-than")
     due, totals = 0, _zero_totals()
     if Home(settings.home).journal.exists() and policy.limits:
         now = SteadyClock().now()
@@ -102,10 +102,10 @@ async def _run_gc(settings: Settings, policy: Retention, *, dry_run: bool, as_js
         output.print_document("gc", dry_run=dry_run, due=due, **totals)
         return 0
     content = output.format_size(totals["records"] + totals["blobs"] + totals["definitions"])
-    verb = "would go" if dry_run else "dropped"
-    output.print_line(f"{totals['runs']:,} runs {verb}, {content} of content")
+    verb = "would be deleted" if dry_run else "deleted"
+    output.print_line(f"{totals['runs']:,} runs {verb} ({content})")
     if totals["returned"]:
-        output.print_line(f"{output.format_size(totals['returned'])} given back to the disk")
+        output.print_line(f"{output.format_size(totals['returned'])} returned to the file system")
     return 0
 
 
@@ -139,5 +139,5 @@ async def _prune_runs(settings: Settings, policy: Retention) -> tuple[int, dict[
             totals = msgspec.to_builtins(progress)
             if progress.runs >= last_reported + REPORT_EVERY:
                 last_reported = progress.runs
-                output.print_note(f"dropped {progress.runs:,} of {progress.due:,} runs")
+                output.print_note(f"deleted {progress.runs:,} of {progress.due:,} runs")
     return totals.pop("due"), totals

@@ -1,4 +1,4 @@
-"""`agenthive import FILE`: take in a run from a file."""
+"""`agenthive import FILE`: a run from a file."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ if TYPE_CHECKING:
     from agenthive.settings import Settings
 
 
-@click.command(name="import", short_help="Take in a run from a file.")
+@click.command(name="import", short_help="Import a run from a file.")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option(
     "--open",
     "open_too",
     is_flag=True,
-    help="Also a run that has not ended: where it comes from, it does not go on any more.",
+    help="Import an open run too; the original must never continue.",
 )
 @home_option
 @json_option
 def command(file: Path, open_too: bool, home: Path | None, as_json: bool) -> int:
-    """Take in a run that `agenthive export` wrote, after checking all of it. Nothing is run.
+    """Import a run that `agenthive export` wrote, after verifying the whole file.
 
-    A run that is here already, just so, is left alone; another one with its id is refused. One
-    that has not ended is a copy, and its original may still act: it is refused unless --open says
-    that the original is gone, and even then it goes on only with `agenthive resume RUN`.
+    Nothing is executed. Importing an identical run again changes nothing; a different run with the
+    same id is refused. An open run is refused, because its original may still be executed
+    elsewhere: --open confirms that it is not. An imported open run continues only with `agenthive
+    resume RUN`.
     """
     import asyncio
 
@@ -47,7 +48,9 @@ async def _import_run(settings: Settings, file: Path, *, open_too: bool, as_json
     if as_json:
         output.print_document("import", run_id=outcome.run, status=outcome.status, new=outcome.new)
         return 0
-    output.print_line(f"{outcome.run}: {outcome.status}{'' if outcome.new else ', here already'}")
+    output.print_line(
+        f"{outcome.run}: {outcome.status}{'' if outcome.new else ' (already imported)'}"
+    )
     if outcome.new and outcome.status not in CLOSED:
         output.print_note(f"next: agenthive resume {outcome.run}")
     return 0

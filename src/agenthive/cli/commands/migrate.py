@@ -1,4 +1,4 @@
-"""`agenthive migrate RUN FILE`: let an open run go on under a changed workflow."""
+"""`agenthive migrate RUN FILE`: move an open run to a changed workflow."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from agenthive.settings import Settings
 
 
-@click.command(name="migrate", short_help="Let an open run go on under a changed workflow.")
+@click.command(name="migrate", short_help="Move an open run to a changed workflow.")
 @click.argument("run")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--check", is_flag=True, help="Only say whether it could, and why not.")
+@click.option("--check", is_flag=True, help="Show whether the run can be migrated, change nothing.")
 @click.option(
     "--rename",
     "pairs",
     metavar="OLD=NEW",
     multiple=True,
-    help="A task that is called otherwise in FILE, where that cannot be seen.",
+    help="Declare that task OLD is called NEW in FILE, if that is ambiguous. Repeatable.",
 )
 @agents_option
 @home_option
@@ -38,11 +38,11 @@ def command(
     home: Path | None,
     as_json: bool,
 ) -> int:
-    """Let RUN (an id or its beginning), which has not ended, go on under the workflow in FILE.
+    """Move the open run RUN (an id or its beginning) to the changed workflow in FILE.
 
-    A run is pinned to the workflow it was started with. It can adopt a changed one if everything it
-    has begun means the same there (under other names, if need be: map); else it stays pinned. The
-    proof is a replay of its journal. Exit code 1 if it must stay.
+    A run is pinned to the workflow it was started with. It can move to a changed one if every task
+    that it has started is unchanged there (verdict `adopt`), or only renamed (`map`); otherwise it
+    stays (`stay`, exit code 1). This is proved by a replay of its journal.
     """
     import asyncio
 
@@ -61,7 +61,7 @@ def command(
 def _parse_rename(text: str) -> tuple[str, str]:
     old, equals, new = text.partition("=")
     if not (old and equals and new):
-        raise click.UsageError(f"--rename {text!r} is not OLD=NEW.")
+        raise click.UsageError(f"--rename {text!r} is not OLD=NEW; write --rename fetch=download.")
     return old, new
 
 
@@ -122,13 +122,13 @@ def _print_migration(run: str, migration: Migration, *, done: bool, as_json: boo
         for change in migration.changes
     ]
     if rows:
-        output.print_table(("TASK", "CHANGE", "VERDICT", "WHY"), rows)
+        output.print_table(("TASK", "CHANGE", "VERDICT", "REASON"), rows)
         output.print_line()
     output.print_line(f"{run}: {'migrated' if done else _MEANING[migration.verdict]}")
 
 
 _MEANING = {
-    "adopt": "adopt - it can go on under the new workflow",
-    "map": "map - it can, with its tasks under their new names",
-    "stay": "stay - it stays pinned to the workflow it was started with",
+    "adopt": "adopt - the run can move to the changed workflow",
+    "map": "map - the run can move to the changed workflow, with its tasks renamed",
+    "stay": "stay - the run stays pinned to the workflow it was started with",
 }

@@ -1,4 +1,4 @@
-"""`agenthive plan FILE`: what a workflow may cost and how long it may take, before it is run."""
+"""`agenthive plan FILE`: the cost and duration of a workflow, before it runs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from agenthive.cli.support.options import agents_option, home_option, json_optio
 
 
 @click.command(
-    name="plan",
-    short_help="Say what a workflow may cost and how long it may take, before it is run.",
+    name="plan", short_help="Estimate the cost and duration of a workflow before it runs."
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="One input.")
+@click.option(
+    "--input", "pairs", metavar="KEY=VALUE", multiple=True, help="Set an input. Repeatable."
+)
 @click.option(
     "--inputs",
     "inputs_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="YAML or JSON file with a map of inputs; --input wins.",
+    help="Read inputs from a YAML or JSON file; --input overrides them.",
 )
 @agents_option
 @home_option
@@ -33,15 +34,21 @@ def command(
     home: Path | None,
     as_json: bool,
 ) -> int:
-    """Look at the workflow in FILE before it is run: nothing is called and nothing is written.
+    """Estimate the cost and duration of the workflow in FILE. No agent is called and nothing is
+    written.
 
-    Says what it can cost at most (every attempt, item, round and compensation at its worst case, or
-    the limit that bounds it) and usually, how long it takes, its critical path, how many runs a
-    minute rate limits allow, what nobody bounds the cost of, what acts outside without approval or
-    compensation, and what is never done. Usual figures come from the journal of the home if there
-    is one. Calls that are lost when a process ends come on top of the worst case.
+    \b
+    The plan shows:
+      - the cost at most: every attempt, mapped item, iteration and compensation
+        at its worst case, or the limit that bounds it
+      - the typical cost and duration, learned from the journal of the home
+      - the critical path, and how many runs per minute the rate limits allow
+      - tasks whose cost has no bound
+      - tasks with effects but neither an approval nor a compensation
+      - tasks that are never executed
 
-    Exit code 2 if the file or an input is wrong.
+    Calls that must be repeated after a crash are not included. Exit code 2 if the file or an input
+    is invalid.
     """
     from agenthive.cli.support import plan_view
 

@@ -1,4 +1,4 @@
-"""`agenthive ps`: the runs of a home."""
+"""`agenthive ps`: a list of runs."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import click
 from agenthive.cli.support.options import home_option, json_option, load_settings
 
 
-@click.command(name="ps", short_help="List the runs of a home.")
-@click.option("--open", "only_open", is_flag=True, help="Only runs that have not ended.")
+@click.command(name="ps", short_help="List runs.")
+@click.option("--open", "only_open", is_flag=True, help="List only runs that have not ended.")
 @click.option(
     "--limit",
     "-n",
     type=click.IntRange(1, 100_000),
     default=20,
     show_default=True,
-    help="How many at most, newest first.",
+    help="Maximum number of runs.",
 )
-@click.option("--metrics", is_flag=True, help="Sums over the whole journal instead.")
+@click.option("--metrics", is_flag=True, help="Show metrics of the whole journal instead.")
 @home_option
 @json_option
 def command(only_open: bool, limit: int, metrics: bool, home: Path | None, as_json: bool) -> int:
     """List the runs of the home, newest first.
 
-    With --metrics: runs by status, success rate, retries, breakers, and how fast agents answer.
+    With --metrics, show the number of runs by status, the success rate, retries, circuit breaker
+    trips, and the calls, failures, response times, tokens and cost of each agent.
     """
     import asyncio
 
@@ -52,7 +53,9 @@ async def _list_runs(home: Path | None, *, only_open: bool, limit: int, as_json:
         output.print_document("run-list", runs=msgspec.to_builtins(rows))
         return 0
     if not rows:
-        output.print_note(f"no runs in {settings.home}")
+        output.print_note(
+            f"no open runs in {settings.home}" if only_open else f"no runs in {settings.home}"
+        )
         return 0
     output.print_table(
         ("RUN", "NAME", "STATUS", "TASKS", "CREATED"),

@@ -1,4 +1,4 @@
-"""`agenthive reject RUN TASK`: reject what a task is going to do."""
+"""`agenthive reject RUN TASK`: reject the pending action of a task."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ import click
 from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 
-@click.command(name="reject", short_help="Reject what a task is going to do.")
+@click.command(name="reject", short_help="Reject the pending action of a task.")
 @click.argument("run")
 @click.argument("task")
-@click.option("--as", "actor", metavar="NAME", help="Who answers (default: the user's name).")
-@click.option("--digest", default="", metavar="HEX", help="Of the payload that was looked at.")
-@click.option("--comment", default="", metavar="TEXT", help="Why; it is recorded.")
+@click.option(
+    "--as", "actor", metavar="NAME", help="Name of the approver.  [default: your login name]"
+)
+@click.option(
+    "--digest", default="", metavar="HEX", help="Digest of the payload that you reviewed."
+)
+@click.option("--comment", default="", metavar="TEXT", help="Comment to record with the decision.")
 @agents_option
 @home_option
 @json_option
@@ -28,10 +32,10 @@ def command(
     home: Path | None,
     as_json: bool,
 ) -> int:
-    """Reject what TASK of RUN asks for: it is not done.
+    """Reject the pending action of TASK in RUN (an id or its beginning): it is not executed.
 
-    Whether the task then fails or is passed over stands in the workflow (`on_reject`). One
-    rejection is enough. Answers that do not count are recorded, and refused with exit code 2.
+    The workflow decides whether the task then fails or is skipped (`on_reject`). One rejection is
+    enough. A decision that does not count is recorded, and the command ends with exit code 2.
     """
     from agenthive.cli.support.human_input import current_user, send_and_follow
     from agenthive.runtimes import event_loop

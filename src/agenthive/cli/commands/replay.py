@@ -1,4 +1,4 @@
-"""`agenthive replay RUN`: apply a run's facts again, calling nobody."""
+"""`agenthive replay RUN`: replay the events of a run without calling any agent."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import click
 from agenthive.cli.support.options import home_option, json_option, load_settings
 
 
-@click.command(name="replay", short_help="Apply a run's facts again, calling nobody.")
+@click.command(name="replay", short_help="Replay the events of a run without calling any agent.")
 @click.argument("run")
-@click.option("--until", type=click.IntRange(1), metavar="N", help="Stop after fact number N.")
+@click.option("--until", type=click.IntRange(1), metavar="N", help="Stop after event number N.")
 @home_option
 @json_option
 def command(run: str, until: int | None, home: Path | None, as_json: bool) -> int:
-    """Check the hash chain of RUN (an id or its beginning), and apply its facts one by one under
-    the rules of this version. No agent is called and nothing is written.
+    """Verify the hash chain of RUN (an id or its beginning) and replay its events under the rules
+    of this version. No agent is called and nothing is written.
 
-    Shows what came of each fact, and the state in the end or after fact N. Exit code 1 if the end
-    is not the one in the run list.
+    Shows each event, and the state of the tasks at the end or after event N. Exit code 1 if the
+    final state differs from that in the run list.
     """
     import asyncio
 
@@ -55,10 +55,10 @@ async def _replay_run(run: str, until: int | None, home: Path | None, *, as_json
         (str(event.seq), output.format_time(event.at), event.type, event.text)
         for event in shown_events
     ]
-    output.print_table(("NO", "TIME", "FACT", "WHAT HAPPENED"), rows)
+    output.print_table(("NO", "TIME", "EVENT", "DETAIL"), rows)
     output.print_line()
     task_rows = [(name, task.status, str(task.attempts)) for name, task in report.tasks.items()]
     output.print_table(("TASK", "STATUS", "ATTEMPTS"), task_rows)
-    verdict = "nobody was called" if matches else f"but the run list says {row.status}"
-    output.print_line(f"\n{len(shown_events):,} facts lead to: {report.status}; {verdict}")
+    verdict = "no agent was called" if matches else f"but the run list says {row.status}"
+    output.print_line(f"\nstatus after {len(shown_events):,} events: {report.status}; {verdict}")
     return int(not matches)

@@ -1,4 +1,4 @@
-"""`agenthive resolve RUN TASK`: say what came of a call whose outcome is unknown."""
+"""`agenthive resolve RUN TASK`: record the outcome of a call whose outcome is unknown."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import click
 from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 
-@click.command(name="resolve", short_help="Say what came of a call nobody knows about.")
+@click.command(name="resolve", short_help="Record the outcome of a call whose outcome is unknown.")
 @click.argument("run")
 @click.argument("task")
-@click.option("--succeeded", "outcome", flag_value="succeeded", help="It has acted.")
-@click.option("--failed", "outcome", flag_value="failed", help="It has not, and is not to.")
-@click.option("--retry", "outcome", flag_value="retry", help="It has not: call again.")
-@click.option("--result", metavar="JSON", help="What it gave, with --succeeded.")
-@click.option("--reason", default="", metavar="TEXT", help="How you know; it is recorded.")
+@click.option("--succeeded", "outcome", flag_value="succeeded", help="The call succeeded.")
+@click.option("--failed", "outcome", flag_value="failed", help="The call failed; do not repeat it.")
+@click.option("--retry", "outcome", flag_value="retry", help="The call had no effect; repeat it.")
+@click.option(
+    "--result", metavar="JSON", help="Result of the call, with --succeeded.  [default: null]"
+)
+@click.option("--reason", default="", metavar="TEXT", help="Reason to record.")
 @agents_option
 @home_option
 @json_option
@@ -30,18 +32,19 @@ def command(
     home: Path | None,
     as_json: bool,
 ) -> int:
-    """Say what came of TASK of RUN, whose call may or may not have acted.
+    """Record the outcome of the call of TASK in RUN (an id or its beginning), then continue the
+    run.
 
-    A task with `effect: once` is never called again by itself when its answer was lost. Look at the
-    other side first; then say one of --succeeded, --failed or --retry.
+    A call with `effect: once` whose response was lost is never repeated automatically. Find out at
+    the called service whether it took effect, then use one of --succeeded, --failed or --retry.
     """
     from agenthive.cli.support.human_input import current_user, parse_json, send_and_follow
     from agenthive.runtimes import event_loop
 
     if outcome is None:
-        raise click.UsageError("Say one of --succeeded, --failed or --retry.")
+        raise click.UsageError("Use one of --succeeded, --failed or --retry.")
     if result is not None and outcome != "succeeded":
-        raise click.UsageError("--result goes with --succeeded.")
+        raise click.UsageError("--result can be used only with --succeeded.")
     value = parse_json(result, "--result")
     work = send_and_follow(
         load_settings(home),

@@ -1,4 +1,4 @@
-"""`agenthive resume [RUN ...]`: go on with unfinished runs."""
+"""`agenthive resume [RUN ...]`: continue unfinished runs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from agenthive.settings import Settings
 
 
-@click.command(name="resume", short_help="Go on with unfinished runs.")
+@click.command(name="resume", short_help="Continue unfinished runs.")
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 @agents_option
 @home_option
 @json_option
-@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 def command(
     runs: tuple[str, ...],
     agent_files: tuple[Path, ...],
@@ -26,11 +26,11 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Go on with these runs, or with every unfinished one, to their end.
+    """Continue each RUN (an id or its beginning), or all unfinished runs, until they end or wait.
 
-    What is finished is not done again. A call that was cut off is made again under the same key,
-    unless its task says `effect: once`. A RUN may be the beginning of an id. With nothing
-    unfinished: exit code 0. A run that was imported unfinished is gone on with only by its id.
+    Finished tasks are not executed again. A call that was interrupted is repeated with the same
+    idempotency key, unless its task has `effect: once`. Imported open runs are resumed only by
+    their id. Exit code 0 if there is nothing to resume, otherwise that of `agenthive run`.
     """
     from agenthive.runtimes import event_loop
 
@@ -55,7 +55,7 @@ async def _resume_runs(
         if as_json:
             output.print_document("runs", runs=[])
         else:
-            output.print_line("Nothing is unfinished.")
+            output.print_line("no unfinished runs")
         return 0
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
         await interrupts.run_or_abort(session.resume(list(runs)))
@@ -75,9 +75,9 @@ async def _resume_runs(
 
 
 async def _select_runs(settings: Settings, prefixes: tuple[str, ...]) -> dict[str, int]:
-    """The whole ids of what was asked for; every unfinished run, oldest first, if nothing was.
+    """The full ids of the runs, or of every unfinished run, oldest first, if none is given.
 
-    With each the number of its last fact.
+    Maps each to the number of its last event.
     """
     from agenthive.hive import open_journal
 

@@ -1,4 +1,4 @@
-"""`agenthive run FILE`: check a workflow, have it carried out, show how it goes."""
+"""`agenthive run FILE`: check a workflow, run it and show its progress."""
 
 from __future__ import annotations
 
@@ -14,30 +14,39 @@ if TYPE_CHECKING:
     from agenthive.settings import Settings
 
 
-@click.command(name="run", short_help="Run a workflow and show how it goes.")
+@click.command(name="run", short_help="Run a workflow and show its progress.")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="One input.")
+@click.option(
+    "--input", "pairs", metavar="KEY=VALUE", multiple=True, help="Set an input. Repeatable."
+)
 @click.option(
     "--inputs",
     "inputs_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="YAML or JSON file with a map of inputs; --input wins.",
+    help="Read inputs from a YAML or JSON file; --input overrides them.",
 )
 @agents_option
 @home_option
 @json_option
-@click.option("--quiet", "-q", is_flag=True, help="Show no progress.")
+@click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
 @click.option(
-    "--stream", is_flag=True, help="Show answers as they come in, of tasks with stream: true."
+    "--stream",
+    is_flag=True,
+    help="Print model responses while they are generated, for tasks with stream: true.",
 )
 def command(**options: Any) -> int:
-    """Run the workflow in FILE (YAML or JSON) to its end.
+    """Run the workflow in FILE (YAML or JSON) until it ends or waits for input.
 
-    The run is on disk before its first call. Ctrl-C lets the calls under way end and leaves the
-    rest for `agenthive resume`; a second Ctrl-C stops at once. Exit codes: 0 completed, 1 failed,
-    2 the file or an input is wrong, 6 over budget, 7 partially completed, 8 waiting for somebody,
-    9 timed out, 130 interrupted or cancelled.
+    The run is recorded before its first call. Ctrl-C waits for the calls in flight and leaves the
+    rest to `agenthive resume`; a second Ctrl-C stops at once.
+
+    \b
+    Exit codes:
+      0  completed              7  partially completed
+      1  failed                 8  waiting for an approval, a signal or an outcome
+      2  invalid file or input  9  timed out
+      6  over budget            130  interrupted or cancelled
     """
     from agenthive.runtimes import event_loop
 
@@ -45,7 +54,7 @@ def command(**options: Any) -> int:
 
 
 async def execute_command(**options: Any) -> int:
-    """The same inside an event loop that runs already."""
+    """Run the command inside an event loop that is already running."""
     return await _run_workflow(*_prepare_run(**options))
 
 
@@ -59,7 +68,7 @@ def _prepare_run(
     quiet: bool,
     stream: bool,
 ) -> tuple[Settings, AcceptedWorkflow, tuple[Path, ...], _ViewOptions]:
-    """Check the file and the inputs before anything is started."""
+    """Check the file and the inputs before the run starts."""
     from agenthive.cli.support.workflow_files import accept_workflow, collect_inputs
 
     settings = load_settings(home)

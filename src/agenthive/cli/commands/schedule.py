@@ -1,4 +1,4 @@
-"""`agenthive schedule ...`: workflows that are started again and again."""
+"""`agenthive schedule ...`: workflows that start on a schedule."""
 
 from __future__ import annotations
 
@@ -14,46 +14,54 @@ if TYPE_CHECKING:
     from agenthive.core.engine.schedules import ScheduleRow
 
 
-@click.group(name="schedule", short_help="Start a workflow again and again.")
+@click.group(name="schedule", short_help="Start workflows on a schedule.")
 def command() -> None:
-    """Start a workflow at planned times.
+    """Start workflows on a schedule.
 
-    Runs start while a process owns the home: `agenthive work`, or a program that opens the hive.
-    What was missed meanwhile is caught up with as each schedule says.
+    Scheduled runs start only while a process owns the home: `agenthive work`, or a program that
+    uses `Hive.open`. The --catch-up policy of a schedule decides about times that were missed.
     """
 
 
-@command.command(name="set", short_help="Set a schedule, or replace one.")
+@command.command(name="set", short_help="Create or replace a schedule.")
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--cron", metavar="EXPR", help="Times as a cron expression: '0 9 * * mon-fri'.")
-@click.option("--zone", default="UTC", show_default=True, help="The time zone of --cron.")
-@click.option("--every", metavar="TIME", help="An interval instead: 90s, 15m, 6h, 1d.")
-@click.option("--start", metavar="WHEN", help="From when --every counts (ISO 8601; 1970).")
-@click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="One input.")
+@click.option("--cron", metavar="EXPR", help="Cron expression, such as '0 9 * * mon-fri'.")
+@click.option("--zone", default="UTC", show_default=True, help="Time zone of --cron.")
+@click.option("--every", metavar="TIME", help="Interval instead of --cron: 90s, 15m, 6h, 1d.")
+@click.option(
+    "--start",
+    metavar="WHEN",
+    help="Time from which --every counts (ISO 8601).  [default: 1970-01-01T00:00Z]",
+)
+@click.option(
+    "--input", "pairs", metavar="KEY=VALUE", multiple=True, help="Set an input. Repeatable."
+)
 @click.option(
     "--inputs",
     "inputs_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="YAML or JSON file with a map of inputs; --input wins.",
+    help="Read inputs from a YAML or JSON file; --input overrides them.",
 )
-@click.option("--time-input", default="", metavar="KEY", help="The input that gets the time.")
+@click.option(
+    "--time-input", default="", metavar="KEY", help="Input that receives the scheduled time."
+)
 @click.option(
     "--catch-up",
     type=click.Choice(("none", "one", "all")),
     default="one",
     show_default=True,
-    help="How many of the times that were missed get a run.",
+    help="How many missed times start a run.",
 )
 @click.option(
     "--overlap",
     type=click.Choice(("skip", "queue", "allow", "cancel")),
     default="queue",
     show_default=True,
-    help="What happens while the run before has not ended.",
+    help="What to do if the previous run has not ended.",
 )
-@click.option("--paused", is_flag=True, help="Start nothing until it is resumed.")
+@click.option("--paused", is_flag=True, help="Create the schedule paused.")
 @agents_option
 @home_option
 @json_option
@@ -74,10 +82,10 @@ def set_schedule(
     home: Path | None,
     as_json: bool,
 ) -> int:
-    """Have the workflow in FILE started by a rule, under NAME; replaces the schedule of that name.
+    """Create the schedule NAME, which starts the workflow in FILE, or replace it.
 
-    Each planned time starts one run, however often the process ends on the way: the run's id
-    follows from the time.
+    Each scheduled time starts one run, even if the process is restarted meanwhile: the id of the
+    run is derived from the name and the time.
     """
     from agenthive.authoring.schedules import build_rule, plan_schedule
     from agenthive.cli.support.workflow_files import (
@@ -108,15 +116,15 @@ def set_schedule(
     )
 
 
-@command.command(name="list", short_help="List the schedules of a home.")
+@command.command(name="list", short_help="List schedules.")
 @home_option
 @json_option
 def list_schedules(home: Path | None, as_json: bool) -> int:
-    """List the schedules of the home, with the next time of each."""
+    """List the schedules of the home, each with its next time."""
     return _run_work(_list_schedules(home, as_json=as_json))
 
 
-@command.command(short_help="Show one schedule, and what became of its last times.")
+@command.command(short_help="Show a schedule and its latest events.")
 @click.argument("name")
 @click.option(
     "--limit",
@@ -124,34 +132,34 @@ def list_schedules(home: Path | None, as_json: bool) -> int:
     type=click.IntRange(1, 1000),
     default=10,
     show_default=True,
-    help="Facts about it at most, the last ones.",
+    help="Maximum number of events, latest ones.",
 )
 @home_option
 @json_option
 def show(name: str, limit: int, home: Path | None, as_json: bool) -> int:
-    """Show the schedule NAME: its rule, its next time, and the last facts about it."""
+    """Show the schedule NAME: its rule, policies, next time, open runs and latest events."""
     return _run_work(_show_schedule(home, name, limit, as_json=as_json))
 
 
-@command.command(short_help="Have a schedule start nothing until it is resumed.")
+@command.command(short_help="Pause a schedule.")
 @click.argument("name")
-@click.option("--reason", default="", metavar="TEXT", help="Why; it is recorded.")
+@click.option("--reason", default="", metavar="TEXT", help="Reason to record.")
 @home_option
 @json_option
 def pause(name: str, reason: str, home: Path | None, as_json: bool) -> int:
-    """Have the schedule NAME start nothing until it is resumed."""
+    """Pause the schedule NAME: it starts no runs until it is resumed."""
     from agenthive.core.journal import run_events as ev
 
     change = ev.SchedulePaused(at=0, schedule=name, reason=reason)
     return _run_work(_change_schedule(home, (), change, as_json=as_json))
 
 
-@command.command(short_help="Have a paused schedule start runs again.")
+@command.command(short_help="Resume a paused schedule.")
 @click.argument("name")
 @home_option
 @json_option
 def resume(name: str, home: Path | None, as_json: bool) -> int:
-    """Have the schedule NAME start runs again; what was planned meanwhile is skipped."""
+    """Resume the paused schedule NAME. Times that passed meanwhile are skipped."""
     from agenthive.core.journal import run_events as ev
 
     return _run_work(
@@ -159,12 +167,12 @@ def resume(name: str, home: Path | None, as_json: bool) -> int:
     )
 
 
-@command.command(short_help="Take a schedule away.")
+@command.command(short_help="Remove a schedule.")
 @click.argument("name")
 @home_option
 @json_option
 def remove(name: str, home: Path | None, as_json: bool) -> int:
-    """Take the schedule NAME away. Its runs go on."""
+    """Remove the schedule NAME. Runs that it has started continue."""
     from agenthive.core.journal import run_events as ev
 
     return _run_work(
@@ -178,9 +186,9 @@ def remove(name: str, home: Path | None, as_json: bool) -> int:
 @home_option
 @json_option
 def trigger(name: str, agent_files: tuple[Path, ...], home: Path | None, as_json: bool) -> int:
-    """Start a run of the schedule NAME now, as at a planned time.
+    """Start a run of the schedule NAME now, as at a scheduled time.
 
-    Without a process that owns the home the run waits for `agenthive resume` or `agenthive work`.
+    If no process owns the home, the run waits for `agenthive resume` or `agenthive work`.
     """
     from agenthive.core.journal import run_events as ev
     from agenthive.core.policies.schedule import RUN_ID_PREFIX
@@ -220,7 +228,9 @@ async def _change_schedule(
         return 0
     output.print_line(f"{change.schedule}: {action}" + (f", run {run}" if run else ""))
     if action == "set":
-        output.print_note("runs start while a process owns the home, such as `agenthive work`")
+        output.print_note(
+            "scheduled runs start only while a process owns the home: run `agenthive work`"
+        )
     return 0
 
 
@@ -284,7 +294,7 @@ async def _show_schedule(home: Path | None, name: str, limit: int, *, as_json: b
 
     row = next((item for item in await _read_rows(home) if item.name == name), None)
     if row is None:
-        hint = "`agenthive schedule list` shows the schedules of this home."
+        hint = "List the schedules with `agenthive schedule list`."
         raise NotFound(f"there is no schedule '{name}'", hint=hint)
     async with open_journal(load_settings(home).home) as journal:
         events = await journal.hive_stream.list_schedule_events(name, limit)
@@ -310,7 +320,7 @@ async def _show_schedule(home: Path | None, name: str, limit: int, *, as_json: b
         )
         for item in events
     ]
-    output.print_table(("TIME", "FACT", "ABOUT"), rows)
+    output.print_table(("TIME", "EVENT", "DETAIL"), rows)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`agenthive show RUN`: what a run came to; with a task, its story."""
+"""`agenthive show RUN`: the tasks, results and errors of a run, or the events of a task."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from agenthive.queries.journal_reader import JournalReader
 
 
-@click.command(name="show", short_help="Show what a run came to.")
+@click.command(name="show", short_help="Show the tasks, results and errors of a run.")
 @click.argument("run")
-@click.option("--task", metavar="NAME", help="The story of one task instead.")
+@click.option(
+    "--task", metavar="NAME", help="Show the events that led to the state of this task instead."
+)
 @home_option
 @json_option
 def command(run: str, task: str | None, home: Path | None, as_json: bool) -> int:
-    """Show RUN (an id or its beginning): tasks, attempts, times, tokens, results, errors.
+    """Show the tasks of RUN (an id or its beginning) with attempts, times and tokens, and the
+    results and errors of the run.
 
-    With --task, the facts that made that task what it is, each with its number and time.
+    With --task, show the events that led to the state of that task, with number and time.
     """
     import asyncio
 
@@ -60,7 +63,7 @@ def _print_tasks(report: RunReport) -> None:
         tokens = f"{task.tokens:,}" if task.tokens else "-"
         calls = f"{task.agent}: {output.truncate(task.action, 60)}" if task.agent else "-"
         rows.append((name, task.status, str(task.attempts), time, tokens, calls))
-    output.print_table(("TASK", "STATUS", "ATTEMPTS", "TIME", "TOKENS", "CALLS"), rows)
+    output.print_table(("TASK", "STATUS", "ATTEMPTS", "TIME", "TOKENS", "CALL"), rows)
 
 
 async def _print_story(journal: JournalReader, run: str, task: str, *, as_json: bool) -> int:
@@ -73,5 +76,5 @@ async def _print_story(journal: JournalReader, run: str, task: str, *, as_json: 
         output.print_document("story", run_id=run, task=task, facts=msgspec.to_builtins(lines))
         return 0
     rows = [(str(line.seq), output.format_time(line.at), line.type, line.text) for line in lines]
-    output.print_table(("NO", "TIME", "FACT", "WHAT HAPPENED"), rows)
+    output.print_table(("NO", "TIME", "EVENT", "DETAIL"), rows)
     return 0

@@ -12,9 +12,17 @@ from agenthive.cli.support.options import agents_option, home_option, json_optio
 @click.command(name="signal", short_help="Send a signal to a run.")
 @click.argument("run")
 @click.argument("name")
-@click.option("--data", metavar="JSON", help="What it says: the result of the task that waits.")
 @click.option(
-    "--id", "signal_id", default="", metavar="ID", help="Send it safely again: counts once."
+    "--data",
+    metavar="JSON",
+    help="Data of the signal: the result of the waiting task.  [default: null]",
+)
+@click.option(
+    "--id",
+    "signal_id",
+    default="",
+    metavar="ID",
+    help="Deduplication id: signals with the same ID count once.",
 )
 @agents_option
 @home_option
@@ -28,9 +36,10 @@ def command(
     home: Path | None,
     as_json: bool,
 ) -> int:
-    """Send the signal NAME to RUN, for a task that says `wait_for: NAME`.
+    """Send the signal NAME to RUN (an id or its beginning), for a task with `wait_for: NAME`.
 
-    One that comes before its task waits for it is kept, unless the workflow says `keep: false`.
+    A signal that arrives before its task waits for it is kept, unless the workflow has
+    `keep: false`.
     """
     from agenthive.cli.support.human_input import current_user, parse_json, send_and_follow
     from agenthive.runtimes import event_loop

@@ -1,4 +1,4 @@
-"""`agenthive simulate FILE`: play a workflow on virtual time, many times; say what came of it."""
+"""`agenthive simulate FILE`: many runs of a workflow on virtual time, with injected faults."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ SEEDS = 100
 
 
 @click.command(
-    name="simulate",
-    short_help="Play a workflow on virtual time, with faults, and say what came of it.",
+    name="simulate", short_help="Simulate a workflow on virtual time, with injected faults."
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--input", "pairs", metavar="KEY=VALUE", multiple=True, help="One input.")
+@click.option(
+    "--input", "pairs", metavar="KEY=VALUE", multiple=True, help="Set an input. Repeatable."
+)
 @click.option(
     "--inputs",
     "inputs_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="YAML or JSON file with a map of inputs; --input wins.",
+    help="Read inputs from a YAML or JSON file; --input overrides them.",
 )
 @click.option(
     "--seeds",
@@ -30,16 +31,16 @@ SEEDS = 100
     type=click.IntRange(1, 1_000_000),
     default=SEEDS,
     show_default=True,
-    help="How many runs to play, each from a seed of its own.",
+    help="Number of runs, each with its own random seed.",
 )
-@click.option("--seed", metavar="K", type=click.IntRange(0), help="Play only this seed.")
-@click.option("--trace", is_flag=True, help="With --seed: the story of that run.")
+@click.option("--seed", metavar="K", type=click.IntRange(0), help="Simulate only this seed.")
+@click.option("--trace", is_flag=True, help="With --seed, print the events of that run.")
 @click.option(
     "--faults",
     metavar="SPEC",
     default="some",
     show_default=True,
-    help="none, some or hostile, or chances such as crash=0.01,fail=0.1.",
+    help="Faults to inject: none, some, hostile, or probabilities such as crash=0.01,fail=0.1.",
 )
 @click.option(
     "--answers",
@@ -47,20 +48,20 @@ SEEDS = 100
     "answers_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="YAML or JSON: by task, result, duration, fail, cost; or only the seconds.",
+    help="YAML or JSON file: for each task the seconds, or result, duration, fail and cost.",
 )
 @click.option(
     "--fit",
     metavar="HOME",
     type=click.Path(path_type=Path),
-    help="Learn times, failures, costs and results from the runs of this home.",
+    help="Learn durations, failures, costs and results from the runs of this home.",
 )
 @click.option(
     "--people",
     metavar="TIME",
     default="1h",
     show_default=True,
-    help="How long people take to approve or to send a signal (the median), or never.",
+    help="Median time until an approval or a signal arrives, or never.",
 )
 @json_option
 def command(
@@ -76,23 +77,27 @@ def command(
     people: str,
     as_json: bool,
 ) -> int:
-    """Play the workflow in FILE on virtual time, once for each seed, and say what came of it.
+    """Simulate the workflow in FILE on virtual time, once for each seed, and show statistics.
 
-    The same core as in earnest decides; the agents are played. No agent, network or secret is ever
-    reached, and nothing is written. How long calls take comes from --answers, --fit, the file's
-    estimated_duration, or is guessed.
+    The real engine decides; calls are simulated. No agent, network or secret is used, and nothing
+    is written. The duration of calls is taken from --answers, --fit or estimated_duration in the
+    file; otherwise it is assumed.
 
     \b
-    --faults: chances from 0 to 1, after the name of a preset or without one:
-      crash      the process dies at a step, another takes over
-      fail       a call fails                  429        is refused by a rate limit
-      slow       takes 3 to 10 times as long   hang       never answers
-      lose       its answer is lost            duplicate  answers twice
-      garbage    answers what cannot be used   late       its answer outlives its process
-      refuse     the journal takes nothing     stall      a write takes seconds
-      jump       the clock is set              absent     an agent is missing after a crash
+    Faults, each with a probability from 0 to 1, optionally after a preset
+    (--faults some,crash=0.2):
+      crash      the process dies and another one takes over
+      absent     an agent is missing after a crash
+      late       a response arrives after the process that made the call died
+      fail       a call fails                  429      a rate limit refuses it
+      slow       a call takes 3 to 10 times as long
+      hang       a call never returns          lose     its response is lost
+      duplicate  its response arrives twice    garbage  its response is invalid
+      refuse     the journal refuses a write   stall    a write takes seconds
+      jump       the system clock is changed
 
-    Exit codes: 0 every invariant held, 1 one broke, 2 the file or an option is wrong.
+    Exit codes: 0 all invariants held, 1 an invariant was violated, 2 the file or an option is
+    invalid.
     """
     from agenthive.cli.support.simulation_view import (
         SimulationRequest,
@@ -102,7 +107,7 @@ def command(
     )
 
     if trace and seed is None:
-        raise click.UsageError("--trace tells of one run: say which with --seed K.")
+        raise click.UsageError("--trace prints a single run: choose it with --seed K.")
     request = SimulationRequest(file, pairs, inputs_file, faults, answers_file, fit, people)
     result = run_simulation(request, load_settings(None), range(seeds) if seed is None else [seed])
     if trace and seed is not None:

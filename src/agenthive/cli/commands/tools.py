@@ -1,4 +1,4 @@
-"""`agenthive tools FILE`: what the MCP servers of a workflow offer, as tools of a task."""
+"""`agenthive tools FILE`: the tools of the MCP servers of a workflow, as `tools` of a task."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 
-@click.command(name="tools", short_help="Ask MCP servers for their tools, as text for a workflow.")
+@click.command(name="tools", short_help="Print the tools of MCP servers as YAML for a workflow.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("names", metavar="[AGENT]...", nargs=-1)
 @agents_option
@@ -22,15 +22,15 @@ def command(
     home: Path | None,
     as_json: bool,
 ) -> int:
-    """Ask the MCP servers that FILE names (or those of the given agents) for their tools.
+    """Print the tools of the MCP servers in FILE, or of the servers of each AGENT.
 
-    Prints the key `tools` of a task, to be put under the task of a model: names, descriptions and
-    schemas of arguments as the servers give them, of tools on their allow-lists. Take out what the
-    model has no business with. What a tool may do (`effect`) is yours to say: what a server says of
-    itself stands beside it as a comment.
+    The output is the key `tools` of a task, ready to paste into a workflow: names, descriptions and
+    argument schemas of the tools on the allow-lists of the servers. Remove those that the model
+    does not need, and set the `effect` of the others: what the server claims is printed only as a
+    comment.
 
-    The servers are started or connected to; none of their tools is called. Exit code 5 if one of
-    them does not answer, 2 if the file is wrong.
+    Servers are started or connected to, but none of their tools is called. Exit code 5 if a server
+    does not respond, 2 if the file is invalid.
     """
     from agenthive.cli.support import mcp_tools_view
 

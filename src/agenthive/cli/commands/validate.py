@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agenthive.settings import Settings
 
 
-@click.command(name="validate", short_help="Check workflow files without running anything.")
+@click.command(name="validate", short_help="Check workflow files without running them.")
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 def command(
     files: tuple[Path, ...], agent_files: tuple[Path, ...], home: Path | None, as_json: bool
 ) -> int:
-    """Check workflow FILEs: syntax, keys, agents, graph, expressions, secrets' references.
+    """Check the syntax, keys, agents, dependencies, expressions and secret references of each FILE.
 
-    Every problem is named with file, line and column. Nothing is run and nothing is written.
-    Exit code 2 if one of them is wrong.
+    Every problem is reported with file, line and column. Nothing is run and nothing is written.
+    Exit code 2 if a file is invalid.
     """
     from agenthive.cli.support import output
     from agenthive.cli.support.session import build_registry
@@ -72,7 +72,7 @@ def _check_file(file: Path, settings: Settings, agents: AgentRegistry) -> dict[s
 
 
 def _missing_references(references: Any) -> list[str]:
-    """What the file refers to and is not here: it may be there where the workflow runs."""
+    """Warnings about references to what is missing here: it may exist where the workflow runs."""
     from agenthive import authoring
     from agenthive.errors import ConfigurationError
 

@@ -1,4 +1,4 @@
-"""`agenthive why RUN`: one reason for each open task."""
+"""`agenthive why RUN`: the reason why each open task waits."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import click
 from agenthive.cli.support.options import home_option, json_option, load_settings
 
 
-@click.command(name="why", short_help="Say why each open task of a run does not go on.")
+@click.command(name="why", short_help="Explain why the open tasks of a run are waiting.")
 @click.argument("run")
 @home_option
 @json_option
 def command(run: str, home: Path | None, as_json: bool) -> int:
-    """Say of each open task of RUN (an id or its beginning) what it waits for, since when, and
-    what would unblock it.
+    """Explain why each open task of RUN (an id or its beginning) is waiting, since when, and what
+    unblocks it.
     """
     import asyncio
 
@@ -41,7 +41,7 @@ async def _print_reasons(run: str, home: Path | None, *, as_json: bool) -> int:
         )
         return 0
     if report is not None:
-        output.print_line(f"Nothing waits: the run is {report.status}.")
+        output.print_line(f"no task is waiting: the run is {report.status}")
         return 0
     for reason in reasons:
         since = output.format_time(reason.since)
@@ -52,13 +52,13 @@ async def _print_reasons(run: str, home: Path | None, *, as_json: bool) -> int:
             output.print_line(f"    unblocked {how} {output.escape(reason.unblock)}")
     if not owner:
         output.print_note(
-            f"no process has this home in hand: agenthive resume {run_id} goes on with it"
+            f"no process owns this home; continue the run with: agenthive resume {run_id}"
         )
     return 0
 
 
 async def _read_owner(home: Path) -> dict[str, Any]:
-    """Who has the home in hand, and what troubles it; empty if nobody has."""
+    """The status of the process that owns the home; empty if no process does."""
     from agenthive.errors import AgentHiveError
     from agenthive.infra.home import Home
     from agenthive.ipc.client import ControlClient

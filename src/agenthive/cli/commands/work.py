@@ -1,4 +1,4 @@
-"""`agenthive work`: own a home in the foreground."""
+"""`agenthive work`: process the runs and schedules of a home in the foreground."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    name="work", short_help="Own a home in the foreground: resume its runs and take in new ones."
+    name="work", short_help="Process the runs and schedules of a home in the foreground."
 )
 @agents_option
 @home_option
-@click.option("--until-idle", is_flag=True, help="End when nothing moves any more.")
+@click.option("--until-idle", is_flag=True, help="Exit when no run can make progress.")
 def command(agent_files: tuple[Path, ...], home: Path | None, until_idle: bool) -> int:
-    """Own the home: resume its unfinished runs, start what schedules plan, and carry out what other
-    commands hand over.
+    """Process the runs and schedules of a home in the foreground.
 
-    While it works, `agenthive run` and the others talk to it. Ctrl-C or SIGTERM lets the calls
-    under way end, then leaves; a second one stops at once. What is unfinished waits on disk.
+    Takes ownership of the home, resumes its unfinished runs, starts scheduled runs and executes
+    runs that other commands submit. Ctrl-C or SIGTERM waits for the calls in flight, then exits; a
+    second one stops at once. Unfinished runs stay on disk for the next `agenthive work` or
+    `agenthive resume`.
     """
     from agenthive.runtimes import event_loop
 
@@ -42,13 +43,13 @@ async def _work_home(settings: Settings, files: tuple[Path, ...], *, until_idle:
         hive = session.hive
         if hive is None:
             raise HomeBusy(
-                f"the home {settings.home} has an owner already",
-                hint="One process works a home; commands are handed to it.",
+                f"another process owns the home {settings.home}",
+                hint="One process owns a home; `agenthive doctor` shows its process id.",
             )
         resumed = await hive.resume()
         await hive.schedules.start()
         output.print_note(
-            f"working in {settings.home}; {len(resumed)} runs resumed; Ctrl-C to leave"
+            f"processing {settings.home}; {len(resumed):,} runs resumed; press Ctrl-C to stop"
         )
         finished = await interrupts.run_to_end(_report_runs(hive, until_idle=until_idle))
         await follow.leave_home(session, interrupts, interrupted=not finished)
@@ -56,7 +57,7 @@ async def _work_home(settings: Settings, files: tuple[Path, ...], *, until_idle:
 
 
 async def _report_runs(hive: Hive, *, until_idle: bool) -> None:
-    """Tell of runs that come and go, until there is nothing left to wait for."""
+    """Print runs when they start and end, until the hive fails or (``until_idle``) is idle."""
     import asyncio
 
     from agenthive.cli.support import output

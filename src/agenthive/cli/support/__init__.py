@@ -1,6 +1,7 @@
-"""What the commands of the CLI share: sessions, options, output, progress, views.
+"""What the commands share: sessions, options, output, progress, views.
 
-A view turns reports into lines; `session` opens a home or reaches the process that owns it;
-`output` decides between text and ``--json``. A command is never defined here, and nothing here
-decides about a run. To add a view: a file here, used by at least two commands or too large for one.
+`session` opens a home or connects to the process that owns it; `output` prints JSON documents,
+tables and lines; a view turns a report into lines. No command is defined here, and nothing here
+decides what a run does. To add a view: a file here, if two commands use it or it is too large for
+its command.
 """

@@ -1,4 +1,4 @@
-"""Changing a limit, and going on with the run that waits for it if nobody else does."""
+"""Changing a limit, and continuing a run that waits for it if no other process owns the home."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ async def change_limit(
     reason: str,
     as_json: bool,
 ) -> int:
-    """Set the limit of a scope, or add to it; ``part`` is what of a run it is about.
+    """Set the limit of a scope, or add to it (``amount`` in nano-dollars).
 
-    The exit code is 0, or that of the run if it ends badly while we follow it.
+    ``part`` is ``" task NAME"`` or ``" agent NAME"`` for a part of a run. Returns 0, or the exit
+    code of the run if it ends meanwhile.
     """
     run_id = root_id = ""
     if scope not in ("tenant", "day") and not scope.startswith("agent:"):
@@ -54,5 +55,5 @@ async def change_limit(
 
 def _describe_change(amount: NanoUSD | None, *, add: bool) -> str:
     if amount is None:
-        return "the limit is what the workflow and the settings say"
-    return f"{'added ' if add else 'the limit is '}{format_dollars(amount)}"
+        return "limit reset to that of the workflow and the settings"
+    return f"{'added ' if add else 'limit set to '}{format_dollars(amount)}"

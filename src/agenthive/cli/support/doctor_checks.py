@@ -1,7 +1,8 @@
-"""What `agenthive doctor` looks at: one function a check, each giving what it found.
+"""The checks of `agenthive doctor`: one function for each, returning a `Finding`.
 
-Changes nothing but a file of a few bytes in the home, written to see how long the disk takes and
-removed again. Names variables, never shows what is in them. To add a check: a function in `CHECKS`.
+Changes nothing, except that a file of a few bytes is written to the home to time the disk, and
+removed again. Prints names of environment variables, never their values. To add a check: a function
+in `CHECKS`.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from agenthive.stores.sqlite import engine_version
 SAFE_SQLITE: Final = (3, 51, 3)
 """The first release without the WAL-reset bug."""
 LITTLE_SPACE: Final = 200 * 2**20
+"""Bytes of free disk space below which the check fails."""
 KEYS: Final = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What one check found; ``exit_code`` counts if it is not good."""
+    """The outcome of one check; ``exit_code`` is that of the command if it is not ``good``."""
 
     what: str
     good: bool = True
@@ -42,7 +44,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def run_checks(settings: Settings) -> list[Finding]:
-    """All checks, in order."""
+    """Run all checks, in order."""
     return [await check(settings) for check in CHECKS]
 
 
@@ -55,7 +57,10 @@ async def _check_sqlite(settings: Settings) -> Finding:
     version = engine_version()
     good = tuple(int(part) for part in version.split(".")) >= SAFE_SQLITE
     return Finding(
-        what="sqlite", good=good, detail=version, hint="" if good else "Install a newer apsw."
+        what="sqlite",
+        good=good,
+        detail=version,
+        hint="" if good else "Upgrade apsw: older SQLite can corrupt a journal.",
     )
 
 
@@ -80,12 +85,12 @@ async def _check_keys(settings: Settings) -> Finding:
 async def _check_home(settings: Settings) -> Finding:
     home = settings.home
     if not home.exists():
-        return Finding(what="home", detail=f"{home} (not there yet; made by the first run)")
+        return Finding(what="home", detail=f"{home} (does not exist yet; the first run creates it)")
     good = home.is_dir() and os.access(home, os.R_OK | os.W_OK | os.X_OK)
     hint = (
         ""
         if good
-        else "Make it a folder, readable and writable for you, or choose another with --home."
+        else "Make it a directory that you can read and write, or choose another with --home."
     )
     return Finding(what="home", good=good, detail=str(home), hint=hint)
 
@@ -99,7 +104,7 @@ async def _check_owner(settings: Settings) -> Finding:
     except OwnerGone as error:
         return Finding(what="owner", good=False, detail=error.message, hint=error.hint)
     except HomeBusy:
-        return Finding(what="owner", detail="none (one ended without saying so)")
+        return Finding(what="owner", detail="none (the last one ended without closing the home)")
     return Finding(what="owner", detail=f"process {status['pid']}")
 
 
@@ -107,13 +112,15 @@ async def _check_space(settings: Settings) -> Finding:
     existing = next(path for path in (settings.home, *settings.home.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     good = free >= LITTLE_SPACE
-    hint = "" if good else "Free some space: a full disk makes the journal refuse new work."
+    hint = "" if good else "Free some disk space: on a full disk the journal accepts no new work."
     return Finding(what="disk", good=good, detail=f"{free / 2**20:,.0f} MiB free", hint=hint)
 
 
 async def _check_flush(settings: Settings) -> Finding:
     if not settings.home.is_dir() or not os.access(settings.home, os.W_OK):
-        return Finding(what="flush", detail="not measured: no home to write to")
+        return Finding(
+            what="flush", detail="not measured: the home does not exist or is not writable"
+        )
     probe = settings.home / f"doctor-{os.getpid()}"
     try:
         milliseconds = min(_time_flush(probe) for _ in range(5)) * 1000
@@ -121,7 +128,7 @@ async def _check_flush(settings: Settings) -> Finding:
         return Finding(what="flush", good=False, detail=str(error.strerror), exit_code=10)
     finally:
         probe.unlink(missing_ok=True)
-    return Finding(what="flush", detail=f"{milliseconds:.2f} ms for a commit to reach the disk")
+    return Finding(what="flush", detail=f"{milliseconds:.2f} ms to flush a commit to disk")
 
 
 def _time_flush(path: Path) -> float:
@@ -144,7 +151,7 @@ async def _check_journal(settings: Settings) -> Finding:
         return Finding(
             what="journal", good=False, detail=error.message, hint=error.hint, exit_code=10
         )
-    detail = f"{records:,} records, every chain holds; {len(unfinished):,} unfinished runs"
+    detail = f"{records:,} records, all hash chains intact; {len(unfinished):,} unfinished runs"
     return Finding(what="journal", detail=detail)
 
 

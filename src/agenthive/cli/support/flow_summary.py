@@ -1,7 +1,7 @@
-"""What a workflow waits for and repeats, in a few words: for whoever checks it before running it.
+"""A summary of the control flow of a workflow, for `validate`.
 
-Only counts and names what the file says, embedded workflows included. A new word for flow gets a
-line in `summarize_flow` and one in `describe_flow`.
+Counts what the file declares, embedded workflows included. To add a kind of control flow: a line in
+`summarize_flow` and one in `describe_flow`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from agenthive.core.model.workflow import TaskSpec, WorkflowSpec
 
 
 def summarize_flow(spec: WorkflowSpec) -> dict[str, Any]:
-    """Counts and names, as ``validate --json`` gives them."""
+    """Counts and names, as ``validate --json`` prints them."""
     children = list(authoring.embedded_workflows(spec))
     tasks = [task for item in (spec, *children) for task in item.tasks]
     approvals = [task.approval for task in tasks if task.approval is not None]
@@ -38,7 +38,7 @@ def _has_timer(task: TaskSpec) -> bool:
 
 
 def describe_flow(summary: dict[str, Any]) -> str:
-    """The same in words; empty if there is nothing but calls."""
+    """The summary in words; empty if the workflow only makes calls."""
     parts = [
         _format_count(summary["approvals"], "approval", summary["people"], "by"),
         _format_count(len(summary["signals"]), "signal", summary["signals"], ""),
@@ -48,17 +48,15 @@ def describe_flow(summary: dict[str, Any]) -> str:
         _format_count(summary["repeat_until"], "repeat_until"),
         _format_count(summary["workflows"], "embedded workflow"),
         _format_count(summary["tools"], "tool"),
-        _format_count(summary["fallback"], "agent that may go on", plural="agents that may go on"),
+        _format_count(summary["fallback"], "fallback agent"),
     ]
     return ", ".join(part for part in parts if part)
 
 
-def _format_count(
-    number: int, noun: str, names: list[str] | None = None, by: str = "", plural: str = ""
-) -> str:
+def _format_count(number: int, noun: str, names: list[str] | None = None, by: str = "") -> str:
     if not number:
         return ""
-    plural = noun if number == 1 or "_" in noun else plural or f"{noun}s"
+    plural = noun if number == 1 or "_" in noun else f"{noun}s"
     shown_names = ", ".join((names or [])[:5]) + (", ..." if names and len(names) > 5 else "")
     details = f" ({by} {shown_names})".replace("( ", "(") if shown_names else ""
     return f"{number:,} {plural}{details}"

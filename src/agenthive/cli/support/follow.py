@@ -1,6 +1,6 @@
-"""Following runs to their end: progress, interruption, results, exit codes.
+"""Following runs until they end or wait: progress, interruption, results, exit codes.
 
-What `run` and `resume` have in common. Decides nothing about a run.
+Shared by the commands that run or resume workflows. Decides nothing about a run.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from agenthive.core.model.states import CLOSED, Reason, ReasonKind, RunStatus
 from agenthive.hive import open_journal
 
 GRAVEST: Final = (1, 9, 6, 7, 8)
-"""Exit codes of several runs: the first of these that one of them ended with."""
+"""The exit code for several runs: the first of these that one of them ended with."""
 INTERRUPTED: Final = 130
+"""The exit code after SIGINT, as shells have it: 128 + 2."""
 WATCHED: Final = 16
-"""Runs that are watched at once: an owner hears only so many callers."""
+"""Runs that are watched at once: the owner of a home accepts a bounded number of connections."""
 
 
 async def leave_home(session: Session, interrupts: Interrupts, *, interrupted: bool) -> None:
-    """Let go of the home: drain first; a further Ctrl-C stops what is still under way."""
+    """Close the session: drain first; a further Ctrl-C stops the calls in flight."""
     if interrupted and session.hive is not None:
-        output.print_note("interrupted: calls under way may end (Ctrl-C again: stop now)")
+        output.print_note(
+            "interrupted: waiting for calls in flight to finish (press Ctrl-C again to stop now)"
+        )
     if not await interrupts.run_to_end(session.close(drain=True)):
         await session.close(drain=False)
 
@@ -36,7 +39,7 @@ async def leave_home(session: Session, interrupts: Interrupts, *, interrupted: b
 async def follow_run(
     session: Session, run: str, name: str, total: int, *, quiet: bool, after: int = 0
 ) -> None:
-    """Show a run until it ends or needs somebody; facts up to number ``after`` are only counted."""
+    """Show a run until it ends or waits for input; count events up to ``after`` silently."""
     view = None if quiet else choose_view(name, total)
     try:
         async for event in session.watch(run):
@@ -48,9 +51,9 @@ async def follow_run(
 
 
 async def follow_runs(session: Session, last_events: Mapping[str, int], *, quiet: bool) -> None:
-    """Follow several runs at once; one is shown, of more only the endings.
+    """Follow several runs at once; show the progress of a single run, else only the endings.
 
-    ``last_events`` maps each to the number of its last fact before we came.
+    ``last_events`` maps each run to the number of its last event before this command started.
     """
     if len(last_events) == 1:
         [(run, after)] = last_events.items()
@@ -73,7 +76,7 @@ async def follow_runs(session: Session, last_events: Mapping[str, int], *, quiet
 
 
 async def print_epilogue(session: Session, report: RunReport) -> None:
-    """Beside the results: tokens, the journal, what to do next."""
+    """Print on standard error: tokens and cost, the journal, and the next command."""
     home = session.settings.home
     home_option = f" --home {shlex.quote(str(home))}"
     if usage := output.format_usage(report):
@@ -82,7 +85,7 @@ async def print_epilogue(session: Session, report: RunReport) -> None:
     if RunStatus(report.status) in CLOSED:
         output.print_note(f"next: agenthive show {report.run_id}{home_option}")
         return
-    output.print_note("the run is not finished:")
+    output.print_note("the run has not ended:")
     async with open_journal(home) as journal:
         reasons = await journal.list_reasons(report.run_id)
     for reason in reasons[:10]:
@@ -91,9 +94,10 @@ async def print_epilogue(session: Session, report: RunReport) -> None:
 
 
 def suggest_next_step(run: str, reasons: Sequence[Reason]) -> str:
-    """The command that moves a run which stands."""
+    """The command that unblocks a run that waits."""
     for reason in reasons:
         if reason.kind in (ReasonKind.APPROVAL, ReasonKind.SIGNAL):
+            # The core names the commands that unblock a task, separated by ", or ".
             return reason.unblock.partition(", or ")[0]
     if any(reason.kind is ReasonKind.OUTCOME for reason in reasons):
         return f"agenthive why {run}"
@@ -101,6 +105,6 @@ def suggest_next_step(run: str, reasons: Sequence[Reason]) -> str:
 
 
 def combine_exit_codes(reports: Sequence[RunReport]) -> int:
-    """The code for all of these runs."""
+    """The exit code for all of these runs."""
     codes = {report.exit_code for report in reports} - {0}
     return next((code for code in GRAVEST if code in codes), max(codes, default=0))

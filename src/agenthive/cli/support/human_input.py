@@ -1,6 +1,6 @@
-"""Telling a run what somebody says, and going on with it if nobody else does.
+"""Sending human input to a run, and continuing the run if no other process owns the home.
 
-What `approve`, `reject`, `signal` and `resolve` have in common. Decides nothing about a run.
+Shared by `approve`, `reject`, `signal`, `resolve` and `budget settle`. Decides nothing about a run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def send_and_follow(
 
     ``request`` receives the owner of the home and the full id of the run. Once it is on disk,
     ``subject`` (the task or the signal) and ``done_message`` are printed. The exit code is 0, or
-    that of the run if it ends badly while this command follows it.
+    that of the run if it ends meanwhile.
     """
     async with open_journal(settings.home) as journal:
         run_id = await journal.find_run(run)
@@ -51,7 +51,7 @@ async def send_and_follow(
 async def follow_and_report(
     session: Session, interrupts: Interrupts, run: str, *, as_json: bool
 ) -> int:
-    """Follow the run to where it stops if we have it in hand, and say how it stands."""
+    """Follow the run until it ends or waits if this process owns the home; print its status."""
     ended = True
     if session.hive is not None:
         last_event = await _last_event(session.settings, run)
@@ -67,7 +67,7 @@ async def follow_and_report(
 
 
 def _exit_code_of(report: RunReport) -> int:
-    """A run that goes on, or waits for somebody else, is no failure of what was said."""
+    """The exit code of a run that ended; 0 for an open one: the input itself was accepted."""
     return report.exit_code if RunStatus(report.status) in CLOSED else 0
 
 
@@ -77,19 +77,21 @@ async def _last_event(settings: Settings, run: str) -> int:
 
 
 def parse_json(text: str | None, option: str) -> JSONValue:
-    """The value given as JSON. Raises DefinitionError."""
+    """Parse the value of an option as JSON; None if it was not given. Raises DefinitionError."""
     if text is None:
         return None
     try:
         value: JSONValue = msgspec.json.decode(text.encode("utf-8", "surrogateescape"))
     except (msgspec.DecodeError, ValueError) as error:
-        hint = f"Quote it for the shell: {option} '{{\"ok\": true}}' or {option} '\"text\"'."
-        raise DefinitionError(f"{option} is not JSON: {error}", hint=hint) from None
+        hint = f"Quote the value for the shell: {option} '{{\"ok\": true}}' or {option} '\"text\"'."
+        raise DefinitionError(
+            f"the value of {option} is not valid JSON: {error}", hint=hint
+        ) from None
     return value
 
 
 def current_user() -> str:
-    """The name of who runs this command, as the system has it."""
+    """The login name of the user who runs this command; ``local`` if the system has none."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

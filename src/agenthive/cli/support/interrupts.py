@@ -1,6 +1,7 @@
-"""Ctrl-C and SIGTERM: the first asks to drain, the second to stop at once.
+"""Ctrl-C and SIGTERM: the first signal starts a drain, the second stops at once.
 
-Signals only set something; what they interrupt is cancelled on the event loop, so nothing is torn.
+The signal handler runs on the event loop and cancels the current work there, so that a signal never
+interrupts a write halfway.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Use it as ``async with Interrupts() as interrupts``."""
+    """Handles signals within ``async with Interrupts() as interrupts``."""
 
     def __init__(self) -> None:
         self._current: asyncio.Task[Any] | None = None
@@ -45,12 +46,12 @@ class Interrupts:
             self._current.cancel()
 
     async def run_or_abort(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Do what must be done before there is anything to drain. Raises Abort if interrupted."""
+        """Run work before which there is nothing to drain. Raises click.Abort if interrupted."""
         if not await self.run_to_end(work):
             raise click.Abort
 
     async def run_to_end(self, work: Coroutine[Any, Any, Any]) -> bool:
-        """Whether ``work`` came to its end; False if it was interrupted, and cancelled for that."""
+        """Run ``work``; return False if a signal cancelled it, True if it finished."""
         if self._interrupted:
             self._interrupted = False
             work.close()

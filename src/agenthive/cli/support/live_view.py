@@ -1,6 +1,6 @@
-"""The live view of a run on a terminal (rich): a bar, what is under way, what failed.
+"""The live view of a run on a terminal (rich): a bar, the running tasks, the failures.
 
-Gone when the run ends; what stays is printed by the command. Imported on terminals only.
+The view disappears when the run ends; the command prints the results. Imported on terminals only.
 """
 
 from __future__ import annotations
@@ -21,11 +21,19 @@ from agenthive.cli.support.progress_counts import ProgressCounts, format_counts
 from agenthive.queries.journal_reader import EventView
 
 MOST_LINES: Final = 12
-"""Tasks under way, and failures, that are named at once."""
+"""Running tasks and failures that are shown at once."""
+_TROUBLES: Final = (
+    "task.failed",
+    "task.faulted",
+    "task.lost",
+    "task.blocked",
+    "run.timed_out",
+)
+"""Events that stay in the view, and on the terminal after it."""
 
 
 class LiveView:
-    """Shows the facts it takes until it is closed."""
+    """Shows the progress of a run until it is closed."""
 
     def __init__(self, name: str, total: int) -> None:
         self._name = escape(name)
@@ -41,13 +49,13 @@ class LiveView:
         self._screen.start()
 
     def show_event(self, event: EventView, *, old: bool = False) -> None:
-        """Show one fact; an ``old`` one is only counted."""
+        """Show one event; an ``old`` one is only counted."""
         task, word, detail = self._counts.add_event(event)
-        if not old and word in ("failed", "was cut off", "blocked", "timed out"):
+        if not old and event.type in _TROUBLES:
             self._failures = [*self._failures, (task, word, detail)][-MOST_LINES:]
 
     def close(self) -> None:
-        """Take the view down; leave one line for what was shown."""
+        """Remove the view; print one line for each failure that it showed."""
         self._screen.stop()
         for task, word, detail in self._failures:
             self._screen.console.print(Text(f"  {escape(task)} {word} {escape(detail)}", "yellow"))
@@ -62,7 +70,7 @@ class LiveView:
         for task, (started, agent) in list(counts.started.items())[:MOST_LINES]:
             elapsed = format_duration(max(0.0, (now - started) / 1e6))
             body.add_row(
-                "  ", Text(escape(task), "cyan"), Text(f"at {escape(agent)}", "dim"), elapsed
+                "  ", Text(escape(task), "cyan"), Text(f"agent {escape(agent)}", "dim"), elapsed
             )
         for task, word, detail in self._failures:
             body.add_row("  ", Text(escape(task), "yellow"), word, Text(escape(detail), "dim"))

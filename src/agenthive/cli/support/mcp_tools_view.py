@@ -1,4 +1,4 @@
-"""Asking the MCP servers of a workflow what they offer, and printing it as tools of a task."""
+"""Listing the tools of the MCP servers of a workflow, and printing them as `tools` of a task."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from agenthive.settings import Settings
 def fetch_offers(
     file: Path, names: Sequence[str], settings: Settings, agent_files: Sequence[Path]
 ) -> list[ToolOffer]:
-    """What the servers of ``file`` offer; ``names`` are those agents, none means all of them.
+    """The tools of the MCP servers of ``file`` that are in ``names``, or of all if that is empty.
 
-    Raises ConfigurationError for a file or a name that is wrong, AgentUnavailable if a server
-    does not answer within its agent's time-out.
+    Raises ConfigurationError if the file or a name is wrong, AgentUnavailable if a server does not
+    respond within the timeout of its agent.
     """
     from agenthive.agents.mcp.agent import ACTIONS
 
@@ -38,28 +38,30 @@ def fetch_offers(
 
 
 def show_offers(offers: Sequence[ToolOffer], *, as_json: bool) -> None:
-    """Print them."""
+    """Print the tools as YAML or JSON."""
     if as_json:
         output.print_document("tools", tools=msgspec.to_builtins(offers))
     elif offers:
         output.print_line(render_tools(offers).rstrip())
     if not offers:
-        output.print_note("No tools: the servers offer none, or none that is on its allow-list.")
+        output.print_note("no tools: the servers offer none, or none on their allow-lists")
     if len(offers) > MOST:
-        output.print_note(f"{len(offers):,} tools; a model may be told of {MOST} at most.")
+        output.print_note(
+            f"{len(offers):,} tools, but a task may have at most {MOST}; remove some of them"
+        )
 
 
 def _select_servers(file: Path, spec: WorkflowSpec, names: Sequence[str]) -> list[AgentSpec]:
     servers = {agent.name: agent for agent in spec.agents if agent.type == AgentType.MCP_SERVER}
     if not servers:
         raise ConfigurationError(
-            f"{file} names no MCP server",
-            hint="Add an agent: {name: git, type: mcp_server, endpoint: stdio:mcp-server-git}.",
+            f"{file}: no agent is of type mcp_server",
+            hint="Add one: {name: git, type: mcp_server, endpoint: stdio:mcp-server-git}.",
         )
     if unknown_names := [name for name in names if name not in servers]:
         raise ConfigurationError(
-            f"'{unknown_names[0]}' is not an MCP server of {file}",
-            hint=f"There are: {', '.join(servers)}.",
+            f"{file}: no agent '{unknown_names[0]}' of type mcp_server",
+            hint=f"The MCP servers of this file are: {', '.join(servers)}.",
         )
     return [servers[name] for name in dict.fromkeys(names)] or list(servers.values())
 
@@ -80,12 +82,12 @@ async def _fetch_listing(agents: AgentRegistry, server: AgentSpec) -> list[Any]:
             response = await agents.find_agent(server).execute("list_tools", {})
     except TimeoutError:
         raise AgentUnavailable(
-            f"agent '{server.name}' did not answer within {server.timeout:g} s",
-            hint="Give it longer: timeout on the agent.",
+            f"agent '{server.name}': the MCP server did not respond within {server.timeout:g} s",
+            hint="Check that the server runs, or raise the timeout of the agent.",
         ) from None
     if not response.success:
         raise AgentUnavailable(
-            f"agent '{server.name}' does not say what it offers: {response.error}",
-            hint="Look at its endpoint, its words under custom_params and its authentication.",
+            f"agent '{server.name}': listing its tools failed: {response.error}",
+            hint="Check the endpoint, custom_params and authentication of the agent.",
         )
     return list(response.result["tools"])

@@ -1,6 +1,7 @@
-"""Options that several commands have, and what they mean.
+"""The options that several commands share.
 
-Light on purpose: imported for every help text. To add one: a decorator here.
+Imports nothing heavy, because every help text imports this module. To add an option: a decorator
+here.
 """
 
 from __future__ import annotations
@@ -15,63 +16,71 @@ if TYPE_CHECKING:
     from agenthive.settings import Settings
 
 JSON = "agenthive.json"
-"""Where the root's context notes that JSON was asked for."""
+"""Key in the root context's ``meta``: whether ``--json`` was given."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Folder(click.Path):
-    """A folder that has a name: `--home "$UNSET"` must not mean the working folder."""
+    """A directory path that is not empty: `--home "$UNSET"` must not mean the working directory.
+
+    A URL is refused too, or it would become a directory of that name: only `Hive.open` takes URLs.
+    """
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
-            self.fail("it is empty; name a folder", param, ctx)
+            self.fail("the path is empty; give the path of a directory", param, ctx)
+        if isinstance(value, str) and ":" in value:
+            from agenthive.hive.store_urls import read_scheme
+
+            if read_scheme(value):
+                self.fail(f"'{value}' is a URL; give a directory, such as ./home", param, ctx)
         return super().convert(value, param, ctx)
 
 
 def home_option(command: F) -> F:
-    """``--home DIR``."""
+    """Add ``--home DIR``."""
     return click.option(
         "--home",
         metavar="DIR",
         type=_Folder(path_type=Path, file_okay=False),
-        help="The folder with the journal (AGENTHIVE_HOME).",
+        help="State directory that holds the journal. [env: AGENTHIVE_HOME]",
     )(command)
 
 
 def json_option(command: F) -> F:
-    """``--json``."""
+    """Add ``--json``, which the root also reads when an error ends the command."""
     return click.option(
         "--json",
         "as_json",
         is_flag=True,
         is_eager=True,
         callback=_remember_json,
-        help="Print JSON on standard output.",
+        help="Print one JSON document on standard output.",
     )(command)
 
 
 def _remember_json(context: click.Context, option: click.Parameter, enabled: bool) -> bool:
-    """Remember it at the root, where an error that ends the command is printed."""
+    """Store the flag at the root, which prints an error that ends the command."""
     context.find_root().meta[JSON] = enabled
     return enabled
 
 
 def agents_option(command: F) -> F:
-    """``--agents FILE.py``, any number of times."""
+    """Add ``--agents FILE.py``, any number of times."""
     return click.option(
         "--agents",
         "agent_files",
         metavar="FILE.py",
         multiple=True,
         type=click.Path(path_type=Path),
-        help="Python file with custom agents (AGENTS = {NAME: function}) or an agent kind. "
-        "May be repeated.",
+        help="Load custom agents (AGENTS = {NAME: function}) or an agent kind from a Python file. "
+        "Repeatable.",
     )(command)
 
 
 def load_settings(home: Path | None) -> Settings:
-    """The settings in force, with ``--home`` on top; the log goes where they say."""
+    """Load the settings, with ``--home`` on top, and configure logging from them."""
     from agenthive.infra.logging import configure
     from agenthive.settings import Settings
 

@@ -1,8 +1,8 @@
-"""How commands print: JSON documents with a schema id, tables and lines for people.
+"""How commands print: JSON documents with a schema id, tables and plain lines.
 
-Standard output is data, standard error the rest. Text that came from outside is shown with its
-control characters spelled out, so that it cannot steer a terminal. To add a document: a name under
-``agenthive/`` and a page of `docs/reference/json.md`.
+Data goes to standard output, everything else to standard error. Control characters in text from
+outside are escaped, so that it cannot control the terminal. To add a document: a name under
+``agenthive/`` and a section of `docs/reference/json.md`.
 """
 
 from __future__ import annotations
@@ -23,40 +23,40 @@ from agenthive.core.values import format_dollars
 from agenthive.errors import AgentHiveError, ConfigurationError
 
 LONGEST_VALUE: Final = 300
-"""Characters of a result that are shown to people; JSON has all of it."""
+"""Characters of a result that text output shows; JSON has all of it."""
 
 
 def print_document(schema: str, **fields: Any) -> None:
-    """One JSON document on standard output."""
+    """Print one JSON document on standard output; ``schema`` becomes agenthive/SCHEMA/1."""
     body_fields = {"schema": f"agenthive/{schema}/1", **fields}
     try:
         body = msgspec.json.encode(body_fields).decode()
     except UnicodeEncodeError:
-        # The name of a file that is not text: JSON can hold it, msgspec does not.
+        # A file name that is not UTF-8 holds surrogates: json escapes them, msgspec refuses them.
         body = json.dumps(msgspec.to_builtins(body_fields))
     sys.stdout.write(body + "\n")
 
 
 def run_fields(report: RunReport) -> dict[str, Any]:
-    """A run as ``--json`` prints it."""
+    """The fields of a run as ``--json`` prints them."""
     fields: dict[str, Any] = msgspec.to_builtins(report)
     return fields
 
 
 def print_line(text: str = "") -> None:
-    """A line of data for people."""
+    """Print a line of data on standard output."""
     sys.stdout.write(text + "\n")
 
 
 def print_note(text: str = "") -> None:
-    """A line beside the data. A run goes on though nobody takes it."""
+    """Print a line on standard error. A closed standard error does not stop the run."""
     with contextlib.suppress(OSError):
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
 
 
 def escape(text: str) -> str:
-    """``text`` with control characters spelled out; line ends and tabs stay."""
+    """Escape the control characters of ``text``; line ends and tabs stay."""
     if text.isprintable():
         return text
     return "".join(
@@ -66,7 +66,7 @@ def escape(text: str) -> str:
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as what is in them; the last one as it comes."""
+    """Print a table with columns as wide as their content; the last column is not padded."""
     cells = [[escape(cell).replace("\n", " ") for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [list(heads), *cells]) for i in range(len(heads))]
     for row in [list(heads), *cells]:
@@ -75,7 +75,7 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def format_time(micros: int | None) -> str:
-    """A time for people: local, to the second."""
+    """A timestamp (microseconds, UTC) as local time, to the second; ``-`` for None."""
     if micros is None:
         return "-"
     local_time = datetime.fromtimestamp(micros / 1e6, UTC).astimezone()
@@ -83,7 +83,7 @@ def format_time(micros: int | None) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """A length of time for people."""
+    """A duration in seconds as text, such as ``1.20 s`` or ``3 min 05 s``."""
     if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, remainder = divmod(round(seconds), 60)
@@ -92,7 +92,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(count: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes as text with a binary unit."""
     amount = float(count)
     for unit in ("B", "KiB", "MiB"):
         if amount < 1024:
@@ -102,7 +102,7 @@ def format_size(count: int) -> str:
 
 
 def print_results(report: RunReport) -> None:
-    """A run: status, counts, time, results and errors."""
+    """Print the status, task counts, duration, results and errors of a run."""
     ended = RunStatus(report.status) in CLOSED
     print_line(f"Workflow {'completed with' if ended else 'not finished,'} status: {report.status}")
     print_line(f"Completed tasks: {report.completed_tasks}/{report.total_tasks}")
@@ -112,18 +112,18 @@ def print_results(report: RunReport) -> None:
             print_line(f"\n{title}:")
             for name, value in values.items():
                 print_line(f"  {escape(name)}: {truncate(escape(str(value)))}")
-    # What is said beside it comes after it, also where both go to one place.
+    # Notes on standard error come after the results, also where both go to one terminal.
     sys.stdout.flush()
 
 
 def format_ending(report: RunReport) -> str:
-    """One line about a run: what it came to."""
+    """One line with the id, name, status and task counts of a run."""
     task_counts = f"{report.completed_tasks}/{report.total_tasks} tasks"
     return f"  {report.run_id}  {escape(report.name)}: {report.status}, {task_counts}"
 
 
 def format_usage(report: RunReport) -> str:
-    """One line about what a run used; empty if it used no tokens."""
+    """One line with the tokens and cost of a run; empty if it used no tokens."""
     if not report.tokens:
         return ""
     return (
@@ -133,19 +133,20 @@ def format_usage(report: RunReport) -> str:
 
 
 def format_cost(usd: float) -> str:
-    """US dollars, to the nano-dollar."""
+    """An amount of US dollars as text, to the nano-dollar."""
     return format_dollars(round(usd * NANO))
 
 
 def describe_unpriced(unpriced: int) -> str:
-    """What a sum of money leaves out; empty if nothing."""
+    """The number of calls that a sum leaves out, as its price is unknown; empty if none."""
     if not unpriced:
         return ""
-    return f", without {unpriced:,} of unknown price (see [prices] in the settings)"
+    calls = "call" if unpriced == 1 else "calls"
+    return f", not counting {unpriced:,} {calls} of unknown price (set [prices] in the settings)"
 
 
 def truncate(text: str, max_length: int = LONGEST_VALUE) -> str:
-    """The beginning of a long text, and how much is missing."""
+    """The first ``max_length`` characters of a text, and how many are missing."""
     return (
         text
         if len(text) <= max_length
@@ -154,7 +155,7 @@ def truncate(text: str, max_length: int = LONGEST_VALUE) -> str:
 
 
 def print_error(error: AgentHiveError, *, as_json: bool = False) -> int:
-    """Say what went wrong, where, and what to do; the exit code."""
+    """Print an error and its hint, as JSON too if ``as_json``; return its exit code."""
     if as_json:
         error_fields: dict[str, Any] = {"type": type(error).__name__, "message": error.message}
         error_fields |= {"hint": error.hint}

@@ -1,4 +1,4 @@
-"""How a plan is made from the words of a command, and how it is shown."""
+"""Making a plan from the arguments of `agenthive plan`, and printing it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def plan_file(
     agent_files: Sequence[Path],
     settings: Settings,
 ) -> Plan:
-    """The plan of a file. Raises ConfigurationError if the file or an input is wrong."""
+    """Plan the workflow of a file. Raises ConfigurationError if the file or an input is wrong."""
     agents = build_registry(settings, agent_files)
     loaded = load_file(file, settings, agents, authoring.placeholder)
     for warning in loaded.warnings:
@@ -45,43 +45,45 @@ def plan_file(
 
 
 def show_plan(workflow_plan: Plan, *, as_json: bool) -> None:
-    """All of it."""
+    """Print a plan as text or JSON."""
     if as_json:
         output.print_document("plan", **plan_fields(workflow_plan))
         return
     output.print_line(f"{output.escape(workflow_plan.name)}\n")
     output.print_line(
-        f"worst    {_format_worst(workflow_plan.worst)}{_format_bound(workflow_plan)}, "
+        f"at most  {_format_worst(workflow_plan.worst)}{_format_bound(workflow_plan)}, "
         f"{_format_time(workflow_plan.worst_seconds)}"
     )
     output.print_line(
-        f"usually  {_format_typical(workflow_plan.typical)}, "
+        f"typical  {_format_typical(workflow_plan.typical)}, "
         f"{output.format_duration(workflow_plan.typical_seconds)}"
     )
     output.print_line(f"path     {' -> '.join(map(output.escape, workflow_plan.path)) or '-'}")
     if workflow_plan.throughput is not None:
         throughput = workflow_plan.throughput
-        rate = f"{throughput.runs_per_minute:.3g} runs a minute"
+        rate = f"{throughput.runs_per_minute:.3g} runs per minute"
         output.print_line(
             f"limit    {rate}, by {throughput.tier} of agent '{output.escape(throughput.agent)}'"
         )
     output.print_line()
     output.print_table(
-        ("TASK", "AGENT", "CALLS", "WORST", "USUALLY", "TIME", "TIME IS FROM"),
+        ("TASK", "AGENT", "CALLS", "AT MOST", "TYPICAL", "TIME", "TIME SOURCE"),
         [_format_row(task) for task in workflow_plan.tasks],
     )
     if workflow_plan.worst is None:
-        _print_concerns("Nobody bounds the cost of", workflow_plan.unbounded, _UNBOUNDED_ADVICE)
+        _print_concerns("Cost without a bound", workflow_plan.unbounded, _UNBOUNDED_ADVICE)
     else:
         _print_concerns(
-            "Only the limit above bounds the cost of", workflow_plan.unbounded, _LOOSE_ADVICE
+            "Cost bounded only by the limit above", workflow_plan.unbounded, _LOOSE_ADVICE
         )
-    _print_concerns("Nobody can take back or refuse", workflow_plan.irreversible)
-    _print_concerns("Never done", workflow_plan.unreachable)
+    _print_concerns("Effects without approval or compensation", workflow_plan.irreversible)
+    _print_concerns("Never executed", workflow_plan.unreachable)
 
 
-_UNBOUNDED_ADVICE = "Give it max_cost or cost_limit, or the workflow a budget."
-_LOOSE_ADVICE = "With max_cost or cost_limit the worst case would be closer."
+_UNBOUNDED_ADVICE = (
+    "Set max_cost or cost_limit on the task or its agent, or a budget on the workflow."
+)
+_LOOSE_ADVICE = "Set max_cost or cost_limit on the task or its agent for a tighter bound."
 
 
 def _format_bound(workflow_plan: Plan) -> str:
@@ -125,7 +127,7 @@ def _print_concerns(title: str, concerns: Sequence[Concern], advice: str = "") -
 
 
 def plan_fields(workflow_plan: Plan) -> dict[str, Any]:
-    """As JSON has it: money in nano-dollars, and the whole in dollars too."""
+    """The fields of the JSON document: money in nano-dollars, the totals in US dollars too."""
     fields: dict[str, Any] = msgspec.to_builtins(workflow_plan)
     for name in ("worst", "typical"):
         amount = fields.pop(name)

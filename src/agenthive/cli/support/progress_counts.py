@@ -1,6 +1,6 @@
-"""What the facts of a run add up to while it goes, and the words for them.
+"""The counts of a run in progress, and the words for its events.
 
-Takes facts one by one; shows nothing itself. To tell of a fact: a line in `WORDS`.
+Takes events one by one; prints nothing. To show another event: a line in `WORDS`.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ WORDS: Final = {
     "task.succeeded": "succeeded",
     "task.failed": "failed",
     "task.faulted": "failed",
-    "task.lost": "was cut off",
-    "task.woke": "tries again",
+    "task.lost": "interrupted",
+    "task.woke": "retrying",
     "task.blocked": "blocked",
-    "task.unblocked": "goes on",
+    "task.unblocked": "unblocked",
     "task.cancelled": "cancelled",
     "run.resumed": "resumed",
-    "run.cancel_requested": "is being cancelled",
+    "run.cancel_requested": "cancelling",
     "run.timed_out": "timed out",
 }
 
 
 class ProgressCounts:
-    """What the facts so far add up to. ``started`` maps tasks under way to when (us) and where."""
+    """The counts of the events so far."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.done = self.failed = self.tokens = 0
+        #: Running task -> its start (microseconds UTC) and its agent.
         self.started: dict[str, tuple[int, str]] = {}
         self._failing: set[str] = set()
 
     def add_event(self, event: EventView) -> tuple[str, str, str]:
-        """Task, word and detail of a fact; empty strings where there is nothing to say."""
+        """Count an event; return its task, word and detail, each empty if there is none."""
         data: dict[str, Any] = msgspec.json.decode(event.data)
         task = str(data.get("task", ""))
         started = self.started.pop(task, None)
@@ -59,7 +60,7 @@ def _describe_event(event: EventView, data: dict[str, Any], started: tuple[int, 
     duration = "" if started is None else format_duration((event.at - started[0]) / 1e6)
     if event.type == "task.started":
         attempt = f", attempt {data['attempt']}" if data["attempt"] > 1 else ""
-        return f"at {data['agent']}{attempt}"
+        return f"agent {data['agent']}{attempt}"
     if event.type == "task.succeeded":
         usage = data.get("usage") or {}
         tokens = usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
@@ -72,8 +73,8 @@ def _describe_event(event: EventView, data: dict[str, Any], started: tuple[int, 
 
 
 def format_counts(counts: ProgressCounts) -> str:
-    """The sums in one line."""
+    """The counts in one line."""
     parts = [f"{counts.done:,} of {counts.total:,} tasks done"]
-    parts += [f"{len(counts.started):,} under way"] if counts.started else []
+    parts += [f"{len(counts.started):,} running"] if counts.started else []
     parts += [f"{counts.failed:,} failed"] if counts.failed else []
     return ", ".join(parts)

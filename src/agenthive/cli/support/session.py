@@ -1,8 +1,8 @@
-"""A home as a command sees it: owned by this process for the time of the command, or by another.
+"""A home as a command uses it: owned by this process while the command runs, or by another one.
 
-`Session.enter` becomes the owner if there is none, else asks the one there is. An owner that goes
-away while we watch is followed: we become the owner ourselves and go on with the run. Reading needs
-no session (`hive.reading`).
+Entering a `Session` takes ownership of the home; if another process owns it, the session sends its
+requests to that process. If that process ends meanwhile, the session takes ownership and continues
+the run. Reading needs no session (`hive.open_journal`).
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from agenthive.settings import Settings
 T = TypeVar("T")
 
 PATIENCE: Final = 10.0
-"""Seconds to wait for an owner that neither answers nor leaves."""
+"""Seconds to wait for an owner that holds the home but does not respond."""
 
 
 def build_registry(settings: Settings, files: Sequence[Path] = ()) -> AgentRegistry:
-    """The agents that the settings and ``--agents`` files bring. Raises ConfigurationError."""
+    """The registry with the agents of the settings and ``files``. Raises ConfigurationError."""
     guarded = settings.mode == "server"
     secrets = Secrets(settings.home / "secrets")
     prices = Prices(settings.prices)
@@ -53,9 +53,9 @@ def build_registry(settings: Settings, files: Sequence[Path] = ()) -> AgentRegis
 
 
 class Session:
-    """Use it as ``async with Session(settings, files) as session``.
+    """Access to a home within ``async with Session(settings, files) as session``.
 
-    With ``interrupts``, waiting for an owner that does not answer can be interrupted.
+    With ``interrupts``, a signal ends the wait for an owner that does not respond.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Session:
         self.settings = settings
         self._interrupts = interrupts
         self.hive: Hive | None = None
-        """The hive, if this process owns the home."""
+        """The hive if this process owns the home; None if another process does."""
         self._files = files
         self._client = ControlClient(Home(settings.home))
         self._remote_owner = self._client.proxy_for(Hive)
@@ -88,13 +88,13 @@ class Session:
         await self.close(drain=error is None)
 
     async def close(self, *, drain: bool = True) -> None:
-        """Let go of the home, after the calls under way have ended if ``drain``."""
+        """Release the home; with ``drain``, after the calls in flight have finished."""
         if self.hive is not None:
             await self.hive.close(drain=drain)
             self.hive = None
 
     async def _join_home(self) -> None:
-        """Become the owner, or find the one there is. Raises HomeBusy if neither works."""
+        """Take ownership or reach the owner. Raises HomeBusy if neither works for PATIENCE."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -130,7 +130,7 @@ class Session:
         return self.hive or self._remote_owner
 
     async def _request(self, request: Callable[[Hive], Awaitable[T]]) -> T:
-        """What the owner returns; a request that is lost because the owner ends is repeated."""
+        """Send a request to the owner; if the owner ends, take ownership and send it again."""
         while True:
             try:
                 return await request(self.owner)
@@ -140,7 +140,7 @@ class Session:
     # What commands request.
 
     async def submit(self, workflow: WorkflowSpec, inputs: Mapping[str, Any], run: str) -> None:
-        """Have a run accepted under the id ``run``: by us or by the owner. It is on disk then."""
+        """Submit a run under the id ``run``; it is on disk when this returns."""
         while True:
             try:
                 await self.owner.submit(workflow, inputs, run_id=run)
@@ -151,11 +151,11 @@ class Session:
                     await self.resume([run])
                     return
             except HomeBusy:
-                # The owner was about to leave.
+                # The owner is closing and accepts nothing more.
                 await self._join_home()
 
     async def watch(self, run: str, after: int = 0) -> AsyncIterator[EventView]:
-        """The facts of a run until it ends or needs somebody, whoever carries it out."""
+        """The events of a run until it ends or waits for input, whichever process runs it."""
         while True:
             try:
                 async for event in self.owner.watch(run, after):
@@ -171,7 +171,8 @@ class Session:
         if self.hive is None:
             await self._remote_owner.cancel(run, reason=reason)
             return
-        # Nothing is started in between: the loop gets no turn before the cancellation is in.
+        # No task starts between the two calls: neither yields to the event loop before the
+        # cancellation is recorded.
         await self.hive.resume([run])
         await self.hive.cancel(run, reason=reason)
 
@@ -216,13 +217,14 @@ class Session:
                     await self.resume([fork_id])
                     return
             except HomeBusy:
-                # The owner was about to leave.
+                # The owner is closing and accepts nothing more.
                 await self._join_home()
 
     async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
-        """Have a schedule set, paused, resumed, removed or triggered.
+        """Set, pause, resume, remove or trigger a schedule.
 
-        Raises DefinitionError, NotFound, Conflict.
+        ``body`` is the encoded definition that a `ScheduleSet` names. Raises DefinitionError,
+        NotFound, Conflict.
         """
         while True:
             try:
@@ -232,19 +234,19 @@ class Session:
                 await self._join_home()
 
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:
-        """Have unfinished runs taken up; the ids of those that were not in hand already."""
+        """Resume unfinished runs (None: all); return the ids of those that were not yet active."""
         return await self.owner.resume(None if runs is None else list(runs))
 
     def prune(self, policy: Retention) -> AsyncIterator[PruneProgress]:
-        """Have dropped what is kept no longer; how far that is. Raises OwnerGone."""
+        """Delete runs past their retention; yield the progress. Raises OwnerGone."""
         return self.owner.retention.prune(policy)
 
     async def import_run(self, file: Path, *, open_too: bool) -> ImportResult:
-        """Have a run taken in from a file."""
+        """Import a run from a file; ``open_too``: also one that has not ended."""
         return await self.owner.retention.import_run(file, open_too=open_too)
 
     async def report(self, run: str) -> RunReport:
-        """What a run came to so far."""
+        """The report of a run as of now."""
         if self.hive is not None:
             return await self.hive.report(run)
         async with open_journal(self.settings.home) as journal:

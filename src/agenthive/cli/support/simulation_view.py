@@ -1,7 +1,7 @@
-"""How a simulation is set up from the words of a command, and how its outcome is shown.
+"""Running a simulation from the arguments of `agenthive simulate`, and printing its outcome.
 
-Progress goes to standard error, the figures to standard output. What is printed to look at a seed
-again holds no secret: an input that is one is left out.
+Progress goes to standard error, the figures to standard output. The printed command that replays a
+seed holds no secret: the value of a secret input is replaced by ``...``.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ EVERY: Final = 1.0
 """Seconds between two lines of progress."""
 SHARES: Final = {"p5": 0.05, "p50": 0.5, "p95": 0.95, "max": 1.0}
 MOST: Final = 10
-"""Lines of one kind that are shown to people; JSON has all of them."""
+"""Rows of one kind that text output shows; JSON has all of them."""
 
 
 class SimulationRequest(NamedTuple):
-    """What the command line said."""
+    """The arguments of the command."""
 
     file: Path
     pairs: Sequence[str]
@@ -43,7 +43,7 @@ class SimulationRequest(NamedTuple):
     people: str
 
     def replay_command(self, spec: WorkflowSpec, seed: int) -> str:
-        """The command that tells the story of a seed."""
+        """The command that prints the events of the run of a seed."""
         words = ["agenthive", "simulate", str(self.file)]
         for pair in self.pairs:
             name = pair.partition("=")[0]
@@ -60,7 +60,7 @@ class SimulationRequest(NamedTuple):
 def run_simulation(
     request: SimulationRequest, settings: Settings, seeds: Sequence[int]
 ) -> SimulationReport:
-    """Play the workflow. Raises ConfigurationError if the file or an option is wrong."""
+    """Simulate the workflow. Raises ConfigurationError if the file or an option is wrong."""
     loaded = authoring.load(
         request.file,
         limits=SERVER if settings.mode == "server" else OPERATOR,
@@ -91,18 +91,18 @@ class _SeedProgress:
         self._next_line = time.monotonic() + EVERY
 
     def show_progress(self, result: SimulationReport) -> None:
-        """One more seed has been played."""
+        """Print how many seeds are done, at most once a second."""
         if time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + EVERY
-            broken = f", {len(result.broken):,} with a broken invariant" if result.broken else ""
-            output.print_note(f"  {len(result.seeds):,} of {self._total:,} seeds played{broken}")
+            broken = f", {len(result.broken):,} with a violated invariant" if result.broken else ""
+            output.print_note(f"  {len(result.seeds):,} of {self._total:,} seeds done{broken}")
 
 
 # The outcome.
 
 
 def show_simulation(result: SimulationReport, request: SimulationRequest, *, as_json: bool) -> None:
-    """All figures of a simulation."""
+    """Print all figures of a simulation as text or JSON."""
     if as_json:
         output.print_document("simulation", **_result_fields(result, request))
         return
@@ -116,7 +116,7 @@ def show_simulation(result: SimulationReport, request: SimulationRequest, *, as_
     _print_failures(result)
     _print_invariants(result)
     output.print_line(
-        f"\nOne of them step by step:\n  {output.escape(_suggest_replay(result, request))}"
+        f"\nTo see one run step by step:\n  {output.escape(_suggest_replay(result, request))}"
     )
     sys.stdout.flush()
 
@@ -133,9 +133,9 @@ def _print_endings(result: SimulationReport) -> None:
     total = len(result.seeds)
     rows = [
         (status, f"{count:,}", _format_share(count, total), str(result.examples[status]))
-        for status, count in sorted(result.statuses.items(), key=lambda one: -one[1])
+        for status, count in sorted(result.statuses.items(), key=lambda ending: -ending[1])
     ]
-    output.print_table(("ENDED", "RUNS", "SHARE", "SEED"), rows)
+    output.print_table(("STATUS", "RUNS", "SHARE", "SEED"), rows)
 
 
 def _print_totals(result: SimulationReport) -> None:
@@ -153,12 +153,12 @@ def _print_totals(result: SimulationReport) -> None:
         tokens = [quantile(result.tokens, share) for share in SHARES.values()]
         rows.append(("tokens", *(f"{count:,.0f}" for count in tokens)))
     output.print_line()
-    output.print_table(("OF A RUN", *(name.upper() for name in SHARES)), rows)
+    output.print_table(("PER RUN", *(name.upper() for name in SHARES)), rows)
 
 
 def _print_tasks(result: SimulationReport) -> None:
     total = len(result.seeds)
-    by_weight = sorted(result.tasks.items(), key=lambda one: -one[1].critical)
+    by_weight = sorted(result.tasks.items(), key=lambda entry: -entry[1].critical)
     rows = [
         _format_task(key, figures, total)
         for key, figures in by_weight
@@ -175,7 +175,7 @@ def _print_tasks(result: SimulationReport) -> None:
         "EFFECT",
         "ACTED TWICE",
         "FAILED",
-        "TIME IS",
+        "TIME SOURCE",
     )
     output.print_line()
     output.print_table(heads, rows)
@@ -201,25 +201,25 @@ def _print_failures(result: SimulationReport) -> None:
         for (task, kind), count in result.failures.most_common(MOST)
     ]
     output.print_line()
-    output.print_table(("WENT WRONG FOR GOOD", "OF", "RUNS"), rows)
+    output.print_table(("FAILED TASK", "FAULT", "RUNS"), rows)
 
 
 def _print_invariants(result: SimulationReport) -> None:
     if not result.broken:
-        output.print_line(f"\nEvery invariant held in every run ({len(result.seeds):,}).")
+        output.print_line(f"\nAll invariants held in all {_format_runs(len(result.seeds))}.")
         return
     output.print_line(
-        f"\nAN INVARIANT BROKE at {len(result.broken):,} of {len(result.seeds):,} seeds:"
+        f"\nINVARIANTS VIOLATED in {len(result.broken):,} of {_format_runs(len(result.seeds))}:"
     )
     rows = [
         (str(violation.seed), violation.invariant, violation.detail)
         for violation in result.violations[:MOST]
     ]
-    output.print_table(("SEED", "INVARIANT", "WHAT IS WRONG"), rows)
+    output.print_table(("SEED", "INVARIANT", "DETAIL"), rows)
 
 
 def _suggest_replay(result: SimulationReport, request: SimulationRequest) -> str:
-    """The command for the run that is most worth looking at."""
+    """The command for the first run with a violation, else one that failed, else the slowest."""
     slowest = result.seeds[max(range(len(result.seeds)), key=lambda i: result.durations[i])]
     others = [seed for status, seed in result.examples.items() if status != "completed"]
     return request.replay_command(result.options.spec, [*result.broken[:1], *others, slowest][0])
@@ -280,7 +280,7 @@ def _task_fields(figures: TaskFigures) -> dict[str, Any]:
 
 
 def show_story(result: SimulationReport, seed: int, *, as_json: bool) -> None:
-    """What happened in the run of a seed, and what is wrong with it."""
+    """Print the events of the run of a seed, and the invariants that it violates."""
     story = result.story(seed)
     status = next(iter(result.statuses))
     if as_json:
@@ -300,10 +300,10 @@ def show_story(result: SimulationReport, seed: int, *, as_json: bool) -> None:
     rows = [
         (f"{entry.seconds:+.3f} s", str(entry.seq or ""), entry.type, entry.text) for entry in story
     ]
-    output.print_table(("TIME", "NO", "FACT", "WHAT HAPPENED"), rows)
+    output.print_table(("TIME", "NO", "EVENT", "DETAIL"), rows)
     output.print_line(
         f"\nseed {seed}: {status} after {output.format_duration(result.durations[0])}"
     )
     for entry in result.violations:
-        output.print_line(f"BROKEN  {entry.invariant}: {output.escape(entry.detail)}")
+        output.print_line(f"VIOLATED  {entry.invariant}: {output.escape(entry.detail)}")
     sys.stdout.flush()

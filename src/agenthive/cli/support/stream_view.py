@@ -1,4 +1,4 @@
-"""The answers of models as they come in, on standard error."""
+"""The responses of models on standard error while they are generated."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from agenthive.cli.support.session import Session
 
 
 async def show_answers(session: Session, run: str) -> None:
-    """Print the text of a run's answers, by task, until the run ends or needs somebody.
+    """Print the text of model responses, by task, until the run ends or waits for input.
 
-    Only the process that owns the home hears them.
+    Only the process that owns the home receives the partial responses.
     """
     if session.hive is None:
-        output.print_note("another process owns the home: answers are shown where it runs")
+        output.print_note(
+            "another process owns the home and receives the responses: --stream shows nothing here"
+        )
         return
     current_task = ""
     async for piece in session.hive.stream(run):
@@ -32,5 +34,5 @@ async def show_answers(session: Session, run: str) -> None:
 
 
 def _blank_controls(text: str) -> str:
-    """What a model says, without what a terminal would obey."""
+    """Replace control characters, so that a model cannot control the terminal."""
     return "".join(char if char.isprintable() or char in "\n\t" else " " for char in text)

@@ -6,9 +6,9 @@ when a hold does not fit is never decided here: `core.engine.budgets` does.
 
 Theory of operation. Before a call its worst case is **reserved** (a hold) in every scope that it
 draws on: task, agent in the run, run tree, agent, tenant, day. When the call has ended its actual
-cost is **captured** and the hold is **released**, in all of them at once. In each scope
-``captured + held <= limit`` holds before and after each of these, as a hold that does not fit
-anywhere is made nowhere; so parallel calls cannot overspend together. A call of unknown cost
+cost is **captured** and the hold is **released**, in all of them at once. In each scope the sum of
+what is captured and held never exceeds the limit by a hold, as a hold that does not fit in one
+scope is made in none; so parallel calls cannot overspend together. A call of unknown cost
 keeps its hold, **in doubt**, until a late reply, a user or a time-out settles it.
 
 To add a scope: its name in `scopes`, its limit in `find_file_limit`, its place in

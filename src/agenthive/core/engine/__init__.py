@@ -25,7 +25,7 @@ A turn of the engine has four steps, and a runtime takes one turn after the othe
 4. Act. `Driver.confirm_commit` returns the actions that the batch makes safe: calls whose intent is
    on disk, acknowledgements of requests, notices that a run ended.
 
-What happened is never undone by a crash: a new engine (`Recovery`) replays the journal and arrives
+A crash loses nothing that was committed: a new engine (`Recovery`) replays the journal and arrives
 at the same state, with the same keys, holds and timers. What was not committed had no effect,
 except for calls that declare ``effect: none``, which may start before step 3.
 

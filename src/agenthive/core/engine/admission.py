@@ -33,7 +33,7 @@ from agenthive.errors import ExpressionError
 _READY = TaskState.READY
 
 UNPRICED: Final = "unpriced"
-"""Fault kind of a call under a budget whose cost cannot be bounded."""
+"""Fault kind of a call under a budget if the cost of the call cannot be bounded."""
 TOO_LARGE: Final = "too_large"
 """Fault kind of a call that needs more tokens than its rate limit admits in a minute."""
 

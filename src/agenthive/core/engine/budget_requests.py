@@ -1,4 +1,4 @@
-"""Requests about money: limits that operators set, calls whose cost they settle, and what follows.
+"""Requests about money: limits that operators set, costs that they settle, and what follows.
 
 `budgets` has the arithmetic and the queues of tasks that wait for money; `BudgetRequests` turns
 requests and due times into events. It never admits a call (`Admission` does) and never books the
@@ -24,7 +24,7 @@ from agenthive.errors import Conflict, NotFound
 
 
 class HoldSettlement(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator's statement of what a call cost whose cost is in doubt."""
+    """An operator's statement of the cost of a call, which was in doubt."""
 
     #: Id of an open run.
     run: str
@@ -81,7 +81,7 @@ class BudgetRequests:
         self._budgets.set_limit(scope, limit)
 
     def settle_hold(self, now: Micros, settlement: HoldSettlement, token: int) -> None:
-        """Book what a call cost whose cost is in doubt. Raises RunNotFound, NotFound."""
+        """Book the cost of a call that is in doubt. Raises RunNotFound, NotFound."""
         run, now = self._engine.get_open_run(settlement.run), self._engine.advance_clock(now)
         state = run.state
         index = state.graph.index.get(settlement.task)
@@ -109,7 +109,7 @@ class BudgetRequests:
         self._outbox.actions.append(act.AcknowledgeRequest(token, about=run.id))
 
     def settle_overdue_holds(self, now: Micros) -> None:
-        """Book the calls whose cost has been in doubt for a day with what is held for them."""
+        """Book the costs that have been in doubt for a day with what is held for them."""
         for run, event in self._budgets.take_overdue_holds(now):
             self._apply_settlement(run, event, now)
 

@@ -1,9 +1,16 @@
-"""Who pays for a call: the scopes it is spent from, what is put aside for it, and who waits for it.
+"""Budgets: the scopes that a call is spent from, what it reserves there, and which tasks wait.
 
-A call is spent from every scope around it at once: its task, its agent and its run, those of the
-runs above, then the agent, the tenant and the day. What may be asked of it is what the driver does
-with money; what it tells back are decisions and facts of the hive's stream. Never calls anybody,
-never reads a clock.
+A call is spent from every scope around it at once, the narrowest first: its task, its agent within
+the run, its run, the same of the runs above it, then the agent, the tenant and the day. Before the
+call, its worst case is *held* in every scope (``captured + held <= limit``); after it, the hold is
+replaced by what the call cost. A hold that does not fit waits while other calls hold money in that
+scope, because they may cost less than their holds; only when none does is the budget exceeded, and
+the policy ``on_exceeded`` decides.
+
+`core.budget` has the arithmetic of one account; `BudgetManager` decides for whole calls and keeps
+the tasks that wait. It returns decisions, and events for the hive's stream; `Admission`,
+`CallResults` and `BudgetRequests` act on them. It never applies an event and never reads a clock.
+Amounts are nano-dollars, times microseconds.
 """
 
 from __future__ import annotations
@@ -27,55 +34,65 @@ from agenthive.core.ports import Quoter
 from agenthive.core.values import Micros, NanoUSD
 
 Waiter: TypeAlias = tuple[str, int]
-"""A run, and the index of its task."""
+"""Run id, and index of the task that waits."""
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """The call may be made, spent from ``list_scopes``.
+    """The call fits its budgets."""
 
-    ``max_tokens``: its answer was cut to that.
-    """
-
+    #: What to hold in each scope.
     amount: NanoUSD = 0
+    #: Scopes that the call is spent from.
     scopes: tuple[str, ...] = ()
+    #: The answer must be cut to so many tokens; None: it need not.
     max_tokens: int | None = None
 
 
 class MustWait(msgspec.Struct, frozen=True):
-    """Other calls hold what it needs: it is looked at again when one of them has ended."""
+    """Other calls hold money that the call needs: check again when one of them has ended."""
 
+    #: The scope that is short.
     scope: str
 
 
 class LimitExceeded(msgspec.Struct, frozen=True):
-    """The scope has less left than the call may cost, whatever becomes of other calls."""
+    """A scope has less left than the call may cost, even if no other call costs anything."""
 
+    #: The scope that is short.
     scope: str
+    #: What the call may cost.
     amount: NanoUSD
+    #: By how much that exceeds what is left.
     shortfall: NanoUSD
+    #: Whether the scope takes no holds because a call cost more than its hold.
     frozen: bool
+    #: What the workflow declares for this case.
     policy: OnExceeded
 
 
 class UnpricedCall(msgspec.Struct, frozen=True):
-    """There is a limit, and nobody knows what the call may cost."""
+    """A scope has a limit, and the cost of the call cannot be bounded."""
 
+    #: The scope with the limit.
     scope: str
 
 
 HoldDecision: TypeAlias = Grant | MustWait | LimitExceeded | UnpricedCall
 FREE_GRANT: Final = Grant()
+"""The grant of a call that costs nothing, or that has an unknown cost and no limit."""
 
 
 def day_of(at: Micros) -> int:
-    """The number of the UTC day."""
+    """The number of a time's UTC day, counted from 1970."""
     return at // DAY
 
 
 class BudgetManager:
-    """The budgets of a hive. ``limits`` are those of all runs, by ``tenant``, ``day``, ``agent N``.
+    """The budgets of a hive.
 
-    ``runs`` are those that are open, ``quoter`` knows what calls cost at most.
+    ``runs`` are the open runs. ``quoter`` computes what a call costs at most; None without prices.
+    ``limits`` are the limits of the settings, which hold for all runs: keys are ``tenant``, ``day``
+    and ``agent NAME``.
     """
 
     def __init__(
@@ -84,16 +101,22 @@ class BudgetManager:
         quoter: Quoter | None = None,
         limits: Mapping[str, NanoUSD] | None = None,
     ) -> None:
+        #: The accounts of all scopes.
         self.ledger = Ledger()
         self._runs, self._quoter, self._limits = runs, quoter, dict(limits or {})
+        #: Scope -> ready tasks that wait for other calls there, with what each needs, in order.
         self._queues: dict[str, dict[Waiter, NanoUSD]] = {}
+        #: Blocked tasks -> scope that needs a higher limit, or its next day.
         self._blocked_scopes: dict[Waiter, str] = {}
+        #: Heap of (time, run id, index, attempt) at which a hold in doubt counts as spent.
         self._hold_expiries: list[tuple[Micros, str, int, int]] = []
+        #: Tasks to look at again, for `take_woken_waiters`.
         self._woken_waiters: list[Waiter] = []
+        #: The day in which the blocked tasks were last compared with their scopes.
         self._current_day = 0
 
     def restore_accounts(self, standings: Iterable[AccountState]) -> None:
-        """Take in the accounts from before the restart, before any run."""
+        """Restore the accounts from before the restart, before any run."""
         for standing in standings:
             self.ledger.restore_account(standing)
 
@@ -103,7 +126,7 @@ class BudgetManager:
         """Whether the call of a task can cost anything."""
         node = run.state.graph.nodes[index]
         agent = node.agent
-        # Asked for every task, and the same for all that one agent does.
+        # Cached, because every task needs it and it is the same for all calls of an agent.
         priced = run.priced_agents.get(agent.name)
         if priced is None:
             priced = self._quoter is not None and self._quoter.is_priced(agent)
@@ -111,7 +134,7 @@ class BudgetManager:
         return priced or (node.task is not None and node.task.max_cost is not None)
 
     def check_hold(self, run: ActiveRun, index: int, call: Call, now: Micros) -> HoldDecision:
-        """Whether a call may be made, as things stand. Nothing is put aside yet."""
+        """Whether a call fits its budgets now. Nothing is held yet: see `reserve_hold`."""
         amount = self._worst_case_cost(run, index, call)
         scopes = self.list_scopes(run, index, now)
         if amount is None:
@@ -140,7 +163,7 @@ class BudgetManager:
         full_grant: Grant,
         short_accounts: list[Account],
     ) -> HoldDecision:
-        """What becomes of a call that some of its scopes have too little for."""
+        """The decision about a call that does not fit the ``short_accounts``."""
         amount = full_grant.amount
         busy_account = next((account for account in short_accounts if account.pending > 0), None)
         exhausted_account = next(
@@ -168,7 +191,7 @@ class BudgetManager:
     def reserve_hold(
         self, run: ActiveRun, index: int, attempt: int, grant: Grant
     ) -> tuple[int, ...]:
-        """Put aside what a call may cost, before its intent; the attempts that it takes over."""
+        """Hold what a call may cost, before its intent; returns the attempts it takes over."""
         superseded = superseded_attempts(run, index)
         if superseded:
             self._release_superseded(run, index, restore=False)
@@ -180,6 +203,7 @@ class BudgetManager:
         return superseded
 
     def _worst_case_cost(self, run: ActiveRun, index: int, call: Call) -> NanoUSD | None:
+        """What a call costs at most; None if that is unknown."""
         declared_cost = _declared_cost(run, index)
         if declared_cost is not None:
             return declared_cost
@@ -187,7 +211,7 @@ class BudgetManager:
         return self._quoter.estimate_max_cost(run.agent_of(index), call)
 
     def _release_superseded(self, run: ActiveRun, index: int, *, restore: bool) -> bool:
-        """Give up what a call takes over, or put it back; whether there is any."""
+        """Release the holds that a call takes over, or ``restore`` them; whether there are any."""
         attempts = superseded_attempts(run, index)
         for attempt in attempts:
             amount = run.state.holds[index, attempt].amount
@@ -196,19 +220,19 @@ class BudgetManager:
         return bool(attempts)
 
     def _can_shrink(self, run: ActiveRun, index: int) -> bool:
-        """Whether the call's answer may be cut to what is left."""
+        """Whether the call's answer may be cut to what is left of the budget."""
         budget = run.state.graph.spec.budget
         return budget is not None and budget.shrink and _declared_cost(run, index) is None
 
     def _exceeded_policy(self, run: ActiveRun) -> OnExceeded:
-        """What the nearest run that has a budget says; without one, the task fails."""
+        """The policy of the nearest run with a budget; without one, the task fails."""
         budgets = (ancestor.state.graph.spec.budget for ancestor, _ in self._lineage(run))
         return next(
             (budget.on_exceeded for budget in budgets if budget is not None), OnExceeded.FAIL
         )
 
     def _lineage(self, run: ActiveRun) -> Iterator[tuple[ActiveRun, int | None]]:
-        """The run and those above it, each with that task of its which the one below is."""
+        """The run and its ancestors, each with the index of the task that started the run below."""
         ancestor: ActiveRun | None = run
         task: int | None = None
         while ancestor is not None:
@@ -221,51 +245,50 @@ class BudgetManager:
     # Scopes.
 
     def list_scopes(self, run: ActiveRun, index: int, at: Micros) -> tuple[str, ...]:
-        """What a call of that time is spent from, the narrowest first."""
-        state = run.state
-        tenant, agent = state.tenant, run.agent_of(index)
-        scopes = [*self._task_scopes(run, index)]
+        """The scopes of a call made at the time ``at``, the narrowest first; opens accounts."""
+        # Every call under a budget comes here: accounts are opened in place, without a helper.
+        ledger, limits = self.ledger, self._limits
+        tenant, agent = run.state.tenant, run.state.graph.nodes[index].agent
+        scopes = self._task_scopes(run, index)
         if agent.cost_limit is not None:
-            scopes.append(
-                self._ensure_account(f"run {run.id} agent {agent.name}", agent.cost_limit)
-            )
+            scopes.append(f"run {run.id} agent {agent.name}")
+            ledger.open_account(scopes[-1], agent.cost_limit)
         scopes += self._run_scopes(run)
-        agent_limit = self._limits.get(f"agent {agent.name}")
-        scopes.append(self._ensure_account(f"agent {tenant}/{agent.name}", agent_limit))
-        scopes.append(self._ensure_account(f"tenant {tenant}", self._limits.get("tenant")))
-        daily_account = self.ledger.accounts.get(f"day {tenant}")
+        scopes.append(f"agent {tenant}/{agent.name}")
+        ledger.open_account(scopes[-1], limits.get(f"agent {agent.name}"))
+        scopes.append(f"tenant {tenant}")
+        ledger.open_account(scopes[-1], limits.get("tenant"))
+        daily_account = ledger.accounts.get(f"day {tenant}")
         daily_limit = (
-            self._limits.get("day")
+            limits.get("day")
             if daily_account is None or daily_account.explicit_limit is None
             else daily_account.explicit_limit
         )
-        scopes.append(self._ensure_account(f"day {tenant}/{day_of(at)}", daily_limit))
+        scopes.append(f"day {tenant}/{day_of(at)}")
+        ledger.open_account(scopes[-1], daily_limit)
         return tuple(scopes)
 
     def _task_scopes(self, run: ActiveRun, index: int) -> list[str]:
         task = run.state.graph.nodes[index].task
         if task is None or task.cost_limit is None:
             return []
-        return [self._ensure_account(f"run {run.id} task {task.name}", task.cost_limit)]
+        scope = f"run {run.id} task {task.name}"
+        self.ledger.open_account(scope, task.cost_limit)
+        return [scope]
 
     def _run_scopes(self, run: ActiveRun) -> list[str]:
-        """The run, and what the task that it is is spent from, all the way up."""
+        """The scopes of the run and of its ancestors, with those of the tasks between them."""
         scopes = list[str]()
         for ancestor, task in self._lineage(run):
             if task is not None:
                 scopes += self._task_scopes(ancestor, task)
             budget = ancestor.state.graph.spec.budget
-            scopes.append(
-                self._ensure_account(f"run {ancestor.id}", None if budget is None else budget.limit)
-            )
+            scopes.append(f"run {ancestor.id}")
+            self.ledger.open_account(scopes[-1], None if budget is None else budget.limit)
         return scopes
 
-    def _ensure_account(self, scope: str, limit: NanoUSD | None) -> str:
-        self.ledger.open_account(scope, limit)
-        return scope
-
     def call_scopes(self, run: ActiveRun, index: int, attempt: int, now: Micros) -> tuple[str, ...]:
-        """What the call of that attempt is spent from."""
+        """The scopes that the call of an attempt is spent from."""
         held_scopes = run.hold_scopes.get((index, attempt))
         if held_scopes is not None:
             return held_scopes
@@ -284,9 +307,9 @@ class BudgetManager:
         *,
         under_way: bool,
     ) -> list[ev.HiveEvent]:
-        """Book what a call cost (None: nobody knows), before its end is applied.
+        """Book what a call cost (None: unknown), before the event that ends it is applied.
 
-        ``under_way``: it was under way until now. Gives what the hive's stream has to tell of it.
+        ``under_way``: the call was in progress until now. Returns events for the hive's stream.
         """
         events: list[ev.HiveEvent] = []
         hold = run.state.holds.get((index, attempt))
@@ -331,37 +354,37 @@ class BudgetManager:
             )
 
     def schedule_expiry(self, run: ActiveRun, index: int, attempt: int) -> None:
-        """What a call cost is in doubt: a day after it was made, it cost what is held."""
+        """The cost of a call is in doubt: a day after the call, what is held counts as spent."""
         hold = run.state.holds[index, attempt]
         heappush(self._hold_expiries, (hold.at + DAY, run.id, index, attempt))
 
     def unsettled_scopes(
         self, run: ActiveRun, now: Micros
     ) -> dict[tuple[int, int], tuple[str, ...]]:
-        """What each call of a run that has not said what it used is spent from."""
+        """The scopes of each call of a run that has not reported its usage."""
         return {call: self.call_scopes(run, *call, now) for call in run.state.unpaid}
 
     def correct_cost(
         self, run_id: str, scopes: tuple[str, ...], booked: NanoUSD, usage: Usage
     ) -> None:
-        """A call of a run that has ended says what it cost after all."""
+        """Book the usage that a call of an ended run reports late, in place of ``booked``."""
         cost = booked if usage.cost is None else usage.cost
         self.ledger.adjust_captured(run_id, scopes, cost - booked)
         self._wake_waiters(scopes)
 
     def forget_run(self, run: ActiveRun) -> None:
-        """A run that was never accepted: what its calls hold is free."""
+        """Cancel the holds of a run that was never accepted."""
         for (index, attempt), hold in run.state.holds.items():
             scopes = self.call_scopes(run, index, attempt, 0)
             self.ledger.cancel_hold(run.id, scopes, hold.amount)
             self._wake_waiters(scopes)
 
-    # Who waits.
+    # Tasks that wait for money.
 
     def block_task(self, run: ActiveRun, index: int, now: Micros) -> bool:
-        """A task waits until its call fits the scope it lacks, or the scope's next day begins.
+        """Wait until a task's call fits the scope that it lacks, or the scope's next day begins.
 
-        Not if it fits by now.
+        False if the call fits by now.
         """
         scope, amount = run.state.lacks[index]
         scopes = self.list_scopes(run, index, now)
@@ -374,24 +397,24 @@ class BudgetManager:
         return True
 
     def sufficient_limit(self, run: ActiveRun, index: int) -> tuple[str, NanoUSD]:
-        """The scope that a blocked task lacks, and the limit with which its call fits."""
+        """The scope that a blocked task lacks, and the limit under which its call fits."""
         scope, amount = run.state.lacks[index]
         account = self.ledger.accounts[scope]
         return scope, (account.limit or 0) + max(account.shortfall(amount), 0)
 
     def awaited_scope(self, run_id: str, index: int) -> str:
-        """The scope whose other calls a ready task waits for; empty if for none."""
+        """The scope in which a ready task waits for other calls; empty if it does not wait."""
         return next(
             (scope for scope, queue in self._queues.items() if (run_id, index) in queue), ""
         )
 
     def set_limit(self, scope: str, limit: NanoUSD | None) -> None:
-        """Somebody sets the limit of a scope."""
+        """Set the limit of a scope; None: the limit from files counts again."""
         account = self.ledger.accounts.get(scope)
         if account is None:
             account = self.ledger.open_account(scope)
         self.ledger.set_limit(account, limit)
-        # What is set for every day counts for those that there are already.
+        # A limit for every day also counts for the days that have accounts already.
         covered_scopes = [
             covered_scope
             for covered_scope in self.ledger.accounts
@@ -405,7 +428,7 @@ class BudgetManager:
         self._wake_waiters(covered_scopes)
 
     def limit_of(self, scope: str) -> NanoUSD | None:
-        """The limit of a scope, which nobody need have spent from."""
+        """The limit of a scope, also if nothing was spent from it yet."""
         account = self.ledger.accounts.get(scope)
         if account is not None and account.explicit_limit is not None:
             return account.explicit_limit
@@ -414,7 +437,7 @@ class BudgetManager:
         return find_file_limit(scope, spec, self._limits)
 
     def _wake_waiters(self, scopes: Iterable[str]) -> None:
-        """Whoever may go on now: the first in the line, and all if nothing else is held."""
+        """Wake the first tasks that may fit these scopes now, and all if nothing is held there."""
         for scope in scopes:
             queue = self._queues.get(scope)
             if queue:
@@ -434,7 +457,7 @@ class BudgetManager:
                 self._wake_blocked(scope)
 
     def _wake_blocked(self, scope: str) -> None:
-        """Those that are blocked for this scope, if it takes their calls now."""
+        """Wake the tasks that are blocked for a scope, if their calls fit now."""
         for waiter, blocked_scope in list(self._blocked_scopes.items()):
             fits = self.ledger.accounts[blocked_scope].can_hold(self._missing_amount(waiter))
             if _covers_scope(scope, blocked_scope) and fits:
@@ -442,7 +465,7 @@ class BudgetManager:
                 self._woken_waiters.append(waiter)
 
     def _waiters_for_tomorrow(self) -> list[Waiter]:
-        """Those that lack money of today. What is more than a whole day's never fits one."""
+        """The tasks that lack money of today, without those that need more than a whole day's."""
         accounts = self.ledger.accounts
         return [
             waiter
@@ -455,6 +478,7 @@ class BudgetManager:
         ]
 
     def _missing_amount(self, waiter: Waiter) -> NanoUSD:
+        """What the call of a blocked task may cost."""
         run = self._runs.get(waiter[0])
         return 0 if run is None else run.state.lacks.get(waiter[1], ("", 0))[1]
 
@@ -463,7 +487,7 @@ class BudgetManager:
         return run is not None and run.state.state[waiter[1]] is TaskState.READY
 
     def take_woken_waiters(self, now: Micros) -> list[Waiter]:
-        """Those to be looked at again, once."""
+        """The tasks to look at again, each once; at a new day also those that lacked today's."""
         if self._blocked_scopes and day_of(now) > self._current_day:
             for waiter in self._waiters_for_tomorrow():
                 del self._blocked_scopes[waiter]
@@ -474,11 +498,11 @@ class BudgetManager:
 
     @property
     def has_woken_waiters(self) -> bool:
-        """Whether somebody is to be looked at again."""
+        """Whether there are tasks to look at again."""
         return bool(self._woken_waiters)
 
     def take_overdue_holds(self, now: Micros) -> list[tuple[ActiveRun, ev.HoldSettled]]:
-        """What nobody has told the cost of for a day: it cost what is held."""
+        """Settlements of the holds that have been in doubt for a day: what is held counts."""
         settlements = []
         while self._hold_expiries and self._hold_expiries[0][0] <= now:
             _, run_id, index, attempt = heappop(self._hold_expiries)
@@ -486,11 +510,11 @@ class BudgetManager:
             if active_run is None or (index, attempt) not in active_run.state.holds:
                 continue
             if active_run.state.status in CLOSED:
-                continue  # its end in this very turn has booked it
+                continue  # its end in this turn has booked the hold
             amount = active_run.state.holds[index, attempt].amount
             key, reason = (
                 active_run.state.graph.keys[index],
-                "nobody has said what it cost for a day",
+                "its cost was not reported for a day",
             )
             settlement = ev.HoldSettled(
                 at=now, task=key, attempt=attempt, cost=amount, actor="engine", reason=reason
@@ -499,7 +523,7 @@ class BudgetManager:
         return settlements
 
     def next_wake(self) -> Micros | None:
-        """When something is due, though nothing is reported."""
+        """The time at which a hold expires or a new day may unblock tasks; None if neither."""
         times = [self._hold_expiries[0][0]] if self._hold_expiries else []
         if self._blocked_scopes and self._waiters_for_tomorrow():
             times.append((self._current_day + 1) * DAY)
@@ -507,14 +531,17 @@ class BudgetManager:
 
 
 def _declared_cost(run: ActiveRun, index: int) -> NanoUSD | None:
-    """What one call of a task costs at most, by what its workflow says."""
+    """What the workflow declares as the most that one call of a task costs."""
     node = run.state.graph.nodes[index]
     task_cost = None if node.task is None else node.task.max_cost
     return node.agent.max_cost if task_cost is None else task_cost
 
 
 def superseded_attempts(run: ActiveRun, index: int) -> tuple[int, ...]:
-    """The attempts whose holds the next one takes over: who honours keys charges a call once."""
+    """The attempts whose holds the next one takes over.
+
+    Only of tasks with ``effect: keyed``: a service that honours the key charges the call once.
+    """
     state = run.state
     if not state.holds or state.graph.nodes[index].effect is not Effect.KEYED:
         return ()
@@ -522,7 +549,7 @@ def superseded_attempts(run: ActiveRun, index: int) -> tuple[int, ...]:
 
 
 def _covers_scope(scope: str, covered_scope: str) -> bool:
-    """Whether what is set for ``scope`` counts for ``name``: every day for each one."""
+    """Whether a limit of ``scope`` counts for the other: ``day T`` does for ``day T/N``."""
     return covered_scope == scope or (
         scope.startswith("day ") and covered_scope.startswith(f"{scope}/")
     )

@@ -129,7 +129,7 @@ class Driver:
     def submit(
         self, now: Micros, event: ev.RunSubmitted, graph: Graph, body: bytes, token: int
     ) -> None:
-        """Accept a run. ``body`` is the definition whose digest the event names.
+        """Accept a run. ``body`` is the definition that the event names by its digest.
 
         Raises Conflict if the run exists.
         """
@@ -197,7 +197,7 @@ class Driver:
         self._human_requests.signal_run(now, run_id, name, data, signal_id, actor, token)
 
     def resolve_outcome(self, now: Micros, resolution: TaskResolution, token: int) -> None:
-        """Record the outcome of a call whose outcome is unknown.
+        """Record the outcome of a call if it is unknown.
 
         Raises RunNotFound, NotFound, Conflict if the outcome is not unknown.
         """
@@ -221,7 +221,7 @@ class Driver:
         self._budget_requests.set_budget(now, scope, amount, actor, reason, token, add=add)
 
     def settle_hold(self, now: Micros, settlement: HoldSettlement, token: int) -> None:
-        """Book what a call cost whose cost is in doubt.
+        """Book the cost of a call that is in doubt.
 
         Raises RunNotFound, NotFound if the task has no such call.
         """
@@ -332,7 +332,7 @@ class Driver:
         return [action for action in actions if not self._drop_if_cancelled(action, now)]
 
     def withdraw_runs(self, batch: Batch) -> list[int]:
-        """The store refused the batch: drop the runs that nobody was promised yet.
+        """The store refused the batch: drop the new runs: they were not acknowledged yet.
 
         Removes the runs that this batch and the next would have accepted, from the batch too.
         Returns the tokens of the requests that are lost with them. The rest of the batch must

@@ -44,7 +44,7 @@ class EngineState:
         quoter: Quoter | None,
         limits: Mapping[str, NanoUSD] | None,
     ) -> None:
-        #: Runs by id: those that are open, and those whose end is not on disk yet.
+        #: Runs by id: open ones, and ended ones until their end is on disk.
         self.runs: dict[str, ActiveRun] = {}
         #: Budgets of all scopes: accounts, holds, and the tasks that wait for money.
         self.budgets = BudgetManager(self.runs, quoter, limits)
@@ -71,7 +71,7 @@ class EngineState:
         #: Heap of (time in microseconds, run id, index of the task or `RUN_DEADLINE`). A timer is
         #: never removed early: when it fires, the task is looked at again.
         self.timers: list[tuple[Micros, str, int]] = []
-        #: (run, index of the task) whose next step must be evaluated, in order.
+        #: (run, index) of tasks that have a next step to evaluate, in order.
         self.unprepared_tasks: deque[tuple[ActiveRun, int]] = deque()
         #: Calls that may be made before the commit of their intent.
         self.eager_calls: list[act.PerformCall] = []

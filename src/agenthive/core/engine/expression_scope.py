@@ -1,6 +1,7 @@
-"""What the expressions of a task see: results, inputs, its item, its round, its signal.
+"""The names that the expressions of a task can use, with their values: results, inputs, item, ...
 
-The values for the names that `roots` allows. Reads a run's state and nothing else.
+`core.expressions.names` defines which names are allowed where; here they get their values. Reads a
+run's state and nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from agenthive.core.values import JSONObject, JSONValue
 
 
 def build_scope(state: RunState, task: int) -> dict[str, JSONValue]:
-    """Name -> value for the parameters of a task, or of an item or a round of one."""
+    """Name -> value for the expressions of a task, a mapped item or an iteration."""
     graph = state.graph
     names: dict[str, JSONValue] = {
         "tasks": {
@@ -31,7 +32,7 @@ def build_scope(state: RunState, task: int) -> dict[str, JSONValue]:
 
 
 def run_result(state: RunState) -> JSONValue:
-    """The result of a run: its outputs, or name -> result of its last tasks.
+    """The result of a run: its outputs or, if none are declared, name -> result of its last tasks.
 
     Raises ExpressionError.
     """
@@ -46,7 +47,7 @@ def run_result(state: RunState) -> JSONValue:
 
 
 def _enclosing_tasks(state: RunState, task: int) -> Iterator[int]:
-    """The task, and those from whose patterns it was made, the nearest first."""
+    """The task, and the tasks that it is an item or an iteration of, the nearest first."""
     current: int | None = task
     while current is not None:
         yield current
@@ -54,7 +55,7 @@ def _enclosing_tasks(state: RunState, task: int) -> Iterator[int]:
 
 
 def _add_task_names(state: RunState, names: dict[str, JSONValue], index: int) -> None:
-    """What this task brings in: as an item, as a round, or by the signal it took."""
+    """Add what a task contributes: its item, its iteration, its tool arguments, its signal."""
     flow, owner = state.flow, state.graph.owner_of(index)
     assert flow is not None
     if index in flow.received:
@@ -67,7 +68,7 @@ def _add_task_names(state: RunState, names: dict[str, JSONValue], index: int) ->
     compensated_task = state.graph.nodes[index].compensates
     tasks = names["tasks"]
     if compensated_task is not None and isinstance(tasks, dict):
-        # What undoes an item sees its result where that of the whole task would be.
+        # The compensation of an item sees the item's result in place of the whole task's.
         tasks[state.graph.keys[state.graph.origin_of(index)]] = _task_view(state, compensated_task)
     mapping, loop = flow.each.get(owner), flow.rounds.get(owner)
     if mapping is not None:
@@ -83,6 +84,7 @@ def _add_task_names(state: RunState, names: dict[str, JSONValue], index: int) ->
 
 
 def _task_view(state: RunState, index: int) -> JSONObject:
+    """What ``tasks.NAME`` gives: result, status, error, and errors by item."""
     fault = state.faults.get(index)
     view: JSONObject = {
         "result": state.results.get(index),

@@ -1,7 +1,8 @@
-"""What people say about a run: approvals, signals, and what came of a call nobody knows about.
+"""Approvals, signals and recorded outcomes: requests are checked here and become events.
 
-Each function looks at what was said and gives the fact to apply, or the reason why it does not
-count. Pure. Who somebody is, is the business of whoever lets them in.
+Each function compares a request with the state of its run and returns the event to apply, or the
+reason why the request does not count. Pure; `HumanRequests` applies the events. Nothing here checks
+who the caller is: the service that lets a caller in does that.
 """
 
 from __future__ import annotations
@@ -21,23 +22,27 @@ from agenthive.core.values import JSONObject, JSONValue, Micros
 from agenthive.errors import Conflict, NotFound
 
 OUTCOMES: Final = ("succeeded", "failed", "retry")
+"""What may be recorded for a call of unknown outcome."""
 MAX_REFUSALS: Final = 1000
-"""Answers that did not count, after which a run records no more of them."""
+"""Decisions without effect that a run records; later ones are refused and not recorded."""
 MAX_SEEN_SIGNALS: Final = 10_000
-"""Ids of signals a run remembers."""
+"""Ids of signals that a run remembers, to ignore the same signal if it comes twice."""
 
 
 class ApprovalDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody answers. ``digest`` is that of the payload they saw; empty: of any."""
+    """The decision of an approver."""
 
+    #: Who decides.
     actor: str
     approved: bool
+    #: Digest (or its beginning) of the payload that the approver saw; empty: of any payload.
     digest: str = ""
+    #: A note for the journal.
     comment: str = ""
 
 
 class TaskResolution(msgspec.Struct, frozen=True, kw_only=True):
-    """An operator's record of the outcome of a call whose outcome is unknown."""
+    """An operator's record of the outcome of a call, which was unknown."""
 
     #: Id of an open run.
     run: str
@@ -54,25 +59,30 @@ class TaskResolution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PendingApproval(msgspec.Struct, frozen=True, kw_only=True):
-    """An approval that is waited for. ``digest`` is that of ``payload``; times are microseconds.
-
-    ``approvers`` may answer now (nobody named: anybody); ``agreed`` of ``quorum`` have.
-    """
+    """An approval that a task waits for. Times are microseconds UTC."""
 
     run: str
     task: str
+    #: The text for the approver.
     message: str
+    #: What is to be approved: exactly what the task would do.
     payload: JSONValue
+    #: SHA-256 of the payload, in hex.
     digest: str
+    #: When the approval was requested.
     asked: Micros
+    #: Who may decide now; empty: any user.
     approvers: tuple[str, ...]
+    #: Who has approved so far.
     agreed: tuple[str, ...]
+    #: How many must approve.
     quorum: int
+    #: When the approval times out; None: never.
     deadline: Micros | None = None
 
 
 def pending_approvals(state: RunState) -> list[PendingApproval]:
-    """The approvals that a run waits for."""
+    """The approvals that a run waits for, those of higher limits first."""
     approvals = state.flow.approvals if state.flow is not None else {}
     budget_approvals = [
         PendingApproval(
@@ -108,20 +118,20 @@ def pending_approvals(state: RunState) -> list[PendingApproval]:
 
 
 def _budget_request(state: RunState, task: int) -> JSONObject:
-    """What people are asked to agree to: that a scope may be spent from by so much."""
+    """The payload of a request for a higher limit: the scope, and what the call may cost."""
     scope, amount = state.lacks[task]
     return {"scope": scope, "may_cost_usd": amount / 10**9}
 
 
 def budget_request_digest(state: RunState, task: int) -> str:
-    """The name of that question."""
+    """The digest of a task's request for a higher limit."""
     return payload_digest(_budget_request(state, task))
 
 
 def approval_event(
     state: RunState, key: str, decision: ApprovalDecision, now: Micros
 ) -> tuple[ev.RunEvent, str]:
-    """The fact that an answer is, and why it does not count (empty if it does).
+    """The event that records a decision, and why it does not count (empty if it does).
 
     Raises NotFound if the run has no such task.
     """
@@ -153,29 +163,30 @@ def _refusal_reason(state: RunState, task: int, decision: ApprovalDecision) -> s
     approval = None if state.flow is None else state.flow.approvals.get(task)
     if approval is None:
         return (
-            f"task '{state.graph.keys[task]}' is {state.state[task]}: no approval is asked for it"
+            f"task '{state.graph.keys[task]}' is {state.state[task]}: it does not wait for an "
+            "approval"
         )
     if not approval.can_decide(decision.actor):
-        return f"'{decision.actor}' is not asked; asked are {', '.join(approval.approvers)}"
+        return f"'{decision.actor}' is not an approver; approvers: {', '.join(approval.approvers)}"
     if decision.actor in approval.agreed:
-        return f"'{decision.actor}' has answered already"
+        return f"'{decision.actor}' has approved already"
     if decision.digest and not approval.digest.startswith(decision.digest):
-        return f"the answer is about another payload: {approval.digest[:12]} is asked about"
+        return f"the decision is about another payload: {approval.digest[:12]} is to be approved"
     return ""
 
 
 def signal_received_event(
     state: RunState, name: str, data: JSONValue, signal_id: str, actor: str, now: Micros
 ) -> ev.SignalReceived | None:
-    """The fact that a signal is; None for one that has come already.
+    """The event that records a signal; None if a signal with that id was received before.
 
-    Raises NotFound if no task waits for such a signal at any time, Conflict if it is refused.
+    Raises NotFound if no task ever waits for such a signal, Conflict if it cannot be kept.
     """
     waiting_nodes = _waiting_nodes(state, name)
     if not waiting_nodes:
         raise NotFound(
             f"no task of run {state.run} waits for a signal '{name}'",
-            hint=f"It waits for: {', '.join(_signal_names(state)) or 'none'}.",
+            hint=f"Signals that it waits for: {', '.join(_signal_names(state)) or 'none'}.",
         )
     flow = state.flow
     if flow is not None and signal_id and signal_id in flow.seen:
@@ -183,9 +194,11 @@ def signal_received_event(
     is_awaited = flow is not None and bool(flow.listening.get(name))
     kept_count = 0 if flow is None else len(flow.kept.get(name, ()))
     if not is_awaited and not any(node.wait.keep for node in waiting_nodes):
-        raise Conflict(f"nobody waits for the signal '{name}' now, and it is not to be kept")
+        raise Conflict(
+            f"no task waits for the signal '{name}' now, and the workflow does not keep it"
+        )
     if kept_count >= MAX_KEPT_SIGNALS or (flow is not None and len(flow.seen) >= MAX_SEEN_SIGNALS):
-        raise Conflict(f"run {state.run} keeps no more signals '{name}'")
+        raise Conflict(f"run {state.run} can keep no more signals '{name}'")
     return ev.SignalReceived(at=now, name=name, data=data, id=signal_id, actor=actor)
 
 
@@ -238,5 +251,7 @@ def task_resolved_event(
 def _find_task(state: RunState, key: str) -> int:
     task = state.graph.index.get(key)
     if task is None:
-        raise NotFound(f"run {state.run} has no task '{key}'", hint="`agenthive show` lists them.")
+        raise NotFound(
+            f"run {state.run} has no task '{key}'", hint="`agenthive show` lists the tasks."
+        )
     return task

@@ -71,7 +71,7 @@ class HumanRequests:
         self._engine.outbox.actions.append(act.AcknowledgeRequest(token, about=run_id))
 
     def resolve_outcome(self, now: Micros, resolution: TaskResolution, token: int) -> None:
-        """Record the outcome of a call whose outcome is unknown.
+        """Record the outcome of a call if it is unknown.
 
         Raises RunNotFound, NotFound, Conflict.
         """

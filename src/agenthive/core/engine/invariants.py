@@ -1,4 +1,8 @@
-"""What must hold after every step. Slow on purpose: for tests and simulations."""
+"""Invariants of the engine: what must hold after every step.
+
+Slow, because everything is counted anew: for tests and simulations only. Each check returns one
+text for each violation.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +16,12 @@ _ENDED_STATES = frozenset(set(TaskState) - OPEN - {TaskState.DORMANT})
 
 
 def find_violations(state: RunState) -> list[str]:
-    """One line for each invariant that does not hold; empty when all is well."""
+    """One text for each invariant that a run's state violates; empty if none."""
     return [*_check_counters(state), *_check_dependencies(state), *_check_endings(state)]
 
 
 def find_driver_violations(driver: Driver) -> list[str]:
-    """The same for all runs that a driver has in hand, and for what it counts over them."""
+    """The violations of all runs of a driver, and of what it counts over them."""
     runs = driver.runs.values()
     problems = [
         f"{run.id}: {violation}" for run in runs for violation in find_violations(run.state)
@@ -32,11 +36,11 @@ def find_driver_violations(driver: Driver) -> list[str]:
 
 
 def _check_accounts(driver: Driver) -> list[str]:
-    """What is held in each scope is what calls hold there, those under way and those in doubt."""
+    """Each scope holds what its calls hold: those in progress and those in doubt."""
     held_amounts, pending_amounts = Counter[str](), Counter[str]()
     for run in driver.runs.values():
         if run.state.status in CLOSED:
-            continue  # what was in doubt is spent
+            continue  # the holds of an ended run count as spent
         for (task, attempt), hold in run.state.holds.items():
             under_way = run.state.is_call_running(task, attempt)
             for scope in driver.budgets.call_scopes(run, task, attempt, 0):

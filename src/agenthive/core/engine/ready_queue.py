@@ -232,7 +232,7 @@ class ReadyQueue:
         return share.run, task, name
 
     def _pass_on_lanes(self, share: Share) -> None:
-        """The run has no turn any more: let other runs use the lanes that it was woken for."""
+        """The run has no turn now: let other runs use the lanes that it was woken for."""
         for name in share.heaps:
             lane = self._lanes[name]
             if lane.waiters:

@@ -1,4 +1,4 @@
-"""Recovery: an engine takes over open runs from the journal, and runs whose workflow changed.
+"""Recovery: the engine takes over open runs from the journal, and runs under a changed workflow.
 
 The order is fixed: accounts and rate limits, then the hive's stream, then each open run in the
 state that its replay gave. Recovery never reads the journal itself (its caller does), and never

@@ -1,7 +1,8 @@
-"""What an answer becomes: the end of its attempt or, when it comes too late, only a cost.
+"""The event of a reply: the end of its attempt or, if the reply comes too late, only its cost.
 
-An attempt that was given up still costs what it used, booked once: in its run's stream, or in the
-hive's when the run has ended by then. Never changes a state.
+An attempt that was cancelled or timed out still costs what it used. The cost is booked once: in the
+stream of its run, or in the hive's stream if the run has ended by then. Nothing here changes a
+state.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from agenthive.core.model.calls import Reply, Usage
 from agenthive.core.values import Micros, NanoUSD
 
 MAX_UNSETTLED_CALLS: Final = 10_000
-"""How many calls of ended runs are remembered; the oldest are forgotten first."""
+"""Calls of ended runs that are remembered; the oldest are forgotten first."""
 
 
 def reply_event(
     now: Micros, task: str, attempt: int, reply: Reply, draw: float, pause: Micros | None = None
 ) -> ev.RunEvent:
-    """The fact that an answer in time is; ``pause`` is until the other side may be asked again."""
+    """The event of a reply in time.
+
+    ``draw`` in [0, 1) is for the jitter of the retry; ``pause`` is the time in microseconds until
+    the endpoint may be called again, if it throttled the call.
+    """
     if reply.fault is None:
         return ev.TaskSucceeded(
             at=now,
@@ -46,7 +51,7 @@ def reply_event(
 def late_reply_event(
     state: RunState, now: Micros, task: str, attempt: int, reply: Reply
 ) -> ev.LateReply | None:
-    """The fact that an answer too late is, if the run still owes for that call."""
+    """The event of a late reply; None if it reports no usage, or the call is paid for already."""
     if reply.usage is None or (state.graph.index.get(task), attempt) not in state.unpaid:
         return None
     return ev.LateReply(
@@ -55,15 +60,19 @@ def late_reply_event(
 
 
 class LateUsage:
-    """Remembers the calls of ended runs that never said what they used. Gone with the process."""
+    """Remembers the calls of ended runs that have not reported their usage.
+
+    Only in memory: after a restart, such a call counts with what was held for it.
+    """
 
     def __init__(self) -> None:
+        #: (run id, task key, attempt) -> what a late report has to correct, the oldest first.
         self._calls: dict[tuple[str, str, int], UnsettledCall] = {}
 
     def remember_calls(
         self, state: RunState, scopes: Mapping[tuple[int, int], tuple[str, ...]]
     ) -> None:
-        """A run has ended: remember its calls, and what they were to be spent from."""
+        """Remember the calls of a run that has ended, with the ``scopes`` they are spent from."""
         for index, attempt in sorted(state.unpaid):
             hold = state.holds.get((index, attempt))
             unsettled = UnsettledCall(scopes[index, attempt], 0 if hold is None else hold.amount)
@@ -74,7 +83,7 @@ class LateUsage:
     def settle_call(
         self, now: Micros, run: str, task: str, attempt: int, usage: Usage | None
     ) -> tuple[ev.UsageAfterEnd, UnsettledCall] | None:
-        """The fact to journal if that call is still owed for, and what was known of it."""
+        """The event to journal for a late report, and what was booked; None if not remembered."""
         if usage is None or (run, task, attempt) not in self._calls:
             return None
         unsettled = self._calls.pop((run, task, attempt))
@@ -85,7 +94,9 @@ class LateUsage:
 
 
 class UnsettledCall(NamedTuple):
-    """What a call is spent from, and what was booked for it in doubt (nano-dollars)."""
+    """A call of an ended run; its cost is in doubt."""
 
+    #: Scopes that the call is spent from.
     scopes: tuple[str, ...]
+    #: What was booked for it, in nano-dollars: the amount of its hold.
     booked: NanoUSD

@@ -1,7 +1,8 @@
-"""What a journal can hold of a reply. An agent may be anybody's code: nothing it says is trusted.
+"""Validates replies before they enter the engine. An agent may be any code: no reply is trusted.
 
-The one door for replies: what leaves here is plain JSON of bounded depth, shares nothing with the
-agent, and reads the same after a replay. It never raises. To refuse something else, do it here.
+Every runtime passes every reply through `validate_reply`. What leaves it is plain JSON of bounded
+depth, shares no object with the agent, and is the same after a replay. It never raises: a reply
+that cannot be journaled becomes a fault. To refuse anything else in replies: here.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from agenthive.errors import DefinitionError
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder()
 MAX_DEPTH: Final = 100
-"""Levels of nesting; far below what any reader of the journal can take."""
+"""Levels of nesting; far below what any JSON parser of a reader can take."""
 MAX_TOOL_CALLS: Final = 128
-"""Tools that one answer may ask for."""
+"""Tool calls that one model turn may request."""
 MAX_TOOL_CALL_BYTES: Final = 1024 * 1024
-"""Bytes of what it asks them."""
+"""Bytes of the tool calls of one model turn, as JSON."""
 MAX_MESSAGE_LENGTH: Final = 10_000
 """Characters of a fault's message."""
 
 
 def validate_reply(reply: Reply) -> Reply:
-    """The reply as the journal will have it, or an ``invalid_reply`` fault with the same usage."""
+    """The reply as it is journaled, or an ``invalid_reply`` fault with the same usage."""
     usage = None if reply.usage is None else _clean_usage(reply)
     try:
         if reply.fault is not None:
@@ -44,15 +45,18 @@ def validate_reply(reply: Reply) -> Reply:
             asks=_clean_tool_calls(reply.asks) if reply.asks else (),
         )
     except Exception as error:
-        message = f"the reply is not JSON: {type(error).__name__}: {_clean_text(error)[:200]}"
+        message = (
+            f"the reply cannot be recorded: {type(error).__name__}: {_clean_text(error)[:200]}"
+        )
         return Reply(fault=Fault(kind="invalid_reply", message=message, counts=False), usage=usage)
 
 
 def _clean_tool_calls(tool_calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
-    """What is asked for, read back from its JSON. Raises whatever is wrong with it."""
+    """The tool calls, read back from their JSON. Raises any exception if they are not valid."""
     if len(tool_calls) > MAX_TOOL_CALLS:
         raise ValueError(
-            f"it asks for {len(tool_calls)} tools at once, at most {MAX_TOOL_CALLS} may be"
+            f"the model requests {len(tool_calls)} tool calls at once; the limit is "
+            f"{MAX_TOOL_CALLS}"
         )
     cleaned = tuple(
         [
@@ -68,7 +72,7 @@ def _clean_tool_calls(tool_calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
     size = len(_encoder.encode(cleaned))
     if size > MAX_TOOL_CALL_BYTES:
         raise ValueError(
-            f"what it asks tools is {size:,} bytes, at most {MAX_TOOL_CALL_BYTES:,} may be"
+            f"the tool calls are {size:,} bytes; the limit is {MAX_TOOL_CALL_BYTES:,} bytes"
         )
     return cleaned
 
@@ -76,36 +80,36 @@ def _clean_tool_calls(tool_calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
 def _clean_arguments(tool_call: ToolCall) -> JSONObject:
     arguments = _to_plain(tool_call.arguments)
     if not isinstance(arguments, dict):
-        raise TypeError(f"the arguments for '{_clean_text(tool_call.name)[:80]}' are no object")
+        raise TypeError(f"the arguments of '{_clean_text(tool_call.name)[:80]}' are not an object")
     return arguments
 
 
 def to_plain_json(value: JSONValue) -> JSONValue:
-    """The value as the journal will have it. Raises DefinitionError if it cannot hold it."""
+    """The value as it is journaled. Raises DefinitionError if it is not JSON."""
     try:
         return _to_plain(value)
     except Exception as error:
-        raise DefinitionError(f"this is not JSON: {_clean_text(error)[:200]}") from None
+        raise DefinitionError(f"the value is not valid JSON: {_clean_text(error)[:200]}") from None
 
 
 def _to_plain(value: JSONValue) -> JSONValue:
-    """The value, read back from its JSON. Raises whatever is wrong with it."""
+    """The value, read back from its JSON. Raises any exception if it is not JSON."""
     try:
         encoded = _encoder.encode(value)
     except UnicodeEncodeError:
-        # Half of a surrogate pair: models cut them in two.
+        # Half of a surrogate pair: models cut such characters in two.
         encoded = json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8", "replace")
     decoded: JSONValue = _decoder.decode(encoded)
     if decoded != value:
-        # NaN, bytes, keys that are no text: only the slower encoder is strict about them.
+        # NaN, bytes, or keys that are not text: the slower encoder refuses them.
         json.dumps(value, allow_nan=False)
-    # Whatever is so deep takes two characters a level.
+    # The cheap tests come first: each level of nesting takes two characters of the JSON.
     if (
         len(encoded) > 2 * MAX_DEPTH
         and _count_openings(encoded) > MAX_DEPTH
         and _measure_depth(decoded) > MAX_DEPTH
     ):
-        raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
+        raise ValueError(f"the value is nested more than {MAX_DEPTH} levels deep")
     return decoded
 
 
@@ -114,7 +118,7 @@ def _count_openings(encoded: bytes) -> int:
 
 
 def _measure_depth(value: JSONValue) -> int:
-    """How deep a value is nested, without going as deep."""
+    """How deep a value is nested; level by level, because a recursion could overflow."""
     level, depth = [value], 0
     while level:
         containers = [node for node in level if isinstance(node, dict | list)]
@@ -135,7 +139,7 @@ def _clean_fault(fault: Fault) -> Fault:
 
 
 def _clean_usage(reply: Reply) -> Usage | None:
-    """What was used, as far as it makes sense: it may not take anything back."""
+    """The usage of a reply; None if it is malformed or a count is negative."""
     try:
         usage = msgspec.json.decode(msgspec.json.encode(reply.usage), type=Usage | None)
     except Exception:
@@ -149,7 +153,7 @@ def _clean_usage(reply: Reply) -> Usage | None:
 
 
 def _clean_headroom(reply: Reply) -> Headroom | None:
-    """What is left of a limit, as far as it makes sense."""
+    """What is left of the endpoint's quota; None if it is malformed."""
     headroom = reply.headroom
     if headroom is None:
         return None

@@ -1,10 +1,14 @@
-"""The schedules of a hive: which there are, and what they start when.
+"""The schedules of a hive: what each starts, and which planned times are due.
 
-Remembers the facts of the hive's stream and says what follows from the time: runs to accept, runs
-to cancel, facts to record. Every planned time comes to one of three facts (fired, queued and later
-one of the others, skipped), in the batch of the run if there is one; so a restart knows what has
-been dealt with. Planned times are compared with what the clock shows, not with the hive's time:
-when the clock steps back, nothing fires again, and what is next waits until it is due.
+`Schedules` is a state machine of its own. `apply_event` applies the events of the hive's stream;
+`due_actions` and `apply_change` return what follows from the time and from requests: runs to
+accept, runs to cancel, events to record. `ScheduleRunner` carries these out.
+
+Every planned time ends as one of two events, *fired* or *skipped*; *queued* may come before either.
+The event is in the same batch as the run that it starts, so a restart knows which times have been
+handled. Planned times are compared with the runtime's clock (``wall``), not with hive time: when
+the clock steps back, no time fires twice, and the next one waits until the clock shows it. Times
+are microseconds UTC; `core.policies.schedule` has the rules, and the calendar port the time zones.
 """
 
 from __future__ import annotations
@@ -30,57 +34,73 @@ from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.errors import Conflict, NotFound
 
 GRACE: Final[Micros] = 10 * SECOND
-"""How late a run may start without counting as missed."""
+"""How late a run may start without its time counting as missed, in microseconds."""
 MAX_CAUGHT_UP: Final = 100
-"""Missed times that get a run under ``catch_up: all``."""
+"""Missed times, the latest, that get a run under ``catch_up: all``."""
 MAX_COUNTED: Final = 500
 """Skipped times of a cron expression that are counted one by one."""
 MAX_SCHEDULES: Final = 1000
+"""Schedules of one hive."""
 _CATCH_UP_COUNTS: Final = {CatchUp.NONE: 0, CatchUp.ONE: 1, CatchUp.ALL: MAX_CAUGHT_UP}
 
 
 class StartRun(msgspec.Struct, frozen=True):
-    """Accept this run."""
+    """Accept a run of a schedule."""
 
     event: ev.RunSubmitted
+    #: Graph of the workflow in ``event``.
     graph: Graph
 
 
 class CancelRun(msgspec.Struct, frozen=True):
-    """Cancel this run."""
+    """Cancel a run of a schedule, because the next one is due (``overlap: cancel``)."""
 
+    #: Id of the run.
     run: str
+    #: Name of the schedule.
     schedule: str
 
 
 ScheduleAction: TypeAlias = StartRun | CancelRun | ev.HiveEvent
-"""What the driver is to do; a fact is to be recorded."""
+"""What `ScheduleRunner` does; an event is recorded in the hive's stream."""
 
 
 class ScheduleRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A schedule as it is shown.
-
-    ``next_time`` and the ``last_`` fields are None before there is one.
-    """
+    """A schedule as it is shown to users. Times are microseconds UTC."""
 
     name: str
+    #: Name of the workflow that it starts.
     workflow: str
+    #: Digest of the workflow's definition.
     definition: str
+    #: Cron expression; empty if ``every`` is set.
     cron: str
+    #: Time zone of the cron expression.
     zone: str
+    #: Interval in microseconds; 0 if ``cron`` is set.
     every: Micros
+    #: A time from which the intervals are counted.
     anchor: Micros
+    #: Inputs of each run.
     inputs: JSONObject
+    #: Name of the input that gets the planned time; empty: none does.
     time_input: str
+    #: Which missed times get a run.
     catch_up: CatchUp
+    #: What happens if a time is due and the run before it is open.
     overlap: Overlap
     paused: bool
+    #: The next planned time; None if paused, or if there is none.
     next: Micros | None
+    #: The planned time and the id of the last run; None before the first.
     last_planned: Micros | None
     last_run: str | None
+    #: The last time that got no run, and why; None if there was none.
     last_skipped: Micros | None
     last_reason: str | None
+    #: Ids of its runs that have not ended.
     open_runs: list[str]
+    #: Planned times that wait for an open run to end.
     queued: list[Micros]
 
 
@@ -92,27 +112,37 @@ def next_planned_time(calendar: Calendar, rule: Rule, after: Micros) -> Micros |
 
 
 class Schedule:
-    """One schedule. ``last`` is the time up to which every planned time has been dealt with."""
+    """One schedule: its settings, and which of its planned times have been handled."""
 
     def __init__(self, settings: ev.ScheduleSet, handled_until: Micros) -> None:
+        #: Workflow, rule, inputs and policies, as they were set last.
         self.settings = settings
+        #: Every planned time up to this one has fired, was skipped, or is queued.
         self.handled_until = handled_until
         self.paused = settings.paused
+        #: Planned times that wait for an open run to end, in order.
         self.queued_times: list[Micros] = []
+        #: Ids of its runs that have not ended, in order (the values are unused).
         self.open_runs: dict[str, None] = {}
+        #: Planned time and run id of the last run.
         self.last_fired: tuple[Micros, str] | None = None
+        #: The last planned time that got no run, and why.
         self.last_skipped: tuple[Micros, str] | None = None
+        #: What it starts; None while there is a `problem`.
         self.graph: Graph | None = None
-        self.problem = "nobody has loaded its workflow"
+        #: Why its runs cannot start in this process; empty if they can.
+        self.problem = "its workflow is not loaded"
+        #: The next planned time, if `is_current`; None if there is none.
         self.next_time: Micros | None = None
+        #: Whether `next_time` has been computed since `handled_until` changed.
         self.is_current = False
 
     def attach_graph(self, graph: Graph | None, problem: str) -> None:
-        """Give it what it starts; ``problem`` says why it cannot, if it cannot."""
+        """Set the graph of its workflow, or the ``problem`` for which its runs cannot start."""
         self.graph, self.problem = graph, problem
 
     def build_row(self, calendar: Calendar) -> ScheduleRow:
-        """What there is to show."""
+        """The schedule as it is shown to users."""
         settings, rule = self.settings, self.settings.rule
         planned, run = self.last_fired or (None, None)
         skipped, reason = self.last_skipped or (None, None)
@@ -140,28 +170,33 @@ class Schedule:
 
 
 class _EmptyCalendar:
-    """The calendar of a hive without schedules."""
+    """The calendar of a hive without schedules: it has no times."""
 
     def next_after(self, cron: str, zone: str, after: Micros) -> Micros | None:
         return None
 
 
 class Schedules:
-    """All schedules. They start nothing before ``active`` is set."""
+    """All schedules, by name. They start nothing until ``active`` is set."""
 
     def __init__(self, calendar: Calendar | None = None) -> None:
         self.calendar = calendar or _EmptyCalendar()
         self.by_name: dict[str, Schedule] = {}
+        #: Whether this process starts what is due. Only the process that owns the home does.
         self.active = False
+        #: Name of a removed schedule -> time up to which its planned times were handled.
         self._removed_schedules: dict[str, Micros] = {}
+        #: Id of an open run -> name of its schedule.
         self._schedule_names: dict[str, str] = {}
+        #: Whether `_earliest_wake` must be computed anew.
         self._wake_outdated = True
+        #: The earliest time at which a schedule is due; None if none is.
         self._earliest_wake: Micros | None = None
 
-    # What has happened.
+    # Events.
 
     def apply_event(self, event: ev.HiveEvent) -> None:
-        """Take in a fact."""
+        """Apply an event of the hive's stream; events about other things change nothing."""
         if isinstance(event, ev.RunClosed):
             self.remove_run(event.run)
         elif isinstance(event, ev.ScheduleSet):
@@ -170,7 +205,7 @@ class Schedules:
             self._apply_schedule_event(self.by_name[event.schedule], event)
 
     def remove_run(self, run: str) -> None:
-        """A run is over, or was never there."""
+        """Forget a run that has ended or was withdrawn."""
         name = self._schedule_names.pop(run, None)
         if name is not None:
             self._wake_outdated = True
@@ -238,10 +273,10 @@ class Schedules:
         for run in schedule.open_runs:
             del self._schedule_names[run]
 
-    # What people ask for.
+    # Requests.
 
     def apply_change(self, change: ev.ScheduleChange, now: Micros) -> Iterator[ScheduleAction]:
-        """What follows from a request. Raises NotFound, Conflict before anything is done."""
+        """What follows from a request. Raises NotFound, Conflict before anything changes."""
         schedule = self.by_name.get(change.schedule)
         if schedule is None and not isinstance(change, ev.ScheduleSet):
             raise NotFound(
@@ -250,7 +285,9 @@ class Schedules:
             )
         if schedule is None:
             if len(self.by_name) >= MAX_SCHEDULES:
-                raise Conflict(f"there are {MAX_SCHEDULES} schedules; remove one first")
+                raise Conflict(
+                    f"this home has {MAX_SCHEDULES} schedules, which is the limit; remove one first"
+                )
             return iter([self._record_event(change)])
         if isinstance(change, ev.ScheduleTriggered):
             return self._trigger_run(schedule, change, now)
@@ -281,7 +318,7 @@ class Schedules:
     def _skip_past_times(
         self, schedule: Schedule, wall: Micros, reason: str, now: Micros
     ) -> Iterator[ev.HiveEvent]:
-        """Times that came before the rule or its being paused changed get no run any more."""
+        """Skip the planned times before a change of the schedule that were not handled yet."""
         first = next_planned_time(self.calendar, schedule.settings.rule, schedule.handled_until)
         if first is not None and first <= wall:
             last = self._latest_times(schedule.settings.rule, schedule.handled_until, wall, 1)[-1]
@@ -294,18 +331,18 @@ class Schedules:
             raise Conflict(f"schedule '{change.schedule}' cannot start a run: {schedule.problem}")
         if schedule.open_runs and schedule.settings.overlap is not Overlap.ALLOW:
             raise Conflict(
-                f"the run {next(iter(schedule.open_runs))} of schedule '{change.schedule}' has "
-                "not ended",
+                f"run {next(iter(schedule.open_runs))} of schedule '{change.schedule}' has not "
+                "ended",
                 hint="Wait for it, cancel it, or set the schedule with `--overlap allow`.",
             )
         return iter(
             [self._record_event(change), self._build_start(schedule, change.since, change.run, now)]
         )
 
-    # What is due.
+    # Due times.
 
     def next_wake(self) -> Micros | None:
-        """When something is due, by what the clock shows."""
+        """The time of the runtime's clock at which something is due; None if nothing is."""
         if self._wake_outdated:
             self._refresh_wake()
         return self._earliest_wake if self.active else None
@@ -330,7 +367,10 @@ class Schedules:
         self._earliest_wake = min(times, default=None)
 
     def due_actions(self, wall: Micros, now: Micros) -> Iterator[ScheduleAction]:
-        """What is to be done, the clock showing ``wall``. Each deed is done before the next."""
+        """What is due when the runtime's clock shows ``wall``.
+
+        Carry out each action before the next one is taken: it may change what follows.
+        """
         wake = self.next_wake()
         if wake is None or wake > wall:
             return
@@ -348,7 +388,7 @@ class Schedules:
     def _handle_due_times(
         self, schedule: Schedule, first: Micros, wall: Micros, now: Micros
     ) -> Iterator[ScheduleAction]:
-        """Times have come, the first of them ``first``: skip or catch up, then start or wait."""
+        """Handle the planned times from ``first`` on: skip or catch up missed ones, then fire."""
         rule, missed_until = schedule.settings.rule, wall - GRACE
         timely_times = self._latest_times(
             rule, max(schedule.handled_until, missed_until), wall, MAX_CAUGHT_UP
@@ -411,7 +451,7 @@ class Schedules:
         yield self._record_event(ev.ScheduleFired(at=now, schedule=name, planned=planned, run=run))
         yield self._build_start(schedule, planned, run, now)
 
-    # Pieces.
+    # Helpers.
 
     def _record_event(self, event: ev.HiveEvent) -> ev.HiveEvent:
         self.apply_event(event)
@@ -459,7 +499,8 @@ class Schedules:
     def _latest_times(self, rule: Rule, after: Micros, until: Micros, limit: int) -> list[Micros]:
         """The latest planned times, ``limit`` at most, after ``after`` and not after ``until``.
 
-        Looks back from ``until`` twice as far each time: a year that was missed is not walked.
+        Looks back from ``until`` twice as far each time, so that a year of missed times is not
+        enumerated from its beginning.
         """
         lookback = GRACE
         while True:
@@ -476,6 +517,7 @@ class Schedules:
             planned = next_planned_time(self.calendar, rule, planned)
 
     def _count_planned(self, rule: Rule, first: Micros, last: Micros) -> int | None:
+        """The planned times from ``first`` to ``last``; None if more than `MAX_COUNTED`."""
         if rule.every:
             return (last - first) // rule.every + 1
         count = 0

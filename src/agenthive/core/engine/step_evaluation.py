@@ -1,7 +1,8 @@
-"""Evaluating what a task's next step needs: the choices that are journaled as facts.
+"""Evaluates the next step of a task: conditions, delays, items, iterations, approvals.
 
-Asked once for each step; replay reads the fact instead. Pure: state in, fact out. What cannot be
-evaluated is a fact too (`TaskFaulted`), never an exception.
+Each result is journaled as an event, so that a replay reads the event and evaluates nothing. Pure:
+state in, event out. An expression that cannot be evaluated gives an event too (`TaskFaulted`),
+never an exception. To add a step: a function here and a line in `_EVALUATORS`.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from agenthive.core.values import JSONObject, JSONValue, Micros, to_micros
 from agenthive.errors import ExpressionError
 
 MAX_TASKS: Final = 1_000_000
-"""Tasks one run may make of items and rounds."""
+"""Tasks of one run, with mapped items and iterations."""
 _MAX_DELAY: Final = 366 * 86_400.0 * 10
+"""Seconds: ten years."""
 
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
 
 
 def evaluate_step(state: RunState, task: int, now: Micros) -> ev.RunEvent:
-    """What the step that a task has come to is about, as a fact."""
+    """The event that the current step of a task gives."""
     step, key = state.current_step(task), state.graph.keys[task]
     try:
         return _EVALUATORS[step](state, task, now)
@@ -40,7 +42,7 @@ def evaluate_step(state: RunState, task: int, now: Micros) -> ev.RunEvent:
 
 
 class _UnusableValue(Exception):
-    """A value that cannot be used for what it is for."""
+    """An expression gave a value that its step cannot use; ``kind`` is that of the fault."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -48,7 +50,7 @@ class _UnusableValue(Exception):
 
 
 def task_faulted_event(now: Micros, key: str, kind: str, message: str) -> ev.TaskFaulted:
-    """The fact that a task cannot begin."""
+    """The event that fails a task before its call; the fault is never retried."""
     fault = Fault(kind=kind, message=message, retriable=False, counts=False)
     return ev.TaskFaulted(at=now, task=key, fault=fault)
 
@@ -136,7 +138,7 @@ def _evaluate_approval(state: RunState, task: int, now: Micros) -> ev.RunEvent:
 
 
 def approval_requested_event(state: RunState, task: int, now: Micros) -> ev.ApprovalRequested:
-    """The question to people: exactly what this task is going to do. Raises ExpressionError."""
+    """The request for an approval of exactly what the task would do. Raises ExpressionError."""
     around = state.graph.nodes[task].control_flow
     assert around is not None
     assert around.message is not None
@@ -169,7 +171,10 @@ def _approval_payload(node: Node, names: JSONObject) -> JSONValue:
 
 
 def is_approved(state: RunState, task: int) -> bool:
-    """Whether what the task would do now is what was approved. Raises ExpressionError."""
+    """Whether what the task would do now was approved, or needs no approval.
+
+    Raises ExpressionError.
+    """
     node, flow = state.graph.nodes[task], state.flow
     if Step.APPROVAL not in node.steps:
         return True
@@ -178,7 +183,7 @@ def is_approved(state: RunState, task: int) -> bool:
 
 
 def payload_digest(payload: JSONValue) -> str:
-    """The name of a payload: SHA-256 of its canonical JSON, in hex."""
+    """The digest of a payload: SHA-256 of its canonical JSON, in hex."""
     return sha256(_sorted_encoder.encode(payload)).hexdigest()
 
 

@@ -10,18 +10,18 @@ Theory of operation
 
 **The language** is a subset of Python's expression syntax over JSON values, so that its grammar and
 precedence need no explanation and Python's own parser can read it. It has literals, look-ups
-(``a.b``, ``a["b"]``, ``a[0]``, ``a[1:3]``), arithmetic (``+ - * / %``), comparisons, ``and``,
-``or``, ``not``, ``in``, ``x if c else y``, lists, maps, one-level comprehensions, and calls of a
-fixed list of functions. It has no assignment, no definition of functions, no attributes, no
+(``inputs.b``, ``inputs["b"]``, by index, slices), arithmetic (``+ - * / %``), comparisons, ``and``,
+``or``, ``not``, ``in``, conditional expressions, lists, maps, one-level comprehensions, and calls
+of a fixed list of functions. It has no assignment, no definition of functions, no attributes, no
 methods, no named arguments, and no unbounded loop.
 
 **Compiling** (`compile_expression`) takes three steps. `ast.parse` turns the text into a syntax
 tree; nothing is executed by that. `Compiler` walks the tree with an allow-list: a node that is not
-listed is refused, with its column. Each allowed node becomes a closure ``Frame -> JSON value``. A
-dot compiles to a look-up in a map, so that ``a.b`` and ``a["b"]`` are the same, and no spelling
-leads to an attribute. The compiler also records which tasks and inputs the expression names: the
-graph keeps just these results, and `authoring` checks that they exist. Task names are literals for
-that reason.
+listed is refused, with its column. Each allowed node becomes a closure from a `Frame` to a JSON
+value. A dot compiles to a look-up in a map, so that ``inputs.b`` and ``inputs["b"]`` are the same,
+and no spelling leads to an attribute. The compiler also records which tasks and inputs the
+expression names: the graph keeps just these results, and `authoring` checks that they exist. Task
+names are literals for that reason.
 
 **Evaluating** calls the closures with a `Frame`: the scope, a `Meter`, and the variable of a
 comprehension. A missing key, index or null raises `MissingValue`, which ``default(x, y)`` and

@@ -8,6 +8,6 @@ stays in its state.
 They never change the state, never read a clock or draw a random number, and never know another run.
 Guards of a fixed point are called often: each must cost O(1), or O(parts of its task).
 
-To add one: a function in the file of its subject, a row in `transitions`, a test of the row. One
+To add one: a function in the file of its subject, a row in `core.machine.transitions`, a test. One
 that would change the state reached from an old journal must branch on the run's rules number.
 """
