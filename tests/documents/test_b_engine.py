@@ -61,7 +61,7 @@ WRONG: dict[str, tuple[Workflow, str]] = {
     "no model": (workflow(agent(llm_config={"model": ""})), "model: must name a model"),
     "tokens": (workflow(agent(llm_config={"max_tokens": 0})), "max_tokens: must be"),
     "taken": (workflow(agent(llm_config={"prompt": "x"})), "cannot be set here"),
-    "costly": (workflow(agent(llm_config={"n": 2})), "max_tokens bounds what a call costs"),
+    "costly": (workflow(agent(llm_config={"n": 2})), "max_tokens limits the cost of a call"),
     "no text": (
         workflow(replace(agent(), prompt_template=7)),  # type: ignore[arg-type]
         "prompt_template: must be text",
@@ -91,11 +91,11 @@ async def test_b17_all_that_is_wrong_is_told_at_once() -> None:
 
 async def test_b18_unknown_workflows_are_a_value_error() -> None:
     one = engine()
-    with pytest.raises(ValueError, match="no workflow 'x'") as caught:
+    with pytest.raises(ValueError, match="no workflow has the id 'x'") as caught:
         await one.execute_workflow("x")
     assert isinstance(caught.value, WorkflowNotFound)
     known = await one.register_workflow(workflow(agent()))
-    with pytest.raises(ValueError, match="no workflow 'x'"):
+    with pytest.raises(ValueError, match="no workflow has the id 'x'"):
         await one.execute_multiple_workflows([known, "x"])
     status = one.get_workflow_status(known)
     assert status is not None
@@ -252,7 +252,7 @@ async def test_b18_again() -> None:
     flow = await one.register_workflow(workflow(agent()))
     first = asyncio.create_task(one.execute_workflow(flow))
     await asyncio.sleep(0.02)
-    with pytest.raises(Conflict, match="under way"):
+    with pytest.raises(Conflict, match="is running"):
         await one.execute_workflow(flow)
     await first
     done = await one.execute_workflow(flow)

@@ -45,7 +45,7 @@ def test_writes_the_examples_of_the_repository(call: CliRunner, tmp_path: Path) 
         f"{folder / name}: {purpose}" for name, purpose in document_files.FILES.items()
     ]
     for name in document_files.NOT_YET:
-        assert f"what this version does not have: {name} (" in result.stderr
+        assert f"a feature that this version does not have: {name} (" in result.stderr
 
 
 def test_every_file_says_what_it_is(call: CliRunner, tmp_path: Path) -> None:

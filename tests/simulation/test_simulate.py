@@ -391,13 +391,13 @@ def test_the_story_of_a_run() -> None:
     assert moments[-1].text == "the run is completed"
 
 
-def test_the_story_tells_what_the_run_cannot_know() -> None:
+def test_story_shows_events_outside_the_journal() -> None:
     found = simulate(ORDERS, seeds=80, faults="hostile,jump=0.3")
     every = "\n".join(told(found, seed) for seed in range(80))
     for text in (
         "crashed: the process died; another takes over",
         "refused: the journal refused a write",
-        "jumped: the clock was set forth",
+        "jumped: the clock was set forward",
         "jumped: the clock was set back",
         "replied: order: the response of attempt 1 arrived again",
         "acted: mail: had its effect, time 2",

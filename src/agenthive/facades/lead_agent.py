@@ -83,6 +83,7 @@ class WorkflowStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+#: Status of a run -> its status in this design.
 _STATUSES = {
     "queued": WorkflowStatus.QUEUED,
     "completed": WorkflowStatus.COMPLETED,

@@ -100,7 +100,7 @@ class CircuitBreaker:
 
 
 async def retry(function: Callable[[], Awaitable[T]], config: RetryConfig | None = None) -> T:
-    """Await ``function`` until it succeeds or the attempts are used up; raises its last error."""
+    """Await ``function`` until it succeeds or its attempts are used up; raises its last error."""
     policy = config or RetryConfig()
     attempt = 1
     while True:

@@ -28,6 +28,7 @@ NEVER: Final = "never"
 DEFAULT_PATIENCE: Final = "1h"
 #: Sigma of the log-normal response time: two of three answers are within a factor of 2.7.
 SIGMA: Final = 1.0
+#: The request token of simulated people.
 TOKEN: Final = 4
 _UNITS: Final = {"": 1.0, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _FORM: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?) ?(s|min|m|h|d|)")

@@ -35,9 +35,10 @@ from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.errors import Conflict, NotFound
 from agenthive.simulation.ports import Disk, Faults, SimulatedReply, SimulationObserver, World
 
+#: The virtual time at which every simulation starts.
 EPOCH: Micros = 1_700_000_000 * SECOND
+#: A simulation with more steps than this does not end.
 MAX_STEPS = 200_000
-"""A simulation that takes longer than this does not end."""
 
 
 class SimulatedCrash(Exception):

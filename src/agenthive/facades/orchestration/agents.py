@@ -51,7 +51,9 @@ class AgentResult:
     #: In UTC, like ``completed_at``.
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    #: Attempts after the first.
     retry_count: int = 0
+    #: Notes, such as names in the prompt without a value.
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def is_success(self) -> bool:
@@ -84,7 +86,9 @@ class Agent:
     llm_config: dict[str, Any]
     prompt_template: str
     tools: list[dict[str, Any]] = field(default_factory=list)
+    #: Names of the agents that must complete first.
     dependencies: list[str] = field(default_factory=list)
+    #: Attempts after the first.
     max_retries: int = RETRIES
     #: Seconds for each attempt.
     timeout: float = 300.0

@@ -34,6 +34,7 @@ class CostConfig:
     """
 
     model_costs: dict[str, dict[str, float]] = field(default_factory=dict)
+    #: US dollars for 1,000 tokens, like ``default_output_cost``; None: no default price.
     default_input_cost: float | None = 0.01
     default_output_cost: float | None = 0.03
 

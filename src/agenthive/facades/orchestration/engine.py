@@ -38,6 +38,7 @@ class EngineConfig:
     cost_config: CostConfig = field(default_factory=CostConfig)
     monitor_config: MonitorConfig = field(default_factory=MonitorConfig)
     default_retry_policy: retry.RetryPolicy = field(default_factory=RetryPolicy)
+    #: Runs that execute at once; further executions wait.
     max_concurrent_workflows: int = 50
 
 

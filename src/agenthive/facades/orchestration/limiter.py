@@ -27,6 +27,7 @@ class RateLimitConfig:
     requests_per_hour: int = 3000
     requests_per_day: int = 50000
     tokens_per_minute: int = 100000
+    #: Calls between `RateLimiter.acquire` and `RateLimiter.release`.
     concurrent_requests: int = 10
 
     def limit(self) -> RateLimit:

@@ -37,6 +37,7 @@ class Workflow:
     name: str
     description: str
     agents: list[Agent]
+    #: Agents that execute at once.
     max_parallel_agents: int = 10
     #: US dollars for the whole workflow.
     cost_budget: float = 100.0

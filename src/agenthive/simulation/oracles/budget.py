@@ -15,11 +15,13 @@ from typing import Any, Final
 
 from agenthive.simulation.case import Event, SimulationCase
 
+#: Microseconds.
 DAY: Final = 86_400 * 1_000_000
 #: Kinds of fault after which the provider charges nothing, so that the hold is released.
 NOTHING_CHARGED: Final = frozenset(
     {"rate_limited", "overloaded", "breaker_open", "unregistered", "expression", "refused"}
 )
+#: (run, task, attempt)
 Call = tuple[str, str, int]
 
 

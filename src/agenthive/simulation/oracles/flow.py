@@ -27,6 +27,7 @@ LITERALS: Final = {"true": True, "false": False}
 #: The one form of condition that this oracle can evaluate.
 PARITY_CONDITION: Final = re.compile(r"tasks\.(\w+)\.result\.n % 2 == 0")
 SUCCESS_STATUSES: Final = frozenset({"completed", "partially_completed"})
+#: Microseconds.
 SECOND: Final = 1_000_000
 
 

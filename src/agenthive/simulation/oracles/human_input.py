@@ -14,7 +14,9 @@ from typing import Any, Final
 from agenthive.simulation.case import COMPENSATION, Event, SimulationCase
 from agenthive.simulation.oracles.flow import authored_task
 
+#: Microseconds.
 SECOND: Final = 1_000_000
+#: A time after the end of every simulation.
 NEVER: Final = 1 << 62
 MAX_REFUSALS: Final = 1000
 

@@ -20,6 +20,7 @@ from agenthive.simulation.oracles.human_input import HUMAN_INPUT_CHECKS
 from agenthive.simulation.oracles.model_turns import TURN_CHECKS
 from agenthive.simulation.oracles.rate_limits import RATE_LIMIT_CHECKS
 
+#: The final statuses of a run.
 CLOSED: Final = (
     "completed",
     "partially_completed",
@@ -30,6 +31,7 @@ CLOSED: Final = (
 )
 #: Kinds of fault with which the other side refuses a call without performing it.
 REFUSED_KINDS: Final = ("rate_limited", "overloaded", "refused")
+#: Events with which an attempt begins, or fails before its call.
 ATTEMPT_EVENTS: Final = ("task.started", "task.faulted")
 END_EVENTS: Final = (
     *ATTEMPT_EVENTS,
@@ -516,6 +518,7 @@ def _is_hive_event(event: Event, name: str) -> bool:
     return bool(event["type"] == f"hive.{name}")
 
 
+#: All checks of this file and of the other oracles.
 CHECKS: Final[tuple[Callable[[SimulationCase], Iterator[str]], ...]] = (
     _everything_ends,
     _acknowledged_is_kept,
