@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 import time
@@ -169,3 +170,49 @@ def test_check_runs_every_step_and_sums_up(
 def test_fast_check_leaves_out_what_is_slow(x: ModuleType) -> None:
     assert x.steps(True)["tests"][-2:] == ("-m", "not slow")
     assert {"coverage", "coverage-core"} == set(x.steps(False)) - set(x.steps(True))
+
+
+@pytest.fixture
+def checkout(x: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small repository that `x.py release` works on."""
+    module = tmp_path / "src" / "agenthive" / "__init__.py"
+    module.parent.mkdir(parents=True)
+    module.write_text('"""A package."""\n\n__version__ = "0.1.0"\n')
+    (tmp_path / "CHANGELOG.md").write_text("# Changes\n\n## Unreleased\n\n* A change.\n")
+    monkeypatch.setattr(x, "ROOT", tmp_path)
+    for name, value in {"user.name": "a", "user.email": "a@example.com"}.items():
+        for prefix in ("GIT_AUTHOR", "GIT_COMMITTER"):
+            monkeypatch.setenv(f"{prefix}_{name.removeprefix('user.').upper()}", value)
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "First"]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    return tmp_path
+
+
+def ask_git(checkout: Path, *words: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(checkout), *words], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def test_release_sets_the_version_and_tags(x: ModuleType, checkout: Path) -> None:
+    assert x.release(["0.2.0"]) == 0
+    module = (checkout / "src" / "agenthive" / "__init__.py").read_text()
+    assert '__version__ = "0.2.0"' in module
+    changes = (checkout / "CHANGELOG.md").read_text()
+    assert re.search(r"## Unreleased\n\n## 0\.2\.0 - \d{4}-\d\d-\d\d\n\n\* A change\.", changes)
+    assert ask_git(checkout, "tag") == "v0.2.0"
+    assert ask_git(checkout, "status", "--porcelain") == ""
+    assert x.release(["0.2.0"]) == 1, "the tag exists already"
+
+
+@pytest.mark.parametrize("words", [[], ["next"], ["1.0"], ["1.0.0", "now"]])
+def test_release_needs_a_version(x: ModuleType, checkout: Path, words: list[str]) -> None:
+    assert x.release(words) == 2
+    assert ask_git(checkout, "tag") == ""
+
+
+def test_release_refuses_changes_that_are_not_committed(x: ModuleType, checkout: Path) -> None:
+    (checkout / "CHANGELOG.md").write_text("changed")
+    assert x.release(["0.2.0"]) == 1
+    assert ask_git(checkout, "tag") == ""
