@@ -16,6 +16,7 @@ from agenthive.errors import (
     ConfigurationError,
     Conflict,
     HomeBusy,
+    InvalidValue,
     NotFound,
     RunCancelled,
     RunError,
@@ -485,3 +486,35 @@ def test_hive_is_small_and_inherits_nothing() -> None:
     assert len(verbs) <= 25
     for part in (Hive, *map(type, parts)):
         assert part.__bases__ == (object,)
+
+
+@pytest.mark.parametrize("amount", [0.01, -1, True, "5", 10**30, None])
+@pytest.mark.parametrize("verb", ["top_up", "settle"])
+async def test_amount_that_is_none_harms_nothing(verb: str, amount: Any) -> None:
+    async with Hive.open(agents=directory("one")) as hive:
+        call = (
+            hive.budgets.top_up("tenant default", amount)
+            if verb == "top_up"
+            else hive.budgets.settle("run", "task", amount)
+        )
+        with pytest.raises(InvalidValue, match="not an amount of nano-dollars") as caught:
+            await call
+        assert "1_000_000_000" in caught.value.hint
+        assert (await hive.run(flow())).status == "completed"
+
+
+@pytest.mark.parametrize("scope", ["day", "moon", "run", "run r task", "agent a", "", 5, None])
+async def test_scope_that_is_none_is_refused(scope: Any) -> None:
+    async with Hive.open(agents=directory("one")) as hive:
+        with pytest.raises(InvalidValue, match="is not a budget scope"):
+            await hive.budgets.set_limit(scope, 1_000_000_000)
+        await hive.budgets.set_limit("day default", 1_000_000_000)
+        assert [account.scope for account in await hive.budgets.list()] == ["day default"]
+
+
+@pytest.mark.parametrize("workflow", ["hello.yaml", None, {"name": "x"}])
+async def test_workflow_that_is_none_is_refused(workflow: Any) -> None:
+    async with Hive.open() as hive:
+        with pytest.raises(InvalidValue, match="is not a workflow") as caught:
+            await hive.run(workflow)
+    assert "load(FILE).spec" in caught.value.hint

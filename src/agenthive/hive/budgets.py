@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
+from agenthive.core.budget.scopes import is_scope
 from agenthive.core.engine.budget_requests import HoldSettlement
 from agenthive.core.journal.records import AccountState
 from agenthive.core.values import NanoUSD
+from agenthive.errors import InvalidValue
 from agenthive.hive.resources import HiveResources, plain_text
+
+MAX_NANO_USD: Final = 10**18
+"""A billion dollars, far below what an integer column of a store holds."""
+SCOPE_HINT: Final = (
+    "A scope is 'run ID', 'run ID task NAME', 'run ID agent NAME', 'tenant T', 'day T' or "
+    "'agent T/NAME'; the tenant of an embedded home is 'default'."
+)
+
+
+def _check_amount(amount: object) -> None:
+    """Raise InvalidValue unless ``amount`` is a number of nano-dollars that the store can hold."""
+    if isinstance(amount, bool) or not isinstance(amount, int) or not 0 <= amount <= MAX_NANO_USD:
+        raise InvalidValue(
+            f"{amount!r} is not an amount of nano-dollars",
+            hint="Pass a whole number from 0 on; one dollar is 1_000_000_000.",
+        )
 
 
 class HiveBudgets:
@@ -45,6 +64,10 @@ class HiveBudgets:
         reason: str = "",
     ) -> None:
         """As `set_limit`, or with ``add`` as `top_up`."""
+        if not isinstance(scope, str) or not is_scope(scope):
+            raise InvalidValue(f"{scope!r} is not a budget scope", hint=SCOPE_HINT)
+        if amount is not None or add:
+            _check_amount(amount)
         details = (plain_text(actor), plain_text(reason))
         driver = self._resources.driver
         await self._resources.runtime.commit_request(
@@ -66,6 +89,7 @@ class HiveBudgets:
         ``attempt`` counts from 1; None is the oldest attempt in doubt. Raises RunNotFound, NotFound
         if the cost of no such call is in doubt.
         """
+        _check_amount(cost)
         settlement = HoldSettlement(
             run=run,
             task=task,

@@ -21,7 +21,13 @@ from agenthive.core.journal.store import Store
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.policies.schedule import RUN_ID_PREFIX
 from agenthive.core.values import JSONObject, NanoUSD
-from agenthive.errors import AgentUnavailable, ConfigurationError, Conflict, DefinitionError
+from agenthive.errors import (
+    AgentUnavailable,
+    ConfigurationError,
+    Conflict,
+    DefinitionError,
+    InvalidValue,
+)
 from agenthive.hive.store_urls import locate_store, open_store
 from agenthive.infra.calendar import SystemCalendar
 from agenthive.infra.clock import SteadyClock
@@ -176,8 +182,14 @@ def bind_workflow(
 ) -> tuple[WorkflowSpec, JSONObject]:
     """The workflow with its inputs filled in, and the inputs with their defaults.
 
-    Raises ConfigurationError if the inputs do not fit what the workflow declares.
+    Raises ConfigurationError if the inputs do not fit what the workflow declares, InvalidValue if
+    ``workflow`` is something else.
     """
+    if not isinstance(workflow, WorkflowSpec):
+        raise InvalidValue(
+            f"a {type(workflow).__name__} is not a workflow",
+            hint="Pass a WorkflowSpec: load(FILE).spec, or workflow.build().",
+        )
     inputs = check_inputs(workflow, parameters)
     return (bind_inputs(workflow, inputs) if inputs else workflow), inputs
 

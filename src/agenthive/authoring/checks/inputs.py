@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from agenthive.authoring.checks import secret_references
 from agenthive.authoring.checks.secret_references import KeepSecret
@@ -28,6 +28,10 @@ _SECRET = "contains a secret; pass a reference instead, such as ${env:NAME} or $
 
 KeepDefault: TypeAlias = Callable[[str, str], tuple[str, str] | None]
 """(name of an input, secret) -> its reference and a warning; None: secrets are refused."""
+
+INPUTS_HINT: Final = (
+    "Give inputs with --input NAME=VALUE or --inputs FILE; in Python, as the second argument."
+)
 
 
 def build_inputs(
@@ -120,7 +124,7 @@ def check_inputs(
     A secret that is not a reference is passed to ``keep_secret``, or refused if that is None.
     Raises ConfigurationError with every problem.
     """
-    problems = Problems("inputs")
+    problems = Problems("inputs", hint=INPUTS_HINT)
     plain_values: JSONObject = {}
     for name, item in values.items():
         if not is_text(name):

@@ -22,11 +22,12 @@ class Problems:
     """The problems and warnings of one definition.
 
     ``name`` is its file or another title. ``prefix`` is the path of an embedded definition in the
-    outer one; it is put before every path.
+    outer one; it is put before every path. ``hint`` says what to do about all of them.
     """
 
-    def __init__(self, name: str, prefix: str = "") -> None:
+    def __init__(self, name: str, prefix: str = "", hint: str = HINT) -> None:
         self.name = name
+        self.hint = hint
         self.prefix = prefix
         self.lines: list[str] = []
         self.warnings: list[str] = []
@@ -81,7 +82,7 @@ class Problems:
             hidden_count = self.count - len(self.lines)
             more_lines = [f"... and {hidden_count} more"] if hidden_count else []
             message = "\n".join([f"{self.name}: {self.count} problems:", *self.lines, *more_lines])
-        return ConfigurationError(message, hint=HINT, problems=tuple(self.lines))
+        return ConfigurationError(message, hint=self.hint, problems=tuple(self.lines))
 
 
 def did_you_mean(name: str, known_names: Iterable[str]) -> str:

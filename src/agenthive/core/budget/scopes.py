@@ -25,6 +25,16 @@ def run_of(scope: str) -> str:
     return scope.split(" ")[1] if scope.startswith("run ") else ""
 
 
+def is_scope(scope: str) -> bool:
+    """Whether a text has the form of a scope that may have a limit of its own."""
+    words = scope.split(" ", 3)
+    if words[0] == "run":
+        return len(words) == 2 or (len(words) == 4 and words[2] in ("task", "agent"))
+    if words[0] == "agent":
+        return "/" in scope
+    return len(words) == 2 and words[0] in ("tenant", "day") and bool(words[1])
+
+
 def shared_scope(name: str, tenant: str = "default") -> str:
     """The scope of all runs of a tenant; ``name`` is ``tenant``, ``day`` or ``agent NAME``."""
     agent = name.removeprefix("agent ")
