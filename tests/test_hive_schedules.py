@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from agenthive import AgentRegistry, Hive, Workflow, WorkflowSpec
-from agenthive.errors import DefinitionError, NotFound
+from agenthive.errors import Conflict, DefinitionError, NotFound
 from agenthive.testing import ScriptedAgent
 
 
@@ -48,6 +48,19 @@ async def test_planned_times_start_runs_after_start() -> None:
         await hive.schedules.remove("often")
         for row in await hive.runs():
             assert (await hive.wait(row.run)).status == "completed"
+
+
+async def test_a_schedule_without_its_agent_starts_no_run() -> None:
+    async with Hive.open(agents=AgentRegistry()) as hive:
+        await hive.schedules.start()
+        await hive.schedules.set("often", build_flow(), every="1s")
+        async with asyncio.timeout(10):
+            while (reason := (await hive.schedules.list())[0].last_reason) is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert "work" in reason
+        with pytest.raises(Conflict, match=r"cannot start a run: .*work"):
+            await hive.schedules.trigger("often")
+        assert list(await hive.runs()) == []
 
 
 async def test_a_paused_schedule_is_listed_until_it_is_removed() -> None:
