@@ -243,10 +243,14 @@ def test_tokens_are_told(cli: Cli, here: Path) -> None:
     flow = {"agenthive": 1, "name": "w", "agents": [agent], "tasks": [task]}
     (here / "w.json").write_text(json.dumps(flow))
     result = cli("run", "w.json")
-    assert " tokens, $0.00\n" in result.err
     (row,) = cli("ps", "--json").json["runs"]
+    lines = cli("events", row["run"], "--json").out.splitlines()
+    usages = [json.loads(line)["fact"].get("usage") or {} for line in lines]
+    used = [n for u in usages for n in (u.get("input_tokens", 0), u.get("output_tokens", 0)) if n]
+    assert len(used) == 2
+    assert f"\n{sum(used)} tokens, $0.00\n" in result.err
     shown = cli("show", row["run"]).out
-    assert " tokens, $0.00\n" in shown
+    assert f"\n{sum(used)} tokens, $0.00\n" in shown
     assert "m: say\n" in shown
 
 

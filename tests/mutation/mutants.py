@@ -116,9 +116,9 @@ def _walk(node: ast.AST, function: str, path: str = "") -> Iterator[tuple[ast.AS
             if not isinstance(child, ast.AST) or _left_alone(child):
                 continue
             inner_path, inner = path, function
-            if isinstance(child, ast.FunctionDef | ast.ClassDef):
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 inner_path = f"{path}.{child.name}" if path else child.name
-                if isinstance(child, ast.FunctionDef) and not function:
+                if not isinstance(child, ast.ClassDef) and not function:
                     inner = inner_path
             if isinstance(child, ast.arguments):
                 inner = ""  # defaults are made where the function is

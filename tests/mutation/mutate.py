@@ -1,11 +1,12 @@
-"""Makes small wrong changes in the core, one at a time, and sees whether a test notices. By hand:
+"""Makes small wrong changes in a package, one at a time, and sees whether a test notices. By hand:
 
-    python tests/mutation/mutate.py [--sample N] [--seed N] [MODULE ...]
+    python tests/mutation/mutate.py [--packages P,P] [--sample N] [--seed N] [MODULE ...]
 
-Tests are collected once; each mutant is a fork in which one function's code is exchanged (or, for a
-change outside functions, a process that imports the changed module). Those no test of `tests/core`
-notices are shown to the simulator, then listed as survivors. Prints figures as JSON; exit code 1
-below 90 % killed.
+The package is `core` unless others are named. Tests are collected once; each mutant is a fork in
+which one function's code is exchanged (or, for a change outside functions, a process that imports
+the changed module). Those of `core` that no test notices are shown to the simulator. The rest are
+listed as survivors. Prints figures as JSON; exit code 1 below 90 % killed. To add a package: a line
+in `TESTS`.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -33,9 +35,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.mutation.mutants import Mutant, mutants, mutated
 
 ROOT = Path(__file__).parents[2]
-CORE = ROOT / "src" / "agenthive" / "core"
+SOURCES = ROOT / "src"
 PATIENCE = 20.0
 """Seconds at least; a mutant that takes longer does not end, and that is noticed."""
+LONGEST = 600.0
+"""Seconds that the tests may take without any change."""
 SLOWER = 3.0
 """As many times what the tests take without any change, on a machine that is busy."""
 SEEDS = 120
@@ -43,14 +47,29 @@ SEEDS = 120
 GOAL = 0.9
 RUNNING = ("-x", "-q", "-p", "no:cacheprovider", "-W", "ignore")
 EXPRESSIONS = "expression"
+MCP = sorted(
+    file.name
+    for pattern in ("test_mcp*.py", "test_process_group.py", "test_session_owner.py")
+    for file in (ROOT / "tests" / "agents").glob(pattern)
+)
+TESTS: dict[str, list[str]] = {
+    "core": ["tests/core", "--ignore-glob=*/test_expression*"],
+    "infra": ["tests/infra"],
+    "hive": ["tests/test_hive.py", "tests/test_hive_schedules.py", "tests/cli/test_schedule.py"],
+    "cli": ["tests/cli", "--ignore=tests/cli/test_processes.py"],
+    "stores": ["tests/stores"],
+    "agents": ["tests/agents", "tests/test_models.py", *(f"--ignore-glob=*/{t}" for t in MCP)],
+    "agents.mcp": [f"tests/agents/{t}" for t in MCP],
+}
+"""Package -> its tests; the longest name counts."""
 
 
-def sources(names: Sequence[str]) -> dict[str, Path]:
-    """Module -> file, of all of the core or of what was asked for."""
+def sources(names: Sequence[str], packages: Sequence[str] = ("core",)) -> dict[str, Path]:
+    """Module -> file, of whole packages or of the modules asked for."""
     found = {
-        ".".join(file.relative_to(CORE.parents[1]).with_suffix("").parts): file
-        for file in sorted(CORE.rglob("*.py"))
-        if file.stem != "__init__"
+        ".".join(file.relative_to(SOURCES).with_suffix("").parts).removesuffix(".__init__"): file
+        for package in packages
+        for file in sorted((SOURCES / "agenthive" / package.replace(".", "/")).rglob("*.py"))
     }
     return {m: f for m, f in found.items() if not names or m.rpartition(".")[2] in names}
 
@@ -64,6 +83,19 @@ def code_of(tree: Any, qualified: str) -> CodeType:
             return code
         todo += [const for const in code.co_consts if isinstance(const, CodeType)]
     raise LookupError(qualified)
+
+
+def exchangeable(mutant: Mutant, files: dict[str, Path]) -> bool:
+    """Whether a fork can exchange the code: the function is found and keeps its free variables."""
+    if not mutant.function:
+        return False
+    try:
+        code = code_of(
+            mutated(files[mutant.module].read_text("utf-8"), mutant.number), mutant.function
+        )
+        return function_at(mutant.module, mutant.function).__code__.co_freevars == code.co_freevars
+    except (LookupError, AssertionError):
+        return False
 
 
 def function_at(module: str, qualified: str) -> FunctionType:
@@ -89,7 +121,7 @@ class Runner:
         """Takes the place of pytest's own loop, but in the forks."""
         items = list(session.items)
         began = time.monotonic()
-        if forked(lambda: None, partial(_loop, session), 5 * PATIENCE):
+        if forked(lambda: None, partial(_loop, session), LONGEST):
             raise SystemExit("the tests fail without any change")
         self.sound = True
         patience = max(PATIENCE, SLOWER * (time.monotonic() - began))
@@ -131,6 +163,7 @@ def forked(change: Callable[[], None], notices: Callable[[], bool], patience: fl
     if not child:
         verdict = b"k"
         try:
+            os.setsid()
             silence()
             change()
             verdict = b"k" if notices() else b"s"
@@ -145,6 +178,8 @@ def forked(change: Callable[[], None], notices: Callable[[], bool], patience: fl
     os.close(reading)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # servers that its tests started
     return said != b"s"
 
 
@@ -159,8 +194,12 @@ def inside(todo: list[Mutant], files: dict[str, Path], tests: list[str]) -> list
     if not todo:
         return []
     runner = Runner(todo, files)
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-        pytest.main([*RUNNING, *tests], plugins=[runner])
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open(os.devnull, "w") as nowhere,
+        redirect_stdout(nowhere),
+    ):
+        pytest.main([*RUNNING, f"--basetemp={folder}/tests", *tests], plugins=[runner])
     if not runner.sound:
         raise SystemExit("pytest did not come as far as the tests")
     return runner.survivors
@@ -185,7 +224,10 @@ from tests.mutation.mutants import mutated
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, name, path, target=None):
         if name == {module!r}:
-            return importlib.util.spec_from_file_location(name, {file!r}, loader=self)
+            folders = [str(Path({file!r}).parent)] if {file!r}.endswith("__init__.py") else None
+            return importlib.util.spec_from_file_location(
+                name, {file!r}, loader=self, submodule_search_locations=folders
+            )
     def create_module(self, spec):
         return None
     def exec_module(self, module):
@@ -199,12 +241,16 @@ sys.exit(pytest.main({arguments!r}))
 
 def alone(todo: list[Mutant], files: dict[str, Path], tests: list[str]) -> list[Mutant]:
     """Mutants outside functions: a process of its own for each; the survivors."""
-    if todo and not _passes(todo[0]._replace(number=-1), files, tests):
+    if not todo:
+        return []
+    began = time.monotonic()
+    if not _passes(todo[0]._replace(number=-1), files, tests, LONGEST):
         raise SystemExit("the tests fail without any change")
-    return [mutant for mutant in todo if _passes(mutant, files, tests)]
+    patience = max(3 * PATIENCE, SLOWER * (time.monotonic() - began))
+    return [mutant for mutant in todo if _passes(mutant, files, tests, patience)]
 
 
-def _passes(mutant: Mutant, files: dict[str, Path], tests: list[str]) -> bool:
+def _passes(mutant: Mutant, files: dict[str, Path], tests: list[str], patience: float) -> bool:
     text = ALONE.format(
         root=str(ROOT),
         module=mutant.module,
@@ -214,7 +260,7 @@ def _passes(mutant: Mutant, files: dict[str, Path], tests: list[str]) -> bool:
     )
     try:
         done = subprocess.run(
-            [sys.executable, "-c", text], capture_output=True, cwd=ROOT, timeout=PATIENCE * 3
+            [sys.executable, "-c", text], capture_output=True, cwd=ROOT, timeout=patience
         )
     except subprocess.TimeoutExpired:
         return False
@@ -222,16 +268,32 @@ def _passes(mutant: Mutant, files: dict[str, Path], tests: list[str]) -> bool:
 
 
 def tests_of(module: str) -> list[str]:
-    """The test files that are about a module."""
+    """Arguments for pytest: the tests that are about a module."""
+    package = package_of(module)
+    if package != "core":
+        return [*TESTS[package], "-m", "not slow"]
     if EXPRESSIONS in module:
         return ["tests/core/test_expressions.py", "tests/core/test_expression_bounds.py"]
-    return ["tests/core", "--ignore-glob=*/test_expression*"]
+    return TESTS[package]
+
+
+def package_of(module: str) -> str:
+    """The row of `TESTS` that a module belongs to."""
+    return max((p for p in TESTS if f"{module}.".startswith(f"agenthive.{p}.")), key=len)
 
 
 def chosen(files: dict[str, Path], sample: int, seed: int) -> list[Mutant]:
     every = [m for module, file in files.items() for m in mutants(module, file.read_text("utf-8"))]
     picked = every if not sample else Random(seed).sample(every, min(sample, len(every)))
     return sorted(picked)
+
+
+def groups(todo: list[Mutant]) -> dict[tuple[str, ...], list[Mutant]]:
+    """Mutants by the tests that are about them."""
+    found: dict[tuple[str, ...], list[Mutant]] = {}
+    for mutant in todo:
+        found.setdefault(tuple(tests_of(mutant.module)), []).append(mutant)
+    return found
 
 
 def equivalent() -> set[tuple[str, str, str]]:
@@ -243,27 +305,31 @@ def equivalent() -> set[tuple[str, str, str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--packages", default="core", help=f"separated by commas, of {','.join(TESTS)}"
+    )
     parser.add_argument("--sample", type=int, default=600, help="how many mutants; 0: all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     os.nice(10)
     os.chdir(ROOT)
-    files = sources(options.names)
+    packages = options.packages.split(",")
+    if unknown := sorted(set(packages) - set(TESTS)):
+        parser.error(f"no such package: {', '.join(unknown)}")
+    files = sources(options.names, packages)
     todo = chosen(files, options.sample, options.seed)
     began, survivors, same = time.monotonic(), [], equivalent()
-    for group in (
-        [m for m in todo if EXPRESSIONS not in m.module],
-        [m for m in todo if EXPRESSIONS in m.module],
-    ):
-        if group:
-            tests = tests_of(group[0].module)
-            left = simulated(inside([m for m in group if m.function], files, tests), files)
-            left += alone([m for m in group if not m.function], files, tests)
-            for one in left:
-                mark = "equivalent" if (one.module, one.what, one.text) in same else "survived  "
-                print(f"{mark} {one.module}:{one.line}: {one.what}: {one.text}", flush=True)
-            survivors += left
+    for tests, group in groups(todo).items():
+        within = [m for m in group if exchangeable(m, files)]
+        left = inside(within, files, [*tests])
+        if package_of(group[0].module) == "core":
+            left = simulated(left, files)
+        left += alone([m for m in group if m not in within], files, [*tests])
+        for one in left:
+            mark = "equivalent" if (one.module, one.what, one.text) in same else "survived  "
+            print(f"{mark} {one.module}:{one.line}: {one.what}: {one.text}", flush=True)
+        survivors += left
     even = sum((one.module, one.what, one.text) in same for one in survivors)
     killed = len(todo) - len(survivors)
     score = killed / max(1, len(todo))

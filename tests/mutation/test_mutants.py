@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutation import mutate
 from tests.mutation.mutants import mutants, mutated
-from tests.mutation.mutate import equivalent, sources
+from tests.mutation.mutate import TESTS, equivalent, package_of, sources
 
 SOURCE = '''
 """Text."""
@@ -89,8 +90,24 @@ def test_the_whole_core_can_be_changed() -> None:
     assert {m.module for m in every} <= set(files)
 
 
+def test_every_package_has_its_tests() -> None:
+    for module in sources([], [*TESTS]):
+        arguments = mutate.tests_of(module)
+        paths = [Path(__file__).parents[2] / a for a in arguments if a.startswith("tests/")]
+        assert paths
+        assert all(path.exists() for path in paths)
+    assert package_of("agenthive.agents.mcp.transport") == "agents.mcp"
+    assert package_of("agenthive.agents.llm.base") == "agents"
+    assert package_of("agenthive.hive") == "hive"
+
+
+def test_async_functions_are_functions_too() -> None:
+    found = mutants("m", "class A:\n    async def f(self):\n        return g()")
+    assert [m.function for m in found] == ["A.f"]
+
+
 def test_what_is_called_equivalent_still_stands_there() -> None:
-    files = sources([])
+    files = sources([], [*TESTS])
     places = {
         (m.module, m.what, m.text)
         for module, file in files.items()

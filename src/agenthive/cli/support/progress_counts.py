@@ -33,7 +33,7 @@ class ProgressCounts:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self.done = self.failed = self.tokens = 0
+        self.done = self.failed = 0
         #: Running task -> its start (microseconds UTC) and its agent.
         self.started: dict[str, tuple[int, str]] = {}
         self._failing: set[str] = set()
@@ -43,8 +43,6 @@ class ProgressCounts:
         data: dict[str, Any] = msgspec.json.decode(event.data)
         task = str(data.get("task", ""))
         started = self.started.pop(task, None)
-        usage = data.get("usage") or {}
-        self.tokens += usage.get("input_tokens", 0) + usage.get("output_tokens", 0)
         if event.type == "task.started":
             self.started[task] = (event.at, str(data["agent"]))
         elif event.type == "task.succeeded":
