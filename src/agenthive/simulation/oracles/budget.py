@@ -57,7 +57,7 @@ def _reserved_before_call(case: SimulationCase) -> Iterator[str]:
 
 
 def _usage_booked_once(case: SimulationCase) -> Iterator[str]:
-    """The usage of a call is booked exactly once, even if it returns late or more than once."""
+    """The usage of a call is booked once and no more, even if it returns late or more than once."""
     booked: dict[tuple[str, str, int], int] = {}
     for run, events in case.journal.items():
         for event in events:
