@@ -195,7 +195,7 @@ def inputs_from_texts(spec: WorkflowSpec, texts: Mapping[str, str]) -> JSONObjec
     A text stays a text for inputs of type string, secret or any and for undeclared ones; for the
     other types it is parsed as JSON. Raises ConfigurationError.
     """
-    problems = Problems("inputs")
+    problems = Problems("inputs", hint=INPUTS_HINT)
     inputs: JSONObject = {}
     for name, text in texts.items():
         declared = spec.inputs.get(name)
