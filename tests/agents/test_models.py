@@ -133,7 +133,7 @@ async def test_json_by_a_schema(mock: Aimock, vendor: str) -> None:
     bad = await told(mock, vendor, "json", asked("say hello", output_schema=schema))
     assert bad.fault is not None
     assert (bad.fault.kind, bad.fault.retriable, bad.fault.counts) == ("invalid_reply", True, False)
-    assert "asked for JSON" in bad.fault.message
+    assert "was to return JSON" in bad.fault.message
     assert bad.usage is not None, "what is paid for is booked even if it is of no use"
 
 

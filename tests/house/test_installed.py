@@ -158,7 +158,7 @@ def test_import_lines_need_no_extra(base: Installation, project: Path) -> None:
 def test_refuses_to_write_the_files_again(base: Installation, project: Path) -> None:
     process = base.run("agenthive-compat", "files", str(project))
     assert (process.returncode, process.stdout) == (2, "")
-    assert "--force overwrites" in process.stderr
+    assert "overwrite with --force" in process.stderr
 
 
 def test_sample_names_the_extra_that_it_needs(base: Installation, project: Path) -> None:
