@@ -169,7 +169,11 @@ class ProcessGroup:
         finally:
             self.kill()
             self._stderr_reader.cancel()
-            self._transport.close()
+            try:
+                # Closing polls a process that was not reaped yet, and its exit code would be lost.
+                await self._wait_exited(TERM_GRACE)
+            finally:
+                self._transport.close()
         await self._wait_group_gone()
 
     async def _wait_exited(self, seconds: float) -> bool:
