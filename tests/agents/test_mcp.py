@@ -26,6 +26,9 @@ from agenthive.infra.secrets import Secrets
 from agenthive.testing import check_agent
 from tests.agents.peers import PEER, RUDE, Log, agent, alive, asked, fault, group, told, until
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 TOKEN = "peer-token-4711"
 
 

@@ -23,6 +23,9 @@ from agenthive.testing import check_agent
 from tests.agents.peers import Log, agent, asked, fault, free_port, serving, until
 from tests.agents.wire import Answer, Seen, Wire
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 TOKEN = "peer-token-4711"
 
 

@@ -30,6 +30,9 @@ from agenthive.infra.secrets import Secrets
 from tests.agents.aimock import MODELS, Aimock, serving
 from tests.requires import require
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 VENDORS = sorted(MODELS)
 COST = {"openai": 1000 * 2500 + 200 * 10_000, "anthropic": 1000 * 3000 + 200 * 15_000}
 """Nano-dollars of a call that says hello: 1,000 tokens in, 200 out."""

@@ -23,6 +23,9 @@ from agenthive.core.values import JSONObject
 from tests.agents.aimock import MODELS, Aimock, serving
 from tests.requires import require
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 VENDORS = sorted(MODELS)
 RETRY = RetryPolicy(max_attempts=3, initial_delay=0.01, jitter=False)
 CITY: JSONObject = {

@@ -18,6 +18,9 @@ from tests.agents import show_models as shown
 from tests.agents.aimock import MODELS, Aimock, serving
 from tests.requires import require
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 VENDORS = sorted(MODELS)
 PATHS = {"openai": "/v1/chat/completions", "anthropic": "/v1/messages"}
 PRICES = {"openai": (2500, 10_000), "anthropic": (3000, 15_000)}

@@ -18,6 +18,9 @@ from agenthive.agents.mcp.process_group import TAIL, ProcessGroup, find_program
 from agenthive.errors import APIError
 from tests.agents.peers import alive, group, until
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 Start = Callable[..., Awaitable[ProcessGroup]]
 
 

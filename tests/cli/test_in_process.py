@@ -23,6 +23,9 @@ from agenthive.queries.journal_reader import EventView
 from tests.cli.conftest import Cli, workflow
 from tests.cli.test_processes import Start, chain, wait_for_lines
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 KNOWN = ("--agents", "agents.py")
 
 

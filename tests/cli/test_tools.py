@@ -11,6 +11,9 @@ import yaml
 from tests.agents.peers import PEER
 from tests.cli.conftest import Cli
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 FLOW = f"""
 agenthive: 1
 name: what time

@@ -16,6 +16,9 @@ from tests.documents.rig_b import block, blocks
 from tests.requires import require
 from tests.wheels import clean_environment
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 HERE = Path(__file__).parent
 LINE = re.compile(r"b(\d+)(?=_)")
 WARNINGS = ("-W", "error", "-W", "ignore::ResourceWarning")

@@ -23,6 +23,9 @@ from tests.documents.code_blocks import block, blocks
 from tests.requires import require
 from tests.wheels import clean_environment
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 Python = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -13,6 +13,9 @@ import pytest
 from tests.documents.code_blocks import A, B, C, import_lines
 from tests.wheels import clean_environment
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 PAGES = {A: "agent-hive.md", B: "orchestration-engine.md", C: "lead-agent.md"}
 ROW = re.compile(r"^\| `(from [^`]+ import [^`]+)` \| (.*) \| ([a-z ]+) \|$", re.MULTILINE)

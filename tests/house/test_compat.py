@@ -17,6 +17,9 @@ from tests.documents.code_blocks import PACKAGES
 from tests.house.test_x import x
 from tests.wheels import ROOT, build_distribution
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 __all__ = ["x"]
 
 SOURCE = ROOT / "compat" / "packages"

@@ -10,6 +10,9 @@ import pytest
 from tests.house import names
 from tests.house.names import ROOT, Text
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 SOURCE = ROOT / "src" / "agenthive"
 
 

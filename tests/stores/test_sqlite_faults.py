@@ -26,6 +26,9 @@ from agenthive.errors import StoreFailed, StoreUnavailable
 from agenthive.stores.sqlite import SqliteStore
 from tests.stores.broken_disk import FAIL_FSYNC, fill, read_only, small_disk, writes_fail
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 linux = pytest.mark.skipif(sys.platform != "linux", reason="uses what Linux has")
 
 

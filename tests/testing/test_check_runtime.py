@@ -29,6 +29,9 @@ from agenthive.testing import NotConforming, check_runtime, embedded_stage, simu
 from agenthive.testing.runtime_scenarios import SCENARIOS, Scenario
 from agenthive.testing.runtime_stages import MakeRuntime, ScenarioOutcome
 
+pytestmark = pytest.mark.slow
+"""Many of its tests start processes or wait."""
+
 
 def in_memory() -> Callable[[str], Store]:
     """Journals that outlive their runtimes."""
