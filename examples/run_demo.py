@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
         say(f"\nThe page: {ROOT / (chosen[-1] if chosen else 'release_notes.md')}\nThen try:")
         shown = f"--home {HOME}"
         say(f"  .venv/bin/agenthive ps {shown}                 the runs of this home")
-        say(f"  .venv/bin/agenthive events RUN {shown}         every fact of a run")
+        say(f"  .venv/bin/agenthive events RUN {shown}         every event of a run")
         say("  .venv/bin/agenthive validate examples/*.yaml     check workflow files")
     return code
 

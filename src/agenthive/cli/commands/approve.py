@@ -39,24 +39,18 @@ def command(
     approver, a second one by the same user, or a late one does not count: it is recorded, and the
     command ends with exit code 2.
     """
-    from agenthive.cli.support.human_input import current_user, send_and_follow
+    from agenthive.cli.support.human_input import send_decision
     from agenthive.runtimes import event_loop
 
-    approver = actor or current_user()
-    work = send_and_follow(
+    work = send_decision(
         load_settings(home),
         agent_files,
         run,
         task,
-        lambda hive, run_id: hive.approvals.decide(
-            run_id,
-            task,
-            approved=True,
-            actor=approver,
-            digest=digest.lower(),
-            comment=comment,
-        ),
-        done_message=f"approved by {approver}",
+        approved=True,
+        actor=actor,
+        digest=digest,
+        comment=comment,
         as_json=as_json,
     )
     return event_loop.run(work)

@@ -37,24 +37,18 @@ def command(
     The workflow decides whether the task then fails or is skipped (`on_reject`). One rejection is
     enough. A decision that does not count is recorded, and the command ends with exit code 2.
     """
-    from agenthive.cli.support.human_input import current_user, send_and_follow
+    from agenthive.cli.support.human_input import send_decision
     from agenthive.runtimes import event_loop
 
-    approver = actor or current_user()
-    work = send_and_follow(
+    work = send_decision(
         load_settings(home),
         agent_files,
         run,
         task,
-        lambda hive, run_id: hive.approvals.decide(
-            run_id,
-            task,
-            approved=False,
-            actor=approver,
-            digest=digest.lower(),
-            comment=comment,
-        ),
-        done_message=f"rejected by {approver}",
+        approved=False,
+        actor=actor,
+        digest=digest,
+        comment=comment,
         as_json=as_json,
     )
     return event_loop.run(work)

@@ -22,6 +22,41 @@ from agenthive.hive import Hive, open_journal
 from agenthive.settings import Settings
 
 
+async def send_decision(
+    settings: Settings,
+    files: Sequence[Path],
+    run: str,
+    task: str,
+    *,
+    approved: bool,
+    actor: str | None,
+    digest: str,
+    comment: str,
+    as_json: bool,
+) -> int:
+    """Approve or reject the pending action of a task, then follow the run as `send_and_follow`.
+
+    ``actor`` is the approver; None is the user who runs the command.
+    """
+    approver = actor or current_user()
+    return await send_and_follow(
+        settings,
+        files,
+        run,
+        task,
+        lambda hive, run_id: hive.approvals.decide(
+            run_id,
+            task,
+            approved=approved,
+            actor=approver,
+            digest=digest.lower(),
+            comment=comment,
+        ),
+        done_message=f"{'approved' if approved else 'rejected'} by {approver}",
+        as_json=as_json,
+    )
+
+
 async def send_and_follow(
     settings: Settings,
     files: Sequence[Path],
