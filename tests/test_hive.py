@@ -503,7 +503,9 @@ async def test_amount_that_is_none_harms_nothing(verb: str, amount: Any) -> None
         assert (await hive.run(flow())).status == "completed"
 
 
-@pytest.mark.parametrize("scope", ["day", "moon", "run", "run r task", "agent a", "", 5, None])
+@pytest.mark.parametrize(
+    "scope", ["day", "day ", "moon", "run", "run ", "run r task", "agent a", "", 5, None]
+)
 async def test_scope_that_is_none_is_refused(scope: Any) -> None:
     async with Hive.open(agents=directory("one")) as hive:
         with pytest.raises(InvalidValue, match="is not a budget scope"):

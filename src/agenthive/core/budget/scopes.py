@@ -28,11 +28,13 @@ def run_of(scope: str) -> str:
 def is_scope(scope: str) -> bool:
     """Whether a text has the form of a scope that may have a limit of its own."""
     words = scope.split(" ", 3)
+    if not all(words):
+        return False
     if words[0] == "run":
         return len(words) == 2 or (len(words) == 4 and words[2] in ("task", "agent"))
     if words[0] == "agent":
         return "/" in scope
-    return len(words) == 2 and words[0] in ("tenant", "day") and bool(words[1])
+    return len(words) == 2 and words[0] in ("tenant", "day")
 
 
 def shared_scope(name: str, tenant: str = "default") -> str:
