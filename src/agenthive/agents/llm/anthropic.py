@@ -171,6 +171,11 @@ class MessageEvents:
             raise ConnectionError("the streamed reply broke off before its end")
         return {**self._message, "content": [self._blocks[index] for index in sorted(self._blocks)]}
 
+    @property
+    def has_output(self) -> bool:
+        """Whether a part of the answer has arrived."""
+        return bool(self._blocks)
+
 
 def make(
     spec: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None
