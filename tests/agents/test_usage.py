@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +81,15 @@ KNOWN: dict[str, tuple[dict[str, Any], Counts]] = {
     "cached, spelled differently": (
         chat(100, 5, 105, cached_tokens=90, **cached(10)),
         (100, 5, 10, 0, 0),
+    ),
+    "cached, written and read": (
+        chat(
+            2168,
+            100,
+            2268,
+            prompt_tokens_details={"cached_tokens": 2161, "cache_write_tokens": 2161},
+        ),
+        (2168, 100, 7, 2161, 0),
     ),
     "cached is a text": (chat(100, 5, 105, **cached("90")), (100, 5, 0, 0, 0)),
     "cached apart, as the total says": (chat(100, 5, 1005, **cached(900)), (1000, 5, 900, 0, 0)),
@@ -229,6 +239,24 @@ def test_usages_of_a_stream(usages: list[Any], merged: Any) -> None:
     for usage in usages:
         result = merge_usage(result, usage)
     assert result == merged
+
+
+RECORDINGS = Path(__file__).parents[1] / "data" / "usages" / "recorded.jsonl"
+RECORDED = [json.loads(line) for line in RECORDINGS.read_text().splitlines()]
+
+
+def test_every_recorded_usage_is_read() -> None:
+    assert len(RECORDED) > 200
+    for recorded in RECORDED:
+        reported = recorded["usage"]
+        read = read_usage(reported, "m", answer_length=1)
+        assert read is not None
+        assert not read.usage.is_unknown, (reported, read.usage.problem)
+        prompt = reported.get("prompt_tokens", reported.get("input_tokens"))
+        output = reported.get("completion_tokens", reported.get("output_tokens"))
+        assert read.usage.input_tokens == prompt
+        assert read.usage.output_tokens == output or read.usage.problem
+        assert read.usage.output_tokens >= output
 
 
 KEYS = sorted({key for paths in SPELLINGS.values() for path in paths for key in path})

@@ -7,7 +7,8 @@ counts contradict each other, the largest reading that fits the other counts is 
     total >= input + output    output = total - input  (reasoning may be counted apart)
     total <  input + output    the sum of the parts
     reasoning > output         output + reasoning      (counted apart), unless the total has it
-    cached > input             input + cached if the total has both, else unknown
+    cached > input             input + cached if the total has both; if it has only the input,
+                               those that were written and read count as written; else unknown
     output without a count     total - input if that is above 0, else unknown
 
 For an unknown usage the whole hold of the call counts as spent, as it does for a missing usage.
@@ -165,13 +166,20 @@ class _Counts:
             self._problems.append(f"{error}: no discount for cached tokens")
             read = 0
         if read + written > tokens:
-            output = self._count("output") or 0
-            if self._total is None or self._total < tokens + read + written + output:
-                raise _Unknown(
-                    f"{read + written} cached tokens are more than the input of {tokens}"
-                )
-            tokens += read + written
+            return self._read_large_caches(tokens, read, written)
         return tokens, (read, written)
+
+    def _read_large_caches(
+        self, tokens: int, read: int, written: int
+    ) -> tuple[int, tuple[int, int]]:
+        """As `read_input`, if the tokens of caches are more than the input."""
+        total, output = self._total, self._count("output") or 0
+        if total is not None and total >= tokens + read + written + output:
+            return tokens + read + written, (read, written)
+        if total is not None and total >= tokens + output and max(read, written) <= tokens:
+            # Gemini by OpenRouter: the same tokens are written and read in one call.
+            return tokens, (tokens - written, written)
+        raise _Unknown(f"{read + written} cached tokens are more than the input of {tokens}")
 
     def read_output(self, tokens: int, answer_length: int) -> tuple[int, int]:
         """Output tokens, with those of reasoning that are counted apart; and those of reasoning."""
