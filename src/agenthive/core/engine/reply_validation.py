@@ -22,6 +22,7 @@ from agenthive.core.model.calls import (
     ToolCall,
     Usage,
 )
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject, JSONValue
 from agenthive.errors import DefinitionError
 
@@ -66,7 +67,10 @@ def validate_reply(reply: Reply) -> Reply:
         message = (
             f"the reply cannot be recorded: {type(error).__name__}: {_clean_text(error)[:200]}"
         )
-        return Reply(fault=Fault(kind="invalid_reply", message=message, counts=False), usage=usage)
+        # A result that cannot be kept is a bad end; an unreadable fault says nothing.
+        class_ = FaultClass.BAD_END if reply.fault is None else FaultClass.UNKNOWN
+        fault = Fault(kind="invalid_reply", message=message, counts=False, class_=class_)
+        return Reply(fault=fault, usage=usage)
 
 
 def _clean_tool_calls(tool_calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
@@ -155,7 +159,10 @@ def _clean_fault(fault: Fault) -> Fault:
         is_delay = type(delay) in (int, float) and 0 <= delay < math.inf
         delay = float(min(delay, MAX_RETRY_AFTER)) if is_delay else None
     cleaned = msgspec.structs.replace(
-        fault, message=_clean_text(fault.message)[:MAX_MESSAGE_LENGTH], retry_after=delay
+        fault,
+        message=_clean_text(fault.message)[:MAX_MESSAGE_LENGTH],
+        retry_after=delay,
+        class_=fault.known_class,
     )
     return _fault_decoder.decode(_encoder.encode(cleaned))
 
