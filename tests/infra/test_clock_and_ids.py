@@ -7,16 +7,16 @@ import uuid
 
 import pytest
 
-from agenthive.infra.clock import SteadyClock
+from agenthive.infra.clock import SystemClock
 from agenthive.infra.ids import uuid7
 
 
 def test_the_clock_gives_microseconds_since_the_epoch() -> None:
-    assert abs(SteadyClock().now() - time.time_ns() // 1000) < 1_000_000
+    assert abs(SystemClock().now() - time.time_ns() // 1000) < 1_000_000
 
 
 def test_the_clock_does_not_follow_a_step_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SteadyClock()
+    clock = SystemClock()
     before = clock.now()
     monkeypatch.setattr(time, "time_ns", lambda: 0)  # the system's clock is set back to 1970
     readings = [clock.now() for _ in range(1000)]

@@ -37,6 +37,8 @@ from agenthive.simulation.ports import Disk, Faults, SimulatedReply, SimulationO
 
 #: The virtual time at which every simulation starts.
 EPOCH: Micros = 1_700_000_000 * SECOND
+#: Seconds by which the clock is set at most.
+YEAR = 365 * 86_400
 #: A simulation with more steps than this does not end.
 MAX_STEPS = 200_000
 
@@ -266,9 +268,10 @@ class SimulatedRuntime:
             raise SimulatedCrash
 
     def _jump_clock(self) -> None:
-        offset = self._rng.choice((-3600, -5, -1, 1, 60)) * SECOND
+        offset = self._rng.choice((-YEAR, -3600, -5, -1, 1, 60, YEAR)) * SECOND
         self._skew += offset
         self._observe("jumped", {"by": offset})
+        self.driver.record_clock_step(self.clock(), offset)
 
     # Calls.
 

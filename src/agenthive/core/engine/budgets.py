@@ -355,8 +355,14 @@ class BudgetManager:
 
     def schedule_expiry(self, run: ActiveRun, index: int, attempt: int) -> None:
         """The cost of a call is in doubt: a day after the call, what is held counts as spent."""
-        hold = run.state.holds[index, attempt]
-        heappush(self._hold_expiries, (hold.at + DAY, run.id, index, attempt))
+        expiry = run.state.expiry_of(index, attempt)
+        heappush(self._hold_expiries, (expiry, run.id, index, attempt))
+
+    def reschedule_expiries(self, run: ActiveRun) -> None:
+        """The clock was set: the holds of a run that are in doubt expire at other times."""
+        for _, run_id, index, attempt in list(self._hold_expiries):
+            if run_id == run.id and (index, attempt) in run.state.holds:
+                self.schedule_expiry(run, index, attempt)
 
     def unsettled_scopes(
         self, run: ActiveRun, now: Micros
@@ -488,7 +494,8 @@ class BudgetManager:
 
     def take_woken_waiters(self, now: Micros) -> list[Waiter]:
         """The tasks to look at again, each once; at a new day also those that lacked today's."""
-        if self._blocked_scopes and day_of(now) > self._current_day:
+        # The clock may have been set back: then it is an earlier day.
+        if self._blocked_scopes and day_of(now) != self._current_day:
             for waiter in self._waiters_for_tomorrow():
                 del self._blocked_scopes[waiter]
                 self._woken_waiters.append(waiter)
@@ -511,6 +518,8 @@ class BudgetManager:
                 continue
             if active_run.state.status in CLOSED:
                 continue  # its end in this turn has booked the hold
+            if active_run.state.expiry_of(index, attempt) > now:
+                continue  # the clock was set; there is a later entry
             amount = active_run.state.holds[index, attempt].amount
             key, reason = (
                 active_run.state.graph.keys[index],

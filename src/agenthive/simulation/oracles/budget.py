@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from agenthive.simulation.case import Event, SimulationCase
+from agenthive.simulation.case import Event, SimulationCase, shown_time
 
 #: Microseconds.
 DAY: Final = 86_400 * 1_000_000
@@ -178,7 +178,7 @@ class _Ledger:
             owner = self._case.find_parent(owner[0])
             if owner is not None:
                 scopes += self._task_scopes(*owner)
-        day = event["at"] // DAY
+        day = shown_time(event) // DAY
         return (*scopes, f"agent {tenant}/{agent}", f"tenant {tenant}", f"day {tenant}/{day}")
 
     def _task_scopes(self, run: str, key: str) -> list[str]:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from agenthive.simulation.case import COMPENSATION, Event, SimulationCase, is_call
+from agenthive.simulation.case import COMPENSATION, Event, SimulationCase, is_call, true_time
 from agenthive.simulation.oracles.budget import BUDGET_CHECKS
 from agenthive.simulation.oracles.flow import FLOW_CHECKS
 from agenthive.simulation.oracles.human_input import HUMAN_INPUT_CHECKS
@@ -335,8 +335,10 @@ def _waits_its_turn(case: SimulationCase) -> Iterator[str]:
         for event in events:
             if event["type"] == "task.failed":
                 after = (event["fault"].get("retry_after") or 0) * 1_000_000
-                earliest[event["task"]] = event["at"] + int(after)
-            elif event["type"] == "task.started" and event["at"] < earliest.get(event["task"], 0):
+                earliest[event["task"]] = true_time(event) + int(after)
+            elif event["type"] == "task.started" and true_time(event) < earliest.get(
+                event["task"], 0
+            ):
                 yield f"{run}/{event['task']}: retried before its time"
 
 
@@ -379,11 +381,12 @@ def _time_never_goes_back(case: SimulationCase) -> Iterator[str]:
         started_at = away = 0
         for event in events:
             if event["type"] == "run.started":
-                started_at = event["at"]
-            away += event.get("away", 0)
+                started_at = true_time(event)
+            if event["type"] == "run.resumed":
+                away += event["away"]
             if event["type"] == "run.timed_out":
                 deadline = started_at + away + case.specs[run].get("timeout", 300.0) * 1_000_000
-                if event["at"] < deadline:
+                if true_time(event) < deadline:
                     yield f"{run}: timed out too early"
 
 
@@ -421,14 +424,14 @@ def _timeouts_respected(case: SimulationCase) -> Iterator[str]:
         deadline = None
         for event in events:
             if event["type"] == "run.started" and timeout is not None:
-                deadline = event["at"] + timeout * 1_000_000
+                deadline = true_time(event) + timeout * 1_000_000
             elif event["type"] == "run.resumed" and deadline is not None:
                 deadline += event["away"]
             elif event["type"] == "task.blocked":
                 deadline = None  # nor time spent waiting for a missing agent
             elif deadline is None or event["type"] != "task.started":
                 continue
-            elif event["at"] >= deadline and not event["task"].endswith(COMPENSATION):
+            elif true_time(event) >= deadline and not event["task"].endswith(COMPENSATION):
                 yield f"{run}/{event['task']}: started after the timeout of the run"
 
 
