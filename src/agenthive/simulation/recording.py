@@ -129,17 +129,19 @@ def _add_true_times(
             skews.append((now, skews[-1][1] + data["by"]))
     if len(skews) == 1:
         return
-    for event, mark in zip(events, durable_at, strict=True):
+    following = 1 << 62
+    for event, mark in reversed(list(zip(events, durable_at, strict=True))):
         shown = event.get("wall") or event["at"]
         # It happened before the next observation after it was written.
-        latest = observations[mark][0] if mark < len(observations) else observations[-1][0]
+        written = observations[mark][0] if mark < len(observations) else observations[-1][0]
+        latest = min(written, following)
         ends = [start for start, _ in skews[1:]] + [1 << 62]
         candidates = [
             shown - skew
             for (start, skew), end in zip(skews, ends, strict=True)
             if start <= shown - skew <= min(end, latest)
         ]
-        event["true"] = max(candidates, default=latest)
+        event["true"] = following = max(candidates, default=latest)
 
 
 def check_machine_state(

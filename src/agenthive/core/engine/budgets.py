@@ -16,7 +16,7 @@ Amounts are nano-dollars, times microseconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final, TypeAlias
 
 import msgspec
@@ -360,8 +360,15 @@ class BudgetManager:
 
     def reschedule_expiries(self, run: ActiveRun) -> None:
         """The clock was set: the holds of a run that are in doubt expire at other times."""
-        for _, run_id, index, attempt in list(self._hold_expiries):
-            if run_id == run.id and (index, attempt) in run.state.holds:
+        calls = [
+            (index, attempt)
+            for _, run_id, index, attempt in self._hold_expiries
+            if run_id == run.id
+        ]
+        self._hold_expiries = [entry for entry in self._hold_expiries if entry[1] != run.id]
+        heapify(self._hold_expiries)
+        for index, attempt in dict.fromkeys(calls):
+            if (index, attempt) in run.state.holds:
                 self.schedule_expiry(run, index, attempt)
 
     def unsettled_scopes(
@@ -518,8 +525,6 @@ class BudgetManager:
                 continue
             if active_run.state.status in CLOSED:
                 continue  # its end in this turn has booked the hold
-            if active_run.state.expiry_of(index, attempt) > now:
-                continue  # the clock was set; there is a later entry
             amount = active_run.state.holds[index, attempt].amount
             key, reason = (
                 active_run.state.graph.keys[index],

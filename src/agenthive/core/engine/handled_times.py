@@ -97,6 +97,8 @@ class HandledTimes:
         return planned
 
     def _advance(self, time: Micros) -> None:
+        if any(first <= time <= last for first, last in self._ahead):
+            return  # it was queued while the clock was ahead
         self.until = max(self.until, time)
         if self._ahead and self._ahead[0][1] <= self.until:
             self._ahead = [interval for interval in self._ahead if interval[1] > self.until]
