@@ -179,6 +179,7 @@ class _Schedule:
         if first in self._waiting:
             skipped_times = [planned for planned in self._waiting if first <= planned <= last]
             self._waiting = [planned for planned in self._waiting if planned not in skipped_times]
+            self._taken -= set(skipped_times)
             count = len(skipped_times)
         else:
             yield from self._advance_to(first, last)

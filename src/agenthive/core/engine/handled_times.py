@@ -8,6 +8,7 @@ come again when it is their time. Times are microseconds UTC.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, TypeAlias
 
 from agenthive.core.policies.schedule import Rule, next_interval
@@ -17,7 +18,9 @@ from agenthive.core.values import Micros
 Interval: TypeAlias = tuple[Micros, Micros]
 """The first and the last time of an interval, both included."""
 
-MAX_INTERVALS: Final = 100
+MAX_RUNS: Final = 300
+"""Times with a run that are remembered for one schedule one by one, the latest."""
+MAX_INTERVALS: Final = 2 * MAX_RUNS
 """Intervals without a run that are remembered for one schedule, the latest."""
 
 
@@ -40,6 +43,8 @@ class HandledTimes:
         self._without_run: list[Interval] = []
         #: Whether the next interval without a run follows directly on the last one.
         self._continues = False
+        #: The latest planned times that got a run, in the order of the events.
+        self._runs: deque[Micros] = deque(maxlen=MAX_RUNS)
 
     @property
     def has_gaps(self) -> bool:
@@ -49,6 +54,7 @@ class HandledTimes:
     def record_run(self, planned: Micros) -> None:
         """A planned time got a run, or waits for one."""
         self._continues = False
+        self._runs.append(planned)
         self._advance(planned)
 
     def record_skipped(self, first: Micros, last: Micros) -> None:
@@ -61,6 +67,19 @@ class HandledTimes:
             del intervals[:-MAX_INTERVALS]
         self._continues = True
         self._advance(last)
+
+    def change_rule(self) -> None:
+        """The schedule gets another rule: of its times, only those that got a run are handled."""
+        runs = sorted(self._runs)
+        is_complete = len(runs) < MAX_RUNS
+        starts = [0, *(planned + 1 for planned in runs)]
+        ends = [*(planned - 1 for planned in runs), self.until]
+        intervals = [
+            (first, last) for first, last in zip(starts, ends, strict=True) if first <= last
+        ]
+        self._without_run = intervals if is_complete else intervals[1:]
+        self._ahead = [(planned, planned) for planned in runs if planned > self.until]
+        self._continues = False
 
     def start_after(self, time: Micros) -> None:
         """The schedule was set or resumed: times up to ``time`` get no run."""

@@ -227,6 +227,8 @@ class Schedules:
             if old_schedule is None
             else old_schedule.handled
         )
+        if old_schedule is None or old_schedule.settings.rule != event.rule:
+            handled.change_rule()
         handled.start_after(event.since)
         new_schedule = self.by_name[event.schedule] = Schedule(event, handled)
         if old_schedule is not None:
@@ -266,6 +268,9 @@ class Schedules:
                 schedule.last_skipped = event.last, event.reason
 
     def _take_from_queue(self, schedule: Schedule, first: Micros, last: Micros) -> None:
+        # Missed times may lie on both sides of one that was queued while the clock was ahead.
+        if first not in schedule.queued_times:
+            return
         schedule.queued_times = [
             planned for planned in schedule.queued_times if not first <= planned <= last
         ]

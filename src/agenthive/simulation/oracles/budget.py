@@ -152,7 +152,7 @@ class _Ledger:
 
     def _move_to_day(self, call: Call, event: Event) -> None:
         """A call without a hold is spent on the day on which it is booked."""
-        if call not in self._holds and call in self._call_scopes:
+        if call not in self._holds and call in self._call_scopes and "at" in event:
             *others, day = self._call_scopes[call]
             today = f"{day.rpartition('/')[0]}/{shown_time(event) // DAY}"
             self._call_scopes[call] = (*others, today)

@@ -379,15 +379,27 @@ def _time_never_goes_back(case: SimulationCase) -> Iterator[str]:
             yield f"{name}: times decrease"
     for run, events in case.journal.items():
         started_at = away = 0
-        for event in events:
+        for event, before in zip(events, [events[0], *events], strict=False):
             if event["type"] == "run.started":
                 started_at = true_time(event)
-            if event["type"] == "run.resumed":
-                away += event["away"]
+            away += _time_away(event, before)
             if event["type"] == "run.timed_out":
                 deadline = started_at + away + case.specs[run].get("timeout", 300.0) * 1_000_000
                 if true_time(event) < deadline:
                     yield f"{run}: timed out too early"
+
+
+def _time_away(event: Event, before: Event) -> int:
+    """For how long (us) no process owned the run until this event; ``before`` is the last one.
+
+    A process that finds that the clock was set back before it began records that first.
+    """
+    found_later = event["type"] == "run.clock_stepped" and event.get("after")
+    if event["type"] != "run.resumed" and not found_later:
+        return 0
+    if "true" in event:
+        return true_time(event) - true_time(before)
+    return int(event.get("away", 0))
 
 
 def _nothing_starts_after_stop(case: SimulationCase) -> Iterator[str]:
@@ -422,11 +434,11 @@ def _timeouts_respected(case: SimulationCase) -> Iterator[str]:
         # Time spent only waiting for people does not count; the events do not say how long it was.
         timeout = None if case.may_wait(run) else case.specs[run].get("timeout", 300.0)
         deadline = None
-        for event in events:
+        for event, before in zip(events, [events[0], *events], strict=False):
+            if deadline is not None:
+                deadline += _time_away(event, before)
             if event["type"] == "run.started" and timeout is not None:
                 deadline = true_time(event) + timeout * 1_000_000
-            elif event["type"] == "run.resumed" and deadline is not None:
-                deadline += event["away"]
             elif event["type"] == "task.blocked":
                 deadline = None  # nor time spent waiting for a missing agent
             elif deadline is None or event["type"] != "task.started":
