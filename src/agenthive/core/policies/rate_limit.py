@@ -132,8 +132,8 @@ class TokenTier:
         """The clock was set and shows ``now``; ``by`` as for `RateLimiter.set_clock`."""
         for receipt in self._admitted:
             receipt.at = _set_time(receipt.at, now, by)
-        # A settlement may owe more than the tolerance; the window counts that too.
-        self.tat = _set_time(self.tat, now + MINUTE, by)
+        # A settlement may owe more than the tolerance; the window counts that.
+        self.tat = _set_time(self.tat, now + self.tolerance, by)
 
     def settle(self, receipt: Receipt, used: int) -> None:
         """A call used other tokens than it reserved: the difference is given back, or owed."""
