@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 TOLERANCE: Final = 1_000_000_000
@@ -17,11 +18,10 @@ TOLERANCE: Final = 1_000_000_000
 #: The counter that also counts while the machine sleeps, if the system has one: then the time of
 #: sleep has passed like any other, and the clock was not set.
 _COUNTER_ID: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
-
-
-def _read_counter() -> int:
-    """Nanoseconds of the time that passes, from an arbitrary start."""
-    return time.monotonic_ns() if _COUNTER_ID is None else time.clock_gettime_ns(_COUNTER_ID)
+#: Nanoseconds of the time that passes, from an arbitrary start.
+_read_counter: Final[Callable[[], int]] = (
+    time.monotonic_ns if _COUNTER_ID is None else partial(time.clock_gettime_ns, _COUNTER_ID)
+)
 
 
 class SystemClock:
