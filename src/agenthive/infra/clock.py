@@ -1,7 +1,7 @@
 """The clock of a process: the system time in microseconds UTC, and how it was set.
 
 The system clock can be set, by a person or by NTP. `SystemClock` compares it with the counter of
-the time that passes: where the two differ, the clock was set, and its listener is told by how much,
+the time that passes: where the two differ, the clock was set, and its listener receives by how much,
 before anybody sees the new time. Never waits; waiting is the runtime's.
 """
 
@@ -30,7 +30,7 @@ class SystemClock:
     def __init__(self) -> None:
         #: Nanoseconds from the counter to the system time.
         self._offset = time.time_ns() - _read_counter()
-        #: Is told what the clock shows and by how many microseconds it was set (negative: back).
+        #: Receives what the clock shows and by how many microseconds it was set (negative: back).
         self.on_step: Callable[[int, int], None] | None = None
 
     def now(self) -> int:

@@ -267,7 +267,7 @@ def _check_records(header: ExportHeader, records: list[Record], now: Micros) -> 
             raise ValueError(f"record {record.seq} is not a record of a run")
         events = ev.decode_run_events(record.payload)
         # By the clock of then, not by ``at``: after a step back that is ahead of the clock.
-        if events and events[-1].time > now + MAX_CLOCK_AHEAD:
+        if events and (events[-1].time > now + MAX_CLOCK_AHEAD or record.at != events[-1].at):
             raise ValueError(f"record {record.seq} is not a record of a run, or lies in the future")
         if len(events) != record.count:
             raise ValueError(f"record {record.seq} does not hold as many events as it declares")

@@ -159,7 +159,7 @@ async def _check_journal(settings: Settings) -> Finding:
 
 
 async def _check_clock(settings: Settings) -> Finding:
-    """How the clock stands to the journal, and the last time that it was set back."""
+    """How far the clock is from the journal, and the last time that it was set back."""
     if not Home(settings.home).journal.exists():
         return Finding(what="clock", detail="no journal to compare it with yet")
     try:

@@ -27,7 +27,7 @@ from agenthive.core.values import SECOND, Micros, NanoUSD
 from agenthive.errors import RunNotFound
 
 SMALLEST_STEP: Final[Micros] = SECOND
-"""A step of the clock by less than this (us) is not recorded: time stands still for so long."""
+"""A step of the clock by less than this (us) is not recorded: until then, the time does not change."""
 RUN_DEADLINE = -1
 """In place of a task's index in `EngineState.timers`: the timer is the run's own time-out."""
 
@@ -80,7 +80,7 @@ class EngineState:
         self.has_unpicked = False
         #: The time that the clock showed last, in microseconds.
         self.latest_time: Micros = 0
-        #: Is told that the clock went back, and by how much (us); set by `ClockSteps`.
+        #: Receives the time after a step back, and by how much (us); set by `ClockSteps`.
         self.on_step_back: Callable[[Micros, Micros], None]
 
     def advance_clock(self, now: Micros) -> Micros:

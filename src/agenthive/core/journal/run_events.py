@@ -176,7 +176,7 @@ class RunResumed(Event, frozen=True, tag="run.resumed"):
 class RunClockStepped(Event, frozen=True, kw_only=True, tag="run.clock_stepped"):
     """The clock was set while the run was open.
 
-    What the run counts from an earlier moment (time-outs, pauses, deadlines) goes on as if the
+    What the run counts from an earlier moment (time-outs, pauses, deadlines) continues as if the
     clock had always been as it is now. Dates (``until``) stay.
     """
 
