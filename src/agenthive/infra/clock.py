@@ -1,7 +1,7 @@
 """The clock of a process: the system time in microseconds UTC, and how it was set.
 
 The system clock can be set, by a person or by NTP. `SystemClock` compares it with the counter of
-the time that passes: where the two differ, the clock was set, and its listener receives by how much,
+the time that passes: where they differ, the clock was set, and the listener receives the step
 before anybody sees the new time. Never waits; waiting is the runtime's.
 """
 

@@ -90,7 +90,7 @@ class EmbeddedRuntime:
         self._schedule_turn()
 
     def record_clock_step(self, now: Micros, by: Micros) -> None:
-        """The clock was set by ``by`` microseconds and shows ``now``: the driver is notified first."""
+        """The clock was set by ``by`` microseconds and shows ``now``: notify the driver."""
         direction = "forward" if by > 0 else "back"
         log("warning", f"the clock was set {direction}", seconds=round(abs(by) / SECOND, 3))
         self.driver.record_clock_step(now, by)

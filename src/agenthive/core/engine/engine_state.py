@@ -27,7 +27,7 @@ from agenthive.core.values import SECOND, Micros, NanoUSD
 from agenthive.errors import RunNotFound
 
 SMALLEST_STEP: Final[Micros] = SECOND
-"""A step of the clock by less than this (us) is not recorded: until then, the time does not change."""
+"""A step of the clock by less than this (us) is not recorded; the time waits."""
 RUN_DEADLINE = -1
 """In place of a task's index in `EngineState.timers`: the timer is the run's own time-out."""
 
