@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from agenthive.core.budget.scopes import is_scope
+from agenthive.core.budget.scopes import is_scope, parse_day
 from agenthive.core.engine.budget_requests import HoldSettlement
 from agenthive.core.journal.records import AccountState
 from agenthive.core.values import MOST_AMOUNT, NanoUSD
@@ -64,6 +64,7 @@ class HiveBudgets:
         """As `set_limit`, or with ``add`` as `top_up`."""
         if not isinstance(scope, str) or not is_scope(scope):
             raise InvalidValue(f"{scope!r} is not a budget scope", hint=SCOPE_HINT)
+        scope = parse_day(scope)
         if amount is not None or add:
             _check_amount(amount)
         details = (plain_text(actor), plain_text(reason))

@@ -30,7 +30,7 @@ from agenthive.errors import (
 )
 from agenthive.hive.store_urls import locate_store, open_store
 from agenthive.infra.calendar import SystemCalendar
-from agenthive.infra.clock import SteadyClock
+from agenthive.infra.clock import SystemClock
 from agenthive.queries.journal_reader import JournalReader
 from agenthive.runtimes.embedded import EmbeddedRuntime
 
@@ -61,7 +61,7 @@ class HiveResources:
         self.home, self.store_url = locate_store(url)
         self.agents = agents
         self.calendar = SystemCalendar()
-        self.clock = SteadyClock()
+        self.clock = SystemClock()
         #: The state of every open run, rebuilt from the journal when the hive is opened.
         self.driver = Driver(
             max_runs=max_runs,
@@ -109,6 +109,7 @@ class HiveResources:
     def start_runtime(self) -> None:
         """Start the runtime on the running event loop."""
         self._runtime = EmbeddedRuntime(self.driver, self.store, self.agents, self.clock.now)
+        self.clock.on_step = self._runtime.record_clock_step
         self._runtime.start()
 
     async def stop_runtime(self, *, drain: bool) -> None:
@@ -117,6 +118,7 @@ class HiveResources:
             if drain:
                 await self._runtime.drain()
             await self._runtime.stop()
+            self.clock.on_step = None
             self._runtime = None
 
     async def close_store(self) -> None:

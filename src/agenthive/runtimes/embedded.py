@@ -37,7 +37,7 @@ from agenthive.runtimes.waiters import Waiters
 
 MAX_REPLIES_PER_TURN = 128
 """Ended calls after which a turn is taken although more calls may end at any moment."""
-MAX_SLEEP = 60.0
+MAX_SLEEP = 5.0
 """Seconds after which the clock is read again although nothing is due for longer."""
 RETRY_MIN_DELAY, RETRY_MAX_DELAY = 0.05, 5.0
 """Seconds between attempts to write a batch that the store refused; doubled each time."""
@@ -87,6 +87,13 @@ class EmbeddedRuntime:
     def start(self) -> None:
         """Begin to take turns."""
         self._running = True
+        self._schedule_turn()
+
+    def record_clock_step(self, now: Micros, by: Micros) -> None:
+        """The clock was set by ``by`` microseconds and shows ``now``: notify the driver."""
+        direction = "forward" if by > 0 else "back"
+        log("warning", f"the clock was set {direction}", seconds=round(abs(by) / SECOND, 3))
+        self.driver.record_clock_step(now, by)
         self._schedule_turn()
 
     async def submit(self, event: ev.RunSubmitted, graph: Graph, body: bytes) -> None:

@@ -220,7 +220,14 @@ def _print_budgets(
     from agenthive.insights.budgets import format_scope
 
     if as_json:
-        rows = [{**msgspec.structs.asdict(item), "left": item.left} for item in budget_lines]
+        rows = [
+            {
+                **msgspec.structs.asdict(item),
+                "scope": format_scope(item.scope),
+                "left": item.left,
+            }
+            for item in budget_lines
+        ]
         output.print_document("budgets", budgets=rows, calls=doubts, unit="nano-dollars")
         return
     if not budget_lines:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+import msgspec
+
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.active_run import ActiveRun
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.hash_chain import RULES
 from agenthive.core.journal.records import Batch, Record
+from agenthive.core.values import Micros
 
 
 class Outbox:
@@ -30,10 +33,17 @@ class Outbox:
         self.next_batch = Batch()
         #: Number of the last event of the hive's stream that is in a batch.
         self.hive_seq = 0
+        #: ``at`` of the last event of the hive's stream; it never decreases there.
+        self.hive_at: Micros = 0
         #: Hive events, actions and runs of the batch that is being committed.
         self._committing_events: list[ev.HiveEvent] = []
         self._committing_actions: list[act.Action] = []
         self._committing_runs: list[ActiveRun] = []
+
+    @property
+    def durable_hive_seq(self) -> int:
+        """Number of the last event of the hive's stream that is surely on disk."""
+        return self.hive_seq - len(self._committing_events)
 
     @property
     def is_empty(self) -> bool:
@@ -123,8 +133,18 @@ class Outbox:
             candidate.token for candidate in promises if act.run_of(candidate) in withdrawn
         ], withdrawn
 
+    def _order_events(self, events: list[ev.HiveEvent]) -> list[ev.HiveEvent]:
+        """The events, with an ``at`` that never decreases although the clock was set back."""
+        ordered = list[ev.HiveEvent]()
+        for event in events:
+            if event.at < self.hive_at:
+                event = msgspec.structs.replace(event, at=self.hive_at, wall=event.time)
+            self.hive_at = event.at
+            ordered.append(event)
+        return ordered
+
     def _build_hive_record(self) -> Record:
-        events, self.hive_events = self.hive_events, []
+        events, self.hive_events = self._order_events(self.hive_events), []
         self._committing_events = events
         first_seq = self.hive_seq + 1
         self.hive_seq += len(events)
