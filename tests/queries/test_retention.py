@@ -223,5 +223,5 @@ async def test_journal_of_the_first_schema(tmp_path: Path) -> None:
         done = await dropped(hive, first.run_id)
         assert done.definitions > 0
         assert (await hive.report(second.run_id)).status == "failed", "its definition is there"
-        assert hive._resources.store._db.pragma("user_version") == 3  # type: ignore[attr-defined]
+        assert hive._resources.store._db.pragma("user_version") == 4  # type: ignore[attr-defined]
         await JournalReader(hive._resources.store).verify_chains()

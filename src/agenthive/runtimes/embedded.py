@@ -124,7 +124,8 @@ class EmbeddedRuntime:
         except AgentHiveError as error:
             self._waiters.settle_request(token, error)
         else:
-            self._keep_request(token, row)
+            if row is not None:
+                self.driver.keep_request(token, row)
         self._schedule_turn()
         await future
 
@@ -139,7 +140,8 @@ class EmbeddedRuntime:
             raise self.fatal_error
         token, future = self._waiters.add_request()
         self.driver.record_hive_events(self._clock(), events, batch, token)
-        self._keep_request(token, row)
+        if row is not None:
+            self.driver.keep_request(token, row)
         self._schedule_turn()
         await future
 
@@ -330,10 +332,6 @@ class EmbeddedRuntime:
         if progress_reply.fault is None:
             self.driver.record_progress(self._clock(), *key, progress_reply.result)
             self._schedule_turn()
-
-    def _keep_request(self, token: int, row: RequestRow | None) -> None:
-        if row is not None:
-            self.driver.keep_request(token, row)
 
     def _raise_if_unavailable(self) -> None:
         error = self.fatal_error or self.unavailable_error
