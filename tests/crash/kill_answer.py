@@ -172,8 +172,11 @@ class Stage:
         owner = [sys.executable, str(HERE / "dying_owner.py"), str(home)]
         with self._owned(owner, home) as process:
             started = self._start(command)
-            if process.wait(PATIENCE) != -signal.SIGKILL:
-                raise RuntimeError(f"the owner ended by itself: {process.returncode}")
+            wait_until(lambda: process.poll() is not None or started.poll() is not None)
+            if process.poll() != -signal.SIGKILL:
+                # The command ended first, or the owner did by itself: the method does not work.
+                started.kill()
+                raise RuntimeError(f"owner {process.poll()}, command {started.communicate()}")
             return started
 
     def kill_under_strace(self, home: Path, command: list[str]) -> subprocess.Popen[str]:

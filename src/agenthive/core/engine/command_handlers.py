@@ -30,6 +30,7 @@ from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Fault, Reply
 from agenthive.core.model.states import CLOSED, RunStatus, TaskState
 from agenthive.core.model.workflow import Effect
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import Micros
 from agenthive.errors import ExpressionError
 
@@ -155,7 +156,13 @@ class CommandHandlers:
         try:
             call = run.prepared_call or build_call(run, command.task, intent)
         except ExpressionError as error:
-            fault = Fault(kind="expression", message=error.message, retriable=False, counts=False)
+            fault = Fault(
+                kind="expression",
+                message=error.message,
+                retriable=False,
+                counts=False,
+                class_=FaultClass.NOT_SENT,
+            )
             self.results.complete_call(run, command.task, now, Reply(fault=fault), 0.0)
             return
         run.prepared_call = None

@@ -15,13 +15,14 @@ import msgspec
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.active_run import ActiveRun
 from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.hash_chain import RULES
 from agenthive.core.journal.records import Batch, Record, RequestRow
 
 
 class Outbox:
-    """Events and actions on their way to the disk. ``rules_version`` goes into each record."""
+    """Events and actions on their way to the disk."""
 
-    def __init__(self, rules_version: int) -> None:
+    def __init__(self) -> None:
         #: Events for the hive's stream that are in no batch yet.
         self.hive_events: list[ev.HiveEvent] = []
         #: Actions that follow the next batch.
@@ -34,7 +35,6 @@ class Outbox:
         self._requests: dict[int, RequestRow] = {}
         #: Number of the last event of the hive's stream that is in a batch.
         self.hive_seq = 0
-        self._rules_version = rules_version
         #: Hive events, actions and runs of the batch that is being committed.
         self._committing_events: list[ev.HiveEvent] = []
         self._committing_actions: list[act.Action] = []
@@ -58,7 +58,7 @@ class Outbox:
         """All events and what belongs to them, as one transaction."""
         batch, self.next_batch = self.next_batch, Batch()
         for run in self.dirty_runs.values():
-            batch.records.append(run.build_record(self._rules_version, batch))
+            batch.records.append(run.build_record(batch))
             if run.update_row_status():
                 batch.runs.append(run.build_row())
         self._committing_runs = list(self.dirty_runs.values())
@@ -167,5 +167,5 @@ class Outbox:
             at=events[-1].at,
             type="hive",
             payload=ev.encode(events),
-            rules=self._rules_version,
+            rules=RULES,
         )
