@@ -1,6 +1,6 @@
 """Requests with an id: carried out once, and answered the same way each time they come.
 
-The caller makes the id, and repeats the request under it when it does not know what came of it: the
+The caller makes the id, and repeats the request under it when it does not know its outcome: the
 owner of the home may have ended between the commit and its answer. The row of a request (id,
 fingerprint of what was requested, answer) is written in one transaction with the events that carry
 it out, so neither is ever on disk without the other. It is kept for `KEPT`; the same id with other
