@@ -159,7 +159,7 @@ async def test_journal_of_a_later_version(tmp_path: Path) -> None:
     outside = apsw.Connection(str(store.path))
     outside.pragma("user_version", 99)
     outside.close()
-    with pytest.raises(JournalTooNew, match="schema version 99, this agenthive knows 3") as caught:
+    with pytest.raises(JournalTooNew, match="schema version 99, this agenthive knows 4") as caught:
         SqliteStore.open(store.path)
     assert caught.value.exit_code == 10
 

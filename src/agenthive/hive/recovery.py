@@ -23,6 +23,8 @@ class RunRecovery:
         Runs that the driver has already, that have ended or that do not exist are left out. The
         parents and children of a run come with it.
         """
+        if runs is not None and all(run in self._resources.driver.runs for run in runs):
+            return []
         rows = await self._resources.journal.list_runs(unfinished=True)
         open_here = self._resources.driver.runs
         # Oldest first: a run that another one waits for is older, and is taken over before it.

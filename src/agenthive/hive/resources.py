@@ -18,6 +18,7 @@ from agenthive.core.engine.driver import Driver
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.store import Store
+from agenthive.core.model import definition
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.policies.schedule import RUN_ID_PREFIX
 from agenthive.core.values import JSONObject, NanoUSD
@@ -187,18 +188,30 @@ def bind_workflow(
     Raises ConfigurationError if the inputs do not fit what the workflow declares, InvalidValue if
     ``workflow`` is something else.
     """
-    if not isinstance(workflow, WorkflowSpec):
-        raise InvalidValue(
-            f"a {type(workflow).__name__} is not a workflow",
-            hint="Pass a WorkflowSpec: load(FILE).spec, or workflow.build().",
-        )
+    _require_workflow(workflow)
     inputs = check_inputs(workflow, parameters)
     return (bind_inputs(workflow, inputs) if inputs else workflow), inputs
+
+
+def digest_of(workflow: WorkflowSpec | None) -> str | None:
+    """The digest of a workflow; None for none. Raises InvalidValue if it is something else."""
+    if workflow is None:
+        return None
+    _require_workflow(workflow)
+    return definition.compute_digest(definition.encode(workflow))
 
 
 def plain_text(text: str) -> str:
     """``text`` without what a journal cannot hold, such as half of a surrogate pair."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def _require_workflow(workflow: object) -> None:
+    if not isinstance(workflow, WorkflowSpec):
+        raise InvalidValue(
+            f"a {type(workflow).__name__} is not a workflow",
+            hint="Pass a WorkflowSpec: load(FILE).spec, or workflow.build().",
+        )
 
 
 def _require_open(resource: T | None) -> T:

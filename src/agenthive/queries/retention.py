@@ -29,9 +29,6 @@ from agenthive.core.values import Micros
 CHUNK: Final = 100
 """Runs that are deleted in one transaction."""
 
-HiveWriter: TypeAlias = Callable[[Sequence[ev.HiveEvent], Batch], Awaitable[None]]
-"""Appends events to the hive stream together with a batch, in one transaction."""
-
 
 class PruneProgress(msgspec.Struct, frozen=True, kw_only=True):
     """What has been deleted so far."""
@@ -48,6 +45,11 @@ class PruneProgress(msgspec.Struct, frozen=True, kw_only=True):
     definitions: int = 0
     #: Bytes that were given back to the disk.
     returned: int = 0
+
+
+HiveWriter: TypeAlias = Callable[[Sequence[ev.HiveEvent], Batch, PruneProgress], Awaitable[None]]
+"""Appends events to the hive stream together with a batch, in one transaction; the progress is what
+has been deleted once they are written."""
 
 
 async def find_due_runs(store: Store, policy: Retention, now: Micros) -> list[RunRow]:
@@ -100,18 +102,21 @@ async def _find_step(store: Store, step: RecordedStep) -> int | None:
 
 
 async def drop_runs(
-    store: Store, rows: Sequence[RunRow], write: HiveWriter
+    store: Store, rows: Sequence[RunRow], write: HiveWriter, before: PruneProgress
 ) -> AsyncIterator[PruneProgress]:
-    """Delete these runs, then return free space; yields the progress after each step."""
-    progress = PruneProgress(due=len(rows))
+    """Delete these runs, then return free space; yields the progress after each step.
+
+    ``before`` is what was deleted already, and counts too.
+    """
+    progress = msgspec.structs.replace(before, due=before.runs + len(rows))
     yield progress
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         streams = [row.run for row in chunk]
         sizes = await store.measure_sizes(streams)
         tombstones = [await _build_tombstone(store, row) for row in chunk]
-        await write(tombstones, Batch(drops=streams))
         progress = _add_sizes(progress, len(chunk), sizes)
+        await write(tombstones, Batch(drops=streams), progress)
         yield progress
     while rows and (returned := await store.reclaim_space()):
         progress = msgspec.structs.replace(progress, returned=progress.returned + returned)

@@ -149,8 +149,14 @@ def settle_call(
         agent_files,
         run,
         task,
-        lambda hive, run_id: hive.budgets.settle(
-            run_id, task, dollars, attempt=attempt, actor=current_user(), reason=reason
+        lambda hive, run_id, request_id: hive.budgets.settle(
+            run_id,
+            task,
+            dollars,
+            attempt=attempt,
+            actor=current_user(),
+            reason=reason,
+            request_id=request_id,
         ),
         done_message=f"settled at {shown(dollars)}",
         as_json=as_json,

@@ -38,7 +38,7 @@ from agenthive.core.engine.task_preparation import TaskPreparation
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.snapshots import SNAPSHOT_INTERVAL
 from agenthive.core.journal import run_events as ev
-from agenthive.core.journal.records import AccountState, Batch, Record
+from agenthive.core.journal.records import AccountState, Batch, Record, RequestRow
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Reply
 from agenthive.core.model.states import TaskState
@@ -255,6 +255,13 @@ class Driver:
         ``problem`` for which its runs cannot start here. Raises NotFound, Conflict.
         """
         self._schedule_runner.change_schedule(now, change, token, body, graph, problem)
+
+    def keep_request(self, token: int, row: RequestRow) -> None:
+        """Write the row of a request that has an id in one transaction with its events.
+
+        Call it right after the request with this token. The outbox fills in a rejection.
+        """
+        self._outbox.keep_request(token, row)
 
     def record_hive_events(
         self, now: Micros, events: Sequence[ev.HiveEvent], batch: Batch, token: int
