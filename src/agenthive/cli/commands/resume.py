@@ -30,7 +30,8 @@ def command(
 
     Finished tasks are not executed again. A call that was interrupted is repeated with the same
     idempotency key, unless its task has `effect: once`. Imported open runs are resumed only by
-    their id. Exit code 0 if there is nothing to resume, otherwise that of `agenthive run`.
+    their id, and so are runs that were set apart. Exit code 10 if a run cannot be read (the others
+    are continued), 0 if there is nothing to resume, otherwise that of `agenthive run`.
     """
     from agenthive.runtimes import event_loop
 
@@ -49,6 +50,7 @@ async def _resume_runs(
     from agenthive.cli.support import follow, output
     from agenthive.cli.support.interrupts import Interrupts
     from agenthive.cli.support.session import Session
+    from agenthive.errors import RunUnusable
 
     runs = await _select_runs(settings, prefixes)
     if not runs:
@@ -59,10 +61,13 @@ async def _resume_runs(
         return 0
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
         await interrupts.run_or_abort(session.resume(list(runs)))
-        work = follow.follow_runs(session, runs, quiet=quiet)
+        unusable: dict[str, RunUnusable] = {}
+        work = follow.follow_runs(session, runs, quiet=quiet, unusable=unusable)
         ended = await interrupts.run_to_end(work)
         await follow.leave_home(session, interrupts, interrupted=not ended)
-        reports = [await session.report(run) for run in runs]
+        reports = [await session.report(run) for run in runs if run not in unusable]
+        if len(unusable) == len(runs) and ended:
+            raise next(iter(unusable.values()))
         if as_json:
             output.print_document("runs", runs=[output.run_fields(report) for report in reports])
         for report in () if as_json else reports:
@@ -71,6 +76,10 @@ async def _resume_runs(
             output.print_results(report)
             if not quiet:
                 await follow.print_epilogue(session, report)
+        for error in unusable.values():
+            output.print_note(f"error: {output.escape(error.message)}")
+        if ended and unusable:
+            return RunUnusable.exit_code
         return follow.combine_exit_codes(reports) if ended else follow.INTERRUPTED
 
 

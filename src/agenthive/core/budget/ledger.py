@@ -180,6 +180,18 @@ class Ledger:
             account.pending -= amount
             self._entries.pop((run, scope), None)
 
+    def take_back_entries(self, run: str) -> set[str]:
+        """Reverse what was booked for ``run`` since the last batch; the scopes that changed.
+
+        The run's events are not written, so that the accounts must remain what they are on disk.
+        """
+        scopes = {scope for entry_run, scope in self._entries if entry_run == run}
+        for scope in scopes:
+            captured, held = self._entries.pop((run, scope))
+            self.accounts[scope].captured -= captured
+            self.accounts[scope].held -= held
+        return scopes
+
     def take_changes(self) -> tuple[list[LedgerEntry], list[AccountState]]:
         """The changes since the last call: amounts to add to accounts, and limits to set."""
         entries = [
