@@ -10,6 +10,7 @@ import click
 from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
 
 if TYPE_CHECKING:
+    from agenthive.errors import RunUnusable
     from agenthive.settings import Settings
 
 
@@ -52,7 +53,9 @@ async def _resume_runs(
     from agenthive.cli.support.session import Session
     from agenthive.errors import RunUnusable
 
-    runs = await _select_runs(settings, prefixes)
+    runs, unusable = await _select_runs(settings, prefixes)
+    if unusable and not runs:
+        raise next(iter(unusable.values()))
     if not runs:
         if as_json:
             output.print_document("runs", runs=[])
@@ -61,12 +64,11 @@ async def _resume_runs(
         return 0
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
         await interrupts.run_or_abort(session.resume(list(runs)))
-        unusable: dict[str, RunUnusable] = {}
         work = follow.follow_runs(session, runs, quiet=quiet, unusable=unusable)
         ended = await interrupts.run_to_end(work)
         await follow.leave_home(session, interrupts, interrupted=not ended)
         reports = [await session.report(run) for run in runs if run not in unusable]
-        if len(unusable) == len(runs) and ended:
+        if unusable and not reports and ended:
             raise next(iter(unusable.values()))
         if as_json:
             output.print_document("runs", runs=[output.run_fields(report) for report in reports])
@@ -83,18 +85,28 @@ async def _resume_runs(
         return follow.combine_exit_codes(reports) if ended else follow.INTERRUPTED
 
 
-async def _select_runs(settings: Settings, prefixes: tuple[str, ...]) -> dict[str, int]:
+async def _select_runs(
+    settings: Settings, prefixes: tuple[str, ...]
+) -> tuple[dict[str, int], dict[str, RunUnusable]]:
     """The full ids of the runs, or of every unfinished run, oldest first, if none is given.
 
-    Maps each to the number of its last event.
+    Maps each to the number of its last event. The second value has the runs that were set apart
+    while they were running: they are resumed only by their id.
     """
+    from agenthive.core.engine.engine_state import unusable_run_error
     from agenthive.hive import open_journal
 
     async with open_journal(settings.home) as journal:
         if prefixes:
             runs = [await journal.find_run(run) for run in prefixes]
         else:
-            untouched = await journal.list_unresumed_imports()
+            set_apart = await journal.list_set_apart()
+            untouched = {*await journal.list_unresumed_imports(), *set_apart}
             rows = reversed(await journal.list_runs(unfinished=True))
             runs = [row.run for row in rows if row.run not in untouched]
-        return {run: await journal.last_seq(run) for run in runs}
+        unusable = {}
+        if not prefixes:
+            for run, reason in set_apart.items():
+                hint = f"`agenthive resume {run}` makes its last calls again."
+                unusable[run] = unusable_run_error(run, reason, hint)
+        return {run: await journal.last_seq(run) for run in runs}, unusable

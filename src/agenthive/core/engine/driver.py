@@ -171,7 +171,7 @@ class Driver:
         """Cancel an open run. Raises RunNotFound if it is not open here."""
         active_run, now = self._engine.get_open_run(run), self._engine.advance_clock(now)
         self._handlers.cancel_run(active_run, now, actor, reason)
-        self._outbox.actions.append(act.AcknowledgeRequest(token))
+        self._handlers.acknowledge(active_run, token)
 
     def migrate_run(
         self,
@@ -341,6 +341,13 @@ class Driver:
         return None if self._outbox.is_empty else self._build_batch(now)
 
     def _build_batch(self, now: Micros) -> Batch:
+        while (run_id := self.budgets.ledger.find_unstorable_run()) is not None:
+            run = self.runs.get(run_id)
+            if run is None:
+                self.budgets.ledger.take_back_entries(run_id)
+            else:
+                error = OverflowError("the cost of its calls has more than 64 bits")
+                self._handlers.set_apart_run(run, error, now)
         batch = self._outbox.build_batch(
             lambda run, error: self._handlers.set_apart_run(run, error, now)
         )
