@@ -16,7 +16,6 @@ from agenthive.core.engine.human_input import ApprovalDecision, TaskResolution
 from agenthive.core.engine.invariants import find_driver_violations, find_violations
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.migration import Migration, examine_run, replay_under_graph
-from agenthive.core.history.run_index import list_set_apart
 from agenthive.core.history.replay import find_submission, replay
 from agenthive.core.history.run_index import list_set_apart
 from agenthive.core.journal import run_events as ev

@@ -153,7 +153,7 @@ async def test_a_kill_at_each_step_of_opening(
         assert await count(step / "journal.db") == 1
 
 
-async def test_a_file_without_content(path: Path) -> None:
+def test_a_file_without_content(path: Path) -> None:
     path.parent.mkdir()
     path.touch()
     for owner in (True, False):
@@ -163,7 +163,7 @@ async def test_a_file_without_content(path: Path) -> None:
     assert path.stat().st_size == 0
 
 
-async def test_a_database_of_another_program(path: Path) -> None:
+def test_a_database_of_another_program(path: Path) -> None:
     path.parent.mkdir()
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE bees (name TEXT)")

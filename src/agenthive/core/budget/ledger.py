@@ -185,7 +185,7 @@ class Ledger:
 
     def find_unstorable_run(self) -> str | None:
         """A run with amounts since the last batch that a store cannot hold; None without one."""
-        for (run, scope), (captured, held) in self._entries.items():
+        for (_, scope), (captured, held) in self._entries.items():
             account = self.accounts[scope]
             if (
                 not -MAX_AMOUNT <= captured <= MAX_AMOUNT
