@@ -20,11 +20,10 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from agenthive.core.graph.graph import Graph
-from agenthive.core.history.replay import decode_events
+from agenthive.core.history.replay import decode_events, new_state
 from agenthive.core.journal.hash_chain import RULES
 from agenthive.core.journal.records import Record
 from agenthive.core.machine.machine import step
-from agenthive.core.machine.run_state import RunState
 from agenthive.core.model import definition
 from agenthive.core.values import SECOND
 from agenthive.simulation.runtime import SimulatedRuntime
@@ -77,7 +76,7 @@ def simulated(seed: int) -> tuple[bytes, list[Record]]:
 def standings(body: bytes, records: list[Record]) -> list[dict[str, Any]]:
     """Where everything stands after each record."""
     graph = Graph(definition.decode(body))
-    state, found = RunState(graph), []
+    state, found = new_state(graph, records), []
     for record in records:
         for _, event in decode_events([record]):
             step(state, event)

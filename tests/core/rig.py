@@ -19,6 +19,7 @@ from agenthive.core.history.migration import Migration, examine_run, replay_unde
 from agenthive.core.history.replay import find_submission, replay
 from agenthive.core.history.run_index import list_set_apart
 from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.hash_chain import RULES
 from agenthive.core.journal.records import Batch
 from agenthive.core.machine import commands as cmd
 from agenthive.core.machine.machine import step
@@ -26,6 +27,7 @@ from agenthive.core.machine.run_state import RunState
 from agenthive.core.model import definition
 from agenthive.core.model.calls import Fault, Reply, ToolCall, Usage
 from agenthive.core.model.workflow import AgentSpec, CompensationSpec, TaskSpec, WorkflowSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.core.values import SECOND
 from agenthive.stores.memory import MemoryStore
@@ -34,7 +36,7 @@ START = 1_700_000_000 * SECOND
 AT_ONCE = RetryPolicy(max_attempts=3, strategy=RetryStrategy.IMMEDIATE)
 NO_RETRY = RetryPolicy(max_attempts=1)
 FAULT = Fault(kind="connection", message="gone")
-FINAL = Fault(kind="agent_error", message="no", retriable=False)
+FINAL = Fault(kind="agent_error", message="no", retriable=False, class_=FaultClass.BAD_END)
 
 
 def task(name: str, *after: str, agent: str = "a", **more: Any) -> TaskSpec:
@@ -68,8 +70,8 @@ def flow(*tasks: TaskSpec, agents: Iterable[AgentSpec] = (), **more: Any) -> Wor
 class Machine:
     """One run's state, fed fact by fact. Invariants are looked at after each."""
 
-    def __init__(self, spec: WorkflowSpec, *, start: bool = True) -> None:
-        self.state = RunState(Graph(spec))
+    def __init__(self, spec: WorkflowSpec, *, start: bool = True, rules: int = RULES) -> None:
+        self.state = RunState(Graph(spec), rules)
         self.now = START
         self.commands: list[cmd.RunCommand] = []
         self.feed(ev.RunSubmitted, run="r", name=spec.name, definition="d")

@@ -121,7 +121,7 @@ def test_what_comes_before_the_damage_is_given() -> None:
 def test_a_record_of_a_later_version() -> None:
     later = seal_record(msgspec.structs.replace(stream(1)[0], v=2), GENESIS, 1)
     with pytest.raises(
-        JournalTooNew, match=r"record 1 has version 2 and rules 1, .* up to 1 and 2"
+        JournalTooNew, match=r"record 1 has version 2 and rules 1, .* up to 1 and 3"
     ):
         list(verify_chain([later]))
 

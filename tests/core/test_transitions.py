@@ -23,7 +23,9 @@ from agenthive.core.model.control_flow import (
 )
 from agenthive.core.model.states import RunStatus, TaskState
 from agenthive.core.model.workflow import Effect, FailureStrategy, TaskSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.policies.retry import RetryPolicy
+from agenthive.core.values import SECOND
 from agenthive.errors import InvalidTransition
 from tests.core.rig import FAULT, FINAL, NO_RETRY, Machine, flow, task, undo
 
@@ -353,10 +355,13 @@ def tag(kind: type[ev.Event]) -> str:
 
 # The choosers: what an attempt that did not succeed leads to.
 
-REFUSED = Fault(kind="refused", message="no", retriable=True)
 TIMEOUT = Fault(kind="timeout", message="too slow")
+NOT_SENT, REFUSED, BAD_END, UNKNOWN = (
+    Fault(kind="some", message="no", class_=class_) for class_ in FaultClass
+)
 LOST: dict[str, Any] = {"kind": ev.TaskLost}
 STOPPED: dict[str, Any] = {"kind": ev.TaskCancelled}
+PAUSE: dict[str, Any] = {"pause": 5 * SECOND}
 
 
 def failed(fault: Fault) -> dict[str, Any]:
@@ -374,10 +379,17 @@ CHOICES: list[tuple[Effect, str, dict[str, Any], TaskState]] = [
     *((e, "cancel", STOPPED, S.CANCELLED) for e in Effect if e is not Effect.ONCE),
     (Effect.ONCE, "", failed(FAULT), S.UNKNOWN_OUTCOME),
     (Effect.ONCE, "", failed(TIMEOUT), S.UNKNOWN_OUTCOME),
-    (Effect.ONCE, "", failed(Fault(kind="agent_error", message="no")), S.FAILED),
-    (Effect.ONCE, "", failed(REFUSED), S.BACKING_OFF),
-    (Effect.ONCE, "stop", failed(REFUSED), S.FAILED),
-    (Effect.ONCE, "cancel", failed(REFUSED), S.CANCELLED),
+    *((e, "", failed(NOT_SENT), S.BACKING_OFF) for e in Effect),
+    *((e, "stop", failed(NOT_SENT), S.FAILED) for e in Effect),
+    *((e, "cancel", failed(NOT_SENT), S.CANCELLED) for e in Effect),
+    *((e, "", failed(REFUSED), S.FAILED) for e in Effect),
+    *((e, "", failed(REFUSED) | PAUSE, S.BACKING_OFF) for e in Effect if e is not Effect.ONCE),
+    (Effect.ONCE, "", failed(REFUSED) | PAUSE, S.FAILED),
+    *((e, "", failed(UNKNOWN) | PAUSE, S.BACKING_OFF) for e in Effect if e is not Effect.ONCE),
+    (Effect.ONCE, "", failed(UNKNOWN) | PAUSE, S.UNKNOWN_OUTCOME),
+    *((e, "", failed(BAD_END), S.FAILED) for e in Effect),
+    *((e, "cancel", failed(BAD_END), S.CANCELLED) for e in Effect),
+    (Effect.ONCE, "cancel", failed(UNKNOWN), S.UNKNOWN_OUTCOME),
     (Effect.ONCE, "", LOST, S.UNKNOWN_OUTCOME),
     (Effect.ONCE, "stop", failed(FAULT), S.UNKNOWN_OUTCOME),
     (Effect.ONCE, "stop", LOST, S.UNKNOWN_OUTCOME),
@@ -422,16 +434,34 @@ def test_choosers_answer_what_they_may_and_nothing_is_missing() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(outcome.NOT_CARRIED_OUT))
-def test_once_is_tried_again_only_when_certainly_nothing_was_done(kind: str) -> None:
-    found = running(Effect.ONCE)
-    found.fail("t", Fault(kind=kind, message="no"))
+def test_rules_1_and_2_judge_once_by_the_kind_of_the_fault(kind: str) -> None:
+    found = Machine(flow(task("t", effect=Effect.ONCE)), rules=2)
+    found.fail("t", Fault(kind=kind, message="no", class_=FaultClass.UNKNOWN))
     assert found.of("t") == S.BACKING_OFF
+
+
+def test_rules_1_and_2_repeat_a_bad_end_and_a_refusal() -> None:
+    for fault in (BAD_END, REFUSED):
+        found = Machine(flow(task("t")), rules=2)
+        found.fail("t", fault)
+        assert found.of("t") == S.BACKING_OFF
+
+
+def test_retry_on_chooses_the_classes_that_are_retried() -> None:
+    retry = RetryPolicy(retry_on=(FaultClass.BAD_END,))
+    for fault in (NOT_SENT, REFUSED, BAD_END, UNKNOWN):
+        found = Machine(flow(task("t", retry=retry)))
+        found.fail("t", fault)
+        assert found.of("t") == (S.BACKING_OFF if fault is BAD_END else S.FAILED)
+    found = Machine(flow(task("t", retry=retry, effect=Effect.ONCE)))
+    found.fail("t", BAD_END)
+    assert found.of("t") == S.FAILED
 
 
 @pytest.mark.parametrize(
     "kind", ["timeout", "unavailable", "connection", "invalid_reply", "cancelled", "lost", "new"]
 )
-def test_once_is_never_tried_again_otherwise(kind: str) -> None:
+def test_once_is_never_tried_again_when_its_outcome_is_unknown(kind: str) -> None:
     for retriable in (True, False):
         found = running(Effect.ONCE)
         found.fail("t", Fault(kind=kind, message="no", retriable=retriable))

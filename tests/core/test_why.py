@@ -11,6 +11,7 @@ from agenthive.core.journal import run_events as ev
 from agenthive.core.model.calls import Fault
 from agenthive.core.model.states import OPEN, Reason, ReasonKind
 from agenthive.core.model.workflow import Effect
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import SECOND
 from tests.core.rig import FAULT, START, Machine, flow, task
 
@@ -88,7 +89,9 @@ def test_call() -> None:
 
 def test_timer() -> None:
     run = Machine(flow(task("a"), task("z")))
-    fault = Fault(kind="rate_limited", message="slow down", retry_after=12.5)
+    fault = Fault(
+        kind="rate_limited", message="slow down", retry_after=12.5, class_=FaultClass.UNKNOWN
+    )
     run.fail("a", fault)
     run.now += 10 * SECOND
     run.start("z")

@@ -11,11 +11,20 @@ from random import Random
 
 import msgspec
 
+from agenthive.core.budget.holds import was_not_carried_out
 from agenthive.core.graph.nodes import RECONCILE_SUFFIX
 from agenthive.core.model.calls import Call, Fault, Reply, Usage
 from agenthive.core.model.workflow import AgentSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import SECOND, JSONValue, Micros
 from agenthive.simulation.ports import Faults, SimulatedReply
+
+FAULT_CLASSES = {
+    "connection": (FaultClass.NOT_SENT, FaultClass.UNKNOWN),
+    "refused": (FaultClass.REFUSED, FaultClass.REFUSED),
+    "agent_error": (FaultClass.BAD_END, FaultClass.UNKNOWN),
+}
+"""Kind of a fault -> the classes that it has by turns."""
 
 
 class FaultRates(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +54,14 @@ class RandomWorld:
         usage = Usage(model="m", input_tokens=self._number)
         if rng.random() < rates.limit:
             retry_after = rng.choice((None, 0.5, 7.0))
+            # Some endpoints do not say what 429 means there.
+            class_ = FaultClass.REFUSED if self._number % 4 else FaultClass.UNKNOWN
             limited = Fault(
-                kind="rate_limited", message="slow down", retry_after=retry_after, counts=False
+                kind="rate_limited",
+                message="slow down",
+                retry_after=retry_after,
+                counts=False,
+                class_=class_,
             )
             return SimulatedReply(
                 reply=Reply(fault=limited), acts_after=None, replies_after=(duration,)
@@ -54,7 +69,10 @@ class RandomWorld:
         if rng.random() < rates.fail:
             return self._fail_call(duration)
         if rng.random() < rates.garble:
-            garbled = Reply(fault=Fault(kind="invalid_reply", message="not JSON"), usage=usage)
+            garbled = Reply(
+                fault=Fault(kind="invalid_reply", message="not JSON", class_=FaultClass.UNKNOWN),
+                usage=usage,
+            )
             return SimulatedReply(
                 reply=garbled, acts_after=duration // 2, replies_after=(duration,)
             )
@@ -69,8 +87,10 @@ class RandomWorld:
 
     def _fail_call(self, duration: Micros) -> SimulatedReply:
         kind = self._rng.choice(("connection", "refused", "agent_error", "agent_error"))
-        fault = Fault(kind=kind, message="no", retriable=self._rng.random() < 0.7)
-        act_time = None if kind == "refused" else duration // 2
+        first_class, second_class = FAULT_CLASSES[kind]
+        class_ = first_class if self._number % 2 else second_class
+        fault = Fault(kind=kind, message="no", retriable=self._rng.random() < 0.7, class_=class_)
+        act_time = None if was_not_carried_out(fault) else duration // 2
         return SimulatedReply(
             reply=Reply(fault=fault), acts_after=act_time, replies_after=(duration,)
         )

@@ -24,8 +24,8 @@ def succeeded(task: str, cost: int, attempt: int = 1) -> tuple[str, dict[str, An
     return "r", event | {"usage": {"cost": cost}}
 
 
-def failed(task: str, kind: str, attempt: int = 1) -> tuple[str, dict[str, Any]]:
-    fault = {"kind": kind}
+def failed(task: str, fault_class: str, attempt: int = 1) -> tuple[str, dict[str, Any]]:
+    fault = {"kind": "some", "class": fault_class}
     return "r", {"type": "task.failed", "task": task, "attempt": attempt, "fault": fault}
 
 
@@ -56,11 +56,13 @@ def lines(found: SimulationCase) -> list[str]:
 SOUND: dict[str, SimulationCase] = {
     "paid": case([started("a", hold=10)], [succeeded("a", 4)], captured=4, limit=10),
     "under way": case([started("a", hold=10)], captured=0, held=10, limit=10),
-    "in doubt": case([started("a", hold=10)], [failed("a", "timeout")], captured=0, held=10),
-    "in vain": case([started("a", hold=10)], [failed("a", "rate_limited")], captured=0),
+    "in doubt": case([started("a", hold=10)], [failed("a", "unknown")], captured=0, held=10),
+    "in vain": case([started("a", hold=10)], [failed("a", "refused")], captured=0),
+    "not sent": case([started("a", hold=10)], [failed("a", "not_sent")], captured=0),
+    "a bad end": case([started("a", hold=10)], [failed("a", "bad_end")], captured=10),
     "late": case(
         [started("a", hold=10)],
-        [failed("a", "timeout")],
+        [failed("a", "unknown")],
         [about("task.late_reply", "a", usage={"cost": 3})],
         captured=3,
     ),
@@ -163,7 +165,7 @@ def test_broken_books_are_found(says: str, make: Callable[[], SimulationCase]) -
 
 
 def test_more_that_was_charged_than_booked_is_found() -> None:
-    found = case([started("a", hold=10)], [failed("a", "rate_limited")], captured=0)
+    found = case([started("a", hold=10)], [failed("a", "refused")], captured=0)
     found.charges = {("r", "a", 1): 5}
     assert lines(found) == ["5 was charged, 0 is booked"]
     found.charges = {("r", "never recorded", 1): 5}

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from agenthive.core.budget.holds import Hold, cost_of
+from agenthive.core.budget.holds import CLASS_RULES, Hold, cost_of
 from agenthive.core.history import blobs
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
@@ -92,6 +92,8 @@ class Costs:
         self._by, self._since, self._until = by, since, until
         #: Name of the workflow by run.
         self._names: dict[str, str] = {}
+        #: The rules that a run was accepted under, by run.
+        self._rules: dict[str, int] = {}
         #: Child runs by run.
         self._children: dict[str, list[str]] = {}
         #: Calls that have not reported their usage: by run, then by (task, attempt).
@@ -106,6 +108,7 @@ class Costs:
                 for hive_event in ev.decode_hive_events(record.payload):
                     self._on_hive_event(hive_event)
             else:
+                self._rules.setdefault(record.stream, record.rules)
                 for event in blobs.decode_record(record):
                     self._on_run_event(record.stream, event)
 
@@ -157,7 +160,8 @@ class Costs:
         call = self._find_call(run, event)
         fault = event.fault if isinstance(event, ev.TaskFailed) else None
         cached = isinstance(event, ev.TaskSucceeded) and bool(event.cached)
-        cost = cost_of(call.hold, event.usage, fault, cached=cached)
+        rules = self._rules.get(run, CLASS_RULES)
+        cost = cost_of(call.hold, event.usage, fault, cached=cached, rules=rules)
         if event.usage is not None:
             self._event_totals(run, event, event.usage.model).add(event.usage)
         if cost and (event.usage is None or event.usage.cost is None):

@@ -13,10 +13,12 @@ from typing import Final
 
 import msgspec
 
+from agenthive.core.budget.holds import was_not_carried_out
 from agenthive.core.graph.graph import Graph, Node
 from agenthive.core.graph.nodes import RECONCILE_SUFFIX
 from agenthive.core.model.calls import Call, Fault, Reply, Usage
 from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.policies.fault_classes import FaultClass, class_of_kind
 from agenthive.core.values import SECOND, JSONValue, Micros, to_micros
 from agenthive.insights.agent_statistics import CallEstimate, Fit, Trait
 from agenthive.insights.distributions import Distribution, log_normal
@@ -182,7 +184,11 @@ class ScriptedWorld:
             return self._fail_call(script, duration)
         usage = self._draw_usage(script)
         if rng.random() < faults.garbage:
-            fault = Fault(kind="invalid_reply", message="a response that is not valid")
+            fault = Fault(
+                kind="invalid_reply",
+                message="a response that is not valid",
+                class_=FaultClass.UNKNOWN,
+            )
             reply = Reply(fault=fault, usage=usage)
             return SimulatedReply(
                 reply=reply, acts_after=_act_time(script, duration), replies_after=(duration,)
@@ -202,8 +208,15 @@ class ScriptedWorld:
     def _fail_call(self, script: TaskScript, duration: Micros) -> SimulatedReply:
         traits, weights = zip(*script.traits, strict=True)
         kind, retriable, counts = self._rng.choices(traits, weights)[0]
-        fault = Fault(kind=kind, message=f"simulated: {kind}", retriable=retriable, counts=counts)
-        acted = self._rng.random() < 0.5 and kind not in ("refused", "rate_limited", "overloaded")
+        may_have_acted = self._rng.random() < 0.5
+        fault = Fault(
+            kind=kind,
+            message=f"simulated: {kind}",
+            retriable=retriable,
+            counts=counts,
+            class_=_fault_class(kind, may_have_acted=may_have_acted),
+        )
+        acted = may_have_acted and not was_not_carried_out(fault)
         act_time = _act_time(script, duration) if acted else None
         return SimulatedReply(
             reply=Reply(fault=fault), acts_after=act_time, replies_after=(duration,)
@@ -224,6 +237,16 @@ class ScriptedWorld:
         return Usage(model="simulated", input_tokens=tokens, cost=cost)
 
 
+def _fault_class(kind: str, *, may_have_acted: bool) -> FaultClass:
+    """The class that an agent would give such a fault."""
+    class_ = class_of_kind(kind)
+    if class_ is not FaultClass.UNKNOWN:
+        return class_
+    # A connection that failed at once sent nothing; a function that raised may have acted.
+    not_sent = kind == "connection" and not may_have_acted
+    return FaultClass.NOT_SENT if not_sent else FaultClass.UNKNOWN
+
+
 def _act_time(script: TaskScript, duration: Micros) -> Micros | None:
     """When the call has its effect; None if it has none."""
     return None if script.effect == Effect.NONE else duration // 2
@@ -235,6 +258,7 @@ def _rate_limited_reply(rng: Random) -> SimulatedReply:
         message="simulated: 429",
         retry_after=rng.choice((None, 0.5, 5.0)),
         counts=False,
+        class_=FaultClass.REFUSED,
     )
     return SimulatedReply(
         reply=Reply(fault=fault), acts_after=None, replies_after=(rng.randrange(1000, SECOND // 5),)

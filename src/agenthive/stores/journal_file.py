@@ -84,7 +84,7 @@ def is_in_log_mode(path: Path) -> bool:
 
 
 def _is_log_of(path: Path, log: Path) -> bool:
-    """Whether the log may be applied to the file; also if there is none, or it cannot be told."""
+    """Whether the log may be applied to the file; also if there is none, or if that is not known."""
     try:
         with log.open("rb") as file:
             log_id = _read_first_id(file)

@@ -12,14 +12,17 @@ from typing import Final
 import msgspec
 
 from agenthive.core.model.calls import Fault, Usage
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import Micros, NanoUSD
 
 DAY: Final[Micros] = 86_400 * 1_000_000
 """Microseconds of a day."""
+CLASS_RULES: Final = 3
+"""The first rules under which a fault is judged by its class; before, by its kind."""
 NOT_CARRIED_OUT: Final = frozenset(
     {"rate_limited", "overloaded", "breaker_open", "unregistered", "expression", "refused"}
 )
-"""Kinds of faults that say for certain that the other side did nothing."""
+"""Under rules 1 and 2: kinds of faults after which the other side is taken to have done nothing."""
 BUDGET_EXCEEDED: Final = "budget_exceeded"
 """Fault kind of a task with a call that the budget does not cover."""
 BUDGET_REASONS: Final = ("budget", "budget_asked")
@@ -38,23 +41,39 @@ class Hold(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 def cost_of(
-    hold: Hold | None, usage: Usage | None, fault: Fault | None = None, *, cached: bool = False
+    hold: Hold | None,
+    usage: Usage | None,
+    fault: Fault | None = None,
+    *,
+    cached: bool = False,
+    rules: int = CLASS_RULES,
 ) -> NanoUSD | None:
     """What a call that has ended cost, in nano-dollars; None if that is in doubt.
 
+    ``rules`` are those of its run.
+
     The cost in the ``usage`` counts if there is one. Otherwise:
 
-    * a result costs what was reserved for it;
+    * a result costs what was reserved for it, and so does a bad end: the call was carried out;
     * a call that was certainly not carried out, or was answered from the result cache (``cached``),
       costs nothing, unless its hold covers earlier attempts that may have been carried out;
-    * after any other fault the cost is in doubt: the other side may have worked, or still work, and
-      charge for it.
+    * after a fault of unknown class the cost is in doubt: the other side may have worked, or still
+      work, and charge for it.
     """
     if usage is not None and usage.cost is not None:
         return usage.cost
     if hold is None:
         return 0
-    is_free = cached if fault is None else fault.kind in NOT_CARRIED_OUT
-    if is_free and not hold.inherited:
-        return 0
-    return hold.amount if fault is None else None
+    if fault is None:
+        return 0 if cached and not hold.inherited else hold.amount
+    if was_not_carried_out(fault, rules):
+        return None if hold.inherited else 0
+    bad_end = rules >= CLASS_RULES and fault.known_class is FaultClass.BAD_END
+    return hold.amount if bad_end else None
+
+
+def was_not_carried_out(fault: Fault, rules: int = CLASS_RULES) -> bool:
+    """Whether it is certain that the other side did nothing, under the ``rules`` of the run."""
+    if rules < CLASS_RULES:
+        return fault.kind in NOT_CARRIED_OUT
+    return fault.known_class in (FaultClass.NOT_SENT, FaultClass.REFUSED)

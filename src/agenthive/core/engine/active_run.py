@@ -131,7 +131,7 @@ class ActiveRun:
         ranks = self.ranks
         return ranks[index] if index < len(ranks) else ranks[self.state.graph.origin_of(index)]
 
-    def build_record(self, rules: int, batch: Batch) -> Record:
+    def build_record(self, batch: Batch) -> Record:
         """The pending events as one record. Large values and a due snapshot go into the batch."""
         events, self.pending_events = self.pending_events, []
         first_seq = self.written_seq + 1
@@ -144,7 +144,7 @@ class ActiveRun:
             at=events[-1].at,
             type="run",
             payload=payload,
-            rules=rules,
+            rules=self.state.rules,
             cause=self._take_due_snapshot(batch),
         )
 

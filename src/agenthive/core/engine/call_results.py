@@ -16,15 +16,18 @@ from agenthive.core.engine.call_builder import build_cache_entry, without_tool_c
 from agenthive.core.engine.engine_state import EngineState
 from agenthive.core.engine.reply_outcome import LateUsage, late_reply_event, reply_event
 from agenthive.core.journal import run_events as ev
-from agenthive.core.machine.guards.outcome import MAX_LOSSES
+from agenthive.core.machine.guards.outcome import MAX_LOSSES, may_put_back
 from agenthive.core.model.calls import Fault, Reply
 from agenthive.core.model.states import CLOSED
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import SECOND, Micros, NanoUSD
 
 ApplyEvent: TypeAlias = Callable[[ActiveRun, ev.RunEvent, Micros], None]
 """`CommandHandlers.apply_event`."""
 
-CANCELLED_FAULT = Fault(kind="cancelled", message="stopped", counts=False)
+CANCELLED_FAULT = Fault(
+    kind="cancelled", message="stopped", counts=False, class_=FaultClass.UNKNOWN
+)
 """What the circuit breaker records for a cancelled call: no failure of the endpoint."""
 
 
@@ -45,13 +48,20 @@ class CallResults:
         """Record the reply of a call in progress. ``draw`` in [0, 1) is for the jitter."""
         task, attempt = run.state.graph.keys[index], run.state.attempts[index]
         pause = self.release_call(run, index, reply.fault, now, reply)
-        if pause is not None:
-            pause = self._jitter_pause(run, index, pause, draw)
+        if pause is not None and reply.fault is not None:
+            put_back = may_put_back(run.state, index, reply.fault)
+            pause = self._jitter_pause(run, index, pause, draw) if put_back else None
         if reply.fault is None and run.estimates.useful:
             self._update_estimates(run, index, now)
         if run.state.holds or reply.usage is not None:
             hold = run.state.holds.get((index, attempt))
-            cost = cost_of(hold, reply.usage, reply.fault, cached=bool(reply.cached))
+            cost = cost_of(
+                hold,
+                reply.usage,
+                reply.fault,
+                cached=bool(reply.cached),
+                rules=run.state.rules,
+            )
             self.book_cost(run, index, attempt, cost, now, under_way=True)
         node = run.state.graph.nodes[index]
         if reply.asks and not node.offers:

@@ -32,6 +32,7 @@ from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Fault, Reply
 from agenthive.core.model.states import CLOSED, RunStatus, TaskState
 from agenthive.core.model.workflow import Effect
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import Micros
 from agenthive.errors import ExpressionError, describe_defect
 
@@ -89,7 +90,7 @@ class CommandHandlers:
             actions.append(act.AcknowledgeRequest(token, about=run.id))
 
     def set_apart_run(self, run: ActiveRun, error: Exception, now: Micros) -> None:
-        """A run cannot continue: stop it as of its last event on disk, and let all others go on.
+        """A run cannot continue: stop it as of its last event on disk, while all others continue.
 
         Its calls are cancelled, what it holds on disk stays reserved, and its requests are
         rejected. A run that is on disk continues when it is resumed by its id; one that is not was
@@ -239,7 +240,13 @@ class CommandHandlers:
         try:
             call = run.prepared_call or build_call(run, command.task, intent)
         except ExpressionError as error:
-            fault = Fault(kind="expression", message=error.message, retriable=False, counts=False)
+            fault = Fault(
+                kind="expression",
+                message=error.message,
+                retriable=False,
+                counts=False,
+                class_=FaultClass.NOT_SENT,
+            )
             self.results.complete_call(run, command.task, now, Reply(fault=fault), 0.0)
             return
         run.prepared_call = None

@@ -22,7 +22,6 @@ from agenthive.core.engine.rate_limits import RateLimitGates
 from agenthive.core.engine.ready_queue import ReadyQueue
 from agenthive.core.engine.schedules import Schedules
 from agenthive.core.journal import run_events as ev
-from agenthive.core.journal.hash_chain import RULES
 from agenthive.core.model.states import CLOSED
 from agenthive.core.ports import Calendar, Quoter
 from agenthive.core.values import Micros, NanoUSD
@@ -78,7 +77,7 @@ class EngineState:
         #: Schedules by name, and the runs that they started.
         self.schedules = Schedules(calendar)
         #: Events and actions that are decided and not on disk yet.
-        self.outbox = Outbox(RULES)
+        self.outbox = Outbox()
         #: Runs that take a run slot at most at once.
         self.max_runs = max_runs
         #: Runs that take a run slot now: started, not ended, and not parked.

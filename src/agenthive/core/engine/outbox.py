@@ -13,6 +13,7 @@ from typing import Final
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.active_run import ActiveRun
 from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.hash_chain import RULES
 from agenthive.core.journal.records import Batch, Record
 
 _UNDONE_ACTIONS = (act.PerformCall, act.RunEnded, act.RunParked)
@@ -38,9 +39,9 @@ def _remove_content(batch: Batch, run: ActiveRun) -> None:
 
 
 class Outbox:
-    """Events and actions on their way to the disk. ``rules_version`` goes into each record."""
+    """Events and actions on their way to the disk."""
 
-    def __init__(self, rules_version: int) -> None:
+    def __init__(self) -> None:
         #: Events for the hive's stream that are in no batch yet.
         self.hive_events: list[ev.HiveEvent] = []
         #: Actions that follow the next batch.
@@ -51,7 +52,6 @@ class Outbox:
         self.next_batch = Batch()
         #: Number of the last event of the hive's stream that is in a batch.
         self.hive_seq = 0
-        self._rules_version = rules_version
         #: Hive events, actions and runs of the batch that is being committed.
         self._committing_events: list[ev.HiveEvent] = []
         self._committing_actions: list[act.Action] = []
@@ -76,7 +76,7 @@ class Outbox:
                 continue  # a run before it in this batch brought it down
             written_seq = run.written_seq
             try:
-                record = run.build_record(self._rules_version, batch)
+                record = run.build_record(batch)
                 check_storable(record)
                 row = run.build_row() if run.update_row_status() else None
             except Exception as error:
@@ -195,5 +195,5 @@ class Outbox:
             at=events[-1].at,
             type="hive",
             payload=ev.encode(events),
-            rules=self._rules_version,
+            rules=RULES,
         )

@@ -24,13 +24,20 @@ from agenthive.core.values import SECOND, Micros
 CallId: TypeAlias = tuple[str, str, int]
 """Run id, task key, attempt."""
 
-THROTTLE_KINDS: Final = frozenset({"rate_limited", "overloaded"})
+RATE_LIMITED: Final = "rate_limited"
+THROTTLE_KINDS: Final = frozenset({RATE_LIMITED, "overloaded"})
 """Kinds of fault that throttle: the endpoint is called too often, but it is healthy."""
 FIRST_PAUSE, MAX_PAUSE = SECOND, 30 * SECOND
 """Pause after a throttled call without ``retry_after``: doubled each time, in microseconds."""
 _NANOS_PER_MICRO: Final = 1000
 _encode = msgspec.json.encode
 _decoder = msgspec.json.Decoder(list[tuple[int, int]])
+
+
+def _is_throttled(fault: Fault) -> bool:
+    """Whether the endpoint is called too often. One that is overloaded may also be unhealthy."""
+    asks_to_wait = fault.retry_after is not None or not fault.counts
+    return fault.kind == RATE_LIMITED or (fault.kind in THROTTLE_KINDS and asks_to_wait)
 
 
 class Gate:
@@ -132,7 +139,7 @@ class RateLimitGates:
         Returns the microseconds until the endpoint may be called again if the call was throttled.
         """
         gate = self.gates.get(endpoint)
-        throttled = fault is not None and fault.kind in THROTTLE_KINDS and not fault.counts
+        throttled = fault is not None and _is_throttled(fault)
         if gate is None:
             if not throttled:
                 return None

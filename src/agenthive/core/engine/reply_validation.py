@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from agenthive.core.model.calls import Fault, Headroom, Reply, ToolCall, Usage
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject, JSONValue
 from agenthive.errors import DefinitionError
 
@@ -48,7 +49,10 @@ def validate_reply(reply: Reply) -> Reply:
         message = (
             f"the reply cannot be recorded: {type(error).__name__}: {_clean_text(error)[:200]}"
         )
-        return Reply(fault=Fault(kind="invalid_reply", message=message, counts=False), usage=usage)
+        # A result that cannot be kept is a bad end; an unreadable fault says nothing.
+        class_ = FaultClass.BAD_END if reply.fault is None else FaultClass.UNKNOWN
+        fault = Fault(kind="invalid_reply", message=message, counts=False, class_=class_)
+        return Reply(fault=fault, usage=usage)
 
 
 def _clean_tool_calls(tool_calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
@@ -133,7 +137,9 @@ def _measure_depth(value: JSONValue) -> int:
 
 def _clean_fault(fault: Fault) -> Fault:
     shortened = msgspec.structs.replace(
-        fault, message=_clean_text(fault.message)[:MAX_MESSAGE_LENGTH]
+        fault,
+        message=_clean_text(fault.message)[:MAX_MESSAGE_LENGTH],
+        class_=fault.known_class,
     )
     return msgspec.json.decode(msgspec.json.encode(shortened), type=Fault)
 

@@ -19,6 +19,7 @@ from agenthive.core.journal import run_events as ev
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Fault
 from agenthive.core.model.timestamps import parse_timestamp
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject, JSONValue, Micros, to_micros
 from agenthive.errors import ExpressionError
 
@@ -51,7 +52,13 @@ class _UnusableValue(Exception):
 
 def task_faulted_event(now: Micros, key: str, kind: str, message: str) -> ev.TaskFaulted:
     """The event that fails a task before its call; the fault is never retried."""
-    fault = Fault(kind=kind, message=message, retriable=False, counts=False)
+    fault = Fault(
+        kind=kind,
+        message=message,
+        retriable=False,
+        counts=False,
+        class_=FaultClass.NOT_SENT,
+    )
     return ev.TaskFaulted(at=now, task=key, fault=fault)
 
 

@@ -35,6 +35,7 @@ from agenthive.core.model.workflow import (
     ToolSpec,
     WorkflowSpec,
 )
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.values import JSONObject, JSONValue, Micros, to_micros
 from agenthive.errors import ConfigurationError
@@ -330,6 +331,14 @@ def _build_fallback_turn(
     )
 
 
+def _tool_retry(retry: RetryPolicy) -> RetryPolicy:
+    """The policy without retries after a bad end: the model hears of it at once, and decides."""
+    if FaultClass.BAD_END not in retry.retry_on:
+        return retry
+    retry_on = tuple(cls for cls in retry.retry_on if cls is not FaultClass.BAD_END)
+    return msgspec.structs.replace(retry, retry_on=retry_on)
+
+
 def _build_tool_node(task: TaskSpec, tool: ToolSpec, agents: Mapping[str, AgentSpec]) -> Node:
     agent = _resolve_agent(agents, task.name, tool.agent)
     names, approval = roots.tool_names(task), tool.approval
@@ -348,7 +357,7 @@ def _build_tool_node(task: TaskSpec, tool: ToolSpec, agents: Mapping[str, AgentS
         description=tool.description,
         parameters=Template.compile(parameters, names),
         effect=tool.effect,
-        retry=tool.retry or agent.retry or _DEFAULT_RETRY,
+        retry=_tool_retry(tool.retry or agent.retry or _DEFAULT_RETRY),
         timeout=_resolve_timeout(tool.timeout, agent),
         priority=task.priority,
         tolerated=False,

@@ -14,7 +14,7 @@ import msgspec
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.blobs import Contents
 from agenthive.core.history.migration import list_differences
-from agenthive.core.history.replay import decode_history, split_key
+from agenthive.core.history.replay import decode_history, new_state, split_key
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.machine.machine import step
@@ -44,7 +44,7 @@ def build_plan(
     if task not in new.index or new.index[task] >= new.tasks:
         hint = f"The tasks of the workflow are: {_format_task_names(new)}"
         raise NotFound(f"the workflow '{new.spec.name}' has no task '{task}'", hint=hint)
-    state, started = RunState(old), set()
+    state, started = new_state(old, records), set()
     state.keep = True
     for _, event in decode_history(records, contents):
         step(state, event)

@@ -21,7 +21,13 @@ from typing import Final, TypeAlias
 import msgspec
 
 from agenthive.core.graph.graph import Graph
-from agenthive.core.history.replay import decode_history, rename_event, replay, split_key
+from agenthive.core.history.replay import (
+    decode_history,
+    new_state,
+    rename_event,
+    replay,
+    split_key,
+)
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.machine.machine import step
@@ -343,7 +349,7 @@ def replay_under_graph(
     new: Graph, records: Sequence[Record], renamed: Mapping[str, str]
 ) -> RunState:
     """The state of a run under another graph. Raises InvalidTransition if an event does not fit."""
-    state = RunState(new)
+    state = new_state(new, records)
     for _, event in decode_history(records):
         step(state, rename_event(event, renamed))
     return state

@@ -102,11 +102,16 @@ def replay(
     With ``contents`` (bodies of blobs by digest) the references in the state are filled in. Raises
     StoreCorrupt.
     """
-    state = RunState(graph)
+    state = new_state(graph, records)
     apply_records(state, records)
     if contents is not None:
         blobs.fill_state(state, contents)
     return state
+
+
+def new_state(graph: Graph, records: Sequence[Record]) -> RunState:
+    """The state of a run before its first record, under the rules that it was accepted under."""
+    return RunState(graph, records[0].rules) if records else RunState(graph)
 
 
 def apply_records(state: RunState, records: Sequence[Record]) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from agenthive.core.budget.holds import BUDGET_REASONS
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.blobs import Contents
-from agenthive.core.history.replay import decode_history
+from agenthive.core.history.replay import decode_history, new_state
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.machine.machine import step
@@ -160,7 +160,7 @@ def build_report(
     ``contents`` are the bodies of blobs by digest, for large results. With ``until`` the report is
     as of the event with that number.
     """
-    state, totals = RunState(graph), _UsageTotals()
+    state, totals = new_state(graph, records), _UsageTotals()
     state.keep = True
     for seq, event in decode_history(records, contents):
         if until is not None and seq > until:

@@ -171,7 +171,6 @@ def freeze_state(state: RunState, batch: Batch) -> str:
     names = {kind: i for i, kind in enumerate(TaskState)}
     frozen = _FrozenRun(
         format=SNAPSHOT_FORMAT,
-        rules=RULES,
         states=[str(kind) for kind in names],
         state=[names[kind] for kind in state.state],
         grown=_list_grown_nodes(state.graph),
@@ -265,7 +264,7 @@ class Snapshot:
     def thaw(self, graph: Graph) -> RunState:
         """The state of the run; ``graph`` is of that definition, large results are references."""
         frozen = self._frozen
-        state = RunState(graph)
+        state = RunState(graph, frozen.rules)
         for name in _COPIED_FIELDS:
             setattr(state, name, getattr(frozen, name))
         kinds = [TaskState(name) for name in frozen.states]
@@ -293,7 +292,8 @@ def decode_snapshot(body: bytes) -> Snapshot | None:
         frozen = _decode.decode(body)
     except msgspec.DecodeError:
         return None
-    return Snapshot(frozen) if (frozen.format, frozen.rules) == (SNAPSHOT_FORMAT, RULES) else None
+    is_known = frozen.format == SNAPSHOT_FORMAT and frozen.rules <= RULES
+    return Snapshot(frozen) if is_known else None
 
 
 def _place_reference(results: dict[int, JSONValue], task: int, position: int, blob: Blob) -> None:

@@ -29,8 +29,11 @@ from agenthive.errors import JournalTooNew, StoreCorrupt
 VERSION = 1
 """The version of the record format that this code writes, and the newest it reads."""
 
-RULES = 2
-"""The version of the machine's rules that new records are written under, and the newest known."""
+RULES = 3
+"""The version of the machine's rules that new runs are accepted under, and the newest known.
+
+Rules belong to a run: its first record has the number, and all its later records have the same.
+"""
 
 GENESIS = bytes(32)
 """The ``prev`` of the first record of a stream."""

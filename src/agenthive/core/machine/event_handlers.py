@@ -16,7 +16,7 @@ from agenthive.core.graph.nodes import Step
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Blob
 from agenthive.core.machine.flow_state import Approval, MappedItems
-from agenthive.core.machine.guards.outcome import is_repairable
+from agenthive.core.machine.guards.outcome import is_put_back, is_repairable
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Fault, ToolCall, Usage
 from agenthive.core.model.control_flow import OnDeadline, OnReject
@@ -59,7 +59,8 @@ def _settle_hold(
     cached: bool = False,
 ) -> None:
     """Release the hold of a call if its cost is certain; keep it while the cost is in doubt."""
-    if cost_of(state.holds.get((task, attempt)), usage, fault, cached=cached) is not None:
+    hold = state.holds.get((task, attempt))
+    if cost_of(hold, usage, fault, cached=cached, rules=state.rules) is not None:
         state.holds.pop((task, attempt), None)
 
 
@@ -89,7 +90,8 @@ def _on_task_failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
         state.ensure_flow().repaired.add(task)
         state.losses[task] = state.losses.get(task, 0) + 1
         wait = 0
-    elif event.pause is not None:
+    elif is_put_back(state, task, event):
+        assert event.pause is not None
         # The other side refused the call because there were too many: not an attempt either.
         state.losses[task] = state.losses.get(task, 0) + 1
         wait = event.pause

@@ -14,6 +14,7 @@ from typing import Final
 from agenthive.core.budget.holds import BUDGET_EXCEEDED, Hold
 from agenthive.core.graph.graph import Graph
 from agenthive.core.graph.nodes import Node, Step
+from agenthive.core.journal.hash_chain import RULES
 from agenthive.core.journal.records import Blob
 from agenthive.core.journal.run_events import Parent
 from agenthive.core.machine.flow_state import FlowState
@@ -75,6 +76,7 @@ class RunState:
         "readers",
         "refusals",
         "results",
+        "rules",
         "run",
         "seq",
         "since",
@@ -92,7 +94,7 @@ class RunState:
         "wake_at",
     )
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, rules: int = RULES) -> None:
         size = len(graph.nodes)
 
         # Identity, from `RunSubmitted`.
@@ -115,6 +117,8 @@ class RunState:
 
         # The run.
 
+        #: The version of the machine's rules that the run was accepted under; it never changes.
+        self.rules = rules
         self.status = RunStatus.QUEUED
         #: When the run was submitted.
         self.created: Micros = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from agenthive.core.policies.fault_classes import FaultClass, class_of_kind
 from agenthive.core.values import JSONObject, JSONValue, NanoUSD
 
 
@@ -41,12 +42,19 @@ class Fault(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
     kind: str
     #: What went wrong, for users; never holds a secret.
     message: str
-    #: Whether another attempt may succeed.
+    #: False if another attempt would certainly fail in the same way, whatever the class says.
     retriable: bool = True
     #: Seconds after which the other side wants the next attempt at the earliest.
     retry_after: float | None = None
     #: Whether the circuit breaker of the endpoint counts it; it does not count rate limits.
     counts: bool = True
+    #: What is certain about the call; None: not set, see `known_class`. Stored as ``class``.
+    class_: FaultClass | None = msgspec.field(name="class", default=None)
+
+    @property
+    def known_class(self) -> FaultClass:
+        """The class; that of its kind if none was set."""
+        return class_of_kind(self.kind) if self.class_ is None else self.class_
 
 
 class Tool(msgspec.Struct, frozen=True, gc=False, kw_only=True):

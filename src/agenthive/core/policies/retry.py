@@ -12,6 +12,7 @@ from typing import assert_never
 
 import msgspec
 
+from agenthive.core.policies.fault_classes import DEFAULT_RETRY_ON, FaultClass
 from agenthive.core.values import Micros, to_micros
 
 
@@ -38,6 +39,9 @@ class RetryPolicy(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defa
     exponential_base: float = 2.0
     #: Whether delays are randomised, so that many tasks do not retry at the same moment.
     jitter: bool = True
+    #: Classes of faults after which another attempt is made. A task with ``effect: once`` is
+    #: attempted again only after `FaultClass.NOT_SENT`, a refused call never.
+    retry_on: tuple[FaultClass, ...] = DEFAULT_RETRY_ON
 
     @property
     def max_retries(self) -> int:

@@ -17,10 +17,8 @@ from agenthive.simulation.case import Event, SimulationCase
 
 #: Microseconds.
 DAY: Final = 86_400 * 1_000_000
-#: Kinds of fault after which the provider charges nothing, so that the hold is released.
-NOTHING_CHARGED: Final = frozenset(
-    {"rate_limited", "overloaded", "breaker_open", "unregistered", "expression", "refused"}
-)
+#: Classes of fault after which the provider charges nothing, so that the hold is released.
+NOTHING_CHARGED: Final = frozenset({"not_sent", "refused"})
 #: (run, task, attempt)
 Call = tuple[str, str, int]
 
@@ -134,13 +132,13 @@ class _Ledger:
 
     def _on_task_ended(self, call: Call, event: Event) -> None:
         cost = (event.get("usage") or {}).get("cost")
-        fault = (event.get("fault") or {}).get("kind", "")
+        fault = event.get("fault") or {}
         amount = self._holds.get(call, (0, ()))[0]
         if cost is None:
-            in_vain = fault in NOTHING_CHARGED or event.get("cached")
+            in_vain = fault.get("class") in NOTHING_CHARGED or event.get("cached")
             if call not in self._holds or (in_vain and call not in self._heirs):
                 cost = 0
-            elif fault:
+            elif fault and fault.get("class") != "bad_end":
                 return
             else:
                 cost = amount

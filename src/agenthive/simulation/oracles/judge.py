@@ -29,8 +29,6 @@ CLOSED: Final = (
     "compensated",
     "compensation_failed",
 )
-#: Kinds of fault with which the other side refuses a call without performing it.
-REFUSED_KINDS: Final = ("rate_limited", "overloaded", "refused")
 #: Events with which an attempt begins, or fails before its call.
 ATTEMPT_EVENTS: Final = ("task.started", "task.faulted")
 END_EVENTS: Final = (
@@ -164,19 +162,19 @@ def _stable_keys(case: SimulationCase) -> Iterator[str]:
 def _once_means_once(case: SimulationCase) -> Iterator[str]:
     """A call with effect ``once`` is made once, plus once for each decision to retry it.
 
-    Calls that the other side refused do not count.
+    Calls that were not sent do not count.
     """
-    refused = {
+    not_sent = {
         (data["run"], data["task"], data["attempt"])
         for _, _, data in case.observations_of("replied")
-        if (data["reply"].get("fault") or {}).get("kind") in REFUSED_KINDS
+        if (data["reply"].get("fault") or {}).get("class") == "not_sent"
     }
     call_counts: dict[tuple[str, str], int] = {}
     for _, _, call in case.observations_of("called"):
         owner = (call["run"], call["task"])
         if _effect_of(case.tasks(owner[0])[owner[1]]) != "once":
             continue
-        if (*owner, call["attempt"]) not in refused:
+        if (*owner, call["attempt"]) not in not_sent:
             call_counts[owner] = call_counts.get(owner, 0) + 1
             if call_counts[owner] > 1 + case.count_retry_decisions(*owner):
                 yield f"{owner}: effect 'once' was called again"
@@ -288,9 +286,8 @@ def _attempts_bounded(case: SimulationCase) -> Iterator[str]:
 
 def _is_uncounted(event: Event) -> bool:
     """Whether the attempt does not count: the call was lost, or refused for a rate limit."""
-    kind = (event.get("fault") or {}).get("kind")
-    postponed = event["type"] == "task.failed" and "pause" in event
-    return event["type"] == "task.lost" or (postponed and kind in REFUSED_KINDS[:2])
+    refused = (event.get("fault") or {}).get("class") == "refused"
+    return event["type"] == "task.lost" or (refused and "pause" in event)
 
 
 def _retries_are_used_up(case: SimulationCase) -> Iterator[str]:
@@ -309,9 +306,17 @@ def _retries_are_used_up(case: SimulationCase) -> Iterator[str]:
                 continue
             lost = losses[task]
             limit = (tasks[task].get("retry") or {}).get("max_attempts", 3)
-            may_retry = event["fault"].get("retriable", True) and _effect_of(tasks[task]) != "once"
+            may_retry = event["fault"].get("retriable", True) and _may_repeat(tasks[task], event)
             if may_retry and event["attempt"] - lost < limit:
                 yield f"{run}/{task}: failed after {event['attempt'] - lost} of {limit} attempts"
+
+
+def _may_repeat(task: Event, event: Event) -> bool:
+    """Whether the class of a fault allows another attempt of the task."""
+    fault_class = event["fault"].get("class", "unknown")
+    if _effect_of(task) == "once":
+        return bool(fault_class == "not_sent")
+    return fault_class in (task.get("retry") or {}).get("retry_on", ("not_sent", "unknown"))
 
 
 def _cancels_take_effect(case: SimulationCase) -> Iterator[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from agenthive.core.budget.holds import NOT_CARRIED_OUT
+from agenthive.core.budget.holds import CLASS_RULES, NOT_CARRIED_OUT
+from agenthive.core.graph.nodes import Node
 from agenthive.core.journal import run_events as ev
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Fault
 from agenthive.core.model.states import TaskState
 from agenthive.core.model.workflow import Effect
+from agenthive.core.policies.fault_classes import FaultClass
 
 INVALID_OUTPUT: Final = "invalid_output"
 """Fault kind of a result that does not match the output schema of its task."""
@@ -19,26 +21,66 @@ MAX_LOSSES: Final = 100
 
 
 def after_failure(state: RunState, task: int, event: ev.RunEvent) -> TaskState:
-    """Retry, fail, or unknown outcome.
+    """Retry, fail, or unknown outcome, by the class of the fault and the effect of the task.
 
-    A task with ``effect: once`` is retried only if the fault says for certain that the other side
-    did nothing. ``agent_error`` says that it did something and failed, so the task fails.
+    A task with ``effect: once`` is called again only if nothing was sent. If its outcome is
+    unknown, a reconcile call or a user decides.
     """
     assert isinstance(event, ev.TaskFailed)
-    node = state.graph.nodes[task]
-    fault = event.fault
-    if node.effect is Effect.ONCE and fault.kind not in NOT_CARRIED_OUT | {"agent_error"}:
+    node, fault = state.graph.nodes[task], event.fault
+    once = node.effect is Effect.ONCE
+    by_class = state.rules >= CLASS_RULES
+    unknown = fault.known_class is FaultClass.UNKNOWN if by_class else _once_in_doubt(fault)
+    if once and unknown:
         return TaskState.UNKNOWN_OUTCOME
     if _run_is_stopping(state, task):
         return TaskState.CANCELLED if state.cancelling else TaskState.FAILED
     # Neither counts as an attempt: see `event_handlers`.
-    if is_repairable(state, task, fault) or event.pause is not None:
+    if is_repairable(state, task, fault) or is_put_back(state, task, event):
         return TaskState.BACKING_OFF
+    may_retry = _class_may_retry(node, fault) if by_class else _kind_may_retry(node, fault)
     attempts_used = event.attempt - state.losses.get(task, 0)
-    once_acted = node.effect is Effect.ONCE and fault.kind not in NOT_CARRIED_OUT
-    if not fault.retriable or once_acted or attempts_used >= node.retry.max_attempts:
+    if not may_retry or attempts_used >= node.retry.max_attempts:
         return TaskState.FAILED
     return TaskState.BACKING_OFF
+
+
+def _class_may_retry(node: Node, fault: Fault) -> bool:
+    if not fault.retriable:
+        return False
+    if node.effect is Effect.ONCE:
+        return fault.known_class is FaultClass.NOT_SENT
+    # A model receives what was wrong with its output, so its next attempt is a different one.
+    is_model_output = fault.kind == INVALID_OUTPUT and node.agent.type == "ai_agent"
+    return fault.known_class in node.retry.retry_on or is_model_output
+
+
+# Rules 1 and 2 judge a fault by its kind.
+
+
+def _once_in_doubt(fault: Fault) -> bool:
+    return fault.kind not in NOT_CARRIED_OUT | {"agent_error"}
+
+
+def _kind_may_retry(node: Node, fault: Fault) -> bool:
+    once_acted = node.effect is Effect.ONCE and fault.kind not in NOT_CARRIED_OUT
+    return fault.retriable and not once_acted
+
+
+def is_put_back(state: RunState, task: int, event: ev.TaskFailed) -> bool:
+    """Whether the task is called again after a pause, because the endpoint was called too often.
+
+    That does not count as an attempt. A task with ``effect: once`` was refused, and fails.
+    """
+    return event.pause is not None and may_put_back(state, task, event.fault)
+
+
+def may_put_back(state: RunState, task: int, fault: Fault) -> bool:
+    """Whether a call that was throttled is repeated without counting as an attempt."""
+    if state.rules < CLASS_RULES:
+        return True
+    once = state.graph.nodes[task].effect is Effect.ONCE
+    return fault.known_class is FaultClass.REFUSED and not once
 
 
 def is_repairable(state: RunState, task: int, fault: Fault) -> bool:
