@@ -84,7 +84,7 @@ def is_in_log_mode(path: Path) -> bool:
 
 
 def _is_log_of(path: Path, log: Path) -> bool:
-    """Whether the log may be applied to the file; also if there is none, or if that is not known."""
+    """Whether the log may be applied to the file; also if there is none or it is unclear."""
     try:
         with log.open("rb") as file:
             log_id = _read_first_id(file)
