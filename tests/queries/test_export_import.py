@@ -175,6 +175,22 @@ async def test_no_secret_goes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert canary.encode() not in content
 
 
+async def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    """Readers differ in which one counts: in a line, and in the texts that are JSON themselves."""
+    async with opened(tmp_path / "there") as there:
+        content = await exported(there, await there.submit(flow(task("t"))))
+    assert read_import(io.BytesIO(content), SystemClock().now())
+    for old, new in (
+        (b'"status":"', b'"status":"failed","status":"'),
+        (b'"kind":"record",', b'"kind":"record","actor":"other",'),
+        (b'{\\"type\\":', b'{\\"task\\":1,\\"task\\":2,\\"type\\":'),
+    ):
+        forged = content.replace(old, new, 1)
+        assert forged != content
+        with pytest.raises(DefinitionError, match="twice"):
+            read_import(io.BytesIO(forged), SystemClock().now())
+
+
 def lines_of(content: bytes) -> Lines:
     return [json.loads(line) for line in content.splitlines()]
 
@@ -235,6 +251,9 @@ def replaced(old: str, new: str) -> Callable[[Lines], None]:
 
 
 FORGED: dict[str, Callable[[Lines], None]] = {
+    "another status": lambda x: x[0].update(status="cancelled"),
+    "another number of events": lambda x: x[0].update(events=x[0]["events"] - 1),
+    "another name": lambda x: x[0].update(name="other"),
     "no records": no_records,
     "another run": lambda x: x[0].update(run="other"),
     "a count too high": lambda x: x[0].update(records=x[0]["records"] + 1),

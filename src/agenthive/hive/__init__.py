@@ -30,9 +30,9 @@ from agenthive.agents.registry import AgentRegistry
 from agenthive.core.engine.human_input import TaskResolution
 from agenthive.core.engine.reply_validation import to_plain_json
 from agenthive.core.history.report import RunReport
-from agenthive.core.history.run_index import list_open_imports
-from agenthive.core.journal import run_events as ev
+from agenthive.core.history.run_index import list_open_imports, list_set_apart
 from agenthive.core.journal.records import RequestRow, RunRow
+from agenthive.core.journal.run_events import RunSubmitted
 from agenthive.core.model import definition
 from agenthive.core.model.states import Reason, RunStatus
 from agenthive.core.model.workflow import WorkflowSpec
@@ -53,6 +53,7 @@ from agenthive.hive.watching import stream_run, wait_for_end, watch_run
 from agenthive.infra.home import Home
 from agenthive.infra.ids import uuid7
 from agenthive.ipc.server import ControlServer
+from agenthive.queries.damage import decode_hive_record, read_hive_records
 from agenthive.queries.journal_reader import EventView, JournalReader
 from agenthive.runtimes.stream_listeners import Piece
 
@@ -326,6 +327,11 @@ class Hive:
         """Rows of the list of runs, newest first."""
         return await self.journal.list_runs(unfinished=unfinished, limit=limit)
 
+    @property
+    def set_apart_runs(self) -> dict[str, str]:
+        """Runs that cannot be continued here, by id -> why. All other runs are not affected."""
+        return self._resources.driver.set_apart_runs
+
     async def report(self, run: str) -> RunReport:
         """The results, errors, times and costs of a run so far. Raises RunNotFound."""
         return await self.journal.read_report(run)
@@ -379,10 +385,19 @@ class Hive:
     async def _load_journal(self) -> None:
         """Rebuild the driver's accounts, schedules and limits from the journal."""
         store, driver = self._resources.store, self._resources.driver
-        records = [record async for record in store.read(ev.HIVE)]
-        driver.load_accounts(await store.list_account_states(), await store.list_marks())
+        records = [record async for record in read_hive_records(store)]
+        for record in records:
+            decode_hive_record(record)
+        marks = await store.list_marks()
+        driver.load_accounts(await store.list_account_states(), marks)
         driver.load_hive(records)
         self._resources.open_imports = list_open_imports(records)
+        self._resources.set_apart = {
+            run: events for run, (events, _) in list_set_apart(marks).items()
+        }
+        for run in driver.set_apart_runs:
+            if self._resources.set_apart.get(run) != await self.journal.last_seq(run):
+                driver.clear_set_apart(run)
 
     async def _submit_run(
         self, run: str, workflow: WorkflowSpec, parameters: JSONObject, row: RequestRow | None
@@ -393,7 +408,7 @@ class Hive:
         digest = definition.compute_digest(body)
         graph = self._resources.cached_graph(digest, bound_workflow)
         await self._resources.load_prices(bound_workflow)
-        event = ev.RunSubmitted(
+        event = RunSubmitted(
             at=self._resources.clock.now(),
             run=run,
             name=bound_workflow.name,

@@ -77,6 +77,8 @@ class HiveResources:
         self.imported_ids: set[str] = set()
         #: Runs that were imported before they had ended -> their number of events at that time.
         self.open_imports: dict[str, int] = {}
+        #: Runs that a process set apart while they were running -> their number of events then.
+        self.set_apart: dict[str, int] = {}
         self._graphs: dict[str, Graph] = {}
         self._store: Store | None = None
         self._journal: JournalReader | None = None

@@ -21,6 +21,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from agenthive.core.graph.graph import Graph, Node
+from agenthive.core.history import blobs
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.model.calls import Fault, Usage
@@ -138,7 +139,7 @@ class Fit:
                     if isinstance(hive_event, ev.RunClosed):
                         self._runs.pop(hive_event.run, None)
             elif (run := self._runs.get(record.stream)) is not None:
-                for event in ev.decode_run_events(record.payload):
+                for event in blobs.decode_record(record):
                     if isinstance(event, ev.TaskEvent):
                         self._on_task_event(*run, event)
 

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from agenthive.core.budget.holds import CLASS_RULES, Hold, cost_of
+from agenthive.core.history import blobs
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.model.calls import Usage
@@ -108,7 +109,7 @@ class Costs:
                     self._on_hive_event(hive_event)
             else:
                 self._rules.setdefault(record.stream, record.rules)
-                for event in ev.decode_run_events(record.payload):
+                for event in blobs.decode_record(record):
                     self._on_run_event(record.stream, event)
 
     def sum_rows(self, run: str | None = None) -> list[tuple[Key, CostTotals]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from agenthive.core.history import blobs
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.model.states import CLOSED
@@ -78,7 +79,7 @@ class MetricsFold:
                 for hive_event in ev.decode_hive_events(record.payload):
                     self._on_hive_event(hive_event)
             else:
-                for event in ev.decode_run_events(record.payload):
+                for event in blobs.decode_record(record):
                     if isinstance(event, ev.TaskEvent):
                         self._on_task_event(record.stream, event)
 

@@ -11,6 +11,7 @@ references to secrets.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import BinaryIO, Final, TypeAlias
 
@@ -24,6 +25,7 @@ from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.hash_chain import verify_chain
 from agenthive.core.journal.records import Batch, Record
 from agenthive.core.journal.store import Store
+from agenthive.core.machine.run_state import RunState
 from agenthive.core.model import definition
 from agenthive.core.model.states import CLOSED, RunStatus
 from agenthive.core.values import SECOND, Micros
@@ -176,7 +178,7 @@ def read_import(file: BinaryIO, now: Micros) -> RunImport:
     try:
         lines = _read_lines(file)
         header = _parse_header(next(lines, b""))
-        return _build_import(header, [_line_decoder.decode(line) for line in lines], now)
+        return _build_import(header, [_decode_line(line) for line in lines], now)
     except JournalTooNew:
         raise
     except Exception as error:
@@ -198,7 +200,34 @@ def _read_lines(file: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
+def _decode_line(line: bytes) -> _ExportLine:
+    _reject_duplicate_keys(line)
+    content: _ExportLine = _line_decoder.decode(line)
+    return content
+
+
+def _reject_duplicate_keys(line: bytes) -> None:
+    """Raises ValueError if an object in the line has a key twice: readers differ in which counts.
+
+    Also in the texts that are JSON themselves, which are imported as they are.
+    """
+
+    def check(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            names = [name for name, _ in pairs]
+            double = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"an object has the key {double[:80]!r} twice")
+        return fields
+
+    fields = json.loads(line, object_pairs_hook=check)
+    for name in ("payload", "body"):
+        if isinstance(fields, dict) and isinstance(fields.get(name), str):
+            json.loads(fields[name], object_pairs_hook=check)
+
+
 def _parse_header(line: bytes) -> ExportHeader:
+    _reject_duplicate_keys(line)
     header = msgspec.json.decode(line, type=ExportHeader)
     kind, _, number = header.schema.rpartition("/")
     if f"{kind}/" != SCHEMA or not number.isdecimal():
@@ -235,6 +264,7 @@ def _build_import(header: ExportHeader, lines: list[_ExportLine], now: Micros) -
     for digest, blob in references.items():
         blobs.verify_body(blob, contents[digest])
     state = replay(Graph(definition.decode(bodies[pinned_digest(records)])), records)
+    _check_claims(header, state)
     event = ev.RunImported(
         at=now,
         run=state.run,
@@ -252,6 +282,20 @@ def _build_import(header: ExportHeader, lines: list[_ExportLine], now: Micros) -
         runs=[ActiveRun(state.run, state).build_row()],
     )
     return RunImport(event=event, batch=batch)
+
+
+def _check_claims(header: ExportHeader, state: RunState) -> None:
+    """Raises ValueError if the header claims another end of the run than its records lead to."""
+    for name, claimed, actual in (
+        ("run", header.run, state.run),
+        ("name", header.name, state.name),
+        ("status", header.status, str(state.status)),
+        ("events", header.events, state.seq),
+    ):
+        if claimed != actual:
+            raise ValueError(
+                f"its header has {name} {claimed!r:.80}, its records lead to {actual!r:.80}"
+            )
 
 
 def _build_record(run: str, line: _RecordLine) -> Record:

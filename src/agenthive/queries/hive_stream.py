@@ -19,6 +19,7 @@ from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.store import Store
 from agenthive.core.ports import Calendar
 from agenthive.core.values import Micros
+from agenthive.queries.damage import decode_hive_record, read_hive_records
 
 
 class HiveStreamReader:
@@ -67,9 +68,9 @@ class HiveStreamReader:
 
     async def list_open_imports(self) -> dict[str, int]:
         """Runs that were imported while they were open, with their number of events then."""
-        return list_open_imports([record async for record in self._store.read(ev.HIVE)])
+        return list_open_imports([record async for record in read_hive_records(self._store)])
 
     async def _read_events(self) -> AsyncIterator[ev.HiveEvent]:
-        async for record in self._store.read(ev.HIVE):
-            for event in ev.decode_hive_events(record.payload):
+        async for record in read_hive_records(self._store):
+            for event in decode_hive_record(record):
                 yield event

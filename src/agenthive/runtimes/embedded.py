@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.driver import Driver
+from agenthive.core.engine.engine_state import unusable_run_error
 from agenthive.core.engine.reply_validation import validate_reply
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
@@ -29,7 +30,14 @@ from agenthive.core.model.calls import Reply
 from agenthive.core.model.states import RunStatus
 from agenthive.core.ports import Agents
 from agenthive.core.values import SECOND, JSONValue, Micros
-from agenthive.errors import AgentHiveError, Conflict, StoreFailed, StoreUnavailable
+from agenthive.errors import (
+    AgentHiveError,
+    Conflict,
+    InternalError,
+    StoreFailed,
+    StoreUnavailable,
+    describe_defect,
+)
 from agenthive.infra.logging import log
 from agenthive.runtimes.call_tasks import CallId, CallTasks
 from agenthive.runtimes.result_cache import build_cache_lookup
@@ -130,6 +138,10 @@ class EmbeddedRuntime:
             request(self._clock(), token)
         except AgentHiveError as error:
             self._waiters.settle_request(token, error)
+        except Exception as error:
+            # A defect of the engine. The requests of other callers must not end with this one.
+            message = f"the request failed inside agenthive: {describe_defect(error)}"
+            self._waiters.settle_request(token, InternalError(message))
         else:
             if row is not None:
                 self.driver.keep_request(token, row)
@@ -178,6 +190,11 @@ class EmbeddedRuntime:
         """Take over open runs: (replayed state, missing agents) as for `Driver.load_run`."""
         for state, missing_agents in states:
             self.driver.load_run(self._clock(), state, missing_agents)
+        self._schedule_turn()
+
+    def deliver_child_end(self, child: RunState) -> None:
+        """Record the end of a child run in its parent: see `Driver.deliver_child_end`."""
+        self.driver.deliver_child_end(self._clock(), child)
         self._schedule_turn()
 
     def ended(self, run: str) -> asyncio.Future[RunStatus]:
@@ -316,6 +333,9 @@ class EmbeddedRuntime:
             self._calls.end_call((action.run, action.task, action.attempt))
         elif isinstance(action, act.RunEnded):
             self._waiters.notify_run(action.run, action.status)
+        elif isinstance(action, act.ReportUnusableRun):
+            log("error", "a run was set apart", run=action.run, reason=action.reason)
+            self._waiters.fail_run(action.run, unusable_run_error(action.run, action.reason))
         else:
             self._waiters.notify_run(action.run, RunStatus.WAITING)
 

@@ -32,7 +32,7 @@ from agenthive.core.model import definition
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import SECOND, JSONObject, Micros
-from agenthive.errors import Conflict, NotFound
+from agenthive.errors import Conflict, InternalError, NotFound
 from agenthive.simulation.ports import Disk, Faults, SimulatedReply, SimulationObserver, World
 
 #: The virtual time at which every simulation starts.
@@ -182,6 +182,9 @@ class SimulatedRuntime:
         if self._faults.jump and self._rng.random() < self._faults.jump:
             self._jump_clock()
         batch = self.driver.decide(self.clock())
+        for run, reason in self.driver.set_apart_runs.items():
+            # In a home the other runs would continue. Here it is what the simulation looks for.
+            raise InternalError(f"run {run} was set apart: {reason}")
         for call in self.driver.take_eager_calls():
             self._perform_call(call)
         if batch is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -159,6 +159,12 @@ def truncate(text: str, max_length: int = LONGEST_VALUE) -> str:
         if len(text) <= max_length
         else f"{text[:max_length]}... ({len(text) - max_length:,} more)"
     )
+
+
+def print_damage(damage: Mapping[str, str]) -> None:
+    """Print on standard error which runs are not in the figures, and why."""
+    for run, reason in damage.items():
+        print_note(f"run {run} is not counted from its damage on: {escape(reason)}")
 
 
 def print_error(error: AgentHiveError, *, as_json: bool = False) -> int:

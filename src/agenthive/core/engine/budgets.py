@@ -92,7 +92,8 @@ class BudgetManager:
 
     ``runs`` are the open runs. ``quoter`` computes what a call costs at most; None without prices.
     ``limits`` are the limits of the settings, which hold for all runs: keys are ``tenant``, ``day``
-    and ``agent NAME``.
+    and ``agent NAME``. ``set_apart_runs`` are those that were set apart: they spend nothing more,
+    and still bind their child runs.
     """
 
     def __init__(
@@ -100,10 +101,12 @@ class BudgetManager:
         runs: Mapping[str, ActiveRun],
         quoter: Quoter | None = None,
         limits: Mapping[str, NanoUSD] | None = None,
+        set_apart_runs: Mapping[str, ActiveRun] | None = None,
     ) -> None:
         #: The accounts of all scopes.
         self.ledger = Ledger()
         self._runs, self._quoter, self._limits = runs, quoter, dict(limits or {})
+        self._set_apart_runs = {} if set_apart_runs is None else set_apart_runs
         #: Scope -> ready tasks that wait for other calls there, with what each needs, in order.
         self._queues: dict[str, dict[Waiter, NanoUSD]] = {}
         #: Blocked tasks -> scope that needs a higher limit, or its next day.
@@ -242,9 +245,13 @@ class BudgetManager:
         while ancestor is not None:
             yield ancestor, task
             parent = ancestor.state.parent
-            ancestor = None if parent is None else self._runs.get(parent.run)
+            ancestor = None if parent is None else self._find_run(parent.run)
             if ancestor is not None and parent is not None:
                 task = ancestor.state.graph.index[parent.task]
+
+    def _find_run(self, run_id: str) -> ActiveRun | None:
+        """An open run, or one that was set apart: its limits still bind its child runs."""
+        return self._runs.get(run_id) or self._set_apart_runs.get(run_id)
 
     # Scopes.
 
@@ -387,6 +394,25 @@ class BudgetManager:
         """Book the usage that a call of an ended run reports late, in place of ``booked``."""
         cost = booked if usage.cost is None else usage.cost
         self.ledger.adjust_captured(run_id, scopes, cost - booked)
+        self._wake_waiters(scopes)
+
+    def set_apart_run(self, run: ActiveRun) -> None:
+        """Take back what was booked for a run and is in no batch; what it holds on disk stays.
+
+        Its calls in flight are in doubt from now on: no other task waits for their end. Call it
+        when the run is no longer among the open runs.
+        """
+        scopes = self.ledger.take_back_entries(run.id)
+        scopes.update(scope for held_scopes in run.hold_scopes.values() for scope in held_scopes)
+        pending = dict.fromkeys(scopes, 0)
+        for other in self._runs.values():
+            for (index, attempt), held_scopes in other.hold_scopes.items():
+                hold = other.state.holds.get((index, attempt))
+                if hold is not None and other.state.is_call_running(index, attempt):
+                    for scope in pending.keys() & set(held_scopes):
+                        pending[scope] += hold.amount
+        for scope, amount in pending.items():
+            self.ledger.accounts[scope].pending = amount
         self._wake_waiters(scopes)
 
     def forget_run(self, run: ActiveRun) -> None:

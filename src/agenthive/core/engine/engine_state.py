@@ -24,12 +24,22 @@ from agenthive.core.engine.schedules import Schedules
 from agenthive.core.model.states import CLOSED
 from agenthive.core.ports import Calendar, Quoter
 from agenthive.core.values import SECOND, Micros, NanoUSD
-from agenthive.errors import RunNotFound
+from agenthive.errors import RunNotFound, RunUnusable
 
 SMALLEST_STEP: Final[Micros] = SECOND
 """A step of the clock by less than this (us) is not recorded; the time waits."""
+DAMAGED_RUNS_PAGE: Final = "docs/howto/damaged-runs.md"
+"""What a user can do with a run that was set apart."""
 RUN_DEADLINE = -1
 """In place of a task's index in `EngineState.timers`: the timer is the run's own time-out."""
+
+
+def unusable_run_error(run_id: str, reason: str, hint: str = "") -> RunUnusable:
+    """The error of a request about a run that was set apart; ``hint``: what to do about it."""
+    return RunUnusable(
+        f"run {run_id} is set apart: {reason}",
+        hint=hint or f"Other runs are not affected. See what you can do: {DAMAGED_RUNS_PAGE}",
+    )
 
 
 class EngineState:
@@ -47,8 +57,16 @@ class EngineState:
     ) -> None:
         #: Runs by id: open ones, and ended ones until their end is on disk.
         self.runs: dict[str, ActiveRun] = {}
+        #: Runs that were set apart, by id -> why. They take no requests, and are no longer in
+        #: `runs`.
+        self.set_apart: dict[str, str] = {}
+        #: Runs that this process set apart, by id: their child runs are still bound by their
+        #: budgets.
+        self.set_apart_runs: dict[str, ActiveRun] = {}
+        #: (name, text) of `Batch.marks` about runs that were set apart since the last batch.
+        self.set_apart_marks: list[tuple[str, str]] = []
         #: Budgets of all scopes: accounts, holds, and the tasks that wait for money.
-        self.budgets = BudgetManager(self.runs, quoter, limits)
+        self.budgets = BudgetManager(self.runs, quoter, limits, self.set_apart_runs)
         #: Ready tasks of all runs, with the slots of the hive, the runs and the agents.
         self.queue = ReadyQueue(max_calls)
         #: Circuit breakers, one for each endpoint.
@@ -97,8 +115,10 @@ class EngineState:
         return now
 
     def get_open_run(self, run_id: str) -> ActiveRun:
-        """The run of that id. Raises RunNotFound if it is not open here."""
+        """The run of that id. Raises RunNotFound if it is not open here, RunUnusable."""
         run = self.runs.get(run_id)
+        if run is None and run_id in self.set_apart:
+            raise unusable_run_error(run_id, self.set_apart[run_id])
         if run is None or run.state.status in CLOSED:
             raise RunNotFound(f"there is no open run '{run_id}'")
         return run

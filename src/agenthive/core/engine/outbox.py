@@ -9,6 +9,7 @@ that one is never on disk without the other. It knows nothing about tasks.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from typing import Final
 
 import msgspec
 
@@ -18,6 +19,27 @@ from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.hash_chain import RULES
 from agenthive.core.journal.records import Batch, Record, RequestRow
 from agenthive.core.values import Micros
+
+_UNDONE_ACTIONS = (act.PerformCall, act.RunEnded, act.RunParked)
+"""Actions about a run that are dropped if it is set apart before they are committed."""
+MAX_STORED_INTEGER: Final = 2**63 - 1
+"""The largest number that a column of a store holds."""
+MAX_STORED_BYTES: Final = 900 * 2**20
+"""The largest payload that is given to a store; SQLite takes 1,000,000,000 bytes."""
+
+
+def check_storable(record: Record) -> None:
+    """Raises ValueError if a store cannot hold the record."""
+    if record.at > MAX_STORED_INTEGER:
+        raise ValueError(f"the time {record.at} of an event has more than 64 bits")
+    if len(record.payload) > MAX_STORED_BYTES:
+        raise ValueError(f"its events have {len(record.payload):,} bytes")
+
+
+def _remove_content(batch: Batch, run: ActiveRun) -> None:
+    """Remove what a batch has for a run besides records: uses, and results for the cache."""
+    batch.uses = [use for use in batch.uses if use[0] != run.id]
+    batch.cached = [cached for cached in batch.cached if cached.origin.partition("/")[0] != run.id]
 
 
 class Outbox:
@@ -62,15 +84,32 @@ class Outbox:
         """
         self._requests[token] = row
 
-    def build_batch(self) -> Batch:
-        """All events and what belongs to them, as one transaction."""
+    def build_batch(self, set_apart: Callable[[ActiveRun, Exception], None]) -> Batch:
+        """All events and what belongs to them, as one transaction.
+
+        A run with events that cannot be encoded is left out, and passed to ``set_apart``, which may
+        change everything here but the batch.
+        """
         batch, self.next_batch = self.next_batch, Batch()
-        for run in self.dirty_runs.values():
-            batch.records.append(run.build_record(batch))
-            if run.update_row_status():
-                batch.runs.append(run.build_row())
-        self._committing_runs = list(self.dirty_runs.values())
-        self.dirty_runs = {}
+        dirty_runs, self.dirty_runs = self.dirty_runs, {}
+        self._committing_runs = []
+        for run in dirty_runs.values():
+            if run.is_set_apart:
+                continue  # a run before it in this batch brought it down
+            written_seq = run.written_seq
+            try:
+                record = run.build_record(batch)
+                check_storable(record)
+                row = run.build_row() if run.update_row_status() else None
+            except Exception as error:
+                run.written_seq = written_seq
+                _remove_content(batch, run)
+                set_apart(run, error)
+                continue
+            batch.records.append(record)
+            if row is not None:
+                batch.runs.append(row)
+            self._committing_runs.append(run)
         if self.hive_events:
             batch.records.append(self._build_hive_record())
         self._committing_actions, self.actions = self.actions, []
@@ -90,6 +129,27 @@ class Outbox:
             msgspec.structs.replace(row, rejection=reasons.get(token, ""))
             for token, row in self._committing_requests.items()
         ]
+
+    def remove_run(self, run: ActiveRun, reason: str) -> None:
+        """A run was set apart: drop what it has in no batch yet, and reject the requests about it.
+
+        A limit that a user set stays: it holds in memory already, and its request was accepted.
+        """
+        run.pending_events = []
+        self.dirty_runs.pop(run.id, None)
+        self.hive_events = [
+            event
+            for event in self.hive_events
+            if isinstance(event, ev.BudgetSet) or getattr(event, "run", None) != run.id
+        ]
+        self.actions = [
+            act.RejectRequest(action.token, reason, run.id)
+            if isinstance(action, act.AcknowledgeRequest) and act.run_of(action) == run.id
+            else action
+            for action in self.actions
+            if act.run_of(action) != run.id or not isinstance(action, _UNDONE_ACTIONS)
+        ]
+        _remove_content(self.next_batch, run)
 
     def confirm_commit(self) -> tuple[list[ActiveRun], list[act.Action]]:
         """The batch is on disk: returns the runs that it is about, and the actions that follow."""

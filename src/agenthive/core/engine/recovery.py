@@ -13,8 +13,8 @@ from heapq import heappush
 
 import msgspec
 
-from agenthive.core.engine import actions as act
 from agenthive.core.engine.active_run import ActiveRun
+from agenthive.core.engine.child_runs import child_ended_event
 from agenthive.core.engine.clock_steps import ClockSteps
 from agenthive.core.engine.command_handlers import CommandHandlers
 from agenthive.core.engine.engine_state import SMALLEST_STEP, EngineState
@@ -25,7 +25,7 @@ from agenthive.core.journal.records import AccountState, Record
 from agenthive.core.machine.guards.flow import awaits_loop_condition
 from agenthive.core.machine.machine import step
 from agenthive.core.machine.run_state import RunState
-from agenthive.core.model.states import RunStatus, TaskState
+from agenthive.core.model.states import OPEN, RunStatus, TaskState
 from agenthive.core.values import Micros
 from agenthive.errors import Conflict, InvalidTransition
 
@@ -49,6 +49,11 @@ class Recovery:
                 engine.latest_time = event.time
                 engine.breakers.restore_breaker(event)
                 engine.schedules.apply_event(event)
+                if isinstance(event, ev.RunSetApart):
+                    engine.set_apart[event.run] = event.reason
+                elif isinstance(event, ev.RunDropped):
+                    engine.set_apart.pop(event.run, None)
+                    engine.schedules.remove_run(event.run)
 
     def load_accounts(self, account_states: Sequence[AccountState], marks: dict[str, str]) -> None:
         """Restore the accounts of budgets and the ``marks`` of rate limits, before any run."""
@@ -60,6 +65,8 @@ class Recovery:
     def load_run(self, now: Micros, state: RunState, missing_agents: dict[str, str]) -> None:
         """Take over an open run in its replayed state. See `Driver.load_run`."""
         engine = self._engine
+        if engine.set_apart.pop(state.run, None) is not None:
+            engine.set_apart_runs.pop(state.run, None)
         if now < state.last_at < now + SMALLEST_STEP:
             engine.latest_time = max(engine.latest_time, state.last_at)
         now = engine.advance_clock(now)
@@ -106,7 +113,21 @@ class Recovery:
         engine.outbox.next_batch.uses.append((run.id, event.definition))
         self._handlers.apply_event(migrated_run, msgspec.structs.replace(event, at=now), now)
         self._reopen_tasks(migrated_run, now)
-        engine.outbox.actions.append(act.AcknowledgeRequest(token))
+        self._handlers.acknowledge(migrated_run, token)
+
+    def deliver_child_end(self, now: Micros, child: RunState) -> None:
+        """Record the end of a child run in its parent. See `Driver.deliver_child_end`."""
+        parent = child.parent
+        run = None if parent is None else self._engine.runs.get(parent.run)
+        if parent is None or run is None:
+            return
+        task = run.state.graph.index.get(parent.task)
+        flow = run.state.flow
+        if task is None or flow is None or flow.children.get(task) != child.run:
+            return
+        if run.state.state[task] in OPEN:
+            now = self._engine.advance_clock(now)
+            self._handlers.apply_event(run, child_ended_event(child, parent, now), now)
 
     def _reopen_tasks(self, run: ActiveRun, now: Micros) -> None:
         for index, task_state in enumerate(list(run.state.state)):

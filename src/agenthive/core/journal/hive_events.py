@@ -61,6 +61,19 @@ class RunImported(Event, frozen=True, tag="hive.run_imported"):
     owner: str = "local"
 
 
+class RunSetApart(Event, frozen=True, tag="hive.run_set_apart"):
+    """A run could not be continued or written: it stopped, and the other runs continued.
+
+    It continues only when it is resumed by its id.
+    """
+
+    run: str
+    #: Number of events in its stream: a run that has more was resumed since.
+    events: int
+    #: What failed; never a value of the run.
+    reason: str
+
+
 class BreakerOpened(Event, frozen=True, tag="hive.breaker_opened"):
     """The circuit breaker of an endpoint opened."""
 
@@ -247,6 +260,7 @@ HiveEvent: TypeAlias = (
     | RunClosed
     | RunDropped
     | RunImported
+    | RunSetApart
     | BreakerOpened
     | BreakerClosed
     | BudgetSet

@@ -259,22 +259,26 @@ ON CONFLICT (run) DO UPDATE SET
 
 -- One page of the records of a stream after an event number, oldest first.
 -- name: read
-SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
+SELECT pos, CAST(stream AS BLOB), seq, count, at, CAST(type AS BLOB), v, rules,
+    CAST(actor AS BLOB), CAST(cause AS BLOB), CAST(payload AS BLOB), prev, hash
 FROM records WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?;
 
 -- The last record of a stream.
 -- name: last
-SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
+SELECT pos, CAST(stream AS BLOB), seq, count, at, CAST(type AS BLOB), v, rules,
+    CAST(actor AS BLOB), CAST(cause AS BLOB), CAST(payload AS BLOB), prev, hash
 FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1;
 
 -- The last record of a stream that has a cause with a given beginning (length, text).
 -- name: marked
-SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
+SELECT pos, CAST(stream AS BLOB), seq, count, at, CAST(type AS BLOB), v, rules,
+    CAST(actor AS BLOB), CAST(cause AS BLOB), CAST(payload AS BLOB), prev, hash
 FROM records WHERE stream = ? AND substr(cause, 1, ?) = ? ORDER BY seq DESC LIMIT 1;
 
 -- Records of all streams after a position, in the order they were committed.
 -- name: scan
-SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
+SELECT pos, CAST(stream AS BLOB), seq, count, at, CAST(type AS BLOB), v, rules,
+    CAST(actor AS BLOB), CAST(cause AS BLOB), CAST(payload AS BLOB), prev, hash
 FROM records WHERE pos > ? ORDER BY pos LIMIT ?;
 
 -- The definition with a digest.
@@ -330,18 +334,18 @@ PRAGMA incremental_vacuum(2000);
 
 -- The run list of a tenant, newest first.
 -- name: runs
-SELECT run, name, status, created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
+SELECT run, CAST(name AS BLOB), CAST(status AS BLOB), created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
     owner
 FROM runs WHERE tenant = ? ORDER BY created DESC, run DESC LIMIT ?;
 
 -- The runs of a tenant that have not ended, newest first.
 -- name: open_runs
-SELECT run, name, status, created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
+SELECT run, CAST(name AS BLOB), CAST(status AS BLOB), created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
     owner
 FROM runs WHERE tenant = ? AND finished IS NULL ORDER BY created DESC, run DESC LIMIT ?;
 
 -- One run of a tenant.
 -- name: run
-SELECT run, name, status, created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
+SELECT run, CAST(name AS BLOB), CAST(status AS BLOB), created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
     owner
 FROM runs WHERE run = ? AND tenant = ?;
