@@ -27,6 +27,9 @@ from agenthive.simulation.case import SimulationCase
 from agenthive.simulation.runtime import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
 
+CLOCK_EVENTS: Final = ("run.clock_stepped", "hive.clock_stepped_back", "hive.clock_stepped_forward")
+"""Types of the events with which a stream records that the clock was set."""
+
 
 class Recorder:
     """Records what an outside observer sees, in order."""
@@ -142,6 +145,9 @@ def _add_true_times(
             if start <= shown - skew <= min(end, latest)
         ]
         event["true"] = following = max(candidates, default=latest)
+        if event["type"] in CLOCK_EVENTS:
+            # What comes before it happened by the clock of before, even in the same microsecond.
+            skews = [skew for skew in skews if skew[0] < following] or skews[:1]
 
 
 def check_machine_state(
