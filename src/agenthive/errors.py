@@ -4,7 +4,8 @@
     AgentHiveError                      base; also named LeanVibeError        500    1
     ├── DefinitionError                 the workflow or command is invalid    422    2
     │   ├── ConfigurationError          a definition was refused
-    │   │   └── InvalidValue            a value passed by a program was refused (a ValueError)
+    │   │   ├── InvalidValue            a value passed by a program was refused (a ValueError)
+    │   │   └── SecretMissing           a secret cannot be read; it may be there later
     │   └── ExpressionError             a {{ }} cannot be parsed or evaluated
     ├── NotFound                        nothing has that name or id           404    3
     │   ├── RunNotFound                 no run has that id (a LookupError)
@@ -17,6 +18,7 @@
     │   └── BudgetExceeded              it exceeded its budget                402    6
     ├── AgentError                      an agent could not perform a call     502    1
     │   ├── APIError                    an API sent an unusable response
+    │   │   └── ResultTooLarge          a call succeeded, and its result exceeds the bound
     │   ├── AgentUnavailable            not registered, or unreachable        503    5
     │   ├── RateLimitTimeout            not admitted in time (a TimeoutError) 429    1
     │   └── EgressRefused               the destination is not allowed        403    1
@@ -105,6 +107,10 @@ class InvalidValue(ConfigurationError, ValueError):
     """A value that a program passed cannot be accepted."""
 
 
+class SecretMissing(ConfigurationError):
+    """A secret is not set or cannot be read. A later attempt may find it."""
+
+
 class ExpressionError(DefinitionError):
     """An expression could not be parsed or evaluated; the message names the place."""
 
@@ -168,6 +174,10 @@ class AgentError(AgentHiveError):
 
 class APIError(AgentError):
     """An HTTP or model API sent a response that cannot be used."""
+
+
+class ResultTooLarge(APIError):
+    """A call succeeded, and its result is larger than what is kept."""
 
 
 class AgentUnavailable(AgentError):

@@ -13,6 +13,7 @@ from typing import Final, Never
 import msgspec
 
 from agenthive.core.graph.graph import Graph
+from agenthive.core.history.fault_texts import describe_fault
 from agenthive.core.history.replay import decode_history
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
@@ -60,7 +61,7 @@ def describe_event(event: ev.Event) -> str:
             more = f" and requested tool calls: {tools}" if tools else ""
             return f"{event.task}: attempt {event.attempt} succeeded{more}"
         case ev.TaskFailed():
-            return f"{event.task}: attempt {event.attempt} failed: {event.fault.message}"
+            return f"{event.task}: attempt {event.attempt} failed: {describe_fault(event.fault)}"
         case ev.TaskLost():
             return f"{event.task}: the process ended during attempt {event.attempt}"
         case ev.TaskBlocked():

@@ -21,6 +21,7 @@ from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Fault, ToolCall, Usage
 from agenthive.core.model.control_flow import OnDeadline, OnReject
 from agenthive.core.model.states import TaskState
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject, JSONValue, Micros, to_micros
 
 EventHandler: TypeAlias = Callable[[RunState, int, Never], None]
@@ -206,7 +207,7 @@ def _record_decision(
         flow.approved[task] = approval.digest
     elif approval.spec.on_reject is OnReject.FAIL:
         message = f"{reason}: {comment}" if comment else reason
-        state.faults[task] = Fault(kind="rejected", message=message, retriable=False, counts=False)
+        state.faults[task] = _fault_before_call("rejected", message)
 
 
 def _on_task_woke(state: RunState, task: int, event: ev.TaskWoke) -> None:
@@ -244,7 +245,14 @@ def _on_signal_timeout(state: RunState, task: int) -> None:
         flow.passed[task] = flow.received[task] = node.wait.default
         return
     message = f"the signal '{node.wait.signal}' was not received in time"
-    state.faults[task] = Fault(kind="timeout", message=message, retriable=False, counts=False)
+    state.faults[task] = _fault_before_call("timeout", message)
+
+
+def _fault_before_call(kind: str, message: str) -> Fault:
+    """The fault of a task that ended before it called its agent."""
+    return Fault(
+        kind=kind, message=message, retriable=False, counts=False, class_=FaultClass.NOT_SENT
+    )
 
 
 def _on_round_ended(state: RunState, task: int, event: ev.RoundEnded) -> None:
