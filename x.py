@@ -133,6 +133,8 @@ def install() -> str:
 def setup_python(mark: str) -> None:
     started = time.monotonic()
     say("x.py: setting up .venv (the first time takes a minute)")
+    if VENV.is_symlink():
+        raise SystemExit(f"x.py: {VENV} is a link; remove it, so that no other .venv is cleared")
     STAMP.unlink(missing_ok=True)
     # Whoever has .venv activated runs us with its Python, which must not take itself apart.
     python = getattr(sys, "_base_executable", "") or sys.executable

@@ -30,6 +30,7 @@
     │   ├── StoreUnavailable            disk full, read-only or busy: try again later
     │   ├── StoreFailed                 the outcome of a write is unknown: reopen the hive
     │   ├── StoreCorrupt                the hash chain is broken
+    │   │   └── RunUnusable             one run is set apart; the others are not affected
     │   └── JournalTooNew               a newer agenthive wrote the journal
     ├── HomeBusy                        another process owns the home         409    5
     │   └── OwnerGone                   the owner ended before it replied: try again
@@ -72,6 +73,17 @@ class AgentHiveError(Exception):
 
 
 LeanVibeError = AgentHiveError
+
+
+def describe_defect(error: BaseException) -> str:
+    """An unexpected exception in one line: its class and its message, cut to 300 characters.
+
+    Never its ``repr``, which for some exceptions holds the whole value that was refused.
+    """
+    message = " ".join(str(getattr(error, "message", "") or error).split())
+    if len(message) > 300:
+        message = f"{message[:300]}..."
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 class DefinitionError(AgentHiveError):
@@ -228,6 +240,10 @@ class StoreFailed(StoreError):
 
 class StoreCorrupt(StoreError):
     """The hash chain of the journal is broken, or a record cannot be read."""
+
+
+class RunUnusable(StoreCorrupt):
+    """One run cannot be read or continued. All other runs of the home are not affected."""
 
 
 class JournalTooNew(StoreError):

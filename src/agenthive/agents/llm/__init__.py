@@ -12,8 +12,8 @@ How a call becomes a result:
    tool calls, structured output, usage and cost.
 
 `token_bounds` and `prices` bound the cost of a call before it is made, for the budget, and compute
-it afterwards. `rate_limit_headers` reads what a vendor reports about its limits. `offline` is a
-deterministic model without a vendor.
+it afterwards. `usage` reads what a server reports as used, and `rate_limit_headers` what it reports
+about its limits. `offline` is a deterministic model without a vendor.
 
 A vendor's package is imported only in that vendor's file, and vendors never import each other.
 Nothing here retries. To add a vendor: a file here with a subclass of `base.ChatAgent` and a

@@ -9,6 +9,7 @@ any other action becomes a prompt (see `prompts`). Nothing here knows a vendor, 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
@@ -40,6 +41,7 @@ from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.prompts import Prompt, build_prompt
 from agenthive.agents.llm.rate_limit_headers import headroom
 from agenthive.agents.llm.token_bounds import max_input_tokens
+from agenthive.agents.llm.usage import ReportedUsage, read_count, read_usage
 from agenthive.core.machine.guards.outcome import INVALID_OUTPUT
 from agenthive.core.model.calls import Call, Fault, Headroom, Reply, ToolCall, Usage
 from agenthive.core.model.workflow import AgentSpec
@@ -56,9 +58,6 @@ if TYPE_CHECKING:
 
 #: Characters of a fault's message; a server's error page would fill the journal.
 LONGEST_MESSAGE: Final = 500
-#: A reported token count above this is taken for an error of the server and capped. Every integer
-#: up to it is exact in JSON readers that use doubles.
-MOST_TOKENS: Final = 2**53
 #: Bytes of a request body for one token, for estimates: about 4 in English prose, 3 with JSON.
 BYTES_A_TOKEN: Final = 3
 #: Tokens. A budget never shortens a reply below this: a shorter one is of no use, and is paid for.
@@ -82,6 +81,17 @@ class Client(Protocol):
     def post(self) -> Callable[..., Awaitable[Any]]: ...
 
     async def close(self) -> None: ...
+
+
+class UnreadableAnswer(ValueError):
+    """A response whose JSON is not valid."""
+
+    def __init__(self, message: str, response: httpx2.Response) -> None:
+        super().__init__(message)
+        #: The response, for its headers.
+        self.response = response
+        #: What a lenient reader makes of it, for its usage; None if it is no JSON at all.
+        self.payload = _parse_leniently(response.text)
 
 
 class StreamedReply(Protocol):
@@ -113,11 +123,10 @@ class ModelReply(msgspec.Struct, kw_only=True):
     tool_calls: list[dict[str, Any]] = []
     #: Why the model refused to respond; None if it did not refuse.
     refusal: str | None = None
-    usage: Usage | None = None
     #: What else the price depends on, such as the service tier.
     context: dict[str, str] = {}
-    #: Tokens written to a cache that keeps them for an hour; they have a price of their own.
-    hour_writes: int = 0
+    #: What is charged for and is no token: name in price lists -> how often.
+    fees: dict[str, int] = {}
     #: Reasoning blocks, which must be sent back unchanged together with the tool results.
     thinking: list[dict[str, Any]] = []
 
@@ -126,6 +135,8 @@ class ChatAgent(BaseAgent):
     """A language model behind a vendor's package, whose client is opened at the first call."""
 
     kind: ClassVar[str] = AgentType.AI_AGENT
+    #: Whether the reported input leaves out the tokens that were read from or written to a cache.
+    cached_apart: ClassVar[bool] = False
     #: The path of requests below the base address.
     path: ClassVar[str]
     #: The vendor's own domain, where every request needs a key.
@@ -177,11 +188,22 @@ class ChatAgent(BaseAgent):
             prompt = build_prompt(msgspec.structs.replace(call, parameters=parameters), self.config)
             send = self._request_streamed if prompt.stream else self._request_whole
             payload, response = await send(call, prompt)
-            model_reply = self._parse_payload(payload, prompt.model)
+        except UnreadableAnswer as error:
+            usage = self._salvage_usage(error.payload, prompt)
+            return Reply(
+                fault=self._build_fault(error), usage=usage, headroom=_read_headroom(error)
+            )
         except Exception as error:
             return Reply(fault=self._build_fault(error), headroom=_read_headroom(error))
+        headroom = _read_headroom(response)
+        try:
+            model_reply = self._parse_payload(payload, prompt.model)
+        except Exception as error:
+            usage = self._salvage_usage(payload, prompt)
+            return Reply(fault=self._build_fault(error), usage=usage, headroom=headroom)
+        usage = self._read_usage(payload, model_reply)
         return msgspec.structs.replace(
-            self._build_reply(prompt, model_reply), headroom=_read_headroom(response)
+            self._build_reply(prompt, model_reply, usage), headroom=headroom
         )
 
     async def _request_whole(self, call: Call, prompt: Prompt) -> tuple[Any, httpx2.Response]:
@@ -192,7 +214,10 @@ class ChatAgent(BaseAgent):
             body=self.build_body(prompt),
             options=self._request_options(call),
         )
-        return parse_strict_json(response.text), response
+        try:
+            return parse_strict_json(response.text), response
+        except ValueError as error:
+            raise UnreadableAnswer(str(error), response) from error
 
     async def _request_streamed(self, call: Call, prompt: Prompt) -> tuple[Any, httpx2.Response]:
         """The response, read chunk by chunk. Each chunk counts as a heartbeat of the call."""
@@ -314,14 +339,8 @@ class ChatAgent(BaseAgent):
                 f"the response holds no message of a model: {_describe_problem(payload)}"
             ) from error
 
-    def _build_reply(self, prompt: Prompt, model_reply: ModelReply) -> Reply:
+    def _build_reply(self, prompt: Prompt, model_reply: ModelReply, usage: Usage | None) -> Reply:
         """The result, or the fault if its JSON is invalid; either with the usage of the call."""
-        usage = model_reply.usage
-        if usage is not None:
-            source = self._prices.price_source(usage.model, self._price_provider)
-            usage = msgspec.structs.replace(
-                usage, cost=self._compute_cost(usage, model_reply), prices=source
-            )
         result: dict[str, Any] = {
             "content": model_reply.content,
             "model": model_reply.model,
@@ -358,12 +377,53 @@ class ChatAgent(BaseAgent):
             return ToolCall(id=call_id, name=name, problem=self._clean_message(str(error)))
         return ToolCall(id=call_id, name=name, arguments=arguments)
 
-    def _compute_cost(self, usage: Usage, model_reply: ModelReply) -> NanoUSD | None:
-        return self._prices.compute_cost(
+    def _read_usage(self, payload: Mapping[str, Any], model_reply: ModelReply) -> Usage | None:
+        """The usage of a call with its cost; None if the server reports none."""
+        reported = read_usage(
+            _find_usage(payload),
+            model_reply.model,
+            answer_length=_measure_answer(model_reply),
+            cached_apart=self.cached_apart,
+        )
+        if reported is None:
+            return None
+        fees = {**reported.fees, **model_reply.fees}
+        return self._price_usage(reported, model_reply.context, fees)
+
+    def _salvage_usage(self, payload: object, prompt: Prompt) -> Usage | None:
+        """The usage beside an answer that cannot be read: it is paid for all the same."""
+        if not isinstance(payload, Mapping):
+            return None
+        name = payload.get("model")
+        model = name if isinstance(name, str) and name else prompt.model
+        reported = read_usage(_find_usage(payload), model, cached_apart=self.cached_apart)
+        if reported is None or reported.usage.is_unknown:
+            return None
+        return self._price_usage(reported, {}, reported.fees)
+
+    def _price_usage(
+        self, reported: ReportedUsage, context: Mapping[str, str], fees: Mapping[str, int]
+    ) -> Usage:
+        """The usage with its cost, and the list that it is from; the cost may be unknown."""
+        usage = reported.usage
+        if usage.is_unknown:
+            return usage
+        cost = self._prices.compute_cost(
             usage,
             self._price_provider,
-            context=model_reply.context,
-            hour_writes=model_reply.hour_writes,
+            context=context,
+            hour_writes=reported.hour_writes,
+            fees=fees,
+        )
+        problem = usage.problem
+        if fees and cost is None:
+            unpriced = ", ".join(f"{count} {name}" for name, count in fees.items())
+            problem = f"{problem}; " * bool(problem) + f"no price list has a price for {unpriced}"
+        return msgspec.structs.replace(
+            usage,
+            cost=cost,
+            prices=self._prices.price_source(usage.model, self._price_provider),
+            problem=self._clean_message(problem),
         )
 
     @property
@@ -402,10 +462,9 @@ def environment_headers(variable: str) -> list[str]:
     return [line.partition(":")[0].strip() for line in lines if ":" in line]
 
 
-def token_count(value: object) -> int:
-    """A reported number of tokens, between 0 and `MOST_TOKENS`; 0 if it is not a number."""
-    number = value if isinstance(value, int) and not isinstance(value, bool) else 0
-    return min(max(number, 0), MOST_TOKENS)
+def read_index(value: object) -> int:
+    """The place of a part in a streamed response; 0 if it is not a number."""
+    return read_count(value) or 0
 
 
 def get_map(value: Any, name: str) -> Mapping[str, Any]:
@@ -421,6 +480,27 @@ def text_or_empty(value: object) -> str:
     if isinstance(value, str):
         return value
     raise TypeError(f"expected a text, not {type(value).__name__}")
+
+
+def _parse_leniently(text: str) -> object:
+    """The JSON in a text, with NaN and keys that occur twice; None if it is none."""
+    try:
+        payload: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return payload
+
+
+def _find_usage(payload: Mapping[str, Any]) -> object:
+    """The usage object of a response; Groq has it in a field of its own in streams."""
+    usage: object = payload.get("usage")
+    return get_map(payload, "x_groq").get("usage") if usage is None else usage
+
+
+def _measure_answer(model_reply: ModelReply) -> int:
+    """Characters of what a model wrote, as far as they are easily counted; 0 for nothing."""
+    length = len(model_reply.content or "") + len(model_reply.refusal or "")
+    return length + sum([len(str(call.get("name"))) for call in model_reply.tool_calls])
 
 
 def _find_cause(error: BaseException) -> BaseException:

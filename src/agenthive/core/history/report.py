@@ -60,6 +60,8 @@ class TaskReport(msgspec.Struct, kw_only=True, omit_defaults=True):
     fault_class: FaultClass | msgspec.UnsetType = msgspec.UNSET
     #: Input and output tokens of all attempts.
     tokens: int = 0
+    #: Which part of a reported usage could not be read, and what was booked for it.
+    usage_problem: str = ""
     #: Start of the first attempt, microseconds UTC.
     started: Micros | None = None
     #: Last event of an attempt so far, microseconds UTC.
@@ -96,7 +98,7 @@ class RunReport(msgspec.Struct, kw_only=True):
     cost_usd: float
     #: Input and output tokens of all calls.
     tokens: int
-    #: Calls that used tokens at an unknown price.
+    #: Calls of unknown price: no list has it, or their usage could not be read.
     unpriced: int = 0
     timed_out: bool = False
     over_budget: bool = False
@@ -139,11 +141,11 @@ class _UsageTotals:
 
     def add_event(self, event: ev.RunEvent) -> None:
         if isinstance(event, ev.TaskStarted):
-            first, _ = self.times.get(event.task, (event.at, event.at))
-            self.times[event.task] = (first, event.at)
+            first, _ = self.times.get(event.task, (event.time, event.time))
+            self.times[event.task] = (first, event.time)
         elif isinstance(event, ev.TaskSucceeded | ev.TaskFailed | ev.LateReply):
-            first, _ = self.times.get(event.task, (event.at, event.at))
-            self.times[event.task] = (first, event.at)
+            first, _ = self.times.get(event.task, (event.time, event.time))
+            self.times[event.task] = (first, event.time)
             if event.usage is not None:
                 self.usage.setdefault(event.task, []).append(event.usage)
 
@@ -152,6 +154,11 @@ class _UsageTotals:
 
     def tokens_of(self, task: str) -> int:
         return sum(usage.input_tokens + usage.output_tokens for usage in self.usage.get(task, ()))
+
+    def problem_of(self, task: str) -> str:
+        """The last problem with a reported usage of a task; empty if all could be read."""
+        problems = [usage.problem for usage in self.usage.get(task, ()) if usage.problem]
+        return problems[-1] if problems else ""
 
     def count_unpriced(self) -> int:
         return sum(usage.cost is None for usages in self.usage.values() for usage in usages)
@@ -191,7 +198,7 @@ def build_report(
         errors={key: str(task.error) for key, task in tasks.items() if task.error},
         completed_tasks=state.succeeded_count,
         total_tasks=graph.tasks,
-        execution_time=((end or 0) - (state.started or state.created)) / SECOND,
+        execution_time=max(0, (end or 0) - (state.started or state.created)) / SECOND,
         cost_usd=sum(totals.cost_of(key) for key in totals.usage) / NANO,
         tokens=sum(totals.tokens_of(key) for key in totals.usage),
         unpriced=totals.count_unpriced(),
@@ -213,6 +220,7 @@ def _build_task_report(state: RunState, totals: _UsageTotals, index: int) -> Tas
         error=_error_text(state, index),
         fault_class=_fault_class(state, index),
         tokens=totals.tokens_of(key),
+        usage_problem=totals.problem_of(key),
         started=times[0] if times else None,
         ended=times[1] if times else None,
     )
