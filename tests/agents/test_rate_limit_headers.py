@@ -33,6 +33,16 @@ def test_both_counts_and_the_shorter_time() -> None:
     assert headroom(swapped) == RemainingQuota(requests=7, tokens=1500, within=5.0)
 
 
+def test_what_is_used_up_counts_until_it_is_reset() -> None:
+    used_up = {**OPENAI, "x-ratelimit-remaining-requests": "0"}
+    assert headroom(used_up) == RemainingQuota(requests=0, tokens=1500, within=360.0)
+    both = {**used_up, "x-ratelimit-remaining-tokens": "0"}
+    assert headroom(both) == RemainingQuota(requests=0, tokens=0, within=360.0)
+    # A delay that the server asks for in so many words is enough.
+    named = {**both, "retry-after": "1"}
+    assert headroom(named) == RemainingQuota(requests=0, tokens=0, within=1.0)
+
+
 @pytest.mark.parametrize(
     ("kind", "requests", "tokens"),
     [("requests", 7, None), ("tokens", None, 7), ("input-tokens", None, 7)],

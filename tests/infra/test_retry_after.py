@@ -9,6 +9,18 @@ import pytest
 
 from agenthive.infra.retry_after import LONGEST, retry_after
 
+USED_UP = {
+    "x-ratelimit-remaining-tokens": "0",
+    "x-ratelimit-reset-tokens": "1m0s",
+    "x-ratelimit-reset-requests": "9s",
+}
+
+
+def test_a_unix_time() -> None:
+    found = retry_after({"retry-after": str(int(time.time()) + 30)})
+    assert found == pytest.approx(30, abs=5)
+    assert retry_after({"retry-after": "1700000000"}) == 0.0
+
 
 @pytest.mark.parametrize(
     ("headers", "seconds"),
@@ -26,6 +38,15 @@ from agenthive.infra.retry_after import LONGEST, retry_after
         ({"x-ratelimit-reset-tokens": "6m0.5s"}, 360.5),
         ({"x-ratelimit-reset-tokens": "120ms"}, 0.12),
         ({"x-ratelimit-reset-tokens": "1d"}, LONGEST),
+        # The limit that is used up counts; the longer one, if the server does not say which.
+        ({"x-ratelimit-reset-requests": "1s", "x-ratelimit-reset-tokens": "1m0s"}, 60.0),
+        ({**USED_UP, "x-ratelimit-remaining-requests": "99"}, 60.0),
+        (
+            {**USED_UP, "x-ratelimit-remaining-tokens": "5", "x-ratelimit-remaining-requests": "0"},
+            9.0,
+        ),
+        ({**USED_UP, "x-ratelimit-remaining-requests": "0"}, 60.0),
+        ({**USED_UP, "retry-after": "2"}, 2.0),
         ({"retry-after": "999999999"}, LONGEST),
         ({"retry-after": "2d"}, LONGEST),
         ({"retry-after": "-5"}, None),

@@ -23,12 +23,18 @@ _UNIT: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, at most `LONGEST`; None if no header says so. Names are in lower case."""
+    requested = requested_delay(headers)
+    return _parse_resets(headers) if requested is None else requested
+
+
+def requested_delay(headers: Mapping[str, str]) -> float | None:
+    """The seconds that the server asks to wait in so many words; None if it does not."""
     for name, parse in SPELLINGS:
         value = headers.get(name)
         seconds = parse(value.strip()) if value else None
         if seconds is not None and seconds >= 0:
             return min(seconds, LONGEST)
-    return _parse_resets(headers)
+    return None
 
 
 def _parse_resets(headers: Mapping[str, str]) -> float | None:

@@ -571,9 +571,9 @@ def _payload_fault(body: Mapping[str, Any], *, is_refusal: bool) -> Fault:
     if _is_exhausted(details) and is_refusal:
         return build_fault("refused", message, FaultClass.REFUSED, retriable=False)
     class_ = FaultClass.REFUSED if is_refusal else FaultClass.UNKNOWN
-    if "overloaded" in kind or code == 529:
+    if "overloaded" in kind or str(code) == "529":
         return build_fault("overloaded", message, class_)
-    if "rate_limit" in kind or code == TOO_MANY_REQUESTS:
+    if "rate_limit" in kind or str(code) == str(TOO_MANY_REQUESTS):
         return build_fault("rate_limited", message, class_)
     return build_fault("unavailable", message, FaultClass.UNKNOWN)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from agenthive.infra.retry_after import LONGEST, parse_seconds
+from agenthive.infra.retry_after import LONGEST, parse_seconds, requested_delay
 
 #: Requests or tokens; larger counts are capped.
 MOST: Final = 10**12
@@ -49,6 +49,10 @@ def headroom(headers: Mapping[str, str]) -> RemainingQuota | None:
     # over, the next response reports both counts anew.
     used_up = [within for count, within in pairs if not count]
     within = max(used_up) if used_up else min(within for _, within in pairs)
+    # A server that names a delay knows better than its general headers.
+    requested = requested_delay(headers)
+    if used_up and requested is not None:
+        within = min(within, requested)
     return RemainingQuota(requests and requests[0], tokens and tokens[0], within)
 
 
