@@ -30,6 +30,8 @@ class RunRecovery:
         others are taken over all the same. A run that was set apart while it was running, and one
         that was imported before it had ended, is resumed only if it is among ``runs``.
         """
+        if runs is not None and all(run in self._resources.driver.runs for run in runs):
+            return []
         rows = await self._resources.journal.list_runs(unfinished=True)
         open_here = self._resources.driver.runs
         # Oldest first: a run that another one waits for is older, and is taken over before it.

@@ -138,11 +138,11 @@ class Costs:
             case ev.ChildOpened():
                 self._children.setdefault(run, []).append(event.run)
             case ev.TaskStarted():
-                hold = Hold(event.hold, event.at, bool(event.over)) if event.hold else None
+                hold = Hold(event.hold, event.time, bool(event.over)) if event.hold else None
                 calls = self._calls.setdefault(run, {})
                 for attempt in event.over:
                     calls.pop((event.task, attempt), None)
-                calls[event.task, event.attempt] = _Call(event.agent, event.at, hold)
+                calls[event.task, event.attempt] = _Call(event.agent, event.time, hold)
             case ev.TaskSucceeded() | ev.TaskFailed() | ev.LateReply():
                 self._record_reply(run, event)
             case ev.TaskCancelled(unmade=True):
@@ -188,7 +188,7 @@ class Costs:
 
     def _find_call(self, run: str, event: _About) -> _Call:
         call = self._calls.get(run, {}).get((event.task, event.attempt))
-        return _Call("?", event.at) if call is None else call
+        return _Call("?", event.time) if call is None else call
 
     def _forget_call(self, run: str, event: _About) -> None:
         self._calls.get(run, {}).pop((event.task, event.attempt), None)

@@ -445,5 +445,10 @@ def _is_intact(record: Record, chains: ChainVerifier, damage: dict[str, str]) ->
 def _build_event_view(run: str, seq: int, event: ev.RunEvent) -> EventView:
     data = msgspec.Raw(msgspec.json.encode(event))
     return EventView(
-        run=run, seq=seq, at=event.at, type=event_type(event), text=describe_event(event), data=data
+        run=run,
+        seq=seq,
+        at=event.time,
+        type=event_type(event),
+        text=describe_event(event),
+        data=data,
     )

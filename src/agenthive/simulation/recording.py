@@ -93,6 +93,8 @@ def build_case(
         if records:
             case.journal[run] = _decode_events(records)
     case.hive = _decode_events(disk.records(ev.HIVE))
+    for stream, events in (*case.journal.items(), (ev.HIVE, case.hive)):
+        _add_true_times(events, disk.durable_at.get(stream, []), recorder.observations)
     case.durable_at = disk.durable_at
     return case
 
@@ -112,6 +114,34 @@ def find_spec(run: str, specs: dict[str, WorkflowSpec], disk: WatchedDisk) -> Wo
 
 def _decode_events(records: Iterable[Record]) -> list[dict[str, Any]]:
     return [event for record in records for event in msgspec.json.decode(record.payload)]
+
+
+def _add_true_times(
+    events: list[dict[str, Any]],
+    durable_at: list[int],
+    observations: list[tuple[int, str, dict[str, Any]]],
+) -> None:
+    """Add to each event when it really happened, as the clock of the process may have been set."""
+    #: Since when (us) the clock has been ahead by how much.
+    skews: list[tuple[Micros, Micros]] = [(0, 0)]
+    for now, kind, data in observations:
+        if kind == "jumped":
+            skews.append((now, skews[-1][1] + data["by"]))
+    if len(skews) == 1:
+        return
+    following = 1 << 62
+    for event, mark in reversed(list(zip(events, durable_at, strict=True))):
+        shown = event.get("wall") or event["at"]
+        # It happened before the next observation after it was written.
+        written = observations[mark][0] if mark < len(observations) else observations[-1][0]
+        latest = min(written, following)
+        ends = [start for start, _ in skews[1:]] + [1 << 62]
+        candidates = [
+            shown - skew
+            for (start, skew), end in zip(skews, ends, strict=True)
+            if start <= shown - skew <= min(end, latest)
+        ]
+        event["true"] = following = max(candidates, default=latest)
 
 
 def check_machine_state(

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from agenthive.core.journal.records import AccountState, Batch, CachedResult, Record, RunRow
+from agenthive.core.journal.records import (
+    AccountState,
+    Batch,
+    CachedResult,
+    Record,
+    RequestRow,
+    RunRow,
+)
 
 
 def record_of(row: tuple[Any, ...]) -> Record:
@@ -75,6 +82,28 @@ def run_of(row: tuple[Any, ...]) -> RunRow:
 def cached_values(cached: CachedResult) -> tuple[Any, ...]:
     """Encode a result that equal calls may use."""
     return cached.key, cached.origin, cached.result.decode(), cached.at, cached.expires
+
+
+def request_values(row: RequestRow) -> tuple[Any, ...]:
+    """Encode a request."""
+    answer = row.answer.decode()
+    fields = (row.tenant, row.key, row.verb, row.fingerprint, answer, row.rejection)
+    return (*fields, row.at, row.expires)
+
+
+def request_of(row: tuple[Any, ...]) -> RequestRow:
+    """Decode a request."""
+    tenant, key, verb, fingerprint, answer, rejection, at, expires = row
+    return RequestRow(
+        tenant=tenant,
+        key=key,
+        verb=verb,
+        fingerprint=fingerprint,
+        answer=answer.encode(),
+        rejection=rejection,
+        at=at,
+        expires=expires,
+    )
 
 
 def definition_values(batch: Batch) -> list[tuple[Any, ...]]:

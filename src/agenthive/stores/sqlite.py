@@ -30,10 +30,12 @@ import apsw
 
 from agenthive.core.journal.hash_chain import GENESIS, hash_record
 from agenthive.core.journal.records import (
+    MAX_REQUESTS,
     AccountState,
     Batch,
     CachedResult,
     Record,
+    RequestRow,
     RunRow,
     Sizes,
     StreamSize,
@@ -231,6 +233,8 @@ class SqliteStore:
             self._db.execute(self._sql["cache"], values.cached_values(cached))
         for query, rows in values.account_writes(batch):
             self._db.executemany(self._sql[query], rows)
+        if batch.requests:
+            self._insert_requests(batch.requests)
         if batch.runs:
             self._db.executemany(
                 self._sql["put_run"], [values.run_values(row) for row in batch.runs]
@@ -240,6 +244,12 @@ class SqliteStore:
                 heads.pop(run, None)
                 self._heads.pop(run, None)
         return pos
+
+    def _insert_requests(self, rows: Sequence[RequestRow]) -> None:
+        """Insert requests, and forget those that have expired or are too many."""
+        self._db.execute(self._sql["forget_requests"], (rows[-1].at,))
+        self._db.executemany(self._sql["put_request"], [values.request_values(row) for row in rows])
+        self._db.execute(self._sql["limit_requests"], (MAX_REQUESTS,))
 
     def _drop_stream(self, stream: str, heads: dict[str, tuple[int, bytes]]) -> None:
         """Delete a stream, its row, and the content that no other stream uses."""
@@ -289,6 +299,10 @@ class SqliteStore:
     def find_cached_result(self, key: str) -> Awaitable[CachedResult | None]:
         """The result that is stored under that key; it may have expired."""
         return self._reader.find_cached_result(key)
+
+    def find_request(self, key: str, *, tenant: str = "default") -> Awaitable[RequestRow | None]:
+        """The request of that key; it may have expired."""
+        return self._reader.find_request(key, tenant=tenant)
 
     def list_account_states(self) -> Awaitable[Sequence[AccountState]]:
         """All accounts with their limits and amounts, in order of their scopes."""

@@ -18,10 +18,13 @@ from typing import Final
 
 import msgspec
 
+from agenthive.cli.support import output
 from agenthive.cli.support.session import build_registry
 from agenthive.core.engine.engine_state import DAMAGED_RUNS_PAGE
+from agenthive.core.values import SECOND
 from agenthive.errors import AgentHiveError, HomeBusy, OwnerGone, StoreError
 from agenthive.hive import open_journal
+from agenthive.infra.clock import SystemClock
 from agenthive.infra.home import Home
 from agenthive.ipc.client import ControlClient
 from agenthive.settings import Settings
@@ -169,6 +172,39 @@ async def _check_journal(settings: Settings) -> Finding:
     return Finding(what="journal", detail=detail)
 
 
+async def _check_clock(settings: Settings) -> Finding:
+    """How far the clock is from the journal, and the last time that it was set back."""
+    if not Home(settings.home).journal.exists():
+        return Finding(what="clock", detail="no journal to compare it with yet")
+    try:
+        async with open_journal(settings.home) as journal:
+            steps = await journal.hive_stream.list_clock_steps()
+            latest = await journal.hive_stream.find_latest_time()
+    except StoreError:
+        return Finding(what="clock", detail="not compared: the journal cannot be read")
+    ahead = 0 if latest is None else latest - SystemClock().now()
+    if ahead >= SECOND:
+        return Finding(
+            what="clock",
+            detail=f"{output.format_duration(ahead / SECOND)} behind the last record of the "
+            "journal: it is behind now, or it was ahead then",
+            hint="If the clock is right now, nothing is to be done: the next command records the "
+            "step, and what waits for a time, an account of a day and the age of a run go by the "
+            "clock from then on. If it is wrong, set it.",
+        )
+    if not steps:
+        return Finding(what="clock", detail="never set back while this home was in use")
+    last = steps[-1]
+    times = f", and {len(steps) - 1} times before" if len(steps) > 1 else ""
+    return Finding(
+        what="clock",
+        detail=f"was set back by {output.format_duration(last.by / SECOND)} at "
+        f"{output.format_time(last.shown)}{times}",
+        hint="What was recorded before that has the time of a clock that was ahead: runs, costs "
+        "and days of budgets keep it.",
+    )
+
+
 def _describe_problems(problems: dict[str, str], *, damaged: bool) -> Finding:
     """The finding about a journal in which these runs cannot be continued."""
     lines = [
@@ -196,4 +232,5 @@ CHECKS: Final[tuple[Callable[[Settings], Awaitable[Finding]], ...]] = (
     _check_space,
     _check_flush,
     _check_journal,
+    _check_clock,
 )

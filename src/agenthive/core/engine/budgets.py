@@ -16,7 +16,7 @@ Amounts are nano-dollars, times microseconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final, TypeAlias
 
 import msgspec
@@ -366,8 +366,21 @@ class BudgetManager:
 
     def schedule_expiry(self, run: ActiveRun, index: int, attempt: int) -> None:
         """The cost of a call is in doubt: a day after the call, what is held counts as spent."""
-        hold = run.state.holds[index, attempt]
-        heappush(self._hold_expiries, (hold.at + DAY, run.id, index, attempt))
+        expiry = run.state.expiry_of(index, attempt)
+        heappush(self._hold_expiries, (expiry, run.id, index, attempt))
+
+    def reschedule_expiries(self, run: ActiveRun) -> None:
+        """The clock was set: the holds of a run that are in doubt expire at other times."""
+        calls = [
+            (index, attempt)
+            for _, run_id, index, attempt in self._hold_expiries
+            if run_id == run.id
+        ]
+        self._hold_expiries = [entry for entry in self._hold_expiries if entry[1] != run.id]
+        heapify(self._hold_expiries)
+        for index, attempt in dict.fromkeys(calls):
+            if (index, attempt) in run.state.holds:
+                self.schedule_expiry(run, index, attempt)
 
     def unsettled_scopes(
         self, run: ActiveRun, now: Micros
@@ -519,7 +532,8 @@ class BudgetManager:
 
     def take_woken_waiters(self, now: Micros) -> list[Waiter]:
         """The tasks to look at again, each once; at a new day also those that lacked today's."""
-        if self._blocked_scopes and day_of(now) > self._current_day:
+        # The clock may have been set back: then it is an earlier day.
+        if self._blocked_scopes and day_of(now) != self._current_day:
             for waiter in self._waiters_for_tomorrow():
                 del self._blocked_scopes[waiter]
                 self._woken_waiters.append(waiter)

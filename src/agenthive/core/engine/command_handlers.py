@@ -15,6 +15,8 @@ from __future__ import annotations
 import contextlib
 from heapq import heappush
 
+import msgspec
+
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.active_run import ActiveRun
 from agenthive.core.engine.call_builder import build_call, cache_key
@@ -63,6 +65,10 @@ class CommandHandlers:
             return
         state = run.state
         status, parked = state.status, state.parked
+        if event.at < state.last_at + state.ahead:
+            # The clock was set back: the order of the stream does not go back with it.
+            order = state.last_at + state.ahead
+            event = msgspec.structs.replace(event, at=order, wall=event.at)
         run.pending_events.append(event)
         self._outbox.dirty_runs[run.id] = run
         try:
@@ -290,7 +296,7 @@ class CommandHandlers:
         for lane, agent in state.graph.lane_agents.items():
             self._queue.get_lane(lane, agent.max_concurrency)
             self._breakers.attach_lane(agent.endpoint_key, lane, agent.circuit_breaker, now)
-            self._engine.rate_limits.attach_lane(agent.endpoint_key, lane, agent.rate_limit)
+            self._engine.rate_limits.attach_lane(agent.endpoint_key, lane, agent.rate_limit, now)
         return run
 
     def cancel_run(self, run: ActiveRun, now: Micros, actor: str, reason: str) -> None:

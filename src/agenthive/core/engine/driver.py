@@ -28,6 +28,7 @@ from agenthive.core.engine.active_run import ActiveRun
 from agenthive.core.engine.admission import Admission
 from agenthive.core.engine.budget_requests import BudgetRequests, HoldSettlement
 from agenthive.core.engine.child_runs import ChildRunFactory, InputBinder, bind_unchanged
+from agenthive.core.engine.clock_steps import ClockSteps
 from agenthive.core.engine.command_handlers import CommandHandlers
 from agenthive.core.engine.engine_state import RUN_DEADLINE, EngineState
 from agenthive.core.engine.human_input import ApprovalDecision, TaskResolution
@@ -39,7 +40,7 @@ from agenthive.core.engine.task_preparation import TaskPreparation
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.snapshots import SNAPSHOT_INTERVAL
 from agenthive.core.journal import run_events as ev
-from agenthive.core.journal.records import AccountState, Batch, Record
+from agenthive.core.journal.records import AccountState, Batch, Record, RequestRow
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Reply
 from agenthive.core.model.states import TaskState
@@ -97,8 +98,10 @@ class Driver:
         self._results = handlers.results
         self._preparation = TaskPreparation(engine, handlers, ChildRunFactory(bind))
         self._admission = Admission(engine, handlers, self._preparation)
-        self._recovery = Recovery(engine, handlers)
+        clock_steps = ClockSteps(engine, handlers)
+        self._recovery = Recovery(engine, handlers, clock_steps)
         self._schedule_runner = ScheduleRunner(engine, handlers)
+        self._clock_steps = clock_steps
         self._budget_requests = BudgetRequests(engine, handlers)
         self._human_requests = HumanRequests(engine, handlers, self._budget_requests)
 
@@ -125,6 +128,14 @@ class Driver:
         its key, or its outcome is unknown.
         """
         self._recovery.load_run(now, state, missing_agents)
+
+    def record_clock_step(self, now: Micros, by: Micros) -> None:
+        """The clock was set by ``by`` microseconds (negative: back) and shows ``now`` since.
+
+        Call it before any other method is called with a time of the clock that was set. Steps of
+        less than a second are waited out and change nothing.
+        """
+        self._clock_steps.record_step(now, by)
 
     def deliver_child_end(self, now: Micros, child: RunState) -> None:
         """Record in an open parent run how its child run ended while the parent was set apart.
@@ -270,6 +281,13 @@ class Driver:
         """
         self._schedule_runner.change_schedule(now, change, token, body, graph, problem)
 
+    def keep_request(self, token: int, row: RequestRow) -> None:
+        """Write the row of a request that has an id in one transaction with its events.
+
+        Call it right after the request with this token. The outbox fills in a rejection.
+        """
+        self._outbox.keep_request(token, row)
+
     def record_hive_events(
         self, now: Micros, events: Sequence[ev.HiveEvent], batch: Batch, token: int
     ) -> None:
@@ -329,12 +347,12 @@ class Driver:
 
         After a batch, `confirm_commit` must be called before `decide` is called again.
         """
-        wall, now = now, self._engine.advance_clock(now)
+        now = self._engine.advance_clock(now)
         self._process_due(now)
         self._handlers.reroute_waiting_turns(now)
         self._preparation.prepare_tasks(now)
         if not self.draining:
-            self._schedule_runner.start_due_runs(wall, now)
+            self._schedule_runner.start_due_runs(now)
             self._admission.start_runs(now)
             self._admission.start_tasks(now)
         self._preparation.prepare_tasks(now)
@@ -395,13 +413,10 @@ class Driver:
         times = [at for at in wakes if at is not None]
         if self._engine.timers:
             times.append(self._engine.timers[0][0])
-        wake = min(times) - self._engine.clock_skew if times else None
         schedule_wake = None if self.draining else self.schedules.next_wake()
-        return (
-            schedule_wake
-            if wake is None or (schedule_wake is not None and schedule_wake < wake)
-            else wake
-        )
+        if schedule_wake is not None:
+            times.append(schedule_wake)
+        return min(times, default=None)
 
     @property
     def has_work(self) -> bool:

@@ -10,7 +10,7 @@ State that one class needs belongs in that class.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from agenthive.core.engine import actions as act
@@ -21,12 +21,13 @@ from agenthive.core.engine.outbox import Outbox
 from agenthive.core.engine.rate_limits import RateLimitGates
 from agenthive.core.engine.ready_queue import ReadyQueue
 from agenthive.core.engine.schedules import Schedules
-from agenthive.core.journal import run_events as ev
 from agenthive.core.model.states import CLOSED
 from agenthive.core.ports import Calendar, Quoter
-from agenthive.core.values import Micros, NanoUSD
+from agenthive.core.values import SECOND, Micros, NanoUSD
 from agenthive.errors import RunNotFound, RunUnusable
 
+SMALLEST_STEP: Final[Micros] = SECOND
+"""A step of the clock by less than this (us) is not recorded; the time waits."""
 DAMAGED_RUNS_PAGE: Final = "docs/howto/damaged-runs.md"
 """What a user can do with a run that was set apart."""
 RUN_DEADLINE = -1
@@ -95,24 +96,23 @@ class EngineState:
         self.eager_calls: list[act.PerformCall] = []
         #: Whether a task may be in the queue that `Admission.start_tasks` has not looked at.
         self.has_unpicked = False
-        #: Latest hive time in microseconds: no event is older than this.
+        #: The time that the clock showed last, in microseconds.
         self.latest_time: Micros = 0
-        #: Microseconds that hive time is ahead of the runtime's clock, because that stepped back.
-        self.clock_skew: Micros = 0
+        #: Receives the time after a step back, and by how much (us); set by `ClockSteps`.
+        self.on_step_back: Callable[[Micros, Micros], None]
 
     def advance_clock(self, now: Micros) -> Micros:
-        """Hive time for the runtime's time ``now``: equal, but it never goes back.
+        """The time to work with, when the runtime's clock shows ``now``.
 
-        A step back of the clock is recorded in the hive's stream.
+        It is that time, except that a step back of less than `SMALLEST_STEP` is waited out.
         """
-        hive_time = now + self.clock_skew
-        if hive_time < self.latest_time:
-            step_back = self.latest_time - hive_time
-            self.clock_skew += step_back
-            hive_time = self.latest_time
-            self.outbox.hive_events.append(ev.ClockSteppedBack(at=hive_time, by=step_back))
-        self.latest_time = hive_time
-        return hive_time
+        if now < self.latest_time:
+            step_back = self.latest_time - now
+            if step_back < SMALLEST_STEP:
+                return self.latest_time
+            self.on_step_back(now, step_back)
+        self.latest_time = now
+        return now
 
     def get_open_run(self, run_id: str) -> ActiveRun:
         """The run of that id. Raises RunNotFound if it is not open here, RunUnusable."""

@@ -2,7 +2,8 @@
 
 Two generations exist at most: the batch that is being committed, and what has come in since. If the
 store refuses a batch, the outbox can withdraw the runs that the batch would have accepted, because
-no caller has an acknowledgement yet. It knows nothing about tasks.
+no caller has an acknowledgement yet. A request with an id has a row in the batch of its events, so
+that one is never on disk without the other. It knows nothing about tasks.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Final
 
+import msgspec
+
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.active_run import ActiveRun
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.hash_chain import RULES
-from agenthive.core.journal.records import Batch, Record
+from agenthive.core.journal.records import Batch, Record, RequestRow
+from agenthive.core.values import Micros
 
 _UNDONE_ACTIONS = (act.PerformCall, act.RunEnded, act.RunParked)
 """Actions about a run that are dropped if it is set apart before they are committed."""
@@ -50,17 +54,35 @@ class Outbox:
         self.dirty_runs: dict[str, ActiveRun] = {}
         #: What goes into the next batch besides records: definitions, uses, cached results.
         self.next_batch = Batch()
+        #: Token -> row of the requests with an id that are in no batch yet.
+        self._requests: dict[int, RequestRow] = {}
         #: Number of the last event of the hive's stream that is in a batch.
         self.hive_seq = 0
+        #: ``at`` of the last event of the hive's stream; it never decreases there.
+        self.hive_at: Micros = 0
         #: Hive events, actions and runs of the batch that is being committed.
         self._committing_events: list[ev.HiveEvent] = []
         self._committing_actions: list[act.Action] = []
         self._committing_runs: list[ActiveRun] = []
+        #: Token -> row of the requests with an id that are in that batch.
+        self._committing_requests: dict[int, RequestRow] = {}
+
+    @property
+    def durable_hive_seq(self) -> int:
+        """Number of the last event of the hive's stream that is surely on disk."""
+        return self.hive_seq - len(self._committing_events)
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write and nothing to acknowledge."""
         return not self.dirty_runs and not self.hive_events and not self.actions
+
+    def keep_request(self, token: int, row: RequestRow) -> None:
+        """Write the row of the request with this token in the transaction of its events.
+
+        Call it right after the request, before the next batch is built.
+        """
+        self._requests[token] = row
 
     def build_batch(self, set_apart: Callable[[ActiveRun, Exception], None]) -> Batch:
         """All events and what belongs to them, as one transaction.
@@ -91,7 +113,22 @@ class Outbox:
         if self.hive_events:
             batch.records.append(self._build_hive_record())
         self._committing_actions, self.actions = self.actions, []
+        self._committing_requests, self._requests = self._requests, {}
+        if self._committing_requests:
+            batch.requests += self._build_request_rows()
         return batch
+
+    def _build_request_rows(self) -> list[RequestRow]:
+        """The rows of the requests in this batch: each is acknowledged or rejected after it."""
+        reasons = {
+            action.token: action.reason
+            for action in self._committing_actions
+            if isinstance(action, act.RejectRequest)
+        }
+        return [
+            msgspec.structs.replace(row, rejection=reasons.get(token, ""))
+            for token, row in self._committing_requests.items()
+        ]
 
     def remove_run(self, run: ActiveRun, reason: str) -> None:
         """A run was set apart: drop what it has in no batch yet, and reject the requests about it.
@@ -179,12 +216,25 @@ class Outbox:
             unwritten_batch.entries = [
                 entry for entry in unwritten_batch.entries if entry.run not in withdrawn
             ]
-        return [
-            candidate.token for candidate in promises if act.run_of(candidate) in withdrawn
-        ], withdrawn
+        tokens = [candidate.token for candidate in promises if act.run_of(candidate) in withdrawn]
+        for token in tokens:
+            self._requests.pop(token, None)
+            self._committing_requests.pop(token, None)
+        batch.requests = self._build_request_rows()
+        return tokens, withdrawn
+
+    def _order_events(self, events: list[ev.HiveEvent]) -> list[ev.HiveEvent]:
+        """The events, with an ``at`` that never decreases although the clock was set back."""
+        ordered = list[ev.HiveEvent]()
+        for event in events:
+            if event.at < self.hive_at:
+                event = msgspec.structs.replace(event, at=self.hive_at, wall=event.time)
+            self.hive_at = event.at
+            ordered.append(event)
+        return ordered
 
     def _build_hive_record(self) -> Record:
-        events, self.hive_events = self.hive_events, []
+        events, self.hive_events = self._order_events(self.hive_events), []
         self._committing_events = events
         first_seq = self.hive_seq + 1
         self.hive_seq += len(events)

@@ -133,11 +133,11 @@ class _UsageTotals:
 
     def add_event(self, event: ev.RunEvent) -> None:
         if isinstance(event, ev.TaskStarted):
-            first, _ = self.times.get(event.task, (event.at, event.at))
-            self.times[event.task] = (first, event.at)
+            first, _ = self.times.get(event.task, (event.time, event.time))
+            self.times[event.task] = (first, event.time)
         elif isinstance(event, ev.TaskSucceeded | ev.TaskFailed | ev.LateReply):
-            first, _ = self.times.get(event.task, (event.at, event.at))
-            self.times[event.task] = (first, event.at)
+            first, _ = self.times.get(event.task, (event.time, event.time))
+            self.times[event.task] = (first, event.time)
             if event.usage is not None:
                 self.usage.setdefault(event.task, []).append(event.usage)
 
@@ -190,7 +190,7 @@ def build_report(
         errors={key: str(task.error) for key, task in tasks.items() if task.error},
         completed_tasks=state.succeeded_count,
         total_tasks=graph.tasks,
-        execution_time=((end or 0) - (state.started or state.created)) / SECOND,
+        execution_time=max(0, (end or 0) - (state.started or state.created)) / SECOND,
         cost_usd=sum(totals.cost_of(key) for key in totals.usage) / NANO,
         tokens=sum(totals.tokens_of(key) for key in totals.usage),
         unpriced=totals.count_unpriced(),

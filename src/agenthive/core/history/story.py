@@ -16,7 +16,7 @@ from agenthive.core.graph.graph import Graph
 from agenthive.core.history.replay import decode_history
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
-from agenthive.core.values import Micros
+from agenthive.core.values import SECOND, Micros
 
 
 class StoryLine(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ def build_story(graph: Graph, records: Sequence[Record], task: str) -> list[Stor
     index = graph.index[task]
     related = {task, *(graph.keys[dep] for dep in graph.deps[index])}
     return [
-        StoryLine(seq, event.at, event_type(event), describe_event(event))
+        StoryLine(seq, event.time, event_type(event), describe_event(event))
         for seq, event in decode_history(records)
         if not isinstance(event, ev.TaskEvent) or event.task in related
     ]
@@ -77,6 +77,9 @@ def describe_event(event: ev.Event) -> str:
         case ev.RunMigrated():
             names = "".join(f"; {old} is now {new}" for old, new in event.renamed.items())
             return f"moved to a changed workflow by {event.actor}{names}"
+        case ev.RunClockStepped():
+            direction = "back" if event.by < 0 else "forward"
+            return f"the clock was set {direction} by {abs(event.by) / SECOND:.0f} s"
         case ev.CancelRequested():
             return f"cancelled by {event.actor}" + (f": {event.reason}" if event.reason else "")
     return event_type(event).partition(".")[2].replace("_", " ")

@@ -96,6 +96,17 @@ class ClockSteppedBack(Event, frozen=True, tag="hive.clock_stepped_back"):
 
     #: By how much, in microseconds.
     by: Micros
+    #: Whether a process saw it happen, so that it knows how long everything has taken. If not, the
+    #: clock was set while no process worked, and only times later than the clock are known to be
+    #: wrong.
+    seen: bool = False
+
+
+class ClockSteppedForward(Event, frozen=True, tag="hive.clock_stepped_forward"):
+    """The clock of the operating system was set forward, and a process saw it happen."""
+
+    #: By how much, in microseconds.
+    by: Micros
 
 
 class UsageAfterEnd(Event, frozen=True, tag="hive.usage_after_end"):
@@ -170,8 +181,7 @@ class ScheduleEvent(Event, frozen=True):
 class ScheduleChanged(ScheduleEvent, frozen=True, kw_only=True):
     """Base of the events by which users change a schedule."""
 
-    #: What the clock showed (us). Planned times are compared with this and not with ``at``, which
-    #: is ahead of the clock after the clock stepped back.
+    #: What the clock showed (us), which planned times are compared with.
     since: Micros = 0
     actor: str = "local"
 
@@ -257,6 +267,7 @@ HiveEvent: TypeAlias = (
     | BudgetAlerted
     | BudgetBreached
     | ClockSteppedBack
+    | ClockSteppedForward
     | UsageAfterEnd
     | AnswerAfterEnd
     | ScheduleChange

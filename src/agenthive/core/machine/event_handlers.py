@@ -46,7 +46,7 @@ def _on_task_started(state: RunState, task: int, event: ev.TaskStarted) -> None:
         state.holds.pop((task, attempt), None)
         state.unpaid.discard((task, attempt))
     if event.hold:
-        state.holds[task, event.attempt] = Hold(event.hold, event.at, bool(event.over))
+        state.holds[task, event.attempt] = Hold(event.hold, state.last_at, bool(event.over))
 
 
 def _settle_hold(
@@ -95,7 +95,7 @@ def _on_task_failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
         # The other side refused the call because there were too many: not an attempt either.
         state.losses[task] = state.losses.get(task, 0) + 1
         wait = event.pause
-    state.wake_at[task] = event.at + wait
+    state.wake_at[task] = state.last_at + wait
     if event.usage is None:
         state.unpaid.add((task, event.attempt))
     if state.holds:
@@ -160,9 +160,9 @@ def _on_approval_requested(state: RunState, task: int, event: ev.ApprovalRequest
         digest=event.digest,
         payload=event.payload,
         message=event.message,
-        asked=event.at,
-        deadline=_add_seconds(event.at, spec.deadline),
-        escalates=_add_seconds(event.at, spec.escalate_after),
+        asked=state.last_at,
+        deadline=_add_seconds(state.last_at, spec.deadline),
+        escalates=_add_seconds(state.last_at, spec.escalate_after),
         agreed=[],
         comments={},
     )
@@ -216,11 +216,11 @@ def _on_task_woke(state: RunState, task: int, event: ev.TaskWoke) -> None:
         return
     step = state.current_step(task)
     if step is Step.APPROVAL:
-        _on_approval_time(state, task, event.at)
+        _on_approval_time(state, task, state.last_at)
     elif step is Step.SIGNAL:
         _on_signal_timeout(state, task)
     else:
-        state.ensure_flow().passed[task] = {"at": event.at}
+        state.ensure_flow().passed[task] = {"at": state.last_at}
 
 
 def _on_approval_time(state: RunState, task: int, at: Micros) -> None:
