@@ -342,6 +342,7 @@ class Hive:
         digest = definition.compute_digest(body)
         graph = self._resources.cached_graph(digest, bound_workflow)
         await self._resources.load_prices(bound_workflow)
+        self._resources.require_prices(bound_workflow, graph, inputs)
         event = ev.RunSubmitted(
             at=self._resources.clock.now(),
             run=run,

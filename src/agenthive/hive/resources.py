@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from agenthive.agents.registry import AgentRegistry
 from agenthive.authoring import agents_of, bind_inputs, check_inputs
+from agenthive.core.budget.scopes import shared_scope
 from agenthive.core.engine.driver import Driver
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
@@ -31,6 +32,7 @@ from agenthive.errors import (
 from agenthive.hive.store_urls import locate_store, open_store
 from agenthive.infra.calendar import SystemCalendar
 from agenthive.infra.clock import SteadyClock
+from agenthive.insights.unpriced import find_unpriced_tasks
 from agenthive.queries.journal_reader import JournalReader
 from agenthive.runtimes.embedded import EmbeddedRuntime
 
@@ -150,6 +152,19 @@ class HiveResources:
         agents = [agent for workflow in workflows for agent in agents_of(workflow)]
         if any(self.agents.is_priced(agent) for agent in agents):
             await asyncio.to_thread(self.agents.prices.load_tables)
+
+    def require_prices(self, workflow: WorkflowSpec, graph: Graph, inputs: JSONObject) -> None:
+        """Raises ConfigurationError if a call has a limit, and nothing bounds what it costs.
+
+        The engine would refuse the call; here it is found before anything is called.
+        """
+        names = ["tenant", "day", *(f"agent {agent.name}" for agent in workflow.agents)]
+        limit_of = self.driver.budgets.limit_of
+        limits = {name: limit_of(shared_scope(name)) for name in names}
+        unpriced = find_unpriced_tasks(workflow, graph, self.agents, inputs, limits)
+        if unpriced:
+            problems = tuple(map(str, unpriced))
+            raise ConfigurationError("; ".join(problems[:3]), problems=problems)
 
     def cached_graph(self, digest: str, workflow: WorkflowSpec) -> Graph:
         """The graph of the definition with this digest, which all its runs share."""

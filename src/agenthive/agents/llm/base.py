@@ -31,6 +31,20 @@ from agenthive.agents.base import (
     parse_strict_json,
     status_fault,
 )
+from agenthive.agents.llm.cost_risks import (
+    describe_unknown_price,
+    find_cost_risk,
+    list_price_contexts,
+)
+from agenthive.agents.llm.endings import (
+    CUT_OFF,
+    EMPTY_ANSWER,
+    PAUSE,
+    Ending,
+    describe_cut_call,
+    find_bad_end,
+    paused_fault,
+)
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.prompts import Prompt, build_prompt
 from agenthive.agents.llm.rate_limit_headers import headroom
@@ -38,6 +52,7 @@ from agenthive.agents.llm.token_bounds import max_input_tokens
 from agenthive.core.machine.guards.outcome import INVALID_OUTPUT
 from agenthive.core.model.calls import Call, Fault, Headroom, Reply, ToolCall, Usage
 from agenthive.core.model.workflow import AgentSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import NanoUSD
 from agenthive.errors import AgentHiveError, APIError, ConfigurationError
 from agenthive.infra.egress import MAX_BODY
@@ -56,6 +71,16 @@ MOST_TOKENS: Final = 2**53
 BYTES_A_TOKEN: Final = 3
 #: Tokens. A budget never shortens a reply below this: a shorter one is of no use, and is paid for.
 SHORTEST_CUT: Final = 16
+#: Requests of one call to a model that pauses, the first one included; as many as a task with
+#: tools has turns by default.
+MOST_REQUESTS: Final = 10
+#: Models of one agent whose prices are remembered.
+MOST_KNOWN_PRICES: Final = 1000
+#: The fields of `Usage` that are counts.
+_COUNTED: Final = (
+    *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"),
+    "reasoning_tokens",
+)
 
 
 class Client(Protocol):
@@ -87,6 +112,8 @@ class ModelReply(msgspec.Struct, kw_only=True):
     content: str | None
     #: In OpenAI's words: ``stop``, ``length``, ``tool_calls``, ``content_filter`` ...
     finish_reason: str
+    #: The same in the vendor's own words; empty if the vendor gave none.
+    end_word: str = ""
     #: Maps with id, name and arguments; the arguments may still be JSON text.
     tool_calls: list[dict[str, Any]] = []
     #: Why the model refused to respond; None if it did not refuse.
@@ -98,6 +125,8 @@ class ModelReply(msgspec.Struct, kw_only=True):
     hour_writes: int = 0
     #: Reasoning blocks, which must be sent back unchanged together with the tool results.
     thinking: list[dict[str, Any]] = []
+    #: The content of a reply that paused, to be sent back unchanged; empty for any other reply.
+    blocks: list[dict[str, Any]] = []
 
 
 class ChatAgent(BaseAgent):
@@ -125,6 +154,8 @@ class ChatAgent(BaseAgent):
         self._host = urlsplit(config.endpoint).netloc
         self._key_header = str(get_option(config, "idempotency_header", "Idempotency-Key"))
         self._max_body = int(get_option(config, "max_body", MAX_BODY))
+        #: Model -> whether a price list has it; price lists do not change while a hive is open.
+        self._known_prices: dict[str, bool] = {}
         self._opened_client: Client | None = None
         self._client_lock = asyncio.Lock()
 
@@ -149,18 +180,64 @@ class ChatAgent(BaseAgent):
         return await execute_via_perform(self, action, parameters)
 
     async def perform(self, call: Call) -> Reply:
-        """Call the model once. Every failure becomes a fault."""
+        """Call the model once, and again while it pauses. Every failure becomes a fault."""
+        parts: list[ModelReply] = []
         try:
             parameters = self._secrets.resolve_value(call.parameters, call.references, self._host)
             prompt = build_prompt(msgspec.structs.replace(call, parameters=parameters), self.config)
-            send = self._request_streamed if prompt.stream else self._request_whole
-            payload, response = await send(call, prompt)
-            model_reply = self._parse_payload(payload, prompt.model)
+            response = await self._request_part(call, prompt, parts)
+            while self._may_continue(call, prompt, parts):
+                prompt = _continue_prompt(prompt, parts[-1])
+                response = await self._request_part(call, prompt, parts)
         except Exception as error:
-            return Reply(fault=self._build_fault(error), headroom=_read_headroom(error))
+            return self._build_failure(error, parts)
         return msgspec.structs.replace(
-            self._build_reply(prompt, model_reply), headroom=_read_headroom(response)
+            self._build_reply(call, prompt, parts), headroom=_read_headroom(response)
         )
+
+    async def _request_part(
+        self, call: Call, prompt: Prompt, parts: list[ModelReply]
+    ) -> httpx2.Response:
+        """Send one request, and add its reply to ``parts``."""
+        # The request that continues a reply is another one, so it has a key of its own.
+        key = f"{call.key}~{len(parts)}" if parts and call.key else call.key
+        send = self._request_streamed if prompt.stream else self._request_whole
+        payload, response = await send(msgspec.structs.replace(call, key=key), prompt)
+        parts.append(self._parse_payload(payload, prompt.model))
+        return response
+
+    def _may_continue(self, call: Call, prompt: Prompt, parts: list[ModelReply]) -> bool:
+        """Whether a reply that paused is continued within this call.
+
+        In a task with tools the next turn continues it, with a hold of its own. Without tools of
+        the vendor's own type, which a model needs to pause, the price of the call is known, and
+        what is held for it must cover all requests.
+        """
+        paused = parts[-1].finish_reason == PAUSE and parts[-1].blocks
+        if not paused or prompt.calls_tools or len(parts) >= MOST_REQUESTS:
+            return False
+        if find_cost_risk(prompt):
+            return True
+        held = self.estimate_max_cost(call)
+        if held is None:
+            return True
+        usage, next_prompt = self._add_usages(parts), _continue_prompt(prompt, parts[-1])
+        next_cost = self._worst_cost(call, next_prompt, prompt.max_tokens)
+        if usage is None or usage.cost is None or next_cost is None:
+            return False
+        return usage.cost + next_cost <= held
+
+    def _build_failure(self, error: Exception, parts: list[ModelReply]) -> Reply:
+        """The fault for a request that failed, perhaps after others of the same call."""
+        fault, headroom = self._build_fault(error), _read_headroom(error)
+        if not parts:
+            return Reply(fault=fault, headroom=headroom)
+        # The requests before it were answered: the call was sent, and has acted. The cost of a
+        # request of unknown outcome is unknown, so the whole hold stays.
+        class_ = {FaultClass.REFUSED: FaultClass.BAD_END}.get(fault.known_class, FaultClass.UNKNOWN)
+        usage = None if fault.known_class is FaultClass.UNKNOWN else self._add_usages(parts)
+        fault = msgspec.structs.replace(fault, class_=class_)
+        return Reply(fault=fault, usage=usage, headroom=headroom)
 
     async def _request_whole(self, call: Call, prompt: Prompt) -> tuple[Any, httpx2.Response]:
         client = await self._get_client()
@@ -197,9 +274,33 @@ class ChatAgent(BaseAgent):
         return {"headers": {"Authorization": self.omit, **self._idempotency_header(call)}}
 
     def estimate_max_cost(self, call: Call) -> NanoUSD | None:
-        """The most that a call can cost: a token for each byte of input, and a full reply."""
+        """The most that a call can cost: a token for each byte of input, and a full reply.
+
+        None if the price of the model is unknown, or if a part of the call can cost more.
+        """
         prompt = build_prompt(call, self.config)
+        if find_cost_risk(prompt):
+            return None
         return self._worst_cost(call, prompt, prompt.max_tokens)
+
+    def explain_unpriced(self, call: Call) -> str:
+        """Why `estimate_max_cost` is None, and what to do about it; empty if it is not."""
+        prompt = build_prompt(call, self.config)
+        risk = find_cost_risk(prompt)
+        if risk:
+            return risk
+        if self._has_price(prompt.model):
+            return ""
+        return describe_unknown_price(prompt.model, self.config.endpoint, self._price_provider)
+
+    def _has_price(self, model: str) -> bool:
+        known = self._known_prices.get(model)
+        if known is None:
+            source = self._prices.price_source(model, self._price_provider)
+            if len(self._known_prices) < MOST_KNOWN_PRICES:
+                self._known_prices[model] = bool(source)
+            return bool(source)
+        return known
 
     def estimate_tokens(self, call: Call) -> int:
         """About how many tokens a call uses: a third of the input's bytes, and a full reply."""
@@ -209,13 +310,17 @@ class ChatAgent(BaseAgent):
     def _worst_cost(self, call: Call, prompt: Prompt, output: int) -> NanoUSD | None:
         size = max_input_tokens(self.build_body(prompt), len(call.references))
         usage = Usage(model=prompt.model, input_tokens=size, output_tokens=output)
-        options = {key: prompt.extra.get(key) for key in ("service_tier", "speed")}
-        context = {key: value for key, value in options.items() if isinstance(value, str)}
-        return self._prices.worst_cost(usage, self._price_provider, context=context)
+        costs = [
+            self._prices.worst_cost(usage, self._price_provider, context=context)
+            for context in list_price_contexts(prompt)
+        ]
+        return None if None in costs else max(cost for cost in costs if cost is not None)
 
     def fit_max_tokens(self, call: Call, max_cost: NanoUSD) -> tuple[int, NanoUSD] | None:
         """The longest reply whose worst case fits, by binary search, and that worst case."""
         prompt = build_prompt(call, self.config)
+        if find_cost_risk(prompt):
+            return None
         low, high = SHORTEST_CUT - 1, prompt.max_tokens
         best: tuple[int, NanoUSD] | None = None
         while low < high:
@@ -286,40 +391,130 @@ class ChatAgent(BaseAgent):
                 f"the response holds no message of a model: {_describe_problem(payload)}"
             ) from error
 
-    def _build_reply(self, prompt: Prompt, model_reply: ModelReply) -> Reply:
-        """The result, or the fault if its JSON is invalid; either with the usage of the call."""
-        usage = model_reply.usage
-        if usage is not None:
-            source = self._prices.price_source(usage.model, self._price_provider)
-            usage = msgspec.structs.replace(
-                usage, cost=self._compute_cost(usage, model_reply), prices=source
-            )
+    def _build_reply(self, call: Call, prompt: Prompt, parts: list[ModelReply]) -> Reply:
+        """The result, or the fault if the reply ended badly or its JSON is invalid.
+
+        Either has the usage of the call. A fault of class ``bad_end`` also has the result as it
+        would have been, for callers outside runs; a run does not keep it.
+        """
+        usage, model_reply = self._add_usages(parts), _join_parts(parts)
         result: dict[str, Any] = {
             "content": model_reply.content,
             "model": model_reply.model,
             "finish_reason": model_reply.finish_reason,
         }
-        tool_calls: tuple[ToolCall, ...] = ()
         if model_reply.thinking:
             result["thinking"] = model_reply.thinking
+        if model_reply.refusal is not None:
+            result["refusal"] = model_reply.refusal
+        ending = _read_ending(prompt, parts[-1], model_reply)
+        told_reply = self._tell_model(call, prompt, model_reply, ending, result)
+        if told_reply is not None:
+            return msgspec.structs.replace(told_reply, usage=usage)
+        fault = self._find_bad_end(prompt, model_reply, ending)
+        if fault is not None:
+            fault = msgspec.structs.replace(fault, message=self._clean_message(fault.message))
+            is_bad_end = fault.known_class is FaultClass.BAD_END
+            kept_result = self._secrets.scrub_value(result) if is_bad_end else None
+            return Reply(fault=fault, usage=usage, result=kept_result)
+        tool_calls: tuple[ToolCall, ...] = ()
         try:
             if model_reply.tool_calls and prompt.calls_tools:
-                tool_calls = tuple([self._build_tool_call(call) for call in model_reply.tool_calls])
+                tool_calls = tuple(map(self._build_tool_call, model_reply.tool_calls))
             elif model_reply.tool_calls:
-                result["tool_calls"] = [_decode_call(call) for call in model_reply.tool_calls]
-            elif prompt.wants_json and model_reply.refusal is None:
+                result["tool_calls"] = list(map(_decode_call, model_reply.tool_calls))
+            elif prompt.wants_json:
                 result["parsed"] = _parse_content(model_reply)
         except ValueError as error:
             message = self._clean_message(str(error))
-            # A reply that was cut at max_tokens would be cut, and paid for, again.
-            retriable = model_reply.finish_reason != "length"
             kind = INVALID_OUTPUT if prompt.json_result else "invalid_reply"
-            reply = fault_reply(kind, message, retriable=retriable, counts=False)
+            reply = fault_reply(kind, message, counts=False)
             return msgspec.structs.replace(reply, usage=usage)
-        if model_reply.refusal is not None:
-            result["refusal"] = model_reply.refusal
         final_result = result["parsed"] if prompt.json_result and "parsed" in result else result
         return Reply(result=self._secrets.scrub_value(final_result), usage=usage, asks=tool_calls)
+
+    def _find_bad_end(
+        self, prompt: Prompt, model_reply: ModelReply, ending: Ending
+    ) -> Fault | None:
+        """The fault for a reply that is no plain success; None for one that is."""
+        source = self._describe_source(prompt.model)
+        if ending.reason == PAUSE:
+            why = f"was not continued: {_explain_pause(prompt, model_reply)}"
+            return paused_fault(source, why)
+        fault = find_bad_end(ending, source)
+        if fault is None:
+            return None
+        is_text = ending.has_text and not ending.tool_calls and not prompt.wants_json
+        if fault.kind == CUT_OFF and prompt.accepts_cut and is_text:
+            return None
+        # A model whose answer does not fit its schema is called again, and told why.
+        return None if fault.kind == EMPTY_ANSWER and prompt.wants_json else fault
+
+    def _tell_model(
+        self,
+        call: Call,
+        prompt: Prompt,
+        model_reply: ModelReply,
+        ending: Ending,
+        result: dict[str, Any],
+    ) -> Reply | None:
+        """A turn after which the model continues although no tool is called; None for any other.
+
+        The tool calls of a cut reply may lack arguments, so none is made and the model hears why.
+        A reply that paused continues in the next turn. Both count as turns of the task.
+        """
+        if not prompt.calls_tools:
+            return None
+        if ending.reason == PAUSE and model_reply.blocks:
+            result["blocks"] = model_reply.blocks
+            # Numbered: the guards against loops compare what turns request.
+            number = len(call.turns) + 1
+            request = ToolCall(
+                id="", name=PAUSE, arguments={"turn": number}, problem="the model paused its turn"
+            )
+            return Reply(result=self._secrets.scrub_value(result), asks=(request,))
+        if not ending.is_cut or not model_reply.tool_calls or ending.refusal is not None:
+            return None
+        problem = describe_cut_call(prompt.max_tokens)
+        requests = tuple(
+            [
+                ToolCall(
+                    id=text_or_empty(request.get("id")),
+                    name=text_or_empty(request.get("name")),
+                    problem=problem,
+                )
+                for request in model_reply.tool_calls
+            ]
+        )
+        return Reply(result=self._secrets.scrub_value(result), asks=requests)
+
+    def _describe_source(self, model: str) -> str:
+        return f"model '{model}' at {self._host}"
+
+    def _add_usages(self, parts: list[ModelReply]) -> Usage | None:
+        """The usage of all requests of a call with its cost; None if that of one is unknown."""
+        usages = [self._price_usage(part) for part in parts]
+        first, *others = usages
+        if first is None or not others:
+            return first
+        total = msgspec.structs.asdict(first)
+        for usage in others:
+            if usage is None:
+                return None
+            for name in _COUNTED:
+                total[name] += getattr(usage, name)
+            costs = (total["cost"], usage.cost)
+            total["cost"] = None if None in costs else sum(costs)
+        return Usage(**total)
+
+    def _price_usage(self, model_reply: ModelReply) -> Usage | None:
+        usage = model_reply.usage
+        if usage is None:
+            return None
+        source = self._prices.price_source(usage.model, self._price_provider)
+        return msgspec.structs.replace(
+            usage, cost=self._compute_cost(usage, model_reply), prices=source
+        )
 
     def _build_tool_call(self, call: Mapping[str, Any]) -> ToolCall:
         """A tool call of the model. Malformed arguments are reported back to the model."""
@@ -361,6 +556,42 @@ class ChatAgent(BaseAgent):
     def _clean_message(self, text: str) -> str:
         text = self._secrets.scrub(text)[:LONGEST_MESSAGE]
         return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _continue_prompt(prompt: Prompt, paused: ModelReply) -> Prompt:
+    """The prompt that continues a reply which paused: the reply is its last message."""
+    message = {"role": "assistant", "content": paused.blocks}
+    return msgspec.structs.replace(prompt, messages=[*prompt.messages, message])
+
+
+def _join_parts(parts: list[ModelReply]) -> ModelReply:
+    """The replies to all requests of a call as one: the last one, with the text of all."""
+    if len(parts) == 1:
+        return parts[0]
+    texts = [part.content for part in parts if part.content]
+    return msgspec.structs.replace(parts[-1], content="".join(texts) if texts else None)
+
+
+def _read_ending(prompt: Prompt, last_part: ModelReply, model_reply: ModelReply) -> Ending:
+    """What the end of a reply is judged by; the bound of its length is that of each request."""
+    usage = last_part.usage
+    return Ending(
+        word=model_reply.end_word,
+        content=model_reply.content,
+        tool_calls=len(model_reply.tool_calls),
+        refusal=model_reply.refusal,
+        output_tokens=None if usage is None else usage.output_tokens,
+        reasoning_tokens=0 if usage is None else usage.reasoning_tokens,
+        max_tokens=prompt.max_tokens,
+    )
+
+
+def _explain_pause(prompt: Prompt, model_reply: ModelReply) -> str:
+    if not model_reply.blocks:
+        return "it holds nothing that could be sent back. Check the server"
+    if find_cost_risk(prompt):
+        return f"{MOST_REQUESTS} requests have brought no end. Ask for less in one task"
+    return "the cost of going on may exceed what is reserved for the call. Set max_cost"
 
 
 def is_in_domain(host: str, domain: str) -> bool:
@@ -473,7 +704,6 @@ def _parse_content(model_reply: ModelReply) -> Any:
     try:
         return parse_strict_json(model_reply.content or "")
     except ValueError as error:
-        note = ", cut at max_tokens" if model_reply.finish_reason == "length" else ""
         raise ValueError(
-            f"the model was to return JSON, and its reply is not JSON{note}: {error}"
+            f"the model was to return JSON, and its reply is not JSON: {error}"
         ) from error
