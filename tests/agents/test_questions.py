@@ -317,7 +317,7 @@ async def test_openai_answers() -> None:
         "openai", chosen({"content": None, "refusal": "No."}), output_schema=SCHEMA
     )
     assert refused.fault is not None
-    assert (refused.fault.kind, "refused to answer: No." in refused.fault.message) == (
+    assert (refused.fault.kind, "): No.. Nothing" in refused.fault.message) == (
         "refusal",
         True,
     )

@@ -209,23 +209,15 @@ class ChatAgent(BaseAgent):
     def _may_continue(self, call: Call, prompt: Prompt, parts: list[ModelReply]) -> bool:
         """Whether a reply that paused is continued within this call.
 
-        In a task with tools the next turn continues it, with a hold of its own. Without tools of
-        the vendor's own type, which a model needs to pause, the price of the call is known, and
-        what is held for it must cover all requests.
+        In a task with tools the next turn continues it, with a hold of its own. Any other call has
+        one hold. If its worst case is known, the hold covers one request; if not, because of the
+        vendor's own tools for example, which a model pauses for, nothing is held without a limit,
+        and under one what the user declared for the whole call (``max_cost``).
         """
         paused = parts[-1].finish_reason == PAUSE and parts[-1].blocks
         if not paused or prompt.calls_tools or len(parts) >= MOST_REQUESTS:
             return False
-        if find_cost_risk(prompt):
-            return True
-        held = self.estimate_max_cost(call)
-        if held is None:
-            return True
-        usage, next_prompt = self._add_usages(parts), _continue_prompt(prompt, parts[-1])
-        next_cost = self._worst_cost(call, next_prompt, prompt.max_tokens)
-        if usage is None or usage.cost is None or next_cost is None:
-            return False
-        return usage.cost + next_cost <= held
+        return self.estimate_max_cost(call) is None
 
     def _build_failure(self, error: Exception, parts: list[ModelReply]) -> Reply:
         """The fault for a request that failed, perhaps after others of the same call."""
@@ -411,7 +403,7 @@ class ChatAgent(BaseAgent):
         told_reply = self._tell_model(call, prompt, model_reply, ending, result)
         if told_reply is not None:
             return msgspec.structs.replace(told_reply, usage=usage)
-        fault = self._find_bad_end(prompt, model_reply, ending)
+        fault = self._find_bad_end(prompt, model_reply, ending, len(parts))
         if fault is not None:
             fault = msgspec.structs.replace(fault, message=self._clean_message(fault.message))
             is_bad_end = fault.known_class is FaultClass.BAD_END
@@ -434,13 +426,12 @@ class ChatAgent(BaseAgent):
         return Reply(result=self._secrets.scrub_value(final_result), usage=usage, asks=tool_calls)
 
     def _find_bad_end(
-        self, prompt: Prompt, model_reply: ModelReply, ending: Ending
+        self, prompt: Prompt, model_reply: ModelReply, ending: Ending, request_count: int
     ) -> Fault | None:
         """The fault for a reply that is no plain success; None for one that is."""
         source = self._describe_source(prompt.model)
         if ending.reason == PAUSE:
-            why = f"was not continued: {_explain_pause(prompt, model_reply)}"
-            return paused_fault(source, why)
+            return paused_fault(source, _explain_pause(model_reply, request_count))
         fault = find_bad_end(ending, source)
         if fault is None:
             return None
@@ -586,12 +577,16 @@ def _read_ending(prompt: Prompt, last_part: ModelReply, model_reply: ModelReply)
     )
 
 
-def _explain_pause(prompt: Prompt, model_reply: ModelReply) -> str:
+def _explain_pause(model_reply: ModelReply, request_count: int) -> str:
+    """Why a reply that paused was not continued, and what to do; follows "which"."""
     if not model_reply.blocks:
-        return "it holds nothing that could be sent back. Check the server"
-    if find_cost_risk(prompt):
-        return f"{MOST_REQUESTS} requests have brought no end. Ask for less in one task"
-    return "the cost of going on may exceed what is reserved for the call. Set max_cost"
+        return "cannot be continued, because it holds nothing that could be sent back"
+    if request_count >= MOST_REQUESTS:
+        return f"had no end after {request_count} requests. Ask for less in one task"
+    return (
+        "was not continued: what is reserved for the call covers one request, and it offers no "
+        "tool of the vendor's for which a model pauses. Check the server"
+    )
 
 
 def is_in_domain(host: str, domain: str) -> bool:

@@ -61,7 +61,7 @@ _OTHER_ENDS: Final = ("content_filter", "refusal", "error", PAUSE)
 #: Characters of a cut text that the message of its fault shows.
 LONGEST_EXCERPT: Final = 160
 #: Characters of a vendor's word that a message shows.
-_LONGEST_WORD: Final = 60
+_LONGEST_WORD: Final = 40
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,11 +112,12 @@ def find_bad_end(ending: Ending, source: str) -> Fault | None:
     ``source`` names the model and its address, for the message.
     """
     if ending.refusal is not None or ending.reason == "refusal":
-        said = f": {_shorten(ending.refusal)}" if ending.refusal else ""
+        words = ending.refusal or (ending.content if ending.has_text else "")
+        said = f": {_shorten(words)}" if words else ""
         return _bad_end(
             REFUSAL,
-            f"{source} refused to answer{said}. Nothing of the answer was used. Change what it is "
-            "asked, or name another model in 'fallback'",
+            f"{source} refused to answer {_describe_word(ending)}{said}. Nothing of the answer was "
+            f"used. Change what it is asked, or name another model in 'fallback'",
         )
     if ending.reason == "content_filter":
         return _bad_end(
