@@ -386,8 +386,10 @@ async def test_what_openai_says_was_used() -> None:
         prices=LIST,
     )
     odd = {"prompt_tokens": -1, "completion_tokens": True, "prompt_tokens_details": [1]}
-    assert await used("openai", odd) == Usage(model="m-1")
-    assert await used("openai", "many") is None
+    problem = "prompt_tokens is -1: the usage is unknown"
+    assert await used("openai", odd) == Usage(model="m-1", problem=problem)
+    problem = "usage is a text: it is unknown"
+    assert await used("openai", "many") == Usage(model="m-1", problem=problem)
 
 
 async def test_what_anthropic_says_was_used() -> None:

@@ -23,6 +23,8 @@ async def echo(action, parameters):
 
 async def sleep(parameters, call):
     await asyncio.sleep(parameters.get("seconds", 0.1))
+    while not os.path.exists(parameters.get("until", ".")):
+        await asyncio.sleep(0.01)
     with open(os.environ["LEDGER"], "a") as ledger:
         ledger.write(f"{call.task} {call.key}\\n")
     return call.task

@@ -27,6 +27,14 @@ name: s
 agents: [{name: clock, type: mcp_server, endpoint: "stdio:mcp-server-time", timeout: 60}]
 tasks: [{name: t, agent: clock, action: list_tools}]
 """
+OVERCHARGING = """
+from agenthive.core.model.calls import Reply, Usage
+
+async def overcharging():
+    return Reply(result=1, usage=Usage(output_tokens=10**15))
+
+AGENTS["overcharging"] = overcharging
+"""
 KINDS: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -146,11 +154,14 @@ async def cut_off(here: Path) -> str:
 
 def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     """Real outputs of every command that prints JSON."""
+    with (here / "agents.py").open("a") as file:
+        file.write(OVERCHARGING)
     (here / "flow.json").write_text(
         workflow(
             {"name": "one", "agent": "echo", "parameters": {"x": 1}},
             {"name": "two", "agent": "broken", "depends_on": ["one"]},
             {"name": "say", "agent": "echo"},
+            {"name": "paid", "agent": "overcharging"},
             failure_strategy="continue_on_failure",
         ).replace(
             '"type": "custom", "endpoint": "custom://echo"',

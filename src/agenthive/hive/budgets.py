@@ -8,12 +8,10 @@ from typing import Final
 from agenthive.core.budget.scopes import is_scope
 from agenthive.core.engine.budget_requests import HoldSettlement
 from agenthive.core.journal.records import AccountState
-from agenthive.core.values import NanoUSD
+from agenthive.core.values import MOST_AMOUNT, NanoUSD
 from agenthive.errors import InvalidValue
 from agenthive.hive.resources import HiveResources, plain_text
 
-MAX_NANO_USD: Final = 10**18
-"""A billion dollars, far below what an integer column of a store holds."""
 SCOPE_HINT: Final = (
     "A scope is 'run ID', 'run ID task NAME', 'run ID agent NAME', 'tenant T', 'day T' or "
     "'agent T/NAME'; the tenant of an embedded home is 'default'."
@@ -22,10 +20,10 @@ SCOPE_HINT: Final = (
 
 def _check_amount(amount: object) -> None:
     """Raise InvalidValue unless ``amount`` is a number of nano-dollars that the store can hold."""
-    if isinstance(amount, bool) or not isinstance(amount, int) or not 0 <= amount <= MAX_NANO_USD:
+    if isinstance(amount, bool) or not isinstance(amount, int) or not 0 <= amount <= MOST_AMOUNT:
         raise InvalidValue(
             f"{amount!r} is not an amount of nano-dollars",
-            hint="Pass a whole number from 0 on; one dollar is 1_000_000_000.",
+            hint="Pass a whole number from 0 to 10**18; one dollar is 1_000_000_000.",
         )
 
 

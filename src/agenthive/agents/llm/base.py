@@ -9,10 +9,11 @@ any other action becomes a prompt (see `prompts`). Nothing here knows a vendor, 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import httpx2
@@ -49,8 +50,17 @@ from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.prompts import Prompt, build_prompt
 from agenthive.agents.llm.rate_limit_headers import headroom
 from agenthive.agents.llm.token_bounds import max_input_tokens
+from agenthive.agents.llm.usage import ReportedUsage, read_count, read_usage
 from agenthive.core.machine.guards.outcome import INVALID_OUTPUT
-from agenthive.core.model.calls import Call, Fault, Headroom, Reply, ToolCall, Usage
+from agenthive.core.model.calls import (
+    MOST_TOKENS,
+    Call,
+    Fault,
+    Headroom,
+    Reply,
+    ToolCall,
+    Usage,
+)
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import NanoUSD
@@ -64,9 +74,6 @@ if TYPE_CHECKING:
 
 #: Characters of a fault's message; a server's error page would fill the journal.
 LONGEST_MESSAGE: Final = 500
-#: A reported token count above this is taken for an error of the server and capped. Every integer
-#: up to it is exact in JSON readers that use doubles.
-MOST_TOKENS: Final = 2**53
 #: Bytes of a request body for one token, for estimates: about 4 in English prose, 3 with JSON.
 BYTES_A_TOKEN: Final = 3
 #: Tokens. A budget never shortens a reply below this: a shorter one is of no use, and is paid for.
@@ -90,6 +97,27 @@ class Client(Protocol):
     def post(self) -> Callable[..., Awaitable[Any]]: ...
 
     async def close(self) -> None: ...
+
+
+class UnusableAnswer(Exception):
+    """A response that cannot be read, although its usage perhaps can."""
+
+    def __init__(self, cause: Exception, response: httpx2.Response, payload: object) -> None:
+        super().__init__(str(cause))
+        #: Why it cannot be read.
+        self.cause = cause
+        #: The response, for its headers.
+        self.response = response
+        #: What it holds, for its usage; None if it is no JSON at all.
+        self.payload = payload
+
+
+class AnsweredRequest(NamedTuple):
+    """One request of a call, and its response; a model that pauses needs several."""
+
+    reply: ModelReply
+    #: With its cost; None if the server reports none.
+    usage: Usage | None
 
 
 class StreamedReply(Protocol):
@@ -118,11 +146,10 @@ class ModelReply(msgspec.Struct, kw_only=True):
     tool_calls: list[dict[str, Any]] = []
     #: Why the model refused to respond; None if it did not refuse.
     refusal: str | None = None
-    usage: Usage | None = None
     #: What else the price depends on, such as the service tier.
     context: dict[str, str] = {}
-    #: Tokens written to a cache that keeps them for an hour; they have a price of their own.
-    hour_writes: int = 0
+    #: What is charged for and is no token: name in price lists -> how often.
+    fees: dict[str, int] = {}
     #: Reasoning blocks, which must be sent back unchanged together with the tool results.
     thinking: list[dict[str, Any]] = []
     #: The content of a reply that paused, to be sent back unchanged; empty for any other reply.
@@ -133,6 +160,8 @@ class ChatAgent(BaseAgent):
     """A language model behind a vendor's package, whose client is opened at the first call."""
 
     kind: ClassVar[str] = AgentType.AI_AGENT
+    #: Whether the reported input leaves out the tokens that were read from or written to a cache.
+    cached_apart: ClassVar[bool] = False
     #: The path of requests below the base address.
     path: ClassVar[str]
     #: The vendor's own domain, where every request needs a key.
@@ -181,32 +210,37 @@ class ChatAgent(BaseAgent):
 
     async def perform(self, call: Call) -> Reply:
         """Call the model once, and again while it pauses. Every failure becomes a fault."""
-        parts: list[ModelReply] = []
+        parts: list[AnsweredRequest] = []
         try:
             parameters = self._secrets.resolve_value(call.parameters, call.references, self._host)
             prompt = build_prompt(msgspec.structs.replace(call, parameters=parameters), self.config)
-            response = await self._request_part(call, prompt, parts)
+            headroom = await self._request_part(call, prompt, parts)
             while self._may_continue(call, prompt, parts):
-                prompt = _continue_prompt(prompt, parts[-1])
-                response = await self._request_part(call, prompt, parts)
+                prompt = _continue_prompt(prompt, parts[-1].reply)
+                headroom = await self._request_part(call, prompt, parts)
+        except UnusableAnswer as error:
+            usage = self._salvage_usage(error.payload, prompt)
+            return self._build_failure(error.cause, parts, usage, _read_headroom(error))
         except Exception as error:
-            return self._build_failure(error, parts)
-        return msgspec.structs.replace(
-            self._build_reply(call, prompt, parts), headroom=_read_headroom(response)
-        )
+            return self._build_failure(error, parts, None, _read_headroom(error))
+        return msgspec.structs.replace(self._build_reply(call, prompt, parts), headroom=headroom)
 
     async def _request_part(
-        self, call: Call, prompt: Prompt, parts: list[ModelReply]
-    ) -> httpx2.Response:
-        """Send one request, and add its reply to ``parts``."""
+        self, call: Call, prompt: Prompt, parts: list[AnsweredRequest]
+    ) -> Headroom | None:
+        """Send one request, and add its reply to ``parts``. Raises any exception if it fails."""
         # The request that continues a reply is another one, so it has a key of its own.
         key = f"{call.key}~{len(parts)}" if parts and call.key else call.key
         send = self._request_streamed if prompt.stream else self._request_whole
         payload, response = await send(msgspec.structs.replace(call, key=key), prompt)
-        parts.append(self._parse_payload(payload, prompt.model))
-        return response
+        try:
+            model_reply = self._parse_payload(payload, prompt.model)
+        except Exception as error:
+            raise UnusableAnswer(error, response, payload) from error
+        parts.append(AnsweredRequest(model_reply, self._read_usage(payload, model_reply)))
+        return _read_headroom(response)
 
-    def _may_continue(self, call: Call, prompt: Prompt, parts: list[ModelReply]) -> bool:
+    def _may_continue(self, call: Call, prompt: Prompt, parts: list[AnsweredRequest]) -> bool:
         """Whether a reply that paused is continued within this call.
 
         In a task with tools the next turn continues it, with a hold of its own. Any other call has
@@ -214,22 +248,37 @@ class ChatAgent(BaseAgent):
         vendor's own tools for example, which a model pauses for, nothing is held without a limit,
         and under one what the user declared for the whole call (``max_cost``).
         """
-        paused = parts[-1].finish_reason == PAUSE and parts[-1].blocks
+        last_reply = parts[-1].reply
+        paused = last_reply.finish_reason == PAUSE and last_reply.blocks
         if not paused or prompt.calls_tools or len(parts) >= MOST_REQUESTS:
             return False
         return self.estimate_max_cost(call) is None
 
-    def _build_failure(self, error: Exception, parts: list[ModelReply]) -> Reply:
-        """The fault for a request that failed, perhaps after others of the same call."""
-        fault, headroom = self._build_fault(error), _read_headroom(error)
+    def _build_failure(
+        self,
+        error: Exception,
+        parts: list[AnsweredRequest],
+        usage: Usage | None,
+        headroom: Headroom | None,
+    ) -> Reply:
+        """The fault for a request that failed, perhaps after others of the same call.
+
+        ``usage`` is that of the request; None if it is not known.
+        """
+        fault = self._build_fault(error)
         if not parts:
-            return Reply(fault=fault, headroom=headroom)
+            return Reply(fault=fault, usage=usage, headroom=headroom)
         # The requests before it were answered: the call was sent, and has acted. The cost of a
         # request of unknown outcome is unknown, so the whole hold stays.
-        class_ = {FaultClass.REFUSED: FaultClass.BAD_END}.get(fault.known_class, FaultClass.UNKNOWN)
-        usage = None if fault.known_class is FaultClass.UNKNOWN else self._add_usages(parts)
+        former_class = fault.known_class
+        class_ = FaultClass.UNKNOWN
+        if former_class in (FaultClass.REFUSED, FaultClass.BAD_END):
+            class_ = FaultClass.BAD_END
+        usages = [part.usage for part in parts]
+        if usage is not None or former_class is FaultClass.UNKNOWN:
+            usages.append(usage)
         fault = msgspec.structs.replace(fault, class_=class_)
-        return Reply(fault=fault, usage=usage, headroom=headroom)
+        return Reply(fault=fault, usage=_add_usages(usages), headroom=headroom)
 
     async def _request_whole(self, call: Call, prompt: Prompt) -> tuple[Any, httpx2.Response]:
         client = await self._get_client()
@@ -239,7 +288,11 @@ class ChatAgent(BaseAgent):
             body=self.build_body(prompt),
             options=self._request_options(call),
         )
-        return parse_strict_json(response.text), response
+        try:
+            return parse_strict_json(response.text), response
+        except ValueError as error:
+            payload = _parse_leniently(response.text)
+            raise UnusableAnswer(error, response, payload) from error
 
     async def _request_streamed(self, call: Call, prompt: Prompt) -> tuple[Any, httpx2.Response]:
         """The response, read chunk by chunk. Each chunk counts as a heartbeat of the call."""
@@ -383,13 +436,14 @@ class ChatAgent(BaseAgent):
                 f"the response holds no message of a model: {_describe_problem(payload)}"
             ) from error
 
-    def _build_reply(self, call: Call, prompt: Prompt, parts: list[ModelReply]) -> Reply:
+    def _build_reply(self, call: Call, prompt: Prompt, parts: list[AnsweredRequest]) -> Reply:
         """The result, or the fault if the reply ended badly or its JSON is invalid.
 
         Either has the usage of the call. A fault of class ``bad_end`` also has the result as it
         would have been, for callers outside runs; a run does not keep it.
         """
-        usage, model_reply = self._add_usages(parts), _join_parts(parts)
+        usages, replies = [part.usage for part in parts], [part.reply for part in parts]
+        usage, model_reply = _add_usages(usages), _join_replies(replies)
         result: dict[str, Any] = {
             "content": model_reply.content,
             "model": model_reply.model,
@@ -399,7 +453,7 @@ class ChatAgent(BaseAgent):
             result["thinking"] = model_reply.thinking
         if model_reply.refusal is not None:
             result["refusal"] = model_reply.refusal
-        ending = _read_ending(prompt, parts[-1], model_reply)
+        ending = _read_ending(prompt, usages[-1], model_reply)
         told_reply = self._tell_model(call, prompt, model_reply, ending, result)
         if told_reply is not None:
             return msgspec.structs.replace(told_reply, usage=usage)
@@ -482,31 +536,6 @@ class ChatAgent(BaseAgent):
     def _describe_source(self, model: str) -> str:
         return f"model '{model}' at {self._host}"
 
-    def _add_usages(self, parts: list[ModelReply]) -> Usage | None:
-        """The usage of all requests of a call with its cost; None if that of one is unknown."""
-        usages = [self._price_usage(part) for part in parts]
-        first, *others = usages
-        if first is None or not others:
-            return first
-        total = msgspec.structs.asdict(first)
-        for usage in others:
-            if usage is None:
-                return None
-            for name in _COUNTED:
-                total[name] += getattr(usage, name)
-            costs = (total["cost"], usage.cost)
-            total["cost"] = None if None in costs else sum(costs)
-        return Usage(**total)
-
-    def _price_usage(self, model_reply: ModelReply) -> Usage | None:
-        usage = model_reply.usage
-        if usage is None:
-            return None
-        source = self._prices.price_source(usage.model, self._price_provider)
-        return msgspec.structs.replace(
-            usage, cost=self._compute_cost(usage, model_reply), prices=source
-        )
-
     def _build_tool_call(self, call: Mapping[str, Any]) -> ToolCall:
         """A tool call of the model. Malformed arguments are reported back to the model."""
         name, call_id = text_or_empty(call.get("name")), text_or_empty(call.get("id"))
@@ -516,12 +545,53 @@ class ChatAgent(BaseAgent):
             return ToolCall(id=call_id, name=name, problem=self._clean_message(str(error)))
         return ToolCall(id=call_id, name=name, arguments=arguments)
 
-    def _compute_cost(self, usage: Usage, model_reply: ModelReply) -> NanoUSD | None:
-        return self._prices.compute_cost(
+    def _read_usage(self, payload: Mapping[str, Any], model_reply: ModelReply) -> Usage | None:
+        """The usage of a call with its cost; None if the server reports none."""
+        reported = read_usage(
+            _find_usage(payload),
+            model_reply.model,
+            answer_length=_measure_answer(model_reply),
+            cached_apart=self.cached_apart,
+        )
+        if reported is None:
+            return None
+        fees = {**reported.fees, **model_reply.fees}
+        return self._price_usage(reported, model_reply.context, fees)
+
+    def _salvage_usage(self, payload: object, prompt: Prompt) -> Usage | None:
+        """The usage beside an answer that cannot be read: it is paid for all the same."""
+        if not isinstance(payload, Mapping):
+            return None
+        name = payload.get("model")
+        model = name if isinstance(name, str) and name else prompt.model
+        reported = read_usage(_find_usage(payload), model, cached_apart=self.cached_apart)
+        if reported is None or reported.usage.is_unknown:
+            return None
+        return self._price_usage(reported, {}, reported.fees)
+
+    def _price_usage(
+        self, reported: ReportedUsage, context: Mapping[str, str], fees: Mapping[str, int]
+    ) -> Usage:
+        """The usage with its cost, and the list that it is from; the cost may be unknown."""
+        usage = reported.usage
+        if usage.is_unknown:
+            return usage
+        cost = self._prices.compute_cost(
             usage,
             self._price_provider,
-            context=model_reply.context,
-            hour_writes=model_reply.hour_writes,
+            context=context,
+            hour_writes=reported.hour_writes,
+            fees=fees,
+        )
+        problem = usage.problem
+        if fees and cost is None:
+            unpriced = ", ".join(f"{count} {name}" for name, count in fees.items())
+            problem = f"{problem}; " * bool(problem) + f"no price list has a price for {unpriced}"
+        return msgspec.structs.replace(
+            usage,
+            cost=cost,
+            prices=self._prices.price_source(usage.model, self._price_provider),
+            problem=self._clean_message(problem),
         )
 
     @property
@@ -555,17 +625,39 @@ def _continue_prompt(prompt: Prompt, paused: ModelReply) -> Prompt:
     return msgspec.structs.replace(prompt, messages=[*prompt.messages, message])
 
 
-def _join_parts(parts: list[ModelReply]) -> ModelReply:
+def _join_replies(replies: list[ModelReply]) -> ModelReply:
     """The replies to all requests of a call as one: the last one, with the text of all."""
-    if len(parts) == 1:
-        return parts[0]
-    texts = [part.content for part in parts if part.content]
-    return msgspec.structs.replace(parts[-1], content="".join(texts) if texts else None)
+    if len(replies) == 1:
+        return replies[0]
+    texts = [reply.content for reply in replies if reply.content]
+    return msgspec.structs.replace(replies[-1], content="".join(texts) if texts else None)
 
 
-def _read_ending(prompt: Prompt, last_part: ModelReply, model_reply: ModelReply) -> Ending:
-    """What the end of a reply is judged by; the bound of its length is that of each request."""
-    usage = last_part.usage
+def _add_usages(usages: list[Usage | None]) -> Usage | None:
+    """The usage of all requests of a call; None if that of one of them is not known.
+
+    Its cost is unknown if one of the costs is.
+    """
+    first, *others = usages
+    if first is None or not others:
+        return first
+    total = msgspec.structs.asdict(first)
+    for usage in others:
+        if usage is None:
+            return None
+        for name in _COUNTED:
+            total[name] = min(total[name] + getattr(usage, name), MOST_TOKENS)
+        costs = (total["cost"], usage.cost)
+        total["cost"] = None if None in costs else sum(costs)
+        total["problem"] = total["problem"] or usage.problem
+    return Usage(**total)
+
+
+def _read_ending(prompt: Prompt, usage: Usage | None, model_reply: ModelReply) -> Ending:
+    """What the end of a reply is judged by.
+
+    ``usage`` is that of the last request, because the bound of its length holds for each.
+    """
     return Ending(
         word=model_reply.end_word,
         content=model_reply.content,
@@ -603,10 +695,9 @@ def environment_headers(variable: str) -> list[str]:
     return [line.partition(":")[0].strip() for line in lines if ":" in line]
 
 
-def token_count(value: object) -> int:
-    """A reported number of tokens, between 0 and `MOST_TOKENS`; 0 if it is not a number."""
-    number = value if isinstance(value, int) and not isinstance(value, bool) else 0
-    return min(max(number, 0), MOST_TOKENS)
+def read_index(value: object) -> int:
+    """The place of a part in a streamed response; 0 if it is not a number."""
+    return read_count(value) or 0
 
 
 def get_map(value: Any, name: str) -> Mapping[str, Any]:
@@ -622,6 +713,27 @@ def text_or_empty(value: object) -> str:
     if isinstance(value, str):
         return value
     raise TypeError(f"expected a text, not {type(value).__name__}")
+
+
+def _parse_leniently(text: str) -> object:
+    """The JSON in a text, with NaN and keys that occur twice; None if it is none."""
+    try:
+        payload: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return payload
+
+
+def _find_usage(payload: Mapping[str, Any]) -> object:
+    """The usage object of a response; Groq has it in a field of its own in streams."""
+    usage: object = payload.get("usage")
+    return get_map(payload, "x_groq").get("usage") if usage is None else usage
+
+
+def _measure_answer(model_reply: ModelReply) -> int:
+    """Characters of what a model wrote, as far as they are easily counted; 0 for nothing."""
+    length = len(model_reply.content or "") + len(model_reply.refusal or "")
+    return length + sum([len(str(call.get("name"))) for call in model_reply.tool_calls])
 
 
 def _find_cause(error: BaseException) -> BaseException:

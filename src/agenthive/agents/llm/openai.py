@@ -26,14 +26,14 @@ from agenthive.agents.llm.base import (
     environment_headers,
     get_map,
     is_in_domain,
+    read_index,
     text_or_empty,
-    token_count,
 )
 from agenthive.agents.llm.content_parts import CACHE_MARK, for_openai
 from agenthive.agents.llm.endings import finish_reason
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.prompts import Prompt
-from agenthive.core.model.calls import Usage
+from agenthive.agents.llm.usage import merge_usage
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import APIError
 from agenthive.infra.secrets import Secrets
@@ -139,8 +139,8 @@ class OpenAIAgent(ChatAgent):
             end_word=word,
             tool_calls=calls,
             refusal=refusal or None,
-            usage=_parse_usage(model, payload.get("usage")),
             context={"service_tier": tier} if isinstance(tier, str) else {},
+            fees=_count_images(message),
         )
 
 
@@ -157,9 +157,12 @@ class CompletionChunks:
         """Add a chunk, and return its text. Raises APIError if it is not an object."""
         if not isinstance(chunk, dict):
             raise APIError("a chunk of the streamed reply is not a JSON object")
-        for name in ("model", "service_tier", "usage"):
+        for name in ("model", "service_tier"):
             if chunk.get(name) is not None:
                 self._answer[name] = chunk[name]
+        for usage in (chunk.get("usage"), get_map(chunk, "x_groq").get("usage")):
+            if usage is not None:
+                self._answer["usage"] = merge_usage(self._answer.get("usage"), usage)
         choices = chunk.get("choices") or [{}]
         self._finish = text_or_empty(choices[0].get("finish_reason")) or self._finish
         delta = get_map(choices[0], "delta")
@@ -172,7 +175,7 @@ class CompletionChunks:
         return text
 
     def _add_call(self, call: Mapping[str, Any]) -> None:
-        index = token_count(call.get("index"))
+        index = read_index(call.get("index"))
         empty_call = {"id": "", "function": {"name": "", "arguments": ""}}
         entry, function = self._calls.setdefault(index, empty_call), get_map(call, "function")
         entry["id"] = entry["id"] or text_or_empty(call.get("id"))
@@ -263,18 +266,7 @@ def _parse_call(call: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": text_or_empty(call.get("id")), "name": name, "arguments": arguments}
 
 
-def _parse_usage(model: str, usage: Any) -> Usage | None:
-    if not isinstance(usage, Mapping):
-        return None
-    input_details, output_details = (
-        get_map(usage, "prompt_tokens_details"),
-        get_map(usage, "completion_tokens_details"),
-    )
-    return Usage(
-        model=model,
-        input_tokens=token_count(usage.get("prompt_tokens")),
-        output_tokens=token_count(usage.get("completion_tokens")),
-        cache_read_tokens=token_count(input_details.get("cached_tokens")),
-        cache_write_tokens=token_count(input_details.get("cache_write_tokens")),
-        reasoning_tokens=token_count(output_details.get("reasoning_tokens")),
-    )
+def _count_images(message: Mapping[str, Any]) -> dict[str, int]:
+    """The images that a model made (OpenRouter), which may have a price of their own."""
+    images = message.get("images")
+    return {"images": len(images)} if isinstance(images, list) and images else {}

@@ -31,6 +31,8 @@ CHAT: Final = "chat_completion"
 #: Tokens of a reply without ``max_tokens``. There is always a bound, because the budget must know
 #: the worst case of a call before it is made.
 MOST_TOKENS: Final = 4096
+#: The largest number of a parameter that is checked, such as ``max_tokens``.
+MOST_REQUESTED: Final = 10**9
 #: Parameters that are options of the request, never part of the prompt's text.
 SETTINGS: Final = frozenset(
     [
@@ -234,6 +236,10 @@ class _TypedParameters:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise self._type_error(name, "a whole number of at least 1")
+        if value > MOST_REQUESTED:
+            raise ConfigurationError(
+                f"the parameter '{name}' must be at most {MOST_REQUESTED:,}; no model writes more"
+            )
         return value
 
     def get_token_limit(self) -> tuple[str, int | None]:
@@ -254,6 +260,10 @@ class _TypedParameters:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._type_error(name, "a number")
+        if not abs(value) <= MOST_REQUESTED:
+            raise ConfigurationError(
+                f"the parameter '{name}' must be a number up to {MOST_REQUESTED:,}"
+            )
         return value
 
     def get_flag(self, name: str) -> bool:

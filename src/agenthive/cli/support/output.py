@@ -24,6 +24,8 @@ from agenthive.errors import AgentHiveError, ConfigurationError
 
 LONGEST_VALUE: Final = 300
 """Characters of a result that text output shows; JSON has all of it."""
+MOST_PROBLEMS: Final = 5
+"""Tasks whose usage could not be read that are listed after a run."""
 
 
 def print_document(schema: str, **fields: Any) -> None:
@@ -123,13 +125,18 @@ def format_ending(report: RunReport) -> str:
 
 
 def format_usage(report: RunReport) -> str:
-    """One line with the tokens and cost of a run; empty if it used no tokens."""
-    if not report.tokens:
-        return ""
-    return (
-        f"{report.tokens:,} tokens, "
-        f"{format_cost(report.cost_usd)}{describe_unpriced(report.unpriced)}"
-    )
+    """The tokens and cost of a run, and what of its usage could not be read; empty for nothing."""
+    lines = []
+    if report.tokens or report.unpriced:
+        cost = format_cost(report.cost_usd)
+        lines.append(f"{report.tokens:,} tokens, {cost}{describe_unpriced(report.unpriced)}")
+    problems = {name: task.usage_problem for name, task in report.tasks.items()}
+    found = [f"usage of {escape(name)}: {escape(text)}" for name, text in problems.items() if text]
+    lines += found[:MOST_PROBLEMS]
+    if len(found) > MOST_PROBLEMS:
+        more = len(found) - MOST_PROBLEMS
+        lines.append(f"and {more:,} more tasks (agenthive show {report.run_id} --json)")
+    return "\n".join(lines)
 
 
 def format_cost(usd: float) -> str:

@@ -19,7 +19,7 @@ from agenthive.core.engine.human_input import ApprovalDecision, budget_request_d
 from agenthive.core.engine.step_evaluation import task_faulted_event
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.states import TaskState
-from agenthive.core.values import Micros, NanoUSD
+from agenthive.core.values import MOST_AMOUNT, Micros, NanoUSD
 from agenthive.errors import Conflict, NotFound
 
 
@@ -67,7 +67,7 @@ class BudgetRequests:
             limit = self._budgets.limit_of(scope)
             if limit is None or amount is None:
                 raise Conflict(f"{scope} has no limit", hint="Set one: agenthive budget set.")
-            amount = limit + amount
+            amount = min(limit + amount, MOST_AMOUNT)
         self._set_limit(now, scope, amount, actor, reason)
         self._outbox.actions.append(act.AcknowledgeRequest(token, about=run_of(scope)))
 

@@ -31,7 +31,7 @@ from agenthive.core.model.calls import Call, Usage
 from agenthive.core.model.states import CLOSED, TaskState
 from agenthive.core.model.workflow import Effect, OnExceeded
 from agenthive.core.ports import Quoter
-from agenthive.core.values import Micros, NanoUSD
+from agenthive.core.values import MOST_AMOUNT, Micros, NanoUSD
 
 Waiter: TypeAlias = tuple[str, int]
 """Run id, and index of the task that waits."""
@@ -208,7 +208,11 @@ class BudgetManager:
         if declared_cost is not None:
             return declared_cost
         assert self._quoter is not None
-        return self._quoter.estimate_max_cost(run.agent_of(index), call)
+        cost = self._quoter.estimate_max_cost(run.agent_of(index), call)
+        # The estimate may be from any code: what is no amount is unknown.
+        if type(cost) is not int or cost < 0:
+            return None
+        return cost if cost < MOST_AMOUNT else MOST_AMOUNT
 
     def _release_superseded(self, run: ActiveRun, index: int, *, restore: bool) -> bool:
         """Release the holds that a call takes over, or ``restore`` them; whether there are any."""
@@ -400,7 +404,8 @@ class BudgetManager:
         """The scope that a blocked task lacks, and the limit under which its call fits."""
         scope, amount = run.state.lacks[index]
         account = self.ledger.accounts[scope]
-        return scope, (account.limit or 0) + max(account.shortfall(amount), 0)
+        limit = (account.limit or 0) + max(account.shortfall(amount), 0)
+        return scope, min(limit, MOST_AMOUNT)
 
     def awaited_scope(self, run_id: str, index: int) -> str:
         """The scope in which a ready task waits for other calls; empty if it does not wait."""

@@ -166,7 +166,11 @@ class RateLimitGates:
         """Settle the tokens that a call reserved with those it used; whether some are freed."""
         receipt = self._receipts.pop(call, None)
         used = (
-            0 if throttled else None if usage is None else usage.input_tokens + usage.output_tokens
+            0
+            if throttled
+            else None
+            if usage is None or usage.is_unknown
+            else usage.input_tokens + usage.output_tokens
         )
         if receipt is None or used is None:
             return False

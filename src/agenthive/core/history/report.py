@@ -52,6 +52,8 @@ class TaskReport(msgspec.Struct, kw_only=True, omit_defaults=True):
     error: str | msgspec.UnsetType = msgspec.UNSET
     #: Input and output tokens of all attempts.
     tokens: int = 0
+    #: Which part of a reported usage could not be read, and what was booked for it.
+    usage_problem: str = ""
     #: Start of the first attempt, microseconds UTC.
     started: Micros | None = None
     #: Last event of an attempt so far, microseconds UTC.
@@ -88,7 +90,7 @@ class RunReport(msgspec.Struct, kw_only=True):
     cost_usd: float
     #: Input and output tokens of all calls.
     tokens: int
-    #: Calls that used tokens at an unknown price.
+    #: Calls of unknown price: no list has it, or their usage could not be read.
     unpriced: int = 0
     timed_out: bool = False
     over_budget: bool = False
@@ -144,6 +146,11 @@ class _UsageTotals:
 
     def tokens_of(self, task: str) -> int:
         return sum(usage.input_tokens + usage.output_tokens for usage in self.usage.get(task, ()))
+
+    def problem_of(self, task: str) -> str:
+        """The last problem with a reported usage of a task; empty if all could be read."""
+        problems = [usage.problem for usage in self.usage.get(task, ()) if usage.problem]
+        return problems[-1] if problems else ""
 
     def count_unpriced(self) -> int:
         return sum(usage.cost is None for usages in self.usage.values() for usage in usages)
@@ -204,6 +211,7 @@ def _build_task_report(state: RunState, totals: _UsageTotals, index: int) -> Tas
         result=state.results.get(index, msgspec.UNSET),
         error=_error_text(state, index),
         tokens=totals.tokens_of(key),
+        usage_problem=totals.problem_of(key),
         started=times[0] if times else None,
         ended=times[1] if times else None,
     )

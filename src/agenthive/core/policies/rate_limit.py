@@ -136,6 +136,9 @@ class TokenTier:
             if difference > 0
             else -self.compute_duration(-difference)
         )
+        # What one call reports blocks the endpoint for a day at most.
+        if self.tat > receipt.at + DAY:
+            self.tat = receipt.at + DAY
         receipt.tokens = used
         if receipt.in_window:
             self.total += difference

@@ -17,12 +17,13 @@ from agenthive.agents.base import (
     fault_of,
     status_fault,
 )
-from agenthive.agents.llm.base import BYTES_A_TOKEN, token_count
+from agenthive.agents.llm.base import BYTES_A_TOKEN
 from agenthive.agents.llm.cost_risks import find_cost_risk
 from agenthive.agents.llm.endings import CUT_OFF, Ending, find_bad_end
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.prompts import MOST_TOKENS, NAMED, Prompt
 from agenthive.agents.llm.token_bounds import max_input_tokens
+from agenthive.agents.llm.usage import read_count
 from agenthive.core.model.calls import Call, Fault, Headroom, Reply, Usage
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.values import JSONObject, NanoUSD
@@ -129,15 +130,16 @@ class ClientAgent(BaseAgent):
     def _price_usage(
         self, requested_model: str, response: LLMResponse, details: Any
     ) -> Usage | None:
-        """The usage with its price; None if it is not reported: then the whole hold is captured."""
-        tokens = (response.input_tokens, response.output_tokens)
-        if any(type(amount) is not int or amount < 0 for amount in tokens):
+        """The usage with its price; None if it is unknown: then the whole hold is captured."""
+        tokens = (read_count(response.input_tokens), read_count(response.output_tokens))
+        if tokens[0] is None or tokens[1] is None:
             return None
         model = response.model if self._has_own_price(response.model) else requested_model
         usage = Usage(model=model, input_tokens=tokens[0], output_tokens=tokens[1])
         if details:
-            cached = {key: token_count(details.get(key)) for key in _DETAILS}
-            usage = msgspec.structs.replace(usage, **cached)
+            cached = {key: read_count(details.get(key)) or 0 for key in _DETAILS}
+            if cached["cache_read_tokens"] + cached["cache_write_tokens"] <= tokens[0]:
+                usage = msgspec.structs.replace(usage, **cached)
         cost, source = (
             self._prices.compute_cost(usage, ANYWHERE),
             self._prices.price_source(model, ANYWHERE),
