@@ -488,6 +488,8 @@ async def test_the_offline_model_is_judged_as_well() -> None:
         msgspec.structs.replace(call, parameters={"text": " ".join(["word"] * 300)})
     )
     assert whole.fault is None, "nobody asked for a shorter one"
-    empty = (await agent.perform(msgspec.structs.replace(call, parameters={}))).fault
+    bare = await agent.perform(msgspec.structs.replace(call, parameters={}))
+    assert bare.result["content"] == "summarize.", "its whole input"  # type: ignore[index,call-overload]
+    empty = (await agent.perform(asked(" "))).fault
     assert empty is not None
     assert empty.kind == "empty_answer"

@@ -61,7 +61,7 @@ class Quoter(Protocol):
     def explain_unpriced(self, spec: AgentSpec, call: Call) -> str:
         """Why `estimate_max_cost` is None for a call, and what to do; empty if it is not.
 
-        Expressions may still stand in the parameters, for a check before the run.
+        The parameters may contain expressions, for a check before the run.
         """
         ...
 

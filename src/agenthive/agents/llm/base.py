@@ -492,7 +492,7 @@ class ChatAgent(BaseAgent):
         is_text = ending.has_text and not ending.tool_calls and not prompt.wants_json
         if fault.kind == CUT_OFF and prompt.accepts_cut and is_text:
             return None
-        # A model whose answer does not fit its schema is called again, and told why.
+        # A model whose answer does not fit its schema is called again with the reason.
         return None if fault.kind == EMPTY_ANSWER and prompt.wants_json else fault
 
     def _tell_model(

@@ -77,7 +77,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     #: Tokens of the answer as reported; None if they are unknown.
     output_tokens: int | None = None
     reasoning_tokens: int = 0
-    #: The longest answer that was asked for, in tokens.
+    #: The longest answer that the request allows, in tokens.
     max_tokens: int
 
     @property
@@ -117,13 +117,13 @@ def find_bad_end(ending: Ending, source: str) -> Fault | None:
         return _bad_end(
             REFUSAL,
             f"{source} refused to answer {_describe_word(ending)}{said}. Nothing of the answer was "
-            f"used. Change what it is asked, or name another model in 'fallback'",
+            f"used. Change the prompt, or name another model in 'fallback'",
         )
     if ending.reason == "content_filter":
         return _bad_end(
             CONTENT_FILTER,
             f"a content filter of {source} held the answer back {_describe_word(ending)}. Nothing "
-            "of it was used. Change what it is asked, or name another model in 'fallback'"
+            "of it was used. Change the prompt, or name another model in 'fallback'"
             f"{_excerpt(ending)}",
         )
     if ending.reason == "error":
@@ -156,8 +156,8 @@ def _find_missing_part(ending: Ending, source: str) -> Fault | None:
     )
     return _bad_end(
         EMPTY_ANSWER,
-        f"the answer of {source} is empty {_describe_word(ending)}{reasoning}. Change what it is "
-        "asked, or name another model in 'fallback'",
+        f"the answer of {source} is empty {_describe_word(ending)}{reasoning}. Change the "
+        "prompt, or name another model in 'fallback'",
     )
 
 
@@ -167,7 +167,7 @@ def paused_fault(source: str, why: str) -> Fault:
 
 
 def describe_cut_call(max_tokens: int) -> str:
-    """What a model is told about a tool call in an answer that was cut off."""
+    """The result, for the model, of a tool call in an answer that was cut off."""
     return (
         f"this call was not made: your answer was cut off at {max_tokens:,} tokens, so the call "
         "may be incomplete. Request it again in a shorter answer"

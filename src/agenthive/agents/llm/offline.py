@@ -25,7 +25,7 @@ from agenthive.agents.base import (
     get_option,
 )
 from agenthive.agents.llm.endings import CUT_OFF, LENGTH, Ending, find_bad_end
-from agenthive.agents.llm.prompts import MOST_TOKENS, TOKEN_LIMITS, is_model_answer
+from agenthive.agents.llm.prompts import CHAT, MOST_TOKENS, TOKEN_LIMITS, is_model_answer
 from agenthive.core.model.calls import Call, Reply, Usage
 from agenthive.core.model.workflow import AgentSpec
 
@@ -83,6 +83,9 @@ class OfflineAgent(BaseAgent):
         dependencies: Mapping[str, Any],
     ) -> Reply:
         text = "\n".join(_collect_texts(parameters, dependencies))[:MOST_INPUT]
+        if not text.strip() and action != CHAT:
+            # Then the prompt of the task is its whole input, as it is for every model.
+            text = description or action.replace("_", " ")
         schema = _find_schema(parameters)
         given_limit = parameters.get("max_tokens")
         max_tokens = int(given_limit or SUMMARY_TOKENS)

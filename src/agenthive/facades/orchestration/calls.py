@@ -162,16 +162,17 @@ def _find_bad_end(
     request: JSONObject, response: LLMResponse, usage: Usage | None, refusal: Any
 ) -> Fault | None:
     """The fault for a response that is no plain success; None for one that is."""
-    max_tokens = request["max_tokens"]
-    assert isinstance(max_tokens, int)
+    # Outside runs a request may leave the longest response to the client.
+    max_tokens = request.get("max_tokens")
+    is_bounded = isinstance(max_tokens, int)
     ending = Ending(
         word=str(response.finish_reason or ""),
         content=str(response.content or ""),
         tool_calls=len(response.tool_calls or ()),
         refusal=refusal if isinstance(refusal, str) and refusal else None,
-        output_tokens=None if usage is None else usage.output_tokens,
+        output_tokens=usage.output_tokens if usage is not None and is_bounded else None,
         reasoning_tokens=0 if usage is None else usage.reasoning_tokens,
-        max_tokens=max_tokens,
+        max_tokens=max_tokens if isinstance(max_tokens, int) else MOST_TOKENS,
     )
     fault = find_bad_end(ending, f"model '{response.model}'")
     accepts_cut = bool(request.get("accept_cut")) and ending.has_text and not ending.tool_calls
