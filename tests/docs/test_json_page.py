@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -231,6 +232,7 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     outputs += [cli(*words, "--json").json for words in asked]
     outputs.append(json.loads(cli("export", name).out.splitlines()[0]))
     outputs += [json.loads(line) for line in cli("events", name, "--json").out.splitlines()]
+    outputs += set_apart(cli, here)
     return outputs + simulated(cli)
 
 
@@ -269,6 +271,23 @@ def simulated(cli: Cli) -> list[dict[str, Any]]:
         broken = cli(*words, home=None).json
         seed = str(broken["broken_seeds"][0])
         return [*found, broken, cli(*words, "--seed", seed, "--trace", home=None).json]
+
+
+def set_apart(cli: Cli, here: Path) -> list[dict[str, Any]]:
+    """An open run that a process set apart, then one that is damaged."""
+    cli("run", "ask.json", "--agents", "agents.py")
+    run = cli("ps", "--json", "-n", "1").json["runs"][0]["run"]
+    with sqlite3.connect(here / "home" / "journal.db") as db:
+        [(events,)] = db.execute(
+            "SELECT seq + count - 1 FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1", (run,)
+        )
+        db.execute("INSERT INTO marks VALUES (?, ?)", (f"set apart {run}", f"{events} KeyError"))
+    db.close()
+    shown = cli("show", run, "--json").json
+    with sqlite3.connect(here / "home" / "journal.db") as db:
+        db.execute("UPDATE records SET payload = '[]' WHERE stream = ?", (run,))
+    db.close()
+    return [shown, cli("ps", "--json").json]
 
 
 @pytest.fixture

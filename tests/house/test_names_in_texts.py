@@ -125,7 +125,7 @@ def test_wrong_name_on_the_page_of_a_design_is_found(span: str) -> None:
     [
         ("core/engine", "nursery"),
         ("runtimes", "simulated"),
-        ("core/machine", "rules"),
+        ("core/machine", "roll"),
         ("hive", "opened.open_store"),
         ("agents", "directory.KINDS"),
     ],

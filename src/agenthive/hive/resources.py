@@ -19,6 +19,7 @@ from agenthive.core.engine.driver import Driver
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.store import Store
+from agenthive.core.model import definition
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.policies.schedule import RUN_ID_PREFIX
 from agenthive.core.values import JSONObject, NanoUSD
@@ -31,7 +32,7 @@ from agenthive.errors import (
 )
 from agenthive.hive.store_urls import locate_store, open_store
 from agenthive.infra.calendar import SystemCalendar
-from agenthive.infra.clock import SteadyClock
+from agenthive.infra.clock import SystemClock
 from agenthive.insights.unpriced import find_unpriced_tasks
 from agenthive.queries.journal_reader import JournalReader
 from agenthive.runtimes.embedded import EmbeddedRuntime
@@ -63,7 +64,7 @@ class HiveResources:
         self.home, self.store_url = locate_store(url)
         self.agents = agents
         self.calendar = SystemCalendar()
-        self.clock = SteadyClock()
+        self.clock = SystemClock()
         #: The state of every open run, rebuilt from the journal when the hive is opened.
         self.driver = Driver(
             max_runs=max_runs,
@@ -78,6 +79,8 @@ class HiveResources:
         self.imported_ids: set[str] = set()
         #: Runs that were imported before they had ended -> their number of events at that time.
         self.open_imports: dict[str, int] = {}
+        #: Runs that a process set apart while they were running -> their number of events then.
+        self.set_apart: dict[str, int] = {}
         self._graphs: dict[str, Graph] = {}
         self._store: Store | None = None
         self._journal: JournalReader | None = None
@@ -111,6 +114,7 @@ class HiveResources:
     def start_runtime(self) -> None:
         """Start the runtime on the running event loop."""
         self._runtime = EmbeddedRuntime(self.driver, self.store, self.agents, self.clock.now)
+        self.clock.on_step = self._runtime.record_clock_step
         self._runtime.start()
 
     async def stop_runtime(self, *, drain: bool) -> None:
@@ -119,6 +123,7 @@ class HiveResources:
             if drain:
                 await self._runtime.drain()
             await self._runtime.stop()
+            self.clock.on_step = None
             self._runtime = None
 
     async def close_store(self) -> None:
@@ -200,18 +205,30 @@ def bind_workflow(
     Raises ConfigurationError if the inputs do not fit what the workflow declares, InvalidValue if
     ``workflow`` is something else.
     """
-    if not isinstance(workflow, WorkflowSpec):
-        raise InvalidValue(
-            f"a {type(workflow).__name__} is not a workflow",
-            hint="Pass a WorkflowSpec: load(FILE).spec, or workflow.build().",
-        )
+    _require_workflow(workflow)
     inputs = check_inputs(workflow, parameters)
     return (bind_inputs(workflow, inputs) if inputs else workflow), inputs
+
+
+def digest_of(workflow: WorkflowSpec | None) -> str | None:
+    """The digest of a workflow; None for none. Raises InvalidValue if it is something else."""
+    if workflow is None:
+        return None
+    _require_workflow(workflow)
+    return definition.compute_digest(definition.encode(workflow))
 
 
 def plain_text(text: str) -> str:
     """``text`` without what a journal cannot hold, such as half of a surrogate pair."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def _require_workflow(workflow: object) -> None:
+    if not isinstance(workflow, WorkflowSpec):
+        raise InvalidValue(
+            f"a {type(workflow).__name__} is not a workflow",
+            hint="Pass a WorkflowSpec: load(FILE).spec, or workflow.build().",
+        )
 
 
 def _require_open(resource: T | None) -> T:

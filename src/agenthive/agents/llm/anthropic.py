@@ -169,6 +169,11 @@ class MessageEvents:
             usage = {key: count for key, count in usage.items() if key != "output_tokens"}
         return {**self._message, "usage": usage, "content": content}
 
+    @property
+    def has_output(self) -> bool:
+        """Whether a part of the answer has arrived."""
+        return bool(self._blocks)
+
 
 def make(
     spec: AgentSpec, secrets: Secrets, egress: Egress, prices: Prices | None = None

@@ -25,11 +25,16 @@ from agenthive.agents.base import (
     BaseAgent,
     check_headers,
     execute_via_perform,
-    fault_of,
-    fault_reply,
     get_option,
     login_headers,
     parse_strict_json,
+)
+from agenthive.agents.faults import (
+    TOO_MANY_REQUESTS,
+    CallFailed,
+    build_fault,
+    fault_of,
+    fault_reply,
     status_fault,
 )
 from agenthive.agents.llm.cost_risks import (
@@ -88,6 +93,16 @@ _COUNTED: Final = (
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"),
     "reasoning_tokens",
 )
+#: Statuses that mean "not carried out" in the protocols of OpenAI and Anthropic. Servers that
+#: implement one of them use 429 in the same way.
+REFUSED_STATUSES: Final = frozenset({TOO_MANY_REQUESTS})
+#: Codes and types of errors that no waiting cures: the account has no more quota or credit.
+_EXHAUSTED: Final = frozenset(
+    {
+        *("insufficient_quota", "billing_hard_limit_reached", "billing_not_active"),
+        *("billing_error", "account_deactivated", "access_terminated"),
+    }
+)
 
 
 class Client(Protocol):
@@ -129,6 +144,11 @@ class StreamedReply(Protocol):
 
     def assemble(self) -> dict[str, Any]:
         """The response as it would be without streaming. Raises ConnectionError if cut off."""
+        ...
+
+    @property
+    def has_output(self) -> bool:
+        """Whether a part of the model's answer has arrived."""
         ...
 
 
@@ -310,6 +330,11 @@ class ChatAgent(BaseAgent):
             async for chunk in stream:
                 heartbeat()
                 emit_text(scrubber.feed(streamed_reply.add_chunk(chunk)))
+        except Exception as error:
+            if isinstance(body := getattr(error, "body", None), Mapping):
+                fault = _payload_fault(body, is_refusal=not streamed_reply.has_output)
+                raise CallFailed(fault) from error
+            raise
         finally:
             await stream.close()
         emit_text(scrubber.flush())
@@ -427,6 +452,7 @@ class ChatAgent(BaseAgent):
     def _parse_payload(self, payload: Any, model: str) -> ModelReply:
         if not isinstance(payload, dict):
             raise APIError("the response is not a JSON object")
+        _raise_error_within(payload)
         # Some servers do not name the model that responded: then it is the requested one.
         named_payload = {**payload, "model": payload.get("model") or model}
         try:
@@ -474,7 +500,7 @@ class ChatAgent(BaseAgent):
         except ValueError as error:
             message = self._clean_message(str(error))
             kind = INVALID_OUTPUT if prompt.json_result else "invalid_reply"
-            reply = fault_reply(kind, message, counts=False)
+            reply = fault_reply(kind, message, FaultClass.BAD_END)
             return msgspec.structs.replace(reply, usage=usage)
         final_result = result["parsed"] if prompt.json_result and "parsed" in result else result
         return Reply(result=self._secrets.scrub_value(final_result), usage=usage, asks=tool_calls)
@@ -602,11 +628,8 @@ class ChatAgent(BaseAgent):
 
     def _build_fault(self, error: Exception) -> Fault:
         response = getattr(error, "response", None)
-        body = getattr(error, "body", None)
         if isinstance(response, httpx2.Response) and response.status_code >= 300:
             fault = _response_fault(response)
-        elif isinstance(body, Mapping):
-            fault = _stream_fault(body)
         else:
             fault = fault_of(_find_cause(error))
         message = self._clean_message(fault.message)
@@ -756,25 +779,51 @@ def _response_fault(response: httpx2.Response) -> Fault:
         payload = None
     details = get_map(payload, "error")
     text = str(details.get("message") or response.text.strip())
-    fault = status_fault(response.status_code, headers, text)
-    if details.get("type") == "overloaded_error":
-        return msgspec.structs.replace(fault, kind="overloaded", retriable=True, counts=False)
-    if details.get("code") == "insufficient_quota":
+    fault = status_fault(response.status_code, headers, text, REFUSED_STATUSES)
+    if _is_exhausted(details):
         # OpenAI sends this with status 429, but an exhausted quota does not return by waiting.
-        return Fault(kind="refused", message=fault.message, retriable=False, counts=False)
+        return build_fault("refused", fault.message, FaultClass.REFUSED, retriable=False)
+    if details.get("type") == "overloaded_error":
+        return msgspec.structs.replace(fault, kind="overloaded", retriable=True)
     return fault
 
 
-def _stream_fault(body: Mapping[str, Any]) -> Fault:
-    """The fault for an error event in the middle of a streamed response."""
+def _raise_error_within(payload: Mapping[str, Any]) -> None:
+    """Raise CallFailed for an error in a response with the status 200.
+
+    Gateways send it in place of the answer (``choices`` is null), or in a choice that broke off.
+    """
+    choices = payload.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    details = get_map(payload if choice is None else choice, "error")
+    if details and not payload.get("content"):
+        raise CallFailed(_payload_fault(details, is_refusal=choice is None))
+
+
+def _payload_fault(body: Mapping[str, Any], *, is_refusal: bool) -> Fault:
+    """The fault for an error in a response that began with the status 200.
+
+    ``is_refusal``: nothing of the answer has arrived, so that a vendor that is too busy did not
+    carry the request out. Any other error may have come in the middle of it.
+    """
     details = get_map(body, "error") or body
-    kind = str(details.get("type") or details.get("code") or "")
-    message = str(details.get("message") or "the streamed reply broke off before its end")
-    if "overloaded" in kind:
-        return Fault(kind="overloaded", message=message, counts=False)
-    if "rate_limit" in kind:
-        return Fault(kind="rate_limited", message=message, counts=False)
-    return Fault(kind="unavailable", message=message)
+    code = details.get("code")
+    kind = f"{details.get('type') or ''} {code or ''}"
+    message = str(details.get("message") or "the reply broke off before its end")
+    if _is_exhausted(details) and is_refusal:
+        return build_fault("refused", message, FaultClass.REFUSED, retriable=False)
+    class_ = FaultClass.REFUSED if is_refusal else FaultClass.UNKNOWN
+    if "overloaded" in kind or code == 529:
+        return build_fault("overloaded", message, class_)
+    if "rate_limit" in kind or code == TOO_MANY_REQUESTS:
+        return build_fault("rate_limited", message, class_)
+    return build_fault("unavailable", message, FaultClass.UNKNOWN)
+
+
+def _is_exhausted(details: Mapping[str, Any]) -> bool:
+    return not _EXHAUSTED.isdisjoint(
+        value for value in (details.get("code"), details.get("type")) if isinstance(value, str)
+    )
 
 
 def _read_headroom(source: object) -> Headroom | None:

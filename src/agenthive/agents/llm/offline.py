@@ -21,13 +21,14 @@ from agenthive.agents.base import (
     AgentType,
     BaseAgent,
     execute_via_perform,
-    fault_reply,
     get_option,
 )
+from agenthive.agents.faults import fault_reply
 from agenthive.agents.llm.endings import CUT_OFF, LENGTH, Ending, find_bad_end
 from agenthive.agents.llm.prompts import CHAT, MOST_TOKENS, TOKEN_LIMITS, is_model_answer
 from agenthive.core.model.calls import Call, Reply, Usage
 from agenthive.core.model.workflow import AgentSpec
+from agenthive.core.policies.fault_classes import FaultClass
 
 MODEL: Final = "offline-extractive"
 #: Tokens of a summary for which no ``max_tokens`` is given.
@@ -73,7 +74,7 @@ class OfflineAgent(BaseAgent):
             )
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             message = f"the offline model cannot reply: {error}"
-            return fault_reply("refused", message, retriable=False, counts=False)
+            return fault_reply("refused", message, FaultClass.REFUSED, retriable=False)
 
     def _build_reply(
         self,

@@ -152,6 +152,8 @@ class CompletionChunks:
         self._message: dict[str, Any] = {"content": None}
         self._calls: dict[int, dict[str, Any]] = {}
         self._finish = ""
+        #: The error with which the choice broke off.
+        self._error: Mapping[str, Any] = {}
 
     def add_chunk(self, chunk: Any) -> str:
         """Add a chunk, and return its text. Raises APIError if it is not an object."""
@@ -165,6 +167,7 @@ class CompletionChunks:
                 self._answer["usage"] = merge_usage(self._answer.get("usage"), usage)
         choices = chunk.get("choices") or [{}]
         self._finish = text_or_empty(choices[0].get("finish_reason")) or self._finish
+        self._error = get_map(choices[0], "error") or self._error
         delta = get_map(choices[0], "delta")
         text = text_or_empty(delta.get("content"))
         for name in ("content", "refusal"):
@@ -188,7 +191,13 @@ class CompletionChunks:
             raise ConnectionError("the streamed reply broke off before its end")
         calls = [self._calls[index] for index in sorted(self._calls)]
         message = self._message | ({"tool_calls": calls} if calls else {})
-        return {**self._answer, "choices": [{"message": message, "finish_reason": self._finish}]}
+        choice = {"message": message, "finish_reason": self._finish, "error": self._error}
+        return {**self._answer, "choices": [choice]}
+
+    @property
+    def has_output(self) -> bool:
+        """Whether a part of the answer has arrived."""
+        return bool(self._message["content"] or self._calls or self._finish)
 
 
 def make(

@@ -74,7 +74,10 @@ class Admission:
             run_id, index, lane = next_task
             run = engine.runs[run_id]
             if run.state.state[index] is _READY:
-                self._start_task(run, index, now)
+                try:
+                    self._start_task(run, index, now)
+                except Exception as error:
+                    self._handlers.set_apart_run(run, error, now)
             else:
                 queue.release_slots(run_id, lane)
         engine.has_unpicked = True

@@ -106,12 +106,15 @@ class BudgetRequests:
             reason=settlement.reason,
         )
         self._apply_settlement(run, event, now)
-        self._outbox.actions.append(act.AcknowledgeRequest(token, about=run.id))
+        self._handlers.acknowledge(run, token)
 
     def settle_overdue_holds(self, now: Micros) -> None:
         """Book the costs that have been in doubt for a day with what is held for them."""
         for run, event in self._budgets.take_overdue_holds(now):
-            self._apply_settlement(run, event, now)
+            try:
+                self._apply_settlement(run, event, now)
+            except Exception as error:
+                self._handlers.set_apart_run(run, error, now)
 
     def _apply_settlement(self, run: ActiveRun, event: ev.HoldSettled, now: Micros) -> None:
         index = run.state.graph.index[event.task]

@@ -14,19 +14,28 @@ from agenthive.agents.base import (
     AgentResponse,
     BaseAgent,
     execute_via_perform,
-    fault_of,
-    status_fault,
 )
-from agenthive.agents.llm.base import BYTES_A_TOKEN
+from agenthive.agents.faults import (
+    arguments_fault,
+    doubt,
+    fault_of,
+    fault_reply,
+    status_fault,
+    summarise_error,
+)
+from agenthive.agents.llm.base import BYTES_A_TOKEN, REFUSED_STATUSES
 from agenthive.agents.llm.cost_risks import find_cost_risk
 from agenthive.agents.llm.endings import CUT_OFF, Ending, find_bad_end
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.prompts import MOST_TOKENS, NAMED, Prompt
 from agenthive.agents.llm.token_bounds import max_input_tokens
 from agenthive.agents.llm.usage import read_count
+from agenthive.agents.results import encode_result
 from agenthive.core.model.calls import Call, Fault, Headroom, Reply, Usage
 from agenthive.core.model.workflow import AgentSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject, NanoUSD
+from agenthive.errors import AgentHiveError
 from agenthive.facades.orchestration.clients import CALL, LLMClient, LLMResponse, NoAnswer
 from agenthive.facades.orchestration.costs import ANYWHERE, CostConfig
 from agenthive.facades.orchestration.prompts import fill_prompt
@@ -69,13 +78,23 @@ class ClientAgent(BaseAgent):
     async def perform(self, call: Call) -> Reply:
         """Call the client once."""
         token = CALL.set(call)
+        request: dict[str, Any] = {}
         try:
             request = build_request(call)
-            return self._build_reply(request, await self._client.complete(**request))
+            response = await self._client.complete(**request)
         except Exception as error:
-            return _fault_reply(error)
+            fault = None
+            if isinstance(error, TypeError):
+                fault = arguments_fault(error, self._client.complete, **request)
+            return _client_fault_reply(error) if fault is None else Reply(fault=fault)
         finally:
             CALL.reset(token)
+        try:
+            return self._build_reply(request, response)
+        except Exception as error:
+            # The model has answered; its client returned something else than an `LLMResponse`.
+            message = f"it ran, and its response cannot be kept: {summarise_error(error)}"
+            return fault_reply("invalid_reply", message, FaultClass.BAD_END)
 
     def estimate_max_cost(self, call: Call) -> NanoUSD | None:
         """The worst-case cost of a call: its input by bytes, and a response of full length."""
@@ -121,7 +140,7 @@ class ClientAgent(BaseAgent):
         usage = self._price_usage(str(request["model"]), response, details)
         fault = _find_bad_end(request, response, usage, metadata.get("refusal"))
         return Reply(
-            result=msgspec.to_builtins(result, str_keys=True) if fault is None else None,
+            result=encode_result(result) if fault is None else None,
             fault=fault,
             usage=usage,
             headroom=None if headroom is None else msgspec.convert(headroom, Headroom),
@@ -199,7 +218,7 @@ def _approximate_body(request: dict[str, Any]) -> dict[str, Any]:
     return {**request, "prompt": "", "messages": [prompt], "response_format": form}
 
 
-def _fault_reply(error: Exception) -> Reply:
+def _client_fault_reply(error: Exception) -> Reply:
     """The fault for an exception of a client; those of vendor packages have an HTTP status."""
     if isinstance(error, NoAnswer):
         return error.reply
@@ -207,5 +226,7 @@ def _fault_reply(error: Exception) -> Reply:
     if isinstance(status, int) and status >= 400:
         headers = getattr(response, "headers", None) or {}
         lowercase = {str(name).lower(): str(value) for name, value in dict(headers).items()}
-        return Reply(fault=status_fault(status, lowercase, str(error)))
-    return Reply(fault=fault_of(error))
+        return Reply(fault=status_fault(status, lowercase, str(error), REFUSED_STATUSES))
+    fault = fault_of(error)
+    # A client may raise our errors for reasons of its own, after a request too.
+    return Reply(fault=doubt(fault) if isinstance(error, AgentHiveError) else fault)
