@@ -260,6 +260,17 @@ async def test_it_is_found_wherever_it_stands(task: TaskSpec) -> None:
             await hive.submit(flow(task), {"model": "bee-9000"})
 
 
+async def test_an_agent_that_depends_on_inputs_is_left_to_the_run() -> None:
+    unknown = model_spec("{{ inputs.url }}", custom_params={"model": "{{ inputs.model }}"})
+    child = flow(ask(), unknown, budget=None)
+    async with RudeModel(lambda body: http(200, answer("openai"))) as server:
+        given: dict[str, Any] = {"url": f"http://{server.host}/v1", "model": "m-1"}
+        task = TaskSpec(name="ask", workflow=child, parameters=given)
+        async with open_hive() as hive:
+            report = await hive.run(flow(task))
+    assert (report.status, len(server.bodies)) == ("completed", 1)
+
+
 async def test_what_is_known_only_in_the_run_is_refused_there() -> None:
     async with RudeModel(lambda body: http(200, answer("openai"))) as server:
         first = TaskSpec(name="first", agent="f", action="choose")

@@ -82,6 +82,8 @@ class HiveResources:
         #: Runs that a process set apart while they were running -> their number of events then.
         self.set_apart: dict[str, int] = {}
         self._graphs: dict[str, Graph] = {}
+        #: Digest of a definition -> whether its calls can cost anything.
+        self._priced: dict[str, bool] = {}
         self._store: Store | None = None
         self._journal: JournalReader | None = None
         self._runtime: EmbeddedRuntime | None = None
@@ -148,6 +150,17 @@ class HiveResources:
         if run in self.imported_ids or run in self.driver.runs or await self.journal.last_seq(run):
             raise Conflict(f"run {run} exists already")
         return run
+
+    def has_prices(self, digest: str, workflow: WorkflowSpec) -> bool:
+        """Whether a call of the workflow with this digest can cost anything."""
+        # Remembered, because many runs of one workflow begin in a row.
+        known = self._priced.get(digest)
+        if known is None:
+            if len(self._priced) >= MAX_CACHED_GRAPHS:
+                self._priced.clear()
+            known = any(self.agents.is_priced(agent) for agent in agents_of(workflow))
+            self._priced[digest] = known
+        return known
 
     async def load_prices(self, *workflows: WorkflowSpec) -> None:
         """Read the price list if a call of these workflows has a price.

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from agenthive.core.expressions.template import Template
 from agenthive.core.graph.graph import Graph
 from agenthive.core.graph.nodes import Node, Step
 from agenthive.core.model.workflow import WorkflowSpec
@@ -104,7 +105,9 @@ class _Search:
         limit = limit or self._name_limit(node)
         if node.steps[-1] is not Step.CALL or declared_cost is not None or not limit:
             return None
-        if not self._quoter.is_priced(agent):
+        # The agents of a sub-workflow may depend on inputs that it does not have yet.
+        is_known = Template.compile([agent.endpoint, agent.custom_params]).constant
+        if not is_known or not self._quoter.is_priced(agent):
             return None
         call = build_known_call(node, inputs, workflow)
         why = "" if call is None else self._quoter.explain_unpriced(agent, call)
