@@ -72,6 +72,7 @@ from agenthive.core.values import NanoUSD
 from agenthive.errors import AgentHiveError, APIError, ConfigurationError
 from agenthive.infra.egress import MAX_BODY
 from agenthive.infra.heartbeat import emit_text, heartbeat
+from agenthive.infra.retry_after import LONGEST, parse_seconds
 from agenthive.infra.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -777,15 +778,29 @@ def _response_fault(response: httpx2.Response) -> Fault:
         payload = parse_strict_json(response.text)
     except ValueError:
         payload = None
-    details = get_map(payload, "error")
+    # Google's servers wrap the error in a list.
+    details = get_map(payload[0] if isinstance(payload, list) and payload else payload, "error")
     text = str(details.get("message") or response.text.strip())
     fault = status_fault(response.status_code, headers, text, REFUSED_STATUSES)
+    if fault.retry_after is None and fault.kind in ("rate_limited", "overloaded"):
+        fault = msgspec.structs.replace(fault, retry_after=_read_retry_delay(details))
     if _is_exhausted(details):
         # OpenAI sends this with status 429, but an exhausted quota does not return by waiting.
         return build_fault("refused", fault.message, FaultClass.REFUSED, retriable=False)
     if details.get("type") == "overloaded_error":
         return msgspec.structs.replace(fault, kind="overloaded", retriable=True)
     return fault
+
+
+def _read_retry_delay(details: Mapping[str, Any]) -> float | None:
+    """Seconds that Google's RetryInfo in an error asks to wait; None if there is none."""
+    entries = details.get("details")
+    for entry in entries if isinstance(entries, list) else ():
+        delay = entry.get("retryDelay") if isinstance(entry, Mapping) else None
+        seconds = parse_seconds(delay) if isinstance(delay, str) else None
+        if seconds is not None:
+            return min(seconds, LONGEST)
+    return None
 
 
 def _raise_error_within(payload: Mapping[str, Any]) -> None:

@@ -362,7 +362,7 @@ RETRY: Final = Shape(
         Field(
             key="retry_on",
             kind=Kind.NAMES,
-            choices=tuple(RETRY_CHOICES),
+            choices=tuple([class_.value for class_ in RETRY_CHOICES]),
             default="`[not_sent, unknown]`",
             doc="Which failed attempts are repeated: `not_sent` (nothing reached the other side), "
             "`unknown` (the call may have acted), `bad_end` (it ran, and its result cannot be "
