@@ -226,7 +226,7 @@ class StartsAnew(EmbeddedRuntime):
         (acting(hurried), "a task that times out", "did not wait"),
         (acting(never_stops), "a run that is cancelled", "did not end within"),
         (first_come, "priorities", "the journal of the run differs"),
-        (steps_back, "success", "the journal of the hive differs"),
+        (steps_back, "success", "the journal of the run differs"),
         (FindsEverybody, "an agent that is missing", "the journal of the run differs"),
         (StartsAnew, "a call that is cut off", "did not end within"),
     ],
