@@ -11,6 +11,7 @@ from agenthive.core.engine import command_handlers
 from agenthive.core.history.run_index import list_set_apart
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.states import TaskState
+from agenthive.core.values import MOST_AMOUNT
 from agenthive.errors import RunUnusable
 from tests.core.purse import account, bench, disk, pair, used
 from tests.core.rig import Bench, flow, task
@@ -137,15 +138,15 @@ def test_what_it_holds_stays_reserved() -> None:
     assert account(found, "tenant default") == (20, 100)
 
 
-def test_an_amount_that_no_column_holds_is_cut() -> None:
-    found = bench()
+def test_a_sum_without_end_stays_where_it_is() -> None:
+    """Its true value is not known any more: what is taken back must not make it smaller."""
+    found = bench(tenant=1000)
     found.run(pair(100), "bad")
-    found.run(pair(100), "good")
-    found.answer("a", usage=used(2**70), run="bad")
-    assert found.driver.set_apart_runs == {}
-    found.answer("a", usage=used(10), run="good")
-    found.answer("b", usage=used(10), run="good")
-    assert "good" not in found.driver.runs
+    found.driver.budgets.ledger.adjust_captured("bad", ["tenant default"], 2**70)
+    found.answer("a", "\ud800", usage=used(10), run="bad")
+    assert found.driver.set_apart_runs.keys() == {"bad"}
+    assert account(found, "tenant default")[0] == MOST_AMOUNT
+    assert account(found, "run bad") == (0, 100)
 
 
 def test_it_continues_only_by_its_id(two: Bench) -> None:

@@ -145,8 +145,8 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("host", SPELLINGS)
 async def test_spellings_of_what_is_not_public(wire: Wire, host: str) -> None:
-    errors = (EgressRefused, ConfigurationError, httpx2.ConnectError, APIError)
-    with pytest.raises(errors) as caught:
+    refusals = (EgressRefused, ConfigurationError, httpx2.ConnectError, APIError)
+    with pytest.raises(refusals) as caught:
         await get(Egress(guarded=True), f"http://{host}:{wire.port}/")
     assert wire.seen == []
     if host in ("127.0.0.1", "127.1", "2130706433", "0x7f000001", "localhost"):

@@ -95,6 +95,10 @@ class BaseAgent(ABC):
         """The most that ``call`` can cost, in nano-dollars; None if its price is unknown."""
         return 0
 
+    def explain_unpriced(self, call: Call) -> str:
+        """Why `estimate_max_cost` is None for ``call``, and what to do; empty if it is not."""
+        return ""
+
     def estimate_tokens(self, call: Call) -> int:
         """About how many tokens ``call`` uses, with a reply of full length; for rate limits."""
         return 0

@@ -407,7 +407,9 @@ class Hive:
         body = definition.encode(bound_workflow)
         digest = definition.compute_digest(body)
         graph = self._resources.cached_graph(digest, bound_workflow)
-        await self._resources.load_prices(bound_workflow)
+        if self._resources.has_prices(digest, bound_workflow):
+            await self._resources.load_prices(bound_workflow)
+            self._resources.require_prices(bound_workflow, graph, inputs)
         event = RunSubmitted(
             at=self._resources.clock.now(),
             run=run,

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from agenthive.agents.registry import AgentRegistry
 from agenthive.authoring import agents_of, bind_inputs, check_inputs
+from agenthive.core.budget.scopes import shared_scope
 from agenthive.core.engine.driver import Driver
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
@@ -32,6 +33,7 @@ from agenthive.errors import (
 from agenthive.hive.store_urls import locate_store, open_store
 from agenthive.infra.calendar import SystemCalendar
 from agenthive.infra.clock import SystemClock
+from agenthive.insights.unpriced import find_unpriced_tasks
 from agenthive.queries.journal_reader import JournalReader
 from agenthive.runtimes.embedded import EmbeddedRuntime
 
@@ -80,6 +82,8 @@ class HiveResources:
         #: Runs that a process set apart while they were running -> their number of events then.
         self.set_apart: dict[str, int] = {}
         self._graphs: dict[str, Graph] = {}
+        #: Digest of a definition -> whether its calls can cost anything.
+        self._priced: dict[str, bool] = {}
         self._store: Store | None = None
         self._journal: JournalReader | None = None
         self._runtime: EmbeddedRuntime | None = None
@@ -147,6 +151,17 @@ class HiveResources:
             raise Conflict(f"run {run} exists already")
         return run
 
+    def has_prices(self, digest: str, workflow: WorkflowSpec) -> bool:
+        """Whether a call of the workflow with this digest can cost anything."""
+        # Remembered, because many runs of one workflow begin in a row.
+        known = self._priced.get(digest)
+        if known is None:
+            if len(self._priced) >= MAX_CACHED_GRAPHS:
+                self._priced.clear()
+            known = any(self.agents.is_priced(agent) for agent in agents_of(workflow))
+            self._priced[digest] = known
+        return known
+
     async def load_prices(self, *workflows: WorkflowSpec) -> None:
         """Read the price list if a call of these workflows has a price.
 
@@ -155,6 +170,19 @@ class HiveResources:
         agents = [agent for workflow in workflows for agent in agents_of(workflow)]
         if any(self.agents.is_priced(agent) for agent in agents):
             await asyncio.to_thread(self.agents.prices.load_tables)
+
+    def require_prices(self, workflow: WorkflowSpec, graph: Graph, inputs: JSONObject) -> None:
+        """Raises ConfigurationError if a call has a limit, and nothing bounds what it costs.
+
+        The engine would refuse the call; here it is found before anything is called.
+        """
+        names = ["tenant", "day", *(f"agent {agent.name}" for agent in workflow.agents)]
+        limit_of = self.driver.budgets.limit_of
+        limits = {name: limit_of(shared_scope(name)) for name in names}
+        unpriced = find_unpriced_tasks(workflow, graph, self.agents, inputs, limits)
+        if unpriced:
+            problems = tuple(map(str, unpriced))
+            raise ConfigurationError("; ".join(problems[:3]), problems=problems)
 
     def cached_graph(self, digest: str, workflow: WorkflowSpec) -> Graph:
         """The graph of the definition with this digest, which all its runs share."""

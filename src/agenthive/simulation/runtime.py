@@ -31,6 +31,7 @@ from agenthive.core.journal.records import Batch
 from agenthive.core.model import definition
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import WorkflowSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import SECOND, JSONObject, Micros
 from agenthive.errors import Conflict, InternalError, NotFound
 from agenthive.simulation.ports import Disk, Faults, SimulatedReply, SimulationObserver, World
@@ -321,7 +322,7 @@ class SimulatedRuntime:
 
     def _time_out_call(self, key: tuple[str, str, int]) -> None:
         if key in self._calls:
-            fault = Fault(kind="timeout", message="Request timeout")
+            fault = Fault(kind="timeout", message="Request timeout", class_=FaultClass.UNKNOWN)
             self._deliver_reply(key, Reply(fault=fault))
 
     def _cancel_call(self, action: act.CancelCall) -> None:

@@ -28,6 +28,7 @@ from agenthive.agents.llm.base import (
     text_or_empty,
 )
 from agenthive.agents.llm.content_parts import CACHE_MARK, for_anthropic
+from agenthive.agents.llm.endings import PAUSE, finish_reason
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.prompts import Prompt, text_of
 from agenthive.agents.llm.usage import merge_usage
@@ -42,15 +43,6 @@ if TYPE_CHECKING:
 _CHOICES: Final = {"required": "any"}
 #: Types of content blocks that hold reasoning; they must be sent back unchanged.
 _THINKING: Final = ("thinking", "redacted_thinking")
-#: Anthropic's stop reason -> OpenAI's finish reason, which results use for all vendors.
-_ENDS: Final = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
 
 
 class AnthropicAgent(ChatAgent):
@@ -112,10 +104,11 @@ class AnthropicAgent(ChatAgent):
         return ModelReply(
             model=model,
             content="".join(texts) if texts or not uses else None,
-            finish_reason=_ENDS.get(end, end) or "stop",
+            finish_reason=finish_reason(end),
+            end_word=end,
             tool_calls=[_parse_tool_use(block) for block in uses],
             thinking=thinking if uses else [],
-            refusal="the model refused to answer" if end == "refusal" else None,
+            blocks=[dict(block) for block in blocks] if end == PAUSE else [],
             context={"speed": speed} if isinstance(speed, str) else {},
             # A container for code is charged for by the hour; it is not in the usage.
             fees={"code_containers": 1} if get_map(payload, "container") else {},

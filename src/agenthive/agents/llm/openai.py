@@ -30,6 +30,7 @@ from agenthive.agents.llm.base import (
     text_or_empty,
 )
 from agenthive.agents.llm.content_parts import CACHE_MARK, for_openai
+from agenthive.agents.llm.endings import finish_reason
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.prompts import Prompt
 from agenthive.agents.llm.usage import merge_usage
@@ -102,7 +103,10 @@ class OpenAIAgent(ChatAgent):
         if prompt.system:
             messages.insert(0, {"role": "system", "content": prompt.system})
         # OpenAI's newer models accept only the newer name, compatible servers only the older one.
+        # A name that the user chose is kept: behind a gateway the model may accept only that one.
         limit_key = "max_completion_tokens" if self._is_vendor_host else "max_tokens"
+        if prompt.limit_name == "max_completion_tokens":
+            limit_key = prompt.limit_name
         fields = {
             "model": prompt.model,
             "messages": messages,
@@ -123,14 +127,16 @@ class OpenAIAgent(ChatAgent):
         """The reply in the first choice of a chat completion."""
         choice = payload["choices"][0]
         message = choice["message"]
-        calls = [_parse_call(call) for call in message.get("tool_calls") or []]
+        calls = [_parse_call(call) for call in _list_calls(message)]
+        word = text_or_empty(choice.get("finish_reason"))
         model = text_or_empty(payload.get("model"))
         tier = payload.get("service_tier")
         refusal = text_or_empty(message.get("refusal"))
         return ModelReply(
             model=model,
             content=None if message.get("content") is None else text_or_empty(message["content"]),
-            finish_reason=text_or_empty(choice.get("finish_reason")) or "stop",
+            finish_reason=finish_reason(word),
+            end_word=word,
             tool_calls=calls,
             refusal=refusal or None,
             context={"service_tier": tier} if isinstance(tier, str) else {},
@@ -167,7 +173,7 @@ class CompletionChunks:
         for name in ("content", "refusal"):
             if delta.get(name) is not None:
                 self._message[name] = (self._message.get(name) or "") + text_or_empty(delta[name])
-        for call in delta.get("tool_calls") or ():
+        for call in _list_calls(delta):
             self._add_call(call)
         return text
 
@@ -254,6 +260,13 @@ def _response_format(prompt: Prompt) -> dict[str, Any] | None:
         return prompt.response_format
     schema = {"name": "answer", "schema": prompt.schema}
     return {"type": "json_schema", "json_schema": schema}
+
+
+def _list_calls(message: Mapping[str, Any]) -> list[Any]:
+    """The tool calls of a message; older servers have one of them, under another name."""
+    calls = message.get("tool_calls") or []
+    function = message.get("function_call")
+    return [{"function": function}] if function and not calls else calls
 
 
 def _parse_call(call: Mapping[str, Any]) -> dict[str, Any]:

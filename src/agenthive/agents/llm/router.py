@@ -114,6 +114,16 @@ class ModelAgent(BaseAgent):
         except (AgentUnavailable, ConfigurationError):
             return 0  # The call will be refused, which costs nothing.
 
+    def explain_unpriced(self, call: Call) -> str:
+        """Why the cost of a call cannot be bounded, and what to do; empty if it can."""
+        try:
+            vendor, spec, vendor_parameters = self._choose_vendor(call.parameters)
+            return self._vendor_agent(vendor, spec).explain_unpriced(
+                msgspec.structs.replace(call, parameters=vendor_parameters)
+            )
+        except (AgentUnavailable, ConfigurationError):
+            return ""  # The call will be refused, which costs nothing.
+
     def estimate_tokens(self, call: Call) -> int:
         """The estimate of the vendor's agent, in tokens."""
         try:

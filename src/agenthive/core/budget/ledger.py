@@ -25,9 +25,6 @@ from agenthive.core.values import MOST_AMOUNT, NanoUSD
 ALERT_PERCENTS: Final = (50, 80, 95)
 """Percentages of a limit that cause an alert when they have been captured."""
 
-MAX_AMOUNT: Final = 2**63 - 1
-"""The most nano-dollars that a column of a store holds."""
-
 
 class Account:
     """The account of one scope, in nano-dollars."""
@@ -180,25 +177,6 @@ class Ledger:
             account.pending -= amount
             self._entries.pop((run, scope), None)
 
-    def find_unstorable_run(self) -> str | None:
-        """A run with amounts since the last batch that a store cannot hold; None without one."""
-        for (_, scope), (captured, held) in self._entries.items():
-            account = self.accounts[scope]
-            if (
-                not -MAX_AMOUNT <= captured <= MAX_AMOUNT
-                or not -MAX_AMOUNT <= held <= MAX_AMOUNT
-                or account.captured > MAX_AMOUNT
-                or account.held > MAX_AMOUNT
-            ):
-                # The run that spends most from the account that is too large.
-                runs = {
-                    other: sum(self._entries[other, at])
-                    for other, at in self._entries
-                    if at == scope
-                }
-                return max(runs, key=lambda other: runs[other])
-        return None
-
     def take_back_entries(self, run: str) -> set[str]:
         """Reverse what was booked for ``run`` since the last batch; the scopes that changed.
 
@@ -207,8 +185,12 @@ class Ledger:
         scopes = {scope for entry_run, scope in self._entries if entry_run == run}
         for scope in scopes:
             captured, held = self._entries.pop((run, scope))
-            self.accounts[scope].captured -= captured
-            self.accounts[scope].held -= held
+            account = self.accounts[scope]
+            # A sum that has reached the largest amount stays there: its true value is not known.
+            if account.captured < MOST_AMOUNT:
+                account.captured -= captured
+            if account.held < MOST_AMOUNT:
+                account.held -= held
         return scopes
 
     def take_changes(self) -> tuple[list[LedgerEntry], list[AccountState]]:

@@ -359,13 +359,6 @@ class Driver:
         return None if self._outbox.is_empty else self._build_batch(now)
 
     def _build_batch(self, now: Micros) -> Batch:
-        while (run_id := self.budgets.ledger.find_unstorable_run()) is not None:
-            run = self.runs.get(run_id)
-            if run is None:
-                self.budgets.ledger.take_back_entries(run_id)
-            else:
-                error = OverflowError("the cost of its calls has more than 64 bits")
-                self._handlers.set_apart_run(run, error, now)
         batch = self._outbox.build_batch(
             lambda run, error: self._handlers.set_apart_run(run, error, now)
         )

@@ -24,11 +24,14 @@ from agenthive.agents.faults import (
     summarise_error,
 )
 from agenthive.agents.llm.base import BYTES_A_TOKEN, REFUSED_STATUSES
+from agenthive.agents.llm.cost_risks import find_cost_risk
+from agenthive.agents.llm.endings import CUT_OFF, Ending, find_bad_end
 from agenthive.agents.llm.prices import Prices
+from agenthive.agents.llm.prompts import MOST_TOKENS, NAMED, Prompt
 from agenthive.agents.llm.token_bounds import max_input_tokens
 from agenthive.agents.llm.usage import read_count
 from agenthive.agents.results import encode_result
-from agenthive.core.model.calls import Call, Headroom, Reply, Usage
+from agenthive.core.model.calls import Call, Fault, Headroom, Reply, Usage
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject, NanoUSD
@@ -37,6 +40,8 @@ from agenthive.facades.orchestration.clients import CALL, LLMClient, LLMResponse
 from agenthive.facades.orchestration.costs import ANYWHERE, CostConfig
 from agenthive.facades.orchestration.prompts import fill_prompt
 
+#: Options of a request that are no risk to its cost, beside those that `cost_risks` lists.
+_NAMED: Final = NAMED | {"prompt", "metadata"}
 _DETAILS: Final = ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
@@ -94,12 +99,26 @@ class ClientAgent(BaseAgent):
     def estimate_max_cost(self, call: Call) -> NanoUSD | None:
         """The worst-case cost of a call: its input by bytes, and a response of full length."""
         request = build_request(call)
+        if find_cost_risk(_build_prompt(request)):
+            return None
         usage = Usage(
             model=request["model"],
             input_tokens=max_input_tokens(_approximate_body(request)),
             output_tokens=request["max_tokens"],
         )
         return self._prices.worst_cost(usage, ANYWHERE)
+
+    def explain_unpriced(self, call: Call) -> str:
+        """Why the cost of a call has no bound: an option, or the price of its model."""
+        try:
+            request = build_request(call)
+        except (LookupError, ValueError, TypeError):
+            return ""  # The call will fail, which costs nothing.
+        model = str(request["model"])
+        risk = find_cost_risk(_build_prompt(request))
+        if risk or self._prices.price_source(model, ANYWHERE):
+            return risk
+        return f"model '{model}' is in no price list: add its price to the engine's CostConfig"
 
     def estimate_tokens(self, call: Call) -> int:
         """The input, at three bytes a token, and a response of full length."""
@@ -108,6 +127,7 @@ class ClientAgent(BaseAgent):
         return max_input_tokens(_approximate_body(request)) // BYTES_A_TOKEN + max_output
 
     def _build_reply(self, request: JSONObject, response: LLMResponse) -> Reply:
+        """The result; a fault if the response was cut off, filtered, refused or empty."""
         metadata = dict(response.metadata or {})
         details, headroom = metadata.pop("usage", None), metadata.pop("headroom", None)
         result = {
@@ -117,9 +137,12 @@ class ClientAgent(BaseAgent):
             **({"tool_calls": response.tool_calls} if response.tool_calls else {}),
             **({"metadata": metadata} if metadata else {}),
         }
+        usage = self._price_usage(str(request["model"]), response, details)
+        fault = _find_bad_end(request, response, usage, metadata.get("refusal"))
         return Reply(
-            result=encode_result(result),
-            usage=self._price_usage(str(request["model"]), response, details),
+            result=encode_result(result) if fault is None else None,
+            fault=fault,
+            usage=usage,
             headroom=None if headroom is None else msgspec.convert(headroom, Headroom),
         )
 
@@ -152,6 +175,40 @@ def build_request(call: Call) -> dict[str, Any]:
     parameters: dict[str, Any] = dict(call.parameters)
     inputs = {**parameters.pop("shared", {}), **parameters.pop("inputs", {})}
     return {**parameters, "prompt": fill_prompt(parameters["prompt"], inputs, call.dependencies)}
+
+
+def _find_bad_end(
+    request: JSONObject, response: LLMResponse, usage: Usage | None, refusal: Any
+) -> Fault | None:
+    """The fault for a response that is no plain success; None for one that is."""
+    # Outside runs a request may leave the longest response to the client.
+    max_tokens = request.get("max_tokens")
+    is_bounded = isinstance(max_tokens, int)
+    ending = Ending(
+        word=str(response.finish_reason or ""),
+        content=str(response.content or ""),
+        tool_calls=len(response.tool_calls or ()),
+        refusal=refusal if isinstance(refusal, str) and refusal else None,
+        output_tokens=usage.output_tokens if usage is not None and is_bounded else None,
+        reasoning_tokens=0 if usage is None else usage.reasoning_tokens,
+        max_tokens=max_tokens if isinstance(max_tokens, int) else MOST_TOKENS,
+    )
+    fault = find_bad_end(ending, f"model '{response.model}'")
+    accepts_cut = bool(request.get("accept_cut")) and ending.has_text and not ending.tool_calls
+    return None if fault is not None and fault.kind == CUT_OFF and accepts_cut else fault
+
+
+def _build_prompt(request: dict[str, Any]) -> Prompt:
+    """The request as far as its cost depends on it."""
+    named = {name: request.get(name) for name in ("model", "tools", "max_tokens")}
+    extra = {name: value for name, value in request.items() if name not in _NAMED}
+    return Prompt(
+        model=str(named["model"]),
+        messages=[],
+        tools=[tool for tool in named["tools"] or () if isinstance(tool, dict)],
+        max_tokens=named["max_tokens"] or MOST_TOKENS,
+        extra=extra,
+    )
 
 
 def _approximate_body(request: dict[str, Any]) -> dict[str, Any]:

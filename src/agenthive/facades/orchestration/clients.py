@@ -151,7 +151,8 @@ class _VendorClient(LLMClient):
         reply = await self._perform_call(
             {key: value for key, value in request.items() if value is not None}
         )
-        if reply.fault is not None:
+        # An answer that was cut off or refused is a response; ``finish_reason`` says how it ended.
+        if reply.fault is not None and reply.result is None:
             raise Silence(reply) if reply.fault.kind in _SILENT else Refusal(reply)
         return _build_response(reply, model)
 
