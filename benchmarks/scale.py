@@ -1,7 +1,7 @@
 """What large things cost, and that they hold: killed on the way, gone on with, counted at the end.
 
     python3 x.py bench scale [--only items,layers,parked] [--items 10000] [--tasks 1000000]
-                             [--parked 100000] [--margin SECONDS]
+                             [--parked 100000] [--margin SECONDS] [--spread SECONDS]
 
 items: `for_each` with 50 at a time, its process killed twice. layers: one layered run, killed in
 the middle. parked: half timers, half approvals, killed while all of them stand; each timer must
@@ -149,7 +149,7 @@ def parked(home: Path, options: argparse.Namespace) -> Row:
     """Timers and approvals, killed while they stand."""
     size, half = options.parked, options.parked // 2
     margin = options.margin if options.margin is not None else 20 + size // 400
-    arguments = ["--size", size, "--margin", margin, "--spread", 10]
+    arguments = ["--size", size, "--margin", margin, "--spread", options.spread]
     before = Process(home, "parked", *arguments)
     must(before.until(lambda told: "parked" in told), "the first process ended")
     first = before.kill()
@@ -214,6 +214,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--parked", type=int, default=100_000)
     parser.add_argument("--margin", type=int, help="seconds until the first timer is due")
+    parser.add_argument("--spread", type=int, default=10, help="from the first timer to the last")
     options = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="agenthive_bench_"))
     try:

@@ -23,12 +23,23 @@ def _has_node() -> bool:
     return shutil.which("node") is not None and (NODE / "aimock").exists()
 
 
+def find_faketime() -> str:
+    """The library that gives a process another clock; empty if it is not installed."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    return str(found[0]) if found else ""
+
+
+def _has_faketime() -> bool:
+    return bool(find_faketime())
+
+
 def _has_strace() -> bool:
     return shutil.which("strace") is not None
 
 
 THINGS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "node": (_has_node, "install node >= 20 and npm, then: python3 x.py setup"),
+    "faketime": (_has_faketime, "apt-get install faketime"),
     "strace": (_has_strace, "apt-get install strace"),
 }
 """Name -> is it there, and the command that brings it."""

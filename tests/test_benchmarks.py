@@ -21,7 +21,7 @@ SMALL = {
     "money": "--trials 1",
     "plan": "--workflows 2",
     "restart": "--rounds 1 --records 2000 --gc 50",
-    "scale": "--only parked --parked 50 --margin 2",
+    "scale": "--only parked --parked 50 --margin 2 --spread 1",
     "startup": "--rounds 1",
 }
 

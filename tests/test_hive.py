@@ -23,6 +23,7 @@ from agenthive.errors import (
     RunFailed,
     RunNotFound,
     RunTimedOut,
+    StoreCorrupt,
     StoreFailed,
     StoreUnavailable,
 )
@@ -330,7 +331,7 @@ async def test_home_that_cannot_be(tmp_path: Path) -> None:
         await Hive.open(tmp_path / "file" / "home")
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "journal.db").write_bytes(b"dear diary" * 1000)
-    with pytest.raises(StoreFailed):
+    with pytest.raises(StoreCorrupt, match="not a journal"):
         await Hive.open(tmp_path / "home")
     (tmp_path / "home" / "journal.db").unlink()
     async with Hive.open(tmp_path / "home"):

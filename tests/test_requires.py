@@ -41,4 +41,5 @@ def test_what_is_required_fails(
 
 def test_node_and_strace_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(requires, "find_faketime", lambda: "")
     assert [there() for there, _ in requires.THINGS.values()] == [False] * len(requires.THINGS)

@@ -4,7 +4,8 @@
     AgentHiveError                      base; also named LeanVibeError        500    1
     ├── DefinitionError                 the workflow or command is invalid    422    2
     │   ├── ConfigurationError          a definition was refused
-    │   │   └── InvalidValue            a value passed by a program was refused (a ValueError)
+    │   │   ├── InvalidValue            a value passed by a program was refused (a ValueError)
+    │   │   └── SecretMissing           a secret cannot be read; it may be there later
     │   └── ExpressionError             a {{ }} cannot be parsed or evaluated
     ├── NotFound                        nothing has that name or id           404    3
     │   ├── RunNotFound                 no run has that id (a LookupError)
@@ -17,6 +18,7 @@
     │   └── BudgetExceeded              it exceeded its budget                402    6
     ├── AgentError                      an agent could not perform a call     502    1
     │   ├── APIError                    an API sent an unusable response
+    │   │   └── ResultTooLarge          a call succeeded, and its result exceeds the bound
     │   ├── AgentUnavailable            not registered, or unreachable        503    5
     │   ├── RateLimitTimeout            not admitted in time (a TimeoutError) 429    1
     │   └── EgressRefused               the destination is not allowed        403    1
@@ -28,6 +30,7 @@
     │   ├── StoreUnavailable            disk full, read-only or busy: try again later
     │   ├── StoreFailed                 the outcome of a write is unknown: reopen the hive
     │   ├── StoreCorrupt                the hash chain is broken
+    │   │   └── RunUnusable             one run is set apart; the others are not affected
     │   └── JournalTooNew               a newer agenthive wrote the journal
     ├── HomeBusy                        another process owns the home         409    5
     │   └── OwnerGone                   the owner ended before it replied: try again
@@ -72,6 +75,17 @@ class AgentHiveError(Exception):
 LeanVibeError = AgentHiveError
 
 
+def describe_defect(error: BaseException) -> str:
+    """An unexpected exception in one line: its class and its message, cut to 300 characters.
+
+    Never its ``repr``, which for some exceptions holds the whole value that was refused.
+    """
+    message = " ".join(str(getattr(error, "message", "") or error).split())
+    if len(message) > 300:
+        message = f"{message[:300]}..."
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
 class DefinitionError(AgentHiveError):
     """The workflow, its inputs or the command line cannot be accepted as written."""
 
@@ -91,6 +105,10 @@ class ConfigurationError(DefinitionError):
 
 class InvalidValue(ConfigurationError, ValueError):
     """A value that a program passed cannot be accepted."""
+
+
+class SecretMissing(ConfigurationError):
+    """A secret is not set or cannot be read. A later attempt may find it."""
 
 
 class ExpressionError(DefinitionError):
@@ -158,6 +176,10 @@ class APIError(AgentError):
     """An HTTP or model API sent a response that cannot be used."""
 
 
+class ResultTooLarge(APIError):
+    """A call succeeded, and its result is larger than what is kept."""
+
+
 class AgentUnavailable(AgentError):
     """The agent is not registered or not installed, its breaker is open, or it is unreachable."""
 
@@ -218,6 +240,10 @@ class StoreFailed(StoreError):
 
 class StoreCorrupt(StoreError):
     """The hash chain of the journal is broken, or a record cannot be read."""
+
+
+class RunUnusable(StoreCorrupt):
+    """One run cannot be read or continued. All other runs of the home are not affected."""
 
 
 class JournalTooNew(StoreError):

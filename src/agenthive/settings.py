@@ -122,7 +122,8 @@ SETTINGS: Final = (
         type="prices",
         default="empty",
         doc="Prices of models, which precede published prices: a table for each with `input` and "
-        "`output`, also `cache_read`, `cache_write`, `cache_write_1h`, `as_of` and `tiers`, in US "
+        "`output`, also `cache_read`, `cache_write`, `cache_write_1h`, `as_of`, `tiers` and `fees` "
+        "(for 1,000 of what is no token, such as `web_searches`), in US "
         'dollars for 1,000,000 tokens (`per = "1K"` for 1,000). `[prices.default]` is for models '
         "that are in no list. In the environment `MODEL=INPUT/OUTPUT,...`.",
     ),

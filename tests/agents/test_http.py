@@ -266,10 +266,10 @@ async def test_json_that_is_none(wire: Wire, api: http.HttpAgent, body: bytes) -
         (401, "refused", False, None, False),
         (404, "refused", False, None, False),
         (408, "unavailable", True, None, True),
-        (429, "rate_limited", True, 7.0, False),
+        (429, "rate_limited", True, 7.0, True),
         (500, "unavailable", True, None, True),
         (503, "overloaded", True, 7.0, True),
-        (529, "overloaded", True, 7.0, False),
+        (529, "overloaded", True, 7.0, True),
     ],
 )
 async def test_statuses(

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from agenthive.agents.faults import build_fault
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.hive import Hive
 from agenthive.testing import HANG, After, NotConforming, ScriptedAgent, check_agent
 
@@ -20,6 +22,9 @@ def asked(action: str, **parameters: Any) -> Call:
     return Call(
         run="r", task="t", attempt=1, key="k", agent="a", action=action, parameters=parameters
     )
+
+
+UNKNOWN = FaultClass.UNKNOWN
 
 
 class World:
@@ -49,7 +54,7 @@ class Good:
         return Reply(result={"n": [1, 2.5, None, "x"]})
 
     async def bad(self) -> Reply:
-        return Reply(fault=Fault(kind="unavailable", message="HTTP 500", retry_after=1.0))
+        return Reply(fault=build_fault("unavailable", "HTTP 500", UNKNOWN, retry_after=1.0))
 
     async def hanging(self) -> Reply:
         self.world.working += 1
@@ -87,7 +92,7 @@ async def test_a_good_agent_passes() -> None:
 
 async def test_what_a_kind_does_not_have_is_left_out() -> None:
     agent = ScriptedAgent(
-        lambda call: 1 if call.action == "good" else Fault(kind="lost", message="x")
+        lambda call: 1 if call.action == "good" else build_fault("lost", "x", UNKNOWN)
     )
     await check_agent(lambda: agent, good=asked("good"), bad=asked("bad"), hanging=None, keys=None)
     assert agent.closed > len(agent.calls) / 10
@@ -128,6 +133,13 @@ class InventsKinds(Good):
         return Reply(fault=Fault(kind="oops", message="x"))
 
 
+class NoClass(Good):
+    """The engine would have to guess from the kind whether the call was carried out."""
+
+    async def bad(self) -> Reply:
+        return Reply(fault=Fault(kind="lost", message="x"))
+
+
 class SaysNothing(Good):
     async def bad(self) -> Reply:
         return Reply(fault=Fault(kind="lost", message=" "))
@@ -135,7 +147,7 @@ class SaysNothing(Good):
 
 class WaitsForEver(Good):
     async def bad(self) -> Reply:
-        return Reply(fault=Fault(kind="rate_limited", message="x", retry_after=float("inf")))
+        return Reply(fault=build_fault("timeout", "x", UNKNOWN, retry_after=float("inf")))
 
 
 class BrokenByFailure(Good):
@@ -266,7 +278,7 @@ class NeverCloses(Good):
 
 class Tells(Good):
     async def bad(self) -> Reply:
-        return Reply(fault=Fault(kind="refused", message=f"401 for Bearer {SECRET}"))
+        return Reply(fault=build_fault("refused", f"401 for Bearer {SECRET}", UNKNOWN))
 
 
 class ShowsItself(Good):
@@ -284,6 +296,7 @@ class ShowsItself(Good):
         (Raises, "raised ConnectionError"),
         (Succeeds, "bad call succeeded"),
         (InventsKinds, "unknown kind of fault 'oops'"),
+        (NoClass, "has no class: say which of not_sent, refused, bad_end, unknown"),
         (SaysNothing, "does not say"),
         (WaitsForEver, "retry_after is inf"),
         (BrokenByFailure, "after a bad one"),

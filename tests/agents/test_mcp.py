@@ -228,7 +228,7 @@ async def test_references_in_parameters(monkeypatch: pytest.MonkeyPatch, log: Lo
 async def test_a_missing_secret_is_named(monkeypatch: pytest.MonkeyPatch, log: Log) -> None:
     monkeypatch.delenv("PEER_TOKEN", raising=False)
     kind, message, retriable = await fault(make(log), "echo", text="x")
-    assert (kind, retriable) == ("refused", False)
+    assert (kind, retriable) == ("refused", True)
     assert "PEER_TOKEN is not set" in message
 
 

@@ -13,6 +13,7 @@ from agenthive.agents.base import AgentServices
 from agenthive.agents.llm.router import make
 from agenthive.core.model.calls import Fault
 from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.hive import Hive
 from agenthive.infra.egress import Egress
@@ -117,16 +118,16 @@ QUOTA = {"error": {"message": "so it is", "code": "insufficient_quota"}}
         (401, {}, SAID, "refused", False, False, None),
         (403, {}, SAID, "refused", False, False, None),
         (404, {}, SAID, "refused", False, False, None),
-        (302, {"location": "http://127.0.0.1:9/"}, SAID, "refused", False, False, None),
+        (302, {"location": "http://127.0.0.1:9/"}, SAID, "refused", False, True, None),
         (408, {}, SAID, "unavailable", True, True, None),
         (429, {"retry-after": "7"}, SAID, "rate_limited", True, False, 7.0),
         (429, {"retry-after-ms": "1500"}, SAID, "rate_limited", True, False, 1.5),
         (429, {"x-ratelimit-reset-tokens": "1m2s"}, SAID, "rate_limited", True, False, 62.0),
         (429, {}, QUOTA, "refused", False, False, None),
         (500, {}, SAID, "unavailable", True, True, None),
-        (500, {}, OVERLOADED, "overloaded", True, False, None),
+        (500, {}, OVERLOADED, "overloaded", True, True, None),
         (503, {"retry-after": "3"}, SAID, "overloaded", True, True, 3.0),
-        (529, {}, OVERLOADED, "overloaded", True, False, None),
+        (529, {}, OVERLOADED, "overloaded", True, True, None),
         (502, {}, "so it is", "unavailable", True, True, None),
         (502, {}, '"so it is"', "unavailable", True, True, None),
     ],
@@ -184,20 +185,27 @@ SHAPES = [
 @pytest.mark.parametrize(("vendor", "body", "words"), SHAPES, ids=range(len(SHAPES)))
 async def test_what_is_no_answer(vendor: str, body: object, words: str) -> None:
     found = await fault(vendor, http(200, body))
-    assert (found.kind, found.retriable) == ("invalid_reply", True)
+    kind = "unavailable" if words == "no such thing" else "invalid_reply"
+    assert (found.kind, found.retriable, found.class_) == (kind, True, FaultClass.UNKNOWN)
     assert words in found.message
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
 async def test_what_was_not_asked_for_or_is_too_much(vendor: str) -> None:
     packed = gzip.compress(b"{}")
-    for wire, words in (
-        (http(200, packed, {"content-encoding": "gzip"}), "compressed (gzip)"),
-        (http(200, answer(vendor, "x" * 2000)), "larger than 1000 bytes"),
-        (http(500, "x" * 2000), "larger than 1000 bytes"),
+    for wire, class_, words in (
+        (
+            http(200, packed, {"content-encoding": "gzip"}),
+            FaultClass.UNKNOWN,
+            "compressed (gzip)",
+        ),
+        (http(200, answer(vendor, "x" * 2000)), FaultClass.BAD_END, "larger than 1000 bytes"),
+        # The status says more than the length of its text.
+        (http(500, "x" * 2000), FaultClass.UNKNOWN, "HTTP 500: xxx"),
+        (http(400, "x" * 2000), FaultClass.REFUSED, "HTTP 400: xxx"),
     ):
         found = await fault(vendor, wire, max_body=1000)
-        assert found.kind == "invalid_reply"
+        assert found.class_ is class_
         assert words in found.message
 
 

@@ -157,7 +157,7 @@ async def test_a_429_is_waited_for_as_long_as_asked(
 @pytest.mark.parametrize(
     ("task", "kind", "counts"),
     [
-        (shown.OVERLOADED, "overloaded", False),
+        (shown.OVERLOADED, "overloaded", True),
         (shown.GARBLED, "invalid_reply", True),
         (shown.DROPPED, "connection", True),
     ],

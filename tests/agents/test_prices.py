@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agenthive.agents.llm.prices import Prices
+from agenthive.agents.llm.usage import read_usage
 from agenthive.core.model.calls import Usage
 from agenthive.infra.price_list import PriceList, parse_prices
 from tests.agents.test_questions import agent_of
@@ -298,9 +299,9 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {
 )
 def test_a_recorded_usage_costs_what_the_table_says(vendor: str, told: dict[str, Any]) -> None:
     model = {"openai": "gpt-4o", "anthropic": "claude-sonnet-4-5"}[vendor]
-    agent = agent_of(vendor)
     answer = {"model": model, "usage": told, **BODIES[vendor]}
-    said = agent.parse_reply(answer)
+    said = read_usage(told, model, cached_apart=agent_of(vendor).cached_apart)
+    assert said is not None
     theirs = genai_prices.data_snapshot.get_snapshot().extract_usage(
         answer, vendor, None, {"openai": "chat", "anthropic": "default"}[vendor]
     )

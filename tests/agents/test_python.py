@@ -10,14 +10,17 @@ import math
 import threading
 from typing import Any
 
+import httpx2
 import pytest
 
-from agenthive.agents import python
+from agenthive.agents import python, results
 from agenthive.agents.base import AgentResponse
 from agenthive.agents.python import FunctionAgent, NonRetryableError
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.errors import ConfigurationError
+from agenthive.infra.thread_calls import WorkContinues
 from agenthive.testing import check_agent
 from tests.agents.peers import until
 
@@ -47,7 +50,7 @@ class World:
             finally:
                 self.given_up += 1
         if call.action == "large":
-            return "x" * (python.MAX_RESULT + 1)
+            return "x" * (results.MAX_RESULT + 1)
         raise ValueError("no such thing")
 
     def act_in_a_thread(self, call: Call) -> Any:
@@ -80,18 +83,28 @@ async def test_the_kit_for_sync_functions() -> None:
     )
 
 
-async def test_a_cancelled_sync_function_lets_the_caller_go() -> None:
+async def test_a_cancelled_sync_function_lets_the_caller_go_and_says_that_it_runs() -> None:
     go, ended = threading.Event(), threading.Event()
 
     def stubborn() -> None:
         go.wait(10)
         ended.set()
 
-    call = asyncio.ensure_future(FunctionAgent(SPEC, stubborn).perform(asked()))
+    seen: list[BaseException] = []
+
+    async def perform() -> None:
+        try:
+            await FunctionAgent(SPEC, stubborn).perform(asked())
+        except asyncio.CancelledError as error:
+            seen.append(error)
+            raise
+
+    call = asyncio.ensure_future(perform())
     await asyncio.sleep(0.05)
     call.cancel()
     await asyncio.wait({call}, timeout=1)
     assert call.cancelled()
+    assert [type(error) for error in seen] == [WorkContinues]
     assert not ended.is_set()
     assert python.has_running_calls()
     go.set()
@@ -146,29 +159,65 @@ def raising(error: BaseException) -> Any:
     return function
 
 
-FAILURES: list[tuple[Any, str, str, bool]] = [
-    (raising(ValueError("odd")), "agent_error", "ValueError: odd", True),
-    (raising(KeyError("x")), "agent_error", "KeyError: 'x'", True),
-    (raising(NonRetryableError("never")), "refused", "never", False),
-    (lambda: object(), "agent_error", "unsupported", True),
-    (lambda: math.nan, "agent_error", "Out of range", True),
-    (lambda: AgentResponse(success=False, error="no"), "agent_error", "no", True),
-    (lambda: AgentResponse(success=False), "agent_error", "the agent gave no reason", True),
-    (lambda: "x" * (python.MAX_RESULT + 1), "invalid_reply", "larger than", False),
-    (lambda: Reply(fault=Fault(kind="lost", message="mine")), "lost", "mine", True),
+def half_written() -> None:
+    """A TypeError from within: the function ran."""
+    len(5)  # type: ignore[arg-type]
+
+
+def positional(parameters: Any, /) -> None:
+    """It cannot be called with named arguments."""
+
+
+@functools.wraps(half_written)
+def wrapped(*values: Any) -> None:
+    half_written()
+
+
+NOT_SENT, REFUSED, BAD_END, UNKNOWN = FaultClass
+FAILURES: list[tuple[Any, str, str, FaultClass]] = [
+    (raising(ValueError("odd")), "agent_error", "ValueError: odd", UNKNOWN),
+    (raising(KeyError("x")), "agent_error", "KeyError: 'x'", UNKNOWN),
+    (raising(ConfigurationError("x")), "agent_error", "ConfigurationError: x", UNKNOWN),
+    (raising(httpx2.ConnectError("x")), "agent_error", "ConnectError: x", UNKNOWN),
+    (raising(TimeoutError("x")), "agent_error", "TimeoutError: x", UNKNOWN),
+    (raising(NonRetryableError("never")), "agent_error", "never", BAD_END),
+    (raising(NotImplementedError("later")), "agent_error", "later", BAD_END),
+    (half_written, "agent_error", "TypeError: object of type 'int'", UNKNOWN),
+    (wrapped, "agent_error", "TypeError: object of type 'int'", UNKNOWN),
+    (positional, "refused", "positional cannot be called", BAD_END),
+    (lambda: object(), "invalid_reply", "it ran, and its result cannot be kept", BAD_END),
+    (lambda: math.nan, "invalid_reply", "result: NaN cannot be kept", BAD_END),
+    (lambda: AgentResponse(success=False, error="no"), "agent_error", "no", UNKNOWN),
+    (lambda: AgentResponse(success=False), "agent_error", "gave no reason", UNKNOWN),
+    (lambda: AgentResponse(success=True, result=math.inf), "invalid_reply", "inf", BAD_END),
+    (lambda: "x" * (results.MAX_RESULT + 1), "invalid_reply", "larger than", BAD_END),
 ]
 
 
-@pytest.mark.parametrize(("function", "kind", "words", "retriable"), FAILURES)
-async def test_failures(function: Any, kind: str, words: str, retriable: bool) -> None:
-    one = FunctionAgent(SPEC, function)
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize(("function", "kind", "words", "class_"), FAILURES)
+async def test_failures(
+    function: Any, kind: str, words: str, class_: FaultClass, is_async: bool
+) -> None:
+    async def wait_for(call: Call) -> Any:
+        return function()
+
+    if is_async and function is positional:
+        return
+    one = FunctionAgent(SPEC, wait_for if is_async else function)
     fault = (await one.perform(asked())).fault
     assert fault is not None
-    assert (fault.kind, fault.retriable) == (kind, retriable)
+    assert (fault.kind, fault.class_) == (kind, class_)
+    assert fault.counts is (class_ is UNKNOWN)
     assert words in fault.message
     response = await one.execute("do", {})
     assert not response.success
     assert response.error == fault.message
+
+
+async def test_a_fault_of_the_function_is_passed_on() -> None:
+    mine = Fault(kind="lost", message="mine")
+    assert (await FunctionAgent(SPEC, lambda: Reply(fault=mine)).perform(asked())).fault == mine
 
 
 async def test_outside_a_run() -> None:

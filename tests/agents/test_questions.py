@@ -107,7 +107,11 @@ async def test_a_wrong_question_is_refused_unasked(
 def test_what_a_question_is_made_of() -> None:
     call = asked(top_p=0.5, custom={"x": 1})
     assert build_prompt(call, spec(model="m", max_tokens=7)) == Prompt(
-        model="m", messages=[USER], max_tokens=7, extra={"top_p": 0.5, "custom": {"x": 1}}
+        model="m",
+        messages=[USER],
+        max_tokens=7,
+        limit_name="max_tokens",
+        extra={"top_p": 0.5, "custom": {"x": 1}},
     )
     # Of another action only the settings are settings; the rest is what the prompt is made of.
     other = msgspec.structs.replace(
@@ -312,15 +316,14 @@ async def test_openai_answers() -> None:
     refused = await heard(
         "openai", chosen({"content": None, "refusal": "No."}), output_schema=SCHEMA
     )
-    assert refused.result == {
-        "content": None,
-        "model": "m-1",
-        "finish_reason": "stop",
-        "refusal": "No.",
-    }
+    assert refused.fault is not None
+    assert (refused.fault.kind, "): No.. Nothing" in refused.fault.message) == (
+        "refusal",
+        True,
+    )
     cut = await heard("openai", chosen({"content": '{"a"'}, "length"), output_schema=SCHEMA)
     assert cut.fault is not None
-    assert "cut at max_tokens" in cut.fault.message
+    assert (cut.fault.kind, cut.fault.class_) == ("cut_off", "bad_end")
     loose = await heard(
         "openai",
         {"choices": [{"message": {"content": "{}"}}]},
@@ -330,20 +333,10 @@ async def test_openai_answers() -> None:
     assert loose.usage is None
 
 
-@pytest.mark.parametrize(
-    ("end", "finish"),
-    [
-        ("end_turn", "stop"),
-        ("stop_sequence", "stop"),
-        ("max_tokens", "length"),
-        ("model_context_window_exceeded", "length"),
-        ("tool_use", "tool_calls"),
-        ("pause_turn", "pause_turn"),
-        (None, "stop"),
-    ],
-)
-async def test_how_anthropic_ends(end: str | None, finish: str) -> None:
+@pytest.mark.parametrize("end", ["end_turn", "stop_sequence", None, "a word of next year"])
+async def test_how_anthropic_ends(end: str | None) -> None:
     reply = await heard("anthropic", answer("anthropic", stop_reason=end))
+    finish = end if end and " " in end else "stop"
     assert reply.result == {"content": "fine", "model": "m-1", "finish_reason": finish}
 
 
@@ -363,12 +356,8 @@ async def test_anthropic_answers() -> None:
         "thinking": blocks[:1],
     }
     refused = await heard("anthropic", {"content": [], "stop_reason": "refusal"})
-    assert refused.result == {
-        "content": "",
-        "model": "m-1",
-        "finish_reason": "content_filter",
-        "refusal": "the model refused to answer",
-    }
+    assert refused.fault is not None
+    assert (refused.fault.kind, refused.fault.class_) == ("refusal", "bad_end")
 
 
 async def used(vendor: str, told: Any, model: str = "m-1", **more: Any) -> Usage | None:
@@ -397,8 +386,10 @@ async def test_what_openai_says_was_used() -> None:
         prices=LIST,
     )
     odd = {"prompt_tokens": -1, "completion_tokens": True, "prompt_tokens_details": [1]}
-    assert await used("openai", odd) == Usage(model="m-1")
-    assert await used("openai", "many") is None
+    problem = "prompt_tokens is -1: the usage is unknown"
+    assert await used("openai", odd) == Usage(model="m-1", problem=problem)
+    problem = "usage is a text: it is unknown"
+    assert await used("openai", "many") == Usage(model="m-1", problem=problem)
 
 
 async def test_what_anthropic_says_was_used() -> None:

@@ -228,6 +228,21 @@ BAD: dict[str, tuple[str, str, str]] = {
         "f.yaml:6:71",
         "at least 1",
     ),
+    "retries on a refusal": (
+        with_task(T2 + "retry_config: {retry_on: [unknown, refused]}}"),
+        "f.yaml:6:77",
+        "'refused' is not one of not_sent, unknown, bad_end",
+    ),
+    "retries on a misspelt class": (
+        with_task(T2 + "retry_config: {retry_on: [bad_ned]}}"),
+        "f.yaml:6:68",
+        "Did you mean 'bad_end'?",
+    ),
+    "retries on a text": (
+        with_task(T2 + "retry_config: {retry_on: unknown}}"),
+        "f.yaml:6:67",
+        "must be a list of names",
+    ),
     "retries are absurd": (
         with_task(T2 + "retry_config: {max_attempts: 100000}}"),
         "f.yaml:6:71",

@@ -13,6 +13,7 @@ import pytest
 from agenthive import authoring
 from agenthive.authoring import SERVER, load, loads, placeholder
 from agenthive.core.model.workflow import Effect, FailureStrategy
+from agenthive.core.policies.fault_classes import DEFAULT_RETRY_ON, FaultClass
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.errors import ConfigurationError
 from tests.authoring.known_actions import KnownActions
@@ -30,6 +31,21 @@ def test_defaults_of_a_minimal_file() -> None:
     task = spec.tasks[0]
     assert (task.timeout, task.priority, task.effect) == (None, 5, Effect.ANY)
     assert (task.depends_on, task.continue_on_failure) == ((), False)
+
+
+@pytest.mark.parametrize(
+    ("text", "classes"),
+    [
+        ("[bad_end, not_sent, bad_end]", (FaultClass.NOT_SENT, FaultClass.BAD_END)),
+        ("[]", ()),
+        ("[unknown, not_sent]", DEFAULT_RETRY_ON),
+    ],
+)
+def test_retry_on(text: str, classes: tuple[FaultClass, ...]) -> None:
+    body = f"{{name: u, agent_name: a, action: go, retry_config: {{retry_on: {text}}}}}"
+    task = loads(with_task(body)).spec.tasks[1]
+    assert task.retry is not None
+    assert task.retry.retry_on == classes
 
 
 def test_every_documented_key() -> None:

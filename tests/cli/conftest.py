@@ -23,6 +23,8 @@ async def echo(action, parameters):
 
 async def sleep(parameters, call):
     await asyncio.sleep(parameters.get("seconds", 0.1))
+    while not os.path.exists(parameters.get("until", ".")):
+        await asyncio.sleep(0.01)
     with open(os.environ["LEDGER"], "a") as ledger:
         ledger.write(f"{call.task} {call.key}\\n")
     return call.task
@@ -108,7 +110,8 @@ def start(here: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 def workflow(*tasks: dict[str, Any], **keys: Any) -> str:
     """A workflow file as JSON: tasks at custom agents, native dialect."""
-    used = sorted({task["agent"] for task in tasks})
+    used = sorted({task["agent"] for task in tasks if "agent" in task})
     agents = [{"name": n, "type": "custom", "endpoint": f"custom://{n}"} for n in used]
-    full = [{"action": "go", "retry_config": {"max_attempts": 1}, **task} for task in tasks]
+    call = {"action": "go", "retry_config": {"max_attempts": 1}}
+    full = [{**call, **task} if "agent" in task else task for task in tasks]
     return json.dumps({"agenthive": 1, "name": "flow", **keys, "agents": agents, "tasks": full})

@@ -92,7 +92,7 @@ def test_each_time_starts_one_run_though_its_process_is_killed(
 ) -> None:
     assert set_it(cli, tick) == 0
     ledger = here / "ledger"
-    for count in (1, 3, 5):
+    for count in (1, 2, 4):
         worker = start("work", *KNOWN, "--home", "home")
         until = time.monotonic() + 30
         # A call that was killed is made again, under its key: lines that are the same are one.
@@ -103,7 +103,7 @@ def test_each_time_starts_one_run_though_its_process_is_killed(
         worker.wait()
     facts = cli("schedule", "show", "tick", "--json", "-n", "1000").json["facts"]
     fired = [fact["planned"] for fact in facts if "run" in fact]
-    assert len(fired) >= 5
+    assert len(fired) >= 4
     assert len(set(fired)) == len(fired)
     skipped = [n for f in facts if "count" in f for n in range(f["first"], f["last"] + 1, 10**6)]
     waits = {f["planned"] for f in facts if "planned" in f}

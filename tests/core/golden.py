@@ -19,16 +19,18 @@ from typing import Any
 import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
+from agenthive.core.engine.active_run import row_of
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.replay import decode_events, new_state
 from agenthive.core.journal.hash_chain import RULES
-from agenthive.core.journal.records import Record
+from agenthive.core.journal.records import Batch, Record
 from agenthive.core.machine.machine import step
 from agenthive.core.model import definition
 from agenthive.core.model.calls import Call, Reply, ToolCall
 from agenthive.core.model.workflow import AgentSpec, TaskSpec, ToolSpec, WorkflowSpec
 from agenthive.core.values import SECOND
-from agenthive.simulation.ports import Faults, SimulatedReply
+from agenthive.simulation.faults import Faults
+from agenthive.simulation.ports import SimulatedReply
 from agenthive.simulation.runtime import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
 from tests.fuzz.random_flow import random_features, with_flow
@@ -38,6 +40,8 @@ from tests.fuzz.random_world import FlowWorld, RandomWorld, random_faults, rando
 
 FOLDER = Path(__file__).parent / "golden"
 SEEDS = range(1, 200)
+#: The files of older rules whose first half is continued by today's engine.
+CONTINUED = ("failed-4", "compensated-39")
 WANTED = (
     "completed",
     "partially_completed",
@@ -112,6 +116,35 @@ def simulated(seed: int) -> tuple[bytes, list[Record]]:
     return definition.encode(spec), disk.records(f"golden-{seed}")
 
 
+def continued(file: Path) -> tuple[bytes, list[Record]]:
+    """A run of which a golden file holds the first half: today's engine takes it over and ends it.
+
+    Its rules are those under which it was accepted.
+    """
+    body, records, _ = loaded(file)
+    half = records[: (len(records) + 1) // 2]
+    seed, run = int(file.stem.rpartition("-")[2]), half[0].stream
+    graph = Graph(definition.decode(body))
+    state = new_state(graph, half)
+    for _, event in decode_events(half):
+        step(state, event)
+    disk = MemoryStore()
+    digest = definition.compute_digest(body)
+    disk.write(Batch(records=half, definitions=[(digest, body)], runs=[row_of(state)]))
+    has_flow = "-flow-" in file.stem
+    world = FlowWorld if has_flow else RandomWorld
+    runtime = SimulatedRuntime(
+        seed, disk, world(Random(seed), random_rates(Random(seed))), _Blind(), Faults()
+    )
+    runtime.now = half[-1].at
+    runtime._restart_process()
+    crowd = RandomPeople(Random(seed), runtime, _Blind().observe)
+    crowd.schedule_visits(VISITS, VISIT_PERIOD)
+    runtime.run()
+    crowd.answer_everything()
+    return body, disk.records(run)
+
+
 def standings(body: bytes, records: list[Record]) -> list[dict[str, Any]]:
     """Where everything stands after each record."""
     graph = Graph(definition.decode(body))
@@ -159,18 +192,30 @@ def main() -> None:
         if had.get((ending, flow), 2) >= 2 or target.exists():
             continue
         had[ending, flow] += 1
-        write_golden(target, body, records, after)
+        write_file(target, body, records, after)
     body, records = listing_models()
     after = standings(body, records)
     target = FOLDER / f"rules{RULES}-listing-{after[-1]['status']}-0.json"
     if not target.exists():
-        write_golden(target, body, records, after)
+        write_file(target, body, records, after)
+    write_continued()
 
 
-def write_golden(
+def write_continued() -> None:
+    """One run of each older rules that was accepted under them and is ended by today's engine."""
+    for rules in range(1, RULES):
+        for name in CONTINUED:
+            source = FOLDER / f"rules{rules}-{name}.json"
+            target = FOLDER / f"rules{rules}-continued-under-{RULES}-{name}.json"
+            if source.exists() and not target.exists():
+                body, records = continued(source)
+                write_file(target, body, records, standings(body, records))
+
+
+def write_file(
     target: Path, body: bytes, records: list[Record], after: list[dict[str, Any]]
 ) -> None:
-    """Write one golden file."""
+    """One golden file."""
     rows = [msgspec.structs.asdict(record) for record in records]
     for row in rows:
         row |= {key: row[key].hex() for key in ("prev", "hash")}

@@ -24,6 +24,9 @@ class Quotes:
     def estimate_max_cost(self, spec: AgentSpec, call: Call) -> int | None:
         return None if spec.name == "unknown" else 10 * (call.max_tokens or 5)
 
+    def explain_unpriced(self, spec: AgentSpec, call: Call) -> str:
+        return f"no list has the price of {spec.name}" if spec.name == "unknown" else ""
+
     def fit_max_tokens(self, spec: AgentSpec, call: Call, max_cost: int) -> tuple[int, int] | None:
         return (max_cost // 10, max_cost // 10 * 10) if max_cost >= 10 else None
 

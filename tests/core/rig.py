@@ -17,6 +17,7 @@ from agenthive.core.engine.invariants import find_driver_violations, find_violat
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.migration import Migration, examine_run, replay_under_graph
 from agenthive.core.history.replay import find_submission, replay
+from agenthive.core.history.run_index import list_set_apart
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.hash_chain import RULES
 from agenthive.core.journal.records import Batch
@@ -233,6 +234,14 @@ class Bench:
             records = self.disk.records(row.run)
             state = replay(self.graph(row.run), records, self.disk.contents)
             self.driver.load_run(self.now, state, missing or {})
+
+    def crash_without_set_apart(self) -> None:
+        """As `crash`; the new process leaves the runs alone that were set apart, as a hive does."""
+        rows = self.disk.rows
+        set_apart = list_set_apart(self.disk.get_marks())
+        self.disk.rows = lambda **how: [row for row in rows(**how) if row.run not in set_apart]  # type: ignore[method-assign]
+        self.crash()
+        self.disk.rows = rows  # type: ignore[method-assign]
 
     def wait(self, seconds: float) -> list[act.Action]:
         self.now += round(seconds * SECOND)

@@ -255,9 +255,9 @@ def test_cancelled() -> None:
     bench = Bench()
     bench.run(flow(task("a"), task("b", "a")))
     token = bench.cancel(reason="why not")
-    assert bench.turn() == [act.CancelCall("r", "a", 1), act.AcknowledgeRequest(token)]
+    assert bench.turn() == [act.CancelCall("r", "a", 1), act.AcknowledgeRequest(token, about="r")]
     again = bench.cancel()
-    assert bench.turn() == [act.AcknowledgeRequest(again)]
+    assert bench.turn() == [act.AcknowledgeRequest(again, about="r")]
     bench.stop("a")
     assert bench.status() == "cancelled"
     asked = [event for event in bench.events() if isinstance(event, ev.CancelRequested)]
@@ -306,7 +306,7 @@ def test_who_compensates_is_not_cancelled() -> None:
     assert bench.open_calls() == ["r/a#undo"]
     bench.answer("a#undo")
     assert bench.status() == "compensated"
-    assert act.AcknowledgeRequest(token) in bench.seen
+    assert act.AcknowledgeRequest(token, about="r") in bench.seen
     assert not any(isinstance(event, ev.CancelRequested) for event in bench.events())
 
 

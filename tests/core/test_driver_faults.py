@@ -42,7 +42,7 @@ def test_a_broken_expression_does_not_move_the_clock() -> None:
     bench.run(flow(task("a")), "r2")
     back = [event for event in bench.hive() if isinstance(event, ev.ClockSteppedBack)]
     assert [event.by for event in back] == [5 * SECOND]
-    assert bench.events("r2")[1].at == bench.now + 5 * SECOND
+    assert bench.events("r2")[1].time == bench.now
 
 
 def test_a_refused_batch_takes_in_nothing_of_the_next_one() -> None:

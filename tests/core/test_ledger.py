@@ -8,6 +8,7 @@ from agenthive.core.budget.holds import cost_of
 from agenthive.core.budget.ledger import ALERT_PERCENTS, Ledger
 from agenthive.core.journal.records import AccountState, LedgerEntry
 from agenthive.core.model.calls import Usage
+from agenthive.core.values import MOST_AMOUNT
 
 RUN, TENANT = "run r", "tenant t"
 BOTH = (RUN, TENANT)
@@ -182,3 +183,31 @@ def test_an_alert_is_told_neither_early_nor_twice(before: int, cost: int, told: 
 def test_what_nothing_was_put_aside_for_costs_nothing_unless_it_says_so() -> None:
     assert cost_of(None, None) == 0
     assert cost_of(None, Usage(model="m", cost=7)) == 7
+
+
+def test_a_sum_ends_where_a_store_ends() -> None:
+    found = ledger(None)
+    large = MOST_AMOUNT * 6 // 10
+    for _ in range(3):
+        found.capture("r", (RUN,), 0, large, pending=False)
+    assert stands(found)[0] == MOST_AMOUNT
+    entries, _ = found.take_changes()
+    assert [entry.captured for entry in entries] == [MOST_AMOUNT], "what is written is what counts"
+    found.adjust_captured("r", (RUN,), -large)
+    assert stands(found)[0] == MOST_AMOUNT, "how much is missing from it is not known"
+    found.set_limit(found.accounts[RUN], MOST_AMOUNT)
+    assert not found.accounts[RUN].can_hold(1)
+
+
+def test_holds_beyond_the_largest_sum_free_nothing() -> None:
+    found = ledger(None)
+    large = MOST_AMOUNT * 6 // 10
+    for _ in range(3):
+        found.reserve("r", (RUN,), large)
+    assert stands(found)[1] == MOST_AMOUNT
+    found.release("r", (RUN,), large)
+    assert stands(found)[1] == MOST_AMOUNT
+    entries, _ = found.take_changes()
+    assert [entry.held for entry in entries] == [MOST_AMOUNT]
+    found.cancel_hold("r", (RUN,), large)
+    assert stands(found)[1] == MOST_AMOUNT

@@ -201,8 +201,8 @@ def test_without_limits_all_may_pass() -> None:
 
 def test_who_asked_for_a_pause_gets_it() -> None:
     found = RateLimiter(OPEN)
-    found.block(START + 5)
-    found.block(START + 3)
+    found.block(START + 5, START)
+    found.block(START + 3, START)
     assert found.acquire(START) == 5
     assert found.acquire(START + 5) == 0
 
@@ -226,10 +226,10 @@ def test_what_is_kept_over_a_restart() -> None:
     found = limiter(requests_per_minute=10, requests_per_day=20)
     assert found.acquire(START) == found.acquire(START + MINUTE) == 0
     again = limiter(requests_per_minute=10, requests_per_day=20)
-    again.restore_marks(found.list_marks())
+    again.restore_marks(found.list_marks(), START + MINUTE)
     assert again.acquire(START + 2 * MINUTE) == found.acquire(START + 2 * MINUTE) > HOUR
     changed = limiter(requests_per_minute=10, requests_per_day=30)
-    changed.restore_marks(found.list_marks())
+    changed.restore_marks(found.list_marks(), START + MINUTE)
     assert changed.acquire(START + 2 * MINUTE) == 0
 
 

@@ -11,11 +11,21 @@ import pytest
 from agenthive.core.engine.reply_validation import (
     MAX_DEPTH,
     MAX_MESSAGE_LENGTH,
+    MAX_QUOTA,
+    MAX_RETRY_AFTER,
     MAX_TOOL_CALL_BYTES,
     MAX_TOOL_CALLS,
     validate_reply,
 )
-from agenthive.core.model.calls import Fault, Reply, ToolCall, Usage
+from agenthive.core.model.calls import (
+    MOST_CALL_COST,
+    MOST_TOKENS,
+    Fault,
+    Headroom,
+    Reply,
+    ToolCall,
+    Usage,
+)
 from agenthive.core.model.workflow import AgentSpec, TaskSpec, WorkflowSpec
 from agenthive.hive import Hive
 from agenthive.testing import ScriptedAgent
@@ -109,13 +119,77 @@ def test_faults_are_cleaned() -> None:
 
 
 @pytest.mark.parametrize(
-    "usage",
-    [Usage(input_tokens=-1), Usage(cost=-5), Usage(output_tokens="many"), Usage(model=3)],  # type: ignore[arg-type]
-    ids=repr,
+    ("usage", "problem"),
+    [
+        (Usage(input_tokens=-1), "input_tokens is -1"),
+        (Usage(cost=-5, output_tokens=7), "cost is -5"),
+        (Usage(output_tokens="many"), "is malformed"),  # type: ignore[arg-type]
+        (Usage(model=3), "is malformed"),  # type: ignore[arg-type]
+        (Usage(input_tokens=MOST_TOKENS + 1), "input_tokens is 1000000001"),
+        (Usage(input_tokens=10**15), "input_tokens is 1000000000000000"),
+        (Usage(output_tokens=2**63), f"output_tokens is {2**63}"),
+        (Usage(reasoning_tokens=2**70), f"reasoning_tokens is {2**70}"),
+        (Usage(reasoning_tokens=10**5000), "is malformed: Exceeds the limit"),
+        (Usage(cache_read_tokens=-1), "cache_read_tokens is -1"),
+        (Usage(cache_write_tokens=10**10), "cache_write_tokens is 10000000000"),
+        (Usage(cost=MOST_CALL_COST + 1), "cost is 1000000000000001"),
+        (Usage(cost=2**63), f"cost is {2**63}"),
+    ],
 )
-def test_usage_that_makes_no_sense_is_dropped(usage: Usage) -> None:
+def test_usage_that_makes_no_sense_is_unknown(usage: Usage, problem: str) -> None:
     reply = validate_reply(Reply(result=1, usage=usage))
-    assert (reply.result, reply.usage) == (1, None)
+    assert (reply.result, reply.fault) == (1, None)
+    assert reply.usage is not None
+    assert reply.usage.is_unknown
+    assert reply.usage.cost is None
+    assert problem in reply.usage.problem
+
+
+def test_the_largest_usage_passes_and_its_texts_are_cut() -> None:
+    largest = Usage(
+        model="m",
+        input_tokens=MOST_TOKENS,
+        output_tokens=MOST_TOKENS,
+        cache_read_tokens=MOST_TOKENS,
+        cache_write_tokens=MOST_TOKENS,
+        reasoning_tokens=MOST_TOKENS,
+        cost=MOST_CALL_COST,
+    )
+    assert validate_reply(Reply(result=1, usage=largest)).usage == largest
+    long = Usage(model="m" * 10**6, prices="p" * 10**6, problem="?" * 10**6, output_tokens=1)
+    usage = validate_reply(Reply(result=1, usage=long)).usage
+    assert usage is not None
+    assert (len(usage.model), len(usage.prices), len(usage.problem)) == (200, 200, 500)
+
+
+@pytest.mark.parametrize(
+    ("delay", "kept"),
+    [
+        (0, 0.0),
+        (7.5, 7.5),
+        (1e300, MAX_RETRY_AFTER),
+        (10**400, MAX_RETRY_AFTER),
+        (2**63, MAX_RETRY_AFTER),
+        (-1, None),
+        (math.nan, None),
+        (math.inf, None),
+        ("9", None),
+        (True, None),
+    ],
+)
+def test_a_delay_is_bounded(delay: Any, kept: float | None) -> None:
+    fault = validate_reply(Reply(fault=Fault(kind="lost", message="x", retry_after=delay))).fault
+    assert fault is not None
+    assert (fault.kind, fault.retry_after) == ("lost", kept)
+
+
+def test_what_is_left_is_bounded() -> None:
+    large = Headroom(requests=2**70, tokens=10**15, within=3.0)
+    kept = validate_reply(Reply(result=1, headroom=large)).headroom
+    assert kept == Headroom(requests=MAX_QUOTA, tokens=MAX_QUOTA, within=3.0)
+    half = Headroom(tokens=2**63, within=3.0)
+    kept = validate_reply(Reply(result=1, headroom=half)).headroom
+    assert kept == Headroom(tokens=MAX_QUOTA, within=3.0)
 
 
 @pytest.mark.parametrize(

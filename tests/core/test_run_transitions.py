@@ -95,6 +95,7 @@ RUN_ROWS = {
     (R.WAITING, ev.CancelRequested),
     (R.WAITING, ev.RunTimeoutReached),
     (R.COMPENSATING, ev.RunResumed),
+    *((status, ev.RunClockStepped) for status in (R.RUNNING, R.WAITING, R.COMPENSATING)),
     *((status, ev.SignalReceived) for status in (R.QUEUED, R.RUNNING, R.WAITING, R.COMPENSATING)),
     *((status, ev.RunMigrated) for status in (R.QUEUED, R.RUNNING, R.WAITING)),
 }

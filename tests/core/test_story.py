@@ -12,6 +12,16 @@ TEXTS: list[tuple[ev.Event, str, str]] = [
     (ev.RunStarted(at=1), "run.started", "started"),
     (ev.RunTimeoutReached(at=1), "run.timed_out", "timed out"),
     (ev.RunResumed(at=1, away=5), "run.resumed", "resumed"),
+    (
+        ev.RunClockStepped(at=1, by=-90_000_000),
+        "run.clock_stepped",
+        "the clock was set back by 90 s",
+    ),
+    (
+        ev.RunClockStepped(at=1, by=90_000_000),
+        "run.clock_stepped",
+        "the clock was set forward by 90 s",
+    ),
     (ev.CancelRequested(at=1, actor="me"), "run.cancel_requested", "cancelled by me"),
     (
         ev.CancelRequested(at=1, actor="me", reason="why not"),

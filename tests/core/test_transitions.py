@@ -185,6 +185,7 @@ FIELDS: dict[type[ev.Event], dict[str, Any]] = {
     ev.RunMigrated: {"definition": "d"},
     ev.RunSubmitted: {"run": "r", "name": "w", "definition": "d"},
     ev.RunResumed: {"away": 0},
+    ev.RunClockStepped: {"by": -5},
 }
 TASK_EVENTS = [kind for kind in get_args(ev.RunEvent) if issubclass(kind, ev.TaskEvent)]
 RUN_EVENTS = [kind for kind in get_args(ev.RunEvent) if not issubclass(kind, ev.TaskEvent)]

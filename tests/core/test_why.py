@@ -98,7 +98,7 @@ def test_timer() -> None:
     assert only(run, "a") == Reason(
         task="a",
         kind=ReasonKind.RATE_LIMIT,
-        detail="attempt 1 failed: slow down",
+        detail="attempt 1 failed: slow down (it may have acted)",
         unblock="the next attempt is due, in 2.5 s",
         until=START + 12_500_000,
         since=START,
@@ -129,7 +129,7 @@ def test_unknown_outcome() -> None:
         since=START,
         unblock="you have found out whether it acted, and recorded the outcome: "
         "agenthive resolve r a --succeeded, --failed or --retry",
-        detail="the call may or may not have acted, and must not act twice",
+        detail="the call may or may not have acted, and must not act twice; it ended with: gone",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,14 @@ agenthive: 1
 name: s
 agents: [{name: clock, type: mcp_server, endpoint: "stdio:mcp-server-time", timeout: 60}]
 tasks: [{name: t, agent: clock, action: list_tools}]
+"""
+OVERCHARGING = """
+from agenthive.core.model.calls import Reply, Usage
+
+async def overcharging():
+    return Reply(result=1, usage=Usage(output_tokens=10**15))
+
+AGENTS["overcharging"] = overcharging
 """
 KINDS: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -146,11 +155,14 @@ async def cut_off(here: Path) -> str:
 
 def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     """Real outputs of every command that prints JSON."""
+    with (here / "agents.py").open("a") as file:
+        file.write(OVERCHARGING)
     (here / "flow.json").write_text(
         workflow(
             {"name": "one", "agent": "echo", "parameters": {"x": 1}},
             {"name": "two", "agent": "broken", "depends_on": ["one"]},
             {"name": "say", "agent": "echo"},
+            {"name": "paid", "agent": "overcharging"},
             failure_strategy="continue_on_failure",
         ).replace(
             '"type": "custom", "endpoint": "custom://echo"',
@@ -220,6 +232,7 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
     outputs += [cli(*words, "--json").json for words in asked]
     outputs.append(json.loads(cli("export", name).out.splitlines()[0]))
     outputs += [json.loads(line) for line in cli("events", name, "--json").out.splitlines()]
+    outputs += set_apart(cli, here)
     return outputs + simulated(cli)
 
 
@@ -258,6 +271,23 @@ def simulated(cli: Cli) -> list[dict[str, Any]]:
         broken = cli(*words, home=None).json
         seed = str(broken["broken_seeds"][0])
         return [*found, broken, cli(*words, "--seed", seed, "--trace", home=None).json]
+
+
+def set_apart(cli: Cli, here: Path) -> list[dict[str, Any]]:
+    """An open run that a process set apart, then one that is damaged."""
+    cli("run", "ask.json", "--agents", "agents.py")
+    run = cli("ps", "--json", "-n", "1").json["runs"][0]["run"]
+    with sqlite3.connect(here / "home" / "journal.db") as db:
+        [(events,)] = db.execute(
+            "SELECT seq + count - 1 FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1", (run,)
+        )
+        db.execute("INSERT INTO marks VALUES (?, ?)", (f"set apart {run}", f"{events} KeyError"))
+    db.close()
+    shown = cli("show", run, "--json").json
+    with sqlite3.connect(here / "home" / "journal.db") as db:
+        db.execute("UPDATE records SET payload = '[]' WHERE stream = ?", (run,))
+    db.close()
+    return [shown, cli("ps", "--json").json]
 
 
 @pytest.fixture

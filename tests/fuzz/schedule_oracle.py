@@ -40,6 +40,8 @@ class _ScheduleBook:
         self._journal = journal
         self._known: dict[str, _Schedule] = {}
         self._handled_until: dict[str, int] = {}
+        #: By schedule: the planned times that got a run or wait for one. None ever gets two.
+        self._taken: dict[str, set[int]] = {}
         self.runs: list[str] = []
 
     def apply_event(self, event: Event) -> Iterator[str]:
@@ -47,6 +49,8 @@ class _ScheduleBook:
         if event["type"] == "hive.run_closed":
             for schedule in self._known.values():
                 schedule.open.discard(event["run"])
+        if event["type"] == "hive.clock_stepped_back":
+            self._set_back(event.get("wall") or event["at"])
         if "schedule" not in event:
             return
         name, kind = event["schedule"], event["type"].removeprefix("hive.schedule_")
@@ -54,7 +58,8 @@ class _ScheduleBook:
         if current is not None and "since" in event and kind != "triggered":
             yield from current.check_no_time_left(event)
         if kind == "set":
-            new = _Schedule(event, max(event["since"], self._handled_until.get(name, 0)))
+            taken = self._taken.setdefault(name, set())
+            new = _Schedule(event, max(event["since"], self._handled_until.get(name, 0)), taken)
             if current is not None:
                 new.inherit_from(current)
             self._known[name] = new
@@ -63,6 +68,12 @@ class _ScheduleBook:
         else:
             yield from self._apply_change(current, kind, event)
             self._handled_until[name] = current.handled_until
+
+    def _set_back(self, wall: int) -> None:
+        """The clock was set back: later times are still to come, but for those that got a run."""
+        for schedule in self._known.values():
+            schedule.handled_until = min(schedule.handled_until, wall)
+        self._handled_until = {name: min(at, wall) for name, at in self._handled_until.items()}
 
     def _apply_change(self, schedule: _Schedule, kind: str, event: Event) -> Iterator[str]:
         if kind in ("fired", "triggered"):
@@ -91,7 +102,7 @@ class _ScheduleBook:
 class _Schedule:
     """One schedule: ``handled_until`` is the last planned time that anything is known of."""
 
-    def __init__(self, event: Event, handled_until: int) -> None:
+    def __init__(self, event: Event, handled_until: int, taken: set[int]) -> None:
         rule = event["rule"]
         self.name = event["schedule"]
         self.definition = event["definition"]
@@ -103,6 +114,7 @@ class _Schedule:
         self._period: int = rule.get("every", MINUTE)
         self._anchor: int = rule.get("anchor", 0)
         self._waiting: list[int] = []
+        self._taken = taken
 
     def inherit_from(self, old: _Schedule) -> None:
         """What is under way stays so when a schedule is set again."""
@@ -111,9 +123,11 @@ class _Schedule:
 
     @property
     def _next_time(self) -> int:
-        return (
-            self.handled_until + self._period - (self.handled_until - self._anchor) % self._period
-        )
+        period = self._period
+        planned = self.handled_until + period - (self.handled_until - self._anchor) % period
+        while planned in self._taken:
+            planned += period
+        return planned
 
     def _advance_to(self, first: int, last: int) -> Iterator[str]:
         """The times from ``first`` to ``last`` are dealt with; they must be the next ones."""
@@ -135,16 +149,18 @@ class _Schedule:
             return
         if self.paused:
             yield f"{self.name}: {planned} fired while it was paused"
-        if planned > event["at"]:
-            yield f"{self.name}: {planned} fired before its time"
         if planned in self._waiting:
             self._waiting.remove(planned)
         else:
+            if planned > (event.get("wall") or event["at"]):
+                yield f"{self.name}: {planned} fired before its time"
             yield from self._advance_to(planned, planned)
+            self._taken.add(planned)
 
     def on_queued(self, event: Event, journal: dict[str, list[Event]]) -> Iterator[str]:
         """A time waits."""
         yield from self._advance_to(event["planned"], event["planned"])
+        self._taken.add(event["planned"])
         if self.overlap not in ("queue", "cancel"):
             yield f"{self.name}: a time waits under {self.overlap}"
         if self._waiting and not (self.in_line and self.overlap == "queue"):
@@ -163,10 +179,12 @@ class _Schedule:
         if first in self._waiting:
             skipped_times = [planned for planned in self._waiting if first <= planned <= last]
             self._waiting = [planned for planned in self._waiting if planned not in skipped_times]
+            self._taken -= set(skipped_times)
             count = len(skipped_times)
         else:
             yield from self._advance_to(first, last)
-            count = (last - first) // self._period + 1
+            taken = sum(first <= planned <= last for planned in self._taken)
+            count = (last - first) // self._period + 1 - taken
         if event.get("count", count) != count:
             yield f"{self.name}: skipped {count} times, and says {event['count']}"
 

@@ -94,22 +94,37 @@ class Names:
     #: Names of files and folders without their endings.
     modules: set[str] = field(default_factory=set)
 
-    @property
-    def all(self) -> set[str]:
-        return self.definitions | self.strings | self.modules
+    def knows(self, name: str) -> bool:
+        """Whether it is any of these but a text."""
+        return name in self.definitions or name in self.strings or name in self.modules
+
+    def add(self, other: Names) -> None:
+        """Take in what exists elsewhere."""
+        self.definitions |= other.definitions
+        self.strings |= other.strings
+        self.printed += other.printed
+        self.modules |= other.modules
 
 
 def read_names(files: Iterable[Path]) -> Names:
     """The names of some modules."""
     names = Names()
     for file in files:
-        names.modules |= {file.stem, file.parent.name}
-        tree = ast.parse(file.read_text("utf-8"))
-        # What only a docstring mentions does not exist by that.
-        docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        for node in ast.walk(tree):
-            if node not in docstrings:
-                add_node(node, names)
+        names.add(read_file(file))
+    return names
+
+
+@functools.cache
+def read_file(file: Path) -> Names:
+    """The names of one module; read once in a process."""
+    names = Names(modules={file.stem, file.parent.name})
+    docstrings = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        # What only a docstring mentions does not exist by that; a parent comes before its children.
+        if isinstance(node, ast.Expr):
+            docstrings.add(node.value)
+        elif node not in docstrings:
+            add_node(node, names)
     return names
 
 
@@ -178,13 +193,13 @@ class Text:
         if name in self.blocks or is_python(name):
             return True
         if self.is_sign:
-            own = read_source(self.folder)
+            if read_source(self.folder).knows(name):
+                return True
+            if name[:1].isupper() or "_" in name:
+                return read_source(self.source).knows(name)
             packages = {path.parent.name for path in self.source.glob("*/__init__.py")}
-            tops = {path.stem for path in self.source.glob("*.py")}
-            public = name[:1].isupper() or "_" in name
-            shared = read_source(self.source).all if public else packages | tops
-            return name in own.all | shared
-        return name in read_source(self.source).all or name in read_tools(self.root)
+            return name in packages | {path.stem for path in self.source.glob("*.py")}
+        return read_source(self.source).knows(name) or name in read_tools(self.root)
 
 
 @functools.cache
@@ -358,7 +373,7 @@ def check_dotted(span: str, text: Text) -> bool | None:
         return True
     if first == PACKAGE or (modules and first not in names.definitions):
         return False
-    return text.knows(first) and all(name in names.all or name in text.blocks for name in rest)
+    return text.knows(first) and all(names.knows(name) or name in text.blocks for name in rest)
 
 
 def list_modules_named(source: Path, name: str) -> list[str]:
@@ -430,8 +445,8 @@ def check_expression(span: str, text: Text) -> bool | None:
         return None
     if text.root == ROOT and not all(fits_signature(node) for node in ast.walk(tree)):
         return False
-    known = read_source(text.source).all
-    return all(len(name) == 1 or name in known or text.knows(name) for name in names)
+    source = read_source(text.source)
+    return all(len(name) == 1 or source.knows(name) or text.knows(name) for name in names)
 
 
 @functools.cache
@@ -469,7 +484,7 @@ def check_assignment(span: str, text: Text) -> bool | None:
 
 def is_variable(name: str, text: Text) -> bool:
     """An environment variable that some file reads."""
-    return name in read_source(text.source).all or name in read_tools(text.root)
+    return read_source(text.source).knows(name) or name in read_tools(text.root)
 
 
 def check_name(span: str, text: Text) -> bool | None:

@@ -43,7 +43,7 @@ class Installation:
         self.environment = clean_environment(
             PATH=os.pathsep.join([str(self.bin), os.environ.get("PATH", os.defpath)])
         )
-        command = [sys.executable, "-m", "venv", str(folder / "venv")]
+        command = [sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")]
         subprocess.run(command, env=self.environment, check=True, capture_output=True)
 
     def run(self, *words: str, folder: Path | None = None) -> Process:
@@ -55,15 +55,16 @@ class Installation:
         )  # fmt: skip
 
     def call_pip(self, *words: str) -> Process:
-        """Run pip with the settings of the user."""
+        """Run our pip on the environment, which needs none of its own, with the user's settings."""
+        command = [sys.executable, "-m", "pip", "--python", str(self.bin / "python")]
         return subprocess.run(
-            [str(self.bin / "python"), "-m", "pip", "--disable-pip-version-check", *words],
+            [*command, "--disable-pip-version-check", *words],
             cwd=self.folder, env=self.environment, capture_output=True, text=True,
         )  # fmt: skip
 
     def install(self, *names: str) -> None:
         """Install from the index; whatever fails now is a fault of ours."""
-        process = self.call_pip("install", "--quiet", *names)
+        process = self.call_pip("install", "--quiet", "--no-compile", *names)
         assert process.returncode == 0, process.stdout + process.stderr
 
     def list_packages(self) -> set[str]:

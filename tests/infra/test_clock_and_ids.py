@@ -1,4 +1,4 @@
-"""Time that never goes back, and ids that sort by it."""
+"""Time that follows the system and says when it was set, and ids that sort by it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,39 @@ import uuid
 
 import pytest
 
-from agenthive.infra.clock import SteadyClock
+from agenthive.infra.clock import SystemClock
 from agenthive.infra.ids import uuid7
 
 
 def test_the_clock_gives_microseconds_since_the_epoch() -> None:
-    assert abs(SteadyClock().now() - time.time_ns() // 1000) < 1_000_000
+    assert abs(SystemClock().now() - time.time_ns() // 1000) < 1_000_000
 
 
-def test_the_clock_does_not_follow_a_step_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = SteadyClock()
+@pytest.mark.parametrize("seconds", [365 * 86_400, 86_400, 2, -2, -86_400, -365 * 86_400])
+def test_the_clock_follows_the_system_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, seconds: int
+) -> None:
+    clock, steps = SystemClock(), list[tuple[int, int]]()
+    clock.on_step = lambda now, by: steps.append((now, by))
     before = clock.now()
-    monkeypatch.setattr(time, "time_ns", lambda: 0)  # the system's clock is set back to 1970
+    read_time = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: read_time() + seconds * 10**9)
     readings = [clock.now() for _ in range(1000)]
     assert readings == sorted(readings)
-    assert before <= readings[0] < before + 5_000_000
+    assert abs(readings[0] - before - seconds * 10**6) < 1_000_000
+    assert len(steps) == 1, "told once"
+    assert abs(steps[0][1] - seconds * 10**6) < 1_000_000
+    assert steps[0][0] <= readings[0], "before anybody saw the new time"
+
+
+def test_the_clock_does_not_follow_a_small_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, steps = SystemClock(), list[int]()
+    clock.on_step = lambda now, by: steps.append(by)
+    before = clock.now()
+    read_time = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: read_time() - 500_000_000)
+    assert clock.now() >= before
+    assert steps == []
 
 
 def test_ids_are_uuids_of_version_7() -> None:

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agenthive.errors import APIError, EgressRefused
+from agenthive.errors import APIError, ConfigurationError, EgressRefused
 from agenthive.infra import egress
 from agenthive.infra.egress import Egress, is_public
 from tests.agents.peers import free_port
@@ -145,7 +145,8 @@ SPELLINGS = [
 
 @pytest.mark.parametrize("host", SPELLINGS)
 async def test_spellings_of_what_is_not_public(wire: Wire, host: str) -> None:
-    with pytest.raises((EgressRefused, httpx2.InvalidURL, httpx2.ConnectError, APIError)) as caught:
+    refusals = (EgressRefused, ConfigurationError, httpx2.ConnectError, APIError)
+    with pytest.raises(refusals) as caught:
         await get(Egress(guarded=True), f"http://{host}:{wire.port}/")
     assert wire.seen == []
     if host in ("127.0.0.1", "127.1", "2130706433", "0x7f000001", "localhost"):

@@ -173,7 +173,10 @@ def test_what_nobody_bounds(second: TaskSpec, why: str) -> None:
 
 def test_a_price_that_nobody_knows() -> None:
     spec = flow(asks("q", parameters={"model": "?"}), agents=[model()])
-    assert "the price of agent 'm' is not known" in plan_workflow(spec, quoter()).unbounded[0].why
+    assert (
+        "model '?' at https://x.example is in no price list"
+        in plan_workflow(spec, quoter()).unbounded[0].why
+    )
 
 
 def test_tools_and_those_who_go_on() -> None:

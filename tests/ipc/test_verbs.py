@@ -53,8 +53,8 @@ CALLS = {
         {"run": "r", "name": "paid", "data": {"n": 1}, "id": "1"},
     ),
     "set_budget": (
-        lambda hive: hive.budgets.change_limit("run r", 5, add=True),
-        {"scope": "run r", "amount": 5, "add": True},
+        lambda hive: hive.budgets.change_limit("run r", 5, add=True, request_id="k-1"),
+        {"scope": "run r", "amount": 5, "add": True, "request_id": "k-1"},
     ),
     "settle": (
         lambda hive: hive.budgets.settle("r", "t", 5, attempt=2),
@@ -159,7 +159,12 @@ async def test_proxy_has_the_verbs_of_the_table_alone() -> None:
     with pytest.raises(TypeError, match="run, reason"):
         proxy.cancel("r", actor="ann")
     with pytest.raises(TypeError, match="run, reason"):
-        proxy.cancel("r", "why", "more")
+        proxy.cancel("r", "why", "id", "more")
+
+
+def test_every_verb_that_changes_something_takes_an_id() -> None:
+    without = {verb.name for verb in protocol.VERBS.values() if "request_id" not in verb.arguments}
+    assert without == {"watch", "resume"}, "one reads, the other is about the process"
 
 
 class Echo:

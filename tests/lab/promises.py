@@ -32,14 +32,14 @@ PROMISES = (
     ),
     Promise(
         "P2",
-        "Repeating a submission after its confirmation was lost does not start a second run, if "
-        "the caller chose the run id.",
-        "A run id that is given with the submission is written in the transaction that accepts "
-        "it; a second submission with that id is rejected with Conflict.",
+        "Repeating a request after its confirmation was lost does not carry it out a second time, "
+        "if it has an id of its caller. Every command of agenthive gives its requests one.",
+        "The id is written with the answer in the transaction that carries the request out; the "
+        "same id gives the same answer, and another request under it is rejected with Conflict.",
         ("T1", "T2"),
-        ("tests/test_run_ids.py",),
-        "Without a run id of your own, a repeated submission is a new run. Idempotency keys of "
-        "HTTP requests come with the server.",
+        ("tests/test_requests.py", "tests/crash", "tests/test_run_ids.py"),
+        "An id is remembered for 24 hours. A request of a program without an id of its own is a "
+        "new request. Idempotency keys of HTTP requests come with the server.",
     ),
     Promise(
         "P3",

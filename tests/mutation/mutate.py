@@ -1,12 +1,13 @@
 """Makes small wrong changes in a package, one at a time, and sees whether a test notices. By hand:
 
-    python tests/mutation/mutate.py [--packages P,P] [--sample N] [--seed N] [MODULE ...]
+    python tests/mutation/mutate.py [--packages P,P] [--tests FILE,FILE] [--sample N] [--seed N]
+                                    [MODULE ...]
 
-The package is `core` unless others are named. Tests are collected once; each mutant is a fork in
-which one function's code is exchanged (or, for a change outside functions, a process that imports
-the changed module). Those of `core` that no test notices are shown to the simulator. The rest are
-listed as survivors. Prints figures as JSON; exit code 1 below 90 % killed. To add a package: a line
-in `TESTS`.
+The package is `core` unless others are named, and the tests are all of the package. They are
+collected once; each mutant is a fork in which one function's code is exchanged (or, for a change
+outside functions, a process that imports the changed module). Those of `core` that no test notices
+are shown to the simulator. The rest are listed as survivors. Prints figures as JSON; exit code 1
+below 90 % killed. To add a package: a line in `TESTS`.
 """
 
 from __future__ import annotations
@@ -288,11 +289,11 @@ def chosen(files: dict[str, Path], sample: int, seed: int) -> list[Mutant]:
     return sorted(picked)
 
 
-def groups(todo: list[Mutant]) -> dict[tuple[str, ...], list[Mutant]]:
-    """Mutants by the tests that are about them."""
+def groups(todo: list[Mutant], tests: Sequence[str]) -> dict[tuple[str, ...], list[Mutant]]:
+    """Mutants by the tests that are about them; by ``tests`` if there are any."""
     found: dict[tuple[str, ...], list[Mutant]] = {}
     for mutant in todo:
-        found.setdefault(tuple(tests_of(mutant.module)), []).append(mutant)
+        found.setdefault(tuple(tests or tests_of(mutant.module)), []).append(mutant)
     return found
 
 
@@ -308,6 +309,7 @@ def main() -> int:
     parser.add_argument(
         "--packages", default="core", help=f"separated by commas, of {','.join(TESTS)}"
     )
+    parser.add_argument("--tests", default="", help="separated by commas, instead of all")
     parser.add_argument("--sample", type=int, default=600, help="how many mutants; 0: all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("names", nargs="*")
@@ -320,7 +322,8 @@ def main() -> int:
     files = sources(options.names, packages)
     todo = chosen(files, options.sample, options.seed)
     began, survivors, same = time.monotonic(), [], equivalent()
-    for tests, group in groups(todo).items():
+    chosen_tests = [name for name in options.tests.split(",") if name]
+    for tests, group in groups(todo, chosen_tests).items():
         within = [m for m in group if exchangeable(m, files)]
         left = inside(within, files, [*tests])
         if package_of(group[0].module) == "core":

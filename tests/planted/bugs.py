@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,10 +28,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from tests.copies import SOURCE, copy_source
+
 PLANTED = Path(__file__).parent
 LAB = PLANTED.parent / "lab" / "plants"
 """Bugs that the simulator cannot see, for rows of the laboratory."""
-SOURCE = PLANTED.parents[1] / "src"
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 BLOCKS = ("body", "orelse", "finalbody")
 Code = Sequence[ast.expr | ast.stmt]
@@ -128,8 +128,7 @@ def find_bug(name: str) -> Bug:
 
 def copy_with_bug(bug: Bug | None, root: Path) -> Path:
     """Copy the source below ``root``, with that bug in it; what to put on PYTHONPATH."""
-    target = root / "src"
-    shutil.copytree(SOURCE, target, ignore=shutil.ignore_patterns("__pycache__"))
+    target = copy_source(root / "src")
     if bug is not None:
         apply_bug(bug, root)
     return target
@@ -193,6 +192,13 @@ def locate_change(change: Change, source_text: str) -> tuple[int, int]:
     """Where the old code of a change begins and ends, in characters from the start of the text."""
     match = _find_match(change, source_text, ast.parse(source_text))
     return match.start, match.end
+
+
+def describe_change(change: Change) -> str:
+    """What is changed into what, whatever its format; to remove statements is to pass."""
+    old, new = _parse_change(change)
+    texts = ["; ".join(map(ast.dump, code)) for code in (old, new or [ast.Pass()])]
+    return f"{change.place}: {texts[0]} -> {texts[1]}"
 
 
 class _Replacer(ast.NodeTransformer):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.copies import make_environment
 from tests.planted.bugs import copy_with_bug, find_bug
 
 pytestmark = pytest.mark.slow
@@ -50,7 +50,7 @@ BUGS = {
 
 def agenthive(words: list[str], source: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "ignore", "-c", "from agenthive.cli import main; main()"]
-    env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
+    env = make_environment(source)
     return subprocess.run([*command, *words], env=env, cwd=folder, capture_output=True, text=True)
 
 

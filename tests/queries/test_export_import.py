@@ -23,7 +23,7 @@ from agenthive.core.journal.records import Record
 from agenthive.core.model.definition import encode
 from agenthive.errors import Conflict, DefinitionError, JournalTooNew, RunNotFound, StoreError
 from agenthive.hive import open_journal
-from agenthive.infra.clock import SteadyClock
+from agenthive.infra.clock import SystemClock
 from agenthive.queries import export_import
 from agenthive.queries.export_import import read_import
 from tests.core.rig import NO_RETRY, flow, task
@@ -175,6 +175,22 @@ async def test_no_secret_goes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert canary.encode() not in content
 
 
+async def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    """Readers differ in which one counts: in a line, and in the texts that are JSON themselves."""
+    async with opened(tmp_path / "there") as there:
+        content = await exported(there, await there.submit(flow(task("t"))))
+    assert read_import(io.BytesIO(content), SystemClock().now())
+    for old, new in (
+        (b'"status":"', b'"status":"failed","status":"'),
+        (b'"kind":"record",', b'"kind":"record","actor":"other",'),
+        (b'{\\"type\\":', b'{\\"task\\":1,\\"task\\":2,\\"type\\":'),
+    ):
+        forged = content.replace(old, new, 1)
+        assert forged != content
+        with pytest.raises(DefinitionError, match="twice"):
+            read_import(io.BytesIO(forged), SystemClock().now())
+
+
 def lines_of(content: bytes) -> Lines:
     return [json.loads(line) for line in content.splitlines()]
 
@@ -235,6 +251,9 @@ def replaced(old: str, new: str) -> Callable[[Lines], None]:
 
 
 FORGED: dict[str, Callable[[Lines], None]] = {
+    "another status": lambda x: x[0].update(status="cancelled"),
+    "another number of events": lambda x: x[0].update(events=x[0]["events"] - 1),
+    "another name": lambda x: x[0].update(name="other"),
     "no records": no_records,
     "another run": lambda x: x[0].update(run="other"),
     "a count too high": lambda x: x[0].update(records=x[0]["records"] + 1),
@@ -264,14 +283,14 @@ FORGED: dict[str, Callable[[Lines], None]] = {
 def test_what_was_forged_stays_out(made: bytes, what: str) -> None:
     lines = lines_of(made)
     rechained(lines)
-    assert read_import(file_of(lines), SteadyClock().now()).event.run == "r", (
+    assert read_import(file_of(lines), SystemClock().now()).event.run == "r", (
         "as it was, it comes in"
     )
     FORGED[what](lines)
     if what not in ("a count that is wrong", "no submission", "a hash that is none"):
         rechained(lines)
     with pytest.raises(DefinitionError, match="not a complete export of a run"):
-        read_import(file_of(lines), SteadyClock().now())
+        read_import(file_of(lines), SystemClock().now())
 
 
 @pytest.mark.parametrize(
@@ -289,7 +308,7 @@ def test_what_a_later_version_wrote(
     change(lines)
     rechained(lines)
     with pytest.raises(JournalTooNew, match=says):
-        read_import(file_of(lines), SteadyClock().now())
+        read_import(file_of(lines), SystemClock().now())
 
 
 @pytest.mark.parametrize(
@@ -306,12 +325,12 @@ def test_any_schema_must_be_ours(made: bytes) -> None:
         lines = lines_of(made)
         lines[0]["schema"] = schema
         with pytest.raises(DefinitionError, match="its schema is"):
-            read_import(file_of(lines), SteadyClock().now())
+            read_import(file_of(lines), SystemClock().now())
 
 
 def test_any_flip_shows(made: bytes) -> None:
     """Whatever single byte is changed: refused, or (in the header's name) of no consequence."""
-    rng, now = Random(7), SteadyClock().now()
+    rng, now = Random(7), SystemClock().now()
     whole = read_import(io.BytesIO(made), now)
     taken = 0
     for _ in range(300):
@@ -328,7 +347,7 @@ def test_any_flip_shows(made: bytes) -> None:
 
 
 def test_any_cut_shows(made: bytes) -> None:
-    rng, now = Random(8), SteadyClock().now()
+    rng, now = Random(8), SystemClock().now()
     cuts = {rng.randrange(len(made) - 1) for _ in range(60)}
     cuts |= {match for match in range(len(made) - 1) if made[match : match + 1] == b"\n"}
     for cut in cuts:
@@ -339,11 +358,11 @@ def test_any_cut_shows(made: bytes) -> None:
 def test_bounds(made: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_import, "MAX_LINE_BYTES", len(LARGE) // 2)
     with pytest.raises(DefinitionError, match="a line has more than"):
-        read_import(io.BytesIO(made), SteadyClock().now())
+        read_import(io.BytesIO(made), SystemClock().now())
     monkeypatch.undo()
     monkeypatch.setattr(export_import, "MAX_BYTES", len(made) - 1)
     with pytest.raises(DefinitionError, match="in all"):
-        read_import(io.BytesIO(made), SteadyClock().now())
+        read_import(io.BytesIO(made), SystemClock().now())
     assert (len(made) - 1, 96 * 2**20) == (export_import.MAX_BYTES, export_import.MAX_LINE_BYTES)
 
 

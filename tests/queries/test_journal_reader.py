@@ -11,7 +11,7 @@ from agenthive.core.history import snapshots
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Batch, Record, RunRow
 from agenthive.core.policies.circuit_breaker import BreakerPolicy
-from agenthive.errors import JournalTooNew, NotFound, RunNotFound, StoreCorrupt
+from agenthive.errors import NotFound, RunNotFound, RunUnusable, StoreCorrupt
 from agenthive.queries.journal_reader import FEW_RECORDS, JournalReader
 from agenthive.stores.memory import MemoryStore
 from agenthive.stores.sql import queries
@@ -174,7 +174,7 @@ async def test_edited_record(changed: Changed, fields: dict[str, object]) -> Non
 
 async def test_record_of_a_later_version(changed: Changed) -> None:
     changed.edit("alpha", 1, v=2)
-    with pytest.raises(JournalTooNew, match="record 4 has version 2"):
+    with pytest.raises(RunUnusable, match="record 4 has version 2"):
         await JournalReader(changed).read_report("alpha")
 
 

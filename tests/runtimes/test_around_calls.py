@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+import pytest
+
 from agenthive.agents.registry import AgentRegistry
 from agenthive.core.history.report import RunReport
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.calls import Call
 from agenthive.core.model.control_flow import CacheSpec, EachSpec
 from agenthive.core.model.workflow import AgentSpec, Effect, TaskSpec, WorkflowSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.hive import Hive
 from agenthive.infra.heartbeat import heartbeat
@@ -37,12 +41,19 @@ async def played(function: Any, *specs: WorkflowSpec) -> tuple[list[RunReport], 
         ]
 
 
-async def test_a_result_that_is_not_as_the_schema_says_is_a_failure() -> None:
+@pytest.mark.parametrize("retry_on", [None, (FaultClass.BAD_END,)])
+async def test_a_result_that_is_not_as_the_schema_says_is_a_bad_end(retry_on: Any) -> None:
     answers: list[Any] = [{"nam": "x"}, {"name": "x"}]
-    reports, facts = await played(lambda: answers.pop(0), workflow(output_schema=NAMED))
-    assert reports[0].results == {"t": {"name": "x"}}
+    spec = workflow(output_schema=NAMED)
+    if retry_on is not None:
+        retry = msgspec.structs.replace(AT_ONCE, retry_on=retry_on)
+        spec = msgspec.structs.replace(
+            spec, tasks=(msgspec.structs.replace(spec.tasks[0], retry=retry),)
+        )
+    reports, facts = await played(lambda: answers.pop(0), spec)
+    assert reports[0].results == ({} if retry_on is None else {"t": {"name": "x"}})
     failed = next(fact for fact in facts if isinstance(fact, ev.TaskFailed))
-    assert failed.fault.kind == "invalid_output"
+    assert (failed.fault.kind, failed.fault.class_) == ("invalid_output", FaultClass.BAD_END)
     assert '"name" is a required property' in failed.fault.message
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from agenthive.core.engine.actions import PerformCall
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.ports import Agent
 from agenthive.core.values import JSONValue
 from agenthive.errors import AgentUnavailable
+from agenthive.infra.thread_calls import run_in_thread
+from agenthive.runtimes import call_tasks
 from agenthive.runtimes.call_tasks import MAX_CACHED_AGENTS, TIMEOUT_REPLY, CallId, CallTasks
+from tests.agents.peers import until
 
 Act = Callable[[Call], Awaitable[Reply]]
 SPEC = AgentSpec(name="a", type="custom", endpoint="custom://a")
@@ -224,18 +230,110 @@ async def test_what_an_agent_raises_is_a_fault() -> None:
     rig.make()
     await settle()
     fault = fault_of(rig)
-    assert (fault.kind, fault.message, fault.counts) == (
-        "agent_error",
-        "ValueError: no good",
-        False,
-    )
+    assert (fault.kind, fault.message) == ("agent_error", "ValueError: no good")
+    assert (fault.class_, fault.counts) == (FaultClass.UNKNOWN, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "class_"),
+    [
+        (AgentUnavailable("gone"), FaultClass.UNKNOWN),
+        (TypeError("odd"), FaultClass.UNKNOWN),
+        (NotImplementedError(), FaultClass.BAD_END),
+    ],
+)
+async def test_what_an_agent_raises_never_means_that_nothing_was_sent(
+    error: Exception, class_: FaultClass
+) -> None:
+    async def act(call: Call) -> Reply:
+        raise error
+
+    rig = Rig(act)
+    rig.make()
+    await settle()
+    assert fault_of(rig).class_ is class_
+
+
+async def run_in_pool(pool: ThreadPoolExecutor, function: Callable[[], object]) -> Reply:
+    return Reply(result=await run_in_thread(pool, function))
+
+
+async def test_a_call_that_timed_out_is_heard_when_its_thread_has_ended() -> None:
+    go = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        rig = Rig(lambda call: run_in_pool(pool, lambda: go.wait(10)))
+        rig.make(timeout=10_000)
+        await asyncio.sleep(0.1)
+        assert (rig.heard, len(rig.calls)) == ([], 1)
+        go.set()
+        await until(lambda: bool(rig.heard))
+    assert rig.heard == [(KEY, TIMEOUT_REPLY)]
+
+
+async def test_a_thread_that_does_not_end_is_given_up_and_not_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(call_tasks, "MAX_THREAD_WAIT", 0.05)
+    go = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        rig = Rig(lambda call: run_in_pool(pool, lambda: go.wait(10)))
+        rig.make(timeout=10_000)
+        await until(lambda: bool(rig.heard))
+        go.set()
+    fault = fault_of(rig)
+    assert (fault.kind, fault.class_, fault.retriable) == ("timeout", FaultClass.UNKNOWN, False)
+    assert "still runs" in fault.message
+
+
+async def test_a_call_that_got_no_thread_in_time_was_not_sent() -> None:
+    go, made = threading.Event(), []
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(go.wait, 10)
+        rig = Rig(lambda call: run_in_pool(pool, lambda: made.append(1)))
+        rig.make(timeout=10_000)
+        await until(lambda: bool(rig.heard))
+        go.set()
+    assert (fault_of(rig).class_, made) == (FaultClass.NOT_SENT, [])
+
+
+async def test_a_cancelled_call_does_not_wait_for_its_thread() -> None:
+    go = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        rig = Rig(lambda call: run_in_pool(pool, lambda: go.wait(10)))
+        rig.make()
+        await asyncio.sleep(0.05)
+        rig.calls.end_call(KEY)
+        await settle()
+        assert rig.heard == [(KEY, None)]
+        go.set()
+
+
+async def test_a_runtime_that_stops_does_not_wait_for_a_thread() -> None:
+    go = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        rig = Rig(lambda call: run_in_pool(pool, lambda: go.wait(10)))
+        rig.make(timeout=10_000)
+        await asyncio.sleep(0.1)
+        tasks = rig.calls.cancel()
+        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 2)
+        assert (rig.heard, len(rig.calls)) == ([], 0)
+        go.set()
+
+
+async def test_a_call_that_timed_out_before_it_began_was_not_sent() -> None:
+    rig = Rig(at_once)
+    rig.make()
+    rig.calls.end_call(KEY, TIMEOUT_REPLY)
+    await settle()
+    assert (fault_of(rig).kind, fault_of(rig).class_) == ("timeout", FaultClass.NOT_SENT)
 
 
 async def test_an_agent_nobody_has_is_a_fault() -> None:
     rig = Rig(at_once)
     rig.make(agent=AgentSpec(name="nobody", type="custom", endpoint="custom://x"))
     await settle()
-    assert fault_of(rig).kind == "unregistered"
+    fault = fault_of(rig)
+    assert (fault.kind, fault.class_, fault.counts) == ("unregistered", FaultClass.NOT_SENT, False)
 
 
 async def test_an_agent_that_cancels_its_own_task_harms_nobody_else() -> None:

@@ -30,7 +30,7 @@ from agenthive.errors import (
     StoreFailed,
     StoreUnavailable,
 )
-from agenthive.infra.clock import SteadyClock
+from agenthive.infra.clock import SystemClock
 from agenthive.runtimes.embedded import EmbeddedRuntime
 from agenthive.runtimes.waiters import Waiters
 from agenthive.stores.memory import MemoryStore
@@ -87,7 +87,7 @@ class House:
 
     def __init__(self) -> None:
         self.store, self.world, self.driver = Sick(), World(), Driver()
-        clock = SteadyClock().now
+        clock = SystemClock().now
         self.runtime = EmbeddedRuntime(self.driver, self.store, self.world, clock)
 
     async def submit(self, run: str, *tasks: str, agent: str = "a") -> None:

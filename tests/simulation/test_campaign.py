@@ -82,6 +82,7 @@ def test_the_seeds_come_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
             "breaker_opened",
             "breaker_closed",
             "clock_stepped_back",
+            "clock_stepped_forward",
             "usage_after_end",
             "answer_after_end",
             "schedule_set",

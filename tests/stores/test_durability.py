@@ -88,6 +88,7 @@ async def test_room_is_filled_and_gone_over(tmp_path: Path) -> None:
         "definitions",
         "marks",
         "records",
+        "requests",
         "runs",
         "uses",
     ]

@@ -188,8 +188,8 @@ def steps_back(
     driver: Driver, store: Store, agents: Agents, clock: Callable[[], Micros]
 ) -> EmbeddedRuntime:
     """Has a clock that goes back all the time."""
-    left = iter(range(10**9, 0, -1))
-    return EmbeddedRuntime(driver, store, agents, lambda: clock() + next(left) * 1000)
+    left = iter(range(10**6, 0, -1))
+    return EmbeddedRuntime(driver, store, agents, lambda: clock() + next(left) * 1_000_000)
 
 
 def hasty(
@@ -226,8 +226,8 @@ class StartsAnew(EmbeddedRuntime):
         (acting(hurried), "a task that times out", "did not wait"),
         (acting(never_stops), "a run that is cancelled", "did not end within"),
         (first_come, "priorities", "the journal of the run differs"),
-        (steps_back, "success", "the journal of the hive differs"),
-        (FindsEverybody, "an agent that is missing", "run.resumed has no row"),
+        (steps_back, "success", "the journal of the run differs"),
+        (FindsEverybody, "an agent that is missing", "the journal of the run differs"),
         (StartsAnew, "a call that is cut off", "did not end within"),
     ],
 )

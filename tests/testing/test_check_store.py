@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from agenthive.core.journal.hash_chain import seal_record
-from agenthive.core.journal.records import Batch, Record, RunRow, Sizes, StreamSize
+from agenthive.core.journal.records import Batch, Record, RequestRow, RunRow, Sizes, StreamSize
 from agenthive.core.journal.store import Store
 from agenthive.errors import StoreFailed
 from agenthive.stores.memory import MemoryStore
@@ -262,6 +262,32 @@ class SmallestFirst(MemoryStore):
         return (await super().list_largest_streams(100))[::-1][:limit]
 
 
+class SharesRequests(MemoryStore):
+    async def find_request(self, key: str, *, tenant: str = "default") -> RequestRow | None:
+        return next((row for row in self._requests.values() if row.key == key), None)
+
+
+class ForgetsRequests(MemoryStore):
+    def _put_requests(self, rows: Sequence[RequestRow]) -> None:
+        pass
+
+
+class KeepsTheFirstRequest(MemoryStore):
+    def _put_requests(self, rows: Sequence[RequestRow]) -> None:
+        self._requests = {(row.tenant, row.key): row for row in rows} | self._requests
+
+
+class KeepsRequestsForEver(MemoryStore):
+    def _put_requests(self, rows: Sequence[RequestRow]) -> None:
+        self._requests |= {(row.tenant, row.key): row for row in rows}
+
+
+class KeepsNoRequestLong(MemoryStore):
+    def _put_requests(self, rows: Sequence[RequestRow]) -> None:
+        super()._put_requests(rows)
+        self._requests = dict(list(self._requests.items())[-1000:])
+
+
 class BreaksOnRead(MemoryStore):
     async def scan_records(self, after: int = 0, limit: int = 1000) -> Sequence[Record]:
         raise StoreFailed("always")
@@ -302,6 +328,11 @@ class BreaksOnRead(MemoryStore):
         (ListsWhatIsGone, "the run list contains a dropped run"),
         (WeighsAnything, "would free"),
         (SmallestFirst, "largest streams are"),
+        (SharesRequests, "gets the request of another"),
+        (ForgetsRequests, "does not come back"),
+        (KeepsTheFirstRequest, "does not replace"),
+        (KeepsRequestsForEver, "the requests that have expired"),
+        (KeepsNoRequestLong, "the oldest requests above"),
         (BreaksOnRead, "It raised StoreFailed"),
     ],
 )

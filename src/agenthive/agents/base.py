@@ -1,41 +1,41 @@
-"""What all kinds of agent share: the functions of a kind, the class of its agents, and faults.
+"""What all kinds of agent share: the functions of a kind, and the class of its agents.
 
 A kind is a module with the functions of `AgentKind`, which create agents that derive from
 `BaseAgent`. A user's agent implements `BaseAgent.execute(action, parameters) -> AgentResponse`. The
 agents of this package override `BaseAgent.perform` instead, which receives the whole `Call`: its
-idempotency key, its dependencies, its references to secrets. `status_fault` and `fault_of` turn the
-failures of a call into faults. Nothing here knows a vendor. The docstring of the package says how
-to add a kind.
+idempotency key, its dependencies, its references to secrets. `agents.faults` turns the failures of
+a call into faults, `agents.results` the results of Python code into JSON. Nothing here knows a
+vendor. The docstring of the package says how to add a kind.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
-import httpx2
 import msgspec
 
-from agenthive.core.model.calls import Call, Fault, Reply
+from agenthive.agents.faults import arguments_fault, exception_fault, fault_reply
+from agenthive.agents.results import result_reply
+from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject, NanoUSD
-from agenthive.errors import (
-    AgentError,
-    AgentHiveError,
-    APIError,
-    ConfigurationError,
-    EgressRefused,
-)
-from agenthive.infra.retry_after import retry_after
+from agenthive.errors import ConfigurationError
 from agenthive.infra.secrets import Secrets
 
 if TYPE_CHECKING:
     from agenthive.infra.egress import Egress
+
+
+#: What may be the name of a header (RFC 9110, section 5.6.2).
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class AgentType(StrEnum):
@@ -81,19 +81,23 @@ class BaseAgent(ABC):
 
     async def perform(self, call: Call) -> Reply:
         """Perform one attempt. A failure of the outside world is a fault, never an exception."""
+        parameters = dict(call.parameters)
         try:
-            response = await self.execute(call.action, dict(call.parameters))
+            response = await self.execute(call.action, parameters)
         except Exception as error:
-            return fault_reply("agent_error", f"{type(error).__name__}: {error}", counts=False)
-        if response.success:
-            return Reply(result=response.result)
-        return fault_reply(
-            "agent_error", response.error or "the agent gave no reason", counts=False
-        )
+            fault = None
+            if isinstance(error, TypeError):
+                fault = arguments_fault(error, self.execute, call.action, parameters)
+            return Reply(fault=fault or exception_fault(error))
+        return response_reply(response)
 
     def estimate_max_cost(self, call: Call) -> NanoUSD | None:
         """The most that ``call`` can cost, in nano-dollars; None if its price is unknown."""
         return 0
+
+    def explain_unpriced(self, call: Call) -> str:
+        """Why `estimate_max_cost` is None for ``call``, and what to do; empty if it is not."""
+        return ""
 
     def estimate_tokens(self, call: Call) -> int:
         """About how many tokens ``call`` uses, with a reply of full length; for rate limits."""
@@ -168,6 +172,14 @@ KIND_FUNCTIONS = {
 }
 
 
+def response_reply(response: AgentResponse) -> Reply:
+    """The reply for the outcome of `BaseAgent.execute`."""
+    if response.success:
+        return result_reply(response.result)
+    reason = response.error or "the agent gave no reason"
+    return fault_reply("agent_error", reason, FaultClass.UNKNOWN)
+
+
 async def execute_via_perform(
     agent: BaseAgent, action: str, parameters: dict[str, Any]
 ) -> AgentResponse:
@@ -179,77 +191,6 @@ async def execute_via_perform(
     if reply.fault is not None:
         return AgentResponse(success=False, error=reply.fault.message)
     return AgentResponse(success=True, result=reply.result)
-
-
-def fault_reply(
-    kind: str,
-    message: str,
-    *,
-    retriable: bool = True,
-    retry_after: float | None = None,
-    counts: bool = True,
-) -> Reply:
-    """A reply that holds a fault. `core.model.calls.Fault` explains the fields.
-
-    ``retry_after`` is seconds.
-    """
-    fault = Fault(
-        kind=kind, message=message, retriable=retriable, retry_after=retry_after, counts=counts
-    )
-    return Reply(fault=fault)
-
-
-def status_fault(status: int, headers: Mapping[str, str], text: str) -> Fault:
-    """The fault for an HTTP status of 400 or more. Header names are in lower case.
-
-    Status 408, 429 and 5xx may be retried; other 4xx would fail in the same way again.
-    """
-    message = f"HTTP {status}: {text}".rstrip(": ")
-    if status == 429:
-        delay = retry_after(headers)
-        return Fault(kind="rate_limited", message=message, retry_after=delay, counts=False)
-    if status in (503, 529):
-        delay = retry_after(headers)
-        # 529 is Anthropic's "overloaded": the endpoint works, so its breaker does not count it.
-        return Fault(kind="overloaded", message=message, retry_after=delay, counts=status == 503)
-    retriable = status >= 500 or status == 408
-    kind = "unavailable" if retriable else "refused"
-    return Fault(kind=kind, message=message, retriable=retriable, counts=retriable)
-
-
-def fault_of(error: BaseException) -> Fault:
-    """The fault for an exception that a call raised. Its message may still contain secrets."""
-    if isinstance(error, ConfigurationError | EgressRefused):
-        message = _message_and_hint(error)
-        return Fault(kind="refused", message=message, retriable=False, counts=False)
-    if isinstance(error, APIError):
-        return Fault(kind="invalid_reply", message=_message_and_hint(error))
-    if isinstance(error, TimeoutError | httpx2.TimeoutException):
-        return Fault(kind="timeout", message="Request timeout")
-    summary = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
-    if isinstance(error, ValueError | RecursionError | httpx2.DecodingError):
-        return Fault(kind="invalid_reply", message=f"the response is not valid: {summary}")
-    if isinstance(error, OSError | httpx2.HTTPError):
-        return Fault(kind="connection", message=summary)
-    message = error.message if isinstance(error, AgentError) else summary
-    return Fault(kind="agent_error", message=message, counts=False)
-
-
-def _message_and_hint(error: AgentHiveError) -> str:
-    """The message of an error with its hint: a fault has one text for both."""
-    return f"{error.message}. {error.hint}" if error.hint else error.message
-
-
-def check_size(value: Any, most: int) -> int:
-    """The size of a value as JSON, in bytes.
-
-    Raises APIError if it is more than ``most`` bytes, and ValueError if the value has no JSON form
-    (NaN, infinity).
-    """
-    size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
-    if size > most:
-        raise APIError(f"the result is larger than {most} bytes")
-    return size
 
 
 def get_option(spec: AgentSpec, name: str, default: Any) -> Any:
@@ -294,6 +235,8 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
     an escaped secret is not recognised by `Secrets.scrub`.
     """
     for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(f"{name[:100]!r} cannot be the name of a header")
         if not (value.isascii() and value.isprintable()):
             raise ConfigurationError(
                 f"the value of the header '{name}' cannot be sent: it contains characters other "

@@ -3,8 +3,9 @@
 Each attempt is one request. Actions: ``fetch`` (GET by default), ``request`` (any method), ``ping``
 (whether the API responds). Parameters: method, endpoint (joined to the agent's address), query,
 headers, and one of json, form, body. A JSON body in the response is decoded strictly; a response
-that is too large is refused. Status 408, 429 and 5xx may be retried, other 4xx may not. The
-idempotency key is sent in a header. Never retries by itself.
+that is too large is refused. `agents.faults` says what is certain after a status or an error; after
+a redirect, an earlier server may have acted too. The idempotency key is sent in a header. Never
+retries by itself.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit, urlunsplit
 
-import httpx2
 import msgspec
 
 from agenthive.agents.base import (
@@ -23,15 +23,20 @@ from agenthive.agents.base import (
     BaseAgent,
     check_headers,
     execute_via_perform,
-    fault_of,
-    fault_reply,
     get_option,
     login_headers,
     parse_strict_json,
+)
+from agenthive.agents.faults import (
+    doubt,
+    fault_of,
+    fault_reply,
+    find_refused_statuses,
     status_fault,
 )
-from agenthive.core.model.calls import Call, Reply
+from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject
 from agenthive.errors import ConfigurationError
 from agenthive.infra.egress import MAX_BODY, Egress, HttpResponse
@@ -59,8 +64,8 @@ PARAMETERS: Final[JSONObject] = {
 _FRAMING: Final = frozenset(
     {"connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"}
 )
-#: Errors of a request that cannot be built from the task's parameters.
-_BAD_REQUEST: Final = (httpx2.InvalidURL, httpx2.LocalProtocolError, TypeError, ValueError)
+#: Redirects that a server sends also after it has carried a request out.
+_MAYBE_DONE: Final = frozenset({301, 302, 303})
 
 
 class HttpAgent(BaseAgent):
@@ -76,6 +81,8 @@ class HttpAgent(BaseAgent):
         self._max_body = int(get_option(config, "max_body", MAX_BODY))
         self._key_header = str(get_option(config, "idempotency_header", "Idempotency-Key")).lower()
         self._user_agent = str(get_option(config, "user_agent", "agenthive"))
+        host = urlsplit(config.endpoint).hostname or ""
+        self._refused_statuses = find_refused_statuses(config.custom_params, host)
 
     async def execute(self, action: str, parameters: dict[str, Any]) -> AgentResponse:
         """Send the request outside any run."""
@@ -84,33 +91,48 @@ class HttpAgent(BaseAgent):
     async def perform(self, call: Call) -> Reply:
         """Send the request with the call's idempotency key."""
         action, parameters = call.action, call.parameters
+        method = str(parameters.get("method", "GET")).upper()
+        if action not in ACTIONS or method not in METHODS:
+            reason = f"an HTTP API has no action '{action}' with the method '{method}'"
+            return _unsendable_reply(reason)
+        #: The statuses of the redirects that were followed.
+        redirects: list[int] = []
         try:
-            method = str(parameters.get("method", "GET")).upper()
-            if action not in ACTIONS or method not in METHODS:
-                return fault_reply(
-                    "refused",
-                    f"an HTTP API has no action '{action}' with the method '{method}'",
-                    retriable=False,
-                )
             url = _join_url(self.config.endpoint, str(parameters.get("endpoint", "")))
             headers, private = self._build_headers(call, urlsplit(url).netloc)
+            body = _build_body(parameters)
+        except (TypeError, ValueError) as error:
+            return _unsendable_reply(self._secrets.scrub(f"the request cannot be sent: {error}"))
+        except Exception as error:
+            return self._fault_reply(fault_of(error))
+        try:
             response = await self._egress.request(
                 method,
                 url,
                 headers=headers,
                 max_body=self._max_body,
                 private=private,
-                **_build_body(parameters),
+                redirects=redirects,
+                **body,
             )
-        except _BAD_REQUEST as error:
-            reason = self._secrets.scrub(f"the request cannot be sent: {error}")
-            return fault_reply("refused", reason, retriable=False, counts=False)
         except Exception as error:
             fault = fault_of(error)
-            host = urlsplit(self.config.endpoint).netloc.rpartition("@")[2]
-            message = self._secrets.scrub(f"{host}: {fault.message}")
-            return Reply(fault=msgspec.structs.replace(fault, message=message))
+            return self._fault_reply(doubt(fault) if redirects else fault)
+        if response.status >= 400:
+            fault = self._status_fault(response)
+            may_have_acted = method not in READS and _MAYBE_DONE.intersection(redirects)
+            return Reply(fault=doubt(fault) if may_have_acted else fault)
         return self._build_reply(action, response)
+
+    def _fault_reply(self, fault: Fault) -> Reply:
+        host = urlsplit(self.config.endpoint).netloc.rpartition("@")[2]
+        message = self._secrets.scrub(f"{host}: {fault.message}")
+        return Reply(fault=msgspec.structs.replace(fault, message=message))
+
+    def _status_fault(self, response: HttpResponse) -> Fault:
+        # Scrub before cutting: `scrub` does not recognise a part of a secret.
+        text = self._secrets.scrub(response.body.decode("utf-8", "replace").strip())[:300]
+        return status_fault(response.status, response.headers, text, self._refused_statuses)
 
     def _build_headers(self, call: Call, host: str) -> tuple[dict[str, str], tuple[str, ...]]:
         """The headers to send, and the names of those that a redirect to another host drops."""
@@ -128,18 +150,15 @@ class HttpAgent(BaseAgent):
         return check_headers(nonempty), (*private, *task_headers)
 
     def _build_reply(self, action: str, response: HttpResponse) -> Reply:
-        if response.status >= 400:
-            # Scrub before cutting: `scrub` does not recognise a part of a secret.
-            text = self._secrets.scrub(response.body.decode("utf-8", "replace").strip())[:300]
-            fault = status_fault(response.status, response.headers, text)
-            return Reply(fault=fault)
         if action == "ping":
             return Reply(result={"status": response.status})
         try:
             return Reply(result=self._secrets.scrub_value(decode(response)))
         except ValueError as error:
             return fault_reply(
-                "invalid_reply", f"the response is declared as JSON and cannot be decoded: {error}"
+                "invalid_reply",
+                f"the response is declared as JSON and cannot be decoded: {error}",
+                FaultClass.UNKNOWN,
             )
 
     async def close(self) -> None:
@@ -171,6 +190,11 @@ def effect_of(spec: AgentSpec, action: str) -> Effect | None:
 def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
     """The parameters of a request, the same for all actions; others would be ignored."""
     return PARAMETERS
+
+
+def _unsendable_reply(reason: str) -> Reply:
+    """The reply to a task whose parameters make no request."""
+    return fault_reply("refused", reason, FaultClass.NOT_SENT, retriable=False, counts=False)
 
 
 def _join_url(base: str, path: str) -> str:

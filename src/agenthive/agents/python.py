@@ -3,13 +3,14 @@
 Custom agents are functions and classes that the operator has registered under a name; a workflow
 names one of them and never brings code of its own. A function may have the arguments
 ``parameters``, ``action`` and ``call``, and receives those it names. An async function runs on the
-event loop. A sync function runs in a thread, which Python cannot stop when the task is cancelled:
-prefer async. An exception is a failure that may be retried, unless it is a `NonRetryableError`.
+event loop. A sync function runs in a thread, which Python cannot stop: after a time-out, the
+runtime waits for the thread before it calls the task again. Prefer async. After an exception, the
+function may have acted (`FaultClass.UNKNOWN`); `NonRetryableError` and NotImplementedError are a
+bad end.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import functools
 import inspect
@@ -17,27 +18,26 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-import msgspec
-
 from agenthive.agents.base import (
     AgentResponse,
     AgentServices,
     BaseAgent,
-    check_size,
     execute_via_perform,
-    fault_reply,
+    response_reply,
 )
+from agenthive.agents.faults import arguments_fault, exception_fault, fault_reply
+from agenthive.agents.results import result_reply
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject
-from agenthive.errors import AgentUnavailable, APIError, ConfigurationError
+from agenthive.errors import AgentUnavailable, ConfigurationError
+from agenthive.infra.thread_calls import run_in_thread
 
 CUSTOM: Final = "custom://"
 
 #: How many sync functions run at the same time; others wait for a thread.
 THREADS = 64
-#: The largest result, in bytes of JSON.
-MAX_RESULT = 16 * 2**20
 
 
 class NonRetryableError(Exception):
@@ -76,10 +76,13 @@ class FunctionAgent(BaseAgent):
                     result = await result
             return _build_reply(result)
         except NonRetryableError as error:
-            return fault_reply("refused", str(error), retriable=False, counts=False)
+            return fault_reply("agent_error", str(error), FaultClass.BAD_END, retriable=False)
         except (Exception, SystemExit) as error:
             # exit() in a custom function must end this call, not the process with all its runs.
-            return fault_reply("agent_error", f"{type(error).__name__}: {error}", counts=False)
+            fault = None
+            if isinstance(error, TypeError):
+                fault = arguments_fault(error, self._function, **arguments)
+            return Reply(fault=fault or exception_fault(error))
 
 
 def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
@@ -115,9 +118,8 @@ def parameters(spec: AgentSpec, action: str) -> JSONObject | None:
 
 
 async def _run_in_thread(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    loop = asyncio.get_running_loop()
     work = functools.partial(contextvars.copy_context().run, _call_counted, function, arguments)
-    return await loop.run_in_executor(_thread_pool(), work)
+    return await run_in_thread(_thread_pool(), work)
 
 
 def _call_counted(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
@@ -158,17 +160,4 @@ def _argument_names(function: Callable[..., Any]) -> tuple[str, ...]:
 def _build_reply(result: Any) -> Reply:
     if isinstance(result, Reply):
         return result
-    if isinstance(result, AgentResponse):
-        if not result.success:
-            return fault_reply(
-                "agent_error", result.error or "the agent gave no reason", counts=False
-            )
-        result = result.result
-    plain = msgspec.to_builtins(result, str_keys=True)
-    try:
-        check_size(plain, MAX_RESULT)
-    except APIError as error:
-        return fault_reply("invalid_reply", error.message, retriable=False)
-    # The run must see what a replay will read from the journal: plain JSON that shares no object
-    # with the function, which might change it later.
-    return Reply(result=msgspec.json.decode(msgspec.json.encode(plain)))
+    return response_reply(result) if isinstance(result, AgentResponse) else result_reply(result)

@@ -275,6 +275,10 @@ class AgentRegistry:
         """The most that a call can cost, in nano-dollars; None if its price is unknown."""
         return self.find_agent(spec).estimate_max_cost(call)
 
+    def explain_unpriced(self, spec: AgentSpec, call: Call) -> str:
+        """Why the cost of a call cannot be bounded, and what to do; empty if it can."""
+        return self.find_agent(spec).explain_unpriced(call)
+
     def estimate_tokens(self, spec: AgentSpec, call: Call) -> int:
         """About how many tokens a call uses, for a rate limit."""
         return self.find_agent(spec).estimate_tokens(call)

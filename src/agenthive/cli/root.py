@@ -14,15 +14,17 @@ import io
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 
 from agenthive import __version__
 from agenthive.cli.support.options import JSON
-from agenthive.errors import AgentHiveError
+from agenthive.errors import AgentHiveError, InternalError, describe_defect
 from agenthive.infra.discovery import list_modules
 
 ORDER: Final = (
@@ -128,6 +130,8 @@ def _run_guarded(run: Callable[[], Any]) -> int:
         result = run()
     except _ENDINGS as error:
         return _report_ending(error)
+    except Exception as error:
+        return _report_defect(error)
     return result if isinstance(result, int) else 0
 
 
@@ -157,6 +161,18 @@ def _report_ending(error: BaseException) -> int:
     _silence_output()
     click.echo(f"error: cannot read a file or write the output: {error}", err=True)
     return 1
+
+
+def _report_defect(error: Exception) -> int:
+    """Print an unexpected exception in two lines; in Python's development mode, with its trace."""
+    if sys.flags.dev_mode:
+        raise error
+    from agenthive.cli.support.output import print_error
+
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    message = f"{describe_defect(error)} ({Path(place.filename).name}, line {place.lineno})"
+    hint = "This is a bug of agenthive: please report it. PYTHONDEVMODE=1 shows the whole trace."
+    return print_error(InternalError(message, hint=hint), as_json=False)
 
 
 def _ensure_outputs() -> None:

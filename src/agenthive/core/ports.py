@@ -55,7 +55,14 @@ class Quoter(Protocol):
         ...
 
     def estimate_max_cost(self, spec: AgentSpec, call: Call) -> NanoUSD | None:
-        """The worst case of a call in nano-dollars, rounded up; None if there is no price."""
+        """The worst case of a call in nano-dollars, rounded up; None if nothing bounds it."""
+        ...
+
+    def explain_unpriced(self, spec: AgentSpec, call: Call) -> str:
+        """Why `estimate_max_cost` is None for a call, and what to do; empty if it is not.
+
+        The parameters may contain expressions, for a check before the run.
+        """
         ...
 
     def estimate_tokens(self, spec: AgentSpec, call: Call) -> int:

@@ -26,6 +26,9 @@ Micros: TypeAlias = int
 NanoUSD: TypeAlias = int
 """US dollars times 10**9."""
 
+MOST_AMOUNT: Final[NanoUSD] = 10**18
+"""A billion US dollars: the largest limit, and where sums of money end. A store keeps 64 bits."""
+
 SECOND: Final[Micros] = 1_000_000
 """Microseconds of a second."""
 

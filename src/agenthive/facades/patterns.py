@@ -19,7 +19,7 @@ from agenthive.core.policies.circuit_breaker import Breaker, BreakerPolicy, Brea
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.values import SECOND
 from agenthive.errors import AgentUnavailable
-from agenthive.infra.clock import SteadyClock
+from agenthive.infra.clock import SystemClock
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class CircuitBreaker:
         )
         self.config = policy
         self._breaker = Breaker(policy)
-        self._clock = clock or SteadyClock().now
+        self._clock = clock or SystemClock().now
 
     @property
     def state(self) -> CircuitState:

@@ -7,7 +7,8 @@ What lives here: `Hive` with the verbs of a run (submit, wait, cancel, watch, ..
 each further subject, which `Hive` holds as an attribute: `approvals`, `signals`, `budgets`,
 `schedules`, `migrations`, `forks` and `retention`. A part is a class in a file of its own. It
 receives `HiveResources` and, if it needs one, another part; it never receives the `Hive`. The parts
-translate a call into a request to the driver and wait until the request is committed.
+translate a call into a request to the driver and wait until the request is committed. Every call
+that changes something takes a ``request_id``; `HiveRequests` says what it is for.
 
 What never lives here: decisions about runs, which `core` makes, and the syntax of workflows, which
 `authoring` reads. This is the only package that knows all the others.
@@ -23,13 +24,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+
 from agenthive.agents.registry import AgentRegistry
 from agenthive.core.engine.human_input import TaskResolution
 from agenthive.core.engine.reply_validation import to_plain_json
 from agenthive.core.history.report import RunReport
-from agenthive.core.history.run_index import list_open_imports
-from agenthive.core.journal import run_events as ev
-from agenthive.core.journal.records import RunRow
+from agenthive.core.history.run_index import list_open_imports, list_set_apart
+from agenthive.core.journal.records import RequestRow, RunRow
+from agenthive.core.journal.run_events import RunSubmitted
 from agenthive.core.model import definition
 from agenthive.core.model.states import Reason, RunStatus
 from agenthive.core.model.workflow import WorkflowSpec
@@ -40,7 +43,8 @@ from agenthive.hive.budgets import HiveBudgets
 from agenthive.hive.forks import HiveForks
 from agenthive.hive.migrations import HiveMigrations
 from agenthive.hive.recovery import RunRecovery
-from agenthive.hive.resources import RUN_ID, HiveResources, bind_workflow, plain_text
+from agenthive.hive.requests import HiveRequests, KeepAnswer, keep_nothing
+from agenthive.hive.resources import RUN_ID, HiveResources, bind_workflow, digest_of, plain_text
 from agenthive.hive.retention import HiveRetention
 from agenthive.hive.schedules import HiveSchedules
 from agenthive.hive.signals import HiveSignals
@@ -49,6 +53,7 @@ from agenthive.hive.watching import stream_run, wait_for_end, watch_run
 from agenthive.infra.home import Home
 from agenthive.infra.ids import uuid7
 from agenthive.ipc.server import ControlServer
+from agenthive.queries.damage import decode_hive_record, read_hive_records
 from agenthive.queries.journal_reader import EventView, JournalReader
 from agenthive.runtimes.stream_listeners import Piece
 
@@ -72,13 +77,14 @@ class Hive:
         self._recovery = RunRecovery(resources)
         #: Where other processes reach this one; None for a store without a folder.
         self._control_server: ControlServer | None = None
-        self.approvals = HiveApprovals(resources)
-        self.signals = HiveSignals(resources)
-        self.budgets = HiveBudgets(resources)
-        self.schedules = HiveSchedules(resources)
-        self.migrations = HiveMigrations(resources, self._recovery)
-        self.forks = HiveForks(resources)
-        self.retention = HiveRetention(resources)
+        self._requests = requests = HiveRequests(resources)
+        self.approvals = HiveApprovals(resources, requests)
+        self.signals = HiveSignals(resources, requests)
+        self.budgets = HiveBudgets(resources, requests)
+        self.schedules = HiveSchedules(resources, requests)
+        self.migrations = HiveMigrations(resources, requests, self._recovery)
+        self.forks = HiveForks(resources, requests)
+        self.retention = HiveRetention(resources, requests)
 
     # Opening and closing.
 
@@ -167,19 +173,38 @@ class Hive:
         inputs: Mapping[str, Any] | None = None,
         *,
         run_id: str | None = None,
+        request_id: str | None = None,
     ) -> str:
         """Accept a run; its id. The run is on disk when this returns.
 
         ``inputs`` are checked against what the workflow declares, and defaults are filled in.
-        Raises ConfigurationError if the workflow cannot run, AgentUnavailable if one of its custom
-        agents is not registered here, Conflict if there is a run ``run_id``, StoreUnavailable or
-        StoreFailed if the journal takes no writes.
+        Called again with the same ``request_id``, it accepts no second run and returns the id of
+        the first (see `HiveRequests`). Raises ConfigurationError if the workflow cannot run,
+        AgentUnavailable if one of its custom agents is not registered here, Conflict if there is a
+        run ``run_id``, StoreUnavailable or StoreFailed if the journal takes no writes.
         """
+        if request_id is None:
+            return await self._accept_run(workflow, inputs, run_id, keep_nothing)
+        return await self._requests.execute_once(
+            request_id,
+            "submit",
+            {"workflow": digest_of(workflow), "inputs": dict(inputs or {}), "run": run_id},
+            lambda keep: self._accept_run(workflow, inputs, run_id, keep),
+            str,
+        )
+
+    async def _accept_run(
+        self,
+        workflow: WorkflowSpec,
+        inputs: Mapping[str, Any] | None,
+        run_id: str | None,
+        keep: KeepAnswer,
+    ) -> str:
         run = uuid7() if run_id is None else await self._resources.check_run_id(run_id)
         # The check above waited for the disk: another task may have taken the id meanwhile.
         if run in self._resources.imported_ids or run in self._resources.driver.runs:
             raise Conflict(f"run {run} exists already")
-        await self._submit_run(run, workflow, dict(inputs or {}))
+        await self._submit_run(run, workflow, dict(inputs or {}), keep(run))
         return run
 
     async def run(
@@ -207,12 +232,30 @@ class Hive:
         """
         return await self._recovery.resume(runs)
 
-    async def cancel(self, run: str, *, reason: str = "", actor: str = "local") -> None:
+    async def cancel(
+        self,
+        run: str,
+        *,
+        reason: str = "",
+        actor: str = "local",
+        resume: bool = False,
+        request_id: str | None = None,
+    ) -> None:
         """Cancel an open run and its calls; the request is on disk when this returns.
 
-        Raises RunNotFound if the run is not open here.
+        With ``resume``, a run that is not open here is taken over first, and none of its tasks
+        starts. Raises RunNotFound if the run is not open here.
         """
-        await self._resources.runtime.cancel(run, plain_text(actor), plain_text(reason))
+        details = (plain_text(actor), plain_text(reason))
+
+        async def cancel_run(keep: KeepAnswer) -> None:
+            if resume:
+                # No task starts in between: the event loop gets no turn before the cancellation.
+                await self._recovery.resume([run])
+            await self._resources.runtime.cancel(run, *details, keep(None))
+
+        arguments: JSONObject = {"run": run, "reason": reason, "actor": actor}
+        await self._requests.execute_once(request_id, "cancel", arguments, cancel_run, type(None))
 
     async def resolve_outcome(
         self,
@@ -223,6 +266,7 @@ class Hive:
         *,
         actor: str = "local",
         reason: str = "",
+        request_id: str | None = None,
     ) -> None:
         """Record the outcome of a call of unknown outcome; it is on disk when this returns.
 
@@ -237,9 +281,15 @@ class Hive:
             actor=plain_text(actor),
             reason=plain_text(reason),
         )
-        driver = self._resources.driver
-        await self._resources.runtime.commit_request(
-            lambda now, token: driver.resolve_outcome(now, resolution, token)
+        driver, runtime = self._resources.driver, self._resources.runtime
+        await self._requests.execute_once(
+            request_id,
+            "resolve",
+            msgspec.to_builtins(resolution),
+            lambda keep: runtime.commit_request(
+                lambda now, token: driver.resolve_outcome(now, resolution, token), keep(None)
+            ),
+            type(None),
         )
 
     # Following and reading runs.
@@ -276,6 +326,11 @@ class Hive:
     async def runs(self, *, unfinished: bool = False, limit: int | None = None) -> list[RunRow]:
         """Rows of the list of runs, newest first."""
         return await self.journal.list_runs(unfinished=unfinished, limit=limit)
+
+    @property
+    def set_apart_runs(self) -> dict[str, str]:
+        """Runs that cannot be continued here, by id -> why. All other runs are not affected."""
+        return self._resources.driver.set_apart_runs
 
     async def report(self, run: str) -> RunReport:
         """The results, errors, times and costs of a run so far. Raises RunNotFound."""
@@ -330,23 +385,36 @@ class Hive:
     async def _load_journal(self) -> None:
         """Rebuild the driver's accounts, schedules and limits from the journal."""
         store, driver = self._resources.store, self._resources.driver
-        records = [record async for record in store.read(ev.HIVE)]
-        driver.load_accounts(await store.list_account_states(), await store.list_marks())
+        records = [record async for record in read_hive_records(store)]
+        for record in records:
+            decode_hive_record(record)
+        marks = await store.list_marks()
+        driver.load_accounts(await store.list_account_states(), marks)
         driver.load_hive(records)
         self._resources.open_imports = list_open_imports(records)
+        self._resources.set_apart = {
+            run: events for run, (events, _) in list_set_apart(marks).items()
+        }
+        for run in driver.set_apart_runs:
+            if self._resources.set_apart.get(run) != await self.journal.last_seq(run):
+                driver.clear_set_apart(run)
 
-    async def _submit_run(self, run: str, workflow: WorkflowSpec, parameters: JSONObject) -> None:
+    async def _submit_run(
+        self, run: str, workflow: WorkflowSpec, parameters: JSONObject, row: RequestRow | None
+    ) -> None:
         bound_workflow, inputs = bind_workflow(workflow, parameters)
         self._resources.require_agents(bound_workflow)
         body = definition.encode(bound_workflow)
         digest = definition.compute_digest(body)
         graph = self._resources.cached_graph(digest, bound_workflow)
-        await self._resources.load_prices(bound_workflow)
-        event = ev.RunSubmitted(
+        if self._resources.has_prices(digest, bound_workflow):
+            await self._resources.load_prices(bound_workflow)
+            self._resources.require_prices(bound_workflow, graph, inputs)
+        event = RunSubmitted(
             at=self._resources.clock.now(),
             run=run,
             name=bound_workflow.name,
             definition=digest,
             inputs=inputs,
         )
-        await self._resources.runtime.submit(event, graph, body)
+        await self._resources.runtime.submit(event, graph, body, row)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from agenthive.core.engine.human_input import ApprovalDecision, PendingApproval, pending_approvals
 from agenthive.errors import Conflict
+from agenthive.hive.requests import HiveRequests, KeepAnswer
 from agenthive.hive.resources import HiveResources, plain_text
 
 
@@ -15,23 +18,48 @@ class HiveApprovals:
         for approval in await hive.approvals.list():
             await hive.approvals.approve(approval.run, approval.task, actor="ann")
 
-    A decision is on disk when the method returns.
+    A decision is on disk when the method returns. A call with the ``request_id`` of an earlier one
+    changes nothing and ends as that one did.
     """
 
-    def __init__(self, resources: HiveResources) -> None:
-        self._resources = resources
+    def __init__(self, resources: HiveResources, requests: HiveRequests) -> None:
+        self._resources, self._requests = resources, requests
 
     async def approve(
-        self, run: str, task: str, *, actor: str = "local", digest: str = "", comment: str = ""
+        self,
+        run: str,
+        task: str,
+        *,
+        actor: str = "local",
+        digest: str = "",
+        comment: str = "",
+        request_id: str | None = None,
     ) -> None:
         """Approve what ``task`` waits for. Parameters and errors as in `decide`."""
-        await self.decide(run, task, actor=actor, digest=digest, comment=comment)
+        await self.decide(
+            run, task, actor=actor, digest=digest, comment=comment, request_id=request_id
+        )
 
     async def reject(
-        self, run: str, task: str, *, actor: str = "local", digest: str = "", comment: str = ""
+        self,
+        run: str,
+        task: str,
+        *,
+        actor: str = "local",
+        digest: str = "",
+        comment: str = "",
+        request_id: str | None = None,
     ) -> None:
         """Reject what ``task`` waits for. Parameters and errors as in `decide`."""
-        await self.decide(run, task, approved=False, actor=actor, digest=digest, comment=comment)
+        await self.decide(
+            run,
+            task,
+            approved=False,
+            actor=actor,
+            digest=digest,
+            comment=comment,
+            request_id=request_id,
+        )
 
     async def decide(
         self,
@@ -42,6 +70,7 @@ class HiveApprovals:
         actor: str = "local",
         digest: str = "",
         comment: str = "",
+        request_id: str | None = None,
     ) -> None:
         """Record a decision about the approval that ``task`` waits for.
 
@@ -53,6 +82,17 @@ class HiveApprovals:
         decision = ApprovalDecision(
             actor=plain_text(actor), approved=approved, digest=digest, comment=plain_text(comment)
         )
+        await self._requests.execute_once(
+            request_id,
+            "approve",
+            {"run": run, "task": task, "decision": msgspec.to_builtins(decision)},
+            lambda keep: self._record_decision(run, task, decision, keep),
+            type(None),
+        )
+
+    async def _record_decision(
+        self, run: str, task: str, decision: ApprovalDecision, keep: KeepAnswer
+    ) -> None:
         driver = self._resources.driver
         if run in driver.runs:
             record_decision = driver.answer
@@ -61,7 +101,7 @@ class HiveApprovals:
         else:
             record_decision = driver.record_answer_after_end
         await self._resources.runtime.commit_request(
-            lambda now, token: record_decision(now, run, task, decision, token)
+            lambda now, token: record_decision(now, run, task, decision, token), keep(None)
         )
 
     async def list(self, run: str | None = None) -> Sequence[PendingApproval]:

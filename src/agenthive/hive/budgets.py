@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from agenthive.core.budget.scopes import is_scope
+import msgspec
+
+from agenthive.core.budget.scopes import is_scope, parse_day
 from agenthive.core.engine.budget_requests import HoldSettlement
 from agenthive.core.journal.records import AccountState
-from agenthive.core.values import NanoUSD
+from agenthive.core.values import MOST_AMOUNT, NanoUSD
 from agenthive.errors import InvalidValue
+from agenthive.hive.requests import HiveRequests
 from agenthive.hive.resources import HiveResources, plain_text
 
-MAX_NANO_USD: Final = 10**18
-"""A billion dollars, far below what an integer column of a store holds."""
 SCOPE_HINT: Final = (
     "A scope is 'run ID', 'run ID task NAME', 'run ID agent NAME', 'tenant T', 'day T' or "
     "'agent T/NAME'; the tenant of an embedded home is 'default'."
@@ -22,10 +23,10 @@ SCOPE_HINT: Final = (
 
 def _check_amount(amount: object) -> None:
     """Raise InvalidValue unless ``amount`` is a number of nano-dollars that the store can hold."""
-    if isinstance(amount, bool) or not isinstance(amount, int) or not 0 <= amount <= MAX_NANO_USD:
+    if isinstance(amount, bool) or not isinstance(amount, int) or not 0 <= amount <= MOST_AMOUNT:
         raise InvalidValue(
             f"{amount!r} is not an amount of nano-dollars",
-            hint="Pass a whole number from 0 on; one dollar is 1_000_000_000.",
+            hint="Pass a whole number from 0 to 10**18; one dollar is 1_000_000_000.",
         )
 
 
@@ -36,23 +37,38 @@ class HiveBudgets:
         accounts = await hive.budgets.list()
 
     A scope is ``run ID``, ``run ID task NAME``, ``run ID agent NAME``, ``tenant T``, ``day T`` (for
-    each day) or ``agent T/NAME``. A change is on disk when the method returns.
+    each day) or ``agent T/NAME``. A change is on disk when the method returns. A call with the
+    ``request_id`` of an earlier one changes nothing and ends as that one did.
     """
 
-    def __init__(self, resources: HiveResources) -> None:
-        self._resources = resources
+    def __init__(self, resources: HiveResources, requests: HiveRequests) -> None:
+        self._resources, self._requests = resources, requests
 
     async def set_limit(
-        self, scope: str, amount: NanoUSD | None, *, actor: str = "local", reason: str = ""
+        self,
+        scope: str,
+        amount: NanoUSD | None,
+        *,
+        actor: str = "local",
+        reason: str = "",
+        request_id: str | None = None,
     ) -> None:
         """Set the limit of a scope; None restores what the workflow and the settings declare."""
-        await self.change_limit(scope, amount, actor=actor, reason=reason)
+        await self.change_limit(scope, amount, actor=actor, reason=reason, request_id=request_id)
 
     async def top_up(
-        self, scope: str, amount: NanoUSD, *, actor: str = "local", reason: str = ""
+        self,
+        scope: str,
+        amount: NanoUSD,
+        *,
+        actor: str = "local",
+        reason: str = "",
+        request_id: str | None = None,
     ) -> None:
         """Add ``amount`` to the limit of a scope. Raises Conflict if the scope has no limit."""
-        await self.change_limit(scope, amount, add=True, actor=actor, reason=reason)
+        await self.change_limit(
+            scope, amount, add=True, actor=actor, reason=reason, request_id=request_id
+        )
 
     async def change_limit(
         self,
@@ -62,16 +78,25 @@ class HiveBudgets:
         add: bool = False,
         actor: str = "local",
         reason: str = "",
+        request_id: str | None = None,
     ) -> None:
         """As `set_limit`, or with ``add`` as `top_up`."""
         if not isinstance(scope, str) or not is_scope(scope):
             raise InvalidValue(f"{scope!r} is not a budget scope", hint=SCOPE_HINT)
+        scope = parse_day(scope)
         if amount is not None or add:
             _check_amount(amount)
         details = (plain_text(actor), plain_text(reason))
-        driver = self._resources.driver
-        await self._resources.runtime.commit_request(
-            lambda now, token: driver.set_budget(now, scope, amount, *details, token, add=add)
+        driver, runtime = self._resources.driver, self._resources.runtime
+        await self._requests.execute_once(
+            request_id,
+            "set_budget",
+            {"scope": scope, "amount": amount, "add": add, "details": list(details)},
+            lambda keep: runtime.commit_request(
+                lambda now, token: driver.set_budget(now, scope, amount, *details, token, add=add),
+                keep(None),
+            ),
+            type(None),
         )
 
     async def settle(
@@ -83,6 +108,7 @@ class HiveBudgets:
         attempt: int | None = None,
         actor: str = "local",
         reason: str = "",
+        request_id: str | None = None,
     ) -> None:
         """Record what a call cost whose cost is in doubt, and release the rest of its hold.
 
@@ -98,9 +124,15 @@ class HiveBudgets:
             actor=plain_text(actor),
             reason=plain_text(reason),
         )
-        driver = self._resources.driver
-        await self._resources.runtime.commit_request(
-            lambda now, token: driver.settle_hold(now, settlement, token)
+        driver, runtime = self._resources.driver, self._resources.runtime
+        await self._requests.execute_once(
+            request_id,
+            "settle",
+            msgspec.to_builtins(settlement),
+            lambda keep: runtime.commit_request(
+                lambda now, token: driver.settle_hold(now, settlement, token), keep(None)
+            ),
+            type(None),
         )
 
     async def list(self) -> Sequence[AccountState]:

@@ -12,7 +12,8 @@ from agenthive.core.model import definition
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import JSONObject
 from agenthive.errors import Conflict
-from agenthive.hive.resources import HiveResources
+from agenthive.hive.requests import HiveRequests, KeepAnswer
+from agenthive.hive.resources import HiveResources, digest_of
 from agenthive.hive.run_definitions import build_graph, load_inputs
 from agenthive.infra.ids import uuid7
 from agenthive.queries.journal_reader import JournalReader
@@ -25,8 +26,8 @@ class HiveForks:
     report = await hive.wait(fork)
     """
 
-    def __init__(self, resources: HiveResources) -> None:
-        self._resources = resources
+    def __init__(self, resources: HiveResources, requests: HiveRequests) -> None:
+        self._resources, self._requests = resources, requests
 
     async def plan(self, run: str, task: str, workflow: WorkflowSpec | None = None) -> ForkPlan:
         """What `create` would reuse and repeat; changes nothing. Parameters as in `create`."""
@@ -40,14 +41,41 @@ class HiveForks:
         *,
         id: str | None = None,
         again: bool = False,
+        request_id: str | None = None,
     ) -> str:
         """Repeat a run from ``task`` on, as a new run; the id of the new run. It is on disk then.
 
         The fork reuses the results of the tasks that have succeeded and do not depend on ``task``.
         ``workflow`` is a changed workflow to run it under, ``id`` the id of the new run. A task
         with ``effect: once`` that may have acted in the old run is repeated only with ``again``.
-        Raises RunNotFound, NotFound, Conflict, ConfigurationError, AgentUnavailable.
+        Called again with the same ``request_id``, it makes no second fork and returns the id of the
+        first. Raises RunNotFound, NotFound, Conflict, ConfigurationError, AgentUnavailable.
         """
+        arguments: JSONObject = {
+            "run": run,
+            "task": task,
+            "workflow": digest_of(workflow) if request_id is not None else None,
+            "id": id,
+            "again": again,
+        }
+        return await self._requests.execute_once(
+            request_id,
+            "fork",
+            arguments,
+            lambda keep: self._create_fork(run, task, workflow, id, again=again, keep=keep),
+            str,
+        )
+
+    async def _create_fork(
+        self,
+        run: str,
+        task: str,
+        workflow: WorkflowSpec | None,
+        id: str | None,
+        *,
+        again: bool,
+        keep: KeepAnswer,
+    ) -> str:
         journal = self._resources.journal
         fork_id = uuid7() if id is None else await self._resources.check_run_id(id)
         plan, graph, body, inputs = await plan_fork(journal, run, task, workflow)
@@ -68,7 +96,7 @@ class HiveForks:
             owner=submitted.owner,
             fork=plan.fork,
         )
-        await self._resources.runtime.submit(event, graph, body)
+        await self._resources.runtime.submit(event, graph, body, keep(fork_id))
         return fork_id
 
 

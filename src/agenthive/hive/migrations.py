@@ -14,9 +14,11 @@ from agenthive.core.journal.records import Record
 from agenthive.core.model import definition
 from agenthive.core.model.states import CLOSED, RunStatus
 from agenthive.core.model.workflow import WorkflowSpec
+from agenthive.core.values import JSONObject
 from agenthive.errors import Conflict
 from agenthive.hive.recovery import RunRecovery
-from agenthive.hive.resources import HiveResources, plain_text
+from agenthive.hive.requests import HiveRequests, KeepAnswer
+from agenthive.hive.resources import HiveResources, digest_of, plain_text
 from agenthive.hive.run_definitions import build_graph, load_inputs
 from agenthive.queries.journal_reader import JournalReader
 
@@ -40,8 +42,10 @@ class HiveMigrations:
         await hive.migrations.migrate(run, workflow)
     """
 
-    def __init__(self, resources: HiveResources, recovery: RunRecovery) -> None:
-        self._resources = resources
+    def __init__(
+        self, resources: HiveResources, requests: HiveRequests, recovery: RunRecovery
+    ) -> None:
+        self._resources, self._requests = resources, requests
         self._recovery = recovery
 
     async def check(
@@ -57,6 +61,7 @@ class HiveMigrations:
         *,
         renamed: Mapping[str, str] | None = None,
         actor: str = "local",
+        request_id: str | None = None,
     ) -> Migration:
         """Continue an open run under a changed workflow; what that changed. It is on disk then.
 
@@ -65,6 +70,28 @@ class HiveMigrations:
         fit, AgentUnavailable, and Conflict if the run must stay pinned to its workflow, has calls
         under way, or has changed meanwhile.
         """
+        arguments: JSONObject = {
+            "run": run,
+            "workflow": digest_of(workflow),
+            "renamed": dict(renamed or {}),
+            "actor": actor,
+        }
+        return await self._requests.execute_once(
+            request_id,
+            "migrate",
+            arguments,
+            lambda keep: self._migrate_run(run, workflow, renamed, actor, keep),
+            Migration,
+        )
+
+    async def _migrate_run(
+        self,
+        run: str,
+        workflow: WorkflowSpec,
+        renamed: Mapping[str, str] | None,
+        actor: str,
+        keep: KeepAnswer,
+    ) -> Migration:
         journal = self._resources.journal
         preview = await preview_migration(journal, run, workflow, renamed)
         _reject_pinned(preview.migration)
@@ -84,7 +111,8 @@ class HiveMigrations:
             # No task starts in between: the event loop gets no turn before the change is applied.
             await self._recovery.resume([run])
         await self._resources.runtime.commit_request(
-            lambda now, token: driver.migrate_run(now, event, state, missing, preview.body, token)
+            lambda now, token: driver.migrate_run(now, event, state, missing, preview.body, token),
+            keep(preview.migration),
         )
         return preview.migration
 

@@ -14,10 +14,12 @@ from typing import Final, TypeVar
 
 from agenthive.agents.registry import AgentRegistry
 from agenthive.authoring import agents_of, bind_inputs, check_inputs
+from agenthive.core.budget.scopes import shared_scope
 from agenthive.core.engine.driver import Driver
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.store import Store
+from agenthive.core.model import definition
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.policies.schedule import RUN_ID_PREFIX
 from agenthive.core.values import JSONObject, NanoUSD
@@ -30,7 +32,8 @@ from agenthive.errors import (
 )
 from agenthive.hive.store_urls import locate_store, open_store
 from agenthive.infra.calendar import SystemCalendar
-from agenthive.infra.clock import SteadyClock
+from agenthive.infra.clock import SystemClock
+from agenthive.insights.unpriced import find_unpriced_tasks
 from agenthive.queries.journal_reader import JournalReader
 from agenthive.runtimes.embedded import EmbeddedRuntime
 
@@ -61,7 +64,7 @@ class HiveResources:
         self.home, self.store_url = locate_store(url)
         self.agents = agents
         self.calendar = SystemCalendar()
-        self.clock = SteadyClock()
+        self.clock = SystemClock()
         #: The state of every open run, rebuilt from the journal when the hive is opened.
         self.driver = Driver(
             max_runs=max_runs,
@@ -76,7 +79,11 @@ class HiveResources:
         self.imported_ids: set[str] = set()
         #: Runs that were imported before they had ended -> their number of events at that time.
         self.open_imports: dict[str, int] = {}
+        #: Runs that a process set apart while they were running -> their number of events then.
+        self.set_apart: dict[str, int] = {}
         self._graphs: dict[str, Graph] = {}
+        #: Digest of a definition -> whether its calls can cost anything.
+        self._priced: dict[str, bool] = {}
         self._store: Store | None = None
         self._journal: JournalReader | None = None
         self._runtime: EmbeddedRuntime | None = None
@@ -109,6 +116,7 @@ class HiveResources:
     def start_runtime(self) -> None:
         """Start the runtime on the running event loop."""
         self._runtime = EmbeddedRuntime(self.driver, self.store, self.agents, self.clock.now)
+        self.clock.on_step = self._runtime.record_clock_step
         self._runtime.start()
 
     async def stop_runtime(self, *, drain: bool) -> None:
@@ -117,6 +125,7 @@ class HiveResources:
             if drain:
                 await self._runtime.drain()
             await self._runtime.stop()
+            self.clock.on_step = None
             self._runtime = None
 
     async def close_store(self) -> None:
@@ -142,6 +151,17 @@ class HiveResources:
             raise Conflict(f"run {run} exists already")
         return run
 
+    def has_prices(self, digest: str, workflow: WorkflowSpec) -> bool:
+        """Whether a call of the workflow with this digest can cost anything."""
+        # Remembered, because many runs of one workflow begin in a row.
+        known = self._priced.get(digest)
+        if known is None:
+            if len(self._priced) >= MAX_CACHED_GRAPHS:
+                self._priced.clear()
+            known = any(self.agents.is_priced(agent) for agent in agents_of(workflow))
+            self._priced[digest] = known
+        return known
+
     async def load_prices(self, *workflows: WorkflowSpec) -> None:
         """Read the price list if a call of these workflows has a price.
 
@@ -150,6 +170,19 @@ class HiveResources:
         agents = [agent for workflow in workflows for agent in agents_of(workflow)]
         if any(self.agents.is_priced(agent) for agent in agents):
             await asyncio.to_thread(self.agents.prices.load_tables)
+
+    def require_prices(self, workflow: WorkflowSpec, graph: Graph, inputs: JSONObject) -> None:
+        """Raises ConfigurationError if a call has a limit, and nothing bounds what it costs.
+
+        The engine would refuse the call; here it is found before anything is called.
+        """
+        names = ["tenant", "day", *(f"agent {agent.name}" for agent in workflow.agents)]
+        limit_of = self.driver.budgets.limit_of
+        limits = {name: limit_of(shared_scope(name)) for name in names}
+        unpriced = find_unpriced_tasks(workflow, graph, self.agents, inputs, limits)
+        if unpriced:
+            problems = tuple(map(str, unpriced))
+            raise ConfigurationError("; ".join(problems[:3]), problems=problems)
 
     def cached_graph(self, digest: str, workflow: WorkflowSpec) -> Graph:
         """The graph of the definition with this digest, which all its runs share."""
@@ -185,18 +218,30 @@ def bind_workflow(
     Raises ConfigurationError if the inputs do not fit what the workflow declares, InvalidValue if
     ``workflow`` is something else.
     """
-    if not isinstance(workflow, WorkflowSpec):
-        raise InvalidValue(
-            f"a {type(workflow).__name__} is not a workflow",
-            hint="Pass a WorkflowSpec: load(FILE).spec, or workflow.build().",
-        )
+    _require_workflow(workflow)
     inputs = check_inputs(workflow, parameters)
     return (bind_inputs(workflow, inputs) if inputs else workflow), inputs
+
+
+def digest_of(workflow: WorkflowSpec | None) -> str | None:
+    """The digest of a workflow; None for none. Raises InvalidValue if it is something else."""
+    if workflow is None:
+        return None
+    _require_workflow(workflow)
+    return definition.compute_digest(definition.encode(workflow))
 
 
 def plain_text(text: str) -> str:
     """``text`` without what a journal cannot hold, such as half of a surrogate pair."""
     return text.encode(errors="backslashreplace").decode()
+
+
+def _require_workflow(workflow: object) -> None:
+    if not isinstance(workflow, WorkflowSpec):
+        raise InvalidValue(
+            f"a {type(workflow).__name__} is not a workflow",
+            hint="Pass a WorkflowSpec: load(FILE).spec, or workflow.build().",
+        )
 
 
 def _require_open(resource: T | None) -> T:

@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from agenthive.authoring.schedules import build_rule, plan_schedule
 from agenthive.core.engine.schedules import ScheduleRow
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model import definition
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.policies.schedule import RUN_ID_PREFIX, Rule, check_interval
+from agenthive.core.values import JSONObject
+from agenthive.hive.requests import HiveRequests, KeepAnswer
 from agenthive.hive.resources import HiveResources
 from agenthive.infra.ids import uuid7
 
@@ -22,11 +26,12 @@ class HiveSchedules:
         await hive.schedules.set("nightly", workflow, cron="0 3 * * *", zone="Europe/Berlin")
         await hive.schedules.start()
 
-    A change is on disk when the method returns.
+    A change is on disk when the method returns. A call with the ``request_id`` of an earlier one
+    changes nothing and ends as that one did.
     """
 
-    def __init__(self, resources: HiveResources) -> None:
-        self._resources = resources
+    def __init__(self, resources: HiveResources, requests: HiveRequests) -> None:
+        self._resources, self._requests = resources, requests
 
     async def set(
         self,
@@ -42,6 +47,7 @@ class HiveSchedules:
         catch_up: str = "one",
         overlap: str = "queue",
         paused: bool = False,
+        request_id: str | None = None,
     ) -> None:
         """Start a workflow at planned times; replaces the schedule of that name.
 
@@ -63,31 +69,33 @@ class HiveSchedules:
             overlap=overlap,
             paused=paused,
         )
-        await self.apply_change(plan.event, plan.body)
+        await self.apply_change(plan.event, plan.body, request_id=request_id)
 
-    async def pause(self, name: str, *, reason: str = "") -> None:
+    async def pause(self, name: str, *, reason: str = "", request_id: str | None = None) -> None:
         """Start no runs of a schedule until it is resumed. Raises NotFound."""
-        await self.apply_change(ev.SchedulePaused(at=0, schedule=name, reason=reason))
+        change = ev.SchedulePaused(at=0, schedule=name, reason=reason)
+        await self.apply_change(change, request_id=request_id)
 
-    async def resume(self, name: str) -> None:
+    async def resume(self, name: str, *, request_id: str | None = None) -> None:
         """Start runs of a paused schedule again; the times that passed meanwhile are skipped.
 
         Raises NotFound.
         """
-        await self.apply_change(ev.ScheduleResumed(at=0, schedule=name))
+        await self.apply_change(ev.ScheduleResumed(at=0, schedule=name), request_id=request_id)
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, *, request_id: str | None = None) -> None:
         """Remove a schedule; its open runs continue. Raises NotFound."""
-        await self.apply_change(ev.ScheduleRemoved(at=0, schedule=name))
+        await self.apply_change(ev.ScheduleRemoved(at=0, schedule=name), request_id=request_id)
 
-    async def trigger(self, name: str) -> str:
+    async def trigger(self, name: str, *, request_id: str | None = None) -> str:
         """Start a run of a schedule now; the id of the run.
 
-        Raises NotFound, Conflict if the run may not start.
+        Called again with the same ``request_id``, it starts no second run and returns the id of the
+        first. Raises NotFound, Conflict if the run may not start.
         """
         run = f"{RUN_ID_PREFIX}{name}:{uuid7()}"
-        await self.apply_change(ev.ScheduleTriggered(at=0, schedule=name, run=run))
-        return run
+        change = ev.ScheduleTriggered(at=0, schedule=name, run=run)
+        return await self.apply_change(change, request_id=request_id)
 
     async def list(self) -> Sequence[ScheduleRow]:
         """All schedules, in the order in which they were set first."""
@@ -99,11 +107,23 @@ class HiveSchedules:
             await self._attach_graph(name)
         self._resources.runtime.start_schedules()
 
-    async def apply_change(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
+    async def apply_change(
+        self, change: ev.ScheduleChange, body: bytes = b"", *, request_id: str | None = None
+    ) -> str:
         """Apply one change; ``body`` is the encoded workflow of a `ScheduleSet`.
 
-        Raises DefinitionError, NotFound, Conflict.
+        Returns the id of the run that a `ScheduleTriggered` started, else an empty text. Raises
+        DefinitionError, NotFound, Conflict.
         """
+        return await self._requests.execute_once(
+            request_id,
+            "schedule",
+            {"change": _chosen_fields(change)},
+            lambda keep: self._apply_first(change, body, keep),
+            str,
+        )
+
+    async def _apply_first(self, change: ev.ScheduleChange, body: bytes, keep: KeepAnswer) -> str:
         graph, problem = None, ""
         if isinstance(change, ev.ScheduleSet):
             self._check_rule(change.rule)
@@ -113,7 +133,9 @@ class HiveSchedules:
         elif isinstance(change, ev.ScheduleTriggered):
             await self._resources.require_unused(change.run)
             await self._attach_graph(change.schedule)
-        await self._resources.runtime.change_schedule(change, body, graph, problem)
+        run = change.run if isinstance(change, ev.ScheduleTriggered) else ""
+        await self._resources.runtime.change_schedule(change, body, graph, problem, keep(run))
+        return run
 
     async def _attach_graph(self, name: str) -> None:
         """Load the workflow that a schedule starts, and record which of its agents are missing."""
@@ -134,3 +156,9 @@ class HiveSchedules:
 
     def _describe_missing(self, spec: WorkflowSpec) -> str:
         return "; ".join(self._resources.find_missing_agents(spec).values())
+
+
+def _chosen_fields(change: ev.ScheduleChange) -> JSONObject:
+    """The fields of a change that the caller chose: no times, and no id that is made anew."""
+    fields: JSONObject = msgspec.to_builtins(change)
+    return {name: value for name, value in fields.items() if name not in ("at", "since", "run")}

@@ -25,6 +25,7 @@ from agenthive.errors import ConfigurationError
 from agenthive.infra.discovery import list_modules
 from agenthive.infra.home import Home
 from agenthive.queries.journal_reader import JournalReader
+from agenthive.stores.journal_file import has_log
 
 MEMORY: Final = "memory:"
 HOME_SCHEME: Final = "sqlite"
@@ -86,7 +87,8 @@ async def open_journal(home: Path) -> AsyncIterator[JournalReader]:
     """
     located = Home(home)
     located.check_path()
-    store = open_store(located if located.journal.exists() else None, owner=False)
+    has_files = located.journal.exists() or has_log(located.journal)
+    store = open_store(located if has_files else None, owner=False)
     try:
         yield JournalReader(store)
     finally:

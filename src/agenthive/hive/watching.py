@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from agenthive.core.engine.engine_state import unusable_run_error
 from agenthive.core.model.states import RunStatus
 from agenthive.hive.resources import HiveResources
 from agenthive.queries.journal_reader import EventView
@@ -15,7 +16,15 @@ async def wait_for_end(resources: HiveResources, run: str) -> RunStatus:
     active_run = resources.driver.runs.get(run)
     if active_run is not None and not active_run.is_parked:
         return await resources.runtime.ended(run)
+    raise_if_set_apart(resources, run)
     return RunStatus((await resources.journal.read_row(run)).status)
+
+
+def raise_if_set_apart(resources: HiveResources, run: str) -> None:
+    """Raises RunUnusable if a run was set apart."""
+    reason = resources.driver.set_apart_runs.get(run)
+    if reason is not None:
+        raise unusable_run_error(run, reason)
 
 
 async def watch_run(resources: HiveResources, run: str, after: int) -> AsyncIterator[EventView]:
@@ -30,6 +39,7 @@ async def watch_run(resources: HiveResources, run: str, after: int) -> AsyncIter
             after = event.seq
             yield event
         if is_last:
+            raise_if_set_apart(resources, run)
             return
         if resources.runtime.fatal_error is not None:
             raise resources.runtime.fatal_error

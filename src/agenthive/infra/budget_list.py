@@ -62,6 +62,7 @@ def _parse_short_form(text: str) -> dict[str, object]:
 def _check_amount(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"of {name[:60]!r} must be a number of US dollars")
-    if not math.isfinite(value) or not 0 <= value <= MOST:
+    # Compared first: a whole number of hundreds of digits is no float.
+    if not 0 <= value <= MOST or not math.isfinite(value):
         raise ValueError(f"of {name[:60]!r} must be 0 to {MOST:,.0f} US dollars")
     return float(value)

@@ -27,7 +27,7 @@ NAMED_OTHERWISE: Final = MappingProxyType(
     }
 )
 #: Modules in that package that are not kinds.
-NO_KINDS: Final = frozenset({"base", "registry"})
+NO_KINDS: Final = frozenset({"base", "faults", "registry", "results"})
 
 
 @functools.cache

@@ -28,7 +28,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
-from agenthive.errors import APIError, EgressRefused
+from agenthive.errors import APIError, ConfigurationError, EgressRefused, ResultTooLarge
 
 #: The largest response in decoded bytes, unless the agent sets another bound.
 MAX_BODY: Final = 10 * 2**20
@@ -72,16 +72,19 @@ class Egress:
         headers: Mapping[str, str],
         max_body: int = MAX_BODY,
         private: Iterable[str] = (),
+        redirects: list[int] | None = None,
         **body: Any,
     ) -> HttpResponse:
         """Send a request, and follow its redirects.
 
         ``max_body`` is the largest response in decoded bytes. ``private`` names further headers
-        that hold credentials and stay with the first host. ``body`` holds httpx2's arguments
-        ``content``, ``json``, ``data`` or ``params``.
+        that hold credentials and stay with the first host. The status of each redirect that is
+        followed is added to ``redirects``, also if an error follows: a server has had the request
+        then. ``body`` holds httpx2's arguments ``content``, ``json``, ``data`` or ``params``.
 
-        Raises EgressRefused for a destination that is not allowed, APIError for too many redirects
-        or a response that is too large, and httpx2's own errors for failures of the connection.
+        Raises ConfigurationError for a request that cannot be built, EgressRefused for a
+        destination that is not allowed, APIError for too many redirects, ResultTooLarge for a
+        response that is too large, and httpx2's own errors for failures of the connection.
         """
         sent_headers = {"accept-encoding": "gzip, deflate", **headers}
         private_headers = _CREDENTIALS | {name.lower() for name in private}
@@ -90,6 +93,8 @@ class Egress:
             target = response.headers.get("location")
             if response.status not in _REDIRECT or target is None:
                 return response
+            if redirects is not None:
+                redirects.append(response.status)
             method, url, sent_headers, body = _follow_redirect(
                 method, url, target, response.status, sent_headers, body, private_headers
             )
@@ -142,7 +147,10 @@ class Egress:
     ) -> HttpResponse:
         client = self._pooled_client()
         client.cookies.clear()  # Cookies of one call must not reach the next one.
-        request = client.build_request(method, url, headers=headers, **body)
+        try:
+            request = client.build_request(method, url, headers=headers, **body)
+        except (httpx2.InvalidURL, TypeError, ValueError) as error:
+            raise ConfigurationError(f"the request cannot be sent: {error}") from None
         response = await client.send(request, stream=True)
         try:
             content = await _read_bounded(response, max_body)
@@ -205,7 +213,9 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             await response.aclose()
             raise APIError(f"the response is compressed ({encoding}), which was not requested")
         assert isinstance(response.stream, httpx2.AsyncByteStream)
-        response.stream = _BoundedStream(response.stream, self._max_body)
+        response.stream = _BoundedStream(
+            response.stream, self._max_body, cut=response.status_code >= 400
+        )
         return response
 
     async def aclose(self) -> None:
@@ -215,15 +225,20 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
 
 class _BoundedStream(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream, max_bytes: int) -> None:
-        self._inner, self._max_bytes = inner, max_bytes
+    """``cut``: a body that is too large is cut; the text of an error says enough."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, max_bytes: int, *, cut: bool) -> None:
+        self._inner, self._max_bytes, self._cut = inner, max_bytes, cut
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
         async for chunk in self._inner:
             size += len(chunk)
+            if size > self._max_bytes and self._cut:
+                yield chunk[: self._max_bytes - size]
+                return
             if size > self._max_bytes:
-                raise APIError(f"the response is larger than {self._max_bytes} bytes")
+                raise ResultTooLarge(f"the response is larger than {self._max_bytes} bytes")
             yield chunk
 
     async def aclose(self) -> None:
@@ -290,12 +305,17 @@ def _follow_redirect(
 
 
 async def _read_bounded(response: httpx2.Response, max_bytes: int) -> bytes:
-    """The decoded body. Raises APIError if it is larger than ``max_bytes`` bytes."""
+    """The decoded body. One that is larger than ``max_bytes`` raises ResultTooLarge.
+
+    That of an error is cut instead: its status says what happened.
+    """
     chunks: list[bytes] = []
     size = 0
     async for chunk in response.aiter_bytes(64 * 1024):
         size += len(chunk)
+        if size > max_bytes and response.status_code >= 400:
+            break
         if size > max_bytes:
-            raise APIError(f"the response is larger than {max_bytes} bytes")
+            raise ResultTooLarge(f"the response is larger than {max_bytes} bytes")
         chunks.append(chunk)
     return b"".join(chunks)

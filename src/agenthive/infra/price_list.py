@@ -7,16 +7,19 @@
     cache_write = 3.75      # missing: as input
     cache_write_1h = 6.00   # missing: as cache_write
     as_of = "2026-11-01"
+    fees = { web_searches = 10.00 }  # US dollars for 1,000; other names: see below
     # A call with more input tokens than ``above`` is priced by the tier as a whole.
     tiers = [{ above = 200_000, input = 6.00, output = 22.50 }]
 
     [prices.default]        # for every model that is in no list
 
 A rate that a tier leaves out is that of the base price; if the tier has an input rate, its missing
-cache rates follow from that instead. Arithmetic is decimal, and nothing is rounded here. Published
-prices and budgets are never here. Every error is a ValueError whose text follows the name of the
-setting: "prices of 'my-model': ...". To add a rate: a field of `Rates`, and its default in
-`_parse_rates`.
+cache rates follow from that instead. ``fees`` are what a vendor charges for beside tokens
+(web_searches, search_sources, code_executions, code_containers, images, citation_tokens); a call
+with a fee that is not listed has an unknown cost. Arithmetic is decimal, and nothing is rounded
+here. Published prices and budgets are never here. Every error is a ValueError whose text follows
+the name of the setting: "prices of 'my-model': ...". To add a rate: a field of `Rates`, and its
+default in `_parse_rates`.
 """
 
 from __future__ import annotations
@@ -33,6 +36,9 @@ DEFAULT: Final = "default"
 #: US dollars for 1,000,000 tokens. A higher price is taken for a slip.
 MOST: Final = 1_000_000
 MOST_MODELS: Final = 10_000
+MOST_FEES: Final = 20
+#: Input tokens. A tier above this would never apply.
+MOST_ABOVE: Final = 10**9
 _PER: Final = {"1K": 1000, "1M": 1}
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 #: The name of a model with the date or version that vendors add to it in responses.
@@ -60,6 +66,8 @@ class Price(msgspec.Struct, frozen=True):
     tiers: tuple[tuple[int, Rates], ...] = ()
     #: The date of the price (ISO), empty if the operator gave none.
     as_of: str = ""
+    #: US dollars for 1,000 of what is charged for beside tokens, by name.
+    fees: dict[str, Decimal] = {}
 
     def rates_at(self, input_tokens: int) -> Rates:
         """The rates for a call with this many input tokens."""
@@ -104,7 +112,7 @@ def _check_name(model: object) -> str:
 
 
 def _parse_price(model: str, entry: object) -> Price:
-    table = _check_table(model, entry, {*Rates.__struct_fields__, "per", "as_of", "tiers"})
+    table = _check_table(model, entry, {*Rates.__struct_fields__, "per", "as_of", "tiers", "fees"})
     per = table.get("per", "1M")
     if per not in _PER:
         raise ValueError(f'of \'{model}\': per must be "1M" or "1K" tokens')
@@ -113,7 +121,17 @@ def _parse_price(model: str, entry: object) -> Price:
         raise ValueError(f"of '{model}': as_of must be a date such as 2026-11-01")
     rates = _parse_rates(model, table, _PER[per], None)
     tiers = _parse_tiers(model, table.get("tiers", []), _PER[per], rates)
-    return Price(rates=rates, tiers=tiers, as_of=str(as_of))
+    fees = _parse_fees(model, table.get("fees", {}))
+    return Price(rates=rates, tiers=tiers, as_of=str(as_of), fees=fees)
+
+
+def _parse_fees(model: str, entries: object) -> dict[str, Decimal]:
+    if not isinstance(entries, Mapping) or len(entries) > MOST_FEES:
+        raise ValueError(f"of '{model}': fees must be a table of at most {MOST_FEES} names")
+    return {
+        str(name): _parse_dollars(model, f"the fee {str(name)[:60]!r}", dollars)
+        for name, dollars in entries.items()
+    }
 
 
 def _parse_tiers(
@@ -125,9 +143,10 @@ def _parse_tiers(
     for tier in entries:
         table = _check_table(model, tier, {*Rates.__struct_fields__, "above"})
         above = table.get("above")
-        if isinstance(above, bool) or not isinstance(above, int) or above < 1:
+        if isinstance(above, bool) or not isinstance(above, int) or not 1 <= above <= MOST_ABOVE:
             raise ValueError(
-                f"of '{model}': a tier must have 'above', a whole number of input tokens"
+                f"of '{model}': a tier must have 'above', a whole number of input tokens from 1 to "
+                f"{MOST_ABOVE:,}"
             )
         tiers.append((above, _parse_rates(model, table, per, base)))
     if [above for above, _ in tiers] != sorted({above for above, _ in tiers}):
@@ -176,6 +195,7 @@ def _parse_rates(model: str, table: Mapping[str, Any], per: int, base: Rates | N
 def _parse_dollars(model: str, name: str, value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError(f"of '{model}': {name} must be a number of US dollars")
-    if not math.isfinite(value) or not 0 <= value <= MOST:
+    # Compared first: a whole number of hundreds of digits is no float.
+    if not 0 <= value <= MOST or not math.isfinite(value):
         raise ValueError(f"of '{model}': {name} must be 0 to {MOST:,} US dollars")
     return Decimal(str(value))

@@ -1,8 +1,8 @@
 """The delay before a retry, as response headers request it.
 
-``retry-after-ms`` (milliseconds), ``retry-after`` (seconds or a date, RFC 9110 section 10.2.3) and
-``x-ratelimit-reset-*`` (durations such as ``1m30s``). Never waits. To add a header: a row in
-`SPELLINGS`.
+``retry-after-ms`` (milliseconds), ``retry-after`` (seconds or a date, RFC 9110 section 10.2.3, or
+a Unix time) and ``x-ratelimit-reset-*`` (durations such as ``1m30s``), of which the limit that is
+used up counts. Never waits. To add a header: a row in `SPELLINGS` or `RESETS`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+#: A number of seconds from here on is a Unix time, of 2001 or later.
+_UNIX_TIMES: Final = 1e9
 #: Seconds. A longer delay is cut to this.
 LONGEST: Final = 24 * 3600.0
 _PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)")
@@ -26,7 +28,19 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         seconds = parse(value.strip()) if value else None
         if seconds is not None and seconds >= 0:
             return min(seconds, LONGEST)
-    return None
+    return _parse_resets(headers)
+
+
+def _parse_resets(headers: Mapping[str, str]) -> float | None:
+    """The longest time until a limit that is used up is reset; of all, if none says so."""
+    delays: list[tuple[bool, float]] = []
+    for remaining, reset in RESETS:
+        seconds = _parse_duration(headers.get(reset, "").strip())
+        if seconds is not None:
+            delays.append((headers.get(remaining, "").strip() == "0", seconds))
+    used_up = [seconds for is_used_up, seconds in delays if is_used_up]
+    longest = max(used_up or [seconds for _, seconds in delays], default=None)
+    return None if longest is None else min(longest, LONGEST)
 
 
 def _parse_milliseconds(text: str) -> float | None:
@@ -37,7 +51,8 @@ def _parse_milliseconds(text: str) -> float | None:
 def _parse_seconds_or_date(text: str) -> float | None:
     seconds = _parse_number(text)
     if seconds is not None:
-        return seconds
+        # No server asks for a delay of decades: that is a Unix time.
+        return seconds if seconds < _UNIX_TIMES else max(0.0, seconds - time.time())
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
@@ -72,6 +87,9 @@ def _parse_number(text: str) -> float | None:
 SPELLINGS: Final[tuple[tuple[str, Callable[[str], float | None]], ...]] = (
     ("retry-after-ms", _parse_milliseconds),
     ("retry-after", _parse_seconds_or_date),
-    ("x-ratelimit-reset-requests", _parse_duration),
-    ("x-ratelimit-reset-tokens", _parse_duration),
+)
+#: Header with what is left of a limit, header with the time until it is reset.
+RESETS: Final = (
+    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
+    ("x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"),
 )

@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from agenthive.errors import ConfigurationError, EgressRefused, StoreUnavailable
+from agenthive.errors import ConfigurationError, EgressRefused, SecretMissing, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -213,7 +213,7 @@ class Secrets:
             # As with files, a line break at the end is removed: no header could contain it.
             value = os.environ.get(name, "").strip("\r\n")
             if not value:
-                raise ConfigurationError(
+                raise SecretMissing(
                     f"the environment variable {name} is not set",
                     hint=f"Set it before the run: export {name}=VALUE",
                 )
@@ -230,7 +230,7 @@ class Secrets:
             return path.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ConfigurationError(
+            raise SecretMissing(
                 f"${{{kind}:{name}}} cannot be read: {reason}",
                 hint="Write the secret into that file, readable by the user that runs agenthive.",
             ) from None

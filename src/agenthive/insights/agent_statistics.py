@@ -21,6 +21,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from agenthive.core.graph.graph import Graph, Node
+from agenthive.core.history import blobs
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.model.calls import Fault, Usage
@@ -138,7 +139,7 @@ class Fit:
                     if isinstance(hive_event, ev.RunClosed):
                         self._runs.pop(hive_event.run, None)
             elif (run := self._runs.get(record.stream)) is not None:
-                for event in ev.decode_run_events(record.payload):
+                for event in blobs.decode_record(record):
                     if isinstance(event, ev.TaskEvent):
                         self._on_task_event(*run, event)
 
@@ -164,15 +165,17 @@ class Fit:
 
     def _on_task_event(self, graph: Graph, calls: dict[str, Micros], event: ev.TaskEvent) -> None:
         if isinstance(event, ev.TaskStarted):
-            calls[event.task] = event.at
+            calls[event.task] = event.time
             return
         started_at = calls.pop(event.task, None)
         node = _find_node(graph, event.task)
         if started_at is None or node is None:
             return
         if isinstance(event, ev.TaskSucceeded):
+            # Not below 0: the clock may have been set back meanwhile.
+            seconds = max(0, event.time - started_at) / SECOND
             for statistics in self._statistics_of(node.agent, node.action):
-                statistics.record_success((event.at - started_at) / SECOND, event.usage)
+                statistics.record_success(seconds, event.usage)
             if node.key in self._result_tasks:
                 self._results[graph.spec.name == self._workflow, node.key] = event.result
         elif isinstance(event, ev.TaskFailed) and event.fault.kind not in NOT_THE_AGENT:

@@ -29,9 +29,8 @@ from agenthive.core.model.workflow import Effect, TaskSpec, WorkflowSpec
 from agenthive.core.ports import Quoter
 from agenthive.core.values import JSONObject, JSONValue, NanoUSD
 from agenthive.errors import ExpressionError
+from agenthive.insights.known_calls import RUN_ID, build_known_call
 
-RUN_ID: Final = "0" * 36
-"""A run id of the usual length, for templates that contain it."""
 LONG: Final = "x" * 4096
 """A sample result: if it makes a call dearer, the prompt of the call contains results."""
 COMPLAINT: Final = "x" * MAX_MESSAGE_LENGTH
@@ -260,7 +259,10 @@ class _BoundCalculator:
             return CallBound(agent=agent.name, calls=calls, cost=0, call_cost=0)
         parameter_sets = self._render_parameters(node, scopes)
         if parameter_sets is None:
-            why = "its prompt contains a value that is not known before the run"
+            known_call = build_known_call(node, self._inputs, self._spec.name)
+            why = (known_call and self._quoter.explain_unpriced(agent, known_call)) or (
+                "its prompt contains a value that is not known before the run"
+            )
             return CallBound(agent=agent.name, calls=calls, cost=None, why=why)
         samples = [self._build_call(task, node, item) for item in parameter_sets]
         first_cost = self._quote_dearest(node, samples)
@@ -269,7 +271,7 @@ class _BoundCalculator:
             repair_calls = [msgspec.structs.replace(item, complaint=COMPLAINT) for item in samples]
             repair_cost = self._quote_dearest(node, repair_calls)
         if first_cost is None or repair_cost is None:
-            why = f"the price of agent '{agent.name}' is not known"
+            why = self._explain_unpriced(node, samples)
             return CallBound(agent=agent.name, calls=calls, cost=None, why=why)
         if self._holds_results(task, node, samples, first_cost):
             dependencies = ", ".join(f"'{name}'" for name in task.depends_on[:3])
@@ -287,6 +289,11 @@ class _BoundCalculator:
         assert self._quoter is not None
         costs = [self._quoter.estimate_max_cost(node.agent, call) for call in calls]
         return None if None in costs else max(cost for cost in costs if cost is not None)
+
+    def _explain_unpriced(self, node: Node, calls: list[Call]) -> str:
+        assert self._quoter is not None
+        reasons = [self._quoter.explain_unpriced(node.agent, call) for call in calls]
+        return next(filter(None, reasons), f"the price of agent '{node.agent.name}' is not known")
 
     def _holds_results(
         self, task: TaskSpec, node: Node, samples: list[Call], first_cost: NanoUSD

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from agenthive.core.budget.holds import CLASS_RULES, Hold, cost_of
+from agenthive.core.history import blobs
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.model.calls import Usage
@@ -108,7 +109,7 @@ class Costs:
                     self._on_hive_event(hive_event)
             else:
                 self._rules.setdefault(record.stream, record.rules)
-                for event in ev.decode_run_events(record.payload):
+                for event in blobs.decode_record(record):
                     self._on_run_event(record.stream, event)
 
     def sum_rows(self, run: str | None = None) -> list[tuple[Key, CostTotals]]:
@@ -137,11 +138,11 @@ class Costs:
             case ev.ChildOpened():
                 self._children.setdefault(run, []).append(event.run)
             case ev.TaskStarted():
-                hold = Hold(event.hold, event.at, bool(event.over)) if event.hold else None
+                hold = Hold(event.hold, event.time, bool(event.over)) if event.hold else None
                 calls = self._calls.setdefault(run, {})
                 for attempt in event.over:
                     calls.pop((event.task, attempt), None)
-                calls[event.task, event.attempt] = _Call(event.agent, event.at, hold)
+                calls[event.task, event.attempt] = _Call(event.agent, event.time, hold)
             case ev.TaskSucceeded() | ev.TaskFailed() | ev.LateReply():
                 self._record_reply(run, event)
             case ev.TaskCancelled(unmade=True):
@@ -187,7 +188,7 @@ class Costs:
 
     def _find_call(self, run: str, event: _About) -> _Call:
         call = self._calls.get(run, {}).get((event.task, event.attempt))
-        return _Call("?", event.at) if call is None else call
+        return _Call("?", event.time) if call is None else call
 
     def _forget_call(self, run: str, event: _About) -> None:
         self._calls.get(run, {}).pop((event.task, event.attempt), None)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from agenthive.core.history import blobs
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
 from agenthive.core.model.states import CLOSED
@@ -78,7 +79,7 @@ class MetricsFold:
                 for hive_event in ev.decode_hive_events(record.payload):
                     self._on_hive_event(hive_event)
             else:
-                for event in ev.decode_run_events(record.payload):
+                for event in blobs.decode_record(record):
                     if isinstance(event, ev.TaskEvent):
                         self._on_task_event(record.stream, event)
 
@@ -96,11 +97,12 @@ class MetricsFold:
     def _on_hive_event(self, event: ev.HiveEvent) -> None:
         metrics = self._metrics
         if isinstance(event, ev.RunOpened):
-            self._started_at[event.run] = event.at
+            self._started_at[event.run] = event.time
         elif isinstance(event, ev.RunClosed):
             metrics.runs[event.status] = metrics.runs.get(event.status, 0) + 1
             self._run_times[0] += 1
-            self._run_times[1] += (event.at - self._started_at.pop(event.run, event.at)) / SECOND
+            started_at = self._started_at.pop(event.run, event.time)
+            self._run_times[1] += max(0, event.time - started_at) / SECOND
         elif isinstance(event, ev.RunImported) and event.status in CLOSED:
             metrics.runs[event.status] = metrics.runs.get(event.status, 0) + 1
         elif isinstance(event, ev.BreakerOpened):
@@ -111,7 +113,7 @@ class MetricsFold:
     def _on_task_event(self, run: str, event: ev.TaskEvent) -> None:
         key = (run, event.task)
         if isinstance(event, ev.TaskStarted):
-            self._calls[key] = (event.agent, event.at)
+            self._calls[key] = (event.agent, event.time)
             self._agent_figures(event.agent).calls += 1
             self._metrics.retries += event.attempt > 1
         elif isinstance(event, ev.TaskSucceeded):
@@ -128,8 +130,10 @@ class MetricsFold:
             self._metrics.late_replies += 1
 
     def _record_reply(self, key: tuple[str, str], event: ev.TaskSucceeded | ev.TaskFailed) -> None:
-        name, started_at = self._calls.pop(key, ("", event.at))
-        agent, seconds = self._agent_figures(name), (event.at - started_at) / SECOND
+        name, started_at = self._calls.pop(key, ("", event.time))
+        agent = self._agent_figures(name)
+        # Not below 0: the clock may have been set back meanwhile.
+        seconds = max(0, event.time - started_at) / SECOND
         agent.answered += 1
         agent.failures += isinstance(event, ev.TaskFailed)
         agent.mean_time += (seconds - agent.mean_time) / agent.answered

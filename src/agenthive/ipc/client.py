@@ -1,8 +1,8 @@
 """The client of the control socket: calls the owner of a home from another process.
 
 `ControlClient.proxy_for` has the methods of the owner's class that `protocol.VERBS` lists, so no
-signature is written twice. Nothing here retries: whether a request may be repeated after OwnerGone
-depends on the verb, and the caller decides it.
+signature is written twice. Nothing here retries. After OwnerGone, a caller repeats a request under
+the id that it gave it, to this owner or the next one: it is carried out once.
 """
 
 from __future__ import annotations

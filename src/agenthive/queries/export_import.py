@@ -11,6 +11,7 @@ references to secrets.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import BinaryIO, Final, TypeAlias
 
@@ -24,6 +25,7 @@ from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.hash_chain import verify_chain
 from agenthive.core.journal.records import Batch, Record
 from agenthive.core.journal.store import Store
+from agenthive.core.machine.run_state import RunState
 from agenthive.core.model import definition
 from agenthive.core.model.states import CLOSED, RunStatus
 from agenthive.core.values import SECOND, Micros
@@ -176,7 +178,7 @@ def read_import(file: BinaryIO, now: Micros) -> RunImport:
     try:
         lines = _read_lines(file)
         header = _parse_header(next(lines, b""))
-        return _build_import(header, [_line_decoder.decode(line) for line in lines], now)
+        return _build_import(header, [_decode_line(line) for line in lines], now)
     except JournalTooNew:
         raise
     except Exception as error:
@@ -198,7 +200,34 @@ def _read_lines(file: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
+def _decode_line(line: bytes) -> _ExportLine:
+    _reject_duplicate_keys(line)
+    content: _ExportLine = _line_decoder.decode(line)
+    return content
+
+
+def _reject_duplicate_keys(line: bytes) -> None:
+    """Raises ValueError if an object in the line has a key twice: readers differ in which counts.
+
+    Also in the texts that are JSON themselves, which are imported as they are.
+    """
+
+    def check(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        fields = dict(pairs)
+        if len(fields) != len(pairs):
+            names = [name for name, _ in pairs]
+            double = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"an object has the key {double[:80]!r} twice")
+        return fields
+
+    fields = json.loads(line, object_pairs_hook=check)
+    for name in ("payload", "body"):
+        if isinstance(fields, dict) and isinstance(fields.get(name), str):
+            json.loads(fields[name], object_pairs_hook=check)
+
+
 def _parse_header(line: bytes) -> ExportHeader:
+    _reject_duplicate_keys(line)
     header = msgspec.json.decode(line, type=ExportHeader)
     kind, _, number = header.schema.rpartition("/")
     if f"{kind}/" != SCHEMA or not number.isdecimal():
@@ -235,6 +264,7 @@ def _build_import(header: ExportHeader, lines: list[_ExportLine], now: Micros) -
     for digest, blob in references.items():
         blobs.verify_body(blob, contents[digest])
     state = replay(Graph(definition.decode(bodies[pinned_digest(records)])), records)
+    _check_claims(header, state)
     event = ev.RunImported(
         at=now,
         run=state.run,
@@ -254,6 +284,20 @@ def _build_import(header: ExportHeader, lines: list[_ExportLine], now: Micros) -
     return RunImport(event=event, batch=batch)
 
 
+def _check_claims(header: ExportHeader, state: RunState) -> None:
+    """Raises ValueError if the header claims another end of the run than its records lead to."""
+    for name, claimed, actual in (
+        ("run", header.run, state.run),
+        ("name", header.name, state.name),
+        ("status", header.status, str(state.status)),
+        ("events", header.events, state.seq),
+    ):
+        if claimed != actual:
+            raise ValueError(
+                f"its header has {name} {claimed!r:.80}, its records lead to {actual!r:.80}"
+            )
+
+
 def _build_record(run: str, line: _RecordLine) -> Record:
     fields = msgspec.structs.asdict(line)
     fields |= {"payload": line.payload.encode(), "prev": bytes.fromhex(line.prev)}
@@ -263,9 +307,13 @@ def _build_record(run: str, line: _RecordLine) -> Record:
 def _check_records(header: ExportHeader, records: list[Record], now: Micros) -> None:
     """Check the chain from the submission of the run to the head in the header."""
     for record in verify_chain(records):
-        if record.type != "run" or record.at > now + MAX_CLOCK_AHEAD:
+        if record.type != "run":
+            raise ValueError(f"record {record.seq} is not a record of a run")
+        events = ev.decode_run_events(record.payload)
+        # By the clock of then, not by ``at``: after a step back that is ahead of the clock.
+        if events and (events[-1].time > now + MAX_CLOCK_AHEAD or record.at != events[-1].at):
             raise ValueError(f"record {record.seq} is not a record of a run, or lies in the future")
-        if len(ev.decode_run_events(record.payload)) != record.count:
+        if len(events) != record.count:
             raise ValueError(f"record {record.seq} does not hold as many events as it declares")
     if records[-1].hash.hex() != header.head or find_submission(records).run != header.run:
         raise ValueError("its records do not belong to the run in its header")

@@ -7,11 +7,13 @@ only after a check of their digest. Never writes.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 import msgspec
 
+from agenthive.core.engine.engine_state import unusable_run_error
 from agenthive.core.engine.human_input import PendingApproval, pending_approvals
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history import blobs, snapshots
@@ -24,7 +26,7 @@ from agenthive.core.history.replay import (
     replay,
 )
 from agenthive.core.history.report import RunReport, build_report
-from agenthive.core.history.run_index import RunIndex
+from agenthive.core.history.run_index import RunIndex, list_set_apart
 from agenthive.core.history.story import StoryLine, build_story, describe_event, event_type
 from agenthive.core.history.waiting_reasons import list_reasons
 from agenthive.core.journal import run_events as ev
@@ -36,7 +38,19 @@ from agenthive.core.model import definition
 from agenthive.core.model.states import Reason
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import Micros
-from agenthive.errors import NotFound, RunNotFound, StoreCorrupt
+from agenthive.errors import (
+    JournalTooNew,
+    NotFound,
+    RunNotFound,
+    RunUnusable,
+    StoreCorrupt,
+)
+from agenthive.queries.damage import (
+    JournalCheck,
+    blame_run,
+    decode_hive_record,
+    read_hive_records,
+)
 from agenthive.queries.export_import import export_lines
 from agenthive.queries.hive_stream import HiveStreamReader
 from agenthive.queries.run_list_check import verify_run_list
@@ -106,15 +120,21 @@ class JournalReader:
         return row
 
     async def read_records(self, run: str) -> list[Record]:
-        """All records of a run, with their chain checked. Raises RunNotFound, StoreCorrupt."""
-        records = list(verify_chain([record async for record in self._store.read(run)]))
+        """All records of a run, verified and decodable. Raises RunNotFound, RunUnusable."""
+        with blame_run(run):
+            records = list(verify_chain([record async for record in self._store.read(run)]))
+            if not records and await self._store.find_run(run) is not None:
+                raise StoreCorrupt("all its records are missing")
+            for record in records:
+                blobs.decode_record(record)
         if not records:
             raise RunNotFound(f"there is no run '{run}'", hint="`agenthive ps` lists the runs.")
         return records
 
     async def load_graph(self, records: Sequence[Record]) -> Graph:
-        """The graph of the definition that a run is pinned to. Raises StoreCorrupt."""
-        return await self._cached_graph(pinned_digest(records))
+        """The graph of the definition that a run is pinned to. Raises RunUnusable."""
+        with blame_run(records[0].stream):
+            return await self._cached_graph(pinned_digest(records))
 
     async def _cached_graph(self, digest: str) -> Graph:
         graph = self._graphs.get(digest)
@@ -141,18 +161,30 @@ class JournalReader:
         return 0 if record is None else record.seq + record.count - 1
 
     async def count_succeeded(self, run: str) -> int:
-        """How many tasks of an open run have succeeded so far."""
-        succeeded = 0
-        async for record in self._store.read(run):
-            succeeded += sum(
-                isinstance(event, ev.TaskSucceeded) for _, event in decode_events([record])
-            )
-        return succeeded
+        """How many tasks of an open run have succeeded so far. Raises RunNotFound, RunUnusable."""
+        return (await self.load_state(run)).succeeded_count
+
+    async def list_set_apart(self) -> dict[str, str]:
+        """Runs that a process set apart and that were not resumed since -> why."""
+        set_apart = list_set_apart(await self._store.list_marks())
+        return {
+            run: reason
+            for run, (events, reason) in set_apart.items()
+            if await self.last_seq(run) == events
+        }
+
+    async def raise_if_set_apart(self, run: str) -> None:
+        """Raises RunUnusable if a process set the run apart and none has resumed it."""
+        reason = (await self.list_set_apart()).get(run)
+        if reason is not None:
+            raise unusable_run_error(run, reason)
 
     async def export_run(self, run: str) -> AsyncIterator[bytes]:
-        """A run as the lines of an export file. Raises RunNotFound, StoreCorrupt."""
-        async for line in export_lines(self._store, await self.read_records(run)):
-            yield line
+        """A run as the lines of an export file. Raises RunNotFound, RunUnusable."""
+        records = await self.read_records(run)
+        with blame_run(run):
+            async for line in export_lines(self._store, records):
+                yield line
 
     async def list_unresumed_imports(self) -> set[str]:
         """Runs that were imported while they were open, and that have not been resumed here."""
@@ -162,13 +194,16 @@ class JournalReader:
     async def load_state(self, run: str) -> RunState:
         """The state of a run, replayed from its last snapshot on.
 
-        Raises RunNotFound, StoreCorrupt.
+        Raises RunNotFound, RunUnusable.
         """
-        state = await self._state_from_records(run) or await self._state_from_snapshot(run)
-        if state is None:
-            records = await self.read_records(run)
-            state = replay(await self.load_graph(records), records)
-        blobs.fill_state(state, await self.read_blobs(blobs.list_pending(state)))
+        with blame_run(run):
+            state = await self._state_from_records(run) or await self._state_from_snapshot(run)
+            if state is None:
+                records = await self.read_records(run)
+                state = replay(await self.load_graph(records), records)
+            if state.run != run:
+                raise StoreCorrupt(f"its records are those of run {state.run[:80]!r}")
+            blobs.fill_state(state, await self.read_blobs(blobs.list_pending(state)))
         return state
 
     async def _state_from_records(self, run: str) -> RunState | None:
@@ -181,9 +216,13 @@ class JournalReader:
                 or record.seq + record.count > snapshots.SNAPSHOT_INTERVAL
             ):
                 return None
-        return (
-            replay(await self.load_graph(records), list(verify_chain(records))) if records else None
-        )
+        if not records:
+            return None
+        # Verified before anything in them is decoded.
+        records = list(verify_chain(records))
+        # Also those that the state no longer refers to: its report needs them.
+        await self.read_blobs(blobs.list_references(records))
+        return replay(await self.load_graph(records), records)
 
     async def _state_from_snapshot(self, run: str) -> RunState | None:
         """The state of a run that has a snapshot; None if it has none that can be used."""
@@ -196,6 +235,7 @@ class JournalReader:
         if marked_record is None or body is None or blobs.digest(body) != blob.digest:  # type: ignore[union-attr]
             return None
         after = marked_record.seq + marked_record.count - 1
+        # Verified before anything in them is decoded.
         records = list(
             verify_chain([record async for record in self._store.read(run, after)], marked_record)
         )
@@ -209,14 +249,15 @@ class JournalReader:
     async def read_report(self, run: str, until: int | None = None) -> RunReport:
         """The report of a run so far, or up to the event with the number ``until``.
 
-        Raises RunNotFound, StoreCorrupt.
+        Raises RunNotFound, RunUnusable.
         """
         records = await self.read_records(run)
-        contents = await self.read_blobs(blobs.list_references(records))
-        return build_report(await self.load_graph(records), records, contents, until)
+        with blame_run(run):
+            contents = await self.read_blobs(blobs.list_references(records))
+            return build_report(await self.load_graph(records), records, contents, until)
 
     async def list_reasons(self, run: str, store_error: str = "") -> list[Reason]:
-        """Why each open task of a run waits. Raises RunNotFound, StoreCorrupt.
+        """Why each open task of a run waits. Raises RunNotFound, RunUnusable.
 
         ``store_error`` is why the journal takes no writes now; empty if it does.
         """
@@ -225,24 +266,27 @@ class JournalReader:
 
     async def find_root(self, run: str) -> str:
         """The run at the top of the tree that this run belongs to; the run itself if it has no
-        parent. Raises RunNotFound, StoreCorrupt.
+        parent. Raises RunNotFound, RunUnusable.
         """
         while True:
-            parent = find_submission(await self.read_records(run)).parent
+            records = await self.read_records(run)
+            with blame_run(run):
+                parent = find_submission(records).parent
             if parent is None:
                 return run
             run = parent.run
 
     async def list_approvals(self, run: str | None = None) -> list[PendingApproval]:
-        """The approvals that one run waits for, or all open runs, oldest first."""
-        run_ids = (
-            [row.run for row in await self.list_runs(unfinished=True)] if run is None else [run]
-        )
-        approvals = [
-            approval
-            for run_id in run_ids
-            for approval in pending_approvals(await self.load_state(run_id))
-        ]
+        """The approvals that one run waits for, or all open runs, oldest first.
+
+        Open runs that cannot be read are left out. Raises RunNotFound, RunUnusable for ``run``.
+        """
+        if run is not None:
+            return pending_approvals(await self.load_state(run))
+        approvals: list[PendingApproval] = []
+        for row in await self.list_runs(unfinished=True):
+            with contextlib.suppress(RunNotFound, RunUnusable):
+                approvals += pending_approvals(await self.load_state(row.run))
         return sorted(approvals, key=lambda approval: approval.asked)
 
     async def read_story(self, run: str, task: str) -> list[StoryLine]:
@@ -251,50 +295,113 @@ class JournalReader:
         graph = await self.load_graph(records)
         if task not in graph.index:
             raise NotFound(f"run {run} has no task '{task}'", hint="`agenthive show` lists them.")
-        return build_story(graph, records, task)
+        with blame_run(run):
+            return build_story(graph, records, task)
 
     async def read_events(self, run: str, after: int = 0) -> AsyncIterator[EventView]:
-        """The events of a run after event number ``after``. Chains are not checked."""
+        """The events of a run after event number ``after``. Raises RunUnusable at damage.
+
+        Each record is verified before it is decoded.
+        """
+        last: Record | None = None
         async for record in self._store.read(run):
-            if record.seq + record.count - 1 <= after:
-                continue
-            for seq, event in decode_events([record]):
-                if seq > after:
-                    yield _build_event_view(run, seq, event)
+            if record.seq + record.count - 1 > after:
+                with blame_run(run):
+                    for _ in verify_chain([record], last):
+                        views = [
+                            _build_event_view(run, seq, event)
+                            for seq, event in decode_events([record])
+                            if seq > after
+                        ]
+                for view in views:
+                    yield view
+            last = record
 
     async def last_position(self) -> int:
         """A position before every record that is committed from now on."""
         record = await self._store.read_last_record(ev.HIVE)
         return 0 if record is None else record.pos
 
-    async def read_pages(self, pos: int = 0) -> AsyncIterator[Sequence[Record]]:
+    async def read_pages(
+        self, pos: int = 0, damage: dict[str, str] | None = None
+    ) -> AsyncIterator[Sequence[Record]]:
         """All records after position ``pos`` in the order they were committed, a page at a time.
 
-        Chains are not checked.
-        """
-        while page := await self._store.scan_records(pos):
-            pos = page[-1].pos
-            yield page
-
-    async def verify_chains(self) -> int:
-        """Check every chain, blob and run; the number of records. Raises StoreCorrupt.
-
-        The hive stream names the runs that must exist, the number of events of each ended run, and
-        the runs that were deleted. The row of each run must equal what its records lead to.
+        With ``damage``, from the first record on: every chain is verified, a run with damage is
+        left out from there on, and its name and the reason are added. Without it, chains are not
+        checked. Raises StoreCorrupt if the hive stream is damaged.
         """
         chains = ChainVerifier()
+        while page := await self._store.scan_records(pos):
+            pos = page[-1].pos
+            if damage is None:
+                yield page
+            else:
+                yield [record for record in page if _is_intact(record, chains, damage)]
+
+    async def verify_chains(self) -> int:
+        """Check every chain, blob and run; the number of records. See `check_journal`.
+
+        Raises StoreCorrupt, JournalTooNew at the first damage.
+        """
+        check = await self.check_journal()
+        for error in check.damage.values():
+            raise error
+        if check.missing_events:
+            raise StoreCorrupt(
+                check.describe_missing_events(), hint="Restore the journal from a backup."
+            )
+        return check.records
+
+    async def check_journal(self) -> JournalCheck:
+        """Check every chain, blob and run; what is wrong with each run.
+
+        The hive stream names the runs that must exist, the number of events of each ended run, and
+        the runs that were deleted. The row of each run must equal what its records lead to. Raises
+        StoreCorrupt, JournalTooNew if the hive stream itself is damaged.
+        """
+        check = JournalCheck()
+        chains = ChainVerifier()
         run_index = RunIndex()
-        total = 0
+        async for record in read_hive_records(self._store):
+            decode_hive_record(record)
+            run_index.add_record(record)
+        last_pos = events = 0
         async for page in self.read_pages():
             for record in page:
-                chains.verify_next(record)
-                run_index.add_record(record)
-                for blob in blobs.list_references([record]) if record.stream != ev.HIVE else ():
-                    blobs.verify_body(blob, await self._store.load_blob(blob.digest))
-            total += len(page)
-        run_index.check_ends(chains.event_counts)
-        await verify_run_list(self, self._store, run_index.runs)
-        return total
+                if record.stream not in check.damage:
+                    await self._check_record(record, chains, check)
+                events += record.count
+                last_pos = record.pos + record.count - 1
+            check.records += len(page)
+        for run, error in run_index.list_wrong_ends(chains.event_counts):
+            # A run that was submitted since the hive stream was read has records and no entry.
+            check.add_damage(run, error)
+        await verify_run_list(self, self._store, run_index.runs, check)
+        # Read now, not before: runs may have been deleted during the check.
+        check.missing_events = max(last_pos - events - await self._count_deleted_events(), 0)
+        return check
+
+    async def _count_deleted_events(self) -> int:
+        """Events of the runs that were deleted: their positions are not used again."""
+        return sum(
+            [
+                event.events
+                async for record in read_hive_records(self._store)
+                for event in decode_hive_record(record)
+                if isinstance(event, ev.RunDropped)
+            ]
+        )
+
+    async def _check_record(
+        self, record: Record, chains: ChainVerifier, check: JournalCheck
+    ) -> None:
+        try:
+            chains.verify_next(record)
+            for blob in blobs.list_references([record]) if record.stream != ev.HIVE else ():
+                blobs.verify_body(blob, await self._store.load_blob(blob.digest))
+        except (StoreCorrupt, JournalTooNew) as error:
+            check.add_damage(record.stream, error)
 
     async def list_accounts(self) -> Sequence[AccountState]:
         """All accounts with their limits and amounts (nano-dollars)."""
@@ -311,12 +418,37 @@ class JournalReader:
         return definition.decode(body)
 
     async def load_workflow(self, run: str) -> WorkflowSpec:
-        """The workflow that a run is pinned to. Raises RunNotFound, StoreCorrupt."""
-        return await self.load_definition(pinned_digest(await self.read_records(run)))
+        """The workflow that a run is pinned to. Raises RunNotFound, RunUnusable."""
+        records = await self.read_records(run)
+        with blame_run(run):
+            return await self.load_definition(pinned_digest(records))
+
+
+def _is_intact(record: Record, chains: ChainVerifier, damage: dict[str, str]) -> bool:
+    """Whether a record follows the one before it in its stream; adds a run to ``damage`` if not."""
+    if record.stream in damage:
+        return False
+    try:
+        chains.verify_next(record)
+        if record.stream == ev.HIVE:
+            decode_hive_record(record)
+        else:
+            blobs.decode_record(record)
+    except (StoreCorrupt, JournalTooNew) as error:
+        if record.stream == ev.HIVE:
+            raise
+        damage[record.stream] = error.message
+        return False
+    return True
 
 
 def _build_event_view(run: str, seq: int, event: ev.RunEvent) -> EventView:
     data = msgspec.Raw(msgspec.json.encode(event))
     return EventView(
-        run=run, seq=seq, at=event.at, type=event_type(event), text=describe_event(event), data=data
+        run=run,
+        seq=seq,
+        at=event.time,
+        type=event_type(event),
+        text=describe_event(event),
+        data=data,
     )

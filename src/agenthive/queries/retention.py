@@ -14,6 +14,12 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from agenthive.core.history.clock_marks import (
+    CLOCK_MARK,
+    RecordedStep,
+    correct_time,
+    decode_steps,
+)
 from agenthive.core.history.retention import Retention, select_due_runs
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Batch, RunRow, Sizes
@@ -22,9 +28,6 @@ from agenthive.core.values import Micros
 
 CHUNK: Final = 100
 """Runs that are deleted in one transaction."""
-
-HiveWriter: TypeAlias = Callable[[Sequence[ev.HiveEvent], Batch], Awaitable[None]]
-"""Appends events to the hive stream together with a batch, in one transaction."""
 
 
 class PruneProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,24 +47,76 @@ class PruneProgress(msgspec.Struct, frozen=True, kw_only=True):
     returned: int = 0
 
 
+HiveWriter: TypeAlias = Callable[[Sequence[ev.HiveEvent], Batch, PruneProgress], Awaitable[None]]
+"""Appends events to the hive stream together with a batch, in one transaction; the progress is what
+has been deleted once they are written."""
+
+
 async def find_due_runs(store: Store, policy: Retention, now: Micros) -> list[RunRow]:
-    """The runs that the policy does not keep any longer, the one that ended first in front."""
-    return select_due_runs(await store.list_runs(), policy, now)
+    """The runs that the policy does not keep any longer, the one that ended first in front.
+
+    A run that ended while the clock was ahead has the age that it has by the clock of now.
+    """
+    rows = await store.list_runs()
+    steps = decode_steps((await store.list_marks()).get(CLOCK_MARK, ""))
+    if steps:
+        rows = await _correct_ends(store, rows, steps, policy, now)
+    return select_due_runs(rows, policy, now)
+
+
+async def _correct_ends(
+    store: Store, rows: Sequence[RunRow], steps: list[RecordedStep], policy: Retention, now: Micros
+) -> list[RunRow]:
+    """The rows; where the clock may have been ahead and it matters, with the time of now."""
+    positions = [await _find_step(store, step) for step in steps]
+    corrected = list[RunRow]()
+    for row in rows:
+        earliest = _correct_end(row, steps)
+        # Only a run that is due by the earliest end, and not by the recorded one, is looked up.
+        if select_due_runs([earliest], policy, now) and not select_due_runs([row], policy, now):
+            last = await store.read_last_record(row.run)
+            position = 0 if last is None else last.pos
+            later = [
+                step
+                for step, found in zip(steps, positions, strict=True)
+                if found is not None and found > position
+            ]
+            row = _correct_end(row, later)
+        corrected.append(row)
+    return corrected
+
+
+def _correct_end(row: RunRow, later_steps: Sequence[RecordedStep]) -> RunRow:
+    if row.finished is None:
+        return row
+    return msgspec.structs.replace(row, finished=correct_time(row.finished, later_steps))
+
+
+async def _find_step(store: Store, step: RecordedStep) -> int | None:
+    """The position in the journal of a step of the clock; None if it is not there."""
+    async for record in store.read(ev.HIVE, after=step.after):
+        for event in ev.decode_hive_events(record.payload):
+            if isinstance(event, ev.ClockSteppedBack) and event.time == step.shown:
+                return record.pos
+    return None
 
 
 async def drop_runs(
-    store: Store, rows: Sequence[RunRow], write: HiveWriter
+    store: Store, rows: Sequence[RunRow], write: HiveWriter, before: PruneProgress
 ) -> AsyncIterator[PruneProgress]:
-    """Delete these runs, then return free space; yields the progress after each step."""
-    progress = PruneProgress(due=len(rows))
+    """Delete these runs, then return free space; yields the progress after each step.
+
+    ``before`` is what was deleted already, and counts too.
+    """
+    progress = msgspec.structs.replace(before, due=before.runs + len(rows))
     yield progress
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         streams = [row.run for row in chunk]
         sizes = await store.measure_sizes(streams)
         tombstones = [await _build_tombstone(store, row) for row in chunk]
-        await write(tombstones, Batch(drops=streams))
         progress = _add_sizes(progress, len(chunk), sizes)
+        await write(tombstones, Batch(drops=streams), progress)
         yield progress
     while rows and (returned := await store.reclaim_space()):
         progress = msgspec.structs.replace(progress, returned=progress.returned + returned)

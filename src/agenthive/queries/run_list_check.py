@@ -17,6 +17,7 @@ from agenthive.core.journal.store import Store
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.states import CLOSED
 from agenthive.errors import RunNotFound, StoreCorrupt
+from agenthive.queries.damage import JournalCheck
 
 MAX_READS = 5
 """How often a row is read before it counts as wrong."""
@@ -30,25 +31,33 @@ class StateSource(Protocol):
         ...
 
 
-async def verify_run_list(states: StateSource, store: Store, runs: Sequence[str]) -> None:
+async def verify_run_list(
+    states: StateSource, store: Store, runs: Sequence[str], check: JournalCheck
+) -> None:
     """Check that the run list has these runs and no others, each as its records say.
 
-    Raises StoreCorrupt.
+    Adds what is wrong to ``check``, and leaves out the runs that have damage there already.
     """
     for run in runs:
-        if not await _is_listed(states, store, run):
-            raise StoreCorrupt(
-                f"run {run}: its row in the list of runs does not match its records",
-                hint="Restore the journal from a backup.",
-            )
+        if run in check.damage:
+            continue
+        try:
+            if not await _is_listed(states, store, run):
+                raise StoreCorrupt(
+                    f"run {run}: its row in the list of runs does not match its records",
+                    hint="Restore the journal from a backup.",
+                )
+        except StoreCorrupt as error:
+            check.add_damage(run, error)
     run_ids = set(runs)
     for row in await store.list_runs():
         # A run that is not in `runs` may have been submitted during the check: then it has records.
         if row.run not in run_ids and await store.read_last_record(row.run) is None:
-            raise StoreCorrupt(
+            absence = StoreCorrupt(
                 f"run {row.run} is in the list of runs, but has no records",
                 hint="Restore the journal from a backup.",
             )
+            check.add_damage(row.run, absence)
 
 
 async def _is_listed(states: StateSource, store: Store, run: str) -> bool:

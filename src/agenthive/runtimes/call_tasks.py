@@ -6,7 +6,8 @@ that do not wait share one task and its context variables. This saves the cost o
 call of a local function.
 
 Nothing is decided here. Each call that ends is reported to ``on_call_ended``, also if it timed out
-or was cancelled; only the calls of a runtime that stops are not.
+or was cancelled; only the calls of a runtime that stops are not. A call that timed out while a
+thread works for it is reported when the thread has ended, or after `MAX_THREAD_WAIT`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from concurrent.futures import Future
 from typing import Any, TypeAlias
 
 import msgspec
@@ -22,10 +24,12 @@ import msgspec
 from agenthive.core.engine.actions import PerformCall
 from agenthive.core.model.calls import Fault, Reply
 from agenthive.core.model.workflow import AgentSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.ports import Agent, Agents
 from agenthive.core.values import SECOND, JSONValue
 from agenthive.errors import AgentHiveError
 from agenthive.infra.heartbeat import HEARTBEAT_LISTENER, TEXT_LISTENER
+from agenthive.infra.thread_calls import WorkContinues, WorkNotBegun
 from agenthive.runtimes.output_validation import validate_output
 from agenthive.runtimes.stream_listeners import Piece, StreamListeners
 
@@ -40,11 +44,18 @@ CacheLookup: TypeAlias = Callable[[str], Awaitable[Reply | None]]
 
 MAX_BEAT_INTERVAL = 5.0
 """Seconds between reports of progress that are journaled; at most half the heartbeat time-out."""
-SILENCE_REPLY = Reply(fault=Fault(kind="timeout", message="no heartbeat"))
-TIMEOUT_REPLY = Reply(fault=Fault(kind="timeout", message="Request timeout"))
-_ABANDONED_REPLY = Reply(
-    fault=Fault(kind="agent_error", message="the agent cancelled its own call", counts=False)
-)
+MAX_THREAD_WAIT = 60.0
+"""Seconds that a call which timed out waits for its thread to end. If the thread still runs then,
+the task is not called again."""
+
+
+def _unknown_reply(kind: str, message: str) -> Reply:
+    return Reply(fault=Fault(kind=kind, message=message, class_=FaultClass.UNKNOWN))
+
+
+SILENCE_REPLY = _unknown_reply("timeout", "no heartbeat")
+TIMEOUT_REPLY = _unknown_reply("timeout", "Request timeout")
+_ABANDONED_REPLY = _unknown_reply("agent_error", "the agent cancelled its own call")
 MAX_CACHED_AGENTS = 1000
 """Agents that are kept by spec, so that the registry is not searched for every call."""
 
@@ -162,21 +173,23 @@ class CallTasks:
         reply: Reply | None
         try:
             if call.settled:
-                reply = call.final_reply
+                reply = _not_begun(call.final_reply)
             elif call.action.is_plain:
                 reply = await self._find_agent(call.action.agent).perform(call.action.call)
             else:
                 reply = await self._perform_call(key, call)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             assert call.task is not None
             if not call.settled and call.task.cancelling():
                 raise
             # Not cancelled by this class: the agent cancelled what it was waiting for.
             reply = call.final_reply if call.settled else _ABANDONED_REPLY
+            if isinstance(error, WorkNotBegun):
+                reply = _not_begun(reply)
+            elif isinstance(error, WorkContinues) and reply is not None:
+                reply = await _wait_for_thread(error.work, reply)
         except Exception as error:
-            kind = "unregistered" if isinstance(error, AgentHiveError) else "agent_error"
-            message = f"{type(error).__name__}: {error}"
-            reply = Reply(fault=Fault(kind=kind, message=message, counts=False))
+            reply = Reply(fault=_exception_fault(error))
         finally:
             del self._calls[key]
             if call.timeout_timer is not None:
@@ -237,8 +250,57 @@ class CallTasks:
         if entry is None:
             if len(self._agent_cache) >= MAX_CACHED_AGENTS:
                 self._agent_cache.clear()
-            entry = self._agent_cache[id(spec)] = (spec, self._agents.find_agent(spec))
+            try:
+                agent = self._agents.find_agent(spec)
+            except Exception as error:
+                raise _AgentMissing from error
+            entry = self._agent_cache[id(spec)] = (spec, agent)
         return entry[1]
+
+
+class _AgentMissing(Exception):
+    """No agent could be made for a call; the cause says why."""
+
+
+def _exception_fault(error: BaseException) -> Fault:
+    """The fault for what was raised instead of a reply."""
+    class_, counts = FaultClass.UNKNOWN, True
+    kind = "agent_error"
+    if isinstance(error, _AgentMissing) and error.__cause__ is not None:
+        error = error.__cause__
+        class_, counts = FaultClass.NOT_SENT, False
+        kind = "unregistered" if isinstance(error, AgentHiveError) else kind
+    elif isinstance(error, NotImplementedError):
+        class_, counts = FaultClass.BAD_END, False
+    message = f"{type(error).__name__}: {error}"
+    return Fault(kind=kind, message=message, counts=counts, class_=class_)
+
+
+def _not_begun(reply: Reply | None) -> Reply | None:
+    """The reply of a call that was ended before the agent had begun with it."""
+    if reply is None or reply.fault is None:
+        return reply
+    # The slots were given to the call too early; the endpoint has nothing to do with it.
+    fault = msgspec.structs.replace(reply.fault, class_=FaultClass.NOT_SENT, counts=False)
+    return Reply(fault=fault)
+
+
+async def _wait_for_thread(work: Future[Any], reply: Reply) -> Reply:
+    """The reply of a call that timed out, once its thread has ended: it keeps its slots until then.
+
+    So no other attempt runs beside the thread. A thread that does not end is given up.
+    """
+    ended = asyncio.wrap_future(work)
+    ended.add_done_callback(lambda done: done.cancelled() or done.exception())
+    await asyncio.wait({ended}, timeout=MAX_THREAD_WAIT)
+    if ended.done() or reply.fault is None:
+        return reply
+    message = (
+        f"{reply.fault.message}; the function still runs {MAX_THREAD_WAIT:.0f} s later, so it is "
+        "not called again: give it a time-out of its own, or make it async"
+    )
+    fault = msgspec.structs.replace(reply.fault, message=message, retriable=False)
+    return Reply(fault=fault)
 
 
 class _Continuation:

@@ -19,17 +19,25 @@ from collections.abc import Callable, Iterable, Sequence
 
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.driver import Driver
+from agenthive.core.engine.engine_state import unusable_run_error
 from agenthive.core.engine.reply_validation import validate_reply
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
-from agenthive.core.journal.records import Batch
+from agenthive.core.journal.records import Batch, RequestRow
 from agenthive.core.journal.store import Store
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Reply
 from agenthive.core.model.states import RunStatus
 from agenthive.core.ports import Agents
 from agenthive.core.values import SECOND, JSONValue, Micros
-from agenthive.errors import AgentHiveError, Conflict, StoreFailed, StoreUnavailable
+from agenthive.errors import (
+    AgentHiveError,
+    Conflict,
+    InternalError,
+    StoreFailed,
+    StoreUnavailable,
+    describe_defect,
+)
 from agenthive.infra.logging import log
 from agenthive.runtimes.call_tasks import CallId, CallTasks
 from agenthive.runtimes.result_cache import build_cache_lookup
@@ -37,7 +45,7 @@ from agenthive.runtimes.waiters import Waiters
 
 MAX_REPLIES_PER_TURN = 128
 """Ended calls after which a turn is taken although more calls may end at any moment."""
-MAX_SLEEP = 60.0
+MAX_SLEEP = 5.0
 """Seconds after which the clock is read again although nothing is due for longer."""
 RETRY_MIN_DELAY, RETRY_MAX_DELAY = 0.05, 5.0
 """Seconds between attempts to write a batch that the store refused; doubled each time."""
@@ -89,23 +97,40 @@ class EmbeddedRuntime:
         self._running = True
         self._schedule_turn()
 
-    async def submit(self, event: ev.RunSubmitted, graph: Graph, body: bytes) -> None:
-        """Accept a run; it is on disk when this returns. Raises StoreUnavailable, StoreFailed."""
+    def record_clock_step(self, now: Micros, by: Micros) -> None:
+        """The clock was set by ``by`` microseconds and shows ``now``: notify the driver."""
+        direction = "forward" if by > 0 else "back"
+        log("warning", f"the clock was set {direction}", seconds=round(abs(by) / SECOND, 3))
+        self.driver.record_clock_step(now, by)
+        self._schedule_turn()
+
+    async def submit(
+        self, event: ev.RunSubmitted, graph: Graph, body: bytes, row: RequestRow | None = None
+    ) -> None:
+        """Accept a run; it is on disk when this returns. ``row`` as for `commit_request`.
+
+        Raises StoreUnavailable, StoreFailed.
+        """
         await self.commit_request(
-            lambda now, token: self.driver.submit(now, event, graph, body, token)
+            lambda now, token: self.driver.submit(now, event, graph, body, token), row
         )
 
-    async def cancel(self, run: str, actor: str, reason: str) -> None:
+    async def cancel(
+        self, run: str, actor: str, reason: str, row: RequestRow | None = None
+    ) -> None:
         """Cancel an open run; the request is on disk when this returns. Raises RunNotFound."""
         await self.commit_request(
-            lambda now, token: self.driver.cancel(now, run, actor, reason, token)
+            lambda now, token: self.driver.cancel(now, run, actor, reason, token), row
         )
 
-    async def commit_request(self, request: Callable[[Micros, int], None]) -> None:
+    async def commit_request(
+        self, request: Callable[[Micros, int], None], row: RequestRow | None = None
+    ) -> None:
         """Pass a request to the driver; it is on disk when this returns.
 
-        ``request`` is called with the time and the token to acknowledge. Raises what it raises,
-        Conflict if the driver rejects the request, StoreUnavailable, StoreFailed.
+        ``request`` is called with the time and the token to acknowledge. ``row`` is written with
+        its events, if the request has an id. Raises what ``request`` raises, Conflict if the driver
+        rejects it, StoreUnavailable, StoreFailed.
         """
         self._raise_if_unavailable()
         token, future = self._waiters.add_request()
@@ -113,10 +138,19 @@ class EmbeddedRuntime:
             request(self._clock(), token)
         except AgentHiveError as error:
             self._waiters.settle_request(token, error)
+        except Exception as error:
+            # A defect of the engine. The requests of other callers must not end with this one.
+            message = f"the request failed inside agenthive: {describe_defect(error)}"
+            self._waiters.settle_request(token, InternalError(message))
+        else:
+            if row is not None:
+                self.driver.keep_request(token, row)
         self._schedule_turn()
         await future
 
-    async def record_hive_events(self, events: Sequence[ev.HiveEvent], batch: Batch) -> None:
+    async def record_hive_events(
+        self, events: Sequence[ev.HiveEvent], batch: Batch, row: RequestRow | None = None
+    ) -> None:
         """Write events about runs that are not open here, in one transaction with ``batch``.
 
         They are on disk when this returns; while the journal takes no writes, it waits.
@@ -125,6 +159,8 @@ class EmbeddedRuntime:
             raise self.fatal_error
         token, future = self._waiters.add_request()
         self.driver.record_hive_events(self._clock(), events, batch, token)
+        if row is not None:
+            self.driver.keep_request(token, row)
         self._schedule_turn()
         await future
 
@@ -134,19 +170,16 @@ class EmbeddedRuntime:
         body: bytes = b"",
         graph: Graph | None = None,
         problem: str = "",
+        row: RequestRow | None = None,
     ) -> None:
         """Change a schedule; the change is on disk when this returns. See `Driver.change_schedule`.
 
         Raises NotFound, Conflict, StoreUnavailable, StoreFailed.
         """
-        self._raise_if_unavailable()
-        token, future = self._waiters.add_request()
-        try:
-            self.driver.change_schedule(self._clock(), change, token, body, graph, problem)
-        except AgentHiveError as error:
-            self._waiters.settle_request(token, error)
-        self._schedule_turn()
-        await future
+        driver = self.driver
+        await self.commit_request(
+            lambda now, token: driver.change_schedule(now, change, token, body, graph, problem), row
+        )
 
     def start_schedules(self) -> None:
         """Start the runs of schedules from now on."""
@@ -157,6 +190,11 @@ class EmbeddedRuntime:
         """Take over open runs: (replayed state, missing agents) as for `Driver.load_run`."""
         for state, missing_agents in states:
             self.driver.load_run(self._clock(), state, missing_agents)
+        self._schedule_turn()
+
+    def deliver_child_end(self, child: RunState) -> None:
+        """Record the end of a child run in its parent: see `Driver.deliver_child_end`."""
+        self.driver.deliver_child_end(self._clock(), child)
         self._schedule_turn()
 
     def ended(self, run: str) -> asyncio.Future[RunStatus]:
@@ -299,6 +337,9 @@ class EmbeddedRuntime:
             self._calls.end_call((action.run, action.task, action.attempt))
         elif isinstance(action, act.RunEnded):
             self._waiters.notify_run(action.run, action.status)
+        elif isinstance(action, act.ReportUnusableRun):
+            log("error", "a run was set apart", run=action.run, reason=action.reason)
+            self._waiters.fail_run(action.run, unusable_run_error(action.run, action.reason))
         else:
             self._waiters.notify_run(action.run, RunStatus.WAITING)
 

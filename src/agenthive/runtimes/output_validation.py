@@ -14,6 +14,7 @@ import msgspec
 from agenthive.core.engine.reply_validation import validate_reply
 from agenthive.core.machine.guards.outcome import INVALID_OUTPUT
 from agenthive.core.model.calls import Call, Fault, Reply, ToolCall
+from agenthive.core.policies.fault_classes import FaultClass
 
 MAX_SCHEMAS: Final = 1000
 """Compiled schemas that are kept."""
@@ -35,7 +36,8 @@ def validate_output(reply: Reply, call: Call) -> Reply:
     if not violation:
         return reply
     message = f"the result does not match output_schema: {violation}"
-    return Reply(fault=Fault(kind=INVALID_OUTPUT, message=message, counts=False), usage=reply.usage)
+    fault = Fault(kind=INVALID_OUTPUT, message=message, counts=False, class_=FaultClass.BAD_END)
+    return Reply(fault=fault, usage=reply.usage)
 
 
 def _check_tool_call(tool_call: ToolCall, schemas: dict[str, dict[str, Any]]) -> ToolCall:

@@ -52,6 +52,13 @@ class Waiters:
             if not future.done():
                 future.set_result(status)
 
+    def fail_run(self, run: str, error: AgentHiveError) -> None:
+        """The run was set apart: its futures fail with the error."""
+        for future in self._runs.pop(run, ()):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()
+
     def fail_all(self, error: AgentHiveError) -> None:
         """The runtime has stopped: every future fails with the error."""
         for token in list(self._requests):

@@ -42,6 +42,19 @@ TURN_KEYS: Final = frozenset({"tools", "fallback"})
 TOOL_KEY: Final = re.compile(r"(?P<turn>.+~\d+)\[(?P<at>\d+)\]")
 
 
+def true_time(event: Event) -> int:
+    """When an event happened (us), whatever the clock of the process showed.
+
+    What a workflow gives as a length of time is a length of this time.
+    """
+    return int(event["true"] if "true" in event else event["at"])
+
+
+def shown_time(event: Event) -> int:
+    """What the clock of the process showed at an event (us): dates and days go by it."""
+    return int(event.get("wall") or event["at"])
+
+
 def is_call(task: Event) -> bool:
     """Whether the task is a single call, without any control flow."""
     return not CONTROL_KEYS & task.keys()

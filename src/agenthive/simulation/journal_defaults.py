@@ -6,6 +6,7 @@ Only reads the journal, so it can run while another process owns the home.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import msgspec
 
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.workflow import WorkflowSpec
-from agenthive.errors import ConfigurationError, StoreCorrupt
+from agenthive.errors import ConfigurationError, RunUnusable, StoreCorrupt
 from agenthive.hive import open_journal
 from agenthive.infra.home import Home
 from agenthive.insights.agent_statistics import Fit
@@ -34,10 +35,12 @@ async def _fold_journal(home: Path, spec: WorkflowSpec) -> Fit:
     fit = Fit(spec.name, {task.name for task in spec.tasks})
     try:
         async with open_journal(home) as reader:
-            async for page in reader.read_pages():
+            # Statistics are the same without a few runs: what is damaged is left out.
+            async for page in reader.read_pages(damage={}):
                 for record in page:
                     if record.seq == 1 and record.stream != ev.HIVE:
-                        fit.open_run(record.stream, await reader.load_graph([record]))
+                        with contextlib.suppress(RunUnusable):
+                            fit.open_run(record.stream, await reader.load_graph([record]))
                 fit.add_records(page)
     except msgspec.ValidationError as error:
         raise StoreCorrupt(f"the journal of {home} cannot be read: {error}") from error

@@ -27,6 +27,9 @@ from agenthive.simulation.case import SimulationCase
 from agenthive.simulation.runtime import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
 
+CLOCK_EVENTS: Final = ("run.clock_stepped", "hive.clock_stepped_back", "hive.clock_stepped_forward")
+"""Types of the events with which a stream records that the clock was set."""
+
 
 class Recorder:
     """Records what an outside observer sees, in order."""
@@ -101,6 +104,8 @@ def build_case(
         if records:
             case.journal[run] = _decode_events(records)
     case.hive = _decode_events(disk.records(ev.HIVE))
+    for stream, events in (*case.journal.items(), (ev.HIVE, case.hive)):
+        _add_true_times(events, disk.durable_at.get(stream, []), recorder.observations)
     case.durable_at = disk.durable_at
     return case
 
@@ -120,6 +125,37 @@ def find_spec(run: str, specs: dict[str, WorkflowSpec], disk: WatchedDisk) -> Wo
 
 def _decode_events(records: Iterable[Record]) -> list[dict[str, Any]]:
     return [event for record in records for event in msgspec.json.decode(record.payload)]
+
+
+def _add_true_times(
+    events: list[dict[str, Any]],
+    durable_at: list[int],
+    observations: list[tuple[int, str, dict[str, Any]]],
+) -> None:
+    """Add to each event when it really happened, as the clock of the process may have been set."""
+    #: Since when (us) the clock has been ahead by how much.
+    skews: list[tuple[Micros, Micros]] = [(0, 0)]
+    for now, kind, data in observations:
+        if kind == "jumped":
+            skews.append((now, skews[-1][1] + data["by"]))
+    if len(skews) == 1:
+        return
+    following = 1 << 62
+    for event, mark in reversed(list(zip(events, durable_at, strict=True))):
+        shown = event.get("wall") or event["at"]
+        # It happened before the next observation after it was written.
+        written = observations[mark][0] if mark < len(observations) else observations[-1][0]
+        latest = min(written, following)
+        ends = [start for start, _ in skews[1:]] + [1 << 62]
+        candidates = [
+            shown - skew
+            for (start, skew), end in zip(skews, ends, strict=True)
+            if start <= shown - skew <= min(end, latest)
+        ]
+        event["true"] = following = max(candidates, default=latest)
+        if event["type"] in CLOCK_EVENTS:
+            # What comes before it happened by the clock of before, even in the same microsecond.
+            skews = [skew for skew in skews if skew[0] < following] or skews[:1]
 
 
 def check_machine_state(

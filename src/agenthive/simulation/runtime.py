@@ -31,12 +31,15 @@ from agenthive.core.journal.records import Batch
 from agenthive.core.model import definition
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import WorkflowSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import SECOND, JSONObject, Micros
-from agenthive.errors import Conflict, NotFound
+from agenthive.errors import Conflict, InternalError, NotFound
 from agenthive.simulation.ports import Disk, Faults, SimulatedReply, SimulationObserver, World
 
 #: The virtual time at which every simulation starts.
 EPOCH: Micros = 1_700_000_000 * SECOND
+#: Seconds by which the clock is set at most.
+YEAR = 365 * 86_400
 #: A simulation with more steps than this does not end.
 MAX_STEPS = 200_000
 
@@ -73,6 +76,8 @@ class SimulatedRuntime:
         self._sequence = 0
         self._process = 0
         self._skew: Micros = 0
+        #: Whether the clock was set forward and no record of that is on disk.
+        self._is_step_unwritten = False
         self._trace = sha256()
         self._graphs: dict[str, Graph] = {} if graphs is None else graphs
         self._calls: dict[tuple[str, str, int], Micros] = {}
@@ -178,6 +183,9 @@ class SimulatedRuntime:
         if self._faults.jump and self._rng.random() < self._faults.jump:
             self._jump_clock()
         batch = self.driver.decide(self.clock())
+        for run, reason in self.driver.set_apart_runs.items():
+            # In a home the other runs would continue. Here it is what the simulation looks for.
+            raise InternalError(f"run {run} was set apart: {reason}")
         for call in self.driver.take_eager_calls():
             self._perform_call(call)
         if batch is None:
@@ -199,6 +207,7 @@ class SimulatedRuntime:
         if self._rng.random() < self._faults.crash and self._rng.random() < 0.5:
             self._raise_crash()  # crash before the commit: nothing is written
         self.disk.write(batch)
+        self._is_step_unwritten = False
         self._maybe_crash()
         self._batch = None
         for action in self.driver.confirm_commit(self.clock()):
@@ -265,13 +274,16 @@ class SimulatedRuntime:
             self._raise_crash()
 
     def _raise_crash(self) -> None:
-        if self.crashes < self._faults.max_crashes:
+        if self.crashes < self._faults.max_crashes and not self._is_step_unwritten:
             raise SimulatedCrash
 
     def _jump_clock(self) -> None:
-        offset = self._rng.choice((-3600, -5, -1, 1, 60)) * SECOND
+        offset = self._rng.choice((-YEAR, -3600, -5, -1, 1, 60, YEAR)) * SECOND
         self._skew += offset
+        # A step forward that is lost with its process looks like time that passed.
+        self._is_step_unwritten = offset > 0
         self._observe("jumped", {"by": offset})
+        self.driver.record_clock_step(self.clock(), offset)
 
     # Calls.
 
@@ -313,7 +325,7 @@ class SimulatedRuntime:
 
     def _time_out_call(self, key: tuple[str, str, int]) -> None:
         if key in self._calls:
-            fault = Fault(kind="timeout", message="Request timeout")
+            fault = Fault(kind="timeout", message="Request timeout", class_=FaultClass.UNKNOWN)
             self._deliver_reply(key, Reply(fault=fault))
 
     def _cancel_call(self, action: act.CancelCall) -> None:

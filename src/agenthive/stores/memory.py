@@ -12,10 +12,12 @@ import msgspec
 
 from agenthive.core.journal.hash_chain import GENESIS, seal_record
 from agenthive.core.journal.records import (
+    MAX_REQUESTS,
     AccountState,
     Batch,
     CachedResult,
     Record,
+    RequestRow,
     RunRow,
     Sizes,
     StreamSize,
@@ -37,6 +39,8 @@ class MemoryStore:
         #: Digests of the definitions and blobs that a stream uses.
         self._uses: dict[str, set[str]] = {}
         self._cached: dict[str, CachedResult] = {}
+        #: Requests by tenant and key, those that were written first in front.
+        self._requests: dict[tuple[str, str], RequestRow] = {}
         self._runs: dict[str, RunRow] = {}
         self._accounts: dict[str, AccountState] = {}
         self._marks: dict[str, str] = {}
@@ -85,8 +89,20 @@ class MemoryStore:
             self._cached[result.key] = result
         self._apply_entries(batch)
         self._marks |= dict(batch.marks)
+        if batch.requests:
+            self._put_requests(batch.requests)
         for row in batch.runs:
             self._runs[row.run] = row
+
+    def _put_requests(self, rows: Sequence[RequestRow]) -> None:
+        requests = self._requests
+        for row in rows:
+            requests.pop((row.tenant, row.key), None)
+            requests[row.tenant, row.key] = row
+        for oldest in list(requests):
+            if len(requests) <= MAX_REQUESTS and requests[oldest].expires >= rows[-1].at:
+                return
+            del requests[oldest]
 
     def _apply_entries(self, batch: Batch) -> None:
         accounts, replace = self._accounts, msgspec.structs.replace
@@ -161,6 +177,10 @@ class MemoryStore:
     async def find_cached_result(self, key: str) -> CachedResult | None:
         """The result that is stored under that key; it may have expired."""
         return self.get_cached(key)
+
+    async def find_request(self, key: str, *, tenant: str = "default") -> RequestRow | None:
+        """The request of that key; it may have expired."""
+        return self._requests.get((tenant, key))
 
     def get_cached(self, key: str) -> CachedResult | None:
         """As `find_cached_result`, without an event loop."""

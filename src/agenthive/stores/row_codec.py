@@ -9,24 +9,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from agenthive.core.journal.records import AccountState, Batch, CachedResult, Record, RunRow
+from agenthive.core.journal.records import (
+    AccountState,
+    Batch,
+    CachedResult,
+    Record,
+    RequestRow,
+    RunRow,
+)
 
 
 def record_of(row: tuple[Any, ...]) -> Record:
-    """Decode a record."""
+    """Decode a record. Its texts are bytes in the row.
+
+    A text that is not UTF-8 is damage of that record alone: it is replaced, so that the hash of the
+    record does not fit, and all other records can be read.
+    """
     pos, stream, seq, count, at, kind, v, rules, actor, cause, payload, prev, chain_hash = row
     return Record(
         pos=pos,
-        stream=stream,
+        stream=stream.decode(errors="replace"),
         seq=seq,
         count=count,
         at=at,
-        type=kind,
+        type=kind.decode(errors="replace"),
         v=v,
         rules=rules,
-        actor=actor,
-        cause=cause,
-        payload=payload.encode(),
+        actor=actor.decode(errors="replace"),
+        cause=cause.decode(errors="replace"),
+        payload=payload,
         prev=prev,
         hash=chain_hash,
     )
@@ -52,12 +63,12 @@ def record_values(record: Record, pos: int, prev: bytes, chain_hash: bytes) -> t
 
 
 def run_of(row: tuple[Any, ...]) -> RunRow:
-    """Decode a row of the run list."""
+    """Decode a row of the run list; its name and status are bytes in the row."""
     run, name, status, created, finished, total, completed, failed, tenant, owner = row
     return RunRow(
         run=run,
-        name=name,
-        status=status,
+        name=name.decode(errors="replace"),
+        status=status.decode(errors="replace"),
         created=created,
         finished=finished,
         total_tasks=total,
@@ -71,6 +82,28 @@ def run_of(row: tuple[Any, ...]) -> RunRow:
 def cached_values(cached: CachedResult) -> tuple[Any, ...]:
     """Encode a result that equal calls may use."""
     return cached.key, cached.origin, cached.result.decode(), cached.at, cached.expires
+
+
+def request_values(row: RequestRow) -> tuple[Any, ...]:
+    """Encode a request."""
+    answer = row.answer.decode()
+    fields = (row.tenant, row.key, row.verb, row.fingerprint, answer, row.rejection)
+    return (*fields, row.at, row.expires)
+
+
+def request_of(row: tuple[Any, ...]) -> RequestRow:
+    """Decode a request."""
+    tenant, key, verb, fingerprint, answer, rejection, at, expires = row
+    return RequestRow(
+        tenant=tenant,
+        key=key,
+        verb=verb,
+        fingerprint=fingerprint,
+        answer=answer.encode(),
+        rejection=rejection,
+        at=at,
+        expires=expires,
+    )
 
 
 def definition_values(batch: Batch) -> list[tuple[Any, ...]]:

@@ -14,8 +14,9 @@ from typing import Any, Final, Protocol
 
 from agenthive.stores.sql import queries
 
-SCHEMA_VERSION: Final = 3
-"""1: records, definitions, runs. 2: blobs, and which stream uses which. 3: accounts, marks."""
+SCHEMA_VERSION: Final = 4
+"""1: records, definitions, runs. 2: blobs, and which stream uses which. 3: accounts, marks.
+4: requests."""
 
 
 class Connection(Protocol):
@@ -53,3 +54,5 @@ def create_stand_ins(connection: Connection) -> None:
         list(connection.execute(queries("sqlite")["stand_ins"]))
     if version < 3:
         list(connection.execute(queries("sqlite")["stand_in_for_accounts"]))
+    if version < 4:
+        list(connection.execute(queries("sqlite")["stand_in_for_requests"]))

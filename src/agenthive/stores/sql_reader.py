@@ -14,11 +14,12 @@ from agenthive.core.journal.records import (
     AccountState,
     CachedResult,
     Record,
+    RequestRow,
     RunRow,
     Sizes,
     StreamSize,
 )
-from agenthive.stores.row_codec import record_of, run_of, standing_of
+from agenthive.stores.row_codec import record_of, request_of, run_of, standing_of
 
 PAGE: Final = 500
 """Records that `SqlReader.read` fetches with one query."""
@@ -80,6 +81,11 @@ class SqlReader:
             return None
         origin, result, at, expires = rows[0]
         return CachedResult(key=key, origin=origin, result=result.encode(), at=at, expires=expires)
+
+    async def find_request(self, key: str, *, tenant: str = "default") -> RequestRow | None:
+        """The request of that key; it may have expired."""
+        rows = await self._run_query("request", (tenant, key))
+        return request_of(rows[0]) if rows else None
 
     async def list_account_states(self) -> Sequence[AccountState]:
         """All accounts with their limits and amounts, in order of their scopes."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,10 +30,12 @@ import apsw
 
 from agenthive.core.journal.hash_chain import GENESIS, hash_record
 from agenthive.core.journal.records import (
+    MAX_REQUESTS,
     AccountState,
     Batch,
     CachedResult,
     Record,
+    RequestRow,
     RunRow,
     Sizes,
     StreamSize,
@@ -41,6 +44,12 @@ from agenthive.errors import JournalTooNew, StoreCorrupt, StoreFailed, StoreUnav
 from agenthive.infra.fsync import make_folder, sync_path
 from agenthive.stores import row_codec as values
 from agenthive.stores.commit_waiters import notify_waiter
+from agenthive.stores.journal_file import (
+    ID_MASK,
+    RESTORE_HINT,
+    check_journal_files,
+    is_in_log_mode,
+)
 from agenthive.stores.schema_versions import (
     SCHEMA_VERSION,
     create_stand_ins,
@@ -53,6 +62,8 @@ from agenthive.stores.sql_reader import Rows, SqlReader
 READER_CONNECTIONS: Final = 2
 """Connections for reading."""
 
+OWN_TABLES: Final = ("records", "definitions", "runs")
+"""Tables that every schema version has."""
 _REFUSED_ERRORS = (apsw.FullError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.BusyError)
 _SHRINK_REQUEST = Batch()
 """An empty batch that asks the writer to give free space back to the file system."""
@@ -84,19 +95,27 @@ class SqliteStore:
 
     @classmethod
     def open(cls, path: Path, *, preallocate: bool = False) -> SqliteStore:
-        """Open the file, or create it. Raises StoreUnavailable, StoreFailed or JournalTooNew.
+        """Open the file, or create it.
+
+        Raises StoreUnavailable, StoreFailed, StoreCorrupt or JournalTooNew.
 
         With ``preallocate`` the caller owns the home: the file is upgraded to this schema version,
         and its log grows once in advance, which halves the time of a commit.
         """
         try:
+            check_journal_files(path)
             if not path.exists():
                 _create_file(path)
             with contextlib.suppress(FileNotFoundError):
                 # A process that was killed may have written to the log without a sync. What is read
                 # from it must not be lost again by a power cut.
                 sync_path(path.with_name(f"{path.name}-wal"))
+            if not is_in_log_mode(path):
+                # Before `_open_connection`, which changes the mode of the file.
+                with contextlib.closing(apsw.Connection(str(path))) as other_connection:
+                    _check_tables(path, other_connection)
             connection = _open_connection(path)
+            _check_tables(path, connection)
             version = version_of(connection)
             if version > SCHEMA_VERSION:
                 raise JournalTooNew(
@@ -105,10 +124,13 @@ class SqliteStore:
                 )
             if preallocate:
                 upgrade_schema(connection)
+                _number_log(connection)
             return cls(path, connection, preallocate=preallocate)
         except (OSError, *_REFUSED_ERRORS) as error:
             hint = "SQLite needs a writable folder even to read: make it writable, or open a copy."
             raise StoreUnavailable(f"{path} cannot be opened: {error}", hint=hint) from error
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            raise StoreCorrupt(f"{path} is damaged: {error}", hint=RESTORE_HINT) from error
         except apsw.Error as error:
             raise StoreFailed(f"{path} cannot be opened: {error}") from error
 
@@ -211,6 +233,8 @@ class SqliteStore:
             self._db.execute(self._sql["cache"], values.cached_values(cached))
         for query, rows in values.account_writes(batch):
             self._db.executemany(self._sql[query], rows)
+        if batch.requests:
+            self._insert_requests(batch.requests)
         if batch.runs:
             self._db.executemany(
                 self._sql["put_run"], [values.run_values(row) for row in batch.runs]
@@ -220,6 +244,12 @@ class SqliteStore:
                 heads.pop(run, None)
                 self._heads.pop(run, None)
         return pos
+
+    def _insert_requests(self, rows: Sequence[RequestRow]) -> None:
+        """Insert requests, and forget those that have expired or are too many."""
+        self._db.execute(self._sql["forget_requests"], (rows[-1].at,))
+        self._db.executemany(self._sql["put_request"], [values.request_values(row) for row in rows])
+        self._db.execute(self._sql["limit_requests"], (MAX_REQUESTS,))
 
     def _drop_stream(self, stream: str, heads: dict[str, tuple[int, bytes]]) -> None:
         """Delete a stream, its row, and the content that no other stream uses."""
@@ -269,6 +299,10 @@ class SqliteStore:
     def find_cached_result(self, key: str) -> Awaitable[CachedResult | None]:
         """The result that is stored under that key; it may have expired."""
         return self._reader.find_cached_result(key)
+
+    def find_request(self, key: str, *, tenant: str = "default") -> Awaitable[RequestRow | None]:
+        """The request of that key; it may have expired."""
+        return self._reader.find_request(key, tenant=tenant)
 
     def list_account_states(self) -> Awaitable[Sequence[AccountState]]:
         """All accounts with their limits and amounts, in order of their scopes."""
@@ -335,6 +369,10 @@ class _ReadConnections:
                 create_stand_ins(connection)
                 self._connections.append(connection)
             return list(connection.execute(self._sql[query], values))
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            raise StoreCorrupt(
+                f"the journal {self._path} is damaged: {error}", hint=RESTORE_HINT
+            ) from error
         except apsw.Error as error:
             raise StoreUnavailable(f"the journal {self._path} cannot be read: {error}") from error
         except UnicodeDecodeError as error:
@@ -377,6 +415,7 @@ def _create_file(path: Path) -> None:
         with connection:
             connection.execute(queries("sqlite")["schema"])
             connection.pragma("user_version", SCHEMA_VERSION)
+            connection.pragma("application_id", secrets.randbelow(ID_MASK))
         # All must be in the file, as its log is not renamed with it. Closing would checkpoint as
         # well, but reports no failure.
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
@@ -396,6 +435,33 @@ def _open_connection(path: Path, *first: str) -> apsw.Connection:
     for query in (*first, "pragmas"):
         connection.execute(queries("sqlite")[query]).fetchall()
     return connection
+
+
+def _check_tables(path: Path, connection: apsw.Connection) -> None:
+    """Raises StoreCorrupt if the file is a database of another program."""
+    objects = dict(connection.execute("SELECT name, type FROM sqlite_schema"))
+    missing = [table for table in OWN_TABLES if objects.get(table) != "table"]
+    foreign = [name for name, kind in objects.items() if kind in ("trigger", "view")]
+    if missing or foreign:
+        what = f"it has no table '{missing[0]}'" if missing else f"it has a {objects[foreign[0]]}"
+        raise StoreCorrupt(
+            f"{path} is not a journal of agenthive: {what}; nothing in it was changed",
+            hint="Put the journal back that belongs here, or choose another home with --home.",
+        )
+
+
+def _number_log(connection: apsw.Connection) -> None:
+    """Give the log of this owner a number of its own: see `journal_file`.
+
+    A file that takes no writes now keeps the number that it has; its log is then recognised less
+    well, and nothing else.
+    """
+    with contextlib.suppress(*_REFUSED_ERRORS):
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        number = _read_scalar(connection, "PRAGMA application_id")
+        connection.execute(f"PRAGMA application_id = {(number + 1) & ID_MASK}")
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        connection.execute(f"PRAGMA application_id = {(number + 2) & ID_MASK}")
 
 
 def _preallocate_log(connection: apsw.Connection) -> None:

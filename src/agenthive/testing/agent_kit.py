@@ -22,6 +22,7 @@ import msgspec
 from agenthive.agents.base import AgentResponse, BaseAgent, execute_via_perform
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.ports import Agent
 from agenthive.core.values import JSONObject
 
@@ -154,6 +155,10 @@ async def _check_failure(case: AgentCase, agent: Agent) -> None:
         raise NotConforming("the bad call succeeded")
     require(fault.kind in FAULT_KINDS, f"unknown kind of fault '{fault.kind}'")
     require(bool(fault.message.strip()), "the fault does not say what happened")
+    require(
+        isinstance(fault.class_, FaultClass),
+        f"the fault has no class: say which of {', '.join(FaultClass)} is certain",
+    )
     wait = fault.retry_after
     require(wait is None or 0 <= wait < math.inf, f"retry_after is {wait}")
     await case.answer(agent, "after a bad one")

@@ -20,6 +20,7 @@ from agenthive.core.model.workflow import (
     WorkflowSpec,
 )
 from agenthive.core.policies.circuit_breaker import BreakerPolicy
+from agenthive.core.policies.fault_classes import class_of_kind
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.core.values import JSONObject, JSONValue
 
@@ -94,7 +95,8 @@ def _success(result: JSONValue, **fields: Any) -> ScriptedCall:
 
 def _failure(**overrides: Any) -> ScriptedCall:
     fields: dict[str, Any] = {"kind": "agent_error", "message": "no", **overrides}
-    return ScriptedCall(reply=Reply(fault=Fault(**fields)))
+    class_ = class_of_kind(fields["kind"])
+    return ScriptedCall(reply=Reply(fault=Fault(class_=class_, **fields)))
 
 
 def _compensation() -> CompensationSpec:

@@ -27,7 +27,7 @@ from agenthive.core.model.states import RunStatus
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.core.ports import Agents
 from agenthive.core.values import SECOND, JSONObject, Micros
-from agenthive.infra.clock import SteadyClock
+from agenthive.infra.clock import SystemClock
 from agenthive.runtimes.embedded import EmbeddedRuntime
 from agenthive.simulation.ports import Faults, SimulatedReply
 from agenthive.simulation.runtime import SimulatedCrash, SimulatedRuntime
@@ -111,7 +111,7 @@ class _EmbeddedPlayer:
     ) -> None:
         self.scenario = scenario
         self._make, self._make_runtime, self._patience = make, runtime, patience
-        self._clock = SteadyClock().now
+        self._clock = SystemClock().now
         self._graph = Graph(scenario.spec)
         self._calls: list[Call] = []
         self._cancelled_calls = 0

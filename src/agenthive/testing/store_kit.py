@@ -15,7 +15,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from agenthive.core.journal.hash_chain import GENESIS, verify_chain
-from agenthive.core.journal.records import AccountState, Batch, LedgerEntry, Record, RunRow
+from agenthive.core.journal.records import (
+    MAX_REQUESTS,
+    AccountState,
+    Batch,
+    LedgerEntry,
+    Record,
+    RequestRow,
+    RunRow,
+)
 from agenthive.core.journal.store import Store
 from agenthive.errors import AgentHiveError, StoreError, StoreFailed
 from agenthive.testing.agent_kit import NotConforming, require
@@ -202,6 +210,7 @@ async def _check_refused_batch(place: Place, seq: int) -> None:
         runs=[_make_row("r")],
         blobs=[("b", b"{}")],
         drops=["stays"],
+        requests=[_make_request("k", 1)],
     )
     await _require_failure(store.append(bad_batch), f"record {seq} after 3 was accepted")
     # The journal may differ from what its writer assumes: the store accepts nothing more.
@@ -213,6 +222,7 @@ async def _check_refused_batch(place: Place, seq: int) -> None:
     require(await store.load_definition("d") is None, "a batch was written in part: its definition")
     require(await store.find_run("r") is None, "a batch was written in part: its row")
     require(await store.load_blob("b") is None, "a batch was written in part: its blob")
+    require(await store.find_request("k") is None, "a batch was written in part: its request")
     if place.lasting:
         await store.append(next_batch)
         _require_chained(await _read_all(store, "s"))
@@ -386,6 +396,41 @@ async def _check_drops(place: Place) -> None:
     require(positions == expected, f"after drops positions are {positions}, not {expected}")
     for stream in ("old", "kept"):
         _require_chained(await _read_all(store, stream))
+
+
+async def _check_requests(place: Place) -> None:
+    """A request is kept with its answer, for its tenant, until it expires or is among too many."""
+    store = await place.open()
+    require(await store.find_request("k-1") is None, "a request that was never written is there")
+    row = _make_request("k-1", 100, answer=ODD_PAYLOAD, rejection="it is late")
+    foreign_row = _make_request("k-1", 100, answer=b"2", tenant="acme")
+    await store.append(Batch(records=[_make_record("s", 1)], requests=[row, foreign_row]))
+    store = await place.reopen(store)
+    require(await store.find_request("k-1") == row, "a request does not come back as it was")
+    require(
+        await store.find_request("k-1", tenant="acme") == foreign_row,
+        "a tenant gets the request of another one",
+    )
+    later_row = _make_request("k-1", 150, answer=b"3")
+    await store.append(Batch(requests=[later_row]))
+    require(await store.find_request("k-1") == later_row, "a request does not replace the older")
+    await store.append(Batch(requests=[_make_request("k-3", 1101)]))
+    require(
+        await store.find_request("k-1", tenant="acme") is None
+        and await store.find_request("k-1") is not None,
+        "the requests that have expired, and only those, must go when others are written",
+    )
+    many = [_make_request(f"m-{number}", 1102) for number in range(MAX_REQUESTS)]
+    await store.append(Batch(requests=many))
+    require(
+        await store.find_request("k-3") is None and await store.find_request("m-0") == many[0],
+        f"the oldest requests above {MAX_REQUESTS:,}, and only those, must go",
+    )
+
+
+def _make_request(key: str, at: int, **fields: Any) -> RequestRow:
+    values = {"verb": "signal", "fingerprint": "f", "expires": at + 1000, **fields}
+    return RequestRow(key=key, at=at, **values)
 
 
 async def _check_sizes(place: Place) -> None:
@@ -569,6 +614,7 @@ CHECKS: Final[tuple[Callable[[Place], Awaitable[None]], ...]] = (
     _check_drops,
     _check_accounts,
     _check_marks,
+    _check_requests,
     _check_sizes,
     _check_run_list,
     _check_tenants,

@@ -6,7 +6,6 @@ One subject forks the processes that are killed, so a crash costs no start of an
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from tests.copies import make_environment
 from tests.lab.kills.flows import REFERENCE
 from tests.lab.kills.oracle import judge, read_lines
 from tests.planted.bugs import Bug, copy_with_bug
@@ -43,7 +43,7 @@ class KillTarget:
 
     def __init__(self, folder: Path, bug: Bug | None) -> None:
         source = copy_with_bug(bug, folder)
-        env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
+        env = make_environment(source)
         self._folder = folder
         self._server = subprocess.Popen(
             [sys.executable, "-W", "ignore", str(Path(__file__).with_name("subject.py"))],

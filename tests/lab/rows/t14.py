@@ -10,7 +10,6 @@ once a person has said what came of the calls in doubt, it is the bills to the n
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from tests.copies import make_environment
 from tests.lab import records, sources
 from tests.lab.result import Result, Say
 from tests.lab.spread import map_pieces, temporary_folder
@@ -142,7 +142,7 @@ class SpendingHome:
 
     def _run_process(self, life: str) -> int:
         """How a process with this life ended."""
-        env = dict(os.environ, PYTHONPATH=str(self._source), PYTHONDONTWRITEBYTECODE="1")
+        env = make_environment(self._source)
         command = [sys.executable, "-W", "ignore", str(SUBJECT), str(self._folder)]
         self._number += 1
         reports = [f"{kind}{self._number}" for kind in ("costs", "budget")]

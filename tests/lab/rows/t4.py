@@ -23,6 +23,7 @@ from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
 
+from tests.copies import make_environment
 from tests.lab import kept, records, sources, strace
 from tests.lab.result import Result, Say
 from tests.lab.spread import map_pieces, temporary_folder
@@ -147,7 +148,7 @@ def run_failing_life(source: Path, folder: Path, unit: int) -> tuple[str, list[s
         "--",
     ]
     lives = [sys.executable, "-W", "ignore", str(sources.ROOT / "tests/lab/lives.py")]
-    env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
+    env = make_environment(source)
     process = subprocess.Popen(
         [*traced, *lives, str(home), str(promise_file), "sick"],
         env=env,

@@ -6,7 +6,6 @@ the right to. The same is done with builds that do not bear it, which must be ca
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from tests.copies import make_environment
 from tests.lab import records, sources
 from tests.lab.result import Result, Say, Skipped
 from tests.lab.spread import map_pieces
@@ -70,7 +70,7 @@ def check_illnesses(source: Path, units: range) -> list[str]:
 
 
 def _run_illness(source: Path, unit: int) -> list[str]:
-    env = dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
+    env = make_environment(source)
     disk = Path(tempfile.mkdtemp(prefix="agenthive-lab-")) / "disk"
     with small_disk(disk, SIZE) as folder:
         command = ["-m", "tests.lab.sick", str(folder), str(unit)]

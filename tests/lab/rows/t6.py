@@ -8,7 +8,6 @@ builds that check too little, which must be caught.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from tests.copies import make_environment
 from tests.lab import ranges, records, sources
 from tests.lab.result import Result, Say, jobs
 from tests.planted.bugs import copy_with_bug, find_bug
@@ -75,7 +75,7 @@ def run(units: range, *, say: Say) -> Result:
 
 
 def environment(source: Path) -> dict[str, str]:
-    return dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1")
+    return make_environment(source)
 
 
 def make_journal(home: Path, promise_file: Path) -> Path:

@@ -7,7 +7,6 @@ earlier release left; what lives then must end all runs as they must end, for th
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
+from tests.copies import make_environment
 from tests.lab import golden, records, sources
 from tests.lab.kills.server import KillTarget, start_target
 from tests.lab.result import Result, Say, jobs
@@ -87,7 +87,7 @@ def check_versions(units: range, bug: Bug | None) -> list[str]:
                 "tests.lab.versions",
                 f"{own_units.start}:{own_units.stop}",
             ],
-            env=dict(os.environ, PYTHONPATH=str(source), PYTHONDONTWRITEBYTECODE="1"),
+            env=make_environment(source),
             cwd=sources.ROOT,
             capture_output=True,
             text=True,

@@ -9,10 +9,12 @@ How a call becomes a result:
 4. `base` sends it with the login and the idempotency key, streamed or not, and removes secrets from
    what arrives.
 5. The vendor's file reads the response into a `ModelReply`; `base` turns that into a `Reply` with
-   tool calls, structured output, usage and cost.
+   tool calls, structured output, usage and cost. `endings` judges how the response ended: one that
+   was cut off, filtered, refused or left empty is a fault.
 
 `token_bounds` and `prices` bound the cost of a call before it is made, for the budget, and compute
-it afterwards. `rate_limit_headers` reads what a vendor reports about its limits. `offline` is a
+it afterwards; `cost_risks` finds what in a call they cannot bound. `usage` reads what a server
+reports as used, and `rate_limit_headers` what it reports about its limits. `offline` is a
 deterministic model without a vendor.
 
 A vendor's package is imported only in that vendor's file, and vendors never import each other.

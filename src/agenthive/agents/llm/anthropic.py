@@ -24,13 +24,14 @@ from agenthive.agents.llm.base import (
     StreamedReply,
     environment_headers,
     get_map,
+    read_index,
     text_or_empty,
-    token_count,
 )
 from agenthive.agents.llm.content_parts import CACHE_MARK, for_anthropic
+from agenthive.agents.llm.endings import PAUSE, finish_reason
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.prompts import Prompt, text_of
-from agenthive.core.model.calls import Usage
+from agenthive.agents.llm.usage import merge_usage
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import APIError, ConfigurationError
 from agenthive.infra.secrets import Secrets
@@ -42,20 +43,12 @@ if TYPE_CHECKING:
 _CHOICES: Final = {"required": "any"}
 #: Types of content blocks that hold reasoning; they must be sent back unchanged.
 _THINKING: Final = ("thinking", "redacted_thinking")
-#: Anthropic's stop reason -> OpenAI's finish reason, which results use for all vendors.
-_ENDS: Final = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
 
 
 class AnthropicAgent(ChatAgent):
     """A model behind Anthropic's Messages API."""
 
+    cached_apart: ClassVar[bool] = True
     path: ClassVar[str] = "/v1/messages"
     vendor_domain: ClassVar[str] = "anthropic.com"
     key_name: ClassVar[str] = "ANTHROPIC_API_KEY"
@@ -111,15 +104,14 @@ class AnthropicAgent(ChatAgent):
         return ModelReply(
             model=model,
             content="".join(texts) if texts or not uses else None,
-            finish_reason=_ENDS.get(end, end) or "stop",
+            finish_reason=finish_reason(end),
+            end_word=end,
             tool_calls=[_parse_tool_use(block) for block in uses],
             thinking=thinking if uses else [],
-            refusal="the model refused to answer" if end == "refusal" else None,
-            usage=_parse_usage(model, payload.get("usage")),
+            blocks=[dict(block) for block in blocks] if end == PAUSE else [],
             context={"speed": speed} if isinstance(speed, str) else {},
-            hour_writes=token_count(
-                get_map(payload.get("usage"), "cache_creation").get("ephemeral_1h_input_tokens")
-            ),
+            # A container for code is charged for by the hour; it is not in the usage.
+            fees={"code_containers": 1} if get_map(payload, "container") else {},
         )
 
 
@@ -134,12 +126,14 @@ class MessageEvents:
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._complete = False
+        #: Whether the count of the output at the end has arrived; that at the start is a beginning.
+        self._has_output_count = False
 
     def add_chunk(self, chunk: Any) -> str:
         """Add an event, and return its text. Events of unknown types are ignored."""
         if not isinstance(chunk, dict):
             raise APIError("an event of the streamed reply is not a JSON object")
-        kind, index = chunk.get("type"), token_count(chunk.get("index"))
+        kind, index = chunk.get("type"), read_index(chunk.get("index"))
         if kind == "message_start":
             self._message = dict(get_map(chunk, "message"))
         elif kind == "content_block_start":
@@ -148,10 +142,10 @@ class MessageEvents:
             return self._add_delta(self._blocks.setdefault(index, {}), get_map(chunk, "delta"))
         elif kind == "message_delta":
             self._message |= get_map(chunk, "delta")
-            usage = {
-                key: number for key, number in get_map(chunk, "usage").items() if number is not None
-            }
-            self._message["usage"] = {**get_map(self._message, "usage"), **usage}
+            usage = chunk.get("usage")
+            self._message["usage"] = merge_usage(self._message.get("usage"), usage)
+            if isinstance(usage, Mapping) and usage.get("output_tokens") is not None:
+                self._has_output_count = True
         self._complete = self._complete or kind == "message_stop"
         return ""
 
@@ -169,7 +163,16 @@ class MessageEvents:
         """The whole message. Raises ConnectionError if ``message_stop`` has not arrived."""
         if not self._complete:
             raise ConnectionError("the streamed reply broke off before its end")
-        return {**self._message, "content": [self._blocks[index] for index in sorted(self._blocks)]}
+        content = [self._blocks[index] for index in sorted(self._blocks)]
+        usage = self._message.get("usage")
+        if isinstance(usage, Mapping) and not self._has_output_count:
+            usage = {key: count for key, count in usage.items() if key != "output_tokens"}
+        return {**self._message, "usage": usage, "content": content}
+
+    @property
+    def has_output(self) -> bool:
+        """Whether a part of the answer has arrived."""
+        return bool(self._blocks)
 
 
 def make(
@@ -314,21 +317,3 @@ def _parse_tool_use(block: Mapping[str, Any]) -> dict[str, Any]:
         "name": text_or_empty(block["name"]),
         "arguments": block["input"],
     }
-
-
-def _parse_usage(model: str, usage: Any) -> Usage | None:
-    """The usage of a call. Anthropic counts cached tokens apart; `Usage` includes them in input."""
-    if not isinstance(usage, Mapping):
-        return None
-    cache_read = token_count(usage.get("cache_read_input_tokens"))
-    cache_written = token_count(usage.get("cache_creation_input_tokens"))
-    return Usage(
-        model=model,
-        input_tokens=token_count(usage.get("input_tokens")) + cache_read + cache_written,
-        output_tokens=token_count(usage.get("output_tokens")),
-        cache_read_tokens=cache_read,
-        cache_write_tokens=cache_written,
-        reasoning_tokens=token_count(
-            get_map(usage, "output_tokens_details").get("thinking_tokens")
-        ),
-    )

@@ -21,13 +21,18 @@ from agenthive.agents.base import (
     AgentType,
     BaseAgent,
     execute_via_perform,
-    fault_reply,
+    get_option,
 )
-from agenthive.agents.llm.prompts import is_model_answer
+from agenthive.agents.faults import fault_reply
+from agenthive.agents.llm.endings import CUT_OFF, LENGTH, Ending, find_bad_end
+from agenthive.agents.llm.prompts import CHAT, MOST_TOKENS, TOKEN_LIMITS, is_model_answer
 from agenthive.core.model.calls import Call, Reply, Usage
 from agenthive.core.model.workflow import AgentSpec
+from agenthive.core.policies.fault_classes import FaultClass
 
 MODEL: Final = "offline-extractive"
+#: Tokens of a summary for which no ``max_tokens`` is given.
+SUMMARY_TOKENS: Final = 200
 #: Characters of input that are read.
 MOST_INPUT: Final = 2**20
 #: Items of one generated array.
@@ -69,7 +74,7 @@ class OfflineAgent(BaseAgent):
             )
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             message = f"the offline model cannot reply: {error}"
-            return fault_reply("refused", message, retriable=False, counts=False)
+            return fault_reply("refused", message, FaultClass.REFUSED, retriable=False)
 
     def _build_reply(
         self,
@@ -79,18 +84,32 @@ class OfflineAgent(BaseAgent):
         dependencies: Mapping[str, Any],
     ) -> Reply:
         text = "\n".join(_collect_texts(parameters, dependencies))[:MOST_INPUT]
+        if not text.strip() and action != CHAT:
+            # Then the prompt of the task is its whole input, as it is for every model.
+            text = description or action.replace("_", " ")
         schema = _find_schema(parameters)
-        max_tokens = int(parameters.get("max_tokens") or 200)
+        given_limit = parameters.get("max_tokens")
+        max_tokens = int(given_limit or SUMMARY_TOKENS)
+        # Only a limit of the user's cuts a sentence; the usual length chooses among sentences.
+        longest, is_cut = int(given_limit or MOST_TOKENS), False
         if schema is not None:
             value = _SchemaFiller(schema, _InputSamples(text)).make_value(schema)
             content = json.dumps(value, ensure_ascii=False)
         else:
-            value, content = None, summarize(text, max_tokens)
+            value = None
+            content, is_cut = _fit_summary(text, max_tokens, longest)
         input_tokens = count_tokens(f"{action} {description} {text}")
         usage = Usage(
             model=MODEL, input_tokens=input_tokens, output_tokens=count_tokens(content), cost=0
         )
-        result: dict[str, Any] = {"content": content, "model": MODEL, "finish_reason": "stop"}
+        word = LENGTH if is_cut else "stop"
+        result: dict[str, Any] = {"content": content, "model": MODEL, "finish_reason": word}
+        ending = Ending(word=word, content=content, max_tokens=longest)
+        fault = None if schema is not None else find_bad_end(ending, "the offline model")
+        default = get_option(self.config, "accept_cut", False)
+        accepts_cut = parameters.get("accept_cut", default)
+        if fault is not None and not (fault.kind == CUT_OFF and accepts_cut is True):
+            return Reply(fault=fault, usage=usage, result=result)
         if schema is not None:
             result["parsed"] = value
         return Reply(result=result, usage=usage)
@@ -108,6 +127,14 @@ def count_tokens(text: str) -> int:
 
 def summarize(text: str, max_tokens: int) -> str:
     """The sentences with the most frequent words, in their own order, within ``max_tokens``."""
+    return _fit_summary(text, max_tokens, max_tokens)[0]
+
+
+def _fit_summary(text: str, max_tokens: int, longest: int) -> tuple[str, bool]:
+    """The summary, and whether it was cut off within a sentence.
+
+    If no sentence has at most ``max_tokens``, the best one is the summary, cut at ``longest``.
+    """
     sentences = _split_sentences(text)
     weights = Counter(w for w in map(str.lower, _WORD.findall(text)) if w not in _DULL)
     ranked = sorted(
@@ -122,8 +149,8 @@ def summarize(text: str, max_tokens: int) -> str:
             used_tokens += size
     if not chosen and sentences:
         words = sentences[ranked[0]].split()
-        return " ".join(words[:max_tokens])
-    return " ".join(_end_sentence(sentences[i]) for i in sorted(chosen))
+        return " ".join(words[:longest]), len(words) > longest
+    return " ".join(_end_sentence(sentences[i]) for i in sorted(chosen)), False
 
 
 def _split_sentences(text: str) -> list[str]:
@@ -149,7 +176,8 @@ def _score_sentence(sentence: str, weights: Counter[str]) -> float:
 
 def _collect_texts(parameters: Mapping[str, Any], dependencies: Mapping[str, Any]) -> Iterator[str]:
     """Each text in the messages, the other parameters and the dependencies."""
-    skipped = {"model", "temperature", "max_tokens", "output_schema", "response_format", "tools"}
+    skipped = {"model", "temperature", "output_schema", "response_format", "tools", "accept_cut"}
+    skipped.update(TOKEN_LIMITS)
     for name, value in parameters.items():
         if name == "messages" and isinstance(value, list):
             for message in value:

@@ -26,13 +26,14 @@ from agenthive.agents.llm.base import (
     environment_headers,
     get_map,
     is_in_domain,
+    read_index,
     text_or_empty,
-    token_count,
 )
 from agenthive.agents.llm.content_parts import CACHE_MARK, for_openai
+from agenthive.agents.llm.endings import finish_reason
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.prompts import Prompt
-from agenthive.core.model.calls import Usage
+from agenthive.agents.llm.usage import merge_usage
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import APIError
 from agenthive.infra.secrets import Secrets
@@ -102,7 +103,10 @@ class OpenAIAgent(ChatAgent):
         if prompt.system:
             messages.insert(0, {"role": "system", "content": prompt.system})
         # OpenAI's newer models accept only the newer name, compatible servers only the older one.
+        # A name that the user chose is kept: behind a gateway the model may accept only that one.
         limit_key = "max_completion_tokens" if self._is_vendor_host else "max_tokens"
+        if prompt.limit_name == "max_completion_tokens":
+            limit_key = prompt.limit_name
         fields = {
             "model": prompt.model,
             "messages": messages,
@@ -123,18 +127,20 @@ class OpenAIAgent(ChatAgent):
         """The reply in the first choice of a chat completion."""
         choice = payload["choices"][0]
         message = choice["message"]
-        calls = [_parse_call(call) for call in message.get("tool_calls") or []]
+        calls = [_parse_call(call) for call in _list_calls(message)]
+        word = text_or_empty(choice.get("finish_reason"))
         model = text_or_empty(payload.get("model"))
         tier = payload.get("service_tier")
         refusal = text_or_empty(message.get("refusal"))
         return ModelReply(
             model=model,
             content=None if message.get("content") is None else text_or_empty(message["content"]),
-            finish_reason=text_or_empty(choice.get("finish_reason")) or "stop",
+            finish_reason=finish_reason(word),
+            end_word=word,
             tool_calls=calls,
             refusal=refusal or None,
-            usage=_parse_usage(model, payload.get("usage")),
             context={"service_tier": tier} if isinstance(tier, str) else {},
+            fees=_count_images(message),
         )
 
 
@@ -146,27 +152,33 @@ class CompletionChunks:
         self._message: dict[str, Any] = {"content": None}
         self._calls: dict[int, dict[str, Any]] = {}
         self._finish = ""
+        #: The error with which the choice broke off.
+        self._error: Mapping[str, Any] = {}
 
     def add_chunk(self, chunk: Any) -> str:
         """Add a chunk, and return its text. Raises APIError if it is not an object."""
         if not isinstance(chunk, dict):
             raise APIError("a chunk of the streamed reply is not a JSON object")
-        for name in ("model", "service_tier", "usage"):
+        for name in ("model", "service_tier"):
             if chunk.get(name) is not None:
                 self._answer[name] = chunk[name]
+        for usage in (chunk.get("usage"), get_map(chunk, "x_groq").get("usage")):
+            if usage is not None:
+                self._answer["usage"] = merge_usage(self._answer.get("usage"), usage)
         choices = chunk.get("choices") or [{}]
         self._finish = text_or_empty(choices[0].get("finish_reason")) or self._finish
+        self._error = get_map(choices[0], "error") or self._error
         delta = get_map(choices[0], "delta")
         text = text_or_empty(delta.get("content"))
         for name in ("content", "refusal"):
             if delta.get(name) is not None:
                 self._message[name] = (self._message.get(name) or "") + text_or_empty(delta[name])
-        for call in delta.get("tool_calls") or ():
+        for call in _list_calls(delta):
             self._add_call(call)
         return text
 
     def _add_call(self, call: Mapping[str, Any]) -> None:
-        index = token_count(call.get("index"))
+        index = read_index(call.get("index"))
         empty_call = {"id": "", "function": {"name": "", "arguments": ""}}
         entry, function = self._calls.setdefault(index, empty_call), get_map(call, "function")
         entry["id"] = entry["id"] or text_or_empty(call.get("id"))
@@ -179,7 +191,13 @@ class CompletionChunks:
             raise ConnectionError("the streamed reply broke off before its end")
         calls = [self._calls[index] for index in sorted(self._calls)]
         message = self._message | ({"tool_calls": calls} if calls else {})
-        return {**self._answer, "choices": [{"message": message, "finish_reason": self._finish}]}
+        choice = {"message": message, "finish_reason": self._finish, "error": self._error}
+        return {**self._answer, "choices": [choice]}
+
+    @property
+    def has_output(self) -> bool:
+        """Whether a part of the answer has arrived."""
+        return bool(self._message["content"] or self._calls or self._finish)
 
 
 def make(
@@ -244,24 +262,20 @@ def _response_format(prompt: Prompt) -> dict[str, Any] | None:
     return {"type": "json_schema", "json_schema": schema}
 
 
+def _list_calls(message: Mapping[str, Any]) -> list[Any]:
+    """The tool calls of a message; older servers have one of them, under another name."""
+    calls = message.get("tool_calls") or []
+    function = message.get("function_call")
+    return [{"function": function}] if function and not calls else calls
+
+
 def _parse_call(call: Mapping[str, Any]) -> dict[str, Any]:
     function = call["function"]
     name, arguments = text_or_empty(function["name"]), text_or_empty(function.get("arguments"))
     return {"id": text_or_empty(call.get("id")), "name": name, "arguments": arguments}
 
 
-def _parse_usage(model: str, usage: Any) -> Usage | None:
-    if not isinstance(usage, Mapping):
-        return None
-    input_details, output_details = (
-        get_map(usage, "prompt_tokens_details"),
-        get_map(usage, "completion_tokens_details"),
-    )
-    return Usage(
-        model=model,
-        input_tokens=token_count(usage.get("prompt_tokens")),
-        output_tokens=token_count(usage.get("completion_tokens")),
-        cache_read_tokens=token_count(input_details.get("cached_tokens")),
-        cache_write_tokens=token_count(input_details.get("cache_write_tokens")),
-        reasoning_tokens=token_count(output_details.get("reasoning_tokens")),
-    )
+def _count_images(message: Mapping[str, Any]) -> dict[str, int]:
+    """The images that a model made (OpenRouter), which may have a price of their own."""
+    images = message.get("images")
+    return {"images": len(images)} if isinstance(images, list) and images else {}

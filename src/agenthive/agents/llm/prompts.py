@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agenthive.agents.llm.endings import PAUSE
 from agenthive.core.model.calls import Call, ModelTurn, Tool, ToolResult
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import ConfigurationError
@@ -30,14 +31,20 @@ CHAT: Final = "chat_completion"
 #: Tokens of a reply without ``max_tokens``. There is always a bound, because the budget must know
 #: the worst case of a call before it is made.
 MOST_TOKENS: Final = 4096
+#: The largest number of a parameter that is checked, such as ``max_tokens``.
+MOST_REQUESTED: Final = 10**9
 #: Parameters that are options of the request, never part of the prompt's text.
 SETTINGS: Final = frozenset(
     [
         *("model", "system", "messages", "tools", "tool_choice", "max_tokens", "temperature"),
         *("response_format", "output_schema", "top_p", "stop", "seed", "reasoning_effort"),
-        "stream",
+        *("stream", "max_completion_tokens", "max_output_tokens", "accept_cut"),
     ]
 )
+#: Names of the longest reply in tokens; vendors differ, and so do models of one vendor.
+TOKEN_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+#: Names by which vendors let a request have several replies, which agenthive would not read.
+_REPLY_COUNTS: Final = ("n", "best_of", "candidate_count", "num_return_sequences")
 #: Options with a field of their own in `Prompt`; the others are passed on in `Prompt.extra`.
 NAMED: Final = SETTINGS - {"top_p", "stop", "seed", "reasoning_effort"}
 
@@ -52,6 +59,10 @@ class Prompt(msgspec.Struct, kw_only=True):
     tool_choice: Any = None
     #: The longest reply, in tokens.
     max_tokens: int = MOST_TOKENS
+    #: The name in `TOKEN_LIMITS` that it was given by; empty if by none.
+    limit_name: str = ""
+    #: Whether a text that was cut off is a result; it is a fault otherwise.
+    accepts_cut: bool = False
     temperature: float | None = None
     response_format: dict[str, Any] | None = None
     #: The JSON Schema of the reply; it takes precedence over ``response_format``.
@@ -95,18 +106,25 @@ def build_prompt(call: Call, spec: AgentSpec) -> Prompt:
     # equal request bodies, for caches and recordings.
     passed_on = sorted((names & call.parameters.keys()) - NAMED)
     extra = {name: call.parameters[name] for name in passed_on}
-    if extra.get("n", 1) not in (1, None):
-        raise ConfigurationError("a call has one reply: leave out the parameter 'n'")
-    max_tokens = parameters.get_integer("max_tokens")
+    for name in _REPLY_COUNTS:
+        if extra.get(name, 1) not in (1, None):
+            raise ConfigurationError(f"a call has one reply: leave out the parameter '{name}'")
+    limit_name, max_tokens = parameters.get_token_limit()
+    defaults = _TypedParameters(spec.custom_params)
+    if max_tokens is None:
+        limit_name, max_tokens = defaults.get_token_limit()
+    accepts_cut = (parameters if "accept_cut" in call.parameters else defaults).get_flag(
+        "accept_cut"
+    )
     return Prompt(
         model=model,
         messages=messages,
         system=parameters.get_text("system"),
         tools=[*parameters.get_maps("tools"), *map(_offer_tool, call.tools)],
         tool_choice=_tool_choice(call),
-        max_tokens=_limit_tokens(
-            call, max_tokens if max_tokens is not None else _default_max_tokens(spec)
-        ),
+        max_tokens=_limit_tokens(call, max_tokens),
+        limit_name=limit_name,
+        accepts_cut=accepts_cut,
         temperature=parameters.get_number("temperature"),
         response_format=parameters.get_map("response_format"),
         schema=parameters.get_map("output_schema") or call.output_schema,
@@ -134,6 +152,10 @@ def turn_messages(turns: Iterable[ModelTurn]) -> list[dict[str, Any]]:
     messages: list[dict[str, Any]] = []
     for number, turn in enumerate(turns):
         reply = turn.said if isinstance(turn.said, Mapping) else {"content": turn.said}
+        if reply.get("finish_reason") == PAUSE and reply.get("blocks"):
+            # The model continues where it paused if nothing follows what it said.
+            messages.append({"role": "assistant", "content": reply["blocks"]})
+            continue
         thinking = {"thinking": reply["thinking"]} if reply.get("thinking") else {}
         call_ids = [_call_id(outcome, number, index) for index, outcome in enumerate(turn.outcomes)]
         tool_calls = [
@@ -196,10 +218,6 @@ def is_model_answer(value: Any) -> bool:
     return isinstance(value, Mapping) and shape <= value.keys() and value["content"] is not None
 
 
-def _default_max_tokens(spec: AgentSpec) -> int | None:
-    return _TypedParameters(spec.custom_params).get_integer("max_tokens")
-
-
 class _TypedParameters:
     """Parameters, read with a check of their types. Every method raises ConfigurationError."""
 
@@ -218,7 +236,23 @@ class _TypedParameters:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise self._type_error(name, "a whole number of at least 1")
+        if value > MOST_REQUESTED:
+            raise ConfigurationError(
+                f"the parameter '{name}' must be at most {MOST_REQUESTED:,}; no model writes more"
+            )
         return value
+
+    def get_token_limit(self) -> tuple[str, int | None]:
+        """The longest reply, and the name that it is given by; an empty name and None if by none.
+
+        Two names must not contradict each other: one of them would be sent, the other one counted.
+        """
+        limits = {name: self.get_integer(name) for name in TOKEN_LIMITS}
+        given = {name: limit for name, limit in limits.items() if limit is not None}
+        if len(set(given.values())) > 1:
+            values = " and ".join(f"'{name}' is {limit}" for name, limit in given.items())
+            raise ConfigurationError(f"{values}: give one of them, they mean the same")
+        return next(iter(given.items()), ("", None))
 
     def get_number(self, name: str) -> float | None:
         value = self._parameters.get(name)
@@ -226,6 +260,10 @@ class _TypedParameters:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._type_error(name, "a number")
+        if not abs(value) <= MOST_REQUESTED:
+            raise ConfigurationError(
+                f"the parameter '{name}' must be a number up to {MOST_REQUESTED:,}"
+            )
         return value
 
     def get_flag(self, name: str) -> bool:

@@ -44,8 +44,11 @@ def headroom(headers: Mapping[str, str]) -> RemainingQuota | None:
     requests, tokens = _find_pair(headers, _REQUESTS), _find_pair(headers, _TOKENS)
     if requests is None and tokens is None:
         return None
-    # The shorter of the two times: once it is over, the next response reports both counts anew.
-    within = min(pair[1] for pair in (requests, tokens) if pair is not None)
+    pairs = [pair for pair in (requests, tokens) if pair is not None]
+    # What is used up counts until it is reset. Otherwise the shorter of the two times: once it is
+    # over, the next response reports both counts anew.
+    used_up = [within for count, within in pairs if not count]
+    within = max(used_up) if used_up else min(within for _, within in pairs)
     return RemainingQuota(requests and requests[0], tokens and tokens[0], within)
 
 

@@ -17,10 +17,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from agenthive.agents.base import AgentResponse, AgentServices, AgentType, BaseAgent, fault_reply
+from agenthive.agents.base import AgentResponse, AgentServices, AgentType, BaseAgent
+from agenthive.agents.faults import fault_of, fault_reply
 from agenthive.agents.llm.prices import Prices
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject, NanoUSD
 from agenthive.errors import AgentUnavailable, ConfigurationError
 from agenthive.infra.extras import require_package
@@ -57,7 +59,7 @@ class ModelAgent(BaseAgent):
             vendor, spec, vendor_parameters = self._choose_vendor(parameters)
             return await (await self._load_agent(vendor, spec)).execute(action, vendor_parameters)
         except ConfigurationError as error:
-            return AgentResponse(success=False, error=error.message)
+            return AgentResponse(success=False, error=fault_of(error).message)
 
     async def perform(self, call: Call) -> Reply:
         """Call the model. A vendor whose package is missing is a fault, not an error."""
@@ -65,10 +67,12 @@ class ModelAgent(BaseAgent):
             vendor, spec, vendor_parameters = self._choose_vendor(call.parameters)
             agent = await self._load_agent(vendor, spec)
         except ConfigurationError as error:
-            return fault_reply("refused", error.message, retriable=False, counts=False)
+            return Reply(fault=fault_of(error))
         except AgentUnavailable as error:
             message = f"{error.message}. {error.hint}"
-            return fault_reply("unregistered", message, retriable=False, counts=False)
+            return fault_reply(
+                "unregistered", message, FaultClass.NOT_SENT, retriable=False, counts=False
+            )
         return await agent.perform(msgspec.structs.replace(call, parameters=vendor_parameters))
 
     def _choose_vendor(self, parameters: dict[str, Any]) -> tuple[str, AgentSpec, dict[str, Any]]:
@@ -109,6 +113,16 @@ class ModelAgent(BaseAgent):
             )
         except (AgentUnavailable, ConfigurationError):
             return 0  # The call will be refused, which costs nothing.
+
+    def explain_unpriced(self, call: Call) -> str:
+        """Why the cost of a call cannot be bounded, and what to do; empty if it can."""
+        try:
+            vendor, spec, vendor_parameters = self._choose_vendor(call.parameters)
+            return self._vendor_agent(vendor, spec).explain_unpriced(
+                msgspec.structs.replace(call, parameters=vendor_parameters)
+            )
+        except (AgentUnavailable, ConfigurationError):
+            return ""  # The call will be refused, which costs nothing.
 
     def estimate_tokens(self, call: Call) -> int:
         """The estimate of the vendor's agent, in tokens."""

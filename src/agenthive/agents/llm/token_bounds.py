@@ -24,7 +24,7 @@ PER_MESSAGE: Final = 16
 #: Tokens of the instructions that a vendor adds for tools, or for the form of a reply.
 FOR_TOOLS: Final = 1500
 #: Tokens that an image or another file may count as; its data may be at an address.
-PER_IMAGE: Final = 40_000
+PER_IMAGE: Final = 50_000
 #: Bytes of a secret that replaces a reference; the body is measured with the references in it.
 LONGEST_SECRET: Final = 4096
 
@@ -37,7 +37,9 @@ def max_input_tokens(body: Mapping[str, Any], references: int = 0) -> int:
     text = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     messages = body.get("messages")
     count = len(messages) if isinstance(messages, list) else 0
-    is_structured = any(body.get(key) for key in ("tools", "response_format", "output_config"))
+    is_structured = any(
+        body.get(key) for key in ("tools", "functions", "response_format", "output_config")
+    )
     return (
         len(text)
         + AROUND

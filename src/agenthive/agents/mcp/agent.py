@@ -31,21 +31,29 @@ from agenthive.agents.base import (
     AgentServices,
     AgentType,
     BaseAgent,
-    check_size,
     execute_via_perform,
-    fault_of,
     get_option,
     login_headers,
     parse_strict_json,
+)
+from agenthive.agents.faults import (
+    REFUSED_STATUSES,
+    CallFailed,
+    build_fault,
+    fault_of,
+    find_refused_statuses,
     status_fault,
+    summarise_error,
 )
 from agenthive.agents.mcp.process_group import ProcessGroup, find_program
 from agenthive.agents.mcp.session_owner import ConnectionLost, Peer, SessionOwner
-from agenthive.agents.mcp.transport import HttpRefusal, SafeTransport
+from agenthive.agents.mcp.transport import REFUSED_CODES, HttpRefusal, SafeTransport
+from agenthive.agents.results import check_size
 from agenthive.core.model.calls import Call, Fault, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject
-from agenthive.errors import AgentError, APIError, ConfigurationError
+from agenthive.errors import APIError, ConfigurationError
 from agenthive.infra.egress import MAX_BODY, Egress, GuardedTransport
 from agenthive.infra.extras import require_package
 from agenthive.infra.secrets import Secrets
@@ -91,13 +99,11 @@ _MARK: Final = dice.token_hex(16)
 #: for errors of their own, so the message is compared too.
 CONNECTION_CLOSED: Final = -32000
 CLOSED: Final = "Connection closed"
-#: Code of a JSON-RPC error -> kind of the fault, and whether another attempt may help.
-_CODES: Final = {
-    -32700: ("invalid_reply", True),  # a parse error: of the response, see `_parse_message`
-    -32600: ("refused", False),
-    -32601: ("refused", False),
-    -32602: ("refused", False),
-    -32001: ("timeout", True),
+#: Code of a JSON-RPC error -> kind of the fault. Any other code is an error of the tool's.
+_KINDS: Final = {
+    -32700: "invalid_reply",  # a parse error: of the response, see `_parse_message`
+    -32001: "timeout",
+    **dict.fromkeys(REFUSED_CODES, "refused"),
 }
 #: Name in ``custom_params`` -> whether a value is acceptable.
 _SHAPES: Final[dict[str, Callable[[Any], bool]]] = {
@@ -108,6 +114,7 @@ _SHAPES: Final[dict[str, Callable[[Any], bool]]] = {
     "max_result": lambda value: isinstance(value, int) and value > 0,
     "start_timeout": lambda value: isinstance(value, int | float) and value > 0,
     "idle_timeout": lambda value: isinstance(value, int | float) and value > 0,
+    REFUSED_STATUSES: lambda value: _are_statuses(value),
 }
 #: Name in ``custom_params`` -> what a value must be, as part of an error message.
 _EXPECTED: Final = {
@@ -118,6 +125,7 @@ _EXPECTED: Final = {
     "max_result": "a whole number of bytes above 0",
     "start_timeout": "a number of seconds above 0",
     "idle_timeout": "a number of seconds above 0",
+    REFUSED_STATUSES: "a list of HTTP statuses between 400 and 599",
 }
 
 
@@ -149,17 +157,29 @@ class McpAgent(BaseAgent):
     async def perform(self, call: Call) -> Reply:
         """Call the server, with the call's idempotency key in ``_meta``."""
         session: SessionOwner[Client] | None = None
+        is_open = False
         try:
             parameters = self._resolve_parameters(call)
             session = self._current_session()
             client = await session.wait_ready()
+            is_open = True
             meta = {self._meta_key: call.key} if call.key else {}
             request = McpRequest(client, parameters, meta, allow_list(self.config), self._max_bytes)
-            result = self._secrets.scrub_value(await session.run(request.send(call.action)))
-            check_size(result, self._max_bytes)
+            result = await session.run(request.send(call.action))
         except Exception as error:
-            return self._fault_reply(error, session)
-        return Reply(result=result)
+            return self._fault_reply(error, session, is_open=is_open)
+        return self._build_reply(result)
+
+    def _build_reply(self, result: dict[str, Any]) -> Reply:
+        try:
+            scrubbed_result = self._secrets.scrub_value(result)
+            check_size(scrubbed_result, self._max_bytes)
+        except Exception as error:
+            reason = error.message if isinstance(error, APIError) else summarise_error(error)
+            message = f"it ran, and its result cannot be kept: {reason}"
+            fault = build_fault("invalid_reply", message, FaultClass.BAD_END)
+            return Reply(fault=self._name_server(fault))
+        return Reply(result=scrubbed_result)
 
     def _resolve_parameters(self, call: Call) -> dict[str, Any]:
         """The parameters with the secret references of the definition resolved.
@@ -190,14 +210,22 @@ class McpAgent(BaseAgent):
             RemoteServer(self.config, self._secrets, self._egress, self._max_bytes), *self._timeouts
         )
 
-    def _fault_reply(self, error: Exception, session: SessionOwner[Client] | None) -> Reply:
+    def _fault_reply(
+        self, error: Exception, session: SessionOwner[Client] | None, *, is_open: bool
+    ) -> Reply:
+        """The fault for an error; ``is_open``: the server had greeted, so a request may be sent."""
         fault = _session_fault(error, None if session is None else session.peer)
+        if not is_open:
+            fault = msgspec.structs.replace(fault, class_=FaultClass.NOT_SENT)
         if fault.kind == "connection" and session is not None and session.ping is None:
             # Over HTTP only a failing request shows that a connection is lost; a session on a
             # pipe notices it by itself.
             session.retire()
+        return Reply(fault=self._name_server(fault))
+
+    def _name_server(self, fault: Fault) -> Fault:
         message = self._secrets.scrub(f"{server_label(self.config)}: {fault.message[:1000]}")
-        return Reply(fault=msgspec.structs.replace(fault, message=message))
+        return msgspec.structs.replace(fault, message=message)
 
     async def close(self) -> None:
         """End all sessions and their processes."""
@@ -243,14 +271,16 @@ class McpRequest:
         # and a regular expression in it could keep this process busy for ever.
         response = await self.client.session.send_request(request, _tool_result_type())
         if not isinstance(response, mcp_types.CallToolResult):
-            raise ConfigurationError(
+            message = (
                 f"the tool '{name}' requested input from a user, which agenthive does not support; "
                 "pass everything that the tool needs as arguments"
             )
+            raise CallFailed(build_fault("refused", message, FaultClass.BAD_END, retriable=False))
         content = [_to_plain(block) for block in response.content]
         result: dict[str, Any] = _join_texts(content)
         if response.is_error:
-            raise AgentError(result["content"] or f"the tool '{name}' gave no reason")
+            message = result["content"] or f"the tool '{name}' gave no reason"
+            raise CallFailed(build_fault("agent_error", message, FaultClass.BAD_END))
         if response.structured_content is not None:
             result["structured_content"] = response.structured_content
         if other_blocks := [block for block in content if block.get("type") != "text"]:
@@ -402,8 +432,10 @@ class RemoteServer:
     def __init__(self, config: AgentSpec, secrets: Secrets, egress: Egress, max_bytes: int) -> None:
         self._config, self._secrets = config, secrets
         inner = GuardedTransport(egress, 2 * max_bytes + 64 * 1024, plain=True)
+        host = urlsplit(config.endpoint).hostname or ""
+        refused = find_refused_statuses(config.custom_params, host)
         self._client = httpx2.AsyncClient(
-            transport=SafeTransport(inner, _encode_fault),
+            transport=SafeTransport(inner, functools.partial(_encode_fault, refused=refused)),
             trust_env=False,
             timeout=None,
             headers={"accept-encoding": "identity", "user-agent": "agenthive"},
@@ -517,23 +549,42 @@ def _session_fault(error: BaseException, peer: Peer[Client] | None) -> Fault:
         complaint = getattr(peer, "complaint", "")
         kind = "invalid_reply" if complaint else "connection"
         message = ending if str(error) in ("", CLOSED) else f"{ending} ({error})"
-        return Fault(kind=kind, message=message)
+        return build_fault(kind, message, FaultClass.UNKNOWN)
     if isinstance(error, TimeoutError):
-        return Fault(kind="timeout", message=f"the server did not respond in time; {ending}")
+        message = f"the server did not respond in time; {ending}"
+        return build_fault("timeout", message, FaultClass.UNKNOWN)
     if not isinstance(code, int):
         return fault_of(error)
-    kind, retriable = _CODES.get(code, ("agent_error", True))
-    return Fault(kind=kind, message=str(error), retriable=retriable, counts=False)
+    class_ = FaultClass.REFUSED if code in REFUSED_CODES else FaultClass.UNKNOWN
+    return build_fault(
+        _KINDS.get(code, "agent_error"),
+        str(error),
+        class_,
+        retriable=class_ is not FaultClass.REFUSED,
+    )
 
 
-def _encode_fault(error: Exception | HttpRefusal) -> str:
-    """A fault of an HTTP request as an error message, which the SDK returns to `_session_fault`."""
+def _encode_fault(
+    error: Exception | HttpRefusal, *, is_sent: bool, refused: frozenset[int] = frozenset()
+) -> str:
+    """A fault of an HTTP request as an error message, which the SDK returns to `_session_fault`.
+
+    ``is_sent``: an earlier request of the same call was sent. ``refused`` holds the statuses that
+    the server documents as "not carried out".
+    """
     if not isinstance(error, HttpRefusal):
         fault = fault_of(error)
     elif error.status == 404 and error.in_session:
-        fault = Fault(kind="connection", message="the server does not know the session any more")
+        # Retried in a new session, but not by a task with `effect: once`: it may have acted.
+        message = "the server does not know the session any more"
+        fault = build_fault("connection", message, FaultClass.UNKNOWN)
+    elif error.status < 300:
+        message = f"HTTP {error.status} is no response of the protocol: {error.text}"
+        fault = build_fault("invalid_reply", message, FaultClass.UNKNOWN)
     else:
-        fault = status_fault(error.status, error.headers, error.text)
+        fault = status_fault(error.status, error.headers, error.text, refused)
+    if is_sent:
+        fault = msgspec.structs.replace(fault, class_=FaultClass.UNKNOWN)
     return _MARK + msgspec.json.encode(fault).decode()
 
 
@@ -551,6 +602,12 @@ def _tool_result_type() -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(mcp_types.CallToolResult | mcp_types.InputRequiredResult)
+
+
+def _are_statuses(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        type(status) is int and 400 <= status < 600 for status in value
+    )
 
 
 def _all_strings(values: Iterable[Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agenthive.authoring.checks.sections import Section
 from agenthive.core.policies.circuit_breaker import BreakerPolicy
+from agenthive.core.policies.fault_classes import DEFAULT_RETRY_ON, RETRY_CHOICES, FaultClass
 from agenthive.core.policies.rate_limit import RateLimit
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 
@@ -20,7 +21,16 @@ def build_retry_policy(section: Section | None) -> RetryPolicy | None:
         max_delay=section.number("max_delay", defaults.max_delay),
         exponential_base=section.number("exponential_base", defaults.exponential_base),
         jitter=section.flag("jitter", defaults.jitter),
+        retry_on=_read_retry_on(section),
     )
+
+
+def _read_retry_on(section: Section) -> tuple[FaultClass, ...]:
+    """The classes in their usual order, so that equal policies have one form."""
+    if not section.has_valid("retry_on"):
+        return DEFAULT_RETRY_ON
+    names = section.names("retry_on")
+    return tuple([class_ for class_ in RETRY_CHOICES if class_ in names])
 
 
 def build_breaker_policy(section: Section | None) -> BreakerPolicy | None:

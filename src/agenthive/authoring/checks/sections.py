@@ -364,6 +364,11 @@ def _read_names(field: Field, node: SourceNode) -> list[str]:
     for item in node.value:
         if not isinstance(item.value, str):
             raise _InvalidValue(f"a name must be text, not {describe_kind(item.value)}", item.place)
+        if field.choices and item.value not in field.choices:
+            choices = ", ".join(field.choices)
+            suggestion = did_you_mean(item.value, field.choices)
+            message = f"{item.value[:60]!r} is not one of {choices}.{suggestion}"
+            raise _InvalidValue(message, item.place)
         names.append(item.value)
     return names
 

@@ -36,6 +36,7 @@ from agenthive.authoring.dialect.fields import (
 )
 from agenthive.authoring.dialect.shapes import SWITCH, Field, Kind, Shape
 from agenthive.core.model.workflow import FailureStrategy, OnExceeded
+from agenthive.core.policies.fault_classes import RETRY_CHOICES
 from agenthive.core.policies.retry import RetryStrategy
 from agenthive.core.values import JSONValue
 from agenthive.infra.discovery import list_agent_kinds
@@ -321,6 +322,8 @@ RETRY: Final = Shape(
     corrections={
         "max_retries": "write max_attempts, which includes the first attempt",
         "base_delay": "write initial_delay",
+        "retry_if": "write retry_on, a list of not_sent, unknown and bad_end",
+        "non_retryable": "write retry_on, a list of not_sent, unknown and bad_end",
     },
     fields=(
         Field(
@@ -355,6 +358,16 @@ RETRY: Final = Shape(
             kind=Kind.FLAG,
             default="true",
             doc="Whether each delay is drawn at random between 0 and its computed value.",
+        ),
+        Field(
+            key="retry_on",
+            kind=Kind.NAMES,
+            choices=tuple([class_.value for class_ in RETRY_CHOICES]),
+            default="`[not_sent, unknown]`",
+            doc="Which failed attempts are repeated: `not_sent` (nothing reached the other side), "
+            "`unknown` (the call may have acted), `bad_end` (it ran, and its result cannot be "
+            "used). A refused call is never repeated, and with `effect: once` only `not_sent` "
+            "counts. [Effects](../explanation/effects.md) has the table.",
         ),
     ),
 )

@@ -151,7 +151,8 @@ def _choice_schema(field: Field) -> JSONObject:
 
 
 def _names_schema(field: Field) -> JSONObject:
-    names: JSONObject = {"type": "array", "items": {"type": "string"}}
+    name: JSONObject = {"enum": list(field.choices)} if field.choices else {"type": "string"}
+    names: JSONObject = {"type": "array", "items": name}
     return names | ({"minItems": 1} if field.minimum else {})
 
 

@@ -96,6 +96,8 @@ def _describe_value(field: Field) -> str:
     match field.kind:
         case Kind.CHOICE:
             return ", ".join(f"`{choice}`" for choice in field.choices)
+        case Kind.NAMES if field.choices:
+            return "list of " + ", ".join(f"`{choice}`" for choice in field.choices)
         case Kind.SHAPE:
             return _describe_short_form(field) + f"[{field.shape}](#{field.shape})"
         case Kind.SHAPES:

@@ -52,6 +52,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
     default: str = ""
     #: The default under ``agenthive: 1``, if it differs.
     native: str = ""
+    #: The values of a choice, or those that a list of names may have; empty for any names.
     choices: tuple[str, ...] = ()
     #: Bounds of a number, in its unit; for texts and lists ``minimum`` is their least length.
     minimum: float | None = None

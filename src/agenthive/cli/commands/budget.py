@@ -149,8 +149,14 @@ def settle_call(
         agent_files,
         run,
         task,
-        lambda hive, run_id: hive.budgets.settle(
-            run_id, task, dollars, attempt=attempt, actor=current_user(), reason=reason
+        lambda hive, run_id, request_id: hive.budgets.settle(
+            run_id,
+            task,
+            dollars,
+            attempt=attempt,
+            actor=current_user(),
+            reason=reason,
+            request_id=request_id,
         ),
         done_message=f"settled at {shown(dollars)}",
         as_json=as_json,
@@ -220,7 +226,14 @@ def _print_budgets(
     from agenthive.insights.budgets import format_scope
 
     if as_json:
-        rows = [{**msgspec.structs.asdict(item), "left": item.left} for item in budget_lines]
+        rows = [
+            {
+                **msgspec.structs.asdict(item),
+                "scope": format_scope(item.scope),
+                "left": item.left,
+            }
+            for item in budget_lines
+        ]
         output.print_document("budgets", budgets=rows, calls=doubts, unit="nano-dollars")
         return
     if not budget_lines:

@@ -63,12 +63,15 @@ def command(
 async def _read_costs(
     costs: Costs, run: str | None, home: Path
 ) -> tuple[str | None, list[tuple[Key, CostTotals]]]:
+    from agenthive.cli.support import output
     from agenthive.hive import open_journal
 
     async with open_journal(home) as journal:
         run_id = None if run is None else await journal.find_run(run)
-        async for page in journal.read_pages():
+        damage: dict[str, str] = {}
+        async for page in journal.read_pages(damage=damage):
             costs.add_records(page)
+    output.print_damage(damage)
     return run_id, costs.sum_rows(run_id)
 
 

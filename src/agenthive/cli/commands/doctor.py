@@ -13,8 +13,8 @@ from agenthive.cli.support.options import home_option, json_option, load_setting
 @home_option
 @json_option
 def command(home: Path | None, as_json: bool) -> int:
-    """Check Python, SQLite, the settings, the custom agents, the home, its disk, and the hash
-    chains of the whole journal.
+    """Check Python, SQLite, the settings, the custom agents, the home, its disk, the hash chains of
+    the whole journal, and whether the clock was set back.
 
     Changes nothing. Exit codes: 0 all checks passed, 10 the journal is damaged or unreadable, 1
     another check failed.

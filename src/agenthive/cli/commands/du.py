@@ -59,9 +59,9 @@ async def _show_run(settings: Settings, run: str, *, as_json: bool) -> int:
 async def _show_home(settings: Settings, limit: int, *, as_json: bool) -> int:
     from agenthive.cli.support import output
     from agenthive.hive import open_journal
-    from agenthive.infra.clock import SteadyClock
+    from agenthive.infra.clock import SystemClock
 
-    now = SteadyClock().now()
+    now = SystemClock().now()
     async with open_journal(settings.home) as journal:
         sizes = await journal.storage.measure_sizes()
         largest = await journal.storage.list_largest_streams(limit)

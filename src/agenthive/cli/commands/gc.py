@@ -87,14 +87,14 @@ def _build_policy(
 
 async def _run_gc(settings: Settings, policy: Retention, *, dry_run: bool, as_json: bool) -> int:
     from agenthive.cli.support import output
-    from agenthive.infra.clock import SteadyClock
+    from agenthive.infra.clock import SystemClock
     from agenthive.infra.home import Home
 
     if not policy.limits:
         output.print_note("all runs are kept forever: set retention_completed, or use --older-than")
     due, totals = 0, _zero_totals()
     if Home(settings.home).journal.exists() and policy.limits:
-        now = SteadyClock().now()
+        now = SystemClock().now()
         due, totals = await (
             _preview_prune(settings, policy, now) if dry_run else _prune_runs(settings, policy)
         )

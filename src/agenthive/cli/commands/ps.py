@@ -9,6 +9,9 @@ import click
 
 from agenthive.cli.support.options import home_option, json_option, load_settings
 
+SET_APART = "set_apart"
+"""The status that is shown for a run that cannot be continued."""
+
 
 @click.command(name="ps", short_help="List runs.")
 @click.option("--open", "only_open", is_flag=True, help="List only runs that have not ended.")
@@ -26,6 +29,9 @@ from agenthive.cli.support.options import home_option, json_option, load_setting
 def command(only_open: bool, limit: int, metrics: bool, home: Path | None, as_json: bool) -> int:
     """List the runs of the home, newest first.
 
+    A run that cannot be continued has the status set_apart, and the reason is shown below the list.
+    Open runs are read for that; agenthive doctor also reads the ended ones.
+
     With --metrics, show the number of runs by status, the success rate, retries, circuit breaker
     trips, and the calls, failures, response times, tokens and cost of each agent.
     """
@@ -40,17 +46,30 @@ async def _list_runs(home: Path | None, *, only_open: bool, limit: int, as_json:
     import msgspec
 
     from agenthive.cli.support import output
+    from agenthive.core.engine.engine_state import DAMAGED_RUNS_PAGE
+    from agenthive.errors import RunNotFound, RunUnusable
     from agenthive.hive import open_journal
 
     settings = load_settings(home)
     async with open_journal(settings.home) as journal:
         rows = await journal.list_runs(unfinished=only_open, limit=limit)
+        reasons = await journal.list_set_apart()
         for i, row in enumerate(rows):
             if row.finished is None:
-                completed_tasks = await journal.count_succeeded(row.run)
-                rows[i] = msgspec.structs.replace(row, completed_tasks=completed_tasks)
+                try:
+                    completed_tasks = await journal.count_succeeded(row.run)
+                    rows[i] = msgspec.structs.replace(row, completed_tasks=completed_tasks)
+                except (RunUnusable, RunNotFound) as error:
+                    reasons[row.run] = error.message.removeprefix(f"run {row.run} is set apart: ")
+            if row.run in reasons:
+                rows[i] = msgspec.structs.replace(rows[i], status=SET_APART)
+    reasons = {row.run: reasons[row.run] for row in rows if row.run in reasons}
     if as_json:
-        output.print_document("run-list", runs=msgspec.to_builtins(rows))
+        run_list = [msgspec.to_builtins(row) for row in rows]
+        for fields in run_list:
+            if fields["run"] in reasons:
+                fields["reason"] = reasons[fields["run"]]
+        output.print_document("run-list", runs=run_list)
         return 0
     if not rows:
         output.print_note(
@@ -70,6 +89,10 @@ async def _list_runs(home: Path | None, *, only_open: bool, limit: int, as_json:
             for row in rows
         ],
     )
+    for run, reason in reasons.items():
+        output.print_note(f"run {run} is set apart: {output.escape(reason)}")
+    if reasons:
+        output.print_note(f"the other runs are not affected; what to do: {DAMAGED_RUNS_PAGE}")
     return 0
 
 
@@ -82,8 +105,10 @@ async def _print_metrics(home: Path | None, *, as_json: bool) -> int:
 
     fold = MetricsFold()
     async with open_journal(load_settings(home).home) as journal:
-        async for page in journal.read_pages():
+        damage: dict[str, str] = {}
+        async for page in journal.read_pages(damage=damage):
             fold.add_records(page)
+    output.print_damage(damage)
     metrics = msgspec.to_builtins(fold.metrics)
     if as_json:
         output.print_document("metrics", **metrics)

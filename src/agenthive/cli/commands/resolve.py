@@ -51,8 +51,14 @@ def command(
         agent_files,
         run,
         task,
-        lambda hive, run_id: hive.resolve_outcome(
-            run_id, task, outcome, value, actor=current_user(), reason=reason
+        lambda hive, run_id, request_id: hive.resolve_outcome(
+            run_id,
+            task,
+            outcome,
+            value,
+            actor=current_user(),
+            reason=reason,
+            request_id=request_id,
         ),
         done_message=outcome,
         as_json=as_json,

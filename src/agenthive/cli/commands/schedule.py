@@ -314,7 +314,7 @@ async def _show_schedule(home: Path | None, name: str, limit: int, *, as_json: b
     output.print_line()
     rows = [
         (
-            output.format_time(item.at),
+            output.format_time(item.time),
             event_type(item).removeprefix("hive.schedule_"),
             _describe_event(item),
         )

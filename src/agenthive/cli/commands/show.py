@@ -34,6 +34,7 @@ def command(run: str, task: str | None, home: Path | None, as_json: bool) -> int
 
 async def _show_run(run: str, task: str | None, home: Path | None, *, as_json: bool) -> int:
     from agenthive.cli.support import output
+    from agenthive.core.engine.engine_state import DAMAGED_RUNS_PAGE
     from agenthive.hive import open_journal
 
     async with open_journal(load_settings(home).home) as journal:
@@ -41,9 +42,17 @@ async def _show_run(run: str, task: str | None, home: Path | None, *, as_json: b
         if task is not None:
             return await _print_story(journal, run_id, task, as_json=as_json)
         report = await journal.read_report(run_id)
+        reason = (await journal.list_set_apart()).get(run_id)
     if as_json:
-        output.print_document("run", **output.run_fields(report))
+        fields = output.run_fields(report)
+        if reason is not None:
+            fields["set_apart"] = reason
+        output.print_document("run", **fields)
         return 0
+    if reason is not None:
+        output.print_note(
+            f"run {run_id} is set apart: {output.escape(reason)}; what to do: {DAMAGED_RUNS_PAGE}"
+        )
     output.print_line(f"{report.run_id}  {output.escape(report.name)}\n")
     _print_tasks(report)
     output.print_line()

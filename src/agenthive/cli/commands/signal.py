@@ -50,8 +50,8 @@ def command(
         agent_files,
         run,
         name,
-        lambda hive, run_id: hive.signals.send(
-            run_id, name, value, id=signal_id, actor=current_user()
+        lambda hive, run_id, request_id: hive.signals.send(
+            run_id, name, value, id=signal_id, actor=current_user(), request_id=request_id
         ),
         done_message="received",
         as_json=as_json,

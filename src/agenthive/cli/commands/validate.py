@@ -58,6 +58,7 @@ def _check_file(file: Path, settings: Settings, agents: AgentRegistry) -> dict[s
         *loaded.warnings,
         *_missing_references(loaded.references),
         *_absent_agents(spec, agents),
+        *_unpriced_tasks(spec, agents, settings),
     ]
     return {
         "file": str(file),
@@ -96,6 +97,22 @@ def _absent_agents(spec: Any, agents: AgentRegistry) -> list[str]:
         except AgentHiveError as error:
             problems.append(f"{error.message}. {error.hint}".strip())
     return problems
+
+
+def _unpriced_tasks(spec: Any, agents: AgentRegistry, settings: Settings) -> list[str]:
+    """Warnings about calls that a run would refuse: they have a limit, and no known cost."""
+    from agenthive.core.graph.graph import Graph
+    from agenthive.errors import AgentHiveError
+    from agenthive.insights.unpriced import find_unpriced_tasks
+
+    defaults = {name: declared.default for name, declared in spec.inputs.items()}
+    inputs = {name: default for name, default in defaults.items() if default is not None}
+    try:
+        return list(
+            map(str, find_unpriced_tasks(spec, Graph(spec), agents, inputs, settings.budgets))
+        )
+    except AgentHiveError:
+        return []  # An agent is missing here, which has a warning of its own.
 
 
 def _print_report(report: dict[str, Any]) -> None:

@@ -32,6 +32,7 @@ async def _print_reasons(run: str, home: Path | None, *, as_json: bool) -> int:
     settings = load_settings(home)
     async with open_journal(settings.home) as journal:
         run_id = await journal.find_run(run)
+        await journal.raise_if_set_apart(run_id)
         owner = await _read_owner(settings.home)
         reasons = await journal.list_reasons(run_id, owner.get("trouble", ""))
         report = None if reasons else await journal.read_report(run_id)

@@ -48,6 +48,8 @@ async def _work_home(settings: Settings, files: tuple[Path, ...], *, until_idle:
             )
         resumed = await hive.resume()
         await hive.schedules.start()
+        for run, reason in hive.set_apart_runs.items():
+            output.print_note(f"run {run} is set apart: {output.escape(reason)}")
         output.print_note(
             f"processing {settings.home}; {len(resumed):,} runs resumed; press Ctrl-C to stop"
         )
@@ -61,6 +63,7 @@ async def _report_runs(hive: Hive, *, until_idle: bool) -> None:
     import asyncio
 
     from agenthive.cli.support import output
+    from agenthive.errors import RunNotFound, RunUnusable
 
     reported: set[str] = set()
     while True:
@@ -68,8 +71,10 @@ async def _report_runs(hive: Hive, *, until_idle: bool) -> None:
         for run in open_now.keys() - reported:
             output.print_note(f"  {run}  {output.escape(open_now[run].name)}: open")
         for run in reported - open_now.keys():
-            report = await hive.report(run)
-            output.print_note(output.format_ending(report))
+            try:
+                output.print_note(output.format_ending(await hive.report(run)))
+            except (RunUnusable, RunNotFound) as error:
+                output.print_note(output.escape(error.message))
         reported = set(open_now)
         if hive.fatal_error is not None:
             raise hive.fatal_error

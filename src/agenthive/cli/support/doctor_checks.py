@@ -18,9 +18,13 @@ from typing import Final
 
 import msgspec
 
+from agenthive.cli.support import output
 from agenthive.cli.support.session import build_registry
+from agenthive.core.engine.engine_state import DAMAGED_RUNS_PAGE
+from agenthive.core.values import SECOND
 from agenthive.errors import AgentHiveError, HomeBusy, OwnerGone, StoreError
 from agenthive.hive import open_journal
+from agenthive.infra.clock import SystemClock
 from agenthive.infra.home import Home
 from agenthive.ipc.client import ControlClient
 from agenthive.settings import Settings
@@ -30,6 +34,8 @@ SAFE_SQLITE: Final = (3, 51, 3)
 """The first release without the WAL-reset bug."""
 LITTLE_SPACE: Final = 200 * 2**20
 """Bytes of free disk space below which the check fails."""
+MAX_LISTED_RUNS: Final = 20
+"""Damaged runs that the check of the journal names."""
 KEYS: Final = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 
 
@@ -145,14 +151,75 @@ async def _check_journal(settings: Settings) -> Finding:
         return Finding(what="journal", detail="none yet")
     try:
         async with open_journal(settings.home) as journal:
-            records = await journal.verify_chains()
+            check = await journal.check_journal()
+            set_apart = await journal.list_set_apart()
             unfinished = await journal.list_runs(unfinished=True)
     except StoreError as error:
         return Finding(
             what="journal", good=False, detail=error.message, hint=error.hint, exit_code=10
         )
-    detail = f"{records:,} records, all hash chains intact; {len(unfinished):,} unfinished runs"
+    problems = {run: error.message for run, error in check.damage.items()}
+    for run, reason in set_apart.items():
+        problems.setdefault(run, f"run {run} is set apart: {reason}")
+    if check.missing_events:
+        problems["journal"] = f"journal: {check.describe_missing_events()}"
+    if problems:
+        is_damaged = bool(check.damage) or bool(check.missing_events)
+        return _describe_problems(problems, damaged=is_damaged)
+    detail = (
+        f"{check.records:,} records, all hash chains intact; {len(unfinished):,} unfinished runs"
+    )
     return Finding(what="journal", detail=detail)
+
+
+async def _check_clock(settings: Settings) -> Finding:
+    """How far the clock is from the journal, and the last time that it was set back."""
+    if not Home(settings.home).journal.exists():
+        return Finding(what="clock", detail="no journal to compare it with yet")
+    try:
+        async with open_journal(settings.home) as journal:
+            steps = await journal.hive_stream.list_clock_steps()
+            latest = await journal.hive_stream.find_latest_time()
+    except StoreError:
+        return Finding(what="clock", detail="not compared: the journal cannot be read")
+    ahead = 0 if latest is None else latest - SystemClock().now()
+    if ahead >= SECOND:
+        return Finding(
+            what="clock",
+            detail=f"{output.format_duration(ahead / SECOND)} behind the last record of the "
+            "journal: it is behind now, or it was ahead then",
+            hint="If the clock is right now, nothing is to be done: the next command records the "
+            "step, and what waits for a time, an account of a day and the age of a run go by the "
+            "clock from then on. If it is wrong, set it.",
+        )
+    if not steps:
+        return Finding(what="clock", detail="never set back while this home was in use")
+    last = steps[-1]
+    times = f", and {len(steps) - 1} times before" if len(steps) > 1 else ""
+    return Finding(
+        what="clock",
+        detail=f"was set back by {output.format_duration(last.by / SECOND)} at "
+        f"{output.format_time(last.shown)}{times}",
+        hint="What was recorded before that has the time of a clock that was ahead: runs, costs "
+        "and days of budgets keep it.",
+    )
+
+
+def _describe_problems(problems: dict[str, str], *, damaged: bool) -> Finding:
+    """The finding about a journal in which these runs cannot be continued."""
+    lines = [
+        message if run in message else f"run {run}: {message}"
+        for run, message in list(problems.items())[:MAX_LISTED_RUNS]
+    ]
+    if len(problems) > MAX_LISTED_RUNS:
+        lines.append(f"and {len(problems) - MAX_LISTED_RUNS:,} more runs")
+    return Finding(
+        what="journal",
+        good=False,
+        detail="; ".join(lines),
+        hint=f"The other runs are not affected. What you can do: {DAMAGED_RUNS_PAGE}",
+        exit_code=10 if damaged else 1,
+    )
 
 
 CHECKS: Final[tuple[Callable[[Settings], Awaitable[Finding]], ...]] = (
@@ -165,4 +232,5 @@ CHECKS: Final[tuple[Callable[[Settings], Awaitable[Finding]], ...]] = (
     _check_space,
     _check_flush,
     _check_journal,
+    _check_clock,
 )

@@ -16,6 +16,7 @@ from agenthive.cli.support.progress import choose_view
 from agenthive.cli.support.session import Session
 from agenthive.core.history.report import RunReport
 from agenthive.core.model.states import CLOSED, Reason, ReasonKind, RunStatus
+from agenthive.errors import RunUnusable
 from agenthive.hive import open_journal
 
 GRAVEST: Final = (1, 9, 6, 7, 8)
@@ -50,25 +51,43 @@ async def follow_run(
             view.close()
 
 
-async def follow_runs(session: Session, last_events: Mapping[str, int], *, quiet: bool) -> None:
+async def follow_runs(
+    session: Session,
+    last_events: Mapping[str, int],
+    *,
+    quiet: bool,
+    unusable: dict[str, RunUnusable] | None = None,
+) -> None:
     """Follow several runs at once; show the progress of a single run, else only the endings.
 
-    ``last_events`` maps each run to the number of its last event before this command started.
+    ``last_events`` maps each run to the number of its last event before this command started. Runs
+    that cannot be continued are added to ``unusable``, with the reason; without it, they raise.
     """
     if len(last_events) == 1:
         [(run, after)] = last_events.items()
-        report = await session.report(run)
-        total = report.total_tasks
-        await follow_run(session, run, report.name, total, quiet=quiet, after=after)
+        try:
+            report = await session.report(run)
+            total = report.total_tasks
+            await follow_run(session, run, report.name, total, quiet=quiet, after=after)
+        except RunUnusable as error:
+            if unusable is None:
+                raise
+            unusable[run] = error
         return
 
     slots = asyncio.Semaphore(WATCHED)
 
     async def watch_run(run: str) -> None:
-        async with slots:
-            async for _ in session.watch(run):
-                pass
-        report = await session.report(run)
+        try:
+            async with slots:
+                async for _ in session.watch(run):
+                    pass
+            report = await session.report(run)
+        except RunUnusable as error:
+            if unusable is None:
+                raise
+            unusable[run] = error
+            return
         if not quiet:
             output.print_note(output.format_ending(report))
 

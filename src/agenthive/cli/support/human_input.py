@@ -44,13 +44,14 @@ async def send_decision(
         files,
         run,
         task,
-        lambda hive, run_id: hive.approvals.decide(
+        lambda hive, run_id, request_id: hive.approvals.decide(
             run_id,
             task,
             approved=approved,
             actor=approver,
             digest=digest.lower(),
             comment=comment,
+            request_id=request_id,
         ),
         done_message=f"{'approved' if approved else 'rejected'} by {approver}",
         as_json=as_json,
@@ -62,22 +63,24 @@ async def send_and_follow(
     files: Sequence[Path],
     run: str,
     subject: str,
-    request: Callable[[Hive, str], Awaitable[object]],
+    request: Callable[[Hive, str, str], Awaitable[object]],
     *,
     done_message: str,
     as_json: bool,
 ) -> int:
     """Send a request about a run, then follow the run, unless another process owns the home.
 
-    ``request`` receives the owner of the home and the full id of the run. Once it is on disk,
-    ``subject`` (the task or the signal) and ``done_message`` are printed. The exit code is 0, or
-    that of the run if it ends meanwhile.
+    ``request`` receives the owner of the home, the full id of the run, and the id of the request.
+    Once it is on disk, ``subject`` (the task or the signal) and ``done_message`` are printed. The
+    exit code is 0, or that of the run if it ends meanwhile.
     """
     async with open_journal(settings.home) as journal:
         run_id = await journal.find_run(run)
         root_id = await journal.find_root(run_id)
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        await session.send_input(run_id, lambda owner: request(owner, run_id))
+        await session.send_input(
+            run_id, lambda owner, request_id: request(owner, run_id, request_id)
+        )
         if not as_json:
             output.print_line(f"{run_id} {output.escape(subject)}: {done_message}")
         return await follow_and_report(session, interrupts, root_id, as_json=as_json)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -19,11 +19,14 @@ import msgspec
 
 from agenthive.core.history.report import NANO, RunReport
 from agenthive.core.model.states import CLOSED, RunStatus
+from agenthive.core.policies.fault_classes import CLASS_TEXTS
 from agenthive.core.values import format_dollars
 from agenthive.errors import AgentHiveError, ConfigurationError
 
 LONGEST_VALUE: Final = 300
 """Characters of a result that text output shows; JSON has all of it."""
+MOST_PROBLEMS: Final = 5
+"""Tasks whose usage could not be read that are listed after a run."""
 
 
 def print_document(schema: str, **fields: Any) -> None:
@@ -111,9 +114,16 @@ def print_results(report: RunReport) -> None:
         if values:
             print_line(f"\n{title}:")
             for name, value in values.items():
-                print_line(f"  {escape(name)}: {truncate(escape(str(value)))}")
+                certain = _describe_class(report, name) if title == "Errors" else ""
+                print_line(f"  {escape(name)}: {truncate(escape(str(value)))}{certain}")
     # Notes on standard error come after the results, also where both go to one terminal.
     sys.stdout.flush()
+
+
+def _describe_class(report: RunReport, task: str) -> str:
+    """What is certain about the failed call of a task, in brackets; empty if it is not known."""
+    class_ = report.tasks[task].fault_class
+    return "" if class_ is msgspec.UNSET else f" ({CLASS_TEXTS[class_]})"
 
 
 def format_ending(report: RunReport) -> str:
@@ -123,13 +133,18 @@ def format_ending(report: RunReport) -> str:
 
 
 def format_usage(report: RunReport) -> str:
-    """One line with the tokens and cost of a run; empty if it used no tokens."""
-    if not report.tokens:
-        return ""
-    return (
-        f"{report.tokens:,} tokens, "
-        f"{format_cost(report.cost_usd)}{describe_unpriced(report.unpriced)}"
-    )
+    """The tokens and cost of a run, and what of its usage could not be read; empty for nothing."""
+    lines = []
+    if report.tokens or report.unpriced:
+        cost = format_cost(report.cost_usd)
+        lines.append(f"{report.tokens:,} tokens, {cost}{describe_unpriced(report.unpriced)}")
+    problems = {name: task.usage_problem for name, task in report.tasks.items()}
+    found = [f"usage of {escape(name)}: {escape(text)}" for name, text in problems.items() if text]
+    lines += found[:MOST_PROBLEMS]
+    if len(found) > MOST_PROBLEMS:
+        more = len(found) - MOST_PROBLEMS
+        lines.append(f"and {more:,} more tasks (agenthive show {report.run_id} --json)")
+    return "\n".join(lines)
 
 
 def format_cost(usd: float) -> str:
@@ -152,6 +167,12 @@ def truncate(text: str, max_length: int = LONGEST_VALUE) -> str:
         if len(text) <= max_length
         else f"{text[:max_length]}... ({len(text) - max_length:,} more)"
     )
+
+
+def print_damage(damage: Mapping[str, str]) -> None:
+    """Print on standard error which runs are not in the figures, and why."""
+    for run, reason in damage.items():
+        print_note(f"run {run} is not counted from its damage on: {escape(reason)}")
 
 
 def print_error(error: AgentHiveError, *, as_json: bool = False) -> int:

@@ -23,9 +23,10 @@ from agenthive.core.history.retention import Retention
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import NanoUSD
-from agenthive.errors import HomeBusy, OwnerGone, RunNotFound
+from agenthive.errors import HomeBusy, OwnerGone
 from agenthive.hive import Hive, open_journal
 from agenthive.infra.home import Home
+from agenthive.infra.ids import uuid7
 from agenthive.infra.secrets import Secrets
 from agenthive.ipc.client import ControlClient
 from agenthive.queries.export_import import ImportResult
@@ -129,30 +130,37 @@ class Session:
         """The owner of the home: our hive, or a proxy with the verbs of the control socket."""
         return self.hive or self._remote_owner
 
-    async def _request(self, request: Callable[[Hive], Awaitable[T]]) -> T:
-        """Send a request to the owner; if the owner ends, take ownership and send it again."""
+    async def _request(
+        self, request: Callable[[Hive], Awaitable[T]], *, starts_work: bool = False
+    ) -> T:
+        """Send a request to the owner; if the owner ends before it replies, send it again.
+
+        Another process, or this one, is the owner then. A request that changes something is sent
+        each time under the one id that the session made for it, so it is carried out once, and its
+        answer is that of the time when it was. An owner that is about to close refuses what
+        ``starts_work``: that is sent again, too.
+        """
         while True:
             try:
                 return await request(self.owner)
             except OwnerGone:
-                await self._join_home()
+                pass
+            except HomeBusy:
+                if not starts_work:
+                    raise
+                await asyncio.sleep(0.05)
+            await self._join_home()
 
     # What commands request.
 
     async def submit(self, workflow: WorkflowSpec, inputs: Mapping[str, Any], run: str) -> None:
         """Submit a run under the id ``run``; it is on disk when this returns."""
-        while True:
-            try:
-                await self.owner.submit(workflow, inputs, run_id=run)
-                return
-            except OwnerGone:
-                await self._join_home()
-                if await self._is_known(run):
-                    await self.resume([run])
-                    return
-            except HomeBusy:
-                # The owner is closing and accepts nothing more.
-                await self._join_home()
+        request_id = uuid7()
+        await self._request(
+            lambda owner: owner.submit(workflow, inputs, run_id=run, request_id=request_id),
+            starts_work=True,
+        )
+        await self._resume_here(run)
 
     async def watch(self, run: str, after: int = 0) -> AsyncIterator[EventView]:
         """The events of a run until it ends or waits for input, whichever process runs it."""
@@ -168,57 +176,62 @@ class Session:
 
     async def cancel(self, run: str, reason: str) -> None:
         """Cancel an open run. Raises RunNotFound if it is not open."""
-        if self.hive is None:
-            await self._remote_owner.cancel(run, reason=reason)
-            return
-        # No task starts between the two calls: neither yields to the event loop before the
-        # cancellation is recorded.
-        await self.hive.resume([run])
-        await self.hive.cancel(run, reason=reason)
+        request_id = uuid7()
 
-    async def send_input(self, run: str, request: Callable[[Hive], Awaitable[object]]) -> None:
+        async def cancel_run(owner: Hive) -> None:
+            if self.hive is None:
+                await owner.cancel(run, reason=reason, request_id=request_id)
+            else:
+                await self.hive.cancel(run, reason=reason, resume=True, request_id=request_id)
+
+        await self._request(cancel_run)
+        # An owner before this one may have recorded the request and ended before it was done.
+        await self._resume_here(run)
+
+    async def send_input(self, run: str, request: Callable[[Hive, str], Awaitable[object]]) -> None:
         """Resume a run and send a request about it, such as an approval or a signal.
 
-        Raises what the request raises.
+        ``request`` gets the owner and the id of the request. Raises what the request raises.
         """
+        request_id = uuid7()
 
         async def resume_and_request(owner: Hive) -> None:
-            if self.hive is not None:
-                await self.hive.resume([run])
-            await request(owner)
+            await self._resume_here(run)
+            await request(owner, request_id)
 
         await self._request(resume_and_request)
 
     async def change_limit(self, scope: str, amount: NanoUSD | None, **details: Any) -> None:
         """Change the limit of a scope; parameters and errors as in `HiveBudgets.change_limit`."""
+        request_id = uuid7()
 
         async def resume_and_change(owner: Hive) -> None:
-            if self.hive is not None and run_of(scope):
-                await self.hive.resume([run_of(scope)])
-            await owner.budgets.change_limit(scope, amount, **details)
+            if run_of(scope):
+                await self._resume_here(run_of(scope))
+            await owner.budgets.change_limit(scope, amount, request_id=request_id, **details)
 
         await self._request(resume_and_change)
 
     async def migrate(self, run: str, workflow: WorkflowSpec, **details: Any) -> None:
         """Migrate a run; parameters and errors as in `HiveMigrations.migrate`."""
-        await self._request(lambda owner: owner.migrations.migrate(run, workflow, **details))
+        request_id = uuid7()
+        await self._request(
+            lambda owner: owner.migrations.migrate(run, workflow, request_id=request_id, **details)
+        )
+        await self._resume_here(run)
 
     async def fork(
         self, run: str, task: str, workflow: WorkflowSpec | None, fork_id: str, *, again: bool
     ) -> None:
         """Repeat a run from a task on as the run ``fork_id``; raises as `HiveForks.create`."""
-        while True:
-            try:
-                await self.owner.forks.create(run, task, workflow, id=fork_id, again=again)
-                return
-            except OwnerGone:
-                await self._join_home()
-                if await self._is_known(fork_id):
-                    await self.resume([fork_id])
-                    return
-            except HomeBusy:
-                # The owner is closing and accepts nothing more.
-                await self._join_home()
+        request_id = uuid7()
+        await self._request(
+            lambda owner: owner.forks.create(
+                run, task, workflow, id=fork_id, again=again, request_id=request_id
+            ),
+            starts_work=True,
+        )
+        await self._resume_here(fork_id)
 
     async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
         """Set, pause, resume, remove or trigger a schedule.
@@ -226,24 +239,43 @@ class Session:
         ``body`` is the encoded definition that a `ScheduleSet` names. Raises DefinitionError,
         NotFound, Conflict.
         """
-        while True:
-            try:
-                await self.owner.schedules.apply_change(change, body)
-                return
-            except (OwnerGone, HomeBusy):
-                await self._join_home()
+        request_id = uuid7()
+        await self._request(
+            lambda owner: owner.schedules.apply_change(change, body, request_id=request_id),
+            starts_work=True,
+        )
 
     async def resume(self, runs: Sequence[str] | None = None) -> list[str]:
-        """Resume unfinished runs (None: all); return the ids of those that were not yet active."""
-        return await self.owner.resume(None if runs is None else list(runs))
+        """Resume unfinished runs (None: all); return the ids of those that were not yet active.
 
-    def prune(self, policy: Retention) -> AsyncIterator[PruneProgress]:
-        """Delete runs past their retention; yield the progress. Raises OwnerGone."""
-        return self.owner.retention.prune(policy)
+        It has no request id: it is about the process that owns the home, not about the journal, so
+        a new owner must do it again, and where it was done it changes nothing.
+        """
+        run_ids = None if runs is None else list(runs)
+        return await self._request(lambda owner: owner.resume(run_ids))
+
+    async def prune(self, policy: Retention) -> AsyncIterator[PruneProgress]:
+        """Delete runs past their retention; yield the progress."""
+        request_id = uuid7()
+        while True:
+            try:
+                async for progress in self.owner.retention.prune(policy, request_id=request_id):
+                    yield progress
+                return
+            except OwnerGone:
+                await self._join_home()
 
     async def import_run(self, file: Path, *, open_too: bool) -> ImportResult:
         """Import a run from a file; ``open_too``: also one that has not ended."""
-        return await self.owner.retention.import_run(file, open_too=open_too)
+        request_id = uuid7()
+        return await self._request(
+            lambda owner: owner.retention.import_run(file, open_too=open_too, request_id=request_id)
+        )
+
+    async def _resume_here(self, run: str) -> None:
+        """Resume a run if this process owns the home; nothing happens to a run that is active."""
+        if self.hive is not None:
+            await self.hive.resume([run])
 
     async def report(self, run: str) -> RunReport:
         """The report of a run as of now."""
@@ -251,11 +283,3 @@ class Session:
             return await self.hive.report(run)
         async with open_journal(self.settings.home) as journal:
             return await journal.read_report(run)
-
-    async def _is_known(self, run: str) -> bool:
-        async with open_journal(self.settings.home) as journal:
-            try:
-                await journal.find_run(run)
-            except RunNotFound:
-                return False
-            return True

@@ -4,11 +4,12 @@ A hold is the worst case of a call, reserved before the call is made; a capture 
 cost. A hold never brings ``captured + held`` above the limit of a scope: the engine calls
 `Ledger.find_short_accounts` for all scopes before `Ledger.reserve` changes one. Only a reply that
 reports a cost above its hold can exceed a limit; the scope is then frozen and takes no holds until
-its limit is set again.
+its limit is set again. No sum passes `MOST_AMOUNT`: one that has reached it stays there, because it
+no longer says how much is missing from it.
 
 Amounts are nano-dollars. Pure: never knows a run's state or a clock. Changes are collected as
 entries, which the engine writes in the transaction of the events that caused them. To add a
-movement of money: a method that changes accounts and calls ``_add_entry`` for each.
+movement of money: a method that calls ``_move_amounts`` for each account.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Final
 import msgspec
 
 from agenthive.core.journal.records import AccountState, LedgerEntry
-from agenthive.core.values import NanoUSD
+from agenthive.core.values import MOST_AMOUNT, NanoUSD
 
 ALERT_PERCENTS: Final = (50, 80, 95)
 """Percentages of a limit that cause an alert when they have been captured."""
@@ -138,9 +139,8 @@ class Ledger:
         """
         for scope in scopes:
             account = self.accounts[scope]
-            account.held += amount
             account.pending += amount
-            self._add_entry(run, scope, 0, amount)
+            self._move_amounts(run, account, 0, amount)
 
     def mark_in_doubt(self, scopes: Iterable[str], amount: NanoUSD) -> None:
         """The call has ended and its cost is in doubt: its hold stays."""
@@ -158,11 +158,9 @@ class Ledger:
         for scope in scopes:
             account = self.accounts[scope]
             before = account.captured
-            account.held -= held
-            account.captured += cost
             if pending:
                 account.pending -= held
-            self._add_entry(run, scope, cost, -held)
+            self._move_amounts(run, account, cost, -held)
             percent = account.crossed_percent(before)
             if percent:
                 alerts.append((scope, percent))
@@ -180,22 +178,37 @@ class Ledger:
     def release(self, run: str, scopes: Iterable[str], amount: NanoUSD) -> None:
         """Release what is held in doubt; a negative ``amount`` holds it again."""
         for scope in scopes:
-            self.accounts[scope].held -= amount
-            self._add_entry(run, scope, 0, -amount)
+            self._move_amounts(run, self.accounts[scope], 0, -amount)
 
     def adjust_captured(self, run: str, scopes: Iterable[str], cost: NanoUSD) -> None:
         """Add ``cost`` (which may be negative) to what was captured; holds do not change."""
         for scope in scopes:
-            self.accounts[scope].captured += cost
-            self._add_entry(run, scope, cost, 0)
+            self._move_amounts(run, self.accounts[scope], cost, 0)
 
     def cancel_hold(self, run: str, scopes: Iterable[str], amount: NanoUSD) -> None:
         """Remove the hold of a run that was not accepted, as if it had not been made."""
         for scope in scopes:
             account = self.accounts[scope]
-            account.held -= amount
+            if account.held < MOST_AMOUNT:
+                account.held -= amount
             account.pending -= amount
             self._entries.pop((run, scope), None)
+
+    def take_back_entries(self, run: str) -> set[str]:
+        """Reverse what was booked for ``run`` since the last batch; the scopes that changed.
+
+        The run's events are not written, so that the accounts must remain what they are on disk.
+        """
+        scopes = {scope for entry_run, scope in self._entries if entry_run == run}
+        for scope in scopes:
+            captured, held = self._entries.pop((run, scope))
+            account = self.accounts[scope]
+            # A sum that has reached the largest amount stays there: its true value is not known.
+            if account.captured < MOST_AMOUNT:
+                account.captured -= captured
+            if account.held < MOST_AMOUNT:
+                account.held -= held
+        return scopes
 
     def take_changes(self) -> tuple[list[LedgerEntry], list[AccountState]]:
         """The changes since the last call: amounts to add to accounts, and limits to set."""
@@ -211,7 +224,15 @@ class Ledger:
         self._entries, self._changed_accounts = {}, {}
         return entries, account_states
 
-    def _add_entry(self, run: str, scope: str, captured: NanoUSD, held: NanoUSD) -> None:
+    def _move_amounts(self, run: str, account: Account, captured: NanoUSD, held: NanoUSD) -> None:
+        """Add to what an account has captured and holds, as far as its sums go."""
+        if account.captured + captured >= MOST_AMOUNT or account.captured >= MOST_AMOUNT:
+            captured = MOST_AMOUNT - account.captured
+        if account.held + held >= MOST_AMOUNT or account.held >= MOST_AMOUNT:
+            held = MOST_AMOUNT - account.held
+        account.captured += captured
+        account.held += held
+        scope = account.scope
         entry = self._entries.get((run, scope))
         if entry is None:
             self._entries[run, scope] = [captured, held]

@@ -14,10 +14,16 @@ Never knows what was spent: see `ledger`. To add a scope: its name in this list 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Final
 
+from agenthive.core.budget.holds import DAY
+from agenthive.core.model.timestamps import parse_timestamp
 from agenthive.core.model.workflow import WorkflowSpec
 from agenthive.core.values import NanoUSD
+
+_DATE: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def run_of(scope: str) -> str:
@@ -35,6 +41,15 @@ def is_scope(scope: str) -> bool:
     if words[0] == "agent":
         return "/" in scope
     return len(words) == 2 and words[0] in ("tenant", "day")
+
+
+def parse_day(scope: str) -> str:
+    """A scope with its day as a number, which may be given as a date: ``day T/2026-12-24``."""
+    head, _, date = scope.rpartition("/")
+    if not head.startswith("day ") or not _DATE.fullmatch(date):
+        return scope
+    midnight = parse_timestamp(f"{date}T00:00:00Z")
+    return scope if midnight is None else f"{head}/{midnight // DAY}"
 
 
 def shared_scope(name: str, tenant: str = "default") -> str:

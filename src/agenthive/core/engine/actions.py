@@ -93,8 +93,21 @@ class RunParked(msgspec.Struct, frozen=True, gc=False):
     run: str
 
 
+class ReportUnusableRun(msgspec.Struct, frozen=True, gc=False):
+    """The run was set apart: notify the callers that wait for it."""
+
+    run: str
+    reason: str
+
+
 Action: TypeAlias = (
-    PerformCall | CancelCall | AcknowledgeRequest | RejectRequest | RunEnded | RunParked
+    PerformCall
+    | CancelCall
+    | AcknowledgeRequest
+    | RejectRequest
+    | RunEnded
+    | RunParked
+    | ReportUnusableRun
 )
 
 

@@ -36,6 +36,7 @@ class ActiveRun:
         "hold_scopes",
         "id",
         "intent",
+        "is_set_apart",
         "key_for",
         "missing_agents",
         "pending_events",
@@ -55,6 +56,8 @@ class ActiveRun:
         self._snapshot_every = snapshot_every
         #: Gives the idempotency key of a task's call.
         self.key_for = IdempotencyKeys(run_id)
+        #: Whether it was set apart: its state may be half changed, and takes no more events.
+        self.is_set_apart = False
         #: The machine's state, up to the last event that was applied.
         self.state = state
         #: Agents that are not registered: name -> how to supply them.

@@ -76,12 +76,16 @@ class Admission:
                 return
             run_id, index, lane = next_task
             run = engine.runs[run_id]
-            if run.state.state[index] is not _READY or (
-                money_waiters and self._budgets.must_line_up(run, index, now)
-            ):
+            if run.state.state[index] is not _READY:
                 queue.release_slots(run_id, lane)
-            else:
-                self._start_task(run, index, now)
+                continue
+            try:
+                if money_waiters and self._budgets.must_line_up(run, index, now):
+                    queue.release_slots(run_id, lane)
+                else:
+                    self._start_task(run, index, now)
+            except Exception as error:
+                self._handlers.set_apart_run(run, error, now)
         engine.has_unpicked = True
 
     def _start_task(self, run: ActiveRun, index: int, now: Micros) -> None:
@@ -143,7 +147,7 @@ class Admission:
         if isinstance(decision, Grant):
             return decision
         if not isinstance(decision, MustWait):
-            self._fail_or_block(run, index, decision, intent.at)
+            self._fail_or_block(run, index, call, decision, intent.at)
         return None
 
     def _acquire_rate_limit(
@@ -180,16 +184,19 @@ class Admission:
         return not wait
 
     def _fail_or_block(
-        self, run: ActiveRun, index: int, decision: LimitExceeded | UnpricedCall, now: Micros
+        self,
+        run: ActiveRun,
+        index: int,
+        call: Call,
+        decision: LimitExceeded | UnpricedCall,
+        now: Micros,
     ) -> None:
         """The call cannot be made under its budgets: fail the task, or block it, by its policy."""
         key, agent = run.state.graph.keys[index], run.agent_of(index)
         if isinstance(decision, UnpricedCall):
-            message = (
-                f"the cost of a call of agent '{agent.name}' is unknown, and {decision.scope} has "
-                "a limit: give the agent a max_cost, or a price in the settings, or set a default "
-                "price"
-            )
+            quoter = self._engine.quoter
+            why = "" if quoter is None else quoter.explain_unpriced(agent, call)
+            message = describe_unpriced(agent.name, decision.scope, why)
             event: ev.RunEvent = task_faulted_event(now, key, UNPRICED, message)
             self._handlers.apply_event(run, event, now)
             return
@@ -208,6 +215,12 @@ class Admission:
         )
         self._handlers.apply_event(run, event, now)
         self._budgets.block_task(run, index, now)
+
+
+def describe_unpriced(agent: str, scope: str, why: str) -> str:
+    """The error about a call without a known worst case, under a limit of ``scope``."""
+    reason = why or "give the agent or the task a max_cost"
+    return f"the cost of a call of agent '{agent}' is unknown, and {scope} has a limit: {reason}"
 
 
 def _describe_shortfall(exceeded: LimitExceeded) -> str:

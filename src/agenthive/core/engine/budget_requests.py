@@ -19,7 +19,7 @@ from agenthive.core.engine.human_input import ApprovalDecision, budget_request_d
 from agenthive.core.engine.step_evaluation import task_faulted_event
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.states import TaskState
-from agenthive.core.values import Micros, NanoUSD
+from agenthive.core.values import MOST_AMOUNT, Micros, NanoUSD
 from agenthive.errors import Conflict, NotFound
 
 
@@ -67,7 +67,7 @@ class BudgetRequests:
             limit = self._budgets.limit_of(scope)
             if limit is None or amount is None:
                 raise Conflict(f"{scope} has no limit", hint="Set one: agenthive budget set.")
-            amount = limit + amount
+            amount = min(limit + amount, MOST_AMOUNT)
         self._set_limit(now, scope, amount, actor, reason)
         self._outbox.actions.append(act.AcknowledgeRequest(token, about=run_of(scope)))
 
@@ -106,12 +106,15 @@ class BudgetRequests:
             reason=settlement.reason,
         )
         self._apply_settlement(run, event, now)
-        self._outbox.actions.append(act.AcknowledgeRequest(token, about=run.id))
+        self._handlers.acknowledge(run, token)
 
     def settle_overdue_holds(self, now: Micros) -> None:
         """Book the costs that have been in doubt for a day with what is held for them."""
         for run, event in self._budgets.take_overdue_holds(now):
-            self._apply_settlement(run, event, now)
+            try:
+                self._apply_settlement(run, event, now)
+            except Exception as error:
+                self._handlers.set_apart_run(run, error, now)
 
     def _apply_settlement(self, run: ActiveRun, event: ev.HoldSettled, now: Micros) -> None:
         index = run.state.graph.index[event.task]

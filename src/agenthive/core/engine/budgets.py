@@ -17,7 +17,7 @@ microseconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final, TypeAlias
 
 import msgspec
@@ -33,7 +33,7 @@ from agenthive.core.model.calls import Call, Usage
 from agenthive.core.model.states import CLOSED, TaskState
 from agenthive.core.model.workflow import Effect, OnExceeded
 from agenthive.core.ports import Quoter
-from agenthive.core.values import Micros, NanoUSD
+from agenthive.core.values import MOST_AMOUNT, Micros, NanoUSD
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -94,7 +94,8 @@ class BudgetManager:
 
     ``runs`` are the open runs. ``quoter`` computes what a call costs at most; None without prices.
     ``limits`` are the limits of the settings, which hold for all runs: keys are ``tenant``, ``day``
-    and ``agent NAME``.
+    and ``agent NAME``. ``set_apart_runs`` are those that were set apart: they spend nothing more,
+    and still bind their child runs.
     """
 
     def __init__(
@@ -102,10 +103,12 @@ class BudgetManager:
         runs: Mapping[str, ActiveRun],
         quoter: Quoter | None = None,
         limits: Mapping[str, NanoUSD] | None = None,
+        set_apart_runs: Mapping[str, ActiveRun] | None = None,
     ) -> None:
         #: The accounts of all scopes.
         self.ledger = Ledger()
         self._runs, self._quoter, self._limits = runs, quoter, dict(limits or {})
+        self._set_apart_runs = {} if set_apart_runs is None else set_apart_runs
         #: Ready tasks that wait for other calls.
         self.queues = BudgetQueues()
         #: Scope of an agent -> what the last call of it that was checked costs at most.
@@ -217,7 +220,11 @@ class BudgetManager:
         if declared_cost is not None:
             return declared_cost
         assert self._quoter is not None
-        return self._quoter.estimate_max_cost(run.agent_of(index), call)
+        cost = self._quoter.estimate_max_cost(run.agent_of(index), call)
+        # The estimate may be from any code: what is no amount is unknown.
+        if type(cost) is not int or cost < 0:
+            return None
+        return cost if cost < MOST_AMOUNT else MOST_AMOUNT
 
     def _release_superseded(self, run: ActiveRun, index: int, *, restore: bool) -> bool:
         """Release the holds that a call takes over, or ``restore`` them; whether there are any."""
@@ -247,9 +254,13 @@ class BudgetManager:
         while ancestor is not None:
             yield ancestor, task
             parent = ancestor.state.parent
-            ancestor = None if parent is None else self._runs.get(parent.run)
+            ancestor = None if parent is None else self._find_run(parent.run)
             if ancestor is not None and parent is not None:
                 task = ancestor.state.graph.index[parent.task]
+
+    def _find_run(self, run_id: str) -> ActiveRun | None:
+        """An open run, or one that was set apart: its limits still bind its child runs."""
+        return self._runs.get(run_id) or self._set_apart_runs.get(run_id)
 
     # Scopes.
 
@@ -378,8 +389,21 @@ class BudgetManager:
 
     def schedule_expiry(self, run: ActiveRun, index: int, attempt: int) -> None:
         """The cost of a call is in doubt: a day after the call, what is held counts as spent."""
-        hold = run.state.holds[index, attempt]
-        heappush(self._hold_expiries, (hold.at + DAY, run.id, index, attempt))
+        expiry = run.state.expiry_of(index, attempt)
+        heappush(self._hold_expiries, (expiry, run.id, index, attempt))
+
+    def reschedule_expiries(self, run: ActiveRun) -> None:
+        """The clock was set: the holds of a run that are in doubt expire at other times."""
+        calls = [
+            (index, attempt)
+            for _, run_id, index, attempt in self._hold_expiries
+            if run_id == run.id
+        ]
+        self._hold_expiries = [entry for entry in self._hold_expiries if entry[1] != run.id]
+        heapify(self._hold_expiries)
+        for index, attempt in dict.fromkeys(calls):
+            if (index, attempt) in run.state.holds:
+                self.schedule_expiry(run, index, attempt)
 
     def unsettled_scopes(
         self, run: ActiveRun, now: Micros
@@ -393,6 +417,25 @@ class BudgetManager:
         """Book the usage that a call of an ended run reports late, in place of ``booked``."""
         cost = booked if usage.cost is None else usage.cost
         self.ledger.adjust_captured(run_id, scopes, cost - booked)
+        self._wake_waiters(scopes)
+
+    def set_apart_run(self, run: ActiveRun) -> None:
+        """Take back what was booked for a run and is in no batch; what it holds on disk stays.
+
+        Its calls in flight are in doubt from now on: no other task waits for their end. Call it
+        when the run is no longer among the open runs.
+        """
+        scopes = self.ledger.take_back_entries(run.id)
+        scopes.update(scope for held_scopes in run.hold_scopes.values() for scope in held_scopes)
+        pending = dict.fromkeys(scopes, 0)
+        for other in self._runs.values():
+            for (index, attempt), held_scopes in other.hold_scopes.items():
+                hold = other.state.holds.get((index, attempt))
+                if hold is not None and other.state.is_call_running(index, attempt):
+                    for scope in pending.keys() & set(held_scopes):
+                        pending[scope] += hold.amount
+        for scope, amount in pending.items():
+            self.ledger.accounts[scope].pending = amount
         self._wake_waiters(scopes)
 
     def forget_run(self, run: ActiveRun) -> None:
@@ -423,7 +466,8 @@ class BudgetManager:
         """The scope that a blocked task lacks, and the limit under which its call fits."""
         scope, amount = run.state.lacks[index]
         account = self.ledger.accounts[scope]
-        return scope, (account.limit or 0) + max(account.shortfall(amount), 0)
+        limit = (account.limit or 0) + max(account.shortfall(amount), 0)
+        return scope, min(limit, MOST_AMOUNT)
 
     def awaited_scope(self, run_id: str, index: int) -> str:
         """The scope in which a ready task waits for other calls; empty if it does not wait."""
@@ -615,7 +659,8 @@ class BudgetManager:
 
     def take_woken_waiters(self, now: Micros) -> list[Waiter]:
         """The tasks to look at again, each once; at a new day also those that lacked today's."""
-        if self._blocked_scopes and day_of(now) > self._current_day:
+        # The clock may have been set back: then it is an earlier day.
+        if self._blocked_scopes and day_of(now) != self._current_day:
             for waiter in self._waiters_for_tomorrow():
                 del self._blocked_scopes[waiter]
                 self._woken_waiters.append(waiter)

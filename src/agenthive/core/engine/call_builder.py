@@ -70,8 +70,13 @@ def without_tool_calls(reply: Reply) -> Reply:
 
 def reply_from_cache(cached: CachedResult | None, now: Micros) -> Reply | None:
     """The reply that a cached result gives; None if there is none or it has expired."""
-    if cached is None or (cached.expires is not None and cached.expires < now):
+    if cached is None:
         return None
+    if cached.expires is not None:
+        # One from the future was stored by a clock that was ahead: its age is not known.
+        is_from_future = cached.at > now + SECOND
+        if cached.expires < now or is_from_future:
+            return None
     return Reply(result=msgspec.json.decode(cached.result), cached=cached.origin)
 
 

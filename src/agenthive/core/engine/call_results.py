@@ -176,7 +176,7 @@ class CallResults:
         return pause + round(draw * min(pause, SECOND))
 
     def _update_estimates(self, run: ActiveRun, index: int, now: Micros) -> None:
-        ranks = run.estimates.record_duration(index, (now - run.state.since[index]) / SECOND)
+        ranks = run.estimates.record_duration(index, max(0, now - run.state.since[index]) / SECOND)
         if ranks is not None:
             run.ranks = ranks
             self._queue.update_ranks(run.id, run.rank_of)

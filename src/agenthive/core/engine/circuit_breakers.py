@@ -11,13 +11,25 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import Final
 
+import msgspec
+
 from agenthive.core.engine.ready_queue import ReadyQueue
 from agenthive.core.journal import run_events as ev
 from agenthive.core.model.calls import Fault
 from agenthive.core.policies.circuit_breaker import Breaker, BreakerPolicy, BreakerState
-from agenthive.core.values import Micros
+from agenthive.core.values import Micros, to_micros
 
 _CLOSED: Final = BreakerState.CLOSED
+
+
+def move_opening(
+    until: Micros, opened: Micros, event: ev.ClockSteppedBack | ev.ClockSteppedForward
+) -> Micros:
+    """When a breaker that ``opened`` admits a probe, after the clock was set."""
+    if isinstance(event, ev.ClockSteppedForward):
+        return until + event.by
+    shown = event.wall or event.at - event.by
+    return until - event.by if event.seen or opened > shown else until
 
 
 class BreakerRegistry:
@@ -41,6 +53,22 @@ class BreakerRegistry:
             self._restored_events[event.endpoint] = event
         elif isinstance(event, ev.BreakerClosed):
             self._restored_events.pop(event.endpoint, None)
+        elif isinstance(event, ev.ClockSteppedBack | ev.ClockSteppedForward):
+            self.set_clock(event)
+
+    def set_clock(self, event: ev.ClockSteppedBack | ev.ClockSteppedForward) -> None:
+        """The clock was set: open breakers stay open for as long as they would have."""
+        for endpoint, opened_event in self._restored_events.items():
+            until = move_opening(opened_event.until, opened_event.time, event)
+            moved = until - opened_event.until
+            self._restored_events[endpoint] = msgspec.structs.replace(
+                opened_event, at=opened_event.time + moved, wall=0, until=until
+            )
+        for endpoint, breaker in self._breakers.items():
+            if breaker.state is BreakerState.OPEN:
+                length = to_micros(breaker.policy.recovery_timeout)
+                breaker.until = move_opening(breaker.until, breaker.until - length, event)
+                heappush(self._wakes, (breaker.until, endpoint))
 
     def attach_lane(
         self, endpoint: str, lane: str, policy: BreakerPolicy | None, now: Micros

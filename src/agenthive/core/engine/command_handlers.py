@@ -12,7 +12,10 @@ branch in `CommandHandlers._execute_command`.
 
 from __future__ import annotations
 
+import contextlib
 from heapq import heappush
+
+import msgspec
 
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.active_run import ActiveRun
@@ -22,6 +25,7 @@ from agenthive.core.engine.child_runs import child_ended_event, child_wait_state
 from agenthive.core.engine.engine_state import RUN_DEADLINE, EngineState
 from agenthive.core.engine.step_evaluation import task_faulted_event
 from agenthive.core.graph.graph import Graph
+from agenthive.core.history.run_index import set_apart_mark
 from agenthive.core.journal import run_events as ev
 from agenthive.core.machine import commands as cmd
 from agenthive.core.machine import model_turns
@@ -32,7 +36,7 @@ from agenthive.core.model.states import CLOSED, RunStatus, TaskState
 from agenthive.core.model.workflow import Effect
 from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import Micros
-from agenthive.errors import ExpressionError
+from agenthive.errors import ExpressionError, describe_defect
 
 # Module constants: in Python 3.11 the lookup in the enum costs more than the comparison.
 _READY, _RUNNING, _PURE = TaskState.READY, TaskState.RUNNING, Effect.NONE
@@ -54,21 +58,105 @@ class CommandHandlers:
     def apply_event(self, run: ActiveRun, event: ev.RunEvent, now: Micros) -> None:
         """Apply an event to a run, carry out what follows, and keep the event for the next batch.
 
-        Raises InvalidTransition if the run's state has no move for the event.
+        Never raises: a run for which that fails is set apart, so that the other runs continue. A
+        run that was set apart takes no more events.
         """
+        if run.is_set_apart:
+            return
         state = run.state
         status, parked = state.status, state.parked
+        if event.at < state.last_at + state.ahead:
+            # The clock was set back: the order of the stream does not go back with it.
+            order = state.last_at + state.ahead
+            event = msgspec.structs.replace(event, at=order, wall=event.at)
         run.pending_events.append(event)
         self._outbox.dirty_runs[run.id] = run
-        commands = step(state, event)
-        # Before the commands: they may apply further events, and each counts its own change.
-        if state.status is not status or state.parked is not parked:
-            change = state.takes_slot - state.would_take_slot(status, parked)
-            self._engine.used_run_slots += change
-        for command in commands:
-            self._execute_command(run, command, now)
-        if state.parent is not None:
-            self._notify_parent(run, state.parent, now)
+        try:
+            commands = step(state, event)
+            # Before the commands: they may apply further events, and each counts its own change.
+            if state.status is not status or state.parked is not parked:
+                change = state.takes_slot - state.would_take_slot(status, parked)
+                self._engine.used_run_slots += change
+            for command in commands:
+                if run.is_set_apart:
+                    return
+                self._execute_command(run, command, now)
+            if state.parent is not None:
+                self._notify_parent(run, state.parent, now)
+        except Exception as error:
+            self.set_apart_run(run, error, now)
+
+    def acknowledge(self, run: ActiveRun, token: int) -> None:
+        """The request about a run is decided: acknowledge it, unless it brought the run down."""
+        actions = self._outbox.actions
+        if run.is_set_apart:
+            reason = self._engine.set_apart.get(run.id, "")
+            actions.append(act.RejectRequest(token, f"run {run.id} was set apart: {reason}"))
+        else:
+            actions.append(act.AcknowledgeRequest(token, about=run.id))
+
+    def set_apart_run(self, run: ActiveRun, error: Exception, now: Micros) -> None:
+        """A run cannot continue: stop it as of its last event on disk, while all others continue.
+
+        Its calls are cancelled, what it holds on disk stays reserved, and its requests are
+        rejected. A run that is on disk continues when it is resumed by its id; one that is not was
+        never accepted.
+        """
+        if run.is_set_apart:
+            return
+        run.is_set_apart = True
+        engine, reason = self._engine, describe_defect(error)
+        engine.set_apart[run.id] = reason
+        engine.set_apart_runs[run.id] = run
+        self._release_calls(run, now)
+        self._queue.remove_run(run.id)
+        self._runs.pop(run.id, None)
+        engine.queued_runs.pop(run.id, None)
+        # Counted anew: the change of state that failed may or may not have been counted.
+        engine.used_run_slots = sum(other.state.takes_slot for other in self._runs.values())
+        engine.eager_calls = [call for call in engine.eager_calls if call.call.run != run.id]
+        self._outbox.remove_run(run, f"run {run.id} was set apart: {reason}")
+        engine.budgets.set_apart_run(run)
+        # This turn may have started what it could already: another run can use the slots.
+        engine.has_unpicked = True
+        if run.written_seq:
+            self._outbox.hive_events.append(
+                ev.RunSetApart(at=now, run=run.id, events=run.written_seq, reason=reason)
+            )
+            engine.set_apart_marks.append(
+                set_apart_mark(run.id, events=run.written_seq, reason=reason)
+            )
+            self._outbox.actions.append(act.ReportUnusableRun(run.id, reason))
+        else:
+            self._reject_run(run, reason, now)
+
+    def _release_calls(self, run: ActiveRun, now: Micros) -> None:
+        """Cancel the calls in progress of a run that is set apart, and free their slots."""
+        for index, task_state in enumerate(run.state.state):
+            if task_state is _RUNNING:
+                key = run.state.graph.keys[index]
+                self._outbox.actions.append(act.CancelCall(run.id, key, run.state.attempts[index]))
+                # Its state may be half changed: what cannot be freed here is freed with the run.
+                with contextlib.suppress(Exception):
+                    self.results.release_call(run, index, CANCELLED_FAULT, now)
+
+    def _reject_run(self, run: ActiveRun, reason: str, now: Micros) -> None:
+        """A run that is set apart was never written: forget it, and fail the task it belongs to."""
+        engine = self._engine
+        engine.set_apart.pop(run.id, None)
+        engine.set_apart_runs.pop(run.id, None)
+        engine.schedules.remove_run(run.id)
+        parent = run.state.parent
+        parent_run = None if parent is None else self._runs.get(parent.run)
+        if parent is not None and parent_run is not None:
+            event = ev.ChildEnded(
+                at=now,
+                task=parent.task,
+                run=run.id,
+                status=RunStatus.FAILED,
+                error=f"the child run could not be written: {reason}",
+            )
+            self.apply_event(parent_run, event, now)
 
     def _notify_parent(self, run: ActiveRun, parent: ev.Parent, now: Micros) -> None:
         """Record in the parent run how its child run waits, if that has changed."""
@@ -146,7 +234,9 @@ class CommandHandlers:
         """Pass the model turns that wait for a breaker that has just opened to a later model."""
         for lane in self._breakers.take_closed_lanes():
             for run_id, index in self._queue.list_waiting(lane):
-                self._try_fallback_model(self._runs[run_id], index, now)
+                run = self._runs.get(run_id)
+                if run is not None:
+                    self._try_fallback_model(run, index, now)
 
     def _call_agent(self, run: ActiveRun, command: cmd.CallAgent, now: Micros) -> None:
         state = run.state
@@ -206,7 +296,7 @@ class CommandHandlers:
         for lane, agent in state.graph.lane_agents.items():
             self._queue.get_lane(lane, agent.max_concurrency)
             self._breakers.attach_lane(agent.endpoint_key, lane, agent.circuit_breaker, now)
-            self._engine.rate_limits.attach_lane(agent.endpoint_key, lane, agent.rate_limit)
+            self._engine.rate_limits.attach_lane(agent.endpoint_key, lane, agent.rate_limit, now)
         return run
 
     def cancel_run(self, run: ActiveRun, now: Micros, actor: str, reason: str) -> None:

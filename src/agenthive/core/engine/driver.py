@@ -7,11 +7,13 @@ carries out the actions that this returns:
     events -> decide(now) -> store.append(batch) -> confirm_commit(now) -> actions
 
 The driver acts only after the commit, except for calls that are declared ``effect: none``. It
-counts each reply once. It takes the time and random numbers as arguments, so the same calls give
-the same journal on every machine. The work is done by the parts that it holds: `Recovery`,
-`CommandHandlers`, `TaskPreparation`, `Admission`, `HumanRequests`, `BudgetRequests` and
-`ScheduleRunner`, which share one `EngineState`. To add a request of a runtime: a method here that
-passes it to the part whose subject it is.
+counts each reply once. A run that fails inside the engine, or that cannot be encoded, is set apart
+(`CommandHandlers.set_apart_run`): it stops as of its last record on disk, and the others continue.
+The driver takes the time and random numbers as arguments, so the same calls give the same journal
+on every machine. The work is done by the parts that it holds: `Recovery`, `CommandHandlers`,
+`TaskPreparation`, `Admission`, `HumanRequests`, `BudgetRequests` and `ScheduleRunner`, which share
+one `EngineState`. To add a request of a runtime: a method here that passes it to the part whose
+subject it is.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from agenthive.core.engine.active_run import ActiveRun
 from agenthive.core.engine.admission import Admission
 from agenthive.core.engine.budget_requests import BudgetRequests, HoldSettlement
 from agenthive.core.engine.child_runs import ChildRunFactory, InputBinder, bind_unchanged
+from agenthive.core.engine.clock_steps import ClockSteps
 from agenthive.core.engine.command_handlers import CommandHandlers
 from agenthive.core.engine.engine_state import RUN_DEADLINE, EngineState
 from agenthive.core.engine.human_input import ApprovalDecision, TaskResolution
@@ -37,7 +40,7 @@ from agenthive.core.engine.task_preparation import TaskPreparation
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.snapshots import SNAPSHOT_INTERVAL
 from agenthive.core.journal import run_events as ev
-from agenthive.core.journal.records import AccountState, Batch, Record
+from agenthive.core.journal.records import AccountState, Batch, Record, RequestRow
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Reply
 from agenthive.core.model.states import TaskState
@@ -95,8 +98,10 @@ class Driver:
         self._results = handlers.results
         self._preparation = TaskPreparation(engine, handlers, ChildRunFactory(bind))
         self._admission = Admission(engine, handlers, self._preparation)
-        self._recovery = Recovery(engine, handlers)
+        clock_steps = ClockSteps(engine, handlers)
+        self._recovery = Recovery(engine, handlers, clock_steps)
         self._schedule_runner = ScheduleRunner(engine, handlers)
+        self._clock_steps = clock_steps
         self._budget_requests = BudgetRequests(engine, handlers)
         self._human_requests = HumanRequests(engine, handlers, self._budget_requests)
 
@@ -124,6 +129,39 @@ class Driver:
         """
         self._recovery.load_run(now, state, missing_agents)
 
+    def record_clock_step(self, now: Micros, by: Micros) -> None:
+        """The clock was set by ``by`` microseconds (negative: back) and shows ``now`` since.
+
+        Call it before any other method is called with a time of the clock that was set. Steps of
+        less than a second are waited out and change nothing.
+        """
+        self._clock_steps.record_step(now, by)
+
+    def deliver_child_end(self, now: Micros, child: RunState) -> None:
+        """Record in an open parent run how its child run ended while the parent was set apart.
+
+        ``child`` is the state of a run that has ended. Without effect if its parent is not open
+        here, or knows of the end.
+        """
+        self._recovery.deliver_child_end(now, child)
+
+    def set_apart(self, run: str, reason: str) -> None:
+        """Note that a run cannot be read: requests about it raise RunUnusable.
+
+        Nothing is written: the next process reads the run again.
+        """
+        self._engine.set_apart[run] = reason
+
+    def clear_set_apart(self, run: str) -> None:
+        """A run that was set apart was resumed or deleted since."""
+        self._engine.set_apart.pop(run, None)
+        self._engine.set_apart_runs.pop(run, None)
+
+    @property
+    def set_apart_runs(self) -> dict[str, str]:
+        """Runs that were set apart, by id -> why."""
+        return dict(self._engine.set_apart)
+
     # Requests.
 
     def submit(
@@ -144,7 +182,7 @@ class Driver:
         """Cancel an open run. Raises RunNotFound if it is not open here."""
         active_run, now = self._engine.get_open_run(run), self._engine.advance_clock(now)
         self._handlers.cancel_run(active_run, now, actor, reason)
-        self._outbox.actions.append(act.AcknowledgeRequest(token))
+        self._handlers.acknowledge(active_run, token)
 
     def migrate_run(
         self,
@@ -243,6 +281,13 @@ class Driver:
         """
         self._schedule_runner.change_schedule(now, change, token, body, graph, problem)
 
+    def keep_request(self, token: int, row: RequestRow) -> None:
+        """Write the row of a request that has an id in one transaction with its events.
+
+        Call it right after the request with this token. The outbox fills in a rejection.
+        """
+        self._outbox.keep_request(token, row)
+
     def record_hive_events(
         self, now: Micros, events: Sequence[ev.HiveEvent], batch: Batch, token: int
     ) -> None:
@@ -267,7 +312,10 @@ class Driver:
         if run is None or index is None:
             self._results.record_late_reply(run_id, task, attempt, now, reply)
         else:
-            self._results.complete_call(run, index, now, reply, draw)
+            try:
+                self._results.complete_call(run, index, now, reply, draw)
+            except Exception as error:
+                self._handlers.set_apart_run(run, error, now)
 
     def record_cancellation(
         self, now: Micros, run_id: str, task: str, attempt: int, *, unmade: bool = False
@@ -277,7 +325,10 @@ class Driver:
         index = self._engine.find_current_task(run, task, attempt)
         if run is not None and index is not None:
             now = self._engine.advance_clock(now)
-            self._results.record_cancellation(run, index, attempt, now, unmade=unmade)
+            try:
+                self._results.record_cancellation(run, index, attempt, now, unmade=unmade)
+            except Exception as error:
+                self._handlers.set_apart_run(run, error, now)
 
     def record_progress(
         self, now: Micros, run_id: str, task: str, attempt: int, progress: JSONValue
@@ -296,19 +347,23 @@ class Driver:
 
         After a batch, `confirm_commit` must be called before `decide` is called again.
         """
-        wall, now = now, self._engine.advance_clock(now)
+        now = self._engine.advance_clock(now)
         self._process_due(now)
         self._handlers.reroute_waiting_turns(now)
         self._preparation.prepare_tasks(now)
         if not self.draining:
-            self._schedule_runner.start_due_runs(wall, now)
+            self._schedule_runner.start_due_runs(now)
             self._admission.start_runs(now)
             self._admission.start_tasks(now)
         self._preparation.prepare_tasks(now)
-        return None if self._outbox.is_empty else self._build_batch()
+        return None if self._outbox.is_empty else self._build_batch(now)
 
-    def _build_batch(self) -> Batch:
-        batch = self._outbox.build_batch()
+    def _build_batch(self, now: Micros) -> Batch:
+        batch = self._outbox.build_batch(
+            lambda run, error: self._handlers.set_apart_run(run, error, now)
+        )
+        batch.marks += self._engine.set_apart_marks
+        self._engine.set_apart_marks = []
         entries, account_states = self.budgets.ledger.take_changes()
         batch.entries += entries
         batch.standings += account_states
@@ -324,6 +379,8 @@ class Driver:
         """The batch is on disk: returns what to carry out, in order."""
         runs, actions = self._outbox.confirm_commit()
         for run in runs:
+            if run.is_set_apart:
+                continue
             if run.is_parked:
                 actions.append(act.RunParked(run.id))
             # Not before the commit: a reader that finds no run here looks into the journal.
@@ -349,13 +406,10 @@ class Driver:
         times = [at for at in wakes if at is not None]
         if self._engine.timers:
             times.append(self._engine.timers[0][0])
-        wake = min(times) - self._engine.clock_skew if times else None
         schedule_wake = None if self.draining else self.schedules.next_wake()
-        return (
-            schedule_wake
-            if wake is None or (schedule_wake is not None and schedule_wake < wake)
-            else wake
-        )
+        if schedule_wake is not None:
+            times.append(schedule_wake)
+        return min(times, default=None)
 
     @property
     def has_work(self) -> bool:
@@ -368,10 +422,12 @@ class Driver:
         return (engine.has_unpicked or run_can_start) and not self.draining
 
     def _drop_if_cancelled(self, action: act.Action, now: Micros) -> bool:
-        """Drop a call that was cancelled before it was made."""
+        """Drop a call that was cancelled before it was made, or of a run that was set apart."""
         if not isinstance(action, act.PerformCall):
             return False
         call = action.call
+        if call.run in self._engine.set_apart:
+            return True
         run = self.runs.get(call.run)
         if (
             run is None

@@ -10,7 +10,8 @@ State that one class needs belongs in that class.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
 
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.active_run import ActiveRun
@@ -20,14 +21,25 @@ from agenthive.core.engine.outbox import Outbox
 from agenthive.core.engine.rate_limits import RateLimitGates
 from agenthive.core.engine.ready_queue import ReadyQueue
 from agenthive.core.engine.schedules import Schedules
-from agenthive.core.journal import run_events as ev
 from agenthive.core.model.states import CLOSED
 from agenthive.core.ports import Calendar, Quoter
-from agenthive.core.values import Micros, NanoUSD
-from agenthive.errors import RunNotFound
+from agenthive.core.values import SECOND, Micros, NanoUSD
+from agenthive.errors import RunNotFound, RunUnusable
 
+SMALLEST_STEP: Final[Micros] = SECOND
+"""A step of the clock by less than this (us) is not recorded; the time waits."""
+DAMAGED_RUNS_PAGE: Final = "docs/howto/damaged-runs.md"
+"""What a user can do with a run that was set apart."""
 RUN_DEADLINE = -1
 """In place of a task's index in `EngineState.timers`: the timer is the run's own time-out."""
+
+
+def unusable_run_error(run_id: str, reason: str, hint: str = "") -> RunUnusable:
+    """The error of a request about a run that was set apart; ``hint``: what to do about it."""
+    return RunUnusable(
+        f"run {run_id} is set apart: {reason}",
+        hint=hint or f"Other runs are not affected. See what you can do: {DAMAGED_RUNS_PAGE}",
+    )
 
 
 class EngineState:
@@ -45,8 +57,16 @@ class EngineState:
     ) -> None:
         #: Runs by id: open ones, and ended ones until their end is on disk.
         self.runs: dict[str, ActiveRun] = {}
+        #: Runs that were set apart, by id -> why. They take no requests, and are no longer in
+        #: `runs`.
+        self.set_apart: dict[str, str] = {}
+        #: Runs that this process set apart, by id: their child runs are still bound by their
+        #: budgets.
+        self.set_apart_runs: dict[str, ActiveRun] = {}
+        #: (name, text) of `Batch.marks` about runs that were set apart since the last batch.
+        self.set_apart_marks: list[tuple[str, str]] = []
         #: Budgets of all scopes: accounts, holds, and the tasks that wait for money.
-        self.budgets = BudgetManager(self.runs, quoter, limits)
+        self.budgets = BudgetManager(self.runs, quoter, limits, self.set_apart_runs)
         #: Ready tasks of all runs, with the slots of the hive, the runs and the agents.
         self.queue = ReadyQueue(max_calls)
         #: Circuit breakers, one for each endpoint.
@@ -76,28 +96,29 @@ class EngineState:
         self.eager_calls: list[act.PerformCall] = []
         #: Whether a task may be in the queue that `Admission.start_tasks` has not looked at.
         self.has_unpicked = False
-        #: Latest hive time in microseconds: no event is older than this.
+        #: The time that the clock showed last, in microseconds.
         self.latest_time: Micros = 0
-        #: Microseconds that hive time is ahead of the runtime's clock, because that stepped back.
-        self.clock_skew: Micros = 0
+        #: Receives the time after a step back, and by how much (us); set by `ClockSteps`.
+        self.on_step_back: Callable[[Micros, Micros], None]
 
     def advance_clock(self, now: Micros) -> Micros:
-        """Hive time for the runtime's time ``now``: equal, but it never goes back.
+        """The time to work with, when the runtime's clock shows ``now``.
 
-        A step back of the clock is recorded in the hive's stream.
+        It is that time, except that a step back of less than `SMALLEST_STEP` is waited out.
         """
-        hive_time = now + self.clock_skew
-        if hive_time < self.latest_time:
-            step_back = self.latest_time - hive_time
-            self.clock_skew += step_back
-            hive_time = self.latest_time
-            self.outbox.hive_events.append(ev.ClockSteppedBack(at=hive_time, by=step_back))
-        self.latest_time = hive_time
-        return hive_time
+        if now < self.latest_time:
+            step_back = self.latest_time - now
+            if step_back < SMALLEST_STEP:
+                return self.latest_time
+            self.on_step_back(now, step_back)
+        self.latest_time = now
+        return now
 
     def get_open_run(self, run_id: str) -> ActiveRun:
-        """The run of that id. Raises RunNotFound if it is not open here."""
+        """The run of that id. Raises RunNotFound if it is not open here, RunUnusable."""
         run = self.runs.get(run_id)
+        if run is None and run_id in self.set_apart:
+            raise unusable_run_error(run_id, self.set_apart[run_id])
         if run is None or run.state.status in CLOSED:
             raise RunNotFound(f"there is no open run '{run_id}'")
         return run

@@ -41,14 +41,15 @@ class HumanRequests:
         the task requests a higher limit and the decision is about another amount.
         """
         run, now = self._engine.get_open_run(run_id), self._engine.advance_clock(now)
-        response: act.Action = act.AcknowledgeRequest(token, about=run_id)
+        refusal = ""
         if not self._budget_requests.answer_request(run, task, decision, now):
             event, refusal = approval_event(run.state, task, decision, now)
             if not refusal or run.state.refusals < MAX_REFUSALS:
                 self._handlers.apply_event(run, event, now)
-            if refusal:
-                response = act.RejectRequest(token, refusal, run_id)
-        self._engine.outbox.actions.append(response)
+        if refusal and not run.is_set_apart:
+            self._engine.outbox.actions.append(act.RejectRequest(token, refusal, run_id))
+        else:
+            self._handlers.acknowledge(run, token)
 
     def signal_run(
         self,
@@ -68,7 +69,7 @@ class HumanRequests:
         event = signal_received_event(run.state, name, data, signal_id, actor, now)
         if event is not None:
             self._handlers.apply_event(run, event, now)
-        self._engine.outbox.actions.append(act.AcknowledgeRequest(token, about=run_id))
+        self._handlers.acknowledge(run, token)
 
     def resolve_outcome(self, now: Micros, resolution: TaskResolution, token: int) -> None:
         """Record the outcome of a call if it is unknown.
@@ -77,7 +78,7 @@ class HumanRequests:
         """
         run, now = self._engine.get_open_run(resolution.run), self._engine.advance_clock(now)
         self._handlers.apply_event(run, task_resolved_event(run.state, resolution, now), now)
-        self._engine.outbox.actions.append(act.AcknowledgeRequest(token))
+        self._handlers.acknowledge(run, token)
 
     def record_answer_after_end(
         self, now: Micros, run_id: str, task: str, decision: ApprovalDecision, token: int

@@ -87,7 +87,7 @@ class RateLimitGates:
         """Set what `take_marks` returned before the restart, by endpoint."""
         self._restored_marks = marks
 
-    def attach_lane(self, endpoint: str, lane: str, limit: RateLimit | None) -> None:
+    def attach_lane(self, endpoint: str, lane: str, limit: RateLimit | None, now: Micros) -> None:
         """Register the lane of an agent at this endpoint. The first limit counts."""
         lanes = self._lanes.setdefault(endpoint, {})
         if lane not in lanes:
@@ -97,7 +97,7 @@ class RateLimitGates:
             gate = self.gates[endpoint] = Gate(limit, lanes)
             marks = self._restored_marks.pop(endpoint, "")
             if marks:
-                gate.limiter.restore_marks(_decoder.decode(marks))
+                gate.limiter.restore_marks(_decoder.decode(marks), now * _NANOS_PER_MICRO)
         elif gate is not None and gate.closed:
             self._queue.close_lane(lane, CLOSED_BY_LIMIT)
 
@@ -166,7 +166,11 @@ class RateLimitGates:
         """Settle the tokens that a call reserved with those it used; whether some are freed."""
         receipt = self._receipts.pop(call, None)
         used = (
-            0 if throttled else None if usage is None else usage.input_tokens + usage.output_tokens
+            0
+            if throttled
+            else None
+            if usage is None or usage.is_unknown
+            else usage.input_tokens + usage.output_tokens
         )
         if receipt is None or used is None:
             return False
@@ -184,7 +188,7 @@ class RateLimitGates:
         if gate.concurrency is None:
             gate.concurrency = AdaptiveConcurrency(max(gate.in_flight, 1), UNLIMITED)
         gate.concurrency.record_overload(now * _NANOS_PER_MICRO)
-        gate.limiter.block((now + pause) * _NANOS_PER_MICRO)
+        gate.limiter.block((now + pause) * _NANOS_PER_MICRO, now * _NANOS_PER_MICRO)
         self._close_gate(endpoint, gate, gate.limiter.blocked_until // _NANOS_PER_MICRO)
         return gate.limiter.blocked_until // _NANOS_PER_MICRO - now
 
@@ -198,6 +202,18 @@ class RateLimitGates:
             at, endpoint = heappop(self._wakes)
             gate = self.gates[endpoint]
             if gate.closed and gate.closed_until == at:
+                self._open_gate(gate)
+
+    def set_clock(self, now: Micros, by: Micros | None) -> None:
+        """The clock was set and shows ``now``; ``by`` as for `RateLimiter.set_clock`, in us."""
+        self._wakes = []
+        step = None if by is None else by * _NANOS_PER_MICRO
+        for gate in self.gates.values():
+            gate.limiter.set_clock(now * _NANOS_PER_MICRO, step)
+            if gate.concurrency is not None:
+                gate.concurrency.forget_overload()
+            # The next call finds out how long it really has to wait.
+            if gate.closed and gate.closed_until is not None:
                 self._open_gate(gate)
 
     def closed_until(self, endpoint: str) -> Micros | None:

@@ -13,17 +13,19 @@ from heapq import heappush
 
 import msgspec
 
-from agenthive.core.engine import actions as act
 from agenthive.core.engine.active_run import ActiveRun
+from agenthive.core.engine.child_runs import child_ended_event
+from agenthive.core.engine.clock_steps import ClockSteps
 from agenthive.core.engine.command_handlers import CommandHandlers
-from agenthive.core.engine.engine_state import EngineState
+from agenthive.core.engine.engine_state import SMALLEST_STEP, EngineState
+from agenthive.core.history.clock_marks import CLOCK_MARK, decode_steps
 from agenthive.core.history.replay import rename_event
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import AccountState, Record
 from agenthive.core.machine.guards.flow import awaits_loop_condition
 from agenthive.core.machine.machine import step
 from agenthive.core.machine.run_state import RunState
-from agenthive.core.model.states import RunStatus, TaskState
+from agenthive.core.model.states import OPEN, RunStatus, TaskState
 from agenthive.core.values import Micros
 from agenthive.errors import Conflict, InvalidTransition
 
@@ -31,28 +33,42 @@ from agenthive.errors import Conflict, InvalidTransition
 class Recovery:
     """Fills an `EngineState` from what the journal holds. See `Driver` for its methods."""
 
-    def __init__(self, engine: EngineState, handlers: CommandHandlers) -> None:
-        self._engine, self._handlers = engine, handlers
+    def __init__(
+        self, engine: EngineState, handlers: CommandHandlers, clock_steps: ClockSteps
+    ) -> None:
+        self._engine, self._handlers, self._clock_steps = engine, handlers, clock_steps
 
     def load_hive(self, records: Sequence[Record]) -> None:
         """Apply the records of the hive's stream, oldest first, before any run."""
         engine = self._engine
         for record in records:
             engine.outbox.hive_seq = record.seq + record.count - 1
-            engine.latest_time = max(engine.latest_time, record.at)
+            engine.outbox.hive_at = record.at
             for event in ev.decode_hive_events(record.payload):
+                # Not the latest of all: the clock of then may have been ahead.
+                engine.latest_time = event.time
                 engine.breakers.restore_breaker(event)
                 engine.schedules.apply_event(event)
+                if isinstance(event, ev.RunSetApart):
+                    engine.set_apart[event.run] = event.reason
+                elif isinstance(event, ev.RunDropped):
+                    engine.set_apart.pop(event.run, None)
+                    engine.schedules.remove_run(event.run)
 
     def load_accounts(self, account_states: Sequence[AccountState], marks: dict[str, str]) -> None:
         """Restore the accounts of budgets and the ``marks`` of rate limits, before any run."""
         self._engine.budgets.restore_accounts(account_states)
-        self._engine.rate_limits.restore_marks(marks)
+        limit_marks = dict(marks)
+        self._clock_steps.load_steps(decode_steps(limit_marks.pop(CLOCK_MARK, "")))
+        self._engine.rate_limits.restore_marks(limit_marks)
 
     def load_run(self, now: Micros, state: RunState, missing_agents: dict[str, str]) -> None:
         """Take over an open run in its replayed state. See `Driver.load_run`."""
         engine = self._engine
-        engine.latest_time = max(engine.latest_time, state.last_at)
+        if engine.set_apart.pop(state.run, None) is not None:
+            engine.set_apart_runs.pop(state.run, None)
+        if now < state.last_at < now + SMALLEST_STEP:
+            engine.latest_time = max(engine.latest_time, state.last_at)
         now = engine.advance_clock(now)
         run = self._handlers.register_run(state.run, state, now)
         run.missing_agents = missing_agents
@@ -61,6 +77,7 @@ class Recovery:
             engine.queued_runs[state.run] = None
             return
         engine.used_run_slots += state.takes_slot
+        self._clock_steps.settle_recovered_run(run, now)
         for index, attempt in state.holds:
             engine.budgets.schedule_expiry(run, index, attempt)
         away = now - state.last_at
@@ -97,7 +114,21 @@ class Recovery:
         engine.outbox.next_batch.uses.append((run.id, event.definition))
         self._handlers.apply_event(migrated_run, msgspec.structs.replace(event, at=now), now)
         self._reopen_tasks(migrated_run, now)
-        engine.outbox.actions.append(act.AcknowledgeRequest(token))
+        self._handlers.acknowledge(migrated_run, token)
+
+    def deliver_child_end(self, now: Micros, child: RunState) -> None:
+        """Record the end of a child run in its parent. See `Driver.deliver_child_end`."""
+        parent = child.parent
+        run = None if parent is None else self._engine.runs.get(parent.run)
+        if parent is None or run is None:
+            return
+        task = run.state.graph.index.get(parent.task)
+        flow = run.state.flow
+        if task is None or flow is None or flow.children.get(task) != child.run:
+            return
+        if run.state.state[task] in OPEN:
+            now = self._engine.advance_clock(now)
+            self._handlers.apply_event(run, child_ended_event(child, parent, now), now)
 
     def _reopen_tasks(self, run: ActiveRun, now: Micros) -> None:
         for index, task_state in enumerate(list(run.state.state)):

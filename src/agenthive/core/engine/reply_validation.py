@@ -8,17 +8,29 @@ that cannot be journaled becomes a fault. To refuse anything else in replies: he
 from __future__ import annotations
 
 import json
+import math
 from typing import Final
 
 import msgspec
 
-from agenthive.core.model.calls import Fault, Headroom, Reply, ToolCall, Usage
+from agenthive.core.model.calls import (
+    MOST_CALL_COST,
+    MOST_TOKENS,
+    Fault,
+    Headroom,
+    Reply,
+    ToolCall,
+    Usage,
+)
 from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject, JSONValue
 from agenthive.errors import DefinitionError
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder()
+# Made once: making a decoder takes several times as long as decoding a usage.
+_usage_decoder: Final = msgspec.json.Decoder(Usage)
+_fault_decoder: Final = msgspec.json.Decoder(Fault)
 MAX_DEPTH: Final = 100
 """Levels of nesting; far below what any JSON parser of a reader can take."""
 MAX_TOOL_CALLS: Final = 128
@@ -27,11 +39,17 @@ MAX_TOOL_CALL_BYTES: Final = 1024 * 1024
 """Bytes of the tool calls of one model turn, as JSON."""
 MAX_MESSAGE_LENGTH: Final = 10_000
 """Characters of a fault's message."""
+MAX_USAGE_TEXT: Final = 500
+"""Characters of a text in a usage: the model, the price list, the problem."""
+MAX_RETRY_AFTER: Final = 86_400.0
+"""Seconds that the other side can delay the next attempt, a day."""
+MAX_QUOTA: Final = 10**12
+"""Requests or tokens that are reported as left; more are as good as any number."""
 
 
 def validate_reply(reply: Reply) -> Reply:
     """The reply as it is journaled, or an ``invalid_reply`` fault with the same usage."""
-    usage = None if reply.usage is None else _clean_usage(reply)
+    usage = None if reply.usage is None else _clean_usage(reply.usage)
     try:
         if reply.fault is not None:
             return Reply(
@@ -136,26 +154,49 @@ def _measure_depth(value: JSONValue) -> int:
 
 
 def _clean_fault(fault: Fault) -> Fault:
-    shortened = msgspec.structs.replace(
+    delay = fault.retry_after
+    if delay is not None:
+        is_delay = type(delay) in (int, float) and 0 <= delay < math.inf
+        delay = float(min(delay, MAX_RETRY_AFTER)) if is_delay else None
+    cleaned = msgspec.structs.replace(
         fault,
         message=_clean_text(fault.message)[:MAX_MESSAGE_LENGTH],
+        retry_after=delay,
         class_=fault.known_class,
     )
-    return msgspec.json.decode(msgspec.json.encode(shortened), type=Fault)
+    return _fault_decoder.decode(_encoder.encode(cleaned))
 
 
-def _clean_usage(reply: Reply) -> Usage | None:
-    """The usage of a reply; None if it is malformed or a count is negative."""
+def _clean_usage(reported: Usage) -> Usage:
+    """The usage of a reply. If a part of it cannot be recorded, all of it is unknown."""
     try:
-        usage = msgspec.json.decode(msgspec.json.encode(reply.usage), type=Usage | None)
-    except Exception:
-        return None
-    # A loop, because a generator expression takes a Python call for each field of each reply.
-    for field in usage.__struct_fields__ if usage is not None else ():
-        count = getattr(usage, field)
-        if isinstance(count, int) and count < 0:
-            return None
-    return usage
+        usage = _usage_decoder.decode(_encoder.encode(reported))
+    except Exception as error:
+        return Usage(problem=f"the reported usage is malformed: {_clean_text(error)[:200]}")
+    # Written out, because a loop or a helper takes a Python call for each field of each reply.
+    if (
+        0 <= usage.input_tokens <= MOST_TOKENS
+        and 0 <= usage.output_tokens <= MOST_TOKENS
+        and 0 <= usage.cache_read_tokens <= MOST_TOKENS
+        and 0 <= usage.cache_write_tokens <= MOST_TOKENS
+        and 0 <= usage.reasoning_tokens <= MOST_TOKENS
+        and (usage.cost is None or 0 <= usage.cost <= MOST_CALL_COST)
+    ):
+        if len(usage.model) + len(usage.prices) + len(usage.problem) <= MAX_USAGE_TEXT:
+            return usage
+        return msgspec.structs.replace(
+            usage,
+            model=usage.model[:200],
+            prices=usage.prices[:200],
+            problem=usage.problem[:MAX_USAGE_TEXT],
+        )
+    fields = [
+        f"{field} is {value}"
+        for field, value in msgspec.structs.asdict(usage).items()
+        if isinstance(value, int)
+        and not 0 <= value <= (MOST_CALL_COST if field == "cost" else MOST_TOKENS)
+    ]
+    return Usage(problem=f"of the reported usage, {', '.join(fields)}: the usage is unknown")
 
 
 def _clean_headroom(reply: Reply) -> Headroom | None:
@@ -165,11 +206,12 @@ def _clean_headroom(reply: Reply) -> Headroom | None:
         return None
     counts = (headroom.requests, headroom.tokens)
     is_sound = all(count is None or (type(count) is int and count >= 0) for count in counts)
-    return (
-        headroom
-        if is_sound and type(headroom.within) in (int, float) and 0 <= headroom.within < 1e6
-        else None
-    )
+    if not (is_sound and type(headroom.within) in (int, float) and 0 <= headroom.within < 1e6):
+        return None
+    if all(count is None or count <= MAX_QUOTA for count in counts):
+        return headroom
+    requests, tokens = (None if count is None else min(count, MAX_QUOTA) for count in counts)
+    return Headroom(requests=requests, tokens=tokens, within=headroom.within)
 
 
 def _clean_text(value: object) -> str:

@@ -36,21 +36,21 @@ class ScheduleRunner:
         problem: str,
     ) -> None:
         """Apply a change of a schedule. See `Driver.change_schedule`."""
-        hive_time = self._engine.advance_clock(now)
-        change = msgspec.structs.replace(change, at=hive_time, since=now)
-        actions = self._schedules.apply_change(change, hive_time)
+        now = self._engine.advance_clock(now)
+        change = msgspec.structs.replace(change, at=now, since=now)
+        actions = self._schedules.apply_change(change, now)
         outbox = self._engine.outbox
         if isinstance(change, ev.ScheduleSet):
             outbox.next_batch.definitions.append((change.definition, body))
             outbox.next_batch.uses.append((ev.HIVE, change.definition))
             self._schedules.by_name[change.schedule].attach_graph(graph, problem)
-        self._execute_actions(actions, hive_time)
+        self._execute_actions(actions, now)
         triggered_run = change.run if isinstance(change, ev.ScheduleTriggered) else ""
         outbox.actions.append(act.AcknowledgeRequest(token, triggered_run))
 
-    def start_due_runs(self, wall: Micros, now: Micros) -> None:
-        """Do what is due. ``wall`` is the time of the runtime's clock, ``now`` the hive time."""
-        self._execute_actions(self._schedules.due_actions(wall, now), now)
+    def start_due_runs(self, now: Micros) -> None:
+        """Do what is due."""
+        self._execute_actions(self._schedules.due_actions(now), now)
 
     def _execute_actions(self, actions: Iterable[ScheduleAction], now: Micros) -> None:
         engine = self._engine

@@ -6,9 +6,9 @@ accept, runs to cancel, events to record. `ScheduleRunner` carries these out.
 
 Every planned time ends as one of two events, *fired* or *skipped*; *queued* may come before either.
 The event is in the same batch as the run that it starts, so a restart knows which times have been
-handled. Planned times are compared with the runtime's clock (``wall``), not with hive time: when
-the clock steps back, no time fires twice, and the next one waits until the clock shows it. Times
-are microseconds UTC; `core.policies.schedule` has the rules, and the calendar port the time zones.
+handled. When the clock is set back, no time fires twice, and those that were skipped and are now to
+come fire when the clock shows them (`handled_times`). Times are microseconds UTC;
+`core.policies.schedule` has the rules, and the calendar port the time zones.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from agenthive.core.engine.handled_times import HandledTimes
 from agenthive.core.graph.graph import Graph
 from agenthive.core.journal import run_events as ev
 from agenthive.core.policies.schedule import (
     CatchUp,
     Overlap,
-    Rule,
     format_utc,
-    next_interval,
     schedule_run_id,
 )
 from agenthive.core.ports import Calendar
@@ -104,21 +103,14 @@ class ScheduleRow(msgspec.Struct, frozen=True, kw_only=True):
     queued: list[Micros]
 
 
-def next_planned_time(calendar: Calendar, rule: Rule, after: Micros) -> Micros | None:
-    """The first planned time of a rule after ``after``; None if there is none."""
-    if rule.every:
-        return next_interval(rule, after)
-    return calendar.next_after(rule.cron, rule.zone, after)
-
-
 class Schedule:
     """One schedule: its settings, and which of its planned times have been handled."""
 
-    def __init__(self, settings: ev.ScheduleSet, handled_until: Micros) -> None:
+    def __init__(self, settings: ev.ScheduleSet, handled: HandledTimes) -> None:
         #: Workflow, rule, inputs and policies, as they were set last.
         self.settings = settings
-        #: Every planned time up to this one has fired, was skipped, or is queued.
-        self.handled_until = handled_until
+        #: Which planned times have fired, were skipped, or are queued.
+        self.handled = handled
         self.paused = settings.paused
         #: Planned times that wait for an open run to end, in order.
         self.queued_times: list[Micros] = []
@@ -134,12 +126,17 @@ class Schedule:
         self.problem = "its workflow is not loaded"
         #: The next planned time, if `is_current`; None if there is none.
         self.next_time: Micros | None = None
-        #: Whether `next_time` has been computed since `handled_until` changed.
+        #: Whether `next_time` has been computed since `handled` changed.
         self.is_current = False
 
     def attach_graph(self, graph: Graph | None, problem: str) -> None:
         """Set the graph of its workflow, or the ``problem`` for which its runs cannot start."""
         self.graph, self.problem = graph, problem
+
+    def find_next_time(self, calendar: Calendar, after: Micros | None = None) -> Micros | None:
+        """The first planned time after ``after`` (None: all handled ones) that is not handled."""
+        start = self.handled.until if after is None else after
+        return self.handled.next_after(calendar, self.settings.rule, start)
 
     def build_row(self, calendar: Calendar) -> ScheduleRow:
         """The schedule as it is shown to users."""
@@ -159,7 +156,7 @@ class Schedule:
             catch_up=settings.catch_up,
             overlap=settings.overlap,
             paused=self.paused,
-            next=None if self.paused else next_planned_time(calendar, rule, self.handled_until),
+            next=None if self.paused else self.find_next_time(calendar),
             last_planned=planned,
             last_run=run,
             last_skipped=skipped,
@@ -184,8 +181,8 @@ class Schedules:
         self.by_name: dict[str, Schedule] = {}
         #: Whether this process starts what is due. Only the process that owns the home does.
         self.active = False
-        #: Name of a removed schedule -> time up to which its planned times were handled.
-        self._removed_schedules: dict[str, Micros] = {}
+        #: Name of a removed schedule -> which of its planned times were handled.
+        self._removed_schedules: dict[str, HandledTimes] = {}
         #: Id of an open run -> name of its schedule.
         self._schedule_names: dict[str, str] = {}
         #: Whether `_earliest_wake` must be computed anew.
@@ -203,6 +200,18 @@ class Schedules:
             self._on_schedule_set(event)
         elif isinstance(event, ev.ScheduleEvent):
             self._apply_schedule_event(self.by_name[event.schedule], event)
+        elif isinstance(event, ev.ClockSteppedBack):
+            self._on_clock_stepped_back(event)
+
+    def _on_clock_stepped_back(self, event: ev.ClockSteppedBack) -> None:
+        # Before events had a ``wall``, ``at`` was ahead by all that the clock had been set back.
+        wall = event.wall or event.at - event.by
+        for schedule in self.by_name.values():
+            schedule.handled.set_back(wall)
+            schedule.is_current = False
+        for handled in self._removed_schedules.values():
+            handled.set_back(wall)
+        self._wake_outdated = True
 
     def remove_run(self, run: str) -> None:
         """Forget a run that has ended or was withdrawn."""
@@ -213,14 +222,15 @@ class Schedules:
 
     def _on_schedule_set(self, event: ev.ScheduleSet) -> None:
         old_schedule = self.by_name.get(event.schedule)
-        handled_until = (
-            old_schedule.handled_until
-            if old_schedule is not None
-            else self._removed_schedules.pop(event.schedule, 0)
+        handled = (
+            self._removed_schedules.pop(event.schedule, HandledTimes(0))
+            if old_schedule is None
+            else old_schedule.handled
         )
-        new_schedule = self.by_name[event.schedule] = Schedule(
-            event, max(event.since, handled_until)
-        )
+        if old_schedule is None or old_schedule.settings.rule != event.rule:
+            handled.change_rule()
+        handled.start_after(event.since)
+        new_schedule = self.by_name[event.schedule] = Schedule(event, handled)
         if old_schedule is not None:
             new_schedule.queued_times, new_schedule.open_runs = (
                 old_schedule.queued_times,
@@ -239,24 +249,28 @@ class Schedules:
                 schedule.paused = True
             case ev.ScheduleResumed():
                 schedule.paused = False
-                schedule.handled_until = max(schedule.handled_until, event.since)
+                schedule.handled.start_after(event.since)
             case ev.ScheduleRemoved():
                 self._remove_schedule(schedule)
             case ev.ScheduleTriggered():
                 self._add_open_run(schedule, event.since, event.run)
             case ev.ScheduleFired():
                 self._add_open_run(schedule, event.planned, event.run)
-                self._mark_handled(schedule, event.planned, event.planned)
+                schedule.handled.record_run(event.planned)
+                self._take_from_queue(schedule, event.planned, event.planned)
             case ev.ScheduleQueued():
-                schedule.handled_until = max(schedule.handled_until, event.planned)
+                schedule.handled.record_run(event.planned)
                 schedule.queued_times.append(event.planned)
             case _:
                 assert isinstance(event, ev.ScheduleSkipped)
-                self._mark_handled(schedule, event.first, event.last)
+                schedule.handled.record_skipped(event.first, event.last)
+                self._take_from_queue(schedule, event.first, event.last)
                 schedule.last_skipped = event.last, event.reason
 
-    def _mark_handled(self, schedule: Schedule, first: Micros, last: Micros) -> None:
-        schedule.handled_until = max(schedule.handled_until, last)
+    def _take_from_queue(self, schedule: Schedule, first: Micros, last: Micros) -> None:
+        # Missed times may lie on both sides of one that was queued while the clock was ahead.
+        if first not in schedule.queued_times:
+            return
         schedule.queued_times = [
             planned for planned in schedule.queued_times if not first <= planned <= last
         ]
@@ -269,7 +283,7 @@ class Schedules:
     def _remove_schedule(self, schedule: Schedule) -> None:
         name = schedule.settings.schedule
         del self.by_name[name]
-        self._removed_schedules[name] = schedule.handled_until
+        self._removed_schedules[name] = schedule.handled
         for run in schedule.open_runs:
             del self._schedule_names[run]
 
@@ -319,9 +333,9 @@ class Schedules:
         self, schedule: Schedule, wall: Micros, reason: str, now: Micros
     ) -> Iterator[ev.HiveEvent]:
         """Skip the planned times before a change of the schedule that were not handled yet."""
-        first = next_planned_time(self.calendar, schedule.settings.rule, schedule.handled_until)
+        first = schedule.find_next_time(self.calendar)
         if first is not None and first <= wall:
-            last = self._latest_times(schedule.settings.rule, schedule.handled_until, wall, 1)[-1]
+            last = self._latest_times(schedule, schedule.handled.until, wall, 1)[-1]
             yield self._skip_times(schedule, first, last, reason, now)
 
     def _trigger_run(
@@ -342,7 +356,7 @@ class Schedules:
     # Due times.
 
     def next_wake(self) -> Micros | None:
-        """The time of the runtime's clock at which something is due; None if nothing is."""
+        """The time at which something is due; None if nothing is."""
         if self._wake_outdated:
             self._refresh_wake()
         return self._earliest_wake if self.active else None
@@ -353,9 +367,7 @@ class Schedules:
         for schedule in self.by_name.values():
             if not schedule.is_current:
                 schedule.next_time, schedule.is_current = (
-                    next_planned_time(
-                        self.calendar, schedule.settings.rule, schedule.handled_until
-                    ),
+                    schedule.find_next_time(self.calendar),
                     True,
                 )
             if schedule.paused:
@@ -366,19 +378,19 @@ class Schedules:
                 times.append(schedule.next_time)
         self._earliest_wake = min(times, default=None)
 
-    def due_actions(self, wall: Micros, now: Micros) -> Iterator[ScheduleAction]:
-        """What is due when the runtime's clock shows ``wall``.
+    def due_actions(self, now: Micros) -> Iterator[ScheduleAction]:
+        """What is due when the clock shows ``now``.
 
         Carry out each action before the next one is taken: it may change what follows.
         """
         wake = self.next_wake()
-        if wake is None or wake > wall:
+        if wake is None or wake > now:
             return
         for schedule in list(self.by_name.values()):
             if not schedule.paused:
                 yield from self._fire_queued(schedule, now)
-                if schedule.next_time is not None and schedule.next_time <= wall:
-                    yield from self._handle_due_times(schedule, schedule.next_time, wall, now)
+                if schedule.next_time is not None and schedule.next_time <= now:
+                    yield from self._handle_due_times(schedule, schedule.next_time, now)
                     yield from self._fire_queued(schedule, now)
 
     def _fire_queued(self, schedule: Schedule, now: Micros) -> Iterator[ScheduleAction]:
@@ -386,19 +398,19 @@ class Schedules:
             yield from self._fire_planned(schedule, schedule.queued_times[0], now)
 
     def _handle_due_times(
-        self, schedule: Schedule, first: Micros, wall: Micros, now: Micros
+        self, schedule: Schedule, first: Micros, now: Micros
     ) -> Iterator[ScheduleAction]:
         """Handle the planned times from ``first`` on: skip or catch up missed ones, then fire."""
-        rule, missed_until = schedule.settings.rule, wall - GRACE
+        missed_until = now - GRACE
         timely_times = self._latest_times(
-            rule, max(schedule.handled_until, missed_until), wall, MAX_CAUGHT_UP
+            schedule, max(schedule.handled.until, missed_until), now, MAX_CAUGHT_UP
         )
         if first <= missed_until:
             catch_up_count = _CATCH_UP_COUNTS[schedule.settings.catch_up]
             if schedule.settings.catch_up is CatchUp.ONE and timely_times:
                 catch_up_count = 0
             missed_times = self._latest_times(
-                rule, schedule.handled_until, missed_until, catch_up_count + 1
+                schedule, schedule.handled.until, missed_until, catch_up_count + 1
             )
             if len(missed_times) > catch_up_count:
                 yield self._skip_times(
@@ -467,7 +479,7 @@ class Schedules:
         count: int | None = None,
     ) -> ev.HiveEvent:
         if count is None:
-            count = self._count_planned(schedule.settings.rule, first, last)
+            count = self._count_planned(schedule, first, last)
         return self._record_event(
             ev.ScheduleSkipped(
                 at=now,
@@ -496,7 +508,9 @@ class Schedules:
         )
         return StartRun(event, schedule.graph)
 
-    def _latest_times(self, rule: Rule, after: Micros, until: Micros, limit: int) -> list[Micros]:
+    def _latest_times(
+        self, schedule: Schedule, after: Micros, until: Micros, limit: int
+    ) -> list[Micros]:
         """The latest planned times, ``limit`` at most, after ``after`` and not after ``until``.
 
         Looks back from ``until`` twice as far each time, so that a year of missed times is not
@@ -505,23 +519,24 @@ class Schedules:
         lookback = GRACE
         while True:
             start = max(after, until - lookback)
-            times = deque(self._planned_times(rule, start, until), maxlen=limit)
+            times = deque(self._planned_times(schedule, start, until), maxlen=limit)
             if len(times) == limit or start == after:
                 return list(times)
             lookback *= 2
 
-    def _planned_times(self, rule: Rule, after: Micros, until: Micros) -> Iterator[Micros]:
-        planned = next_planned_time(self.calendar, rule, after)
+    def _planned_times(self, schedule: Schedule, after: Micros, until: Micros) -> Iterator[Micros]:
+        planned = schedule.find_next_time(self.calendar, after)
         while planned is not None and planned <= until:
             yield planned
-            planned = next_planned_time(self.calendar, rule, planned)
+            planned = schedule.find_next_time(self.calendar, planned)
 
-    def _count_planned(self, rule: Rule, first: Micros, last: Micros) -> int | None:
+    def _count_planned(self, schedule: Schedule, first: Micros, last: Micros) -> int | None:
         """The planned times from ``first`` to ``last``; None if more than `MAX_COUNTED`."""
-        if rule.every:
+        rule = schedule.settings.rule
+        if rule.every and not schedule.handled.has_gaps:
             return (last - first) // rule.every + 1
         count = 0
-        for _ in self._planned_times(rule, first - 1, last):
+        for _ in self._planned_times(schedule, first - 1, last):
             count += 1
             if count > MAX_COUNTED:
                 return None

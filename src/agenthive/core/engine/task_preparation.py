@@ -39,15 +39,18 @@ class TaskPreparation:
             run, index = engine.unprepared_tasks.popleft()
             state = run.state
             if engine.runs.get(run.id) is not run:
-                continue  # the run was withdrawn or migrated after the task was queued
-            if state.state[index] is TaskState.EXPANDED:
-                handlers.apply_event(run, evaluate_step(state, index, now), now)
-            elif state.state[index] is not TaskState.PREPARING:
-                continue
-            elif state.current_step(index) is not Step.CHILD:
-                handlers.apply_event(run, evaluate_step(state, index, now), now)
-            elif self.check_approval(run, index, now):
-                self._start_child(run, index, now)
+                continue  # the run was withdrawn, migrated or set apart since
+            try:
+                if state.state[index] is TaskState.EXPANDED:
+                    handlers.apply_event(run, evaluate_step(state, index, now), now)
+                elif state.state[index] is not TaskState.PREPARING:
+                    continue
+                elif state.current_step(index) is not Step.CHILD:
+                    handlers.apply_event(run, evaluate_step(state, index, now), now)
+                elif self.check_approval(run, index, now):
+                    self._start_child(run, index, now)
+            except Exception as error:
+                handlers.set_apart_run(run, error, now)
 
     def check_approval(self, run: ActiveRun, index: int, now: Micros) -> bool:
         """Whether the task would now do exactly what was approved.
@@ -76,6 +79,8 @@ class TaskPreparation:
             handlers.apply_event(run, task_faulted_event(now, key, "inputs", error.message), now)
             return
         handlers.apply_event(run, ev.ChildOpened(at=now, task=key, run=event.run), now)
+        if run.is_set_apart:
+            return
         child = handlers.accept_run(event, graph, now, body)
         child.missing_agents = run.missing_agents
         handlers.apply_event(child, ev.RunStarted(at=now), now)

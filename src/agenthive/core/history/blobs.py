@@ -23,7 +23,7 @@ from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Batch, Blob, Record
 from agenthive.core.machine.run_state import INPUTS, RunState
 from agenthive.core.values import JSONValue
-from agenthive.errors import StoreCorrupt
+from agenthive.errors import StoreCorrupt, describe_defect
 
 LARGE_BYTES: Final = 64 * 1024
 """Values with more bytes of JSON than this are stored as blobs."""
@@ -84,13 +84,35 @@ def digest(body: bytes) -> str:
     return sha256(body).hexdigest()
 
 
+def decode_record(record: Record) -> list[ev.RunEvent]:
+    """The events of a record of a run. Raises StoreCorrupt.
+
+    Call it only with a record of which the chain was verified: see `hash_chain`.
+    """
+    try:
+        events = ev.decode_run_events(record.payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise StoreCorrupt(
+            f"stream {record.stream}: record {record.seq} cannot be decoded: "
+            f"{describe_defect(error)}",
+            hint="Restore the journal from a backup; do not continue with this one.",
+        ) from error
+    if len(events) != record.count:
+        raise StoreCorrupt(
+            f"stream {record.stream}: record {record.seq} holds {len(events)} events and declares "
+            f"{record.count}",
+            hint="Restore the journal from a backup; do not continue with this one.",
+        )
+    return events
+
+
 def list_references(records: Iterable[Record]) -> list[Blob]:
     """The references in the records of a run, in order."""
     references = []
     for record in records:
         # A cheap test before decoding. It may also match text of a user.
         if b'"blob":{' in record.payload:
-            events = ev.decode_run_events(record.payload)
+            events = decode_record(record)
             references += [blob for event in events for blob in _references_in_event(event)]
     return references
 
@@ -164,7 +186,13 @@ def _resolve_value(result: object, contents: Contents) -> JSONValue:
 def load_value(blob: Blob, contents: Contents) -> JSONValue:
     """The value of a reference. Raises StoreCorrupt if its blob is missing or was changed."""
     body = verify_body(blob, contents.get(blob.digest))
-    content: JSONValue = msgspec.json.decode(body)
+    try:
+        content: JSONValue = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise StoreCorrupt(
+            f"the blob {blob.digest} cannot be decoded: {describe_defect(error)}",
+            hint="Restore the journal from a backup; do not continue with this one.",
+        ) from error
     return content
 
 

@@ -34,7 +34,7 @@ def decode_events(
     With ``contents`` (bodies of blobs by digest) large values are filled in. Raises StoreCorrupt.
     """
     for record in records:
-        for seq, event in enumerate(ev.decode_run_events(record.payload), record.seq):
+        for seq, event in enumerate(blobs.decode_record(record), record.seq):
             yield seq, event if contents is None else blobs.fill_event(event, contents)
 
 
@@ -45,7 +45,7 @@ def list_migrations(records: Iterable[Record]) -> list[ev.RunMigrated]:
         for record in records
         # A cheap test before decoding. It may also match text of a user.
         if b'"run.migrated"' in record.payload
-        for event in ev.decode_run_events(record.payload)
+        for event in blobs.decode_record(record)
         if isinstance(event, ev.RunMigrated)
     ]
 
@@ -115,7 +115,10 @@ def new_state(graph: Graph, records: Sequence[Record]) -> RunState:
 
 
 def apply_records(state: RunState, records: Sequence[Record]) -> None:
-    """Apply the events of the records that follow the state."""
+    """Apply the events of the records that follow the state.
+
+    Raises StoreCorrupt, and whatever `step` raises for events that are no history of the workflow.
+    """
     for _, event in decode_history(records):
         step(state, event)
 

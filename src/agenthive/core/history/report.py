@@ -14,6 +14,7 @@ import msgspec
 from agenthive.core.budget.holds import BUDGET_REASONS
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.blobs import Contents
+from agenthive.core.history.fault_texts import failure_message
 from agenthive.core.history.replay import decode_history, new_state
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
@@ -21,6 +22,7 @@ from agenthive.core.machine.machine import step
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Usage
 from agenthive.core.model.states import CLOSED, RunStatus, TaskState
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import SECOND, JSONValue, Micros
 from agenthive.errors import BudgetExceeded, RunCancelled, RunError, RunFailed, RunTimedOut
 
@@ -38,6 +40,10 @@ EXIT_CODES: Final = {
 """Exit code by final status; an open run has 8."""
 
 
+_FAULTY: Final = (TaskState.FAILED, TaskState.UNKNOWN_OUTCOME, TaskState.BACKING_OFF)
+"""States of a task whose report shows the fault of its last attempt."""
+
+
 class TaskReport(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One task of a report."""
 
@@ -50,8 +56,12 @@ class TaskReport(msgspec.Struct, kw_only=True, omit_defaults=True):
     action: str = ""
     result: JSONValue | msgspec.UnsetType = msgspec.UNSET
     error: str | msgspec.UnsetType = msgspec.UNSET
+    #: With an ``error`` of a call: what is certain about the call, a `FaultClass`.
+    fault_class: FaultClass | msgspec.UnsetType = msgspec.UNSET
     #: Input and output tokens of all attempts.
     tokens: int = 0
+    #: Which part of a reported usage could not be read, and what was booked for it.
+    usage_problem: str = ""
     #: Start of the first attempt, microseconds UTC.
     started: Micros | None = None
     #: Last event of an attempt so far, microseconds UTC.
@@ -88,7 +98,7 @@ class RunReport(msgspec.Struct, kw_only=True):
     cost_usd: float
     #: Input and output tokens of all calls.
     tokens: int
-    #: Calls that used tokens at an unknown price.
+    #: Calls of unknown price: no list has it, or their usage could not be read.
     unpriced: int = 0
     timed_out: bool = False
     over_budget: bool = False
@@ -131,11 +141,11 @@ class _UsageTotals:
 
     def add_event(self, event: ev.RunEvent) -> None:
         if isinstance(event, ev.TaskStarted):
-            first, _ = self.times.get(event.task, (event.at, event.at))
-            self.times[event.task] = (first, event.at)
+            first, _ = self.times.get(event.task, (event.time, event.time))
+            self.times[event.task] = (first, event.time)
         elif isinstance(event, ev.TaskSucceeded | ev.TaskFailed | ev.LateReply):
-            first, _ = self.times.get(event.task, (event.at, event.at))
-            self.times[event.task] = (first, event.at)
+            first, _ = self.times.get(event.task, (event.time, event.time))
+            self.times[event.task] = (first, event.time)
             if event.usage is not None:
                 self.usage.setdefault(event.task, []).append(event.usage)
 
@@ -144,6 +154,11 @@ class _UsageTotals:
 
     def tokens_of(self, task: str) -> int:
         return sum(usage.input_tokens + usage.output_tokens for usage in self.usage.get(task, ()))
+
+    def problem_of(self, task: str) -> str:
+        """The last problem with a reported usage of a task; empty if all could be read."""
+        problems = [usage.problem for usage in self.usage.get(task, ()) if usage.problem]
+        return problems[-1] if problems else ""
 
     def count_unpriced(self) -> int:
         return sum(usage.cost is None for usages in self.usage.values() for usage in usages)
@@ -183,7 +198,7 @@ def build_report(
         errors={key: str(task.error) for key, task in tasks.items() if task.error},
         completed_tasks=state.succeeded_count,
         total_tasks=graph.tasks,
-        execution_time=((end or 0) - (state.started or state.created)) / SECOND,
+        execution_time=max(0, (end or 0) - (state.started or state.created)) / SECOND,
         cost_usd=sum(totals.cost_of(key) for key in totals.usage) / NANO,
         tokens=sum(totals.tokens_of(key) for key in totals.usage),
         unpriced=totals.count_unpriced(),
@@ -203,7 +218,9 @@ def _build_task_report(state: RunState, totals: _UsageTotals, index: int) -> Tas
         action=node.action if node.agent.name else "",
         result=state.results.get(index, msgspec.UNSET),
         error=_error_text(state, index),
+        fault_class=_fault_class(state, index),
         tokens=totals.tokens_of(key),
+        usage_problem=totals.problem_of(key),
         started=times[0] if times else None,
         ended=times[1] if times else None,
     )
@@ -219,11 +236,20 @@ def _collect_results(state: RunState, tasks: dict[str, TaskReport]) -> dict[str,
     }
 
 
+def _fault_class(state: RunState, index: int) -> FaultClass | msgspec.UnsetType:
+    fault = state.faults.get(index)
+    if state.state[index] not in _FAULTY or fault is None or fault.class_ is None:
+        return msgspec.UNSET
+    return fault.class_
+
+
 def _error_text(state: RunState, index: int) -> str | msgspec.UnsetType:
     kind = state.state[index]
     fault = state.faults.get(index)
-    if kind in (TaskState.FAILED, TaskState.UNKNOWN_OUTCOME, TaskState.BACKING_OFF):
-        return fault.message if fault else "the process ended during the call; outcome unknown"
+    if kind in _FAULTY:
+        if fault is None:
+            return "the process ended during the call; outcome unknown"
+        return failure_message(state, index, fault)
     if kind is TaskState.BLOCKED and state.blocked[index][0] in ("agent", *BUDGET_REASONS):
         return state.blocked[index][1]
     if kind is TaskState.SKIPPED:

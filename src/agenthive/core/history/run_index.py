@@ -16,6 +16,7 @@ from agenthive.errors import StoreCorrupt
 # In place of the number of events of an ended run: the run is open, or was deleted.
 _OPEN = -1
 _GONE = 0
+_SET_APART = "set apart "
 
 
 def list_open_imports(records: Iterable[Record]) -> dict[str, int]:
@@ -27,6 +28,24 @@ def list_open_imports(records: Iterable[Record]) -> dict[str, int]:
                 if isinstance(event, ev.RunImported) and event.status not in CLOSED:
                     imports[event.run] = event.events
     return imports
+
+
+def set_apart_mark(run: str, *, events: int, reason: str) -> tuple[str, str]:
+    """The entry of `Batch.marks` for a run that was set apart: what `ps` reads of the event."""
+    return f"{_SET_APART}{run}", f"{events} {reason}"
+
+
+def list_set_apart(marks: Mapping[str, str]) -> dict[str, tuple[int, str]]:
+    """Runs that were set apart -> their number of events then, and why.
+
+    A run that has more events was resumed since.
+    """
+    runs: dict[str, tuple[int, str]] = {}
+    for name, text in marks.items():
+        events, _, reason = text.partition(" ")
+        if name.startswith(_SET_APART) and events.isdecimal():
+            runs[name.removeprefix(_SET_APART)] = int(events), reason
+    return runs
 
 
 class RunIndex:
@@ -57,11 +76,19 @@ class RunIndex:
 
     def check_ends(self, ends: Mapping[str, int]) -> None:
         """Compare with the number of events that each stream has. Raises StoreCorrupt."""
+        for _, error in self.list_wrong_ends(ends):
+            raise error
+
+    def list_wrong_ends(self, ends: Mapping[str, int]) -> list[tuple[str, StoreCorrupt]]:
+        """The runs with another number of events than the hive stream records, each with why."""
+        wrong_ends = []
         for run, events in self._events.items():
             end = ends.get(run, _GONE)
             if end != events and not (events == _OPEN and end):
                 expected = {_OPEN: "an open run", _GONE: "a deleted run"}.get(events, f"{events}")
-                raise StoreCorrupt(
+                error = StoreCorrupt(
                     f"run {run} has {end} events, the hive stream records {expected}",
                     hint="Restore the journal from a backup; do not continue with this one.",
                 )
+                wrong_ends.append((run, error))
+        return wrong_ends

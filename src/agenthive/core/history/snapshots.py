@@ -142,6 +142,13 @@ class _FrozenRun(msgspec.Struct, frozen=True, array_like=True):
     parent: Parent | None
 
 
+class _FrozenRunOffClock(_FrozenRun, frozen=True, array_like=True):
+    """`_FrozenRun` of a run during which the clock was set; else these fields are not written."""
+
+    ahead: Micros = 0
+    expiries: list[tuple[int, int, Micros]] = []
+
+
 _COPIED_FIELDS: Final = tuple(
     name
     for name in _FrozenRun.__struct_fields__
@@ -151,7 +158,7 @@ _COPIED_FIELDS: Final = tuple(
 _COPIED_FLOW_FIELDS: Final = tuple(
     name for name in _FrozenFlow.__struct_fields__ if name not in ("listening", "seen", "repaired")
 )
-_decode = msgspec.json.Decoder(_FrozenRun)
+_decode = msgspec.json.Decoder(_FrozenRunOffClock)
 
 
 def is_due(state: RunState, every: int) -> bool:
@@ -182,6 +189,12 @@ def freeze_state(state: RunState, batch: Batch) -> str:
         flow=None if state.flow is None else _freeze_flow(state.flow),
         **{name: getattr(state, name) for name in _COPIED_FIELDS},
     )
+    if state.ahead or state.expiries:
+        frozen = _FrozenRunOffClock(
+            **msgspec.structs.asdict(frozen),
+            ahead=state.ahead,
+            expiries=[(*call, at) for call, at in state.expiries.items()],
+        )
     body = msgspec.json.encode(frozen)
     name = _store_blob(state.run, body, batch)
     state.snapshot = state.seq
@@ -253,7 +266,7 @@ def find_reference(record: Record) -> Blob | None:
 class Snapshot:
     """A decoded snapshot. `thaw` may be called once: the state takes over its values."""
 
-    def __init__(self, frozen: _FrozenRun) -> None:
+    def __init__(self, frozen: _FrozenRunOffClock) -> None:
         self._frozen = frozen
 
     @property
@@ -272,6 +285,8 @@ class Snapshot:
         state.counts = {kind: state.state.count(kind) for kind in TaskState}
         state.broken, state.unpaid = set(frozen.broken), set(frozen.unpaid)
         state.holds = {(task, attempt): hold for task, attempt, hold in frozen.holds}
+        state.ahead = frozen.ahead
+        state.expiries = {(task, attempt): at for task, attempt, at in frozen.expiries}
         state.results = frozen.results
         for task, references in frozen.apart.items():
             for position, blob in references.items():

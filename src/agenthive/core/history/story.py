@@ -13,10 +13,11 @@ from typing import Final, Never
 import msgspec
 
 from agenthive.core.graph.graph import Graph
+from agenthive.core.history.fault_texts import describe_fault
 from agenthive.core.history.replay import decode_history
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
-from agenthive.core.values import Micros
+from agenthive.core.values import SECOND, Micros
 
 
 class StoryLine(msgspec.Struct, frozen=True):
@@ -39,7 +40,7 @@ def build_story(graph: Graph, records: Sequence[Record], task: str) -> list[Stor
     index = graph.index[task]
     related = {task, *(graph.keys[dep] for dep in graph.deps[index])}
     return [
-        StoryLine(seq, event.at, event_type(event), describe_event(event))
+        StoryLine(seq, event.time, event_type(event), describe_event(event))
         for seq, event in decode_history(records)
         if not isinstance(event, ev.TaskEvent) or event.task in related
     ]
@@ -60,7 +61,7 @@ def describe_event(event: ev.Event) -> str:
             more = f" and requested tool calls: {tools}" if tools else ""
             return f"{event.task}: attempt {event.attempt} succeeded{more}"
         case ev.TaskFailed():
-            return f"{event.task}: attempt {event.attempt} failed: {event.fault.message}"
+            return f"{event.task}: attempt {event.attempt} failed: {describe_fault(event.fault)}"
         case ev.TaskLost():
             return f"{event.task}: the process ended during attempt {event.attempt}"
         case ev.TaskBlocked():
@@ -77,6 +78,9 @@ def describe_event(event: ev.Event) -> str:
         case ev.RunMigrated():
             names = "".join(f"; {old} is now {new}" for old, new in event.renamed.items())
             return f"moved to a changed workflow by {event.actor}{names}"
+        case ev.RunClockStepped():
+            direction = "back" if event.by < 0 else "forward"
+            return f"the clock was set {direction} by {abs(event.by) / SECOND:.0f} s"
         case ev.CancelRequested():
             return f"cancelled by {event.actor}" + (f": {event.reason}" if event.reason else "")
     return event_type(event).partition(".")[2].replace("_", " ")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import msgspec
 
 from agenthive.core.budget.holds import BUDGET_REASONS
+from agenthive.core.history.fault_texts import describe_fault
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.states import CLOSED, OPEN, Reason, ReasonKind, RunStatus, TaskState
 from agenthive.core.values import SECOND, Micros
@@ -136,6 +137,8 @@ def _parts_reason(state: RunState, task: int) -> Reason:
 
 def _unknown_outcome_reason(state: RunState, task: int) -> Reason:
     detail = "the call may or may not have acted, and must not act twice"
+    if (fault := state.faults.get(task)) is not None:
+        detail += f"; it ended with: {fault.message}"
     if state.flow is not None and task in state.flow.reconciling:
         reconciliation = state.flow.reconciling[task]
         if state.state[reconciliation] in OPEN:
@@ -165,7 +168,8 @@ def _dependency_reason(state: RunState, task: int) -> Reason:
 
 def _timer_reason(state: RunState, task: int) -> Reason:
     fault = state.faults.get(task)
-    detail = f"attempt {state.attempts[task]} failed: {fault.message if fault else 'unknown'}"
+    cause = "unknown" if fault is None else describe_fault(fault)
+    detail = f"attempt {state.attempts[task]} failed: {cause}"
     until = state.wake_at[task]
     seconds = max(0, until - state.last_at) / SECOND
     limited = fault is not None and fault.kind == "rate_limited"

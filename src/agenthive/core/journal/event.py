@@ -1,6 +1,6 @@
 """The base of all events. The events themselves are in `run_events` and `hive_events`.
 
-Never add a field here: it would be in every event of every journal.
+A field here is a field of every event of every journal: it needs a default that is not written.
 """
 
 from __future__ import annotations
@@ -15,5 +15,13 @@ class Event(
 ):
     """Base of all events: something that happened, in the past tense."""
 
-    #: When it happened, in microseconds UTC; never decreases within a stream.
+    #: Its place in the order of its stream, in microseconds UTC: what the clock showed when it
+    #: happened, but never less than for the event before it.
     at: Micros
+    #: What the clock showed, if that is earlier than ``at`` because the clock was set back; else 0.
+    wall: Micros = 0
+
+    @property
+    def time(self) -> Micros:
+        """When it happened, by the clock: what dates, deadlines, days and ages are counted from."""
+        return self.wall or self.at

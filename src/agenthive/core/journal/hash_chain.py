@@ -108,16 +108,26 @@ class ChainVerifier:
 
 def _verify_link(record: Record, link: Link) -> Link:
     """Check that a record follows ``link``; returns the link that the next record must follow."""
-    expected, prev = link
+    if record.v <= VERSION and not _is_linked(record, link):
+        raise StoreCorrupt(
+            f"stream {record.stream}: the chain breaks at record {record.seq}",
+            hint="Restore the journal from a backup; do not continue with this one.",
+        )
+    # After the hash: a number that was damaged must not pass for that of a later version.
     if record.v > VERSION or record.rules > RULES:
         raise JournalTooNew(
             f"stream {record.stream}: record {record.seq} has version {record.v} and rules "
             f"{record.rules}, this version of agenthive reads up to {VERSION} and {RULES}",
             hint="Open this home with the version of agenthive that wrote it, or a later one.",
         )
-    if record.seq != expected or record.prev != prev or hash_record(record, prev) != record.hash:
-        raise StoreCorrupt(
-            f"stream {record.stream}: the chain breaks at record {record.seq}",
-            hint="Restore the journal from a backup; do not continue with this one.",
-        )
     return record.seq + record.count, record.hash
+
+
+def _is_linked(record: Record, link: Link) -> bool:
+    expected, prev = link
+    return (
+        record.seq == expected
+        and record.count > 0
+        and record.prev == prev
+        and hash_record(record, prev) == record.hash
+    )

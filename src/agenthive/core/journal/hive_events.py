@@ -61,6 +61,19 @@ class RunImported(Event, frozen=True, tag="hive.run_imported"):
     owner: str = "local"
 
 
+class RunSetApart(Event, frozen=True, tag="hive.run_set_apart"):
+    """A run could not be continued or written: it stopped, and the other runs continued.
+
+    It continues only when it is resumed by its id.
+    """
+
+    run: str
+    #: Number of events in its stream: a run that has more was resumed since.
+    events: int
+    #: What failed; never a value of the run.
+    reason: str
+
+
 class BreakerOpened(Event, frozen=True, tag="hive.breaker_opened"):
     """The circuit breaker of an endpoint opened."""
 
@@ -80,6 +93,17 @@ class BreakerClosed(Event, frozen=True, tag="hive.breaker_closed"):
 
 class ClockSteppedBack(Event, frozen=True, tag="hive.clock_stepped_back"):
     """The clock of the operating system showed an earlier time than before."""
+
+    #: By how much, in microseconds.
+    by: Micros
+    #: Whether a process saw it happen, so that it knows how long everything has taken. If not, the
+    #: clock was set while no process worked, and only times later than the clock are known to be
+    #: wrong.
+    seen: bool = False
+
+
+class ClockSteppedForward(Event, frozen=True, tag="hive.clock_stepped_forward"):
+    """The clock of the operating system was set forward, and a process saw it happen."""
 
     #: By how much, in microseconds.
     by: Micros
@@ -157,8 +181,7 @@ class ScheduleEvent(Event, frozen=True):
 class ScheduleChanged(ScheduleEvent, frozen=True, kw_only=True):
     """Base of the events by which users change a schedule."""
 
-    #: What the clock showed (us). Planned times are compared with this and not with ``at``, which
-    #: is ahead of the clock after the clock stepped back.
+    #: What the clock showed (us), which planned times are compared with.
     since: Micros = 0
     actor: str = "local"
 
@@ -237,12 +260,14 @@ HiveEvent: TypeAlias = (
     | RunClosed
     | RunDropped
     | RunImported
+    | RunSetApart
     | BreakerOpened
     | BreakerClosed
     | BudgetSet
     | BudgetAlerted
     | BudgetBreached
     | ClockSteppedBack
+    | ClockSteppedForward
     | UsageAfterEnd
     | AnswerAfterEnd
     | ScheduleChange

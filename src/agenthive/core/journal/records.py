@@ -8,9 +8,14 @@ stores, its check in `testing.store_kit`.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from agenthive.core.values import Micros, NanoUSD
+
+MAX_REQUESTS: Final = 100_000
+"""Rows of requests that a store keeps, the latest ones."""
 
 
 class Blob(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -87,6 +92,26 @@ class CachedResult(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     expires: Micros | None = None
 
 
+class RequestRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A request that was carried out under an id of its caller, with the answer to give again."""
+
+    #: The id that the caller made.
+    key: str
+    #: What was requested: a name of `ipc.protocol.VERBS`.
+    verb: str
+    #: SHA-256 of the verb and its arguments, in hex: another request under the same key differs.
+    fingerprint: str
+    #: What was returned: JSON.
+    answer: bytes = b"null"
+    #: Why it was rejected, if that was recorded; empty if it was accepted.
+    rejection: str = ""
+    #: When it was carried out (us).
+    at: Micros
+    #: It is forgotten after this time (us).
+    expires: Micros
+    tenant: str = "default"
+
+
 class LedgerEntry(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Amounts to add to the account of a scope, in nano-dollars; either may be negative."""
 
@@ -133,6 +158,8 @@ class Batch(msgspec.Struct, kw_only=True):
     standings: list[AccountState] = []
     #: (name, text): small states of the engine; a text replaces the one before it.
     marks: list[tuple[str, str]] = []
+    #: Requests that this transaction carries out; each replaces the row of its tenant and key.
+    requests: list[RequestRow] = []
 
     def merge(self, other: Batch) -> None:
         """Append everything that ``other`` writes."""

@@ -1,7 +1,7 @@
 """Events of runs, in the past tense, as they are journaled; and the exports of all events.
 
-An event carries its own time (``at``, microseconds UTC), ids and random draws, so that a replay
-needs nothing from outside. The union `RunEvent` is closed: to add an event, write a struct here,
+An event carries its own time (microseconds UTC), ids and random draws, so that a replay needs
+nothing from outside. The union `RunEvent` is closed: to add an event, write a struct here,
 its rows in `machine.transitions` and a line in the reference; if its meaning changes later, a new
 record version and an upcast. An event never holds a secret. Fields with their default are not
 written, so a new field needs a default that means "as before".
@@ -23,11 +23,13 @@ from agenthive.core.journal.hive_events import (
     BudgetBreached,
     BudgetSet,
     ClockSteppedBack,
+    ClockSteppedForward,
     HiveEvent,
     RunClosed,
     RunDropped,
     RunImported,
     RunOpened,
+    RunSetApart,
     ScheduleChange,
     ScheduleChanged,
     ScheduleEvent,
@@ -61,6 +63,7 @@ __all__ = [
     "ChildOpened",
     "ChildWaiting",
     "ClockSteppedBack",
+    "ClockSteppedForward",
     "Event",
     "Fork",
     "HiveEvent",
@@ -69,6 +72,7 @@ __all__ = [
     "LateReply",
     "Parent",
     "RoundEnded",
+    "RunClockStepped",
     "RunClosed",
     "RunDropped",
     "RunEvent",
@@ -76,6 +80,7 @@ __all__ = [
     "RunMigrated",
     "RunOpened",
     "RunResumed",
+    "RunSetApart",
     "RunStarted",
     "RunSubmitted",
     "RunTimeoutReached",
@@ -168,6 +173,21 @@ class RunResumed(Event, frozen=True, tag="run.resumed"):
 
     #: Microseconds for which no process owned the run.
     away: Micros
+
+
+class RunClockStepped(Event, frozen=True, kw_only=True, tag="run.clock_stepped"):
+    """The clock was set while the run was open.
+
+    What the run counts from an earlier moment (time-outs, pauses, deadlines) continues as if the
+    clock had always been as it is now. Dates (``until``) stay.
+    """
+
+    #: Microseconds that the clock was set forward; negative: back.
+    by: Micros
+    #: Only what is counted from a moment after this time (us) is moved; 0: everything.
+    after: Micros = 0
+    #: Microseconds by which the end of the run's own time-out is moved.
+    away: Micros = 0
 
 
 class CancelRequested(Event, frozen=True, tag="run.cancel_requested"):
@@ -428,6 +448,7 @@ RunEvent: TypeAlias = (
     RunSubmitted
     | RunStarted
     | RunResumed
+    | RunClockStepped
     | CancelRequested
     | RunTimeoutReached
     | TaskStarted

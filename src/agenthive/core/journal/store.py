@@ -14,6 +14,7 @@ from agenthive.core.journal.records import (
     Batch,
     CachedResult,
     Record,
+    RequestRow,
     RunRow,
     Sizes,
     StreamSize,
@@ -77,6 +78,14 @@ class Store(Protocol):
 
     def find_cached_result(self, key: str) -> Awaitable[CachedResult | None]:
         """The cached result with that key, even if it has expired; None if there is none."""
+        ...
+
+    def find_request(self, key: str, *, tenant: str = "default") -> Awaitable[RequestRow | None]:
+        """The request of that key, even if it has expired; None if there is none.
+
+        A store forgets requests when it writes others: those that have expired by then, and the
+        oldest above `records.MAX_REQUESTS`.
+        """
         ...
 
     def list_account_states(self) -> Awaitable[Sequence[AccountState]]:

@@ -21,6 +21,7 @@ from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Fault, ToolCall, Usage
 from agenthive.core.model.control_flow import OnDeadline, OnReject
 from agenthive.core.model.states import TaskState
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.values import JSONObject, JSONValue, Micros, to_micros
 
 EventHandler: TypeAlias = Callable[[RunState, int, Never], None]
@@ -46,7 +47,7 @@ def _on_task_started(state: RunState, task: int, event: ev.TaskStarted) -> None:
         state.holds.pop((task, attempt), None)
         state.unpaid.discard((task, attempt))
     if event.hold:
-        state.holds[task, event.attempt] = Hold(event.hold, event.at, bool(event.over))
+        state.holds[task, event.attempt] = Hold(event.hold, state.last_at, bool(event.over))
 
 
 def _settle_hold(
@@ -95,7 +96,7 @@ def _on_task_failed(state: RunState, task: int, event: ev.TaskFailed) -> None:
         # The other side refused the call because there were too many: not an attempt either.
         state.losses[task] = state.losses.get(task, 0) + 1
         wait = event.pause
-    state.wake_at[task] = event.at + wait
+    state.wake_at[task] = state.last_at + wait
     if event.usage is None:
         state.unpaid.add((task, event.attempt))
     if state.holds:
@@ -160,9 +161,9 @@ def _on_approval_requested(state: RunState, task: int, event: ev.ApprovalRequest
         digest=event.digest,
         payload=event.payload,
         message=event.message,
-        asked=event.at,
-        deadline=_add_seconds(event.at, spec.deadline),
-        escalates=_add_seconds(event.at, spec.escalate_after),
+        asked=state.last_at,
+        deadline=_add_seconds(state.last_at, spec.deadline),
+        escalates=_add_seconds(state.last_at, spec.escalate_after),
         agreed=[],
         comments={},
     )
@@ -206,7 +207,7 @@ def _record_decision(
         flow.approved[task] = approval.digest
     elif approval.spec.on_reject is OnReject.FAIL:
         message = f"{reason}: {comment}" if comment else reason
-        state.faults[task] = Fault(kind="rejected", message=message, retriable=False, counts=False)
+        state.faults[task] = _fault_before_call("rejected", message)
 
 
 def _on_task_woke(state: RunState, task: int, event: ev.TaskWoke) -> None:
@@ -216,11 +217,11 @@ def _on_task_woke(state: RunState, task: int, event: ev.TaskWoke) -> None:
         return
     step = state.current_step(task)
     if step is Step.APPROVAL:
-        _on_approval_time(state, task, event.at)
+        _on_approval_time(state, task, state.last_at)
     elif step is Step.SIGNAL:
         _on_signal_timeout(state, task)
     else:
-        state.ensure_flow().passed[task] = {"at": event.at}
+        state.ensure_flow().passed[task] = {"at": state.last_at}
 
 
 def _on_approval_time(state: RunState, task: int, at: Micros) -> None:
@@ -244,7 +245,14 @@ def _on_signal_timeout(state: RunState, task: int) -> None:
         flow.passed[task] = flow.received[task] = node.wait.default
         return
     message = f"the signal '{node.wait.signal}' was not received in time"
-    state.faults[task] = Fault(kind="timeout", message=message, retriable=False, counts=False)
+    state.faults[task] = _fault_before_call("timeout", message)
+
+
+def _fault_before_call(kind: str, message: str) -> Fault:
+    """The fault of a task that ended before it called its agent."""
+    return Fault(
+        kind=kind, message=message, retriable=False, counts=False, class_=FaultClass.NOT_SENT
+    )
 
 
 def _on_round_ended(state: RunState, task: int, event: ev.RoundEnded) -> None:

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 from agenthive.core.journal import run_events as ev
 from agenthive.core.machine import commands as cmd
+from agenthive.core.machine.clock_steps import move_times
 from agenthive.core.machine.event_handlers import (
     EVENT_HANDLERS,
     EventHandler,
@@ -63,7 +64,13 @@ def step(state: RunState, event: ev.RunEvent) -> list[cmd.RunCommand]:
     """
     commands: list[cmd.RunCommand] = []
     state.seq += 1
-    state.last_at = event.at
+    # Inline: this is done for every event.
+    if event.wall:
+        state.last_at = event.wall
+        state.ahead = event.at - event.wall
+    else:
+        state.last_at = event.at
+        state.ahead = 0
     transition = _TRANSITIONS.get(type(event))  # type: ignore[arg-type]
     if transition is not None:
         _apply_task_event(state, event, transition, commands)  # type: ignore[arg-type]
@@ -75,7 +82,7 @@ def step(state: RunState, event: ev.RunEvent) -> list[cmd.RunCommand]:
     counts = state.counts
     busy = counts[_RUNNING] or counts[_READY]
     if not (busy and state.open and state.status is _RUN_RUNNING):
-        _settle_run(state, event.at, commands)
+        _settle_run(state, state.last_at, commands)
     return commands
 
 
@@ -97,11 +104,11 @@ def _apply_task_event(
         handler(state, task, event)  # type: ignore[arg-type]
     touched: list[int] = []
     if new_state is not None:
-        _enter_state(state, task, new_state, event.at, touched, commands)
+        _enter_state(state, task, new_state, state.last_at, touched, commands)
     elif type(event) in STAY_ACTIONS:
         STAY_ACTIONS[type(event)](state, task, touched, commands)
     if touched:
-        _settle_tasks(state, touched, event.at, commands)
+        _settle_tasks(state, touched, state.last_at, commands)
 
 
 def _find_task(state: RunState, event: ev.TaskEvent) -> int:
@@ -275,7 +282,7 @@ def _apply_run_event(state: RunState, event: ev.RunEvent, commands: Commands) ->
     state.status = new_status
     touched: list[int] = []
     if isinstance(event, ev.RunStarted):
-        state.started = event.at
+        state.started = state.last_at
         waiting = TaskState.WAITING
         startable = [i for i, count in enumerate(state.pending[: state.graph.tasks]) if not count]
         touched += [i for i in reversed(startable) if state.state[i] is waiting]
@@ -283,7 +290,11 @@ def _apply_run_event(state: RunState, event: ev.RunEvent, commands: Commands) ->
     elif isinstance(event, ev.RunResumed):
         # A run that waited for help before the process ended has waited all the time since: its
         # wait includes the time that no process owned it, which must not count twice.
-        state.away += event.away if state.parked is None else _take_wait_time(state, event.at)
+        waited = state.parked is not None
+        state.away += _take_wait_time(state, state.last_at) if waited else event.away
+        _set_deadline(state, commands)
+    elif isinstance(event, ev.RunClockStepped):
+        move_times(state, event, commands)
         _set_deadline(state, commands)
     elif isinstance(event, ev.SignalReceived):
         _on_signal_received(state, event, touched)
@@ -297,7 +308,7 @@ def _apply_run_event(state: RunState, event: ev.RunEvent, commands: Commands) ->
     else:
         state.timed_out = True
         _stop_run(state, touched, commands, cancel_all=True)
-    _settle_tasks(state, touched, event.at, commands)
+    _settle_tasks(state, touched, state.last_at, commands)
 
 
 def _on_signal_received(state: RunState, event: ev.SignalReceived, touched: list[int]) -> None:
@@ -319,7 +330,7 @@ def _on_run_submitted(state: RunState, event: ev.RunSubmitted) -> None:
         raise InvalidTransition(f"run {event.run}: submitted twice")
     state.run, state.name, state.inputs = event.run, event.name, event.inputs
     state.definition = event.definition
-    state.tenant, state.owner, state.created = event.tenant, event.owner, event.at
+    state.tenant, state.owner, state.created = event.tenant, event.owner, state.last_at
     if event.blob is not None:
         state.blobs[INPUTS] = event.blob
     if event.fork is not None:

@@ -30,6 +30,7 @@ from agenthive.core.machine.flow_state import ModelTurns, TurnState
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Fault, ModelTurn, ToolCall, ToolResult
 from agenthive.core.model.states import TaskState
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.policies.loop_detection import TASK_RULES, LoopVerdict
 from agenthive.core.values import JSONObject, JSONValue
 
@@ -142,7 +143,9 @@ def _stop_turns(state: RunState, turns: ModelTurns, owner: int, kind: str, messa
     # The guard `parts_failed` ends the task now; the fault is there before, so that
     # `explain_failure` does not replace it.
     turns.stopped = True
-    state.faults[owner] = Fault(kind=kind, message=message, retriable=False, counts=False)
+    state.faults[owner] = Fault(
+        kind=kind, message=message, retriable=False, counts=False, class_=FaultClass.BAD_END
+    )
 
 
 def _start_tools(state: RunState, turns: ModelTurns, owner: int, touched: list[int]) -> None:

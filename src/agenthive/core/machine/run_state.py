@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agenthive.core.budget.holds import BUDGET_EXCEEDED, Hold
+from agenthive.core.budget.holds import BUDGET_EXCEEDED, DAY, Hold
 from agenthive.core.graph.graph import Graph
 from agenthive.core.graph.nodes import Node, Step
 from agenthive.core.journal.hash_chain import RULES
@@ -44,6 +44,7 @@ class RunState:
     """
 
     __slots__ = (
+        "ahead",
         "attempts",
         "away",
         "blobs",
@@ -54,6 +55,7 @@ class RunState:
         "created",
         "definition",
         "ended",
+        "expiries",
         "extra",
         "faults",
         "finished",
@@ -126,8 +128,10 @@ class RunState:
         self.started: Micros = 0
         #: When the run came to its final status.
         self.finished: Micros | None = None
-        #: Time of the last event.
+        #: What the clock showed at the last event. All times here are times of the clock.
         self.last_at: Micros = 0
+        #: Microseconds that ``at`` of the last event is ahead of that: the clock was set back.
+        self.ahead: Micros = 0
         #: Microseconds that do not count for the run's time-out: the run waited for help from
         #: outside, or no process owned it.
         self.away: Micros = 0
@@ -188,6 +192,9 @@ class RunState:
         self.unpaid: set[tuple[int, int]] = set()
         #: What is reserved for a call, by (task, attempt).
         self.holds: dict[tuple[int, int], Hold] = {}
+        #: When a hold in doubt counts as spent, if that is not a day after it was reserved: the
+        #: clock was set since.
+        self.expiries: dict[tuple[int, int], Micros] = {}
         #: Scope and amount that a task blocked for budget needs.
         self.lacks: dict[int, tuple[str, NanoUSD]] = {}
 
@@ -275,6 +282,11 @@ class RunState:
         if timeout is None or not is_timed:
             return None
         return self.started + self.away + to_micros(timeout)
+
+    def expiry_of(self, task: int, attempt: int) -> Micros:
+        """When the hold of a call counts as spent, should its cost be in doubt until then."""
+        hold = self.holds[task, attempt]
+        return self.expiries.get((task, attempt), hold.at + DAY)
 
     @property
     def takes_slot(self) -> bool:

@@ -160,6 +160,7 @@ RUN_EVENT_MOVES: Final[dict[RunStatus, dict[type[ev.Event], RunStatus]]] = {
     },
     R.RUNNING: {
         ev.RunResumed: R.RUNNING,
+        ev.RunClockStepped: R.RUNNING,
         ev.CancelRequested: R.RUNNING,
         ev.RunTimeoutReached: R.RUNNING,
         ev.SignalReceived: R.RUNNING,
@@ -167,12 +168,17 @@ RUN_EVENT_MOVES: Final[dict[RunStatus, dict[type[ev.Event], RunStatus]]] = {
     },
     R.WAITING: {
         ev.RunResumed: R.WAITING,
+        ev.RunClockStepped: R.WAITING,
         ev.CancelRequested: R.WAITING,
         ev.RunTimeoutReached: R.WAITING,
         ev.SignalReceived: R.WAITING,
         ev.RunMigrated: R.WAITING,
     },
-    R.COMPENSATING: {ev.RunResumed: R.COMPENSATING, ev.SignalReceived: R.COMPENSATING},
+    R.COMPENSATING: {
+        ev.RunResumed: R.COMPENSATING,
+        ev.RunClockStepped: R.COMPENSATING,
+        ev.SignalReceived: R.COMPENSATING,
+    },
 }
 """(status, event) -> next status.
 

@@ -7,10 +7,17 @@ a field: with a default, so that old records stay readable.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from agenthive.core.policies.fault_classes import FaultClass, class_of_kind
 from agenthive.core.values import JSONObject, JSONValue, NanoUSD
+
+MOST_TOKENS: Final = 10**9
+"""Tokens of one call. A larger count that a server or an agent reports is an error of its own."""
+MOST_CALL_COST: Final[NanoUSD] = 10**15
+"""Nano-dollars of one call, a million US dollars. A larger cost is an error of its reporter."""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
@@ -30,6 +37,13 @@ class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
     cost: NanoUSD | None = None
     #: The price list that ``cost`` was computed from, with its date.
     prices: str = ""
+    #: Which part of the report could not be read, and what was done about it; empty if all was.
+    problem: str = ""
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the tokens are unknown: reported, but not readable. They are 0 then."""
+        return bool(self.problem) and not (self.input_tokens or self.output_tokens)
 
 
 class Fault(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):

@@ -43,6 +43,10 @@ class AdaptiveConcurrency:
         if in_flight >= self.places - 1:
             self._width = min(self._width + 1 / self._width, float(self.max_places))
 
+    def forget_overload(self) -> None:
+        """The clock was set: how long ago the last refusal was is not known any more."""
+        self._since = None
+
     def record_overload(self, now: Nanos) -> None:
         """The other side refused a call because there were too many, at ``now`` (ns)."""
         if self._since is None or now - self._since >= DECREASE_INTERVAL:

@@ -31,6 +31,17 @@ BREAKER_CLASSES: Final = frozenset({FaultClass.NOT_SENT, FaultClass.UNKNOWN})
 DEFAULT_RETRY_ON: Final = (FaultClass.NOT_SENT, FaultClass.UNKNOWN)
 """Classes after which a call is attempted again, unless the retry policy says otherwise."""
 
+RETRY_CHOICES: Final = (FaultClass.NOT_SENT, FaultClass.UNKNOWN, FaultClass.BAD_END)
+"""Classes that a retry policy may name; a call that was refused would be refused again."""
+
+CLASS_TEXTS: Final = {
+    FaultClass.NOT_SENT: "nothing was sent",
+    FaultClass.REFUSED: "the other side refused it and did nothing",
+    FaultClass.BAD_END: "it ran, and its result cannot be used",
+    FaultClass.UNKNOWN: "it may have acted",
+}
+"""What a class says about a call, for users."""
+
 _BY_KIND: Final = {
     "breaker_open": FaultClass.NOT_SENT,
     "unregistered": FaultClass.NOT_SENT,

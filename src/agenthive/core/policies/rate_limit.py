@@ -128,6 +128,13 @@ class TokenTier:
         self.total += tokens
         return receipt
 
+    def set_clock(self, now: Nanos, by: Nanos | None) -> None:
+        """The clock was set and shows ``now``; ``by`` as for `RateLimiter.set_clock`."""
+        for receipt in self._admitted:
+            receipt.at = _set_time(receipt.at, now, by)
+        # A settlement may owe more than the tolerance; the window counts that.
+        self.tat = _set_time(self.tat, now + self.tolerance, by)
+
     def settle(self, receipt: Receipt, used: int) -> None:
         """A call used other tokens than it reserved: the difference is given back, or owed."""
         difference = used - receipt.tokens
@@ -136,6 +143,9 @@ class TokenTier:
             if difference > 0
             else -self.compute_duration(-difference)
         )
+        # What one call reports blocks the endpoint for a day at most.
+        if self.tat > receipt.at + DAY:
+            self.tat = receipt.at + DAY
         receipt.tokens = used
         if receipt.in_window:
             self.total += difference
@@ -145,7 +155,9 @@ class RateLimiter:
     """The tiers of one limit, and the calls in flight. Times are nanoseconds."""
 
     __slots__ = (
+        "_blocked_for",
         "_quota",
+        "_quota_for",
         "_quota_until",
         "_requests",
         "_tokens",
@@ -184,6 +196,9 @@ class RateLimiter:
         #: Requests and tokens that the other side reports as left, until ``_quota_until`` (ns).
         self._quota: list[int | None] = [None, None]
         self._quota_until: Nanos = 0
+        #: The longest time (ns) of ``blocked_until`` and of ``_quota_until``, from when it was set.
+        self._blocked_for: Nanos = 0
+        self._quota_for: Nanos = 0
 
     def acquire(self, now: Nanos, tokens: int = 0) -> Nanos:
         """Admit a call of so many tokens in every tier, or in none.
@@ -238,8 +253,9 @@ class RateLimiter:
         """A call has ended."""
         self.in_flight -= 1
 
-    def block(self, until: Nanos) -> None:
+    def block(self, until: Nanos, now: Nanos) -> None:
         """Admit no call before ``until`` (ns): the other side requires it."""
+        self._blocked_for = max(self._blocked_for, until - now)
         self.blocked_until = max(self.blocked_until, until)
 
     def apply_quota(
@@ -254,17 +270,39 @@ class RateLimiter:
             current = self._quota
             requests, tokens = (_smaller(current[0], requests), _smaller(current[1], tokens))
         self._quota = [requests, tokens]
+        self._quota_for = max(self._quota_for, within)
         self._quota_until = max(self._quota_until, now + within)
+
+    def set_clock(self, now: Nanos, by: Nanos | None) -> None:
+        """The clock was set and shows ``now``.
+
+        ``by`` is by how much, negative: back. None: it went back and that is not known; then no
+        time is further ahead than it can be by this limit.
+        """
+        for tier in self._requests:
+            tier.tat = _set_time(tier.tat, now + tier.tolerance, by)
+        if self._tokens is not None:
+            self._tokens.set_clock(now, by)
+        self.blocked_until = _set_time(self.blocked_until, now + self._blocked_for, by)
+        self._quota_until = _set_time(self._quota_until, now + self._quota_for, by)
 
     def list_marks(self) -> list[tuple[int, Nanos]]:
         """(limit, TAT) of each tier of requests, to be stored over a restart."""
         return [(tier.limit, tier.tat) for tier in self._requests]
 
-    def restore_marks(self, marks: list[tuple[int, Nanos]]) -> None:
-        """Take over stored marks, as far as the limits are the same."""
+    def restore_marks(self, marks: list[tuple[int, Nanos]], now: Nanos) -> None:
+        """Take over stored marks, as far as the limits are the same.
+
+        A mark that is further ahead of ``now`` than any admission could set it was set by a clock
+        that was ahead: it counts as the latest possible one.
+        """
         for tier, (limit, tat) in zip(self._requests, marks, strict=False):
             if tier.limit == limit:
-                tier.tat = max(tier.tat, tat)
+                tier.tat = max(tier.tat, min(tat, now + tier.tolerance))
+
+
+def _set_time(at: Nanos, latest: Nanos, by: Nanos | None) -> Nanos:
+    return min(at, latest) if by is None else at + by
 
 
 def _smaller(first: int | None, second: int | None) -> int | None:

@@ -16,11 +16,12 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from agenthive.agents.base import fault_reply
+from agenthive.agents.faults import fault_reply
 from agenthive.agents.llm.prompts import CHAT
 from agenthive.agents.llm.router import HOMES, ModelAgent
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.errors import AgentError, AgentUnavailable, APIError
 from agenthive.infra.egress import Egress
 from agenthive.infra.secrets import Secrets
@@ -150,7 +151,8 @@ class _VendorClient(LLMClient):
         reply = await self._perform_call(
             {key: value for key, value in request.items() if value is not None}
         )
-        if reply.fault is not None:
+        # An answer that was cut off or refused is a response; ``finish_reason`` says how it ended.
+        if reply.fault is not None and reply.result is None:
             raise Silence(reply) if reply.fault.kind in _SILENT else Refusal(reply)
         return _build_response(reply, model)
 
@@ -173,7 +175,8 @@ class _VendorClient(LLMClient):
             async with asyncio.timeout(None if run_call else self._timeout):
                 return await self._agent.perform(call)
         except TimeoutError:
-            return fault_reply("timeout", f"{self.vendor}: no response in {self._timeout} s")
+            message = f"{self.vendor}: no response in {self._timeout} s"
+            return fault_reply("timeout", message, FaultClass.UNKNOWN)
 
 
 class OpenAIClient(_VendorClient):

@@ -90,8 +90,9 @@ class OrchestrationEngine:
         """Run a workflow to its end; returns it with its results.
 
         ``inputs`` are values for the ``{names}`` of prompts. Raises WorkflowNotFound (a
-        ValueError), and Conflict if the workflow is running. Failures inside a run are in the
-        returned workflow, not raised. Cancelling this coroutine cancels the run.
+        ValueError), Conflict if the workflow is running, and ConfigurationError if it cannot run,
+        for example within its budget. Failures inside a run are in the returned workflow, not
+        raised. Cancelling this coroutine cancels the run.
         """
         workflow = self._find_workflow(workflow_id)
         self._require_startable(workflow)

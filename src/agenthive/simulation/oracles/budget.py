@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from agenthive.simulation.case import Event, SimulationCase
+from agenthive.simulation.case import Event, SimulationCase, shown_time
 
 #: Microseconds.
 DAY: Final = 86_400 * 1_000_000
@@ -108,6 +108,9 @@ class _Ledger:
                 yield f"{call}: settled, but there is no hold"
             self._settle_hold(call, event["cost"])
         elif kind == "hive.run_closed":
+            for open_call in self._call_scopes:
+                if open_call[0] == event["run"]:
+                    self._move_to_day(open_call, event)
             for held_call in [
                 held_call for held_call in self._holds if held_call[0] == event["run"]
             ]:
@@ -131,6 +134,7 @@ class _Ledger:
                 self._reserved[scope] += event["hold"]
 
     def _on_task_ended(self, call: Call, event: Event) -> None:
+        self._move_to_day(call, event)
         cost = (event.get("usage") or {}).get("cost")
         fault = event.get("fault") or {}
         amount = self._holds.get(call, (0, ()))[0]
@@ -143,6 +147,13 @@ class _Ledger:
             else:
                 cost = amount
         self._settle_hold(call, cost)
+
+    def _move_to_day(self, call: Call, event: Event) -> None:
+        """A call without a hold is spent on the day on which it is booked."""
+        if call not in self._holds and call in self._call_scopes and "at" in event:
+            *others, day = self._call_scopes[call]
+            today = f"{day.rpartition('/')[0]}/{shown_time(event) // DAY}"
+            self._call_scopes[call] = (*others, today)
 
     def _settle_hold(self, call: Call, cost: int) -> None:
         amount, scopes = self._holds.pop(call, (0, self._call_scopes.get(call, ())))
@@ -176,7 +187,7 @@ class _Ledger:
             owner = self._case.find_parent(owner[0])
             if owner is not None:
                 scopes += self._task_scopes(*owner)
-        day = event["at"] // DAY
+        day = shown_time(event) // DAY
         return (*scopes, f"agent {tenant}/{agent}", f"tenant {tenant}", f"day {tenant}/{day}")
 
     def _task_scopes(self, run: str, key: str) -> list[str]:

@@ -19,6 +19,8 @@ from agenthive.simulation.case import (
     SimulationCase,
     is_call,
     reconciled_task,
+    shown_time,
+    true_time,
 )
 
 #: Events with which a task starts once its conditions, times and signals are satisfied.
@@ -105,19 +107,32 @@ def _delays_respected(case: SimulationCase) -> Iterator[str]:
         for event in events:
             task = event.get("task", "")
             if event["type"] == "task.delayed":
-                until[task] = event["until"]
-                due_time = _due_time(tasks[task], event["at"])
+                due_time = _due_time(tasks[task], shown_time(event))
+                until[task] = _true_due_time(tasks[task], event)
                 if due_time is not None and event["until"] != due_time:
                     yield f"{run}/{task}: waits until {event['until']}, not {due_time}"
             elif event["type"] == "task.woke" and task in until:
-                if event["at"] < until[task] and task not in woke:
+                if _time_for(tasks[task], event) < until[task] and task not in woke:
                     yield f"{run}/{task}: woken before its time"
                 woke.add(task)
             elif event["type"] in START_EVENTS and not task.endswith(COMPENSATION):
                 name = authored_task(task)
                 timed = tasks[name].keys() & {"delay", "until"}
-                if timed and event["at"] < until.get(name, 1 << 62):
+                if name in woke and tasks[name].get("until"):
+                    continue  # the date had come; the clock may have been set back since
+                if timed and _time_for(tasks[name], event) < until.get(name, 1 << 62):
                     yield f"{run}/{task}: started before its time"
+
+
+def _time_for(task: Event, event: Event) -> int:
+    """The time of an event that a task's wait goes by: dates by the clock, delays by the truth."""
+    return shown_time(event) if task.get("until") else true_time(event)
+
+
+def _true_due_time(task: Event, event: Event) -> int:
+    """When the wait that begins with an event is over, in the time of `_time_for`."""
+    until: int = event["until"]
+    return until if task.get("until") else until - shown_time(event) + true_time(event)
 
 
 def _due_time(task: Event, now: int) -> int | None:
@@ -337,8 +352,10 @@ def _children_stop_with_parent(case: SimulationCase) -> Iterator[str]:
             if later or not any(_closes_run(closing, child) for closing in case.hive):
                 yield f"{event['run']}: ended before its child run {child}"
     for run, events in case.journal.items():
-        cancelled_at = next((e["at"] for e in events if e["type"] == "run.cancel_requested"), None)
-        end_times = {e["run"]: e["at"] for e in events if e["type"] == "task.child_ended"}
+        cancelled_at = next(
+            (true_time(e) for e in events if e["type"] == "run.cancel_requested"), None
+        )
+        end_times = {e["run"]: true_time(e) for e in events if e["type"] == "task.child_ended"}
         for child in {e["run"] for e in events if e["type"] == "task.child_opened"}:
             kinds = {e["type"] for e in case.journal.get(child, ())}
             compensates = any(

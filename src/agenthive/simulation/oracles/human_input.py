@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from agenthive.simulation.case import COMPENSATION, Event, SimulationCase
+from agenthive.simulation.case import COMPENSATION, Event, SimulationCase, true_time
 from agenthive.simulation.oracles.flow import authored_task
 
 #: Microseconds.
@@ -28,7 +28,7 @@ class ApprovalRecord:
         self.spec = spec
         self.digest: str = event["digest"]
         self.payload = event.get("payload")
-        self.requested_at: int = event["at"]
+        self.requested_at: int = true_time(event)
         self.approvals: set[str] = set()
         self.approved = False
         self.rejected = False
@@ -55,7 +55,7 @@ class ApprovalRecord:
             else:
                 self.approvals.add(event["actor"])
                 self.approved = len(self.approvals) >= self.spec.get("quorum", 1)
-        elif not self.approved and event["at"] >= self.deadline:
+        elif not self.approved and true_time(event) >= self.deadline:
             self.approved = self.spec.get("on_deadline") == "approve"
             self.rejected = not self.approved
 
@@ -151,7 +151,7 @@ def _only_approvers_count(case: SimulationCase) -> Iterator[str]:
                 approvals[key].apply_event(event)
             elif event["type"] == "task.approval_given":
                 where, approval = f"{run}/{key}: {event['actor']}", approvals[key]
-                if not approval.is_approver(event["actor"], event["at"]):
+                if not approval.is_approver(event["actor"], true_time(event)):
                     yield f"{where} counts and is not an approver"
                 if event["actor"] in approval.approvals:
                     yield f"{where} counts twice"

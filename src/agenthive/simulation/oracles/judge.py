@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from agenthive.simulation.case import COMPENSATION, Event, SimulationCase, is_call
+from agenthive.simulation.case import COMPENSATION, Event, SimulationCase, is_call, true_time
 from agenthive.simulation.oracles.budget import BUDGET_CHECKS
 from agenthive.simulation.oracles.flow import FLOW_CHECKS
 from agenthive.simulation.oracles.human_input import HUMAN_INPUT_CHECKS
@@ -340,8 +340,10 @@ def _waits_its_turn(case: SimulationCase) -> Iterator[str]:
         for event in events:
             if event["type"] == "task.failed":
                 after = (event["fault"].get("retry_after") or 0) * 1_000_000
-                earliest[event["task"]] = event["at"] + int(after)
-            elif event["type"] == "task.started" and event["at"] < earliest.get(event["task"], 0):
+                earliest[event["task"]] = true_time(event) + int(after)
+            elif event["type"] == "task.started" and true_time(event) < earliest.get(
+                event["task"], 0
+            ):
                 yield f"{run}/{event['task']}: retried before its time"
 
 
@@ -382,14 +384,27 @@ def _time_never_goes_back(case: SimulationCase) -> Iterator[str]:
             yield f"{name}: times decrease"
     for run, events in case.journal.items():
         started_at = away = 0
-        for event in events:
+        for event, before in zip(events, [events[0], *events], strict=False):
             if event["type"] == "run.started":
-                started_at = event["at"]
-            away += event.get("away", 0)
+                started_at = true_time(event)
+            away += _time_away(event, before)
             if event["type"] == "run.timed_out":
                 deadline = started_at + away + case.specs[run].get("timeout", 300.0) * 1_000_000
-                if event["at"] < deadline:
+                if true_time(event) < deadline:
                     yield f"{run}: timed out too early"
+
+
+def _time_away(event: Event, before: Event) -> int:
+    """For how long (us) no process owned the run until this event; ``before`` is the last one.
+
+    A process that finds that the clock was set back before it began records that first.
+    """
+    found_later = event["type"] == "run.clock_stepped" and event.get("after")
+    if event["type"] != "run.resumed" and not found_later:
+        return 0
+    if "true" in event:
+        return true_time(event) - true_time(before)
+    return int(event.get("away", 0))
 
 
 def _nothing_starts_after_stop(case: SimulationCase) -> Iterator[str]:
@@ -424,16 +439,16 @@ def _timeouts_respected(case: SimulationCase) -> Iterator[str]:
         # Time spent only waiting for people does not count; the events do not say how long it was.
         timeout = None if case.may_wait(run) else case.specs[run].get("timeout", 300.0)
         deadline = None
-        for event in events:
+        for event, before in zip(events, [events[0], *events], strict=False):
+            if deadline is not None:
+                deadline += _time_away(event, before)
             if event["type"] == "run.started" and timeout is not None:
-                deadline = event["at"] + timeout * 1_000_000
-            elif event["type"] == "run.resumed" and deadline is not None:
-                deadline += event["away"]
+                deadline = true_time(event) + timeout * 1_000_000
             elif event["type"] == "task.blocked":
                 deadline = None  # nor time spent waiting for a missing agent
             elif deadline is None or event["type"] != "task.started":
                 continue
-            elif event["at"] >= deadline and not event["task"].endswith(COMPENSATION):
+            elif true_time(event) >= deadline and not event["task"].endswith(COMPENSATION):
                 yield f"{run}/{event['task']}: started after the timeout of the run"
 
 

@@ -12,7 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from agenthive.simulation.case import TOOL_KEY, TURN_KEYS, Event, SimulationCase, TaskIndex
+from agenthive.simulation.case import (
+    TOOL_KEY,
+    TURN_KEYS,
+    Event,
+    SimulationCase,
+    TaskIndex,
+    true_time,
+)
 
 TURN_KEY: Final = re.compile(r"(?P<of>.+)~(?P<number>\d+)")
 START_EVENTS: Final = ("task.started", "task.faulted", "task.approval_requested")
@@ -185,7 +192,7 @@ def _fallback_needs_open_breaker(case: SimulationCase) -> Iterator[str]:
             ]
             if len(failed_turns) + 1 >= len(order):
                 yield f"{run}/{key}: moved to a fallback, but there is none"
-            elif not _is_breaker_open(case, agents[order[len(failed_turns)]], event["at"]):
+            elif not _is_breaker_open(case, agents[order[len(failed_turns)]], true_time(event)):
                 yield f"{run}/{key}: moved to a fallback, but its breaker was not open"
 
 
@@ -193,7 +200,8 @@ def _is_breaker_open(case: SimulationCase, agent: Event, at: int) -> bool:
     """Whether an agent's breaker was open at that time, or at some moment with the same time."""
     endpoint = f"{agent['type']} {agent['endpoint']}"
     changes = [e for e in case.hive if e.get("endpoint") == endpoint]
-    current = [e for e in changes if e["at"] < at][-1:] + [e for e in changes if e["at"] == at]
+    current = [e for e in changes if true_time(e) < at][-1:]
+    current += [e for e in changes if true_time(e) == at]
     return any(e["type"] == "hive.breaker_opened" for e in current)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from agenthive.simulation.case import SimulationCase
+from agenthive.simulation.case import SimulationCase, true_time
 
 MINUTE, HOUR = 60 * 1_000_000, 3600 * 1_000_000
 
@@ -23,7 +23,7 @@ def _rate_limits_respected(case: SimulationCase) -> Iterator[str]:
         }
         for event in events:
             if event["type"] == "task.started" and where[event["agent"]] in starts:
-                starts[where[event["agent"]]].append(event["at"])
+                starts[where[event["agent"]]].append(true_time(event))
     for name, times in starts.items():
         for limit, period in zip(case.rates[name][:2], (MINUTE, HOUR), strict=True):
             if limit is not None:

@@ -1,6 +1,7 @@
 -- The SQLite store. `records` is the journal. `definitions`, `blobs` and `cache` hold content that is
 -- looked up by key, `uses` says which stream needs which definition or blob. `runs`, `accounts` and
--- `marks` are projections, written in the transaction of the records that they follow from.
+-- `marks` are projections, written in the transaction of the records that they follow from; so are
+-- the `requests` of callers with their answers, which are kept for a day.
 
 -- Settings that must be made before the first table is created.
 -- name: new_file
@@ -79,13 +80,26 @@ CREATE TABLE IF NOT EXISTS marks (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS requests (
+    id INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    key TEXT NOT NULL,
+    verb TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    rejection TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    UNIQUE (tenant, key)
+) STRICT;
+CREATE INDEX IF NOT EXISTS requests_by_end ON requests (expires);
 
--- Brings an older file to schema version 3: notes which stream uses which definition.
+-- Brings an older file to schema version 4: notes which stream uses which definition.
 -- name: upgrade
 INSERT OR IGNORE INTO uses (stream, digest)
 SELECT stream, json_extract(payload, '$[0].definition') FROM records
 WHERE seq = 1 AND type = 'run' AND json_extract(payload, '$[0].definition') IS NOT NULL;
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 -- Empty tables for a reader of a file of schema version 1, which has no blobs.
 -- name: stand_ins
@@ -101,6 +115,13 @@ CREATE TEMP TABLE IF NOT EXISTS accounts (
     scope TEXT, ceiling INTEGER, captured INTEGER, held INTEGER, frozen INTEGER
 );
 CREATE TEMP TABLE IF NOT EXISTS marks (name TEXT, value TEXT);
+
+-- An empty table for a reader of a file of an earlier schema version, which has no requests.
+-- name: stand_in_for_requests
+CREATE TEMP TABLE IF NOT EXISTS requests (
+    tenant TEXT, key TEXT, verb TEXT, fingerprint TEXT, answer TEXT, rejection TEXT, at INTEGER,
+    expires INTEGER
+);
 
 -- Begins a transaction that lets the log file grow by 1 MiB; it is rolled back afterwards.
 -- name: make_room
@@ -150,6 +171,24 @@ ON CONFLICT (key) DO UPDATE SET
 -- Deletes the cached results that expired before a time.
 -- name: forget_cached
 DELETE FROM cache WHERE expires < ?;
+
+-- Notes a request with its answer, in place of an older one with the same tenant and key.
+-- name: put_request
+INSERT OR REPLACE INTO requests (tenant, key, verb, fingerprint, answer, rejection, at, expires)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- Deletes the requests that expired before a time.
+-- name: forget_requests
+DELETE FROM requests WHERE expires < ?;
+
+-- Deletes the oldest requests above a number: ids count up.
+-- name: limit_requests
+DELETE FROM requests WHERE id <= (SELECT max(id) FROM requests) - ?;
+
+-- The request of a tenant with a key, expired or not.
+-- name: request
+SELECT tenant, key, verb, fingerprint, answer, rejection, at, expires
+FROM requests WHERE tenant = ? AND key = ?;
 
 -- Adds to the captured and held amounts of an account; the first entry creates the account.
 -- name: enter
@@ -220,22 +259,26 @@ ON CONFLICT (run) DO UPDATE SET
 
 -- One page of the records of a stream after an event number, oldest first.
 -- name: read
-SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
+SELECT pos, CAST(stream AS BLOB), seq, count, at, CAST(type AS BLOB), v, rules,
+    CAST(actor AS BLOB), CAST(cause AS BLOB), CAST(payload AS BLOB), prev, hash
 FROM records WHERE stream = ? AND seq > ? ORDER BY seq LIMIT ?;
 
 -- The last record of a stream.
 -- name: last
-SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
+SELECT pos, CAST(stream AS BLOB), seq, count, at, CAST(type AS BLOB), v, rules,
+    CAST(actor AS BLOB), CAST(cause AS BLOB), CAST(payload AS BLOB), prev, hash
 FROM records WHERE stream = ? ORDER BY seq DESC LIMIT 1;
 
 -- The last record of a stream that has a cause with a given beginning (length, text).
 -- name: marked
-SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
+SELECT pos, CAST(stream AS BLOB), seq, count, at, CAST(type AS BLOB), v, rules,
+    CAST(actor AS BLOB), CAST(cause AS BLOB), CAST(payload AS BLOB), prev, hash
 FROM records WHERE stream = ? AND substr(cause, 1, ?) = ? ORDER BY seq DESC LIMIT 1;
 
 -- Records of all streams after a position, in the order they were committed.
 -- name: scan
-SELECT pos, stream, seq, count, at, type, v, rules, actor, cause, payload, prev, hash
+SELECT pos, CAST(stream AS BLOB), seq, count, at, CAST(type AS BLOB), v, rules,
+    CAST(actor AS BLOB), CAST(cause AS BLOB), CAST(payload AS BLOB), prev, hash
 FROM records WHERE pos > ? ORDER BY pos LIMIT ?;
 
 -- The definition with a digest.
@@ -291,18 +334,18 @@ PRAGMA incremental_vacuum(2000);
 
 -- The run list of a tenant, newest first.
 -- name: runs
-SELECT run, name, status, created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
+SELECT run, CAST(name AS BLOB), CAST(status AS BLOB), created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
     owner
 FROM runs WHERE tenant = ? ORDER BY created DESC, run DESC LIMIT ?;
 
 -- The runs of a tenant that have not ended, newest first.
 -- name: open_runs
-SELECT run, name, status, created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
+SELECT run, CAST(name AS BLOB), CAST(status AS BLOB), created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
     owner
 FROM runs WHERE tenant = ? AND finished IS NULL ORDER BY created DESC, run DESC LIMIT ?;
 
 -- One run of a tenant.
 -- name: run
-SELECT run, name, status, created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
+SELECT run, CAST(name AS BLOB), CAST(status AS BLOB), created, finished, total_tasks, completed_tasks, failed_tasks, tenant,
     owner
 FROM runs WHERE run = ? AND tenant = ?;

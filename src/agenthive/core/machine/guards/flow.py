@@ -73,7 +73,7 @@ def after_wake(state: RunState, task: int, event: ev.RunEvent) -> TaskState | No
     """The time has come: the end of a timer, or the deadline of a signal or an approval."""
     step = state.current_step(task)
     if step is Step.APPROVAL:
-        return _after_approval_deadline(state, task, event.at)
+        return _after_approval_deadline(state, task, state.last_at)
     if step is Step.SIGNAL:
         node = state.graph.nodes[task]
         return TaskState.PREPARING if node.wait.has_default else TaskState.FAILED
