@@ -152,7 +152,7 @@ class BudgetManager:
             return FREE_GRANT if limited_scope is None else UnpricedCall(limited_scope)
         self._usual_costs[_agent_scope(scopes)] = amount
         released = self._release_superseded(run, index, restore=False)
-        # What other woken tasks were promised counts as taken, so that nobody takes it from them.
+        # What other woken tasks were promised counts as taken, so that this call does not take it.
         promised = self.queues.promised
         woken_call = self.queues.find_promise((run.id, index)) if promised else None
         needed = amount if woken_call is None else amount - woken_call.promised
