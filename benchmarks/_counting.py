@@ -64,6 +64,11 @@ class CallCounter:
                 totals[name] = totals.get(name, 0) + calls
         return dict(sorted(totals.items(), key=lambda item: -item[1]))
 
+    def count_function(self, name: str) -> int:
+        """The calls so far of the functions of agenthive with a name that ends so."""
+        totals = self.sum_by_function()
+        return sum(calls for function, calls in totals.items() if function.endswith(name))
+
     def _name_function(self, code: CodeType) -> str:
         file = code.co_filename
         own = file.startswith(self._folder)

@@ -1,8 +1,9 @@
 """agenthive against the floor and against LangGraph with its SQLite saver, in one run.
 
     python3 x.py bench engine [--rounds 5] [--shapes chain,fanout,layered,many] [--no-peers]
-                              [--effects none,any] [--budgets off,loose,tight] [--agents 1,100]
-                              [--tasks N] [--growth 100000] [--counts-only | --no-counts] [--record]
+                              [--effects none,any] [--budgets off,loose,tight,narrow]
+                              [--agents 1,100] [--tasks N] [--growth 100000]
+                              [--counts-only | --no-counts] [--record]
 
 No-op tasks, everything on: synchronous=FULL, hash chain, intents, keys. Rounds are interleaved, so
 that a busy machine slows everybody; what is printed are medians and the ratios of the medians. The
@@ -11,7 +12,8 @@ effect, budget and number of agents:
 
 budget    ``off``; ``loose``: every call has a price and is spent from its agent's limit in the run,
           its run, its agent, its tenant and its day, none of which is ever short; ``tight``: the
-          run has just enough for what its calls will have cost, so that calls wait for money.
+          run has just enough for what its calls will have cost, so that calls wait for money
+          towards its end; ``narrow``: it has room for 50 calls at once, so that nearly all wait.
 agents    the tasks are dealt over so many agents.
 calls_per_task, own_per_task
           the Python functions that are called for a task, all of them and those of agenthive: in
@@ -19,6 +21,8 @@ calls_per_task, own_per_task
           in a process of its own with a fixed hash seed. Batches depend on nothing but the order of
           events here, as one batch at a time is written and no call waits: two counts agree within
           0.1 %.
+starts_per_task
+          attempts to start a task, for each call that is made: 1 if none is in vain.
 ratio_recorded, own_ratio_recorded
           these counts by those in calls_per_task.json, where both are of the same number of tasks,
           the same minor version of Python and the same event loop; else null. More than 1 is slower
@@ -181,7 +185,7 @@ def write_recorded(file: Path, counts: dict[str, dict]) -> None:
 
 def compare_counts(count: dict, recorded: dict | None) -> dict[str, float | None]:
     """The columns of a count."""
-    columns = {name: count[name] for name in ("calls_per_task", "own_per_task")}
+    columns = {name: count[name] for name in ("calls_per_task", "own_per_task", "starts_per_task")}
     known = recorded is not None and recorded["tasks"] == count["tasks"]
     for name, ratio in (
         ("calls_per_task", "ratio_recorded"),

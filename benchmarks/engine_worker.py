@@ -21,8 +21,13 @@ from agenthive.core.model.workflow import AgentSpec, BudgetSpec, Effect, TaskSpe
 from agenthive.hive import Hive
 from agenthive.runtimes import event_loop
 
+BUDGETS = ("off", "loose", "tight", "narrow")
 HOLD, COST = 2_000_000, 1_000_000
 """What a call costs at most, and what it does cost, in nano-dollars."""
+NARROW_HOLD, NARROW_ROOM = 10**13, 50
+"""A hold beside which all costs are nothing, in nano-dollars, and how many of them fit."""
+START = "core/engine/admission.py:Admission._start_task"
+"""The function that attempts to start a task."""
 AMPLE = 10**15
 """A limit that is never reached, in nano-dollars."""
 
@@ -50,7 +55,8 @@ def build_graph(shape: str, tasks: int) -> list[list[int]]:
 
 def make_agents(count: int, budget: str) -> tuple[AgentSpec, ...]:
     """The agents of a workflow; with a budget they have a price and a limit of their own."""
-    money = {} if budget == "off" else {"max_cost": HOLD, "cost_limit": AMPLE}
+    hold = NARROW_HOLD if budget == "narrow" else HOLD
+    money = {} if budget == "off" else {"max_cost": hold, "cost_limit": AMPLE}
     return tuple(
         AgentSpec(
             name=f"{NOOP.name}{i or ''}",
@@ -67,10 +73,12 @@ def make_budget(budget: str, tasks: int) -> BudgetSpec | None:
     """A loose budget takes every call at once.
 
     A tight one is what all calls will have cost, and one hold: towards the end, calls wait for
-    those under way.
+    those under way. A narrow one has room for 50 holds from the first call to the last.
     """
     if budget == "off":
         return None
+    if budget == "narrow":
+        return BudgetSpec(limit=tasks * COST + NARROW_ROOM * NARROW_HOLD)
     return BudgetSpec(limit=AMPLE if budget == "loose" else tasks * COST + HOLD)
 
 
@@ -134,11 +142,13 @@ async def measure(options: argparse.Namespace, counter: CallCounter | None) -> N
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
         calls = counter.read() - before if counter else Calls(0, 0)
         done = runs * len(spec.tasks)
+        starts = counter.count_function(START) if counter else 0
         await check_work(hive, runs, done, options.budget)
     stored = sum(file.stat().st_size for file in os.scandir(home) if "journal.db" in file.name)
     count = {
         "calls_per_task": round(calls.all / done, 3),
         "own_per_task": round(calls.own / done, 3),
+        "starts_per_task": round(starts / done, 3),
     }
     cost = {
         "tasks_per_s": round(done / seconds, 1),
@@ -158,7 +168,7 @@ def main() -> None:
     parser.add_argument("--shape", choices=("chain", "fanout", "layered", "many"), required=True)
     parser.add_argument("--tasks", type=int, required=True)
     parser.add_argument("--effect", default="any")
-    parser.add_argument("--budget", choices=("off", "loose", "tight"), default="off")
+    parser.add_argument("--budget", choices=BUDGETS, default="off")
     parser.add_argument("--agents", type=int, default=1)
     parser.add_argument("--calls", type=int, default=1000)
     parser.add_argument("--count-calls", action="store_true", help="count instead of timing")

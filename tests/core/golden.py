@@ -26,8 +26,11 @@ from agenthive.core.journal.hash_chain import RULES
 from agenthive.core.journal.records import Batch, Record
 from agenthive.core.machine.machine import step
 from agenthive.core.model import definition
+from agenthive.core.model.calls import Call, Reply, ToolCall
+from agenthive.core.model.workflow import AgentSpec, TaskSpec, ToolSpec, WorkflowSpec
 from agenthive.core.values import SECOND
 from agenthive.simulation.faults import Faults
+from agenthive.simulation.ports import SimulatedReply
 from agenthive.simulation.runtime import SimulatedRuntime
 from agenthive.stores.memory import MemoryStore
 from tests.fuzz.random_flow import random_features, with_flow
@@ -52,6 +55,42 @@ WANTED = (
 class _Blind:
     def observe(self, now: int, kind: str, data: object) -> None:
         """Nobody looks."""
+
+
+class _ListingWorld:
+    """Every model lists the same folder once, and is done with what it got."""
+
+    def answer(self, call: Call, agent: AgentSpec, now: int) -> SimulatedReply:
+        """As the class says."""
+        request = ToolCall(id="1", name="list", arguments={"path": "."})
+        asks = (request,) if call.tools and not call.turns else ()
+        reply = Reply(result=f"{call.task} is done", asks=asks)
+        return SimulatedReply(reply=reply, acts_after=1000, replies_after=(2000,))
+
+
+def listing_models() -> tuple[bytes, list[Record]]:
+    """Six models, one after the other, that call a tool of the same name with equal arguments."""
+    tool = ToolSpec(name="list", agent="disk", action="list")
+    tasks = tuple(
+        TaskSpec(
+            name=f"t{i}",
+            agent="model",
+            action="read",
+            tools=(tool,),
+            depends_on=(f"t{i - 1}",) if i else (),
+        )
+        for i in range(6)
+    )
+    agents = tuple(
+        AgentSpec(name=name, type="custom", endpoint=f"custom://{name}")
+        for name in ("model", "disk")
+    )
+    spec = WorkflowSpec(name="listing", agents=agents, tasks=tasks)
+    disk = MemoryStore()
+    runtime = SimulatedRuntime(0, disk, _ListingWorld(), _Blind(), Faults())
+    runtime.submit(0, "golden-listing", spec, {})
+    runtime.run()
+    return definition.encode(spec), disk.records("golden-listing")
 
 
 def simulated(seed: int) -> tuple[bytes, list[Record]]:
@@ -153,6 +192,11 @@ def main() -> None:
         if had.get((ending, flow), 2) >= 2 or target.exists():
             continue
         had[ending, flow] += 1
+        write_file(target, body, records, after)
+    body, records = listing_models()
+    after = standings(body, records)
+    target = FOLDER / f"rules{RULES}-listing-{after[-1]['status']}-0.json"
+    if not target.exists():
         write_file(target, body, records, after)
     write_continued()
 

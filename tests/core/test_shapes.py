@@ -11,6 +11,7 @@ import pytest
 
 import agenthive.core
 from agenthive.core.engine import admission, ready_queue, reply_validation
+from agenthive.core.engine.budget_queues import WaitingCall
 from agenthive.core.expressions import functions, template
 from agenthive.core.graph import estimates
 from agenthive.core.history.report import RunReport, TaskReport
@@ -67,6 +68,7 @@ CHANGE = {
     TurnState,
     ModelTurns,
     Trajectory,
+    WaitingCall,
     Breaker,
     Batch,
     RunReport,

@@ -22,7 +22,9 @@ from agenthive.core.history.snapshots import (
 from agenthive.core.journal.records import Batch, Blob, Record
 from agenthive.core.machine.flow_state import FlowState
 from agenthive.core.machine.run_state import RunState
-from agenthive.core.model.control_flow import ApprovalSpec, EachSpec, WaitSpec
+from agenthive.core.model.calls import ToolCall
+from agenthive.core.model.control_flow import ApprovalSpec, EachSpec, RepeatSpec, WaitSpec
+from agenthive.core.model.workflow import ToolSpec
 from agenthive.simulation import runtime
 from tests.core.rig import Bench, flow, task
 from tests.fuzz.campaign import simulate_seed
@@ -212,3 +214,31 @@ def test_small_values_are_inside() -> None:
         ),
         Blob,
     )
+
+
+def test_loops_are_remembered_per_task_and_older_snapshots_still_load() -> None:
+    bench = Bench()
+    tool = ToolSpec(name="look", agent="eyes", action="look")
+    rounds = RepeatSpec(until="round == 2")
+    bench.run(flow(task("q", tools=(tool,)), task("p", repeat_until=rounds)))
+    asks = (ToolCall(id="1", name="look", arguments={"at": 1}),)
+    bench.answer("q~1", asks=asks)
+    state = bench.driver.runs["r"].state
+    batch = Batch()
+    freeze_state(state, batch)
+    body = dict(batch.blobs).popitem()[1]
+    snapshot = decode_snapshot(body)
+    assert snapshot is not None
+    thawed = snapshot.thaw(Graph(state.graph.spec))
+    assert thawed.ensure_flow().turns == state.ensure_flow().turns
+    assert thawed.ensure_flow().turns[0].path.counts
+    # A snapshot of a version before: no path of its own, and a field that nothing ever read.
+    path = msgspec.json.encode(state.ensure_flow().turns[0].path)
+    older = body.replace(b',"path":' + path, b"")
+    older = older.replace(b'"members":', b'"exhausted":false,"members":')
+    assert b"path" not in older
+    snapshot = decode_snapshot(older)
+    assert snapshot is not None
+    again = snapshot.thaw(Graph(state.graph.spec)).ensure_flow()
+    assert not again.turns[0].path.counts
+    assert again.rounds[1].members == state.ensure_flow().rounds[1].members

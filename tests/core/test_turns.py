@@ -11,7 +11,7 @@ from agenthive.core.journal import run_events as ev
 from agenthive.core.machine.machine import step
 from agenthive.core.machine.model_turns import TRUNCATION_MARK, build_history
 from agenthive.core.model.calls import Fault, ToolCall
-from agenthive.core.model.control_flow import ApprovalSpec, EachSpec, ReconcileSpec
+from agenthive.core.model.control_flow import ApprovalSpec, EachSpec, ReconcileSpec, RepeatSpec
 from agenthive.core.model.states import RunStatus
 from agenthive.core.model.workflow import (
     Effect,
@@ -19,7 +19,7 @@ from agenthive.core.model.workflow import (
     ToolSpec,
     WorkflowSpec,
 )
-from tests.core.rig import FAULT, FINAL, NO_RETRY, Bench, flow, task, undo
+from tests.core.rig import FAULT, FINAL, NO_RETRY, Bench, Machine, flow, task, undo
 
 
 def tool(name: str = "look", agent: str = "eyes", **more: Any) -> ToolSpec:
@@ -322,7 +322,7 @@ def test_the_same_again_and_again() -> None:
     assert "5 times with the same arguments, 4 are allowed" in fault_of(bench).message
 
 
-def test_it_is_counted_over_the_run() -> None:
+def test_tasks_do_not_count_for_one_another() -> None:
     spec = flow(
         task("p", tools=(tool(repeats=1),)), task("q", "p", tools=(tool(repeats=1),), max_turns=9)
     )
@@ -331,7 +331,57 @@ def test_it_is_counted_over_the_run() -> None:
     bench.answer("p~1[0]")
     bench.answer("p~2", "ok")
     bench.answer("q~1", asks=(ask(at=1),))
-    assert fault_of(bench).kind == "trajectory"
+    bench.answer("q~1[0]")
+    assert bench.calls["r", "q~2"].call.turns[-1].note == ""
+    bench.answer("q~2", asks=(ask(at=1),))
+    assert fault_of(bench).kind == "trajectory", "within one task it still counts"
+
+
+def test_items_and_rounds_do_not_count_for_one_another() -> None:
+    each = task("q", tools=(tool(repeats=1),), for_each=EachSpec(items=[1, 2, 3]))
+    bench = begun(flow(each))
+    for item in range(3):
+        bench.answer(f"q[{item}]~1", asks=(ask(at=1),))
+        bench.answer(f"q[{item}]~1[0]", "seen")
+        bench.answer(f"q[{item}]~2", item)
+    assert bench.results()["q"] == [0, 1, 2]
+    repeat = RepeatSpec(until="round == 3")
+    bench = begun(flow(task("q", tools=(tool(repeats=1),), repeat_until=repeat)))
+    for number in range(1, 4):
+        bench.answer(f"q~{number}~1", asks=(ask(at=1),))
+        bench.answer(f"q~{number}~1[0]", "seen")
+        bench.answer(f"q~{number}~2", number)
+    assert bench.status() == "completed"
+
+
+def test_the_stale_turns_of_a_task_are_its_own() -> None:
+    spec = flow(task("p", tools=(tool(),)), task("q", "p", tools=(tool(),), max_turns=9))
+    bench = begun(spec)
+    bench.answer("p~1", asks=(ask(at=1),))
+    bench.answer("p~1[0]")
+    bench.answer("p~2", "ok")
+    turn_after(bench, 1, ask(at=1))
+    turns = bench.driver.runs["r"].state.ensure_flow().turns[1]
+    assert (turns.stale, len(turns.path.counts)) == (0, 1)
+
+
+def test_under_older_rules_it_is_counted_over_the_run() -> None:
+    spec = flow(*[task(name, tools=(tool(repeats=1),)) for name in "pq"])
+    for rules in (2, 3):
+        machine = Machine(spec, rules=rules)
+        for name in "pq":
+            machine.start(f"{name}~1")
+            machine.feed(
+                ev.TaskSucceeded,
+                task=f"{name}~1",
+                attempt=1,
+                result="hm",
+                asks=(ask(at=1),),
+            )
+        known = machine.states
+        assert (known["q"] == "failed") is (rules == 2)
+        assert ("q~1[0]" in known) is (rules == 3)
+        assert bool(machine.state.ensure_flow().path.counts) is (rules == 2)
 
 
 def test_two_that_hand_a_thing_to_one_another() -> None:

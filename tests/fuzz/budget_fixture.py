@@ -14,7 +14,7 @@ from agenthive.simulation.ports import World
 from agenthive.simulation.recording import WatchedDisk
 from tests.fuzz.random_money import BillingWorld, random_limits, with_budgets
 
-SHARE: Final = 0.3
+SHARE: Final = 0.6
 """How many of the simulations have money."""
 
 

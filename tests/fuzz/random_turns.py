@@ -94,6 +94,8 @@ class ToolRequestingWorld:
     def __init__(self, rng: Random, world: World) -> None:
         self._rng, self._world = rng, world
         self._eager = rng.choice((0.3, 0.6, 0.95))
+        # Who asks much asks for the same: that is where the guard against loops is at work.
+        self._novelty = 0.3 if self._eager > 0.9 else 0.7
         self._number = 0
 
     def answer(self, call: Call, agent: AgentSpec, now: Micros) -> SimulatedReply:
@@ -109,7 +111,7 @@ class ToolRequestingWorld:
 
     def _request_tool(self, names: list[str]) -> ToolCall:
         self._number += 1
-        arguments: JSONObject = {"n": self._number if self._rng.random() < 0.7 else 0}
+        arguments: JSONObject = {"n": self._number if self._rng.random() < self._novelty else 0}
         problem = "garbled" if self._rng.random() < 0.05 else ""
         name = self._rng.choice(names)
         return ToolCall(id=str(self._number), name=name, arguments=arguments, problem=problem)

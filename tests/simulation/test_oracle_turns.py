@@ -173,6 +173,20 @@ def nobody_is_left(case: SimulationCase) -> None:
     case.journal["r"][-1:] = [failed, started("q~3", "b"), succeeded("q~3", "x")]
 
 
+def stops_without_a_loop(case: SimulationCase, again: int = 0) -> None:
+    """The run goes on until every task has ended; its model asks once more and is stopped."""
+    asks = [ASKED] * again or [{**ASKED, "arguments": {"n": 6}}]
+    case.specs["r"] = SPEC | {"failure_strategy": "continue_on_failure"}
+    case.journal["r"][6] = succeeded("q~2", "well", *asks)
+    case.hive[0]["status"] = "failed"
+
+
+def repeats_without_end(case: SimulationCase) -> None:
+    tool = {**TOOL, "repeats": 1}
+    case.specs["r"] = SPEC | {"tasks": [{**SPEC["tasks"][0], "tools": [tool]}]}
+    asks_on(2)(case)
+
+
 WRONG: dict[str, Callable[[SimulationCase], None]] = {
     "q~1: moved to a fallback, but its breaker was not open": lambda case: left(case, None),
     "q~1: moved to a fallback, but its breaker was not": lambda case: left(case, 8),
@@ -194,6 +208,8 @@ WRONG: dict[str, Callable[[SimulationCase], None]] = {
     "no fallback agent was left": nobody_is_left,
     "one turn too many": asks_on(4),
     "still requests a tool": fact(6, asks=[ASKED]),
+    "stopped after q~2, though it was in no loop": stops_without_a_loop,
+    "continued, though a request was repeated too often": repeats_without_end,
     "called as a whole": lambda case: case.journal["r"].append(started("q", "a")),
 }
 
@@ -208,6 +224,12 @@ def test_what_is_wrong_is_found(says: str, change: Callable[[SimulationCase], No
 def test_as_many_turns_as_are_allowed() -> None:
     found = sound()
     asks_on(2)(found)
+    assert lines(found) == []
+
+
+def test_a_model_in_a_loop_may_be_stopped() -> None:
+    found = sound()
+    stops_without_a_loop(found, again=5)
     assert lines(found) == []
 
 

@@ -17,9 +17,11 @@ from agenthive.core.model.control_flow import (
 )
 from agenthive.core.model.workflow import (
     AgentSpec,
+    BudgetSpec,
     CompensationSpec,
     Effect,
     InputSpec,
+    OnExceeded,
     TaskSpec,
     WorkflowSpec,
 )
@@ -170,6 +172,17 @@ def test_who_does_not_answer_though_people_do_is_a_violation(
         ("everything_ends", f"run-{seed}: waits, but no person or agent is missing")
         for seed in range(3)
     }
+
+
+def test_a_task_that_waits_for_a_higher_limit_is_no_violation() -> None:
+    spec = flow(
+        task("a", max_cost=60),
+        task("b", "a", max_cost=60),
+        budget=BudgetSpec(limit=100, on_exceeded=OnExceeded.WAIT),
+    )
+    found = simulate(spec, seeds=5, faults="none")
+    found.check()
+    assert found.statuses == {"waiting (budget)": 5}
 
 
 def test_an_answer_that_a_crash_has_swallowed_is_given_again() -> None:

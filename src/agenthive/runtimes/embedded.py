@@ -257,7 +257,8 @@ class EmbeddedRuntime:
         for call in self.driver.take_eager_calls():
             self._calls.start_call(call)
         if batch is None:
-            self._set_wake_timer()
+            # Nothing to write, yet not all was looked at: a thousand tasks may have found no money.
+            self._continue_or_sleep()
         else:
             self._writing = True
             self._write_batch(batch, RETRY_MIN_DELAY)
@@ -291,6 +292,9 @@ class EmbeddedRuntime:
         if self._commit_event is not None:
             self._commit_event.set()
             self._commit_event = None
+        self._continue_or_sleep()
+
+    def _continue_or_sleep(self) -> None:
         if self.driver.has_work:
             self._schedule_turn()
         else:

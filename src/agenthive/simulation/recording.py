@@ -68,7 +68,10 @@ MANY_TASKS: Final = 200
 
 
 class CheckedDriver(Driver):
-    """A driver that checks its invariants before each decision, or at some if it has many tasks."""
+    """A driver that checks its invariants before each decision, or at some if it has many tasks.
+
+    After each decision it checks that no task waits for money that is free.
+    """
 
     _steps = 0
 
@@ -80,7 +83,12 @@ class CheckedDriver(Driver):
         problems = find_driver_violations(self) if is_due else []
         if problems:
             raise InternalError("; ".join(problems))
-        return super().decide(now)
+        batch = super().decide(now)
+        # After the decision: before it, whatever was reported may still wake them.
+        forgotten_waiters = self.budgets.list_forgotten_waiters()
+        if forgotten_waiters:
+            raise InternalError("; ".join(forgotten_waiters))
+        return batch
 
 
 def build_case(

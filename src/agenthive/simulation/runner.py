@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from agenthive.core.budget.holds import BUDGET_REASONS
 from agenthive.core.history.replay import replay
 from agenthive.core.history.waiting_reasons import list_reasons
 from agenthive.core.journal.records import Batch
@@ -242,6 +243,14 @@ class SimulatedRun:
                 kinds |= {str(reason.kind) for reason in list_reasons(active_run.state)}
         return kinds - DERIVED_REASONS or kinds
 
+    def _awaits_higher_limit(self) -> bool:
+        """Whether a task waits until its limit is raised, which never happens in a simulation."""
+        return any(
+            reason == BUDGET_REASONS[0]
+            for active_run in self.runtime.driver.runs.values()
+            for reason, _ in active_run.state.blocked.values()
+        )
+
     def _count_acts(self) -> dict[str, int]:
         keys: Counter[tuple[str, str]] = Counter()
         for _, _, data in self.case.observations_of("acted"):
@@ -306,6 +315,7 @@ class SimulatedRun:
             self.options.people_delay is not None
             and (kinds := self._waiting_reasons())
             and not kinds & EXTERNAL_REASONS
+            and not self._awaits_higher_limit()
         ):
             problems.append(
                 ("everything_ends", f"{self.run}: waits, but no person or agent is missing")

@@ -189,7 +189,7 @@ class SimulatedRuntime:
         for call in self.driver.take_eager_calls():
             self._perform_call(call)
         if batch is None:
-            self._go_idle()
+            self._continue_or_sleep()
             return
         self._batch = batch
         self._maybe_crash()
@@ -213,6 +213,9 @@ class SimulatedRuntime:
         for action in self.driver.confirm_commit(self.clock()):
             self._execute_action(action)
             self._maybe_crash()
+        self._continue_or_sleep()
+
+    def _continue_or_sleep(self) -> None:
         if self.driver.has_work:
             self._schedule(0, self._pump)
         else:

@@ -201,15 +201,16 @@ REPEAT_UNTIL: Final = Shape(
 
 CACHE: Final = Shape(
     name="cache",
-    doc="Reuse of results for the same agent, action and parameters.",
+    doc="Reuse of results for an equal call: the same agent, action, description, evaluated"
+    " parameters, results of dependencies, output schema and bounds.",
     fields=(
         seconds_field("ttl", "Maximum age of a reused result.", default="unbounded"),
         Field(
             key="version",
             kind=Kind.TEXT,
             default="empty",
-            doc="Additional part of the cache key, for anything that the parameters do"
-            " not contain.",
+            doc="Additional part of the cache key, for anything that the call does not contain,"
+            " such as the code of a function.",
         ),
     ),
 )
@@ -287,7 +288,7 @@ TOOL: Final = Shape(
             minimum=1,
             maximum=10_000,
             default="5",
-            doc="Maximum number of calls with the same arguments in a run.",
+            doc="Maximum number of calls with the same arguments in one task and its turns.",
         ),
         Field(
             key="max_result",

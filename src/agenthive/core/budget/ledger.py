@@ -14,7 +14,7 @@ movement of money: a method that calls ``_move_amounts`` for each account.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -24,6 +24,7 @@ from agenthive.core.values import MOST_AMOUNT, NanoUSD
 
 ALERT_PERCENTS: Final = (50, 80, 95)
 """Percentages of a limit that cause an alert when they have been captured."""
+_NOTHING: Final[dict[str, NanoUSD]] = {}
 
 
 class Account:
@@ -110,10 +111,26 @@ class Ledger:
         account.file_limit = file_limit
         return account
 
-    def find_short_accounts(self, scopes: Iterable[str], amount: NanoUSD) -> list[Account]:
-        """The accounts of the scopes in which a hold of ``amount`` does not fit."""
-        accounts = [self.accounts[scope] for scope in scopes]
-        return [account for account in accounts if not account.can_hold(amount)]
+    def find_short_accounts(
+        self, scopes: Iterable[str], amount: NanoUSD, promised: Mapping[str, NanoUSD] = _NOTHING
+    ) -> list[Account]:
+        """The accounts of the scopes in which a hold of ``amount`` does not fit.
+
+        ``promised``: what else counts as taken, by scope.
+        """
+        short_accounts = []
+        # Every call under a budget comes here: `Account.can_hold` in place, without a helper.
+        for scope in scopes:
+            account = self.accounts[scope]
+            limit = account.explicit_limit
+            if limit is None:
+                limit = account.file_limit
+            if limit is None:
+                continue
+            taken = account.captured + account.held + promised.get(scope, 0)
+            if account.frozen or taken + amount > limit:
+                short_accounts.append(account)
+        return short_accounts
 
     def reserve(self, run: str, scopes: Iterable[str], amount: NanoUSD) -> None:
         """Reserve ``amount`` in every scope for a call of ``run``.

@@ -7,6 +7,7 @@ end of the run is on disk.
 
 from __future__ import annotations
 
+from agenthive.core.engine.budget_queues import WaitingCall
 from agenthive.core.engine.expression_scope import build_scope
 from agenthive.core.graph.estimates import Estimates
 from agenthive.core.history import blobs, snapshots
@@ -28,6 +29,7 @@ class ActiveRun:
         "_row_status",
         "_snapshot_every",
         "cache_keys",
+        "call_scopes",
         "cancelling_calls",
         "durable_seq",
         "estimates",
@@ -43,6 +45,7 @@ class ActiveRun:
         "ranks",
         "reported_wait_state",
         "state",
+        "waiting_calls",
         "written_seq",
     )
 
@@ -79,6 +82,10 @@ class ActiveRun:
         self.cache_keys: dict[int, str] = {}
         #: (index, attempt) of a call that holds money -> scopes that it is spent from.
         self.hold_scopes: dict[tuple[int, int], tuple[str, ...]] = {}
+        #: (agent name, task name or empty, day) -> scopes of such a call: see `BudgetManager`.
+        self.call_scopes: dict[tuple[str, str, int], tuple[str, ...]] = {}
+        #: Index of a ready task -> its place among those that wait for money, or that were woken.
+        self.waiting_calls: dict[int, WaitingCall] = {}
         #: Agent name -> whether its calls can cost anything.
         self.priced_agents: dict[str, bool] = {}
         #: How this run waits, as last recorded in the parent run (`child_wait_state`).

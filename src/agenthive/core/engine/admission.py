@@ -67,19 +67,25 @@ class Admission:
         """Start the tasks that the queue picks, at most `MAX_STARTS_PER_TURN`."""
         engine, queue = self._engine, self._queue
         engine.has_unpicked = False
+        # Changes while tasks start: the first that does not fit is the first in it.
+        money_waiters = self._budgets.queues.by_scope
         for _ in range(MAX_STARTS_PER_TURN):
             next_task = queue.pick_task()
             if next_task is None:
+                self._budgets.queues.lapse_promises()
                 return
             run_id, index, lane = next_task
             run = engine.runs[run_id]
-            if run.state.state[index] is _READY:
-                try:
-                    self._start_task(run, index, now)
-                except Exception as error:
-                    self._handlers.set_apart_run(run, error, now)
-            else:
+            if run.state.state[index] is not _READY:
                 queue.release_slots(run_id, lane)
+                continue
+            try:
+                if money_waiters and self._budgets.must_line_up(run, index, now):
+                    queue.release_slots(run_id, lane)
+                else:
+                    self._start_task(run, index, now)
+            except Exception as error:
+                self._handlers.set_apart_run(run, error, now)
         engine.has_unpicked = True
 
     def _start_task(self, run: ActiveRun, index: int, now: Micros) -> None:

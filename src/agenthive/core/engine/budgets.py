@@ -7,10 +7,11 @@ replaced by what the call cost. A hold that does not fit waits while other calls
 scope, because they may cost less than their holds; only when none does is the budget exceeded, and
 the policy ``on_exceeded`` decides.
 
-`core.budget` has the arithmetic of one account; `BudgetManager` decides for whole calls and keeps
-the tasks that wait. It returns decisions, and events for the hive's stream; `Admission`,
-`CallResults` and `BudgetRequests` act on them. It never applies an event and never reads a clock.
-Amounts are nano-dollars, times microseconds.
+`core.budget` has the arithmetic of one account, and `budget_queues` the queues of the tasks that
+wait for other calls; `BudgetManager` decides for whole calls, and who waits and who is woken. It
+returns decisions, and events for the hive's stream; `Admission`, `CallResults` and `BudgetRequests`
+act on them. It never applies an event and never reads a clock. Amounts are nano-dollars, times
+microseconds.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from agenthive.core.budget.holds import DAY
 from agenthive.core.budget.ledger import Account, CaptureResult, Ledger
 from agenthive.core.budget.scopes import find_file_limit, run_of
 from agenthive.core.engine.active_run import ActiveRun
+from agenthive.core.engine.budget_queues import BudgetQueues, Waiter, WaitingCall
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import AccountState
 from agenthive.core.model.calls import Call, Usage
@@ -32,9 +34,6 @@ from agenthive.core.model.states import CLOSED, TaskState
 from agenthive.core.model.workflow import Effect, OnExceeded
 from agenthive.core.ports import Quoter
 from agenthive.core.values import MOST_AMOUNT, Micros, NanoUSD
-
-Waiter: TypeAlias = tuple[str, int]
-"""Run id, and index of the task that waits."""
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -78,6 +77,9 @@ class UnpricedCall(msgspec.Struct, frozen=True):
 
 
 HoldDecision: TypeAlias = Grant | MustWait | LimitExceeded | UnpricedCall
+# A module constant: in Python 3.11 the lookup in the enum costs more than the comparison.
+_READY = TaskState.READY
+
 FREE_GRANT: Final = Grant()
 """The grant of a call that costs nothing, or that has an unknown cost and no limit."""
 
@@ -107,8 +109,10 @@ class BudgetManager:
         self.ledger = Ledger()
         self._runs, self._quoter, self._limits = runs, quoter, dict(limits or {})
         self._set_apart_runs = {} if set_apart_runs is None else set_apart_runs
-        #: Scope -> ready tasks that wait for other calls there, with what each needs, in order.
-        self._queues: dict[str, dict[Waiter, NanoUSD]] = {}
+        #: Ready tasks that wait for other calls.
+        self.queues = BudgetQueues()
+        #: Scope of an agent -> what the last call of it that was checked costs at most.
+        self._usual_costs: dict[str, NanoUSD] = {}
         #: Blocked tasks -> scope that needs a higher limit, or its next day.
         self._blocked_scopes: dict[Waiter, str] = {}
         #: Heap of (time, run id, index, attempt) at which a hold in doubt counts as spent.
@@ -146,8 +150,13 @@ class BudgetManager:
                 (account.scope for account in accounts if account.limit is not None), None
             )
             return FREE_GRANT if limited_scope is None else UnpricedCall(limited_scope)
+        self._usual_costs[_agent_scope(scopes)] = amount
         released = self._release_superseded(run, index, restore=False)
-        short_accounts = self.ledger.find_short_accounts(scopes, amount)
+        # What other woken tasks were promised counts as taken, so that this call does not take it.
+        promised = self.queues.promised
+        woken_call = self.queues.find_promise((run.id, index)) if promised else None
+        needed = amount if woken_call is None else amount - woken_call.promised
+        short_accounts = self.ledger.find_short_accounts(scopes, needed, promised)
         full_grant = Grant(amount, scopes)
         decision = (
             self._resolve_shortage(run, index, call, full_grant, short_accounts)
@@ -168,17 +177,15 @@ class BudgetManager:
     ) -> HoldDecision:
         """The decision about a call that does not fit the ``short_accounts``."""
         amount = full_grant.amount
-        busy_account = next((account for account in short_accounts if account.pending > 0), None)
+        awaited_scope = self._find_awaited_scope(run, index, short_accounts)
+        if awaited_scope:
+            self._add_to_queue(run, index, awaited_scope, full_grant.scopes, amount)
+            return MustWait(awaited_scope)
         exhausted_account = next(
-            (account for account in short_accounts if account.pending <= 0), None
+            account for account in short_accounts if not self._may_be_freed(account)
         )
-        can_shrink = self._can_shrink(run, index)
-        if busy_account is not None and (exhausted_account is None or can_shrink):
-            self._queues.setdefault(busy_account.scope, {})[run.id, index] = amount
-            return MustWait(busy_account.scope)
-        assert exhausted_account is not None
         room = min(-account.shortfall(0) for account in short_accounts)
-        if can_shrink and room > 0 and self._quoter is not None:
+        if self._can_shrink(run, index) and room > 0 and self._quoter is not None:
             smaller_answer = self._quoter.fit_max_tokens(run.agent_of(index), call, room)
             if smaller_answer is not None:
                 return Grant(smaller_answer[1], full_grant.scopes, smaller_answer[0])
@@ -203,6 +210,8 @@ class BudgetManager:
         if grant.amount:
             self.ledger.reserve(run.id, grant.scopes, grant.amount)
             run.hold_scopes[index, attempt] = grant.scopes
+        if run.waiting_calls and run.waiting_calls.pop(index, None) is not None:
+            self.queues.keep_promise((run.id, index))
         return superseded
 
     def _worst_case_cost(self, run: ActiveRun, index: int, call: Call) -> NanoUSD | None:
@@ -257,7 +266,21 @@ class BudgetManager:
 
     def list_scopes(self, run: ActiveRun, index: int, at: Micros) -> tuple[str, ...]:
         """The scopes of a call made at the time ``at``, the narrowest first; opens accounts."""
-        # Every call under a budget comes here: accounts are opened in place, without a helper.
+        node = run.state.graph.nodes[index]
+        is_limited = node.task is not None and node.task.cost_limit is not None
+        key = node.agent.name, node.task.name if node.task and is_limited else "", at // DAY
+        scopes = run.call_scopes.get(key)
+        if scopes is None:
+            scopes = run.call_scopes[key] = self._open_scopes(run, index, at)
+        return scopes
+
+    def forget_scopes(self) -> None:
+        """A run continues under another definition: limits and names of scopes may be others."""
+        for run in self._runs.values():
+            run.call_scopes.clear()
+        self.queues.mark_all_freed()
+
+    def _open_scopes(self, run: ActiveRun, index: int, at: Micros) -> tuple[str, ...]:
         ledger, limits = self.ledger, self._limits
         tenant, agent = run.state.tenant, run.state.graph.nodes[index].agent
         scopes = self._task_scopes(run, index)
@@ -448,9 +471,9 @@ class BudgetManager:
 
     def awaited_scope(self, run_id: str, index: int) -> str:
         """The scope in which a ready task waits for other calls; empty if it does not wait."""
-        return next(
-            (scope for scope, queue in self._queues.items() if (run_id, index) in queue), ""
-        )
+        run = self._runs.get(run_id)
+        call = None if run is None else run.waiting_calls.get(index)
+        return call.scope if call is not None and self._is_waiting(call) else ""
 
     def set_limit(self, scope: str, limit: NanoUSD | None) -> None:
         """Set the limit of a scope; None: the limit from files counts again."""
@@ -480,25 +503,133 @@ class BudgetManager:
         spec = None if run is None else run.state.graph.spec
         return find_file_limit(scope, spec, self._limits)
 
-    def _wake_waiters(self, scopes: Iterable[str]) -> None:
-        """Wake the first tasks that may fit these scopes now, and all if nothing is held there."""
+    def must_line_up(self, run: ActiveRun, index: int, now: Micros) -> bool:
+        """Whether a ready task joins the queue of one of its scopes, behind a call in it.
+
+        It does so without an attempt to start: nothing is evaluated and nothing is quoted.
+        """
+        node = run.state.graph.nodes[index]
+        # A task with an approval passes that gate first; a woken task has its turn now.
+        if (
+            node.control_flow is not None
+            or self.queues.find_promise((run.id, index)) is not None
+            or not self.can_cost(run, index)
+        ):
+            return False
+        amount = _declared_cost(run, index)
+        if amount == 0:
+            return False
+        scopes, known_call = self.list_scopes(run, index, now), run.waiting_calls.get(index)
         for scope in scopes:
-            queue = self._queues.get(scope)
-            if queue:
-                account = self.ledger.accounts[scope]
-                room = -account.shortfall(0)
-                wake_all = account.limit is None or account.pending <= 0
-                for waiter, amount in list(queue.items()):
-                    if not self._is_ready(waiter):
-                        del queue[waiter]
-                        continue
-                    room -= amount
-                    if room < 0 and not wake_all:
-                        break
-                    del queue[waiter]
-                    self._woken_waiters.append(waiter)
+            if scope in self.queues.by_scope and (first_call := self._first_waiting(scope)):
+                order = self.queues.next_order(scope, run.id, node.priority)
+                if known_call is not None and known_call.scope == scope:
+                    order = known_call.order
+                if first_call.order < order:
+                    self._add_to_queue(run, index, scope, scopes, amount)
+                    return True
+        return False
+
+    def _add_to_queue(
+        self,
+        run: ActiveRun,
+        index: int,
+        scope: str,
+        scopes: tuple[str, ...],
+        amount: NanoUSD | None,
+    ) -> None:
+        run.waiting_calls[index] = self.queues.add_call(
+            (run.id, index),
+            scope,
+            scopes,
+            amount,
+            run.state.graph.nodes[index].priority,
+            run.waiting_calls.get(index),
+        )
+
+    def _find_awaited_scope(self, run: ActiveRun, index: int, short_accounts: list[Account]) -> str:
+        """The scope in which a call waits for others; empty if it must be decided about now."""
+        awaited_account = next(filter(self._may_be_freed, short_accounts), None)
+        if awaited_account is None:
+            return ""
+        waits_only = all(map(self._may_be_freed, short_accounts)) or self._can_shrink(run, index)
+        return awaited_account.scope if waits_only else ""
+
+    def _may_be_freed(self, account: Account) -> bool:
+        """Whether calls hold money in a scope, or were promised some, that may cost less."""
+        return account.pending > 0 or account.scope in self.queues.promised
+
+    def _wake_waiters(self, scopes: Iterable[str]) -> None:
+        """Look again at the tasks that wait in these scopes, because money may be free there."""
+        for scope in scopes:
+            self.queues.mark_freed(scope)
             if self._blocked_scopes:
                 self._wake_blocked(scope)
+
+    def _wake_queues(self, now: Micros) -> None:
+        """Wake the first calls of the freed scopes: those that fit, together, what is free there.
+
+        And those about which no other call can decide, because none holds money there.
+        """
+        for scope in self.queues.take_freed():
+            while (call := self._first_waiting(scope)) is not None:
+                run, index = self._runs[call.waiter[0]], call.waiter[1]
+                call.scopes = self.list_scopes(run, index, now)
+                short_accounts, amount = self._find_shortage(run, call)
+                awaited_scope = self._find_awaited_scope(run, index, short_accounts)
+                if awaited_scope == scope:
+                    break
+                if awaited_scope:
+                    self.queues.drop_first(scope)
+                    self._add_to_queue(run, index, awaited_scope, call.scopes, call.amount)
+                else:
+                    self.queues.promise(call, 0 if short_accounts else amount)
+                    self._woken_waiters.append(call.waiter)
+
+    def _find_shortage(self, run: ActiveRun, call: WaitingCall) -> tuple[list[Account], NanoUSD]:
+        """The accounts that are short of what a waiting call needs, and that amount."""
+        index, amount = call.waiter[1], call.amount
+        if amount is None:
+            amount = self._usual_costs.get(_agent_scope(call.scopes), 0)
+        released = self._release_superseded(run, index, restore=False)
+        short_accounts = self.ledger.find_short_accounts(call.scopes, amount, self.queues.promised)
+        if released:
+            self._release_superseded(run, index, restore=True)
+        return short_accounts, amount
+
+    def _first_waiting(self, scope: str) -> WaitingCall | None:
+        """The first call in a scope's queue that still waits there; drops those before it."""
+        while (call := self.queues.first_call(scope)) is not None:
+            if self._is_waiting(call):
+                return call
+            self.queues.drop_first(scope)
+        return None
+
+    def _is_waiting(self, call: WaitingCall) -> bool:
+        """Whether a call waits in its queue, and its task is still ready."""
+        run, index = self._runs.get(call.waiter[0]), call.waiter[1]
+        return (
+            run is not None
+            and call.queued
+            and run.waiting_calls.get(index) is call
+            and run.state.state[index] is _READY
+        )
+
+    def list_forgotten_waiters(self) -> list[str]:
+        """The first waiters that nothing will wake though they fit what is free; for tests."""
+        if self.has_woken_waiters or self.queues.promised:
+            return []
+        problems = []
+        for scope in list(self.queues.by_scope):
+            call, account = self._first_waiting(scope), self.ledger.accounts[scope]
+            if call is None:
+                continue
+            # Not by `_find_shortage`: this must notice if that is wrong.
+            if call.amount is not None and account.can_hold(call.amount):
+                problems.append(f"{call.waiter} waits in {scope}, but the {call.amount} fit")
+            elif account.pending <= 0:
+                problems.append(f"{call.waiter} waits in {scope}, but no call holds money there")
+        return problems
 
     def _wake_blocked(self, scope: str) -> None:
         """Wake the tasks that are blocked for a scope, if their calls fit now."""
@@ -526,10 +657,6 @@ class BudgetManager:
         run = self._runs.get(waiter[0])
         return 0 if run is None else run.state.lacks.get(waiter[1], ("", 0))[1]
 
-    def _is_ready(self, waiter: Waiter) -> bool:
-        run = self._runs.get(waiter[0])
-        return run is not None and run.state.state[waiter[1]] is TaskState.READY
-
     def take_woken_waiters(self, now: Micros) -> list[Waiter]:
         """The tasks to look at again, each once; at a new day also those that lacked today's."""
         # The clock may have been set back: then it is an earlier day.
@@ -538,13 +665,14 @@ class BudgetManager:
                 del self._blocked_scopes[waiter]
                 self._woken_waiters.append(waiter)
             self._current_day = day_of(now)
+        self._wake_queues(now)
         waiters, self._woken_waiters = self._woken_waiters, []
         return waiters
 
     @property
     def has_woken_waiters(self) -> bool:
         """Whether there are tasks to look at again."""
-        return bool(self._woken_waiters)
+        return bool(self._woken_waiters) or self.queues.has_freed
 
     def take_overdue_holds(self, now: Micros) -> list[tuple[ActiveRun, ev.HoldSettled]]:
         """Settlements of the holds that have been in doubt for a day: what is held counts."""
@@ -573,6 +701,11 @@ class BudgetManager:
         if self._blocked_scopes and self._waiters_for_tomorrow():
             times.append((self._current_day + 1) * DAY)
         return min(times, default=None)
+
+
+def _agent_scope(scopes: tuple[str, ...]) -> str:
+    """The scope of the agent in all runs, among those of a call: the third from the end."""
+    return scopes[-3]
 
 
 def _declared_cost(run: ActiveRun, index: int) -> NanoUSD | None:

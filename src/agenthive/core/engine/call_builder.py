@@ -6,6 +6,7 @@ Pure functions of a run's state and an intent. Nothing here makes a call or read
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Final
 
 import msgspec
 
@@ -17,7 +18,14 @@ from agenthive.core.machine.guards.outcome import INVALID_OUTPUT
 from agenthive.core.machine.model_turns import build_history
 from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Call, Reply
-from agenthive.core.values import SECOND, JSONObject, JSONValue, Micros, to_micros
+from agenthive.core.values import SECOND, JSONValue, Micros, to_micros
+
+CACHE_FORM: Final = "call"
+"""What a cache key is made of. Results under keys of another form are never found again."""
+CALLER_FIELDS: Final = frozenset({"run", "task", "attempt", "key"})
+"""The fields of a call that say who makes it; its result does not depend on them."""
+# Derived, so that a new field of a call counts unless it is listed above.
+_CACHED_FIELDS: Final = tuple(sorted(set(Call.__struct_fields__) - CALLER_FIELDS))
 
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
 
@@ -84,12 +92,14 @@ def build_cache_entry(
     return CachedResult(key=key, origin=origin, result=body, at=now, expires=expires)
 
 
-def cache_key(node: Node, parameters: JSONObject) -> str:
-    """The cache key of a call: equal for equal agent, action, parameters, schema and version.
+def cache_key(node: Node, call: Call) -> str:
+    """The cache key of a call: equal for equal calls of an equal agent, and equal version.
 
-    SHA-256 of their canonical JSON, in hex.
+    SHA-256 of the canonical JSON of the agent and of the whole call as the agent receives it, in
+    hex. Agent and call hold references to secrets, never their values.
     """
     assert node.task is not None
     assert node.task.cache is not None
-    identity = (node.agent, node.action, parameters, node.schema, node.task.cache.version)
+    received = [getattr(call, name) for name in _CACHED_FIELDS]
+    identity = (CACHE_FORM, node.agent, _CACHED_FIELDS, received, node.task.cache.version)
     return sha256(_sorted_encoder.encode(identity)).hexdigest()

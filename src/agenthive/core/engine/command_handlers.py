@@ -256,7 +256,7 @@ class CommandHandlers:
             self.results.complete_call(run, command.task, now, Reply(fault=fault), 0.0)
             return
         run.prepared_call = None
-        result_key = cache_key(node, call.parameters) if node.cached else ""
+        result_key = cache_key(node, call) if node.cached else ""
         if result_key:
             run.cache_keys[command.task] = result_key
         action = act.PerformCall(call, node.agent, node.timeout, node.heartbeat, result_key)

@@ -32,6 +32,7 @@ def find_driver_violations(driver: Driver) -> list[str]:
         problems.append(f"{slots_used} runs are active, not {driver.used_run_slots}")
     if calls_under_way != driver.queue.used:
         problems.append(f"{calls_under_way} calls are under way, not {driver.queue.used}")
+    problems += driver.budgets.list_forgotten_waiters()
     return problems + _check_accounts(driver)
 
 

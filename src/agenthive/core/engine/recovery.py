@@ -104,6 +104,7 @@ class Recovery:
         engine.queue.remove_run(run.id)
         engine.used_run_slots -= run.state.takes_slot
         migrated_run = self._handlers.register_run(run.id, state, now)
+        engine.budgets.forget_scopes()
         migrated_run.pending_events = run.pending_events
         migrated_run.written_seq, migrated_run.durable_seq = run.written_seq, run.durable_seq
         migrated_run.reported_wait_state = run.reported_wait_state

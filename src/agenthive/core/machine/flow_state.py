@@ -44,8 +44,6 @@ class Iterations(msgspec.Struct, kw_only=True):
     members: list[int]
     #: The condition held after the last iteration.
     done: bool = False
-    #: Not used; snapshots store it.
-    exhausted: bool = False
 
 
 class TurnState(msgspec.Struct, kw_only=True):
@@ -76,6 +74,8 @@ class ModelTurns(msgspec.Struct, kw_only=True):
     done: bool = False
     #: No further turn begins: the model is in a loop or has used up its turns.
     stopped: bool = False
+    #: Tool calls of these turns, for the detection of loops; empty under rules 1 and 2.
+    path: Trajectory = msgspec.field(default_factory=Trajectory)
 
     def find_tool_call(self, node: int) -> ToolCall | None:
         """The request that the task ``node`` carries out; None if it is not a tool call."""
@@ -162,7 +162,7 @@ class FlowState:
         self.rounds: dict[int, Iterations] = {}
         #: Turns of tasks with tools or fallbacks.
         self.turns: dict[int, ModelTurns] = {}
-        #: Tool calls of all models of the run, for the detection of loops.
+        #: Tool calls of all models of the run, for the detection of loops under rules 1 and 2.
         self.path = Trajectory()
         #: Approvals that are pending.
         self.approvals: dict[int, Approval] = {}

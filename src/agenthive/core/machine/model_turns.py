@@ -31,7 +31,7 @@ from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Fault, ModelTurn, ToolCall, ToolResult
 from agenthive.core.model.states import TaskState
 from agenthive.core.policies.fault_classes import FaultClass
-from agenthive.core.policies.loop_detection import LoopVerdict
+from agenthive.core.policies.loop_detection import TASK_RULES, LoopVerdict
 from agenthive.core.values import JSONObject, JSONValue
 
 TRAJECTORY: Final = "trajectory"
@@ -117,7 +117,8 @@ def _handle_tool_calls(state: RunState, turns: ModelTurns, owner: int, touched: 
 
 def _check_loops(state: RunState, turns: ModelTurns, owner: int) -> LoopVerdict:
     """Count the tool calls of the last turn and judge them; called at most one time for a turn."""
-    node, trajectory = state.graph.nodes[owner], state.ensure_flow().path
+    node = state.graph.nodes[owner]
+    trajectory = turns.path if state.rules >= TASK_RULES else state.ensure_flow().path
     assert node.task is not None
     repeat_limits = {tool.name: tool.repeats for tool in node.task.tools}
     tool_calls = [

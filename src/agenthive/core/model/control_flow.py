@@ -95,7 +95,7 @@ class RepeatSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defau
 
 
 class CacheSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """A result that may be used again for a call with equal inputs."""
+    """A result that may be used again for an equal call (see `engine.call_builder.cache_key`)."""
 
     #: Seconds for which it may be used; None: as long as the home keeps it.
     ttl: float | None = None

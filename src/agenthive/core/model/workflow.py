@@ -142,7 +142,7 @@ class ToolSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
     reconcile: ReconcileSpec | None = None
     #: Nano-dollars that one call costs at most.
     max_cost: NanoUSD | None = None
-    #: Requests with equal arguments in one run, at most; more count as a loop.
+    #: Requests with equal arguments by one model task, at most; more count as a loop.
     repeats: int = 5
     #: Characters of a result that the model gets, at most.
     max_result: int = 20_000

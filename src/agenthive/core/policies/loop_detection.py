@@ -7,8 +7,10 @@
   failed.
 
 Each first gives a warning, which the model receives, and later ends the turns. Calls are counted
-over a whole run, not for one task. Pure: requests come in, a verdict comes out; it never looks at
-results. To add a sign: a method that returns a `LoopVerdict`, and its call in `assess_turn`.
+for one model task with all its turns: two tasks, or two items of a list, that make the same call
+are no loop. Runs of rules 1 and 2 count over the whole run (`TASK_RULES`). Pure: requests come in,
+a verdict comes out; it never looks at results. To add a sign: a method that returns a
+`LoopVerdict`, and its call in `assess_turn`.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ CYCLE_REPEATS: Final = (3, 4)
 """Times that a cycle occurs for the warning, and for the end."""
 STALE_TURNS: Final = (3, 6)
 """Stale turns in a row for the warning, and for the end."""
+TASK_RULES: Final = 3
+"""The first rules under which calls are counted for each model task; before, for the whole run."""
 _MAX_RECENT: Final = MAX_CYCLE_LENGTH * CYCLE_REPEATS[1]
 """Calls that must be remembered to recognise every cycle."""
 
@@ -41,7 +45,7 @@ class LoopVerdict(NamedTuple):
 
 
 class Trajectory(msgspec.Struct, kw_only=True):
-    """The tool calls that the models of a run have requested so far, by their digests."""
+    """The tool calls that the models of a task have requested so far, by their digests."""
 
     #: Times that each call was requested.
     counts: dict[str, int] = {}

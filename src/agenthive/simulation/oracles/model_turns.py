@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -22,6 +23,14 @@ from agenthive.simulation.case import (
 
 TURN_KEY: Final = re.compile(r"(?P<of>.+)~(?P<number>\d+)")
 START_EVENTS: Final = ("task.started", "task.faulted", "task.approval_requested")
+#: Failure strategies under which a run continues until every task has ended.
+UNSTOPPED_STRATEGIES: Final = ("continue_on_failure", "partial_completion_allowed")
+#: Every call of a cycle that ends the turns was requested at least so often.
+REPEATS_OF_CYCLE: Final = 4
+#: So many turns in a row may be stale at the earliest.
+STALE_TURNS: Final = 6
+#: The key of a turn that succeeded, and what it requested.
+Turn = tuple[str, list[Event]]
 
 
 def _turns_in_order(case: SimulationCase) -> Iterator[str]:
@@ -233,6 +242,68 @@ def _tasks_called_by_turn(case: SimulationCase) -> Iterator[str]:
                 yield f"{run}/{key}: called as a whole"
 
 
+def _loops_counted_per_task(case: SimulationCase) -> Iterator[str]:
+    """A model is stopped as in a loop for what its own task requested, never for other tasks.
+
+    And it is stopped once a request was repeated more often than its tool allows.
+    """
+    for run, events in case.journal.items():
+        tasks = case.tasks(run)
+        turns_by_owner: dict[str, list[Turn]] = {}
+        for event in events:
+            if event["type"] == "task.succeeded" and tasks.is_model_turn(event["task"]):
+                owner = event["task"].rpartition("~")[0]
+                turns_by_owner.setdefault(owner, []).append((event["task"], event.get("asks", [])))
+        started = {event["task"] for event in events if event["type"] in START_EVENTS}
+        runs_to_its_end = _runs_to_its_end(case, run)
+        for owner, turns in turns_by_owner.items():
+            if _exceeds_repeats(tasks[owner], turns[:-1]):
+                yield f"{run}/{owner}: continued, though a request was repeated too often"
+            last_turn, requests = turns[-1]
+            next_turn = f"{owner}~{int(last_turn.rpartition('~')[2]) + 1}"
+            if (
+                requests
+                and runs_to_its_end
+                and len(turns) < tasks[owner].get("max_turns", 10)
+                and not _may_be_loop(tasks[owner], turns)
+                and not any(key.startswith((f"{last_turn}[", next_turn)) for key in started)
+            ):
+                yield f"{run}/{owner}: stopped after {last_turn}, though it was in no loop"
+
+
+def _runs_to_its_end(case: SimulationCase, run: str) -> bool:
+    """Whether the run has ended, and nothing made it stop before its tasks had ended."""
+    event_types = {event["type"] for event in case.journal[run]}
+    return (
+        case.specs[run].get("failure_strategy") in UNSTOPPED_STRATEGIES
+        and not {"run.cancel_requested", "run.timed_out"} & event_types
+        and any(e["type"] == "hive.run_closed" and e["run"] == run for e in case.hive)
+    )
+
+
+def _exceeds_repeats(task: Event, turns: list[Turn]) -> bool:
+    """Whether these turns requested a tool with equal arguments more often than it allows."""
+    repeats = {tool["name"]: tool.get("repeats", 5) for tool in task.get("tools", ())}
+    return any(times > repeats.get(tool, 1) for (tool, _), times in _count_requests(turns).items())
+
+
+def _may_be_loop(task: Event, turns: list[Turn]) -> bool:
+    """Whether these turns may be a loop: too many repeats, a cycle, or too many stale turns."""
+    return (
+        _exceeds_repeats(task, turns)
+        or max(_count_requests(turns).values(), default=0) >= REPEATS_OF_CYCLE
+        or len(turns) >= STALE_TURNS
+    )
+
+
+def _count_requests(turns: list[Turn]) -> Counter[tuple[str, str]]:
+    return Counter(
+        (request["name"], json.dumps(request.get("arguments", {}), sort_keys=True))
+        for _, requests in turns
+        for request in requests
+    )
+
+
 TURN_CHECKS: Final[tuple[Callable[[SimulationCase], Iterator[str]], ...]] = (
     _turns_in_order,
     _tool_calls_match_requests,
@@ -241,4 +312,5 @@ TURN_CHECKS: Final[tuple[Callable[[SimulationCase], Iterator[str]], ...]] = (
     _fallback_needs_open_breaker,
     _turn_limit_respected,
     _tasks_called_by_turn,
+    _loops_counted_per_task,
 )
