@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Collection, Sequence
 
 from agenthive.core.engine.child_runs import related_runs
+from agenthive.core.engine.recovery import order_parents_first
 from agenthive.core.machine.run_state import RunState
 from agenthive.errors import RunNotFound, RunUnusable
 from agenthive.hive.resources import HiveResources
@@ -34,7 +35,6 @@ class RunRecovery:
             return []
         rows = await self._resources.journal.list_runs(unfinished=True)
         open_here = self._resources.driver.runs
-        # Oldest first: a run that another one waits for is older, and is taken over before it.
         unfinished = dict.fromkeys(row.run for row in reversed(rows) if row.run not in open_here)
         if runs is None:
             pending = [
@@ -46,7 +46,8 @@ class RunRecovery:
             pending = [run for run in dict.fromkeys(runs) if run in unfinished]
         states = await self._replay_with_relatives(pending, unfinished)
         self._set_unbounded_children_apart(states, runs or ())
-        resumed = [states[run] for run in unfinished if run in states]
+        # A run that another one waits for is taken over before it.
+        resumed = order_parents_first(states[run] for run in unfinished if run in states)
         await self._resources.load_prices(*(state.graph.spec for state in resumed))
         find_missing = self._resources.find_missing_agents
         self._resources.runtime.recover(
@@ -89,9 +90,9 @@ class RunRecovery:
         If the parent was deleted, a user may resume the child run by its id.
         """
         driver, is_priced = self._resources.driver, self._resources.agents.is_priced
-        # A parent is older than its children: an unbounded run is found before those below it.
-        for run, state in sorted(states.items(), key=lambda item: item[1].created):
-            parent = state.parent
+        # Parents first: an unbounded run is found before those below it.
+        for state in order_parents_first(states.values()):
+            run, parent = state.run, state.parent
             if parent is None or parent.run in states or parent.run in driver.runs:
                 continue
             is_deleted = parent.run not in driver.set_apart_runs

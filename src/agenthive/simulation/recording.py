@@ -140,22 +140,24 @@ def _add_true_times(
             skews.append((now, skews[-1][1] + data["by"]))
     if len(skews) == 1:
         return
-    following = 1 << 62
+    following = step_at = 1 << 62
     for event, mark in reversed(list(zip(events, durable_at, strict=True))):
         shown = event.get("wall") or event["at"]
         # It happened before the next observation after it was written.
         written = observations[mark][0] if mark < len(observations) else observations[-1][0]
         latest = min(written, following)
+        # What comes before the record of a step happened by the clock of before, even in the same
+        # microsecond; except that the step of a child run is noted in its parent.
+        follows_step = event["type"] == "task.child_waiting"
         ends = [start for start, _ in skews[1:]] + [1 << 62]
         candidates = [
             shown - skew
             for (start, skew), end in zip(skews, ends, strict=True)
-            if start <= shown - skew <= min(end, latest)
+            if start <= shown - skew <= min(end, latest) and (start < step_at or follows_step)
         ]
         event["true"] = following = max(candidates, default=latest)
         if event["type"] in CLOCK_EVENTS:
-            # What comes before it happened by the clock of before, even in the same microsecond.
-            skews = [skew for skew in skews if skew[0] < following] or skews[:1]
+            step_at = following
 
 
 def check_machine_state(

@@ -23,6 +23,7 @@ import msgspec
 from agenthive.core.engine import actions as act
 from agenthive.core.engine.call_builder import reply_from_cache
 from agenthive.core.engine.driver import Driver
+from agenthive.core.engine.recovery import order_parents_first
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.replay import pinned_digest
 from agenthive.core.history.snapshots import restore_state
@@ -253,11 +254,13 @@ class SimulatedRuntime:
         self.now += self._rng.randrange(1, 30 * SECOND)
         self.driver.load_accounts(self.disk.accounts(), self.disk.get_marks())
         self.driver.load_hive(self.disk.records(ev.HIVE))
-        # Oldest first: a parent run must be loaded before its child runs.
-        for row in reversed(self.disk.rows(unfinished=True)):
-            graph = self.find_graph(row.run)
-            state = restore_state(graph, self.disk.records(row.run), self.disk.contents)
-            self.driver.load_run(self.clock(), state, self._draw_missing_agents(graph.spec))
+        states = [
+            restore_state(self.find_graph(row.run), self.disk.records(row.run), self.disk.contents)
+            for row in reversed(self.disk.rows(unfinished=True))
+        ]
+        for state in order_parents_first(states):
+            missing_agents = self._draw_missing_agents(state.graph.spec)
+            self.driver.load_run(self.clock(), state, missing_agents)
         self._schedule_pump()
 
     def _draw_missing_agents(self, spec: WorkflowSpec) -> dict[str, str]:

@@ -425,6 +425,7 @@ class BudgetManager:
         Its calls in flight are in doubt from now on: no other task waits for their end. Call it
         when the run is no longer among the open runs.
         """
+        self.remove_departed(run)
         scopes = self.ledger.take_back_entries(run.id)
         scopes.update(scope for held_scopes in run.hold_scopes.values() for scope in held_scopes)
         pending = dict.fromkeys(scopes, 0)
@@ -529,6 +530,22 @@ class BudgetManager:
                     self._add_to_queue(run, index, scope, scopes, amount)
                     return True
         return False
+
+    def remove_departed(self, run: ActiveRun) -> None:
+        """Remove the tasks from their queues that are not ready any more.
+
+        Call it when tasks may have left without a hold: the calls behind them may fit now.
+        """
+        for index, call in list(run.waiting_calls.items()):
+            if run.is_set_apart or run.state.state[index] is not _READY:
+                del run.waiting_calls[index]
+                self.queues.mark_freed(call.scope)
+
+    def remove_blocked(self, run: ActiveRun, index: int) -> None:
+        """Remove a task that was blocked from its queue."""
+        call = run.waiting_calls.pop(index, None)
+        if call is not None:
+            self.queues.mark_freed(call.scope)
 
     def _add_to_queue(
         self,

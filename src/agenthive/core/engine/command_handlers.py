@@ -77,6 +77,8 @@ class CommandHandlers:
             if state.status is not status or state.parked is not parked:
                 change = state.takes_slot - state.would_take_slot(status, parked)
                 self._engine.used_run_slots += change
+            if run.waiting_calls:
+                self._update_budget_queues(run, event)
             for command in commands:
                 if run.is_set_apart:
                     return
@@ -85,6 +87,13 @@ class CommandHandlers:
                 self._notify_parent(run, state.parent, now)
         except Exception as error:
             self.set_apart_run(run, error, now)
+
+    def _update_budget_queues(self, run: ActiveRun, event: ev.RunEvent) -> None:
+        """Remove the tasks that do not wait for money any more since an event."""
+        if run.state.stopping:
+            self._engine.budgets.remove_departed(run)
+        elif isinstance(event, ev.TaskBlocked):
+            self._engine.budgets.remove_blocked(run, run.state.graph.index[event.task])
 
     def acknowledge(self, run: ActiveRun, token: int) -> None:
         """The request about a run is decided: acknowledge it, unless it brought the run down."""

@@ -74,8 +74,11 @@ class HandledTimes:
         is_complete = len(runs) < MAX_RUNS
         starts = [0, *(planned + 1 for planned in runs)]
         ends = [*(planned - 1 for planned in runs), self.until]
+        # A run may be ahead of `until`: what lies between the two has not been handled.
         intervals = [
-            (first, last) for first, last in zip(starts, ends, strict=True) if first <= last
+            (first, min(last, self.until))
+            for first, last in zip(starts, ends, strict=True)
+            if first <= min(last, self.until)
         ]
         self._without_run = intervals if is_complete else intervals[1:]
         self._ahead = [(planned, planned) for planned in runs if planned > self.until]
@@ -97,12 +100,15 @@ class HandledTimes:
                 start = max(start, last + 1)
         if start <= self.until:
             handled.append((start, self.until))
-        self._ahead = sorted((max(first, wall + 1), last) for first, last in handled if last > wall)
+        # Not by `wall`: a pause may have kept `until` behind times that got a run.
+        self.until = min(self.until, wall)
+        self._ahead = sorted(
+            (max(first, self.until + 1), last) for first, last in handled if last > self.until
+        )
         self._without_run = [
             (first, min(last, wall)) for first, last in self._without_run if first <= wall
         ]
         self._continues = False
-        self.until = min(self.until, wall)
 
     def next_after(self, calendar: Calendar, rule: Rule, after: Micros) -> Micros | None:
         """The first planned time after ``after`` that has not been handled; None if there is none.

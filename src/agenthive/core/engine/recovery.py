@@ -8,7 +8,7 @@ as a place in the queue or a timer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import heappush
 
 import msgspec
@@ -28,6 +28,23 @@ from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.states import OPEN, RunStatus, TaskState
 from agenthive.core.values import Micros
 from agenthive.errors import Conflict, InvalidTransition
+
+
+def order_parents_first(states: Iterable[RunState]) -> list[RunState]:
+    """The states of runs in the order in which to load them: parents first, then by age.
+
+    Not by age alone: a child run is older than its parent if the clock was set back in between.
+    """
+    by_run = {state.run: state for state in states}
+    ordered: dict[str, RunState] = {}
+    for state in sorted(by_run.values(), key=lambda state: state.created):
+        family: list[RunState] = []
+        member: RunState | None = state
+        while member is not None and member.run not in ordered:
+            family.append(member)
+            member = None if member.parent is None else by_run.get(member.parent.run)
+        ordered |= {ancestor.run: ancestor for ancestor in reversed(family)}
+    return list(ordered.values())
 
 
 class Recovery:
@@ -72,6 +89,7 @@ class Recovery:
         now = engine.advance_clock(now)
         run = self._handlers.register_run(state.run, state, now)
         run.missing_agents = missing_agents
+        run.reported_wait_state = self._read_wait_state(state)
         run.written_seq = run.durable_seq = state.seq
         if state.status is RunStatus.QUEUED:
             engine.queued_runs[state.run] = None
@@ -83,6 +101,14 @@ class Recovery:
         away = now - state.last_at
         self._handlers.apply_event(run, ev.RunResumed(at=now, away=away), now)
         self._reopen_tasks(run, now)
+
+    def _read_wait_state(self, child: RunState) -> str:
+        """How a run waits, as its parent run has it; parents are loaded before their children."""
+        parent = None if child.parent is None else self._engine.runs.get(child.parent.run)
+        if child.parent is None or parent is None or parent.state.flow is None:
+            return "moving"
+        task = parent.state.graph.index.get(child.parent.task, -1)
+        return parent.state.flow.waiting_children.get(task, "moving")
 
     def migrate_run(
         self,

@@ -112,7 +112,8 @@ class Schedule:
         #: Which planned times have fired, were skipped, or are queued.
         self.handled = handled
         self.paused = settings.paused
-        #: Planned times that wait for an open run to end, in order.
+        #: Planned times that wait for an open run to end, in the order of their runs. Later
+        #: times may come first if the clock was set back.
         self.queued_times: list[Micros] = []
         #: Ids of its runs that have not ended, in order (the values are unused).
         self.open_runs: dict[str, None] = {}
@@ -321,8 +322,8 @@ class Schedules:
             if schedule.queued_times:
                 yield self._skip_times(
                     schedule,
-                    schedule.queued_times[0],
-                    schedule.queued_times[-1],
+                    min(schedule.queued_times),
+                    max(schedule.queued_times),
                     "removed",
                     now,
                     len(schedule.queued_times),
@@ -373,7 +374,8 @@ class Schedules:
             if schedule.paused:
                 continue
             if schedule.queued_times and not schedule.open_runs:
-                times.append(schedule.queued_times[0])
+                # At once, also if the clock was set back to before that time.
+                times.append(0)
             if schedule.next_time is not None:
                 times.append(schedule.next_time)
         self._earliest_wake = min(times, default=None)
