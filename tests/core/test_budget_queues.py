@@ -141,3 +141,15 @@ def test_what_is_empty_is_forgotten() -> None:
     assert not queues.promised
     assert isinstance(queues, BudgetQueues)
     assert not queues.has_freed
+
+
+def test_a_task_of_a_run_that_stops_leaves_the_queue_to_the_next() -> None:
+    found = bench(tenant=100)
+    expensive = agent(max_cost=90)
+    found.run(flow(task("a"), agents=(expensive,)), "holder")
+    found.run(flow(task("a"), agents=(expensive,)), "first")
+    found.run(flow(task("a"), agents=(agent(max_cost=10),)), "second")
+    assert found.calls.keys() == {("holder", "a")}
+    found.driver.cancel(found.now, "first", "ann", "", 7)
+    found.turn()
+    assert ("second", "a") in found.calls

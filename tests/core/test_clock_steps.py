@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 from agenthive.core.engine.handled_times import HandledTimes
+from agenthive.core.engine.recovery import order_parents_first
+from agenthive.core.graph.graph import Graph
 from agenthive.core.history.clock_marks import RecordedStep, correct_time, decode_steps
 from agenthive.core.history.replay import replay
 from agenthive.core.history.retention import older_than
 from agenthive.core.history.snapshots import restore_state
 from agenthive.core.journal import run_events as ev
+from agenthive.core.journal.run_events import Parent
+from agenthive.core.machine.run_state import RunState
 from agenthive.core.model.calls import Fault, Usage
 from agenthive.core.model.control_flow import ApprovalSpec, OnDeadline, WaitSpec
 from agenthive.core.model.workflow import OnExceeded
@@ -269,6 +273,38 @@ def test_planned_times_after_a_step_back() -> None:
     assert handled.next_after(CALENDAR, EVERY_UNIT, 900) == 951, "from 901 on, times had runs"
     handled.change_rule()
     assert handled.next_after(CALENDAR, EVERY_UNIT, 900) == 902, "but another rule's had not"
+
+
+def test_a_changed_rule_does_not_take_the_future_for_handled() -> None:
+    handled = HandledTimes(10)
+    handled.record_run(500)
+    handled.set_back(20)
+    handled.change_rule()
+    handled.record_run(30)
+    handled.set_back(25)
+    assert handled.until == 25
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 29) == 31, "30 had a run"
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 499) == 501, "and so had 500"
+
+
+def test_a_step_back_after_a_pause_keeps_the_times_with_a_run() -> None:
+    handled = HandledTimes(10)
+    handled.record_run(500)
+    handled.set_back(20)
+    handled.set_back(900)
+    assert handled.until == 20
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 499) == 501
+
+
+def test_a_parent_is_loaded_first_though_its_child_looks_older() -> None:
+    states = []
+    for number, parent in enumerate(("b", "a", "")):
+        state = RunState(Graph(flow(task("t"))))
+        state.run, state.created = "cba"[number], number
+        state.parent = Parent(parent, "t") if parent else None
+        states.append(state)
+    assert [state.run for state in order_parents_first(states)] == ["a", "b", "c"]
+    assert [state.run for state in order_parents_first(states[:2])] == ["b", "c"]
 
 
 def test_an_age_is_by_the_clock_of_now() -> None:
