@@ -140,7 +140,7 @@ def test_what_is_empty_is_forgotten() -> None:
     assert not queues.by_scope
     assert not queues.promised
     assert isinstance(queues, BudgetQueues)
-    assert not queues.has_freed
+    assert not queues.freed
 
 
 def test_a_task_of_a_run_that_stops_leaves_the_queue_to_the_next() -> None:

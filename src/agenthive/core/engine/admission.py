@@ -72,7 +72,8 @@ class Admission:
         for _ in range(MAX_STARTS_PER_TURN):
             next_task = queue.pick_task()
             if next_task is None:
-                self._budgets.queues.lapse_promises()
+                if self._budgets.queues.promises:
+                    self._budgets.queues.lapse_promises()
                 return
             run_id, index, lane = next_task
             run = engine.runs[run_id]

@@ -67,11 +67,11 @@ class BudgetQueues:
         self.by_scope: dict[str, _ScopeQueue] = {}
         self._arrivals = 0
         #: The calls that were woken and have not made their holds.
-        self._promises: dict[Waiter, WaitingCall] = {}
+        self.promises: dict[Waiter, WaitingCall] = {}
         #: Scope -> sum of the promises there.
         self.promised: dict[str, NanoUSD] = {}
         #: Scopes in which money was freed since the last look (a dict used as an ordered set).
-        self._freed: dict[str, None] = {}
+        self.freed: dict[str, None] = {}
 
     # Waiting.
 
@@ -123,21 +123,16 @@ class BudgetQueues:
     def mark_freed(self, scope: str) -> None:
         """Money may be available in a scope: look at its queue."""
         if scope in self.by_scope:
-            self._freed[scope] = None
+            self.freed[scope] = None
 
     def mark_all_freed(self) -> None:
         """Look at all queues."""
-        self._freed = dict.fromkeys(self.by_scope)
+        self.freed = dict.fromkeys(self.by_scope)
 
     def take_freed(self) -> list[str]:
         """The scopes to look at, each once."""
-        scopes, self._freed = list(self._freed), {}
+        scopes, self.freed = list(self.freed), {}
         return scopes
-
-    @property
-    def has_freed(self) -> bool:
-        """Whether there are scopes to look at."""
-        return bool(self._freed)
 
     def promise(self, call: WaitingCall, amount: NanoUSD) -> None:
         """Wake the first call of its queue: what it needs counts as taken from now on."""
@@ -145,18 +140,18 @@ class BudgetQueues:
         queue.turn = max(queue.turn, call.order[1])
         self.drop_first(call.scope)
         call.promised = amount
-        self._promises[call.waiter] = call
+        self.promises[call.waiter] = call
         if amount:
             for scope in call.scopes:
                 self.promised[scope] = self.promised.get(scope, 0) + amount
 
     def find_promise(self, waiter: Waiter) -> WaitingCall | None:
         """The call of a task that was woken and has not made its hold; else None."""
-        return self._promises.get(waiter)
+        return self.promises.get(waiter)
 
     def keep_promise(self, waiter: Waiter) -> None:
         """A task makes its hold, which takes the place of its promise if it has one."""
-        call = self._promises.pop(waiter, None)
+        call = self.promises.pop(waiter, None)
         if call is None or not call.promised:
             return
         for scope in call.scopes:
@@ -168,7 +163,7 @@ class BudgetQueues:
 
     def lapse_promises(self) -> None:
         """All tasks that can start have started: what the others were promised is free again."""
-        for call in self._promises.values():
+        for call in self.promises.values():
             for scope in call.scopes:
                 self.mark_freed(scope)
-        self._promises, self.promised = {}, {}
+        self.promises, self.promised = {}, {}

@@ -682,14 +682,15 @@ class BudgetManager:
                 del self._blocked_scopes[waiter]
                 self._woken_waiters.append(waiter)
             self._current_day = day_of(now)
-        self._wake_queues(now)
+        if self.queues.freed:
+            self._wake_queues(now)
         waiters, self._woken_waiters = self._woken_waiters, []
         return waiters
 
     @property
     def has_woken_waiters(self) -> bool:
         """Whether there are tasks to look at again."""
-        return bool(self._woken_waiters) or self.queues.has_freed
+        return bool(self._woken_waiters or self.queues.freed)
 
     def take_overdue_holds(self, now: Micros) -> list[tuple[ActiveRun, ev.HoldSettled]]:
         """Settlements of the holds that have been in doubt for a day: what is held counts."""

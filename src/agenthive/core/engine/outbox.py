@@ -99,7 +99,9 @@ class Outbox:
             written_seq = run.written_seq
             try:
                 record = run.build_record(batch)
-                check_storable(record)
+                # Compared here first: a call for each record of a journal would be felt.
+                if record.at > MAX_STORED_INTEGER or len(record.payload) > MAX_STORED_BYTES:
+                    check_storable(record)
                 row = run.build_row() if run.update_row_status() else None
             except Exception as error:
                 run.written_seq = written_seq
