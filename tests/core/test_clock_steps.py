@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core.engine.handled_times import HandledTimes
+from agenthive.core.engine.handled_times import MAX_INTERVALS, HandledTimes
 from agenthive.core.engine.recovery import order_parents_first
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history.clock_marks import RecordedStep, correct_time, decode_steps
@@ -263,33 +263,47 @@ def test_a_limit_admits_no_more_for_a_step() -> None:
 
 def test_planned_times_after_a_step_back() -> None:
     handled = HandledTimes(10)
-    handled.record_skipped(11, 900)
-    handled.record_run(901)
-    handled.record_run(950)
+    handled.record_skipped(900, now=950)
+    handled.record_run(901, now=950)
+    handled.record_run(950, now=950)
     handled.set_back(20)
     assert handled.until == 20
+    assert handled.has_gaps
     assert handled.next_after(CALENDAR, EVERY_UNIT, 20) == 21
     assert handled.next_after(CALENDAR, EVERY_UNIT, 899) == 900
-    assert handled.next_after(CALENDAR, EVERY_UNIT, 900) == 951, "from 901 on, times had runs"
-    handled.change_rule()
-    assert handled.next_after(CALENDAR, EVERY_UNIT, 900) == 902, "but another rule's had not"
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 900) == 902, "901 had a run"
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 949) == 951
+    handled.record_skipped(960, now=960)
+    assert not handled.has_gaps
+    handled.set_back(900)
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 900) == 902, "also after a second step back"
+    handled.withdraw_run(901)
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 900) == 901
 
 
-def test_a_changed_rule_does_not_take_the_future_for_handled() -> None:
+def test_a_time_ahead_of_the_clock_leaves_those_before_it() -> None:
     handled = HandledTimes(10)
-    handled.record_run(500)
-    handled.set_back(20)
-    handled.change_rule()
-    handled.record_run(30)
-    handled.set_back(25)
-    assert handled.until == 25
-    assert handled.next_after(CALENDAR, EVERY_UNIT, 29) == 31, "30 had a run"
-    assert handled.next_after(CALENDAR, EVERY_UNIT, 499) == 501, "and so had 500"
+    handled.record_run(900, now=12)
+    assert handled.next_after(CALENDAR, EVERY_UNIT, handled.until) == 11
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 899) == 901
+
+
+def test_of_many_times_with_a_run_the_closest_are_joined() -> None:
+    handled = HandledTimes(0)
+    for planned in [5, *range(1000, 1000 + 2 * MAX_INTERVALS), 9000]:
+        handled.record_run(planned, now=planned)
+    handled.set_back(1)
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 4) == 6
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 999) == 1000 + 2 * MAX_INTERVALS
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 8999) == 9001
+    handled.withdraw_run(1001)
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 999) == 1001
+    assert handled.next_after(CALENDAR, EVERY_UNIT, 1001) == 1000 + 2 * MAX_INTERVALS
 
 
 def test_a_step_back_after_a_pause_keeps_the_times_with_a_run() -> None:
     handled = HandledTimes(10)
-    handled.record_run(500)
+    handled.record_run(500, now=500)
     handled.set_back(20)
     handled.set_back(900)
     assert handled.until == 20

@@ -420,3 +420,45 @@ def test_setting_it_again_on_a_clock_that_stepped_back_fires_nothing_twice() -> 
     bench.to(3)
     # Time 1 had seemed to be missed; by the clock of now it was still to come.
     assert bench.story == ["skipped 1-1 (1): missed", "fired 2", "fired 1", "fired 3"]
+
+
+def test_a_time_that_waits_is_still_to_come_when_the_clock_is_set_back() -> None:
+    bench = Timetable(ONE_TASK)
+    bench.to(1)
+    bench.to(60)
+    assert bench.story[-1] == "queued 60"
+    bench.to(2.5)
+    assert bench.driver.schedules.by_name["s"].queued_times == []
+    finish(bench)
+    bench.to(3)
+    assert bench.story[-1] == "fired 3", "60 is still to come"
+    finish(bench)
+    bench.restart()
+    assert bench.driver.schedules.by_name["s"].queued_times == []
+    bench.to(60)
+    assert bench.story[-1] == "fired 60"
+
+
+def test_no_time_fires_twice_after_two_steps_back() -> None:
+    bench = Timetable()
+    bench.to(3)
+    bench.to(0.5)
+    bench.to(5)
+    bench.to(0.5)
+    for minute in (1, 2, 3, 4, 5, 6):
+        bench.to(minute)
+    fired = [line for line in bench.story if line.startswith("fired")]
+    assert fired == [f"fired {minute}" for minute in (3, 5, 1, 2, 4, 6)]
+
+
+def test_another_rule_gives_no_time_a_second_run() -> None:
+    bench = Timetable()
+    bench.to(3)
+    bench.to(0.5)
+    bench.set(rule=Rule(every=2 * MINUTE))
+    bench.to(1)
+    bench.to(0.5)
+    for minute in (1, 3, 5):
+        bench.to(minute)
+    fired = [line for line in bench.story if line.startswith("fired")]
+    assert fired == ["fired 3", "fired 1", "fired 5"]

@@ -72,7 +72,7 @@ class _ScheduleBook:
     def _set_back(self, wall: int) -> None:
         """The clock was set back: later times are still to come, but for those that got a run."""
         for schedule in self._known.values():
-            schedule.handled_until = min(schedule.handled_until, wall)
+            schedule.set_back(wall)
         self._handled_until = {name: min(at, wall) for name, at in self._handled_until.items()}
 
     def _apply_change(self, schedule: _Schedule, kind: str, event: Event) -> Iterator[str]:
@@ -121,6 +121,12 @@ class _Schedule:
         self.open, self._waiting = old.open, old._waiting
         self.handled_until = max(self.handled_until, old.handled_until)
 
+    def set_back(self, wall: int) -> None:
+        """Later times are still to come, also those that waited for a run."""
+        self._taken -= {planned for planned in self._waiting if planned > wall}
+        self._waiting = [planned for planned in self._waiting if planned <= wall]
+        self.handled_until = min(self.handled_until, wall)
+
     @property
     def _next_time(self) -> int:
         period = self._period
@@ -129,13 +135,17 @@ class _Schedule:
             planned += period
         return planned
 
+    def _is_planned(self, time: int) -> bool:
+        """Whether the rule of now plans a time; another rule may have planned it."""
+        return (time - self._anchor) % self._period == 0
+
     def _advance_to(self, first: int, last: int) -> Iterator[str]:
         """The times from ``first`` to ``last`` are dealt with; they must be the next ones."""
         if first < self._next_time:
             yield f"{self.name}: {first} came again"
         elif first > self._next_time:
             yield f"{self.name}: {self._next_time} is lost, {first} came"
-        if (last - self._anchor) % self._period:
+        if not self._is_planned(last):
             yield f"{self.name}: {last} is not planned"
         self.handled_until = max(self.handled_until, last)
 
@@ -183,7 +193,9 @@ class _Schedule:
             count = len(skipped_times)
         else:
             yield from self._advance_to(first, last)
-            taken = sum(first <= planned <= last for planned in self._taken)
+            taken = sum(
+                first <= planned <= last and self._is_planned(planned) for planned in self._taken
+            )
             count = (last - first) // self._period + 1 - taken
         if event.get("count", count) != count:
             yield f"{self.name}: skipped {count} times, and says {event['count']}"

@@ -12,6 +12,8 @@ SEEDS = {
     "who was cancelled was said to wait for an agent": (54791, 71877),
     "slots that a refused run had held were offered to nobody": (174363, 463672, 513591, 675210),
     "the judge counted an answer to an older question": (52750,),
+    "planned times were lost after the clock was set back": (1525, 3092, 7895),
+    "the judge counted the planned times of an earlier rule": (10106,),
     "the judge did not know that a hundred losses are enough": (242155, 556738),
 }
 

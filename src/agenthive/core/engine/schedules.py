@@ -6,15 +6,15 @@ accept, runs to cancel, events to record. `ScheduleRunner` carries these out.
 
 Every planned time ends as one of two events, *fired* or *skipped*; *queued* may come before either.
 The event is in the same batch as the run that it starts, so a restart knows which times have been
-handled. When the clock is set back, no time fires twice, and those that were skipped and are now to
-come fire when the clock shows them (`handled_times`). Times are microseconds UTC;
+handled. When the clock is set back, no time fires twice, and those that were skipped or queued and
+are now to come fire when the clock shows them (`handled_times`). Times are microseconds UTC;
 `core.policies.schedule` has the rules, and the calendar port the time zones.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 import msgspec
@@ -112,8 +112,7 @@ class Schedule:
         #: Which planned times have fired, were skipped, or are queued.
         self.handled = handled
         self.paused = settings.paused
-        #: Planned times that wait for an open run to end, in the order of their runs. Later
-        #: times may come first if the clock was set back.
+        #: Planned times that wait for an open run to end, in order.
         self.queued_times: list[Micros] = []
         #: Ids of its runs that have not ended, in order (the values are unused).
         self.open_runs: dict[str, None] = {}
@@ -208,6 +207,7 @@ class Schedules:
         # Before events had a ``wall``, ``at`` was ahead by all that the clock had been set back.
         wall = event.wall or event.at - event.by
         for schedule in self.by_name.values():
+            self._withdraw_queued(schedule, lambda planned: planned > wall)
             schedule.handled.set_back(wall)
             schedule.is_current = False
         for handled in self._removed_schedules.values():
@@ -228,8 +228,6 @@ class Schedules:
             if old_schedule is None
             else old_schedule.handled
         )
-        if old_schedule is None or old_schedule.settings.rule != event.rule:
-            handled.change_rule()
         handled.start_after(event.since)
         new_schedule = self.by_name[event.schedule] = Schedule(event, handled)
         if old_schedule is not None:
@@ -245,6 +243,7 @@ class Schedules:
 
     def _apply_schedule_event(self, schedule: Schedule, event: ev.ScheduleEvent) -> None:
         schedule.is_current, self._wake_outdated = False, True
+        now = event.wall or event.at
         match event:
             case ev.SchedulePaused():
                 schedule.paused = True
@@ -257,23 +256,30 @@ class Schedules:
                 self._add_open_run(schedule, event.since, event.run)
             case ev.ScheduleFired():
                 self._add_open_run(schedule, event.planned, event.run)
-                schedule.handled.record_run(event.planned)
-                self._take_from_queue(schedule, event.planned, event.planned)
+                schedule.handled.record_run(event.planned, now)
+                if event.planned in schedule.queued_times:
+                    schedule.queued_times.remove(event.planned)
             case ev.ScheduleQueued():
-                schedule.handled.record_run(event.planned)
+                schedule.handled.record_run(event.planned, now)
                 schedule.queued_times.append(event.planned)
             case _:
                 assert isinstance(event, ev.ScheduleSkipped)
-                schedule.handled.record_skipped(event.first, event.last)
-                self._take_from_queue(schedule, event.first, event.last)
+                # Missed times may lie on both sides of one that waits.
+                if event.first in schedule.queued_times:
+                    self._withdraw_queued(
+                        schedule, lambda planned: event.first <= planned <= event.last
+                    )
+                else:
+                    schedule.handled.record_skipped(event.last, now)
                 schedule.last_skipped = event.last, event.reason
 
-    def _take_from_queue(self, schedule: Schedule, first: Micros, last: Micros) -> None:
-        # Missed times may lie on both sides of one that was queued while the clock was ahead.
-        if first not in schedule.queued_times:
-            return
+    def _withdraw_queued(self, schedule: Schedule, is_chosen: Callable[[Micros], bool]) -> None:
+        """Take the chosen planned times from the queue: they get no run."""
+        for planned in schedule.queued_times:
+            if is_chosen(planned):
+                schedule.handled.withdraw_run(planned)
         schedule.queued_times = [
-            planned for planned in schedule.queued_times if not first <= planned <= last
+            planned for planned in schedule.queued_times if not is_chosen(planned)
         ]
 
     def _add_open_run(self, schedule: Schedule, planned: Micros, run: str) -> None:
@@ -322,8 +328,8 @@ class Schedules:
             if schedule.queued_times:
                 yield self._skip_times(
                     schedule,
-                    min(schedule.queued_times),
-                    max(schedule.queued_times),
+                    schedule.queued_times[0],
+                    schedule.queued_times[-1],
                     "removed",
                     now,
                     len(schedule.queued_times),
@@ -374,8 +380,7 @@ class Schedules:
             if schedule.paused:
                 continue
             if schedule.queued_times and not schedule.open_runs:
-                # At once, also if the clock was set back to before that time.
-                times.append(0)
+                times.append(schedule.queued_times[0])
             if schedule.next_time is not None:
                 times.append(schedule.next_time)
         self._earliest_wake = min(times, default=None)
