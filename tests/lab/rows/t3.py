@@ -48,7 +48,7 @@ SHORT: Final[tuple[Step, ...]] = (
     (("looks", "last"), ()),
 )
 CALM: Final = (SHORT[0], SHORT[2])
-"""Without that kill, in half the time: strace is slow while it injects signals."""
+"""Without that kill, in half the time; for the bugs: strace is slow while it injects signals."""
 LONG: Final[tuple[Step, ...]] = ((("full",), ()),)
 """So long that the log is taken into the journal, and begun anew, under way."""
 BUGS: Final = (
@@ -56,10 +56,7 @@ BUGS: Final = (
     "answer_before_commit",
     "fsync_ignored",
     "folder_not_synced",
-    "log_not_synced",
 )
-SHOWN_BY_A_KILL: Final = ("log_not_synced",)
-"""Bugs that only `SHORT` shows; `CALM` shows the others."""
 
 
 def run(units: range, *, say: Say) -> Result:
@@ -123,7 +120,7 @@ def hunt_bug(bug: str, folder: Path, say: Say) -> int | None:
         return caught_before
     say(f"looking for {bug}")
     where = folder / bug
-    steps = SHORT if bug in SHOWN_BY_A_KILL else CALM
+    steps = CALM
     if bug == "fsync_ignored":
         trace = record_lives(where / "trace", steps, sync=False)
     else:
