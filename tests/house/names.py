@@ -59,16 +59,6 @@ VALUES = {
 """Patterns of what is no name of ours."""
 
 ALLOWED = {
-    "...-search-preview": "a name of a vendor",
-    "web_search_options": "a name of a vendor",
-    "prediction": "a name of a vendor",
-    "audio": "a name of a vendor",
-    "plugins": "a name of a vendor",
-    "mcp_servers": "a name of a vendor",
-    "extra_body": "a name of a vendor",
-    "RetryInfo": "a name of a vendor",
-    "model_context_window_exceeded": "a name of a vendor",
-    "safety": "a name of a vendor",
     '[prices."NAME"]': "a section of the settings, for any name",
     "import agenthive": "a statement of Python",
     "a > b": "the notation of the map, explained where it is",
