@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from agenthive.core.engine import actions as act
-from agenthive.core.engine import command_handlers
+from agenthive.core.engine import command_handlers, outbox, task_preparation
+from agenthive.core.engine.active_run import ActiveRun
+from agenthive.core.engine.admission import Admission
+from agenthive.core.engine.budget_requests import BudgetRequests
+from agenthive.core.engine.call_results import CallResults
+from agenthive.core.engine.outbox import check_storable
 from agenthive.core.history.run_index import list_set_apart
 from agenthive.core.journal import run_events as ev
-from agenthive.core.model.states import TaskState
+from agenthive.core.machine.run_state import RunState
+from agenthive.core.model.states import RunStatus, TaskState
 from agenthive.core.values import MOST_AMOUNT
 from agenthive.errors import RunUnusable
 from tests.core.purse import account, bench, disk, pair, used
-from tests.core.rig import Bench, flow, task
+from tests.core.rig import FAULT, Bench, flow, task
 
 
 def hive_events(bench: Bench) -> list[ev.HiveEvent]:
@@ -161,3 +168,128 @@ def test_it_continues_only_by_its_id(two: Bench) -> None:
     two.answer("a", 1, run="bad")
     two.answer("b", 2, run="bad")
     assert two.status("bad") == "completed"
+
+
+def fail_for_bad(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> None:
+    """Let a function of the engine fail whenever the run `bad` is among its arguments."""
+    original = getattr(owner, name)
+
+    def fail(*arguments: Any, **more: Any) -> Any:
+        if any(getattr(one, "id", getattr(one, "run", "")) == "bad" for one in arguments):
+            raise KeyError("broken")
+        return original(*arguments, **more)
+
+    monkeypatch.setattr(owner, name, fail)
+
+
+def test_a_task_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_for_bad(monkeypatch, Admission, "_start_task")
+    bench = Bench()
+    for run in ("good", "bad"):
+        bench.run(flow(task("a"), task("b", "a")), run)
+    assert bench.disk.records("bad") == [] or "bad" in bench.driver.set_apart_runs
+    assert bench.open_calls() == ["good/a"]
+
+
+def test_a_reply_that_cannot_be_taken(two: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_for_bad(monkeypatch, CallResults, "complete_call")
+    two.answer("a", run="bad")
+    expect_set_apart(two, "KeyError: 'broken'")
+
+
+def test_a_cancellation_that_cannot_be_taken(two: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_for_bad(monkeypatch, CallResults, "record_cancellation")
+    two.driver.record_cancellation(two.now, "bad", "a", 1)
+    two.turn()
+    expect_set_apart(two, "KeyError: 'broken'")
+
+
+def test_a_step_that_cannot_be_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.run(flow(task("z"), task("a", "z", when="true")), "bad")
+    fail_for_bad(monkeypatch, task_preparation, "evaluate_step")
+    bench.answer("z", run="bad")
+    assert "broken" in bench.driver.set_apart_runs["bad"]
+
+
+def test_a_settlement_that_cannot_be_booked(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = bench(tenant=1000)
+    found.run(pair(100), "bad")
+    found.answer("a", fault=FAULT, run="bad")
+    fail_for_bad(monkeypatch, BudgetRequests, "_apply_settlement")
+    found.wait(25 * 3600)
+    assert "broken" in found.driver.set_apart_runs["bad"]
+
+
+def test_a_run_that_was_set_apart_takes_no_events(two: Bench) -> None:
+    run, handlers = two.driver.runs["bad"], two.driver._handlers
+    handlers.set_apart_run(run, KeyError("broken"), two.now)
+    handlers.set_apart_run(run, KeyError("again"), two.now)
+    seq = run.state.seq
+    handlers.apply_event(run, ev.CancelRequested(at=two.now), two.now)
+    assert run.state.seq == seq
+    two.turn()
+    expect_set_apart(two, "broken")
+    two.driver.clear_set_apart("bad")
+    assert two.driver.set_apart_runs == {}
+    two.driver.set_apart("bad", "it cannot be read")
+    assert two.driver.set_apart_runs == {"bad": "it cannot be read"}
+
+
+def test_what_a_store_cannot_hold(two: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = two.disk.records("good")[0]
+    check_storable(record)
+    with pytest.raises(ValueError, match="more than 64 bits"):
+        check_storable(msgspec.structs.replace(record, at=2**63))
+    monkeypatch.setattr(outbox, "MAX_STORED_BYTES", 10)
+    with pytest.raises(ValueError, match="bytes"):
+        check_storable(record)
+    two.answer("a", run="good")
+    assert "bytes" in two.driver.set_apart_runs["good"]
+
+
+def test_waiters_that_nothing_wakes_are_named() -> None:
+    found = bench(tenant=100)
+    found.run(pair(90), "first")
+    found.run(pair(90), "second")
+    budgets = found.driver.budgets
+    assert budgets.list_forgotten_waiters() == []
+    of_first = budgets.ledger.accounts["run first"]
+    of_first.held = of_first.pending = 0
+    assert "fit" in budgets.list_forgotten_waiters()[0]
+    of_first.held = 90
+    assert "no call holds money" in budgets.list_forgotten_waiters()[0]
+
+
+def test_a_child_that_cannot_be_written_fails_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    build_record = ActiveRun.build_record
+
+    def fail(run: ActiveRun, batch: Any) -> Any:
+        if run.state.parent is not None:
+            raise KeyError("broken")
+        return build_record(run, batch)
+
+    monkeypatch.setattr(ActiveRun, "build_record", fail)
+    found = Bench()
+    found.run(flow(task("c", agent="", workflow=flow(task("t")))), "parent")
+    found.turn()
+    last = found.events("parent")
+    ended = [event for event in last if isinstance(event, ev.ChildEnded)]
+    assert "could not be written" in ended[0].error
+    assert found.driver.set_apart_runs == {}
+
+
+def test_a_parent_that_was_set_apart_hears_of_its_child_later() -> None:
+    found = Bench()
+    found.run(flow(task("c", agent="", workflow=flow(task("t")))), "parent")
+    child = next(run for run in found.driver.runs if run != "parent")
+    state = RunState(found.driver.runs[child].state.graph)
+    state.run, state.parent = child, found.driver.runs[child].state.parent
+    found.driver.deliver_child_end(found.now, found.driver.runs["parent"].state)
+    state.status = RunStatus.COMPLETED
+    found.driver.deliver_child_end(found.now, state)
+    ended = [e for e in found.driver.runs["parent"].pending_events if isinstance(e, ev.ChildEnded)]
+    assert [event.status for event in ended] == ["completed"]
+    found.driver.deliver_child_end(found.now, state)
+    state.run = "another"
+    found.driver.deliver_child_end(found.now, state)
