@@ -9,15 +9,20 @@ from agenthive.core.budget.holds import Hold, cost_of
 from agenthive.core.budget.ledger import Ledger
 from agenthive.core.budget.scopes import parse_day
 from agenthive.core.engine.call_builder import reply_from_cache
+from agenthive.core.engine.handled_times import HandledTimes
 from agenthive.core.graph.graph import Graph
 from agenthive.core.history import blobs
+from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Blob, CachedResult
+from agenthive.core.machine.machine import step
 from agenthive.core.model.calls import Fault
 from agenthive.core.model.workflow import ToolSpec
 from agenthive.core.policies.fault_classes import FaultClass
+from agenthive.core.policies.rate_limit import RateLimit, RateLimiter
 from agenthive.core.policies.retry import RetryPolicy
 from agenthive.core.values import MOST_AMOUNT, SECOND
 from agenthive.errors import StoreCorrupt
+from tests.core.purse import bench, pair
 from tests.core.rig import START, Bench, flow, task
 
 
@@ -93,3 +98,40 @@ def test_a_step_of_less_than_a_second_is_not_recorded() -> None:
     found.driver.record_clock_step(found.now, 10)
     found.turn()
     assert len(found.events("r")) == before
+
+
+def test_a_clock_that_is_behind_by_less_than_a_second_is_waited_out() -> None:
+    found = Bench()
+    found.run(flow(task("a")))
+    found.crash(after=-SECOND // 2)
+    found.turn()
+    events = found.events("r")
+    assert [event.at for event in events] == sorted(event.at for event in events)
+    assert not any(event.wall for event in events)
+
+
+def test_a_hold_from_before_a_step_keeps_its_time() -> None:
+    found = bench(tenant=1000)
+    found.run(pair(100), "r")
+    state = found.driver.runs["r"].state
+    later = state.last_at + 10
+    step(state, ev.RunClockStepped(at=later, by=-5, after=later, away=0))
+    assert state.expiries == {}
+
+
+def test_what_one_call_reports_blocks_for_a_day_at_most() -> None:
+    limiter = RateLimiter(RateLimit(tokens_per_minute=60))
+    assert limiter.acquire(START * 1000, 1) == 0
+    receipt = limiter.last_receipt
+    assert receipt is not None
+    limiter.settle(receipt, 10**15)
+    wait = limiter.acquire(START * 1000, 1)
+    assert 0 < wait <= 86_400 * 10**9
+
+
+def test_a_schedule_that_starts_where_it_is() -> None:
+    handled = HandledTimes(10)
+    handled.start_after(10)
+    assert handled.until == 10
+    handled.start_after(12)
+    assert handled.until == 12

@@ -293,3 +293,82 @@ def test_a_parent_that_was_set_apart_hears_of_its_child_later() -> None:
     found.driver.deliver_child_end(found.now, state)
     state.run = "another"
     found.driver.deliver_child_end(found.now, state)
+
+
+def test_a_run_that_another_one_brings_down_while_a_batch_is_built(
+    two: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_record = ActiveRun.build_record
+
+    def fail(run: ActiveRun, batch: Any) -> Any:
+        if run.id == "good":
+            handlers = two.driver._handlers
+            handlers.set_apart_run(two.driver.runs["bad"], KeyError("broken"), two.now)
+        return build_record(run, batch)
+
+    before = two.events("bad")
+    monkeypatch.setattr(ActiveRun, "build_record", fail)
+    two.reply("a", run="good")
+    two.reply("a", run="bad")
+    two.turn()
+    assert two.events("bad") == before
+    assert two.driver.set_apart_runs.keys() == {"bad"}
+
+
+def test_a_command_that_brings_its_run_down_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    carried_out = []
+
+    def fail(self: Any, run: ActiveRun, command: Any, now: int) -> None:
+        carried_out.append(command)
+        self.set_apart_run(run, KeyError("broken"), now)
+
+    monkeypatch.setattr(command_handlers.CommandHandlers, "_execute_command", fail)
+    found = Bench()
+    found.run(flow(task("a"), task("b"), task("c")), "r")
+    assert len(carried_out) == 1
+
+
+def test_a_child_whose_parent_is_brought_down_is_not_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    step = command_handlers.step
+
+    def fail(state: Any, event: ev.RunEvent) -> Any:
+        if isinstance(event, ev.ChildOpened):
+            raise KeyError("broken")
+        return step(state, event)
+
+    monkeypatch.setattr(command_handlers, "step", fail)
+    found = Bench()
+    found.run(flow(task("c", agent="", workflow=flow(task("t")))), "parent")
+    assert found.driver.runs == {}
+
+
+def test_lanes_of_a_run_that_is_gone(two: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = two.driver
+    monkeypatch.setattr(driver._handlers._breakers, "take_closed_lanes", lambda: ["x"])
+    monkeypatch.setattr(driver.queue, "list_waiting", lambda lane: [("gone", 0)])
+    two.answer("a", run="good")
+    assert two.open_calls() == ["bad/a", "good/b"]
+
+
+def test_a_call_in_doubt_of_another_run_does_not_count_as_pending() -> None:
+    found = bench(tenant=1000)
+    for run in ("good", "bad"):
+        found.run(pair(100), run)
+    found.answer("a", fault=FAULT, run="good")
+    found.answer("a", "\ud800", run="bad")
+    assert found.driver.set_apart_runs.keys() == {"bad"}
+    of_all = found.driver.budgets.ledger.accounts["tenant default"]
+    assert of_all.pending <= of_all.held
+
+
+def test_a_queue_whose_tasks_have_left_is_empty() -> None:
+    found = bench(tenant=100)
+    found.run(pair(90), "first")
+    budgets, run = found.driver.budgets, found.driver.runs["first"]
+    budgets.remove_departed(run)
+    assert list(run.waiting_calls) == [1]
+    run.waiting_calls.clear()
+    assert budgets.list_forgotten_waiters() == []
+    assert "run first" not in budgets.queues.by_scope
