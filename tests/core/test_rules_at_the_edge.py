@@ -135,3 +135,10 @@ def test_a_schedule_that_starts_where_it_is() -> None:
     assert handled.until == 10
     handled.start_after(12)
     assert handled.until == 12
+
+
+def test_a_time_that_did_not_wait_is_not_withdrawn() -> None:
+    handled = HandledTimes(10)
+    handled.record_run(11, 11)
+    handled.withdraw_run(500)
+    assert handled.until == 11
