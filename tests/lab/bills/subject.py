@@ -30,6 +30,7 @@ from agenthive.core.journal.records import Batch
 from agenthive.core.model.calls import Call, Fault, Reply, Usage
 from agenthive.core.model.control_flow import WaitSpec
 from agenthive.core.model.workflow import AgentSpec, BudgetSpec, Effect, TaskSpec, WorkflowSpec
+from agenthive.core.policies.fault_classes import FaultClass
 from agenthive.core.policies.retry import RetryPolicy, RetryStrategy
 from agenthive.stores.sqlite import SqliteStore
 
@@ -113,7 +114,10 @@ class Life:
         rng = Random(f"{self.seed} {call.task} {call.attempt} {self.life}")
         await asyncio.sleep(rng.choice((0, 0, 0.002)))
         if rng.random() < 0.15:
-            return Reply(fault=Fault(kind="refused", message="not now", counts=False))
+            fault = Fault(
+                kind="unavailable", message="not now", counts=False, class_=FaultClass.NOT_SENT
+            )
+            return Reply(fault=fault)
         amount = self.charge_call(call)
         self.count += 1
         if self.count == self.kill_at:

@@ -37,7 +37,7 @@ BUGS: Final = (
     "definition_not_checked",
     "list_not_checked",
 )
-WITHIN: Final = range(200)
+WITHIN: Final = range(1_500)
 """Flips within which a planted bug must be caught."""
 SOUND: Final = sources.ROOT / "src"
 
