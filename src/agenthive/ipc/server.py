@@ -33,6 +33,8 @@ from agenthive.ipc.protocol import (
 
 MAX_CALLERS: Final = 64
 """Connections at a time; a further caller is refused with HomeBusy."""
+NOT_OPEN: Final = "the hive is not open"
+"""The message of a hive that was closed while a request came in."""
 
 
 class ControlServer:
@@ -107,6 +109,8 @@ class ControlServer:
             async for reply in self._execute_request(request):
                 await send_message(writer, reply)
         except AgentHiveError as error:
+            if error.message == NOT_OPEN:
+                return  # This process is about to end: the caller repeats it with the next owner.
             await send_message(writer, {"error": encode_error(error)})
         except TimeoutError:
             pass
