@@ -251,6 +251,20 @@ def test_a_rate_limit_counts_no_longer(seen: bool) -> None:
     assert (made, len(bench.open_calls())) == (1, 2)
 
 
+@pytest.mark.parametrize("by", [YEAR, -YEAR])
+def test_a_rate_limit_still_counts_after_a_step_and_a_restart(by: int) -> None:
+    limited = agent(rate_limit=RateLimit(requests_per_hour=10))
+    bench = SteppedBench()
+    bench.run(flow(task("a"), agents=[limited], timeout=None), "r")
+    bench.answer("a")
+    bench.set_clock(by)
+    bench.crash(after=0)
+    bench.run(flow(task("b"), agents=[limited], timeout=None), "next")
+    assert bench.open_calls() == [], "the call before the step was a moment ago"
+    bench.wait(361)
+    assert len(bench.open_calls()) == 1
+
+
 def test_a_limit_admits_no_more_for_a_step() -> None:
     for by in (None, -YEAR * 1000):
         limiter = RateLimiter(RateLimit(requests_per_minute=10, tokens_per_minute=100))

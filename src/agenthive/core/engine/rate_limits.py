@@ -208,8 +208,10 @@ class RateLimitGates:
         """The clock was set and shows ``now``; ``by`` as for `RateLimiter.set_clock`, in us."""
         self._wakes = []
         step = None if by is None else by * _NANOS_PER_MICRO
-        for gate in self.gates.values():
+        for endpoint, gate in self.gates.items():
             gate.limiter.set_clock(now * _NANOS_PER_MICRO, step)
+            # Stored with the step: marks by the clock of before mean nothing after a restart.
+            self._changed_endpoints[endpoint] = None
             if gate.concurrency is not None:
                 gate.concurrency.forget_overload()
             # The next call finds out how long it really has to wait.
