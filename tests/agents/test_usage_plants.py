@@ -15,7 +15,11 @@ pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-TESTS = ("tests/agents/test_usage.py", "tests/agents/test_usage_booked.py")
+TESTS = (
+    "tests/agents/test_usage.py",
+    "tests/agents/test_usage_booked.py",
+    "tests/agents/test_cost_risks.py",
+)
 CORE_TESTS = ("tests/core/test_ledger.py", "tests/core/test_replies.py")
 
 
