@@ -320,7 +320,7 @@ def steps(fast: bool) -> dict[str, tuple[str | Path, ...]]:
             *report,
             "--include=src/agenthive/core/*",
             "--precision=2",
-            "--fail-under=99.7",
+            "--fail-under=100",
         )
     return found
 

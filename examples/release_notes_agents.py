@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -47,15 +48,22 @@ class Style(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _serve() -> None:
+def _open_server() -> ThreadingHTTPServer | None:
     try:
-        server = ThreadingHTTPServer(ADDRESS, Style)
+        return ThreadingHTTPServer(ADDRESS, Style)
     except OSError:
-        return  # another run on this machine serves the same page already
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+        return None  # another run on this machine serves the same page
 
 
-_serve()
+def _serve(server: ThreadingHTTPServer | None) -> None:
+    """Serve until this process ends, from the moment on when no other process does."""
+    while server is None:
+        time.sleep(0.05)
+        server = _open_server()
+    server.serve_forever()
+
+
+threading.Thread(target=_serve, args=(_open_server(),), daemon=True).start()
 
 
 def git(repository: str, *arguments: str) -> str:

@@ -86,7 +86,8 @@ def test_answers_and_inputs_from_files(cli: Cli, here: Path, flow: str) -> None:
     words = ("--inputs", "in.yaml", "--answers", "answers.yaml", "--faults", "none")
     found = cli("simulate", flow, *words, home=None)
     assert found.code == 0, found.err
-    assert found.err == ""
+    # A slow machine is told how far it is.
+    assert re.sub(r"\s*\d+ of 100 seeds done\s*", "", found.err) == ""
     assert re.search(r"^cost( +\$0\.50){4}$", found.out, re.MULTILINE)
     assert found.out.count(" given\n") == 2
     replay = shlex.split(found.out.splitlines()[-1])

@@ -54,10 +54,15 @@ def test_in_another_process_too(hash_seed: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(4))
 def test_every_promise_is_kept(block: int) -> None:
-    outcomes = run_campaign(range(block * 500, block * 500 + 500))
-    assert [f"{o.seed}: {o.violations}" for o in outcomes if o.violations] == []
-    assert len(outcomes) == 500
-    assert sum(outcome.crashes for outcome in outcomes) > 500
+    """In processes of their own, where no coverage is measured: that triples the time."""
+    seeds = f"{block * 500}:{block * 500 + 500}"
+    command = [sys.executable, "-m", "tests.fuzz.campaign", "--seeds", seeds]
+    process = subprocess.run(command, capture_output=True, text=True)
+    summary, *violations = process.stdout.splitlines() or [process.stderr]
+    assert violations == []
+    told = json.loads(summary)
+    assert told["seeds"] == 500
+    assert told["crashes"] > 500
 
 
 def _tag(kind: type[ev.RunEvent]) -> str:

@@ -284,7 +284,7 @@ class SimulatedRuntime:
         offset = self._rng.choice((-YEAR, -3600, -5, -1, 1, 60, YEAR)) * SECOND
         self._skew += offset
         # A step forward that is lost with its process looks like time that passed.
-        self._is_step_unwritten = offset > 0
+        self._is_step_unwritten |= offset > 0
         self._observe("jumped", {"by": offset})
         self.driver.record_clock_step(self.clock(), offset)
 
