@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import msgspec
@@ -67,6 +68,33 @@ RISKS: list[tuple[dict[str, Any], str]] = [
         {"messages": [{"content": [{"type": "tool_result", "content": [{"type": "video_url"}]}]}]},
         "of type 'video_url'",
     ),
+    *[
+        ({"messages": [{"role": "user", "content": [part]}]}, words)
+        for part, words in (
+            ({"type": "document_url", "document_url": "https://x/y.pdf"}, "type 'document_url'"),
+            ({"type": "media_of_next_year", "id": "m"}, "type 'media_of_next_year'"),
+            ({"type": "input_audio", "input_audio": {"data": "https://x"}}, "type 'input_audio'"),
+            ({"type": "image_url", "image_url": {"url": "data:application/pdf;base64,x"}}, "size"),
+            ({"type": "image_url", "image_url": "gs://bucket/film.mp4"}, "type 'image_url'"),
+            ({"type": ["text"]}, "of type"),
+            ({"file_data": {"file_uri": "gs://x"}}, "a part without a type"),
+            (
+                {
+                    "type": "document",
+                    "source": {"type": "content", "content": [{"type": "document"}]},
+                },
+                "type 'document'",
+            ),
+        )
+    ],
+    ({"messages": [{"role": "assistant", "audio": {"id": "a"}}]}, "the key 'audio' of a message"),
+    ({"messages": [{"role": "user", "content": "x", "files": ["f"]}]}, "the key 'files'"),
+    ({"reasoning": {"max_tokens": 100}}, "the parameter 'reasoning'"),
+    ({"reasoning": True}, "the parameter 'reasoning'"),
+    ({"reasoning_effort": 30_000}, "the parameter 'reasoning_effort'"),
+    ({"reasoning_effort": "30000"}, "the parameter 'reasoning_effort'"),
+    ({"thinking": {"type": "enabled", "max_tokens": 100}}, "the parameter 'thinking'"),
+    ({"model": "groq/compound-mini"}, "the searches of model"),
     ({"model": "gpt-4o:online"}, "the searches of model 'gpt-4o:online'"),
 ]
 HARMLESS: list[dict[str, Any]] = [
@@ -75,6 +103,11 @@ HARMLESS: list[dict[str, Any]] = [
     {"n": 1, "best_of": 1, "modalities": ["text"], "service_tier": "flex", "prediction": None},
     {"thinking": {"type": "enabled", "budget_tokens": 99}},
     {"thinking": {"type": "adaptive"}},
+    {"reasoning": {"effort": "high"}},
+    {"reasoning": {"max_tokens": 99}},
+    {"messages": [{"role": "user", "content": [{"text": "x"}, "y"], "audio": None}]},
+    {"messages": [{"content": [{"type": "image_url", "image_url": {"url": "data:image/png,x"}}]}]},
+    {"messages": [{"role": "tool", "tool_call_id": "i", "content": "x", "is_error": True}]},
     {"tools": [{"name": "f", "input_schema": {"type": "object"}}, {"type": "custom", "name": "g"}]},
     {"messages": [{"content": [{"type": "image_url", "image_url": {"url": "https://x"}}]}]},
     {"messages": [{"content": [{"type": "document", "source": {"type": "text", "data": "x"}}]}]},
@@ -153,6 +186,35 @@ async def test_every_name_of_the_longest_answer_is_held_for(
     assert sent == {name if kept_name else "max_tokens": 5000}
     assert held is not None
     assert 5_000_000 < held < 6_000_000
+
+
+def test_a_shorter_reply_is_not_shorter_than_its_thinking() -> None:
+    thinking = {"type": "enabled", "budget_tokens": 90}
+    model = model_agent()
+    whole = model.estimate_max_cost(asked(thinking=thinking))
+    assert whole is not None
+    assert model.fit_max_tokens(asked(), whole - 20_000) is not None
+    assert model.fit_max_tokens(asked(thinking=thinking), whole - 20_000) is None
+
+
+@pytest.mark.parametrize("text", ["\ufdfa" * 500, "\U0001f600" * 500, "\u3300" * 500, "x" * 500])
+@pytest.mark.parametrize("vendor", ["openai", "anthropic"])
+def test_what_a_vocabulary_writes_out_is_held_for(text: str, vendor: str) -> None:
+    model = model_agent(model_spec(custom_params={"provider": vendor}))
+    held = model.estimate_max_cost(asked(text))
+    forms = (text, unicodedata.normalize("NFKC", text))
+    assert held is not None
+    assert held >= 1000 * max(len(form.encode()) for form in forms)
+
+
+def test_an_image_in_a_system_message_is_held_for() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    for vendor in ("openai", "anthropic"):
+        model = model_agent(model_spec(custom_params={"provider": vendor}))
+        messages = [{"role": "system", "content": [image]}, {"role": "user", "content": "x"}]
+        held = model.estimate_max_cost(asked(messages=messages))
+        assert held is not None
+        assert held > 50_000_000
 
 
 async def test_two_names_that_contradict_each_other_are_refused() -> None:

@@ -41,7 +41,11 @@ def chunks(*usages: Any) -> bytes:
     """A streamed reply with these usages in its chunks."""
     deltas = [{"choices": [{"delta": {"content": "ok"}}], "model": "gpt-4o"}]
     end = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
-    lines = [*deltas, end, *({"choices": [], "usage": usage} for usage in usages)]
+    return stream(*deltas, end, *({"choices": [], "usage": usage} for usage in usages))
+
+
+def stream(*lines: Any) -> bytes:
+    """A streamed reply of these chunks."""
     text = "".join(f"data: {json.dumps(line)}\n\n" for line in lines) + "data: [DONE]\n\n"
     head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
     return f"{head}content-length: {len(text)}\r\n\r\n{text}".encode()
@@ -69,6 +73,13 @@ ODD: dict[str, bytes] = {
     "a stream that ends with zeros": chunks(
         {"prompt_tokens": 200, "completion_tokens": 500},
         {"prompt_tokens": 0, "completion_tokens": 0},
+    ),
+    "a total without the output": whole(
+        {"prompt_tokens": 200, "completion_tokens": 0, "total_tokens": 200}
+    ),
+    "a stream that counts only its beginning": stream(
+        {"choices": [], "model": "gpt-4o", "usage": {"prompt_tokens": 200, "completion_tokens": 1}},
+        {"choices": [{"delta": {"content": "ok"}, "finish_reason": "stop"}], "usage": None},
     ),
     "a stream without counts": chunks({"prompt_tokens": None}),
 }

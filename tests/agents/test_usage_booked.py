@@ -128,7 +128,9 @@ async def test_images_are_told_as_unpriced() -> None:
             ],
             (100, 50),
         ),
-        ([{"input_tokens": 100, "output_tokens": 1}, {"output_tokens": 0}], (100, 1)),
+        # The 1 at the start is a beginning, and the answer is longer; 500 is no beginning.
+        ([{"input_tokens": 100, "output_tokens": 1}, {"output_tokens": 0}], None),
+        ([{"input_tokens": 100, "output_tokens": 500}, {"output_tokens": 0}], (100, 500)),
         ([{"input_tokens": 100, "output_tokens": 1}, {"output_tokens": "50"}], None),
         ([{"input_tokens": 100, "output_tokens": 1}], None),
         ([{"input_tokens": 100, "output_tokens": 1}, {"output_tokens": None}], None),
@@ -163,3 +165,74 @@ async def test_groq_reports_the_usage_of_a_stream_in_a_field_of_its_own() -> Non
     reply = await reply_of("openai", events(chunk, last), stream=True)
     assert reply.usage is not None
     assert reply.usage.cost == COST["openai"]
+
+
+@pytest.mark.parametrize("total", [None, 100])
+@pytest.mark.parametrize(
+    ("vendor", "said"),
+    [
+        ("openai", {"message": {"content": "", "reasoning_content": "hm"}}),
+        ("openai", {"message": {"content": None, "reasoning": "hm"}, "finish_reason": "stop"}),
+        ("openai", {"message": {"content": ""}, "finish_reason": "length"}),
+        ("openai", {"message": {"content": "ok"}, "finish_reason": "stop"}),
+        ("anthropic", {"content": [{"type": "thinking", "thinking": "hm"}]}),
+        ("anthropic", {"content": [{"type": "redacted_thinking", "data": "aG0="}]}),
+        ("anthropic", {"content": [], "stop_reason": "max_tokens"}),
+    ],
+)
+async def test_nothing_that_a_model_wrote_is_free(
+    vendor: str, said: dict[str, Any], total: int | None
+) -> None:
+    """Reasoning and answers that were cut off before their text have tokens, shown or not."""
+    usage = {"input_tokens": 100, "output_tokens": 0}
+    parts: dict[str, Any] = said
+    if vendor == "openai":
+        usage = {"prompt_tokens": 100, "completion_tokens": 0}
+        parts = {"choices": [said]}
+    body = answer(vendor, model=MODELS[vendor], usage={**usage, "total_tokens": total}) | parts
+    reply = await reply_of(vendor, http(200, body))
+    assert reply.usage is not None
+    assert reply.usage.is_unknown
+
+
+def text_chunk(text: str, usage: Any = None, **delta: Any) -> dict[str, Any]:
+    choice = {"delta": {"content": text, **delta}, "finish_reason": None}
+    return {"model": "gpt-4o", "choices": [choice], "usage": usage}
+
+
+EARLY = {"prompt_tokens": 100, "completion_tokens": 1, "total_tokens": 101}
+LAST_CHUNK = {"model": "gpt-4o", "choices": [{"delta": {}, "finish_reason": "stop"}]}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "output"),
+    [
+        ([text_chunk("a", EARLY), text_chunk("b"), LAST_CHUNK], None),
+        ([{"choices": [], "usage": EARLY}, text_chunk("a"), LAST_CHUNK], None),
+        ([text_chunk("a", EARLY), text_chunk("b", {"completion_tokens": 0}), LAST_CHUNK], None),
+        ([text_chunk("a", EARLY), text_chunk("", reasoning_content="b"), LAST_CHUNK], None),
+        ([text_chunk("a", EARLY), text_chunk("b", OPENAI), LAST_CHUNK], 50),
+        ([text_chunk("a", EARLY), text_chunk("b"), LAST_CHUNK | {"usage": OPENAI}], 50),
+        ([text_chunk("a"), LAST_CHUNK, {"choices": [], "usage": OPENAI}], 50),
+        ([text_chunk("a", EARLY), LAST_CHUNK], 1),
+        ([text_chunk("a", OPENAI), LAST_CHUNK | {"usage": {"completion_tokens": 0}}], 50),
+    ],
+)
+async def test_a_count_before_the_end_of_a_stream_is_a_beginning(
+    chunks: list[Any], output: int | None
+) -> None:
+    reply = await reply_of("openai", events(*chunks), stream=True)
+    assert reply.fault is None
+    assert reply.usage is not None
+    if output is None:
+        assert reply.usage.is_unknown
+    else:
+        assert reply.usage.output_tokens == output
+
+
+async def test_sound_is_not_booked_at_the_price_of_text() -> None:
+    usage = {**OPENAI, "completion_tokens_details": {"audio_tokens": 40}}
+    reply = await reply_of("openai", http(200, answer("openai", model="gpt-4o", usage=usage)))
+    assert reply.usage is not None
+    assert reply.usage.cost is None
+    assert "no price list has a price for 40 output_audio_tokens" in reply.usage.problem

@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parent / "plants"
 TESTS = (
     "tests/agents/test_usage.py",
     "tests/agents/test_usage_booked.py",
+    "tests/agents/test_cost_risks.py",
     "tests/core/test_ledger.py",
     "tests/core/test_replies.py",
 )

@@ -15,10 +15,11 @@
 
 A rate that a tier leaves out is that of the base price; if the tier has an input rate, its missing
 cache rates follow from that instead. ``fees`` are what a vendor charges for beside tokens
-(web_searches, search_sources, code_executions, code_containers, images, citation_tokens); a call
-with a fee that is not listed has an unknown cost. Arithmetic is decimal, and nothing is rounded
-here. Published prices and budgets are never here. Every error is a ValueError whose text follows
-the name of the setting: "prices of 'my-model': ...". To add a rate: a field of `Rates`, and its
+(web_searches, search_sources, code_executions, code_containers, images, citation_tokens), and what
+sound costs beyond its price as text (input_audio_tokens, output_audio_tokens); a call with a fee
+that is not listed has an unknown cost. Arithmetic is decimal, and nothing is rounded here.
+Published prices and budgets are never here. Every error is a ValueError whose text follows the name
+of the setting: "prices of 'my-model': ...". To add a rate: a field of `Rates`, and its
 default in `_parse_rates`.
 """
 

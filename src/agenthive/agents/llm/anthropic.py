@@ -24,6 +24,7 @@ from agenthive.agents.llm.base import (
     StreamedReply,
     environment_headers,
     get_map,
+    measure_texts,
     read_index,
     text_or_empty,
 )
@@ -31,7 +32,7 @@ from agenthive.agents.llm.content_parts import CACHE_MARK, for_anthropic
 from agenthive.agents.llm.endings import PAUSE, finish_reason
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.prompts import Prompt, text_of
-from agenthive.agents.llm.usage import merge_usage
+from agenthive.agents.llm.usage import merge_usage, read_count
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import APIError, ConfigurationError
 from agenthive.infra.secrets import Secrets
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 _CHOICES: Final = {"required": "any"}
 #: Types of content blocks that hold reasoning; they must be sent back unchanged.
 _THINKING: Final = ("thinking", "redacted_thinking")
+#: Output tokens. The count at the start of a stream, before any text, is seldom above 10; a larger
+#: one is that of the whole answer.
+_BEGINNING: Final = 32
 
 
 class AnthropicAgent(ChatAgent):
@@ -110,6 +114,7 @@ class AnthropicAgent(ChatAgent):
             thinking=thinking if uses else [],
             blocks=[dict(block) for block in blocks] if end == PAUSE else [],
             context={"speed": speed} if isinstance(speed, str) else {},
+            other_length=sum([measure_texts(block, ("thinking", "data")) for block in thinking]),
             # A container for code is charged for by the hour; it is not in the usage.
             fees={"code_containers": 1} if get_map(payload, "container") else {},
         )
@@ -126,7 +131,8 @@ class MessageEvents:
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
         self._complete = False
-        #: Whether the count of the output at the end has arrived; that at the start is a beginning.
+        #: Whether the count of the output at the end has arrived; that at the start is a beginning,
+        #: which a 0 at the end does not confirm.
         self._has_output_count = False
 
     def add_chunk(self, chunk: Any) -> str:
@@ -144,10 +150,16 @@ class MessageEvents:
             self._message |= get_map(chunk, "delta")
             usage = chunk.get("usage")
             self._message["usage"] = merge_usage(self._message.get("usage"), usage)
-            if isinstance(usage, Mapping) and usage.get("output_tokens") is not None:
+            output = usage.get("output_tokens") if isinstance(usage, Mapping) else None
+            if output is not None and (read_count(output) != 0 or self._starts_counted()):
                 self._has_output_count = True
         self._complete = self._complete or kind == "message_stop"
         return ""
+
+    def _starts_counted(self) -> bool:
+        """Whether the count of the output at the start is more than that of a beginning."""
+        count = read_count(get_map(self._message, "usage").get("output_tokens"))
+        return count is not None and count > _BEGINNING
 
     def _add_delta(self, block: dict[str, Any], delta: Mapping[str, Any]) -> str:
         for name in ("text", "thinking", "signature"):

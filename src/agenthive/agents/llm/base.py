@@ -12,7 +12,7 @@ import asyncio
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -45,6 +45,7 @@ from agenthive.agents.llm.cost_risks import (
 from agenthive.agents.llm.endings import (
     CUT_OFF,
     EMPTY_ANSWER,
+    LENGTH,
     PAUSE,
     Ending,
     describe_cut_call,
@@ -175,6 +176,8 @@ class ModelReply(msgspec.Struct, kw_only=True):
     thinking: list[dict[str, Any]] = []
     #: The content of a reply that paused, to be sent back unchanged; empty for any other reply.
     blocks: list[dict[str, Any]] = []
+    #: Characters of what else the model wrote and no other field has, such as its reasoning.
+    other_length: int = 0
 
 
 class ChatAgent(BaseAgent):
@@ -258,7 +261,8 @@ class ChatAgent(BaseAgent):
             model_reply = self._parse_payload(payload, prompt.model)
         except Exception as error:
             raise UnusableAnswer(error, response, payload) from error
-        parts.append(AnsweredRequest(model_reply, self._read_usage(payload, model_reply)))
+        usage = self._read_usage(payload, model_reply, _measure_prompt(prompt))
+        parts.append(AnsweredRequest(model_reply, usage))
         return _read_headroom(response)
 
     def _may_continue(self, call: Call, prompt: Prompt, parts: list[AnsweredRequest]) -> bool:
@@ -401,6 +405,9 @@ class ChatAgent(BaseAgent):
                 low, best = middle, (middle, cost)
             else:
                 high = middle - 1
+        if best is not None and find_cost_risk(msgspec.structs.replace(prompt, max_tokens=best[0])):
+            # What was a part of the longest reply is more than the shorter one.
+            return None
         return best
 
     async def close(self) -> None:
@@ -572,12 +579,15 @@ class ChatAgent(BaseAgent):
             return ToolCall(id=call_id, name=name, problem=self._clean_message(str(error)))
         return ToolCall(id=call_id, name=name, arguments=arguments)
 
-    def _read_usage(self, payload: Mapping[str, Any], model_reply: ModelReply) -> Usage | None:
+    def _read_usage(
+        self, payload: Mapping[str, Any], model_reply: ModelReply, prompt_length: int
+    ) -> Usage | None:
         """The usage of a call with its cost; None if the server reports none."""
         reported = read_usage(
             _find_usage(payload),
             model_reply.model,
             answer_length=_measure_answer(model_reply),
+            prompt_length=prompt_length,
             cached_apart=self.cached_apart,
         )
         if reported is None:
@@ -755,9 +765,26 @@ def _find_usage(payload: Mapping[str, Any]) -> object:
 
 
 def _measure_answer(model_reply: ModelReply) -> int:
-    """Characters of what a model wrote, as far as they are easily counted; 0 for nothing."""
+    """Characters of what a model wrote, as far as they are easily counted; 0 for nothing.
+
+    An answer that was cut off at its bound has a token at least, also if none of it is shown.
+    """
     length = len(model_reply.content or "") + len(model_reply.refusal or "")
-    return length + sum([len(str(call.get("name"))) for call in model_reply.tool_calls])
+    length += sum([len(str(call.get("name"))) for call in model_reply.tool_calls])
+    length += model_reply.other_length
+    return length or int(model_reply.finish_reason == LENGTH)
+
+
+def _measure_prompt(prompt: Prompt) -> int:
+    """Characters of the texts of a prompt, as far as they are easily counted."""
+    contents = [message.get("content") for message in prompt.messages]
+    return len(prompt.system) + sum([len(text) for text in contents if isinstance(text, str)])
+
+
+def measure_texts(value: Mapping[str, Any], names: Iterable[str]) -> int:
+    """Characters of the texts under some names of a map."""
+    texts = [value.get(name) for name in names]
+    return sum([len(text) for text in texts if isinstance(text, str)])
 
 
 def _find_cause(error: BaseException) -> BaseException:

@@ -30,7 +30,7 @@ _HARMLESS: Final = frozenset(
         *("typical_p", "min_tokens", "seed", "random_seed", "stop", "stop_sequences"),
         *("stop_token_ids", "ignore_eos", "skip_special_tokens", "include_stop_str_in_output"),
         *("bad_words", "mirostat", "mirostat_eta", "mirostat_tau"),
-        *("reasoning_effort", "reasoning", "reasoning_format", "include_reasoning"),
+        *("reasoning_format", "include_reasoning"),
         *("output_config", "effort", "verbosity"),
         *("parallel_tool_calls", "function_call", "functions"),
         *("guided_json", "guided_choice", "guided_regex", "guided_grammar", "grammar"),
@@ -47,16 +47,32 @@ _TIERS: Final = ("auto", "default", "standard", "standard_only", "flex", "priori
 _OWN_TYPES: Final = ("function", "custom")
 #: Keys of a tool of the workflow's own.
 _OWN_KEYS: Final = ("name", "function", "custom", "input_schema", "parameters")
-#: Types of content parts that may hold more than their bytes show: a page of a document can have
-#: thousands of tokens, a film more.
-_UNMEASURED: Final = frozenset(
+#: Types of content parts that have at most as many tokens as bytes. Any other type is a risk: a
+#: page of a document can have thousands of tokens, a film more, and sound has a price of its own.
+_TEXTS: Final = frozenset(
     [
-        *("file", "input_file", "document", "container_upload"),
-        *("video", "video_url", "input_video", "audio_url"),
+        *("text", "input_text", "output_text", "refusal", "thinking", "redacted_thinking"),
+        *("reasoning", "tool_use", "tool_result", "search_result", "server_tool_use"),
+    ]
+)
+#: Types of content parts that are one image each.
+_IMAGES: Final = frozenset(["image", "image_url", "input_image"])
+#: Keys of a part that is a text without a type.
+_TEXT_KEYS: Final = frozenset(["text", "cache_control"])
+#: Keys of a message whose bytes bound its tokens. Others may name what the server keeps, such as
+#: the sound of an earlier answer.
+_MESSAGE_KEYS: Final = frozenset(
+    [
+        *("role", "content", "name", "tool_calls", "tool_call_id", "function_call", "refusal"),
+        *("thinking", "is_error", "cache_control", "reasoning", "reasoning_content"),
+        *("reasoning_details", "annotations", "prefix", "partial", "type"),
     ]
 )
 #: Parts of the names of models that search the web on their own, for a fee.
-_SEARCHING: Final = (":online", "-search-preview", "-search-api", "-deep-research")
+_SEARCHING: Final = (
+    *(":online", "-search-preview", "-search-api", "-deep-research"),
+    *("groq/compound", "compound-beta"),
+)
 _LONGEST_NAME: Final = 80
 
 
@@ -68,7 +84,7 @@ def find_cost_risk(prompt: Prompt) -> str:
     subject = (
         _find_costly_tool(prompt.tools)
         or _find_costly_parameter(prompt)
-        or _find_unmeasured_part(prompt.messages)
+        or next(filter(None, map(_find_unmeasured_message, prompt.messages)), "")
     )
     if not subject and any(mark in prompt.model for mark in _SEARCHING):
         subject = f"the searches of model '{prompt.model[:_LONGEST_NAME]}'"
@@ -115,15 +131,19 @@ def _find_costly_parameter(prompt: Prompt) -> str:
 
 def _is_short_thinking(value: Any, prompt: Prompt) -> bool:
     """Whether the budget for thinking is a part of the longest reply."""
-    budget = value.get("budget_tokens") if isinstance(value, Mapping) else None
-    return isinstance(value, Mapping) and (
-        budget is None or (type(budget) is int and budget < prompt.max_tokens)
-    )
+    if not isinstance(value, Mapping):
+        return False
+    budgets = [value.get(name) for name in ("budget_tokens", "max_tokens")]
+    known = [budget for budget in budgets if budget is not None]
+    return all(type(budget) is int and budget < prompt.max_tokens for budget in known)
 
 
 #: Parameters whose value decides.
 _BY_VALUE: Final[dict[str, Callable[[Any, Prompt], bool]]] = {
     "thinking": _is_short_thinking,
+    "reasoning": _is_short_thinking,
+    # Some gateways take a number of tokens here.
+    "reasoning_effort": lambda value, prompt: isinstance(value, str) and not value.isdecimal(),
     "modalities": lambda value, prompt: value == ["text"],
     "service_tier": lambda value, prompt: value in _TIERS,
     "speed": lambda value, prompt: value in ("standard", "fast"),
@@ -140,17 +160,44 @@ def _find_costly_tool(tools: list[dict[str, Any]]) -> str:
     return ""
 
 
-def _find_unmeasured_part(value: Any) -> str:
-    """A part of messages whose tokens its bytes do not bound; texts as documents are bounded."""
-    if isinstance(value, list):
-        return next(filter(None, map(_find_unmeasured_part, value)), "")
-    if not isinstance(value, Mapping):
+def _find_unmeasured_message(message: Mapping[str, Any]) -> str:
+    """What in a message may have more tokens than its bytes bound."""
+    for key, value in message.items():
+        if value and key not in _MESSAGE_KEYS:
+            return f"the key '{str(key)[:_LONGEST_NAME]}' of a message"
+    return _find_unmeasured_part(message.get("content"))
+
+
+def _find_unmeasured_part(content: Any) -> str:
+    """A part of a content whose tokens its bytes do not bound."""
+    if isinstance(content, list):
+        return next(filter(None, map(_find_unmeasured_part, content)), "")
+    if not isinstance(content, Mapping):
         return ""
-    kind = value.get("type")
-    if isinstance(kind, str) and kind in _UNMEASURED:
-        source = value.get("source")
-        is_text = isinstance(source, Mapping) and source.get("type") in ("text", "content")
-        if not is_text:
-            return f"the size of the part of type '{kind}' in 'messages'"
-    content = value.get("content")
-    return _find_unmeasured_part(content) if isinstance(content, list) else ""
+    kind, source = content.get("type"), content.get("source")
+    if kind is None and not content.keys() <= _TEXT_KEYS:
+        return "a part without a type in 'messages'"
+    is_measured = kind is None or (isinstance(kind, str) and _is_measured(kind, content))
+    if not is_measured:
+        return f"the size of the part of type '{str(kind)[:_LONGEST_NAME]}' in 'messages'"
+    inner = source.get("content") if isinstance(source, Mapping) else None
+    return _find_unmeasured_part(content.get("content")) or _find_unmeasured_part(inner)
+
+
+def _is_measured(kind: str, part: Mapping[str, Any]) -> bool:
+    """Whether the bytes of a part bound its tokens, or it is one image, which has a bound."""
+    if kind == "document":
+        source = part.get("source")
+        return isinstance(source, Mapping) and source.get("type") in ("text", "content")
+    if kind in _IMAGES:
+        image = part.get("image_url")
+        url = image.get("url") if isinstance(image, Mapping) else image
+        return not isinstance(url, str) or _may_be_image(url.strip().lower())
+    return kind in _TEXTS
+
+
+def _may_be_image(url: str) -> bool:
+    """Whether an address in lower case may be one of an image: servers take films there too."""
+    if url.startswith("data:"):
+        return url.startswith("data:image/")
+    return "://" not in url or url.startswith(("http://", "https://"))

@@ -26,6 +26,7 @@ from agenthive.agents.llm.base import (
     environment_headers,
     get_map,
     is_in_domain,
+    measure_texts,
     read_index,
     text_or_empty,
 )
@@ -33,7 +34,7 @@ from agenthive.agents.llm.content_parts import CACHE_MARK, for_openai
 from agenthive.agents.llm.endings import finish_reason
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.llm.prompts import Prompt
-from agenthive.agents.llm.usage import merge_usage
+from agenthive.agents.llm.usage import merge_usage, read_count
 from agenthive.core.model.workflow import AgentSpec
 from agenthive.errors import APIError
 from agenthive.infra.secrets import Secrets
@@ -48,6 +49,14 @@ _AMBIENT: Final = ("OpenAI-Organization", "OpenAI-Project")
 _CHOICES: Final = {"any": "required"}
 #: Keys of messages and tools that only Anthropic accepts; OpenAI refuses unknown keys.
 _ANTHROPICS: Final = ("thinking", "is_error", CACHE_MARK)
+
+
+#: Where servers put the reasoning of a model in a message or in a delta.
+_REASONING: Final = ("reasoning_content", "reasoning")
+#: Texts of a delta that a model wrote.
+_WRITTEN: Final = ("content", "refusal", *_REASONING)
+#: Counts of a usage that grow with the answer.
+_OUTPUT: Final = ("completion_tokens", "output_tokens", "total_tokens")
 
 
 class OpenAIAgent(ChatAgent):
@@ -141,6 +150,7 @@ class OpenAIAgent(ChatAgent):
             refusal=refusal or None,
             context={"service_tier": tier} if isinstance(tier, str) else {},
             fees=_count_images(message),
+            other_length=measure_texts(message, _REASONING),
         )
 
 
@@ -152,6 +162,8 @@ class CompletionChunks:
         self._message: dict[str, Any] = {"content": None}
         self._calls: dict[int, dict[str, Any]] = {}
         self._finish = ""
+        #: Whether a part of the answer has arrived after the last count of it.
+        self._is_outdated = False
         #: The error with which the choice broke off.
         self._error: Mapping[str, Any] = {}
 
@@ -162,9 +174,6 @@ class CompletionChunks:
         for name in ("model", "service_tier"):
             if chunk.get(name) is not None:
                 self._answer[name] = chunk[name]
-        for usage in (chunk.get("usage"), get_map(chunk, "x_groq").get("usage")):
-            if usage is not None:
-                self._answer["usage"] = merge_usage(self._answer.get("usage"), usage)
         choices = chunk.get("choices") or [{}]
         self._finish = text_or_empty(choices[0].get("finish_reason")) or self._finish
         self._error = get_map(choices[0], "error") or self._error
@@ -173,9 +182,25 @@ class CompletionChunks:
         for name in ("content", "refusal"):
             if delta.get(name) is not None:
                 self._message[name] = (self._message.get(name) or "") + text_or_empty(delta[name])
-        for call in _list_calls(delta):
+        for name in _REASONING:
+            if isinstance(delta.get(name), str):
+                self._message[name] = self._message.get(name, "") + delta[name]
+        calls = _list_calls(delta)
+        for call in calls:
             self._add_call(call)
+        self._add_usage(chunk, bool(calls or measure_texts(delta, _WRITTEN)))
         return text
+
+    def _add_usage(self, chunk: Mapping[str, Any], has_part: bool) -> None:
+        """Add the usage in a chunk. ``has_part``: the chunk has a part of the answer."""
+        self._is_outdated = self._is_outdated or has_part
+        for usage in (chunk.get("usage"), get_map(chunk, "x_groq").get("usage")):
+            if usage is None:
+                continue
+            self._answer["usage"] = merge_usage(self._answer.get("usage"), usage)
+            counts = [usage.get(key) for key in _OUTPUT] if isinstance(usage, Mapping) else [usage]
+            if any(count is not None and read_count(count) != 0 for count in counts):
+                self._is_outdated = False
 
     def _add_call(self, call: Mapping[str, Any]) -> None:
         index = read_index(call.get("index"))
@@ -192,7 +217,12 @@ class CompletionChunks:
         calls = [self._calls[index] for index in sorted(self._calls)]
         message = self._message | ({"tool_calls": calls} if calls else {})
         choice = {"message": message, "finish_reason": self._finish, "error": self._error}
-        return {**self._answer, "choices": [choice]}
+        answer, usage = self._answer, self._answer.get("usage")
+        if self._is_outdated and isinstance(usage, Mapping):
+            # What was counted before the end is a beginning; how much followed is unknown.
+            fresh = {key: count for key, count in usage.items() if key not in _OUTPUT}
+            answer = {**answer, "usage": fresh}
+        return {**answer, "choices": [choice]}
 
     @property
     def has_output(self) -> bool:

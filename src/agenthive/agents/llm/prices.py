@@ -27,7 +27,9 @@ from agenthive.infra.price_list import DEFAULT, Price, PriceList, find_price
 _NANO: Final = Decimal(10**9)
 _MILLION: Final = Decimal(10**6)
 #: What the published tables have prices for beside tokens.
-_PUBLISHED_FEES: Final = frozenset({"web_searches", "code_executions"})
+_PUBLISHED_FEES: Final = frozenset(
+    {"web_searches", "code_executions", "input_audio_tokens", "output_audio_tokens"}
+)
 
 
 class Prices:

@@ -2,8 +2,10 @@
 
 A bound needs no tokenizer: no token of a byte-level vocabulary is shorter than a byte (R. Sennrich
 et al., "Neural machine translation of rare words with subword units", ACL 2016; byte-level since
-GPT-2), so a text has at most as many tokens as bytes. For English prose the bound is about four
-times the actual count. To it are added allowances for what a vendor adds by itself:
+GPT-2), so a text has at most as many tokens as bytes. Some vocabularies write compatibility
+characters out first (Unicode NFKC makes 33 bytes of the 3 of U+FDFA): the longer of both counts.
+For English prose the bound is about four times the actual count. To it are added allowances for
+what a vendor adds by itself:
 
     bytes of the body + AROUND + PER_MESSAGE x messages + FOR_TOOLS (if structured)
     + PER_IMAGE x files + LONGEST_SECRET x references to secrets
@@ -14,6 +16,7 @@ Nothing here estimates: for a typical size see `base.ChatAgent.estimate_tokens`.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -34,20 +37,28 @@ def max_input_tokens(body: Mapping[str, Any], references: int = 0) -> int:
 
     ``references`` is the number of references to secrets in it.
     """
-    text = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    text = json.dumps(body, ensure_ascii=False)
     messages = body.get("messages")
     count = len(messages) if isinstance(messages, list) else 0
     is_structured = any(
         body.get(key) for key in ("tools", "functions", "response_format", "output_config")
     )
     return (
-        len(text)
+        _count_bytes(text)
         + AROUND
         + PER_MESSAGE * count
         + FOR_TOOLS * is_structured
-        + PER_IMAGE * _count_files(messages)
+        + PER_IMAGE * (_count_files(messages) + _count_files(body.get("system")))
         + LONGEST_SECRET * references
     )
+
+
+def _count_bytes(text: str) -> int:
+    """Bytes of a text, or of its compatibility form if that is longer."""
+    if text.isascii():
+        return len(text)
+    forms = (text, unicodedata.normalize("NFKC", text))
+    return max([len(form.encode("utf-8", "replace")) for form in forms])
 
 
 def _count_files(value: Any) -> int:

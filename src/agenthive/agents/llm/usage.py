@@ -1,7 +1,8 @@
 """Reads what a model's server reports as the usage of a call. No number in it is believed.
 
 A usage is either *known* or *unknown*, and never zero by mistake: a count that is a text, a
-negative number, or larger than `MOST_TOKENS` is unknown, and so is a zero beside an answer. If the
+negative number, or larger than `MOST_TOKENS` is unknown. So are an output of zero beside an answer,
+whatever the total says, and counts too small for the texts of the prompt or the answer. If the
 counts contradict each other, the largest reading that fits the other counts is taken:
 
     total >= input + output    output = total - input  (reasoning may be counted apart)
@@ -77,6 +78,11 @@ FEES: Final[Mapping[Path, str]] = {
     ("num_search_queries",): "web_searches",  # Perplexity
     ("citation_tokens",): "citation_tokens",  # Perplexity: no part of the output
     ("num_sources_used",): "search_sources",  # xAI
+    # Sound costs more than the text among whose tokens it is counted.
+    ("prompt_tokens_details", "audio_tokens"): "input_audio_tokens",
+    ("input_tokens_details", "audio_tokens"): "input_audio_tokens",
+    ("completion_tokens_details", "audio_tokens"): "output_audio_tokens",
+    ("output_tokens_details", "audio_tokens"): "output_audio_tokens",
 }
 """Where vendors report what they charge for and is no token -> its name in price lists."""
 
@@ -102,11 +108,17 @@ class _Unknown(Exception):
 
 
 def read_usage(
-    reported: object, model: str, *, answer_length: int = 0, cached_apart: bool = False
+    reported: object,
+    model: str,
+    *,
+    answer_length: int = 0,
+    prompt_length: int = 0,
+    cached_apart: bool = False,
 ) -> ReportedUsage | None:
     """The usage of a call of ``model``; None if the server reports none. Never raises.
 
-    ``answer_length`` is the characters of the answer: a usage too small for it is unknown.
+    ``answer_length`` and ``prompt_length`` are the characters of the answer and of the prompt: a
+    usage too small for them is unknown.
     ``cached_apart``: the input does not include the cached tokens (Anthropic).
     """
     if reported is None:
@@ -122,6 +134,8 @@ def read_usage(
         tokens, cached = counts.read_input(cached_apart=cached_apart)
         output, reasoning = counts.read_output(tokens, answer_length)
         hour_writes = counts.read_hour_writes(cached[1])
+        _check_length("the prompt", prompt_length, tokens)
+        _check_length("an answer", answer_length, output)
         if tokens > MOST_TOKENS or output > MOST_TOKENS:
             raise _Unknown(f"its counts add up to more than {MOST_TOKENS:,} tokens")
     except _Unknown as error:
@@ -138,6 +152,12 @@ def read_usage(
         problem=_join(problems),
     )
     return ReportedUsage(usage=usage, hour_writes=hour_writes, fees=fees)
+
+
+def _check_length(name: str, length: int, tokens: int) -> None:
+    """Raise _Unknown if a text of ``length`` characters cannot have as few tokens."""
+    if tokens < length // LONGEST_TOKEN:
+        raise _Unknown(f"{tokens} tokens cannot be {name} of {length:,} characters")
 
 
 def _join(problems: list[str]) -> str:
@@ -205,10 +225,8 @@ class _Counts:
             raise _Unknown("a prompt was sent, and its tokens are reported as 0")
         if not tokens and not output:
             raise _Unknown("all tokens are reported as 0")
-        if answer_length and not output and not is_confirmed:
+        if answer_length and not output:
             raise _Unknown("there is an answer, and its tokens are reported as 0")
-        if output < answer_length // LONGEST_TOKEN:
-            raise _Unknown(f"{output} tokens cannot be an answer of {answer_length:,} characters")
         return output, min(reasoning, output)
 
     def read_hour_writes(self, written: int) -> int:
