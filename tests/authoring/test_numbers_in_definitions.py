@@ -191,11 +191,12 @@ async def play(hive: Hive, spec: WorkflowSpec, *, seconds: float) -> RunStatus:
         await hive.signals.send(run, "ready")
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            while await hive.wait_for_end(run) == RunStatus.WAITING:
-                await asyncio.sleep(0.01)  # noqa: ASYNC110 - nothing tells of a deadline
+            while await hive.wait_for_end(run) == RunStatus.WAITING:  # noqa: ASYNC110 - a deadline
+                await asyncio.sleep(0.01)
     return (await hive.report(run)).status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", KEYS, ids=".".join)
 async def test_a_number_is_refused_with_its_place_or_does_no_harm(path: tuple[str, ...]) -> None:
     specs = {}
