@@ -318,14 +318,17 @@ async def play_functions(*, is_async: bool) -> list[str]:
     return violations_of(classes, called.acted, found) + overlap
 
 
+@pytest.mark.slow
 async def test_http_servers_that_act_and_answer_badly() -> None:
     assert await play_http() == []
 
 
+@pytest.mark.slow
 async def test_mcp_servers_that_act_and_answer_badly() -> None:
     assert await play_mcp() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_functions_that_act_and_end_badly(is_async: bool) -> None:
     assert await play_functions(is_async=is_async) == []

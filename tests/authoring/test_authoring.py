@@ -245,6 +245,7 @@ def test_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     assert load(path).spec.name == "w"
 
 
+@pytest.mark.slow
 def test_ten_thousand_tasks_take_seconds_at_most() -> None:
     head = MINIMAL.replace("{name: t,", "{name: t0,")
     tasks = "".join(
@@ -257,6 +258,7 @@ def test_ten_thousand_tasks_take_seconds_at_most() -> None:
     assert time.process_time() - start < 20
 
 
+@pytest.mark.slow
 def test_ten_thousand_problems_take_no_longer() -> None:
     tasks = [
         {"name": f"t{i}", "agent_name": "b", "action": "x", "depends_on": [f"u{i}"]}

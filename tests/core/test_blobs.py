@@ -156,6 +156,7 @@ def test_withdrawn_runs_use_nothing() -> None:
     assert set(bench.disk._uses) == {"third"}
 
 
+@pytest.mark.slow
 def test_simulated_with_everything_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Crashes and all: a world in which every result is kept apart goes the same way."""
     expected = [campaign.simulate_seed(seed).trace for seed in range(40)]

@@ -50,6 +50,7 @@ def end_all(found: Bench, at_once: int) -> int:
     return most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("declared", [100, None], ids=["declared", "quoted"])
 @pytest.mark.parametrize("at_once", [1, 7, 50])
 def test_a_freed_place_is_tried_once(starts: list[str], at_once: int, declared: int | None) -> None:

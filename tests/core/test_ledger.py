@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agenthive.core.budget.holds import cost_of
+from agenthive.core.budget.holds import Hold, cost_of, reported_cost
 from agenthive.core.budget.ledger import ALERT_PERCENTS, Ledger
 from agenthive.core.journal.records import AccountState, LedgerEntry
 from agenthive.core.model.calls import Usage
@@ -183,6 +183,19 @@ def test_an_alert_is_told_neither_early_nor_twice(before: int, cost: int, told: 
 def test_what_nothing_was_put_aside_for_costs_nothing_unless_it_says_so() -> None:
     assert cost_of(None, None) == 0
     assert cost_of(None, Usage(model="m", cost=7)) == 7
+
+
+@pytest.mark.parametrize(
+    ("cost", "at_least", "expected"),
+    [(7, False, 7), (7, True, 70), (90, True, 90), (None, False, 70), (None, True, 70)],
+)
+def test_a_cost_that_is_the_least_takes_the_whole_hold(
+    cost: int | None, at_least: bool, expected: int
+) -> None:
+    usage = Usage(model="m", cost=cost, at_least=at_least)
+    assert reported_cost(usage, 70) == expected
+    assert cost_of(Hold(70, 0), usage) == expected
+    assert cost_of(None, usage) == (cost or 0)
 
 
 def test_a_sum_ends_where_a_store_ends() -> None:

@@ -65,6 +65,7 @@ def worst(*tasks: TaskSpec, **more: Any) -> int | None:
 # Against what is then paid.
 
 
+@pytest.mark.slow
 def test_never_below_and_at_most_three_times_above() -> None:
     found = compare_plans(range(40))
     ratios = [one.ratio for one in found if one.ratio is not None]

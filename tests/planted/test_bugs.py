@@ -93,6 +93,7 @@ def run_tool(*words: str, folder: Path) -> None:
     assert process.returncode == 0, process.stdout + process.stderr
 
 
+@pytest.mark.slow
 def test_no_bug_uses_an_undefined_name(tmp_path: Path) -> None:
     """A bug that ends in a NameError is caught for another reason than its sentence."""
     for bug in (*list_bugs(), *list_bugs(LAB)):

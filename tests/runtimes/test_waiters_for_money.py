@@ -35,6 +35,7 @@ class Counted(BaseAgent):
         return Reply(result=call.task, usage=Usage(model="m", cost=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["pause", "end"])
 async def test_thousands_of_tasks_that_wait_for_money_are_all_called(action: str) -> None:
     """More than a thousand tasks find no money in one turn, which then has nothing to write."""

@@ -35,6 +35,7 @@ TRACES = "from tests.fuzz.campaign import run_campaign; import sys; " + (
 )
 
 
+@pytest.mark.slow
 def test_the_same_seed_is_the_same_story() -> None:
     first, second = run_campaign(range(40)), run_campaign(range(40))
     assert first == second

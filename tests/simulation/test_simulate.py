@@ -68,6 +68,7 @@ ORDERS = flow(
 )
 
 
+@pytest.mark.slow
 def test_every_promise_is_kept() -> None:
     found = simulate(ORDERS, seeds=300, faults="hostile")
     found.check()

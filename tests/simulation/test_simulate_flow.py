@@ -89,6 +89,7 @@ EVERYTHING = flow(
 ANSWERS = {"list": {"result": {"items": [1, 2, 3], "go": True}}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", ["none", "some", "hostile"])
 def test_every_promise_is_kept(faults: str) -> None:
     found = simulate(EVERYTHING, seeds=150, faults=faults, answers=ANSWERS)
@@ -115,6 +116,7 @@ def test_what_each_part_is_told_of() -> None:
     assert found.duration(0.5) > HOUR
 
 
+@pytest.mark.slow
 def test_the_same_seed_is_the_same_story() -> None:
     first = simulate(EVERYTHING, seeds=20, faults="hostile", answers=ANSWERS)
     again = simulate(EVERYTHING, seeds=20, faults="hostile", answers=ANSWERS)

@@ -242,6 +242,7 @@ def live_bytes(path: Path) -> list[int]:
     return places
 
 
+@pytest.mark.slow
 async def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
     path = await journal(tmp_path / "home")
     good, places, dice = path.read_bytes(), live_bytes(path), Random(1)

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from agenthive.core.budget.holds import CLASS_RULES, Hold, cost_of
+from agenthive.core.budget.holds import CLASS_RULES, Hold, cost_of, reported_cost
 from agenthive.core.history import blobs
 from agenthive.core.journal import run_events as ev
 from agenthive.core.journal.records import Record
@@ -164,8 +164,9 @@ class Costs:
         cost = cost_of(call.hold, event.usage, fault, cached=cached, rules=rules)
         if event.usage is not None:
             self._event_totals(run, event, event.usage.model).add(event.usage)
-        if cost and (event.usage is None or event.usage.cost is None):
-            self._event_totals(run, event, "").assumed += cost
+        reported = (event.usage.cost if event.usage is not None else None) or 0
+        if cost and cost > reported:
+            self._event_totals(run, event, "").assumed += cost - reported
         if cost is None:
             return
         if event.usage is None and not cost and fault is not None:
@@ -176,8 +177,9 @@ class Costs:
     def _on_hive_event(self, event: ev.HiveEvent) -> None:
         if isinstance(event, ev.UsageAfterEnd):
             self._event_totals(event.run, event, event.usage.model).add(event.usage)
-            if event.usage.cost is not None:
-                self._event_totals(event.run, event, "").assumed -= event.booked
+            # Of what was assumed, the part stays that the reported cost does not replace.
+            remaining = reported_cost(event.usage, event.booked) - (event.usage.cost or 0)
+            self._event_totals(event.run, event, "").assumed += remaining - event.booked
             self._forget_call(event.run, event)
         elif isinstance(event, ev.RunClosed):
             # Holds that are open when a run ends are booked as spent.

@@ -684,6 +684,7 @@ def _add_usages(usages: list[Usage | None]) -> Usage | None:
         costs = (total["cost"], usage.cost)
         total["cost"] = None if None in costs else sum(costs)
         total["problem"] = total["problem"] or usage.problem
+        total["at_least"] = total["at_least"] or usage.at_least
     return Usage(**total)
 
 

@@ -2,8 +2,9 @@
 
 A usage is either *known* or *unknown*, and never zero by mistake: a count that is a text, a
 negative number, or larger than `MOST_TOKENS` is unknown. So are an output of zero beside an answer,
-whatever the total says, and counts too small for the texts of the prompt or the answer. If the
-counts contradict each other, the largest reading that fits the other counts is taken:
+and counts too small for the texts of the prompt or the answer; if the total confirms such a zero,
+the other counts are the least that the call used (`Usage.at_least`). If the counts contradict each
+other, the largest reading that fits the other counts is taken:
 
     total >= input + output    output = total - input  (reasoning may be counted apart)
     total <  input + output    the sum of the parts
@@ -12,7 +13,8 @@ counts contradict each other, the largest reading that fits the other counts is 
                                those that were written and read count as written; else unknown
     output without a count     total - input if that is above 0, else unknown
 
-For an unknown usage the whole hold of the call counts as spent, as it does for a missing usage.
+For an unknown usage the whole hold of the call counts as spent, as it does for a missing usage; for
+one that is the least, the larger of the hold and its cost.
 `Usage.problem` says what could not be read. `merge_usage` joins the usages of a stream.
 
 Pure: nothing here knows a price or a vendor. To add a vendor's spelling: a row in `SPELLINGS` or
@@ -150,6 +152,7 @@ def read_usage(
         cache_write_tokens=written,
         reasoning_tokens=reasoning,
         problem=_join(problems),
+        at_least=counts.is_least,
     )
     return ReportedUsage(usage=usage, hour_writes=hour_writes, fees=fees)
 
@@ -170,6 +173,8 @@ class _Counts:
     def __init__(self, reported: Mapping[Any, Any], problems: list[str]) -> None:
         self._reported, self._problems = reported, problems
         self._total = self._read_total()
+        #: Whether the call used more than its counts say, and nobody knows how much.
+        self.is_least = False
 
     def read_input(self, *, cached_apart: bool) -> tuple[int, tuple[int, int]]:
         """Input tokens with those of caches, and those read from and written to a cache."""
@@ -226,7 +231,10 @@ class _Counts:
         if not tokens and not output:
             raise _Unknown("all tokens are reported as 0")
         if answer_length and not output:
-            raise _Unknown("there is an answer, and its tokens are reported as 0")
+            if not is_confirmed:
+                raise _Unknown("there is an answer, and its tokens are reported as 0")
+            self._problems.append("there is an answer, and its tokens are reported as 0: ignored")
+            self.is_least = True
         return output, min(reasoning, output)
 
     def read_hour_writes(self, written: int) -> int:

@@ -52,7 +52,7 @@ def cost_of(
 
     ``rules`` are those of its run.
 
-    The cost in the ``usage`` counts if there is one. Otherwise:
+    The cost in the ``usage`` counts if there is one, see `reported_cost`. Otherwise:
 
     * a result costs what was reserved for it, and so does a bad end: the call was carried out;
     * a call that was certainly not carried out, or was answered from the result cache (``cached``),
@@ -61,7 +61,7 @@ def cost_of(
       work, and charge for it.
     """
     if usage is not None and usage.cost is not None:
-        return usage.cost
+        return usage.cost if hold is None else reported_cost(usage, hold.amount)
     if hold is None:
         return 0
     if fault is None:
@@ -70,6 +70,16 @@ def cost_of(
         return None if hold.inherited else 0
     bad_end = rules >= CLASS_RULES and fault.known_class is FaultClass.BAD_END
     return hold.amount if bad_end else None
+
+
+def reported_cost(usage: Usage, assumed: NanoUSD) -> NanoUSD:
+    """What a call cost by its usage, in nano-dollars, where ``assumed`` was held or booked for it.
+
+    That counts if the usage has no cost, or has only the least cost and that is lower.
+    """
+    if usage.cost is None:
+        return assumed
+    return max(usage.cost, assumed) if usage.at_least else usage.cost
 
 
 def was_not_carried_out(fault: Fault, rules: int = CLASS_RULES) -> bool:

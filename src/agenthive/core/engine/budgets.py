@@ -22,7 +22,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from agenthive.core.budget.holds import DAY
+from agenthive.core.budget.holds import DAY, reported_cost
 from agenthive.core.budget.ledger import Account, CaptureResult, Ledger
 from agenthive.core.budget.scopes import find_file_limit, run_of
 from agenthive.core.engine.active_run import ActiveRun
@@ -415,8 +415,7 @@ class BudgetManager:
         self, run_id: str, scopes: tuple[str, ...], booked: NanoUSD, usage: Usage
     ) -> None:
         """Book the usage that a call of an ended run reports late, in place of ``booked``."""
-        cost = booked if usage.cost is None else usage.cost
-        self.ledger.adjust_captured(run_id, scopes, cost - booked)
+        self.ledger.adjust_captured(run_id, scopes, reported_cost(usage, booked) - booked)
         self._wake_waiters(scopes)
 
     def set_apart_run(self, run: ActiveRun) -> None:

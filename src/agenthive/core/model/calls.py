@@ -39,6 +39,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=T
     prices: str = ""
     #: Which part of the report could not be read, and what was done about it; empty if all was.
     problem: str = ""
+    #: Whether the counts and the cost are the least that the call used, and it may have used more.
+    at_least: bool = False
 
     @property
     def is_unknown(self) -> bool:
