@@ -213,9 +213,30 @@ def test_a_run_that_lost_its_end(twenty: Path, here: Path, cli: Cli) -> None:
     assert "events are missing from the journal" in checkup.out
 
 
+@pytest.mark.parametrize("value", ["'{'", "CAST(x'ff' AS TEXT)", "'NaN'"])
+def test_a_damaged_cache_costs_a_call(value: str, here: Path, cli: Cli) -> None:
+    (here / "flow.json").write_text(
+        workflow({"name": "one", "agent": "echo", "cache": {"ttl": 1000}})
+    )
+    run = ("run", "flow.json", "--agents", "agents.py", "-q", "--json")
+    first = cli(*run).json
+    with sqlite3.connect(here / "home" / "journal.db") as db:
+        assert db.execute(f"UPDATE cache SET result = {value}").rowcount == 1
+    db.close()
+    again = cli(*run)
+    assert again.code == 0, again
+    assert again.json["results"] == first["results"]
+
+
 def test_a_damaged_hive_stream_refuses_the_home(twenty: Path, here: Path, cli: Cli) -> None:
+    last = "payload = '[]' WHERE pos = (SELECT max(pos) FROM records WHERE stream = ?1)"
     for number, damage in enumerate(
-        (edit("payload", "replace(payload, 'run_opened', 'run_opend')"), edit("hash", "x'00'"))
+        (
+            edit("payload", "replace(payload, 'run_opened', 'run_opend')"),
+            edit("hash", "x'00'"),
+            run_sql(f"UPDATE records SET {last}"),
+            run_sql(f"UPDATE records SET {last.replace('[]', '{')}"),
+        )
     ):
         home = here / f"home-{number}"
         shutil.copytree(twenty, home)

@@ -64,6 +64,9 @@ def test_a_cached_result_and_its_time() -> None:
         row = CachedResult(key="k", result=b"1", origin="r/t", at=at, expires=expires)
         return reply_from_cache(row, START) is not None
 
+    for damaged in (b"", b'{"a', b"\xff", b"[" * 100_000):
+        row = CachedResult(key="k", result=damaged, origin="r/t", at=START, expires=None)
+        assert reply_from_cache(row, START) is None, "the call is made"
     assert cached(START - 5, START + 5)
     assert cached(START - 5, None)
     assert not cached(START - 5, START - 1)

@@ -94,11 +94,14 @@ async def read_hive_records(store: Store) -> AsyncIterator[Record]:
 def decode_hive_record(record: Record) -> list[ev.HiveEvent]:
     """The events of a verified record of the hive's stream. Raises StoreCorrupt."""
     try:
-        return ev.decode_hive_events(record.payload)
+        events = ev.decode_hive_events(record.payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _hive_damage_error(
             f"record {record.seq} of the hive's stream cannot be decoded: {describe_defect(error)}"
         ) from error
+    if not events:
+        raise _hive_damage_error(f"record {record.seq} of the hive's stream is empty")
+    return events
 
 
 @contextmanager

@@ -64,7 +64,7 @@ class HiveStreamReader:
     async def find_latest_time(self) -> Micros | None:
         """What the clock showed at the last event of the hive; None if there is none."""
         record = await self._store.read_last_record(ev.HIVE)
-        return None if record is None else ev.decode_hive_events(record.payload)[-1].time
+        return None if record is None else decode_hive_record(record)[-1].time
 
     async def list_open_imports(self) -> dict[str, int]:
         """Runs that were imported while they were open, with their number of events then."""

@@ -8,7 +8,7 @@ from agenthive.core.engine.call_builder import reply_from_cache
 from agenthive.core.journal.store import Store
 from agenthive.core.model.calls import Reply
 from agenthive.core.values import Micros
-from agenthive.errors import StoreUnavailable
+from agenthive.errors import StoreCorrupt, StoreUnavailable
 
 
 def build_cache_lookup(
@@ -19,7 +19,7 @@ def build_cache_lookup(
     async def find_reply(key: str) -> Reply | None:
         try:
             return reply_from_cache(await store.find_cached_result(key), clock())
-        except StoreUnavailable:
+        except (StoreUnavailable, StoreCorrupt):
             return None
 
     return find_reply

@@ -69,7 +69,7 @@ def without_tool_calls(reply: Reply) -> Reply:
 
 
 def reply_from_cache(cached: CachedResult | None, now: Micros) -> Reply | None:
-    """The reply that a cached result gives; None if there is none or it has expired."""
+    """The reply that a cached result gives; None if there is none, or it expired or is damaged."""
     if cached is None:
         return None
     if cached.expires is not None:
@@ -77,7 +77,11 @@ def reply_from_cache(cached: CachedResult | None, now: Micros) -> Reply | None:
         is_from_future = cached.at > now + SECOND
         if cached.expires < now or is_from_future:
             return None
-    return Reply(result=msgspec.json.decode(cached.result), cached=cached.origin)
+    try:
+        result = msgspec.json.decode(cached.result)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return Reply(result=result, cached=cached.origin)
 
 
 def build_cache_entry(
