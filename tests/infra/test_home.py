@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from agenthive import Hive
 from agenthive.errors import HomeBusy, StoreUnavailable
+from agenthive.hive import open_journal
 from agenthive.infra.home import Home
 
 HOLD = """
@@ -110,6 +112,26 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM
 Home(Path(sys.argv[1])).acquire()
 print("acquired")
 """
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to nothing", "link to itself", "device"])
+async def test_a_journal_that_is_no_file_is_refused_and_left(kind: str, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.db"
+    if kind == "folder":
+        journal.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(journal)
+    else:
+        targets = {"link to nothing": "/nowhere/at/all", "link to itself": journal}
+        journal.symlink_to(targets.get(kind, "/dev/null"))
+    before = journal.lstat()
+    with pytest.raises(StoreUnavailable, match=r"journal\.db is ") as refused:
+        await Hive.open(tmp_path)
+    assert refused.value.hint
+    with pytest.raises(StoreUnavailable, match=r"journal\.db is "):
+        async with open_journal(tmp_path):
+            pass
+    assert journal.lstat() == before
 
 
 def test_a_disk_that_takes_nothing(tmp_path: Path) -> None:

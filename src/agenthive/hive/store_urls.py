@@ -70,6 +70,7 @@ def open_store(home: Home | None, url: str = MEMORY, *, owner: bool) -> Store:
     if home is not None:
         from agenthive.stores.sqlite import SqliteStore
 
+        home.check_path()
         return SqliteStore.open(home.journal, preallocate=owner)
     scheme, _, place = url.partition(":")
     return _load_opener(scheme)(place, owner=owner)

@@ -60,11 +60,24 @@ class Home:
         self._descriptor = descriptor
 
     def check_path(self) -> None:
-        """Raise StoreUnavailable if the path is not a folder. Creates nothing."""
+        """Check that the path is a folder, and the journal in it a file; either may be missing.
+
+        Raises StoreUnavailable. Creates nothing.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise self._unusable_error(
                 NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             )
+        if os.path.lexists(self.journal) and not self.journal.is_file():
+            # A new journal in its place would forget all runs and what was spent; to open a pipe
+            # would wait for ever.
+            if self.journal.is_symlink():
+                problem = f"is a link to {os.readlink(self.journal)}, where no file is"
+                hint = "Mount the disk that it is on, or choose another home with --home."
+            else:
+                problem = "is not a file"
+                hint = "Move it away, and put the journal back that belongs here."
+            raise StoreUnavailable(f"the journal {self.journal} {problem}", hint=hint)
 
     def _unusable_error(self, error: OSError) -> StoreUnavailable:
         return StoreUnavailable(
