@@ -59,6 +59,11 @@ class Home:
             raise self._unusable_error(error) from error
         self._descriptor = descriptor
 
+    @property
+    def has_journal(self) -> bool:
+        """Whether there is anything under the name of the journal, even a link to nothing."""
+        return os.path.lexists(self.journal)
+
     def check_path(self) -> None:
         """Check that the path is a folder, and the journal in it a file; either may be missing.
 
@@ -68,7 +73,7 @@ class Home:
             raise self._unusable_error(
                 NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             )
-        if os.path.lexists(self.journal) and not self.journal.is_file():
+        if self.has_journal and not self.journal.is_file():
             # A new journal in its place would forget all runs and what was spent; to open a pipe
             # would wait for ever.
             if self.journal.is_symlink():

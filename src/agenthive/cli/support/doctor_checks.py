@@ -147,7 +147,7 @@ def _time_flush(path: Path) -> float:
 
 
 async def _check_journal(settings: Settings) -> Finding:
-    if not os.path.lexists(Home(settings.home).journal):
+    if not Home(settings.home).has_journal:
         return Finding(what="journal", detail="none yet")
     try:
         async with open_journal(settings.home) as journal:
