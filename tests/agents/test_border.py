@@ -81,6 +81,9 @@ HTTP_WAYS: dict[str, tuple[Way, FaultClass | None]] = {
     "303-to-404": (always(http(303, location="/nothing")), UNKNOWN),
     "303-to-bad-url": (always(http(303, location="http://[")), UNKNOWN),
     "307-to-404": (always(http(307, location="/nothing")), REFUSED),
+    "300": (always(http(300)), UNKNOWN),
+    "302-to-no-place": (always(http(302)), UNKNOWN),
+    "304-after-acting": (always(http(304)), UNKNOWN),
 }
 #: Ways in which nothing arrives; the endpoint is what matters.
 UNSENT = {

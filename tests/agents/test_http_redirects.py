@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agenthive.agents import http
+from agenthive.core.model.calls import Reply
+from agenthive.core.policies.fault_classes import FaultClass
 from tests.agents.apis import TOKEN, api, asked, fault, make, token, wire
 from tests.agents.wire import Answer, Seen, Wire
 
@@ -76,6 +78,16 @@ async def test_a_redirect_to_another_scheme(wire: Wire, api: http.HttpAgent) -> 
     assert (await fault(api))[0] == "refused"
 
 
-async def test_a_redirect_that_leads_nowhere_is_an_answer(wire: Wire, api: http.HttpAgent) -> None:
-    wire.answer(302, body="moved")
-    assert (await api.perform(asked())).result == "moved"
+@pytest.mark.parametrize("status", [300, 302, 304, 305, 399])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_redirect_that_leads_nowhere(
+    status: int, method: str, wire: Wire, api: http.HttpAgent
+) -> None:
+    wire.answer(status)
+    reply = await api.perform(asked(method=method))
+    if (status, method) == (304, "GET"):
+        assert reply == Reply(result="")
+    else:
+        assert reply.fault is not None
+        assert reply.fault.known_class is FaultClass.UNKNOWN
+        assert reply.fault.message == f"HTTP {status}: a redirect that is not followed"

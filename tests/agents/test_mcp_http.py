@@ -214,7 +214,7 @@ WRONG = b'{"jsonrpc":"2.0","id":ID,"error":{"code":-32602,"message":"no such arg
         ((200, {}, FINE.replace(b"fine", b"x" * 500_000)), "invalid_reply", "larger than"),
         ((200, {"x-cut": "1"}, FINE), "connection", "RemoteProtocolError"),
         ((500, {"x-cut": "1"}, b"half of it"), "unavailable", "HTTP 500"),
-        ((302, {"location": "http://127.0.0.1:9/"}, b""), "refused", "not followed"),
+        ((302, {"location": "http://127.0.0.1:9/"}, b""), "invalid_reply", "not followed"),
         ((202, {"content-type": ""}, b""), "invalid_reply", "202"),
         ((503, {}, WRONG), "overloaded", "no such argument"),
         (

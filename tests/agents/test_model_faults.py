@@ -118,7 +118,7 @@ QUOTA = {"error": {"message": "so it is", "code": "insufficient_quota"}}
         (401, {}, SAID, "refused", False, False, None),
         (403, {}, SAID, "refused", False, False, None),
         (404, {}, SAID, "refused", False, False, None),
-        (302, {"location": "http://127.0.0.1:9/"}, SAID, "refused", False, True, None),
+        (302, {"location": "http://127.0.0.1:9/"}, SAID, "invalid_reply", True, True, None),
         (408, {}, SAID, "unavailable", True, True, None),
         (429, {"retry-after": "7"}, SAID, "rate_limited", True, False, 7.0),
         (429, {"retry-after-ms": "1500"}, SAID, "rate_limited", True, False, 1.5),

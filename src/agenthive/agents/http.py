@@ -64,6 +64,8 @@ PARAMETERS: Final[JSONObject] = {
 _FRAMING: Final = frozenset(
     {"connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"}
 )
+NOT_MODIFIED: Final = 304
+"""The good answer to a read that names the version it has; it has no body."""
 #: Redirects that a server sends also after it has carried a request out.
 _MAYBE_DONE: Final = frozenset({301, 302, 303})
 
@@ -118,7 +120,8 @@ class HttpAgent(BaseAgent):
         except Exception as error:
             fault = fault_of(error)
             return self._fault_reply(doubt(fault) if redirects else fault)
-        if response.status >= 400:
+        is_unchanged = response.status == NOT_MODIFIED and method in READS
+        if response.status >= 300 and not is_unchanged:
             fault = self._status_fault(response)
             may_have_acted = method not in READS and _MAYBE_DONE.intersection(redirects)
             return Reply(fault=doubt(fault) if may_have_acted else fault)
@@ -238,7 +241,7 @@ def _build_body(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def decode(response: HttpResponse) -> Any:
     """The body of a response: JSON if its content type says so, else text. Raises ValueError."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    text = response.body.decode("utf-8", "replace")
+    text = response.body.decode("utf-8", "replace").removeprefix("\ufeff")
     if kind == "application/json" or kind.endswith("+json"):
         return parse_strict_json(text) if text.strip() else None
     return text
