@@ -213,6 +213,28 @@ def test_a_run_that_lost_its_end(twenty: Path, here: Path, cli: Cli) -> None:
     assert "events are missing from the journal" in checkup.out
 
 
+@pytest.mark.parametrize("column", ["created", "finished"])
+@pytest.mark.parametrize("value", [2**63 - 1, -(2**63), 253_402_300_800_000_000])
+def test_a_time_in_the_run_list_that_no_calendar_has(
+    column: str, value: int, here: Path, cli: Cli
+) -> None:
+    """The row of one run does not hide the others; `doctor` tells that the list is wrong."""
+    (here / "flow.json").write_text(workflow({"name": "one", "agent": "echo"}))
+    for _ in range(2):
+        assert cli("run", "flow.json", "--agents", "agents.py", "-q").code == 0
+    one, other = (row["run"] for row in cli("ps", "--json").json["runs"])
+    with sqlite3.connect(here / "home" / "journal.db") as db:
+        db.execute(f"UPDATE runs SET {column} = ? WHERE run = ?", (value, one))
+    db.close()
+    listed = cli("ps")
+    assert listed.code == 0, listed
+    assert one in listed.out
+    assert other in listed.out
+    for command in (["ps", "--metrics"], ["show", one], ["costs"], ["du"]):
+        assert cli(*command).code == 0, command
+    assert cli("doctor").code == 10
+
+
 @pytest.mark.parametrize("value", ["'{'", "CAST(x'ff' AS TEXT)", "'NaN'"])
 def test_a_damaged_cache_costs_a_call(value: str, here: Path, cli: Cli) -> None:
     (here / "flow.json").write_text(

@@ -78,10 +78,16 @@ def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def format_time(micros: int | None) -> str:
-    """A timestamp (microseconds, UTC) as local time, to the second; ``-`` for None."""
+    """A timestamp (microseconds, UTC) as local time, to the second; ``-`` for None.
+
+    One that no calendar has, as in a damaged row of the run list, is ``unknown``.
+    """
     if micros is None:
         return "-"
-    local_time = datetime.fromtimestamp(micros / 1e6, UTC).astimezone()
+    try:
+        local_time = datetime.fromtimestamp(micros / 1e6, UTC).astimezone()
+    except (ValueError, OverflowError, OSError):
+        return "unknown"
     return local_time.strftime("%Y-%m-%d %H:%M:%S")
 
 
