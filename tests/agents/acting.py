@@ -122,10 +122,16 @@ def rpc_error(code: int) -> Callable[[int, Any], dict[str, Any]]:
     }
 
 
-def tool_result(text: str, *, failed: bool = False) -> Callable[[int, Any], dict[str, Any]]:
-    """The result of a tool."""
-    return lambda count, number: {
+def tool_result(
+    text: str, *, failed: bool = False, number: float = 0.0, note: float | None = None
+) -> Callable[[int, Any], dict[str, Any]]:
+    """The result of a tool, with a number in its structured content and in a note on its text."""
+    block: dict[str, Any] = {"type": "text", "text": text}
+    if note is not None:
+        block["_meta"] = {"note": note}
+    structured = {"structuredContent": {"number": number}} if number else {}
+    return lambda count, request_id: {
         "jsonrpc": "2.0",
-        "id": number,
-        "result": {"content": [{"type": "text", "text": text}], "isError": failed},
+        "id": request_id,
+        "result": {"content": [block], "isError": failed, **structured},
     }

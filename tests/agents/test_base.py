@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from agenthive.agents import base, faults, results
-from agenthive.agents.base import AgentResponse, BaseAgent
+from agenthive.agents.base import AgentResponse, BaseAgent, parse_strict_json
 from agenthive.core.model.calls import Call
 from agenthive.core.model.workflow import AgentSpec, Effect
 from agenthive.core.policies.fault_classes import FaultClass
@@ -175,3 +175,24 @@ def test_sizes(value: Any, size: int) -> None:
 def test_sizes_of_what_is_no_json() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         results.check_size(float("nan"), 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[1e400]", "the number 1e400 is larger"),
+        ("-1e999", "is larger"),
+        ("9" * 4001, "a number of 4,001 digits"),
+        ("9" * 5000, "a number of 5,000 digits"),
+        ("NaN", "NaN is not JSON"),
+        ('{"a": 1, "a": 2}', "twice"),
+    ],
+)
+def test_json_that_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        parse_strict_json(text)
+
+
+def test_json_that_is_read() -> None:
+    assert parse_strict_json("[1e308, 1e-400, -0.0]") == [1e308, 0.0, 0.0]
+    assert parse_strict_json("9" * 4000) == int("9" * 4000)

@@ -119,6 +119,9 @@ MCP_WAYS: dict[str, tuple[Way, FaultClass | None]] = {
     "reset-after-acting": (always(RESET), UNKNOWN),
     "closed-after-acting": (always(CLOSE), UNKNOWN),
     "time-out": (always(HANG), UNKNOWN),
+    "nan": (with_rpc(200, tool_result("x", number=math.nan)), BAD_END),
+    "nan-in-a-note": (with_rpc(200, tool_result("x", note=math.nan)), BAD_END),
+    "too-large-a-number": (with_rpc(200, tool_result("x", note=math.inf)), BAD_END),
 }
 
 
@@ -149,6 +152,24 @@ class Called:
         return FUNCTION_WAYS[action.partition("~")[2]][0]()
 
 
+class OwnKind(BaseException):
+    """No Exception, so that ``except Exception`` does not see it."""
+
+
+class Speechless(Exception):
+    """Its text cannot be read."""
+
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+class ExitsWhileConverted:
+    """A result whose own code ends the process when it is converted."""
+
+    def model_dump(self, mode: str) -> Any:
+        raise SystemExit(3)
+
+
 def raising(error: BaseException) -> Callable[[], Any]:
     def function() -> Any:
         raise error
@@ -174,6 +195,13 @@ FUNCTION_WAYS: dict[str, tuple[Callable[[], Any], FaultClass | None]] = {
             httpx2.ConnectError("x"),
             TimeoutError("x"),
             SystemExit(3),
+            KeyboardInterrupt("x"),
+            StopIteration("x"),
+            asyncio.CancelledError("x"),
+            BaseExceptionGroup("x", [KeyboardInterrupt()]),
+            OwnKind("x"),
+            Speechless(),
+            MemoryError(),
         )
     },
     "raises-NotImplementedError": (raising(NotImplementedError("x")), BAD_END),
@@ -183,6 +211,9 @@ FUNCTION_WAYS: dict[str, tuple[Callable[[], Any], FaultClass | None]] = {
     "object": (object, BAD_END),
     "half-a-surrogate": (lambda: "\ud800", BAD_END),
     "circle": (circle, BAD_END),
+    "exits-while-converted": (ExitsWhileConverted, BAD_END),
+    "generator": (lambda: (number for number in range(3)), BAD_END),
+    "key-of-two": (lambda: {(1, 2): 3}, BAD_END),
     "too-deep": (lambda: nested(150), BAD_END),
 }
 
@@ -420,6 +451,13 @@ def plant_what_a_function_raises_was_not_sent(patch: pytest.MonkeyPatch) -> None
     patch.setattr("agenthive.agents.python.exception_fault", faults.fault_of)
 
 
+def plant_what_ends_a_thread_is_a_bad_end(patch: pytest.MonkeyPatch) -> None:
+    def is_fine(error: BaseException) -> Any:
+        return faults.build_fault("agent_error", "x", BAD_END)
+
+    patch.setattr("agenthive.agents.python.exception_fault", is_fine)
+
+
 PLANTED: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], Any]]] = [
     (plant_conflicts_are_refusals, play_http),
     (plant_any_lost_connection_was_not_made, play_http),
@@ -431,6 +469,7 @@ PLANTED: list[tuple[Callable[[pytest.MonkeyPatch], None], Callable[[], Any]]] = 
     (plant_a_tool_that_failed_is_in_doubt, play_mcp),
     (plant_results_are_in_doubt, partial(play_functions, is_async=False)),
     (plant_time_outs_do_not_wait_for_the_thread, partial(play_functions, is_async=False)),
+    (plant_what_ends_a_thread_is_a_bad_end, partial(play_functions, is_async=False)),
     (plant_what_a_function_raises_was_not_sent, partial(play_functions, is_async=True)),
 ]
 

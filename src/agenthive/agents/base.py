@@ -10,8 +10,10 @@ vendor. The docstring of the package says how to add a kind.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -84,7 +86,9 @@ class BaseAgent(ABC):
         parameters = dict(call.parameters)
         try:
             response = await self.execute(call.action, parameters)
-        except Exception as error:
+        except (asyncio.CancelledError, GeneratorExit):
+            raise  # The call is ended from outside.
+        except BaseException as error:  # An exit() must not end the process with all its runs.
             fault = None
             if isinstance(error, TypeError):
                 fault = arguments_fault(error, self.execute, call.action, parameters)
@@ -249,14 +253,23 @@ def _resolve_secret(login: Mapping[str, Any], name: str, secrets: Secrets, host:
     return secrets.resolve(str(login.get(name, "")), host).reveal()
 
 
+MAX_DIGITS: Final = 4000
+"""Digits of a whole number in JSON; Python itself refuses to read more than 4,300."""
+
+
 def parse_strict_json(text: str) -> Any:
     """Decode JSON. Raises ValueError also for NaN, Infinity and a key that occurs twice.
 
-    Python's own parser accepts these, and readers of a journal in other languages do not.
+    Python's own parser accepts these, and readers of a journal in other languages do not. A number
+    that cannot be held, such as 1e400 or one of more than `MAX_DIGITS` digits, is refused too.
     """
     try:
         return json.loads(
-            text, parse_constant=_reject_constant, object_pairs_hook=_reject_duplicates
+            text,
+            parse_constant=_reject_constant,
+            parse_float=_parse_float,
+            parse_int=_parse_int,
+            object_pairs_hook=_reject_duplicates,
         )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -264,6 +277,21 @@ def parse_strict_json(text: str) -> Any:
 
 def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _parse_float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):  # It would be kept as null.
+        raise ValueError(f"the number {text[:30]} is larger than any that can be kept")
+    return value
+
+
+def _parse_int(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(
+            f"a number of {len(text):,} digits is longer than the limit of {MAX_DIGITS:,}"
+        )
+    return int(text)
 
 
 def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -180,7 +180,7 @@ def arguments_fault(
         inspect.signature(function, follow_wrapped=False).bind(*values, **named)
     except TypeError:
         name = getattr(function, "__qualname__", repr(function))
-        message = f"{name} cannot be called with the arguments it receives: {error}"
+        message = f"{name} cannot be called with the arguments it receives: {read_text(error)}"
         return build_fault("refused", message, FaultClass.BAD_END, retriable=False)
     except ValueError:
         return None  # A builtin without a signature.
@@ -195,7 +195,15 @@ def doubt(fault: Fault) -> Fault:
 
 def summarise_error(error: BaseException) -> str:
     """The type and the first line of an exception."""
-    return f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(": ")
+    return f"{type(error).__name__}: {read_text(error)}".partition("\n")[0].rstrip(": ")
+
+
+def read_text(error: BaseException) -> str:
+    """The text of an exception, whose own class may be unable to tell it."""
+    try:
+        return str(error)
+    except BaseException:  # Whatever it raises says less than the exception itself.
+        return "its text cannot be read"
 
 
 def _message_and_hint(error: AgentHiveError) -> str:

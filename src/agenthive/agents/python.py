@@ -11,6 +11,7 @@ bad end.
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import functools
 import inspect
@@ -25,7 +26,7 @@ from agenthive.agents.base import (
     execute_via_perform,
     response_reply,
 )
-from agenthive.agents.faults import arguments_fault, exception_fault, fault_reply
+from agenthive.agents.faults import arguments_fault, exception_fault, fault_reply, read_text
 from agenthive.agents.results import result_reply
 from agenthive.core.model.calls import Call, Reply
 from agenthive.core.model.workflow import AgentSpec, Effect
@@ -72,17 +73,27 @@ class FunctionAgent(BaseAgent):
                 result = await self._function(**arguments)
             else:
                 result = await _run_in_thread(self._function, arguments)
+                if isinstance(result, _Raised):
+                    return self._fault_reply(result.error, arguments)
                 if inspect.isawaitable(result):
                     result = await result
             return _build_reply(result)
-        except NonRetryableError as error:
-            return fault_reply("agent_error", str(error), FaultClass.BAD_END, retriable=False)
-        except (Exception, SystemExit) as error:
-            # exit() in a custom function must end this call, not the process with all its runs.
-            fault = None
-            if isinstance(error, TypeError):
-                fault = arguments_fault(error, self._function, **arguments)
-            return Reply(fault=fault or exception_fault(error))
+        except (asyncio.CancelledError, GeneratorExit):
+            raise  # The call is ended from outside.
+        except BaseException as error:
+            return self._fault_reply(error, arguments)
+
+    def _fault_reply(self, error: BaseException, arguments: dict[str, Any]) -> Reply:
+        """The reply to what the function raised.
+
+        An exit() or a KeyboardInterrupt in it ends this call, not the process with all its runs.
+        """
+        if isinstance(error, NonRetryableError):
+            return fault_reply("agent_error", read_text(error), FaultClass.BAD_END, retriable=False)
+        fault = None
+        if isinstance(error, TypeError):
+            fault = arguments_fault(error, self._function, **arguments)
+        return Reply(fault=fault or exception_fault(error))
 
 
 def make(spec: AgentSpec, services: AgentServices) -> BaseAgent:
@@ -126,8 +137,21 @@ def _call_counted(function: Callable[..., Any], arguments: dict[str, Any]) -> An
     _running_calls.append(None)
     try:
         return function(**arguments)
+    except BaseException as error:
+        # Returned, not raised: futures of threads cannot carry a StopIteration, take a
+        # CancelledError for their own, and end the event loop with a KeyboardInterrupt.
+        return _Raised(error)
     finally:
         _running_calls.pop()
+
+
+class _Raised:
+    """What a function raised in its thread."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
 
 
 #: One entry for each sync function that runs; append and pop are atomic, so no lock is needed.

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from agenthive.agents.faults import fault_reply
+from agenthive.agents.faults import fault_reply, summarise_error
 from agenthive.core.engine.reply_validation import MAX_DEPTH
 from agenthive.core.model.calls import Reply
 from agenthive.core.policies.fault_classes import FaultClass
@@ -59,8 +59,9 @@ def encode_result(result: Any) -> JSONValue:
         return msgspec.json.decode(msgspec.json.encode(plain))  # type: ignore[no-any-return]
     except APIError as error:
         raise UnkeptResult(f"it ran, and {error.message}") from None
-    except Exception as error:
-        # Converting calls methods of the result's own classes, which may raise anything.
+    except BaseException as error:
+        # Converting calls methods of the result's own classes, which may raise anything, exit()
+        # included. Nothing here waits, so it cannot be the end of this call from outside.
         raise UnkeptResult(_describe_problem(result, error)) from None
 
 
@@ -95,13 +96,13 @@ def _convert(value: Any) -> Any:
     raise TypeError(f"an object of type {_type_name(value)} cannot be kept")
 
 
-def _describe_problem(result: Any, error: Exception) -> str:
+def _describe_problem(result: Any, error: BaseException) -> str:
     """Where the first value is that cannot be kept, and why."""
     try:
         place, reason = _find_problem(result)
-    except Exception:
+    except BaseException:
         place, reason = "", ""
-    problem = f"{place}: {reason}" if place else f"result: {type(error).__name__}: {error}"
+    problem = f"{place}: {reason}" if place else f"result: {summarise_error(error)}"
     return f"it ran, and its result cannot be kept: {problem}"
 
 

@@ -17,7 +17,9 @@ from typing import Final
 _UNIX_TIMES: Final = 1e9
 #: Seconds. A longer delay is cut to this.
 LONGEST: Final = 24 * 3600.0
-_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)")
+_PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
+#: Python's `float` reads more, such as ``1_0`` and the digits of other scripts.
+_NUMBER: Final = re.compile(r"\d{1,13}(?:\.\d{0,20})?", re.ASCII)
 _UNIT: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -82,10 +84,7 @@ def parse_seconds(text: str) -> float | None:
 
 
 def _parse_number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
+    value = float(text) if _NUMBER.fullmatch(text) else -1.0
     return value if 0 <= value < 1e12 else None
 
 

@@ -15,6 +15,7 @@ import functools
 import importlib
 import json
 import logging
+import math
 import secrets as dice
 import shlex
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -593,7 +594,14 @@ async def _connect_client(stack: AsyncExitStack, transport: Callable[[], Transpo
     sdk = await asyncio.to_thread(importlib.import_module, "mcp")
     # Its log lines may contain anything that a server sends, secrets included.
     logging.getLogger("mcp.client").setLevel(logging.CRITICAL + 1)
+    # The SDK's sessions log to "client", a name that a program may use too.
+    logging.getLogger("client").addFilter(_is_of_others)
     return cast("Client", await stack.enter_async_context(sdk.Client(transport(), cache=None)))
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Whether a line in the log ``client`` does not come from the SDK."""
+    return "/mcp/client/" not in record.pathname.replace("\\", "/")
 
 
 @functools.cache
@@ -624,7 +632,8 @@ def _parse_message(line: bytes) -> Any:
     import mcp_types
 
     try:
-        lenient = json.loads(line)
+        # Any number is read here, so that a response with one that is refused below is answered.
+        lenient = json.loads(line, parse_int=_parse_id)
         request_id = (
             lenient["id"] if isinstance(lenient, dict) and "method" not in lenient else None
         )
@@ -636,14 +645,38 @@ def _parse_message(line: bytes) -> Any:
         value = parse_strict_json(line.decode())
         return mcp_types.jsonrpc_message_adapter.validate_python(value, by_name=False)
     except ValueError as error:
-        if not isinstance(request_id, int | str):
+        if type(request_id) not in (int, str):  # True is an int.
             return None
         reason = f"the response is malformed: {error}"
         error_data = mcp_types.ErrorData(code=mcp_types.PARSE_ERROR, message=reason)
         return mcp_types.JSONRPCError(jsonrpc="2.0", id=request_id, error=error_data)
 
 
+def _parse_id(text: str) -> int:
+    """A whole number; 0, which is the id of no request of ours, if it is too long for an id."""
+    return int(text) if len(text) <= 20 else 0
+
+
+def find_odd_number(value: Any) -> str:
+    """The first number in a value that JSON does not have, such as ``nan``; empty if none."""
+    remaining = [value]
+    while remaining:
+        part = remaining.pop()
+        if isinstance(part, dict):
+            remaining += part.values()
+        elif isinstance(part, list | tuple):
+            remaining += part
+        elif isinstance(part, float) and not math.isfinite(part):
+            return str(part)
+    return ""
+
+
 def _to_plain(value: Any) -> dict[str, Any]:
+    """A part of a response as plain JSON. Raises CallFailed for a number that is not JSON."""
+    # Over HTTP, the SDK reads NaN and 1e400, and its dump would turn both into null.
+    if number := find_odd_number(value.model_dump(by_alias=True)):
+        message = f"it ran, and its result cannot be kept: {number} is not JSON"
+        raise CallFailed(build_fault("invalid_reply", message, FaultClass.BAD_END))
     return dict(value.model_dump(mode="json", by_alias=True, exclude_none=True))
 
 
