@@ -198,6 +198,7 @@ FUNCTION_WAYS: dict[str, tuple[Callable[[], Any], FaultClass | None]] = {
             KeyboardInterrupt("x"),
             StopIteration("x"),
             asyncio.CancelledError("x"),
+            GeneratorExit("x"),
             BaseExceptionGroup("x", [KeyboardInterrupt()]),
             OwnKind("x"),
             Speechless(),
