@@ -80,6 +80,18 @@ HTTP_WAYS: dict[str, tuple[Way, FaultClass | None]] = {
     "307-to-nowhere": (always(http(307, location="http://127.0.0.1:9/")), UNKNOWN),
     "303-to-404": (always(http(303, location="/nothing")), UNKNOWN),
     "303-to-bad-url": (always(http(303, location="http://[")), UNKNOWN),
+    # Answers that break off or cannot be decoded: what the status says is enough.
+    "half-a-400": (always(HALF.replace(b"200 OK", b"400 Bad")), REFUSED),
+    "half-a-500": (always(HALF.replace(b"200 OK", b"500 Bad")), UNKNOWN),
+    "no-gzip-400": (always(http(400, "plain", content_encoding="gzip")), REFUSED),
+    "no-gzip": (always(http(200, "plain", content_encoding="gzip")), UNKNOWN),
+    "half-a-head": (always(b"HTTP/1.1 200 OK\r\ncontent-ty"), UNKNOWN),
+    "only-100": (always(b"HTTP/1.1 100 Continue\r\n\r\n"), UNKNOWN),
+    "a-bad-chunk": (
+        always(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n{}"),
+        UNKNOWN,
+    ),
+    "204": (always(b"HTTP/1.1 204 No\r\n\r\n"), None),
     "307-to-404": (always(http(307, location="/nothing")), REFUSED),
     "300": (always(http(300)), UNKNOWN),
     "302-to-no-place": (always(http(302)), UNKNOWN),
