@@ -66,6 +66,14 @@ def test_every_promise_is_kept(block: int) -> None:
     assert told["crashes"] > 500
 
 
+RARE = (424, 630, 920, 1041, 1265)
+"""Seeds that come to code which nothing else reaches where coverage is measured."""
+
+
+def test_seeds_that_come_to_rare_code() -> None:
+    assert [f"{o.seed}: {o.violations}" for o in run_campaign(RARE) if o.violations] == []
+
+
 def _tag(kind: type[ev.RunEvent]) -> str:
     return str(kind.__struct_config__.tag)
 
