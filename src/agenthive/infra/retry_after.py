@@ -84,8 +84,10 @@ def parse_seconds(text: str) -> float | None:
 
 
 def _parse_number(text: str) -> float | None:
-    value = float(text) if _NUMBER.fullmatch(text) else -1.0
-    return value if 0 <= value < 1e12 else None
+    if not _NUMBER.fullmatch(text):
+        return None
+    value = float(text)
+    return value if value < 1e12 else None
 
 
 #: Header -> its parser; the first one that yields a delay counts, so the most exact comes first.

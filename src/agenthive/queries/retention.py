@@ -122,9 +122,13 @@ async def _read_steps(store: Store, after: int) -> list[tuple[int, RecordedStep]
     steps = []
     async for record in store.read(ev.HIVE, after=after):
         for event in ev.decode_hive_events(record.payload):
-            if isinstance(event, ev.ClockSteppedBack | ev.ClockSteppedForward):
-                by = event.by if isinstance(event, ev.ClockSteppedBack) else -event.by
-                steps.append((record.pos, RecordedStep(shown=event.time, by=by, after=after)))
+            if isinstance(event, ev.ClockSteppedBack):
+                by = event.by
+            elif isinstance(event, ev.ClockSteppedForward):
+                by = -event.by
+            else:
+                continue
+            steps.append((record.pos, RecordedStep(shown=event.time, by=by, after=after)))
     return steps
 
 
