@@ -173,7 +173,7 @@ class _Counts:
     def __init__(self, reported: Mapping[Any, Any], problems: list[str]) -> None:
         self._reported, self._problems = reported, problems
         self._total = self._read_total()
-        #: Whether the call used more than its counts say, and nobody knows how much.
+        #: Whether the call used more than its counts say, by an unknown amount.
         self.is_least = False
 
     def read_input(self, *, cached_apart: bool) -> tuple[int, tuple[int, int]]:
