@@ -86,7 +86,7 @@ class BaseAgent(ABC):
         parameters = dict(call.parameters)
         try:
             response = await self.execute(call.action, parameters)
-        except (asyncio.CancelledError, GeneratorExit):
+        except asyncio.CancelledError:
             raise  # The call is ended from outside.
         except BaseException as error:  # An exit() must not end the process with all its runs.
             fault = None

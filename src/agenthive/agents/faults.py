@@ -107,7 +107,7 @@ def status_fault(
     if is_refusal:
         return build_fault("refused", message, class_, retriable=False)
     if status < 400:
-        # A redirect that is not followed: it is unknown what the server did before it.
+        # A redirect that is not followed. The server may have acted before it.
         reason = message if text else f"{message}: a redirect that is not followed"
         return build_fault("invalid_reply", reason, class_)
     return build_fault("unavailable", message, class_)

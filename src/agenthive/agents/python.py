@@ -78,7 +78,7 @@ class FunctionAgent(BaseAgent):
                 if inspect.isawaitable(result):
                     result = await result
             return _build_reply(result)
-        except (asyncio.CancelledError, GeneratorExit):
+        except asyncio.CancelledError:
             raise  # The call is ended from outside.
         except BaseException as error:
             return self._fault_reply(error, arguments)

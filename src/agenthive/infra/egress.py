@@ -307,15 +307,21 @@ def _follow_redirect(
 async def _read_bounded(response: httpx2.Response, max_bytes: int) -> bytes:
     """The decoded body. One that is larger than ``max_bytes`` raises ResultTooLarge.
 
-    That of an error is cut instead: its status says what happened.
+    That of an error is cut instead, also where it breaks off or cannot be decoded: its status says
+    what happened.
     """
     chunks: list[bytes] = []
     size = 0
-    async for chunk in response.aiter_bytes(64 * 1024):
-        size += len(chunk)
-        if size > max_bytes and response.status_code >= 400:
-            break
-        if size > max_bytes:
-            raise ResultTooLarge(f"the response is larger than {max_bytes} bytes")
-        chunks.append(chunk)
+    is_error = response.status_code >= 400
+    try:
+        async for chunk in response.aiter_bytes(64 * 1024):
+            size += len(chunk)
+            if size > max_bytes and is_error:
+                break
+            if size > max_bytes:
+                raise ResultTooLarge(f"the response is larger than {max_bytes} bytes")
+            chunks.append(chunk)
+    except httpx2.HTTPError:
+        if not is_error:
+            raise
     return b"".join(chunks)
