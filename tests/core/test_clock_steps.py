@@ -343,6 +343,38 @@ def test_an_age_is_by_the_clock_of_now() -> None:
     assert decode_steps("") == decode_steps("?") == []
 
 
+def test_steps_that_undo_each_other_change_no_age() -> None:
+    back, forward = (
+        RecordedStep(shown=100, by=1000, after=0),
+        RecordedStep(shown=1100, by=-1000, after=0),
+    )
+    assert correct_time(1050, [back, forward]) == 1050, "behind for a while"
+    assert correct_time(1050, [forward]) == 1050, "a machine that slept looks the same"
+    assert correct_time(50, [forward, back]) == 50, "ahead for a while"
+    assert correct_time(1050, [back, forward, back]) == 50
+    year = RecordedStep(shown=5000, by=-5000, after=0), RecordedStep(shown=110, by=5000, after=0)
+    assert correct_time(1050, [back, *year]) == 50, "ahead twice, recorded the first time"
+    half = RecordedStep(shown=600, by=-400, after=0)
+    assert correct_time(1050, [back, half]) == 450
+
+
+@pytest.mark.parametrize("by", [YEAR, DAY, 3600 * SECOND])
+async def test_no_run_is_collected_early_after_a_clock_that_was_behind(by: int) -> None:
+    bench = SteppedBench()
+    bench.run(flow(task("a")), "r")
+    bench.reply("a", run="r")
+    bench.turn()
+    bench.wait(60)
+    bench.set_clock(-by)
+    bench.wait(60)
+    bench.set_clock(by)
+    bench.wait(60)
+    policy = older_than(200 * SECOND)
+    assert await find_due_runs(bench.disk, policy, bench.now) == []
+    due = await find_due_runs(bench.disk, policy, bench.now + 20 * SECOND)
+    assert [row.run for row in due] == ["r"]
+
+
 @pytest.mark.parametrize("by", [YEAR, DAY])
 async def test_a_run_of_the_future_is_collected_in_time(by: int) -> None:
     bench = SteppedBench()

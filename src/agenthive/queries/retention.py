@@ -68,20 +68,17 @@ async def _correct_ends(
     store: Store, rows: Sequence[RunRow], steps: list[RecordedStep], policy: Retention, now: Micros
 ) -> list[RunRow]:
     """The rows; where the clock may have been ahead and it matters, with the time of now."""
-    positions = [await _find_step(store, step) for step in steps]
+    positioned_steps: list[tuple[int, RecordedStep]] | None = None
     corrected = list[RunRow]()
     for row in rows:
         earliest = _correct_end(row, steps)
         # Only a run that is due by the earliest end, and not by the recorded one, is looked up.
         if select_due_runs([earliest], policy, now) and not select_due_runs([row], policy, now):
+            if positioned_steps is None:
+                positioned_steps = await _read_steps(store, steps[0].after)
             last = await store.read_last_record(row.run)
-            position = 0 if last is None else last.pos
-            later = [
-                step
-                for step, found in zip(steps, positions, strict=True)
-                if found is not None and found > position
-            ]
-            row = _correct_end(row, later)
+            ended = 0 if last is None else last.pos
+            row = _correct_end(row, [step for pos, step in positioned_steps if pos > ended])
         corrected.append(row)
     return corrected
 
@@ -92,13 +89,18 @@ def _correct_end(row: RunRow, later_steps: Sequence[RecordedStep]) -> RunRow:
     return msgspec.structs.replace(row, finished=correct_time(row.finished, later_steps))
 
 
-async def _find_step(store: Store, step: RecordedStep) -> int | None:
-    """The position in the journal of a step of the clock; None if it is not there."""
-    async for record in store.read(ev.HIVE, after=step.after):
+async def _read_steps(store: Store, after: int) -> list[tuple[int, RecordedStep]]:
+    """The steps of the clock, back and forward, after an event of the hive's stream.
+
+    Each with its position in the journal, in order.
+    """
+    steps = []
+    async for record in store.read(ev.HIVE, after=after):
         for event in ev.decode_hive_events(record.payload):
-            if isinstance(event, ev.ClockSteppedBack) and event.time == step.shown:
-                return record.pos
-    return None
+            if isinstance(event, ev.ClockSteppedBack | ev.ClockSteppedForward):
+                by = event.by if isinstance(event, ev.ClockSteppedBack) else -event.by
+                steps.append((record.pos, RecordedStep(shown=event.time, by=by, after=after)))
+    return steps
 
 
 async def drop_runs(
