@@ -39,6 +39,15 @@ def tool(number: Any, name: str) -> None:
         say('{"half": ')
         say("[1, 2, 3]")
         answer(number, text("after the noise"))
+    elif name == "digits":
+        answer(number, '{"content": [], "structuredContent": {"n": ' + "9" * 5001 + "}}")
+    elif name == "strays":
+        for stray in (True, None, 1.0, 10**15):
+            answer(stray, text("nobody asked"))
+        for count in ("1e400", "NaN", "9" * 500):
+            params = f'{{"progressToken": 1, "progress": {count}}}'
+            say(f'{{"jsonrpc": "2.0", "method": "notifications/progress", "params": {params}}}')
+        answer(number, text("after the strays"))
     elif name == "shapeless":
         answer(number, '{"contents": "nowhere"}')
     elif name == "deep":

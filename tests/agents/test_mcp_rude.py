@@ -25,6 +25,7 @@ async def rude() -> AsyncIterator[mcp.McpAgent]:
     [
         ("nan", "invalid_reply", "NaN is not JSON"),
         ("doubles", "invalid_reply", "a key occurs twice"),
+        ("digits", "invalid_reply", "a number of 5,001 digits"),
         ("shapeless", "invalid_reply", "the response is not valid"),
         ("deep", "invalid_reply", "nested too deep"),
         ("long", "invalid_reply", "a line of more than 265536 bytes"),
@@ -55,6 +56,15 @@ async def test_noise_on_stdout_is_passed_over(
     rude: mcp.McpAgent, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert (await told(rude, "noise")).result == {"content": "after the noise"}
+    await rude.close()
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_stray_messages_are_passed_over(
+    rude: mcp.McpAgent, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert (await told(rude, "strays")).result == {"content": "after the strays"}
+    assert (await told(rude, "fine")).result == {"content": "fine"}
     await rude.close()
     assert capfd.readouterr() == ("", "")
 
