@@ -343,7 +343,7 @@ def test_an_age_is_by_the_clock_of_now() -> None:
     assert decode_steps("") == decode_steps("?") == []
 
 
-def test_steps_that_undo_each_other_change_no_age() -> None:
+def test_steps_that_cancel_each_other_change_no_age() -> None:
     back, forward = (
         RecordedStep(shown=100, by=1000, after=0),
         RecordedStep(shown=1100, by=-1000, after=0),

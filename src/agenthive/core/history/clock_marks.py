@@ -49,20 +49,20 @@ def decode_steps(text: str) -> list[RecordedStep]:
 def correct_time(at: Micros, later_steps: Sequence[RecordedStep]) -> Micros:
     """A recorded time, by the clock of now. ``later_steps`` were recorded after it, in order.
 
-    They may include steps forward, whose ``by`` is negative. A step forward and a step back undo
+    They may include steps forward, whose ``by`` is negative. A step forward and a step back cancel
     each other, in either order: the clock was wrong only in between. A step forward alone changes
     nothing, because on some systems a machine that sleeps looks the same.
     """
     corrected, unanswered = at, 0
     for step in later_steps:
         if step.by < 0:
-            undone = min(-step.by, at - corrected)
-            corrected += undone
-            unanswered += -step.by - undone
+            cancelled = min(-step.by, at - corrected)
+            corrected += cancelled
+            unanswered += -step.by - cancelled
             continue
-        undone = min(step.by, unanswered)
-        unanswered -= undone
+        cancelled = min(step.by, unanswered)
+        unanswered -= cancelled
         # Nothing that was recorded before the step can have happened after it.
         if corrected > step.shown:
-            corrected = min(corrected - (step.by - undone), step.shown)
+            corrected = min(corrected - (step.by - cancelled), step.shown)
     return corrected
