@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -87,3 +89,115 @@ def test_after_a_clock_that_was_behind(tmp_path: Path) -> None:
     assert "never set back" in home.clock_finding()
     gone = json.loads(home.do("gc", "--older-than", "12h", "--json"))
     assert gone["runs"] == 1, "the run of yesterday's clock is a day old"
+
+
+class LiveClockHome(ClockHome):
+    """A home whose owner, and every command, go by a clock that can be set while they work."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.clock, self.log = folder / "clock", folder / "owner.log"
+        self.calls = folder / "calls"
+        self.calls.touch()
+        self.clock.write_text("+0\n")
+        code = (
+            "def note(parameters, call):\n"
+            f"    open({str(self.calls)!r}, 'a').write(call.task + '\\n')\n"
+            "AGENTS = {'note': note}\n"
+        )
+        (folder / "agents.py").write_text(code)
+        self.agents = ("--agents", str(folder / "agents.py"))
+
+    def start(self, *arguments: str, offset: str = "") -> subprocess.Popen[str]:
+        environment = os.environ | {
+            "LD_PRELOAD": find_faketime(),
+            "FAKETIME_TIMESTAMP_FILE": str(self.clock),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        with self.log.open("a") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "agenthive", *arguments, "--home", str(self.home)],
+                stdout=subprocess.PIPE,
+                stderr=log if arguments[0] == "work" else subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
+
+    def set_clock(self, offset: str) -> None:
+        """Set the clock, and wait until the owner has seen it."""
+        seen = self.log.read_text().count("the clock was set")
+        new = self.clock.with_suffix(".new")
+        new.write_text(offset + "\n")
+        new.replace(self.clock)
+        self.wait_until(lambda: self.log.read_text().count("the clock was set") > seen)
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.1)
+
+    def submit(self, name: str, wait: dict[str, Any]) -> str:
+        """A run at the owner: it waits, then calls an agent. Returns the id of the run."""
+        agent = {"name": "note", "type": "custom", "endpoint": "custom://note"}
+        call = {"name": name, "agent": "note", "action": "go", "depends_on": ["t"]}
+        file = self.folder / f"{name}.json"
+        tasks = [{"name": "t", **wait}, call]
+        flow = {"agenthive": 1, "name": name, "agents": [agent], "tasks": tasks}
+        file.write_text(json.dumps(flow))
+        before = self.list_runs()
+        follower = self.start("run", str(file), *self.agents, "--quiet")
+        self.wait_until(lambda: self.list_runs().keys() - before.keys())
+        follower.kill()
+        follower.communicate()
+        return next(iter(self.list_runs().keys() - before.keys()))
+
+    def list_runs(self) -> dict[str, str]:
+        if not (self.home / "journal.db").exists():
+            return {}
+        return {run["run"]: run["status"] for run in json.loads(self.do("ps", "--json"))["runs"]}
+
+    def list_calls(self) -> list[str]:
+        return sorted(self.calls.read_text().split())
+
+
+def in_time(**parts: float) -> str:
+    return (datetime.now(UTC) + timedelta(**parts)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_the_clock_is_set_while_an_owner_works(tmp_path: Path) -> None:
+    home = LiveClockHome(tmp_path)
+    owner = home.start("work", *home.agents)
+    try:
+        home.wait_until(lambda: "processing" in home.log.read_text())
+        home.submit("half_a_day", {"until": in_time(hours=12)})
+        two_years = home.submit("two_years", {"until": in_time(days=730)})
+        approval = {"approval": {"message": "?", "deadline": 172_800, "on_deadline": "approve"}}
+        lengths = {
+            home.submit("two_days", {"delay": 172_800}),
+            home.submit("approved", {"agent": "note", "action": "go", **approval}),
+        }
+        began = time.monotonic()
+        short = home.submit("short", {"delay": 25})
+        home.do("run", home.write("ended", AT_ONCE))
+
+        home.set_clock("+365d")
+        home.wait_until(lambda: "half_a_day" in home.list_calls())
+        assert "short" not in home.list_calls() or time.monotonic() - began > 25
+        home.set_clock("+0")
+        home.set_clock("-1d")
+        home.set_clock("+0")
+        home.wait_until(lambda: home.list_runs()[short] == "completed")
+        assert time.monotonic() - began > 25, "no shorter; no longer, or it would not have ended"
+        assert home.list_calls() == ["half_a_day", "short"]
+        open_runs = {run for run, status in home.list_runs().items() if status == "waiting"}
+        assert open_runs == {two_years, *lengths}
+        assert "was set back by 24 h" in home.clock_finding()
+        # No run is old because the clock was wrong for a while.
+        assert json.loads(home.do("gc", "--older-than", "1h", "--json"))["runs"] == 0
+        home.do("run", home.write("dated", f'until: "{in_time(hours=-12)}"'))
+    finally:
+        owner.terminate()
+        owner.communicate(timeout=PATIENCE)
+    assert owner.returncode == 0

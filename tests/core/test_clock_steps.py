@@ -22,7 +22,7 @@ from agenthive.core.policies.rate_limit import MINUTE, RateLimit, RateLimiter
 from agenthive.core.policies.schedule import Rule, format_utc
 from agenthive.core.values import SECOND
 from agenthive.infra.calendar import SystemCalendar
-from agenthive.queries.retention import correct_by_all_steps, find_due_runs
+from agenthive.queries.retention import find_due_runs
 from tests.core import purse
 from tests.core.rig import AT_ONCE, FAULT, START, Bench, agent, flow, task
 
@@ -348,14 +348,14 @@ def test_steps_that_cancel_each_other_change_no_age() -> None:
         RecordedStep(shown=100, by=1000, after=0),
         RecordedStep(shown=1100, by=-1000, after=0),
     )
-    assert correct_by_all_steps(1050, [back, forward]) == 1050, "behind for a while"
-    assert correct_by_all_steps(1050, [forward]) == 1050, "a machine that slept looks the same"
-    assert correct_by_all_steps(50, [forward, back]) == 50, "ahead for a while"
-    assert correct_by_all_steps(1050, [back, forward, back]) == 50
+    assert correct_time(1050, [back, forward]) == 1050, "behind for a while"
+    assert correct_time(1050, [forward]) == 1050, "a machine that slept looks the same"
+    assert correct_time(50, [forward, back]) == 50, "ahead for a while"
+    assert correct_time(1050, [back, forward, back]) == 50
     year = RecordedStep(shown=5000, by=-5000, after=0), RecordedStep(shown=110, by=5000, after=0)
-    assert correct_by_all_steps(1050, [back, *year]) == 50, "ahead twice, recorded the first time"
+    assert correct_time(1050, [back, *year]) == 50, "ahead twice, recorded the first time"
     half = RecordedStep(shown=600, by=-400, after=0)
-    assert correct_by_all_steps(1050, [back, half]) == 450
+    assert correct_time(1050, [back, half]) == 450
 
 
 @pytest.mark.parametrize("by", [YEAR, DAY, 3600 * SECOND])

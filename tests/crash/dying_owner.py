@@ -9,6 +9,7 @@ kills it when the next commit is on disk, before the runtime hears of it.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -63,6 +64,8 @@ async def own_home(home: Path) -> None:
 
 
 if __name__ == "__main__":
+    # Shows where it is if it does not die.
+    faulthandler.register(signal.SIGUSR1)
     SqliteStore.append = append_and_die  # type: ignore[method-assign]
     ControlServer._execute_request = note_request  # type: ignore[method-assign]
     asyncio.run(own_home(Path(sys.argv[1])))

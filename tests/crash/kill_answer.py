@@ -130,6 +130,7 @@ class Stage:
         self.lines = folder / "lines"
         self.file = folder / "workflow.json"
         self.template = folder / "template"
+        self.owner_log = folder / "owner.log"
         self.env = dict(os.environ, PYTHONPATH=f"{source}:{HERE.parents[1]}")
         self.file.write_text(json.dumps(workflow(self.lines)))
         self._execute("run", self.file, "--agents", HERE / "agents.py", home=self.template)
@@ -172,12 +173,25 @@ class Stage:
         owner = [sys.executable, str(HERE / "dying_owner.py"), str(home)]
         with self._owned(owner, home) as process:
             started = self._start(command)
-            wait_until(lambda: process.poll() is not None or started.poll() is not None)
+            try:
+                wait_until(lambda: process.poll() is not None or started.poll() is not None)
+            except RuntimeError as error:
+                started.kill()
+                printed = started.communicate()
+                raise RuntimeError(
+                    f"{error}; command: {printed}; {self._inspect(process)}"
+                ) from error
             if process.poll() != -signal.SIGKILL:
                 # The command ended first, or the owner did by itself: the method does not work.
                 started.kill()
                 raise RuntimeError(f"owner {process.poll()}, command {started.communicate()}")
             return started
+
+    def _inspect(self, owner: subprocess.Popen[bytes]) -> str:
+        """Where the threads of an owner are that should have died."""
+        os.kill(owner.pid, signal.SIGUSR1)
+        time.sleep(1)
+        return f"owner: {self.owner_log.read_text()}"
 
     def kill_under_strace(self, home: Path, command: list[str]) -> subprocess.Popen[str]:
         """Start the command at an owner under strace; the command, once the owner is killed."""
@@ -206,8 +220,8 @@ class Stage:
     @contextmanager
     def _owned(self, command: list[str], home: Path) -> Iterator[subprocess.Popen[bytes]]:
         """An owner of the home that answers; it is dead at the end."""
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(command, env=self.env, **quiet)
+        with self.owner_log.open("w") as log:
+            process = subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=log)
         try:
             wait_until(lambda: answers(home))
             yield process

@@ -210,6 +210,7 @@ def printed(cli: Cli, here: Path) -> list[dict[str, Any]]:
         ("costs",),
         ("budget", "set", "tenant", "0.5"),
         ("budget", "top-up", "tenant", "0.5"),
+        ("budget", "set", slow, "0.5", "--request-id", "r"),
         ("budget", "show"),
         ("budget", "show", "--all"),
         ("budget", "show", name),

@@ -135,13 +135,18 @@ def identify_request(request_id: str, verb: str, arguments: JSONObject) -> Reque
 
     ``arguments`` are those that the caller chose: never an id that is made anew at each attempt.
     """
+    check_request_id(request_id)
+    fingerprint = payload_digest([verb, to_plain_json(arguments)])
+    return RequestIdentity(request_id, verb, fingerprint)
+
+
+def check_request_id(request_id: object) -> None:
+    """Raise InvalidValue for a value that cannot be a request id."""
     if not isinstance(request_id, str) or not _KEY.fullmatch(request_id):
         raise InvalidValue(
             f"{str(request_id)[:200]!r} cannot be a request id",
             hint="Use 1 to 128 visible ASCII characters, such as a UUID.",
         )
-    fingerprint = payload_digest([verb, to_plain_json(arguments)])
-    return RequestIdentity(request_id, verb, fingerprint)
 
 
 def keep_nothing(answer: object) -> None:

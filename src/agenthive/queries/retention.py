@@ -78,10 +78,7 @@ async def _correct_ends(
                 positioned_steps = await _read_steps(store, steps[0].after)
             last = await store.read_last_record(row.run)
             ended = 0 if last is None else last.pos
-            later_steps = [step for pos, step in positioned_steps if pos > ended]
-            if row.finished is not None:
-                finished = correct_by_all_steps(row.finished, later_steps)
-                row = msgspec.structs.replace(row, finished=finished)
+            row = _correct_end(row, [step for pos, step in positioned_steps if pos > ended])
         corrected.append(row)
     return corrected
 
@@ -92,43 +89,17 @@ def _correct_end(row: RunRow, later_steps: Sequence[RecordedStep]) -> RunRow:
     return msgspec.structs.replace(row, finished=correct_time(row.finished, later_steps))
 
 
-def correct_by_all_steps(at: Micros, later_steps: Sequence[RecordedStep]) -> Micros:
-    """As `correct_time`, with the steps forward among the steps; their ``by`` is negative.
-
-    A step forward and a step back cancel each other, in either order: the clock was wrong only in
-    between. A step forward alone changes nothing, because on some systems a machine that sleeps
-    looks the same.
-    """
-    corrected, unanswered = at, 0
-    for step in later_steps:
-        if step.by < 0:
-            cancelled = min(-step.by, at - corrected)
-            corrected += cancelled
-            unanswered += -step.by - cancelled
-            continue
-        cancelled = min(step.by, unanswered)
-        unanswered -= cancelled
-        # Nothing that was recorded before the step can have happened after it.
-        if corrected > step.shown:
-            corrected = min(corrected - (step.by - cancelled), step.shown)
-    return corrected
-
-
 async def _read_steps(store: Store, after: int) -> list[tuple[int, RecordedStep]]:
     """The steps of the clock, back and forward, after an event of the hive's stream.
 
-    Each with its position in the journal, in order. The ``by`` of a step forward is negative.
+    Each with its position in the journal, in order.
     """
     steps = []
     async for record in store.read(ev.HIVE, after=after):
         for event in ev.decode_hive_events(record.payload):
-            if isinstance(event, ev.ClockSteppedBack):
-                by = event.by
-            elif isinstance(event, ev.ClockSteppedForward):
-                by = -event.by
-            else:
-                continue
-            steps.append((record.pos, RecordedStep(shown=event.time, by=by, after=after)))
+            if isinstance(event, ev.ClockSteppedBack | ev.ClockSteppedForward):
+                by = event.by if isinstance(event, ev.ClockSteppedBack) else -event.by
+                steps.append((record.pos, RecordedStep(shown=event.time, by=by, after=after)))
     return steps
 
 

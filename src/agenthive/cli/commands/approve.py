@@ -6,7 +6,13 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
+from agenthive.cli.support.options import (
+    agents_option,
+    home_option,
+    json_option,
+    load_settings,
+    request_id_option,
+)
 
 
 @click.command(name="approve", short_help="Approve the pending action of a task.")
@@ -20,6 +26,7 @@ from agenthive.cli.support.options import agents_option, home_option, json_optio
 )
 @click.option("--comment", default="", metavar="TEXT", help="Comment to record with the decision.")
 @agents_option
+@request_id_option
 @home_option
 @json_option
 def command(

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from agenthive.cli.support.options import F, agents_option, home_option, json_option, load_settings
+from agenthive.cli.support.options import (
+    F,
+    agents_option,
+    home_option,
+    json_option,
+    load_settings,
+    request_id_option,
+)
 
 if TYPE_CHECKING:
     from agenthive.insights.budgets import BudgetLine, OpenHold
@@ -54,6 +61,7 @@ def _scope_options(amount_type: click.ParamType[int]) -> Callable[[F], F]:
         click.option("--agent", metavar="NAME", help="Limit this agent in the run."),
         _REASON,
         agents_option,
+        request_id_option,
         home_option,
         json_option,
     )
@@ -124,6 +132,7 @@ def top_up(scope: str, dollars: int, **options: Any) -> int:
 )
 @_REASON
 @agents_option
+@request_id_option
 @home_option
 @json_option
 def settle_call(

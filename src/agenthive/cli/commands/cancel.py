@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
+from agenthive.cli.support.options import (
+    agents_option,
+    home_option,
+    json_option,
+    load_settings,
+    read_request_id,
+    request_id_option,
+)
 
 if TYPE_CHECKING:
     from agenthive.settings import Settings
@@ -17,6 +24,7 @@ if TYPE_CHECKING:
 @click.argument("run")
 @click.option("--reason", default="", metavar="TEXT", help="Reason to record.")
 @agents_option
+@request_id_option
 @home_option
 @json_option
 def command(
@@ -45,13 +53,20 @@ async def _cancel_run(
     async with open_journal(settings.home) as journal:
         run_id = await journal.find_run(run)
         row = await journal.read_row(run_id)
+    ended_error = None
     if RunStatus(row.status) in CLOSED:
-        raise RunNotFound(
+        ended_error = RunNotFound(
             f"run {run_id} has already ended: {row.status}",
             hint="Only open runs can be cancelled; `agenthive ps --open` lists them.",
         )
+        if read_request_id() is None:
+            raise ended_error
     async with Session(settings, files) as session:
-        await session.cancel(run_id, output.escape(reason))
+        try:
+            # Of a run that has ended: a repetition of the request that has cancelled it.
+            await session.cancel(run_id, output.escape(reason))
+        except RunNotFound as error:
+            raise ended_error or error from None
         async for _ in session.watch(run_id):
             pass
         report = await session.report(run_id)

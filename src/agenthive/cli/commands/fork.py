@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
+from agenthive.cli.support.options import (
+    agents_option,
+    home_option,
+    json_option,
+    load_settings,
+    request_id_option,
+)
 
 if TYPE_CHECKING:
     from agenthive.core.model.workflow import WorkflowSpec
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--again", is_flag=True, help="Allow tasks with effect: once to be executed again.")
 @agents_option
+@request_id_option
 @home_option
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
@@ -73,12 +80,13 @@ async def _fork_run(
     from agenthive.hive.forks import plan_fork
     from agenthive.infra.ids import uuid7
 
-    fork_id = uuid7()
     async with open_journal(settings.home) as journal:
         run_id = await journal.find_run(run)
         fork_plan, graph, _, _ = await plan_fork(journal, run_id, task, workflow)
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        await interrupts.run_or_abort(session.fork(run_id, task, workflow, fork_id, again=again))
+        fork_id = await interrupts.run_or_abort(
+            session.fork(run_id, task, workflow, uuid7(), again=again)
+        )
         if not quiet:
             taken_count = len(fork_plan.fork.taken)
             output.print_note(

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, load_settings
+from agenthive.cli.support.options import (
+    home_option,
+    json_option,
+    load_settings,
+    request_id_option,
+)
 
 if TYPE_CHECKING:
     from agenthive.core.history.retention import Retention
@@ -40,6 +45,7 @@ ENDED = (
     type=click.Choice(ENDED),
     help="Delete only runs with this status. Repeatable.",
 )
+@request_id_option
 @home_option
 @json_option
 def command(

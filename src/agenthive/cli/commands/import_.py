@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.support.options import home_option, json_option, load_settings
+from agenthive.cli.support.options import (
+    home_option,
+    json_option,
+    load_settings,
+    request_id_option,
+)
 
 if TYPE_CHECKING:
     from agenthive.settings import Settings
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Import an open run too; the original must never continue.",
 )
+@request_id_option
 @home_option
 @json_option
 def command(file: Path, open_too: bool, home: Path | None, as_json: bool) -> int:

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
+from agenthive.cli.support.options import (
+    agents_option,
+    home_option,
+    json_option,
+    load_settings,
+    request_id_option,
+)
 
 if TYPE_CHECKING:
     from agenthive.core.history.migration import Migration
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
     help="Declare that task OLD is called NEW in FILE, if that is ambiguous. Repeatable.",
 )
 @agents_option
+@request_id_option
 @home_option
 @json_option
 def command(
@@ -97,13 +104,11 @@ async def _migrate_run(
     from agenthive.cli.support.interrupts import Interrupts
     from agenthive.cli.support.session import Session
     from agenthive.hive import open_journal
-    from agenthive.hive.migrations import preview_migration
 
     async with open_journal(settings.home) as journal:
         run_id = await journal.find_run(run)
-        migration = (await preview_migration(journal, run_id, workflow, renamed)).migration
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        await session.migrate(run_id, workflow, renamed=renamed, actor=current_user())
+        migration = await session.migrate(run_id, workflow, renamed=renamed, actor=current_user())
         if not as_json:
             _print_migration(run_id, migration, done=True, as_json=False)
         return await follow_and_report(session, interrupts, run_id, as_json=as_json)

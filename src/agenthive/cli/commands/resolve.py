@@ -6,7 +6,13 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
+from agenthive.cli.support.options import (
+    agents_option,
+    home_option,
+    json_option,
+    load_settings,
+    request_id_option,
+)
 
 
 @click.command(name="resolve", short_help="Record the outcome of a call whose outcome is unknown.")
@@ -20,6 +26,7 @@ from agenthive.cli.support.options import agents_option, home_option, json_optio
 )
 @click.option("--reason", default="", metavar="TEXT", help="Reason to record.")
 @agents_option
+@request_id_option
 @home_option
 @json_option
 def command(

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
+from agenthive.cli.support.options import (
+    agents_option,
+    home_option,
+    json_option,
+    load_settings,
+    request_id_option,
+)
 
 if TYPE_CHECKING:
     from agenthive.cli.support.workflow_files import AcceptedWorkflow
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
     help="Read inputs from a YAML or JSON file; --input overrides them.",
 )
 @agents_option
+@request_id_option
 @home_option
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="Do not show progress.")
@@ -96,10 +103,13 @@ async def _run_workflow(
 
     run, spec = uuid7(), accepted.spec
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        stream_task = (
-            asyncio.ensure_future(stream_view.show_answers(session, run)) if view.stream else None
-        )
-        await interrupts.run_or_abort(session.submit(spec, accepted.inputs, run))
+        stream_task = None
+        if view.stream and session.request_id is None:
+            # Before the run begins, so that nothing is missed.
+            stream_task = asyncio.ensure_future(stream_view.show_answers(session, run))
+        run = await interrupts.run_or_abort(session.submit(spec, accepted.inputs, run))
+        if view.stream and stream_task is None:
+            stream_task = asyncio.ensure_future(stream_view.show_answers(session, run))
         if not view.quiet:
             output.print_note(f"run {run}: {output.escape(spec.name)}, {len(spec.tasks):,} tasks")
         work = follow.follow_run(session, run, spec.name, len(spec.tasks), quiet=view.quiet)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
+from agenthive.cli.support.options import (
+    agents_option,
+    home_option,
+    json_option,
+    load_settings,
+    request_id_option,
+)
 
 if TYPE_CHECKING:
     from agenthive.core.engine.schedules import ScheduleRow
@@ -63,6 +69,7 @@ def command() -> None:
 )
 @click.option("--paused", is_flag=True, help="Create the schedule paused.")
 @agents_option
+@request_id_option
 @home_option
 @json_option
 def set_schedule(
@@ -144,6 +151,7 @@ def show(name: str, limit: int, home: Path | None, as_json: bool) -> int:
 @command.command(short_help="Pause a schedule.")
 @click.argument("name")
 @click.option("--reason", default="", metavar="TEXT", help="Reason to record.")
+@request_id_option
 @home_option
 @json_option
 def pause(name: str, reason: str, home: Path | None, as_json: bool) -> int:
@@ -156,6 +164,7 @@ def pause(name: str, reason: str, home: Path | None, as_json: bool) -> int:
 
 @command.command(short_help="Resume a paused schedule.")
 @click.argument("name")
+@request_id_option
 @home_option
 @json_option
 def resume(name: str, home: Path | None, as_json: bool) -> int:
@@ -169,6 +178,7 @@ def resume(name: str, home: Path | None, as_json: bool) -> int:
 
 @command.command(short_help="Remove a schedule.")
 @click.argument("name")
+@request_id_option
 @home_option
 @json_option
 def remove(name: str, home: Path | None, as_json: bool) -> int:
@@ -183,6 +193,7 @@ def remove(name: str, home: Path | None, as_json: bool) -> int:
 @command.command(short_help="Start a run of a schedule now.")
 @click.argument("name")
 @agents_option
+@request_id_option
 @home_option
 @json_option
 def trigger(name: str, agent_files: tuple[Path, ...], home: Path | None, as_json: bool) -> int:
@@ -220,9 +231,8 @@ async def _change_schedule(
 
     settings = load_settings(home)
     async with Interrupts() as interrupts, Session(settings, files, interrupts) as session:
-        await session.change_schedule(change, body)
+        run = await session.change_schedule(change, body) or None
     action = event_type(change).removeprefix("hive.schedule_")
-    run = getattr(change, "run", None)
     if as_json:
         output.print_document("schedule-changed", name=change.schedule, done=action, run_id=run)
         return 0

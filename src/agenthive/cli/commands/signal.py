@@ -6,7 +6,13 @@ from pathlib import Path
 
 import click
 
-from agenthive.cli.support.options import agents_option, home_option, json_option, load_settings
+from agenthive.cli.support.options import (
+    agents_option,
+    home_option,
+    json_option,
+    load_settings,
+    request_id_option,
+)
 
 
 @click.command(name="signal", short_help="Send a signal to a run.")
@@ -25,6 +31,7 @@ from agenthive.cli.support.options import agents_option, home_option, json_optio
     help="Deduplication id: signals with the same ID count once.",
 )
 @agents_option
+@request_id_option
 @home_option
 @json_option
 def command(

@@ -89,13 +89,21 @@ async def send_and_follow(
 async def follow_and_report(
     session: Session, interrupts: Interrupts, run: str, *, as_json: bool
 ) -> int:
-    """Follow the run until it ends or waits if this process owns the home; print its status."""
+    """Follow the run until it ends or waits if this process owns the home; print its status.
+
+    If the user gave the request an id, the answer is the same whenever the request is repeated:
+    the exit code is 0, and the document is about the request, not about the run.
+    """
     ended = True
     if session.hive is not None:
         last_event = await _last_event(session.settings, run)
         work = follow.follow_runs(session, {run: last_event}, quiet=as_json)
         ended = await interrupts.run_to_end(work)
         await follow.leave_home(session, interrupts, interrupted=not ended)
+    if session.request_id is not None:
+        if as_json:
+            output.print_document("request", request_id=session.request_id, run_id=run)
+        return 0 if ended else follow.INTERRUPTED
     report = await session.report(run)
     if as_json:
         output.print_document("run", **output.run_fields(report))

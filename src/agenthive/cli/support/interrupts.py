@@ -10,9 +10,11 @@ import asyncio
 import signal
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
+
+T = TypeVar("T")
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -45,10 +47,20 @@ class Interrupts:
         if self._current is not None:
             self._current.cancel()
 
-    async def run_or_abort(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run work before which there is nothing to drain. Raises click.Abort if interrupted."""
-        if not await self.run_to_end(work):
+    async def run_or_abort(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run work before which there is nothing to drain; its result.
+
+        Raises click.Abort if interrupted.
+        """
+        results: list[T] = []
+
+        async def keep_result() -> None:
+            results.append(await work)
+
+        if not await self.run_to_end(keep_result()):
+            work.close()
             raise click.Abort
+        return results[0]
 
     async def run_to_end(self, work: Coroutine[Any, Any, Any]) -> bool:
         """Run ``work``; return False if a signal cancelled it, True if it finished."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 JSON = "agenthive.json"
 """Key in the root context's ``meta``: whether ``--json`` was given."""
+REQUEST_ID = "agenthive.request-id"
+"""Key in the root context's ``meta``: the value of ``--request-id``; absent if it was not given."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,6 +66,40 @@ def _remember_json(context: click.Context, option: click.Parameter, enabled: boo
     """Store the flag at the root, which prints an error that ends the command."""
     context.find_root().meta[JSON] = enabled
     return enabled
+
+
+def request_id_option(command: F) -> F:
+    """Add ``--request-id ID``; `session.Session` gives the id to the request of the command."""
+    return click.option(
+        "--request-id",
+        metavar="ID",
+        expose_value=False,
+        callback=_remember_request_id,
+        help="Id of this request. The same command with the same ID, within 24 hours, changes "
+        "nothing more and answers the same.",
+    )(command)
+
+
+def _remember_request_id(
+    context: click.Context, option: click.Parameter, request_id: str | None
+) -> None:
+    """Store the id at the root, where `read_request_id` finds it."""
+    if request_id is None:
+        return
+    from agenthive.errors import InvalidValue
+    from agenthive.hive.requests import check_request_id
+
+    try:
+        check_request_id(request_id)
+    except InvalidValue as error:
+        raise click.BadParameter(f"{error.message}. {error.hint}", context, option) from error
+    context.find_root().meta[REQUEST_ID] = request_id
+
+
+def read_request_id() -> str | None:
+    """The value of ``--request-id`` of the command that runs; None if it was not given."""
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.find_root().meta.get(REQUEST_ID)
 
 
 def agents_option(command: F) -> F:

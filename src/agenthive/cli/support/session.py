@@ -17,7 +17,9 @@ from typing import Any, Final, TypeVar
 from agenthive.agents.llm.prices import Prices
 from agenthive.agents.registry import AgentRegistry
 from agenthive.cli.support.interrupts import Interrupts
+from agenthive.cli.support.options import read_request_id
 from agenthive.core.budget.scopes import run_of
+from agenthive.core.history.migration import Migration
 from agenthive.core.history.report import RunReport
 from agenthive.core.history.retention import Retention
 from agenthive.core.journal import run_events as ev
@@ -67,6 +69,8 @@ class Session:
     ) -> None:
         self.settings = settings
         self._interrupts = interrupts
+        self.request_id = read_request_id()
+        """The id that the user gave to the request of this command; None: it gets a new one."""
         self.hive: Hive | None = None
         """The hive if this process owns the home; None if another process does."""
         self._files = files
@@ -151,16 +155,33 @@ class Session:
                 await asyncio.sleep(0.05)
             await self._join_home()
 
+    def _make_request_id(self) -> str:
+        """The id of the request of this command. Each command sends one that changes something."""
+        return self.request_id or uuid7()
+
+    def _choose_run_id(self, run: str) -> str | None:
+        """The id to request for a new run; None: the owner chooses it.
+
+        It is an argument of the request, so that a repetition must not come with another one.
+        """
+        return run if self.request_id is None else None
+
     # What commands request.
 
-    async def submit(self, workflow: WorkflowSpec, inputs: Mapping[str, Any], run: str) -> None:
-        """Submit a run under the id ``run``; it is on disk when this returns."""
-        request_id = uuid7()
-        await self._request(
-            lambda owner: owner.submit(workflow, inputs, run_id=run, request_id=request_id),
+    async def submit(self, workflow: WorkflowSpec, inputs: Mapping[str, Any], run: str) -> str:
+        """Submit a run; its id. It is on disk when this returns.
+
+        The id is ``run``, unless the user gave the request an id: then it is the run that the first
+        request with this id has started.
+        """
+        run_id = self._choose_run_id(run)
+        request_id = self._make_request_id()
+        submitted = await self._request(
+            lambda owner: owner.submit(workflow, inputs, run_id=run_id, request_id=request_id),
             starts_work=True,
         )
-        await self._resume_here(run)
+        await self._resume_here(submitted)
+        return submitted
 
     async def watch(self, run: str, after: int = 0) -> AsyncIterator[EventView]:
         """The events of a run until it ends or waits for input, whichever process runs it."""
@@ -176,7 +197,7 @@ class Session:
 
     async def cancel(self, run: str, reason: str) -> None:
         """Cancel an open run. Raises RunNotFound if it is not open."""
-        request_id = uuid7()
+        request_id = self._make_request_id()
 
         async def cancel_run(owner: Hive) -> None:
             if self.hive is None:
@@ -193,7 +214,7 @@ class Session:
 
         ``request`` gets the owner and the id of the request. Raises what the request raises.
         """
-        request_id = uuid7()
+        request_id = self._make_request_id()
 
         async def resume_and_request(owner: Hive) -> None:
             await self._resume_here(run)
@@ -203,7 +224,7 @@ class Session:
 
     async def change_limit(self, scope: str, amount: NanoUSD | None, **details: Any) -> None:
         """Change the limit of a scope; parameters and errors as in `HiveBudgets.change_limit`."""
-        request_id = uuid7()
+        request_id = self._make_request_id()
 
         async def resume_and_change(owner: Hive) -> None:
             if run_of(scope):
@@ -212,35 +233,41 @@ class Session:
 
         await self._request(resume_and_change)
 
-    async def migrate(self, run: str, workflow: WorkflowSpec, **details: Any) -> None:
-        """Migrate a run; parameters and errors as in `HiveMigrations.migrate`."""
-        request_id = uuid7()
-        await self._request(
+    async def migrate(self, run: str, workflow: WorkflowSpec, **details: Any) -> Migration:
+        """Migrate a run; parameters, result and errors as in `HiveMigrations.migrate`."""
+        request_id = self._make_request_id()
+        migration = await self._request(
             lambda owner: owner.migrations.migrate(run, workflow, request_id=request_id, **details)
         )
         await self._resume_here(run)
+        return migration
 
     async def fork(
         self, run: str, task: str, workflow: WorkflowSpec | None, fork_id: str, *, again: bool
-    ) -> None:
-        """Repeat a run from a task on as the run ``fork_id``; raises as `HiveForks.create`."""
-        request_id = uuid7()
-        await self._request(
+    ) -> str:
+        """Repeat a run from a task on, as a new run; its id, as for `submit`.
+
+        Raises what `HiveForks.create` raises.
+        """
+        run_id = self._choose_run_id(fork_id)
+        request_id = self._make_request_id()
+        fork = await self._request(
             lambda owner: owner.forks.create(
-                run, task, workflow, id=fork_id, again=again, request_id=request_id
+                run, task, workflow, id=run_id, again=again, request_id=request_id
             ),
             starts_work=True,
         )
-        await self._resume_here(fork_id)
+        await self._resume_here(fork)
+        return fork
 
-    async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> None:
-        """Set, pause, resume, remove or trigger a schedule.
+    async def change_schedule(self, change: ev.ScheduleChange, body: bytes = b"") -> str:
+        """Set, pause, resume, remove or trigger a schedule; the id of the run that it triggered.
 
         ``body`` is the encoded definition that a `ScheduleSet` names. Raises DefinitionError,
         NotFound, Conflict.
         """
-        request_id = uuid7()
-        await self._request(
+        request_id = self._make_request_id()
+        return await self._request(
             lambda owner: owner.schedules.apply_change(change, body, request_id=request_id),
             starts_work=True,
         )
@@ -256,7 +283,7 @@ class Session:
 
     async def prune(self, policy: Retention) -> AsyncIterator[PruneProgress]:
         """Delete runs past their retention; yield the progress."""
-        request_id = uuid7()
+        request_id = self._make_request_id()
         while True:
             try:
                 async for progress in self.owner.retention.prune(policy, request_id=request_id):
@@ -267,7 +294,7 @@ class Session:
 
     async def import_run(self, file: Path, *, open_too: bool) -> ImportResult:
         """Import a run from a file; ``open_too``: also one that has not ended."""
-        request_id = uuid7()
+        request_id = self._make_request_id()
         return await self._request(
             lambda owner: owner.retention.import_run(file, open_too=open_too, request_id=request_id)
         )

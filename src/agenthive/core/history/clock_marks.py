@@ -23,7 +23,8 @@ class RecordedStep(msgspec.Struct, frozen=True, kw_only=True):
 
     #: What the clock showed after it.
     shown: Micros
-    #: By how much it was set back, as far as that is known.
+    #: By how much it was set back, as far as that is known. The mark has steps back only; negative:
+    #: a step forward, from the hive's stream.
     by: Micros
     #: Its event is the first of its kind in the hive's stream after this number.
     after: int
@@ -46,9 +47,22 @@ def decode_steps(text: str) -> list[RecordedStep]:
 
 
 def correct_time(at: Micros, later_steps: Sequence[RecordedStep]) -> Micros:
-    """A recorded time, by the clock of now. ``later_steps`` were recorded after it, in order."""
+    """A recorded time, by the clock of now. ``later_steps`` were recorded after it, in order.
+
+    They may include steps forward, whose ``by`` is negative. A step forward and a step back cancel
+    each other, in either order: the clock was wrong only in between. A step forward alone changes
+    nothing, because on some systems a machine that sleeps looks the same.
+    """
+    corrected, unanswered = at, 0
     for step in later_steps:
+        if step.by < 0:
+            cancelled = min(-step.by, at - corrected)
+            corrected += cancelled
+            unanswered += -step.by - cancelled
+            continue
+        cancelled = min(step.by, unanswered)
+        unanswered -= cancelled
         # Nothing that was recorded before the step can have happened after it.
-        if at > step.shown:
-            at = min(at - step.by, step.shown)
-    return at
+        if corrected > step.shown:
+            corrected = min(corrected - (step.by - cancelled), step.shown)
+    return corrected
